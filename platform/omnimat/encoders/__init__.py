@@ -1,0 +1,1 @@
+"""Arrays -> embedding, one file an encoder: pure torch, no Ray, no ranks, no I/O but export."""

@@ -1,0 +1,53 @@
+"""The collated arrays of one modality as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class ModalityArrays(Protocol):
+    """What collating gives for a modality, in NumPy."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(n,) rows of the batch where the modality is present."""
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Its arrays, the n present materials one after another."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModalityTensors:
+    """One modality of a batch.
+
+    Attributes:
+        rows: (n,) int64 rows of the batch where the modality is present; n may be 0.
+        arrays: what the modality's encoder takes, for those n materials only.
+    """
+
+    rows: Tensor
+    arrays: Mapping[str, Tensor]
+
+    @classmethod
+    def from_numpy(cls, collated: ModalityArrays) -> Self:
+        """Wrap collated arrays; memory is shared where it is writable and contiguous."""
+        arrays = {name: _tensor(array) for name, array in collated.arrays.items()}
+        return cls(_tensor(collated.rows), arrays)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move every tensor to ``device``."""
+        arrays = {k: v.to(device, non_blocking=True) for k, v in self.arrays.items()}
+        return type(self)(self.rows.to(device, non_blocking=True), arrays)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    # torch warns of read-only memory, which Arrow's is; those arrays get copied.
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))

@@ -1,0 +1,75 @@
+"""A trained encoder on disk: ``model.safetensors`` and ``card.json``, no pickle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+from upath import UPath
+
+from omnimat.encoders.registry import AnyEncoderSettings
+from omnimat.materials.errors import UserError
+from omnimat.materials.record import Modality
+from omnimat.materials.settings import Settings
+
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "card.json"
+
+
+class Card(Settings):
+    """What is needed to use an exported encoder and to know where it comes from.
+
+    Attributes:
+        modality: what it encodes.
+        encoder: settings that rebuild the module.
+        featurizer: settings of the featurizer whose arrays it was trained on.
+        embedding_dim: width of its output.
+        parent_run: name of the run that trained it.
+        config_hash: of that run's resolved job.
+        dataset_fingerprint: of the data set it was trained on.
+        samples_seen: materials drawn in training, repeats counted.
+    """
+
+    modality: Modality
+    encoder: AnyEncoderSettings
+    featurizer: dict[str, Any]
+    embedding_dim: int
+    parent_run: str
+    config_hash: str
+    dataset_fingerprint: str
+    samples_seen: int
+
+
+def save(directory: UPath, module: nn.Module, card: Card) -> None:
+    """Write a module that ``card.encoder`` built into ``directory``, the card last."""
+    directory.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    (directory / WEIGHTS_FILE).write_bytes(save_tensors(state))
+    (directory / CARD_FILE).write_text(card.model_dump_json(indent=2))
+
+
+def load(directory: UPath) -> tuple[nn.Module, Card]:
+    """Rebuild an exported encoder, in evaluation mode and on the CPU.
+
+    Raises:
+        UserError: if the directory holds no export, or one this version cannot read.
+    """
+    try:
+        card = Card.model_validate_json((directory / CARD_FILE).read_text())
+        state = load_tensors((directory / WEIGHTS_FILE).read_bytes())
+        module = card.encoder.build(card.embedding_dim)
+        module.load_state_dict(state)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{directory} holds no exported encoder ({WEIGHTS_FILE} and {CARD_FILE}); "
+            "give the folder of one modality inside a run's export/"
+        ) from error
+    except (ValidationError, SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{directory} holds an encoder this version cannot read: {error}"
+        ) from error
+    return module.eval(), card

@@ -1,0 +1,1 @@
+"""Retrieval and other measures of what an embedding knows."""

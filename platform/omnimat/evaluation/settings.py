@@ -1,0 +1,41 @@
+"""What an evaluation is; importing this loads no Ray."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from omnimat.materials.record import Modality
+from omnimat.materials.settings import Settings
+from omnimat.materials.split import Split
+
+
+class EvaluateSettings(Settings):
+    """Cross-modal retrieval among the encoders of a pretraining run.
+
+    Attributes:
+        dataset: name of an ingested data set.
+        run: name of the pretraining run.
+        split: whose materials are queries and candidates.
+        pairs: (query, key) modalities to report; None for all.
+        batch_size: materials embedded at a time.
+        num_threads: of torch.
+        num_featurizers: actors, where the features have to be made first.
+        featurizer_num_cpus: logical CPUs of each.
+    """
+
+    dataset: str
+    run: str
+    split: Split = "test"
+    pairs: tuple[tuple[Modality, Modality], ...] | None = None
+    batch_size: int = Field(default=256, ge=1)
+    num_threads: int = Field(default=1, ge=1)
+    num_featurizers: int = Field(default=1, ge=1)
+    featurizer_num_cpus: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _pairs_differ(self) -> Self:
+        if any(query == key for query, key in self.pairs or ()):
+            raise ValueError("pairs: a modality is not retrieved by itself; remove that pair")
+        return self

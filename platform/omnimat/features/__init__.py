@@ -1,0 +1,1 @@
+"""Record -> arrays, one file a modality: pure NumPy, no torch, no Ray."""

@@ -1,0 +1,135 @@
+"""The records of a split that a task can use, in memory and in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from omnimat.encoders.batch import ModalityTensors
+from omnimat.evaluation.inputs import only_modality
+from omnimat.features.batch import collate
+from omnimat.features.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
+from omnimat.finetune.tasks import TaskSettings, read_targets
+from omnimat.materials.errors import UserError
+from omnimat.materials.split import Split
+from omnimat.stream.store import FeatureStore
+
+# Every trial trains on the same part, and a smaller part lies within a larger one.
+_PART_SEED = 0
+
+
+class Inputs(Protocol):
+    """What a network takes, for N records."""
+
+    def batch(self, rows: NDArray[np.int64]) -> Any:
+        """Give the network's argument for these records, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureInputs:
+    """Features of one modality.
+
+    Attributes:
+        table: (N rows) feature table of one chunk: taking a batch from many takes 20 times longer.
+        featurizer: of the modality.
+        device: where batches go.
+    """
+
+    table: pa.Table
+    featurizer: Featurizer
+    device: torch.device
+
+    def batch(self, rows: NDArray[np.int64]) -> Mapping[str, Tensor]:
+        """Collate these records for the modality's encoder."""
+        modality = self.featurizer.modality
+        collated = collate(self.table.take(pa.array(rows)), {modality: self.featurizer})
+        return ModalityTensors.from_numpy(collated.modalities[modality]).to(self.device).arrays
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingInputs:
+    """Embeddings that do not change any more, (N, d)."""
+
+    embeddings: Tensor
+
+    def batch(self, rows: NDArray[np.int64]) -> Tensor:
+        """Give their rows."""
+        return self.embeddings[torch.from_numpy(rows).to(self.embeddings.device)]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What a task can use of a split.
+
+    Attributes:
+        material_ids: (N,) str.
+        targets: (N,) float64 or str.
+        inputs: for N records.
+        num_without_target: records left out because the target is unknown.
+        num_without_modality: further records left out because the features are missing.
+    """
+
+    material_ids: NDArray[np.str_]
+    targets: NDArray[Any]
+    inputs: Inputs
+    num_without_target: int
+    num_without_modality: int
+
+    def __len__(self) -> int:
+        return len(self.material_ids)
+
+
+def read_examples(
+    store: FeatureStore,
+    featurizer: Featurizer,
+    task: TaskSettings,
+    split: Split,
+    *,
+    device: torch.device,
+    max_records: int | None = None,
+) -> Examples:
+    """Read a split into memory.
+
+    Raises:
+        UserError: if no record of the split has both the target and the modality.
+    """
+    store = only_modality(store, featurizer)
+    positions = np.flatnonzero((store.records["split"] == split).to_numpy())
+    known = store.features.select([PROPERTIES_COLUMN]).take(pa.array(positions))
+    targets = read_targets(known[PROPERTIES_COLUMN].to_pylist(), task)
+    first = f"{featurizer.modality}.{featurizer.fields[0].name}"
+    is_present = store.features[first].is_valid().to_numpy()[positions]
+    kept = np.flatnonzero(targets.is_known & is_present)
+    if len(kept) == 0:
+        raise UserError(
+            f"task.target: no {split} record has both {task.target!r} and the modality "
+            f"{featurizer.modality!r}; the first record has {known[PROPERTIES_COLUMN][:1]}"
+        )
+    if max_records is not None and max_records < len(kept):
+        kept = np.sort(np.random.default_rng(_PART_SEED).permutation(kept)[:max_records])
+    table = store.table(positions[kept]).combine_chunks()
+    return Examples(
+        material_ids=np.array(table[ID_COLUMN].to_pylist()),
+        targets=targets.values[kept],
+        inputs=FeatureInputs(table, featurizer, device),
+        num_without_target=int((~targets.is_known).sum()),
+        num_without_modality=int((targets.is_known & ~is_present).sum()),
+    )
+
+
+@torch.no_grad()
+def apply_in_batches(
+    module: nn.Module, inputs: Inputs, num_records: int, batch_size: int
+) -> Tensor:
+    """Apply a module in evaluation mode to all records: (N, ...)."""
+    module.eval()
+    firsts = range(0, num_records, batch_size)
+    rows = (np.arange(first, min(first + batch_size, num_records)) for first in firsts)
+    return torch.cat([module(inputs.batch(part)) for part in rows])

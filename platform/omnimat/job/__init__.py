@@ -1,0 +1,1 @@
+"""Job files: one typed tree, read with clear errors and handed to the room that runs its kind."""

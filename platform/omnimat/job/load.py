@@ -1,0 +1,146 @@
+"""Reading job files: YAML, overrides, and one clear sentence where something is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from omnimat.job.spec import JOB, Job, PipelineJob
+from omnimat.materials.errors import UserError
+
+
+@dataclass(frozen=True)
+class LoadedJob:
+    """A job and the file it stands in."""
+
+    path: Path
+    job: Job
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> LoadedJob:
+    """Read a job file.
+
+    Args:
+        path: of the YAML file.
+        overrides: ``key.key=value``, values as in YAML.
+
+    Raises:
+        UserError: naming the file, the key and the remedy.
+    """
+    values = _read_yaml(path)
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return LoadedJob(path, JOB.validate_python(values))
+    except ValidationError as error:
+        raise UserError(f"{path}: {_sentence(error)}") from error
+
+
+def load_tree(path: Path, overrides: Sequence[str] = ()) -> list[LoadedJob]:
+    """Read a job file and all it needs, in the order to run; overrides go to the named file.
+
+    Raises:
+        UserError: as ``load``, or if jobs need each other in a circle.
+    """
+    ordered: dict[Path, LoadedJob] = {}
+    _visit(path, overrides, (), ordered)
+    return list(ordered.values())
+
+
+def _visit(
+    path: Path, overrides: Sequence[str], above: tuple[Path, ...], ordered: dict[Path, LoadedJob]
+) -> None:
+    if path.resolve() in above:
+        raise UserError(f"{path} needs itself through {' -> '.join(p.name for p in above)}")
+    if path.resolve() in ordered:
+        return
+    loaded = load(path, overrides)
+    job = loaded.job
+    for need in (*job.needs, *(job.jobs if isinstance(job, PipelineJob) else ())):
+        _visit(_find(need, path), (), (*above, path.resolve()), ordered)
+    ordered[path.resolve()] = loaded
+
+
+def _find(need: str, needed_by: Path) -> Path:
+    """Find a needed job file from the folder of the job, upwards: cwd does not matter."""
+    for folder in needed_by.resolve().parents:
+        if (folder / need).is_file():
+            return folder / need
+    raise UserError(f"{needed_by}: needs: no file {need!r} here or in any folder above")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; give the path of a job file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no keys; a job file starts with 'kind:'")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    keys, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"--set {override}: write it as key.key=value")
+    *parents, last = keys.split(".")
+    for key in parents:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {override}: {key!r} holds a value, not keys")
+    values[last] = yaml.safe_load(text)
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say the first mistake; the most telling one, unknown keys, goes first."""
+    mistakes = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    first = mistakes[0]
+    key = ".".join(str(part) for part in first["loc"][1:] if not _is_tag(part)) or "kind"
+    rest = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{_suggestion(str(first['loc'][-1]))}{rest}"
+    if first["type"].startswith("union_tag"):
+        return f"{key}: {first['msg']}{rest}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}{rest}"
+
+
+def _is_tag(part: int | str) -> bool:
+    """Tell the names of union members, which pydantic puts into paths, from keys."""
+    return isinstance(part, str) and part in _union_tags()
+
+
+def _union_tags() -> frozenset[str]:
+    tags: set[str] = set()
+    _walk(JOB.json_schema(), "const", tags)
+    return frozenset(tags)
+
+
+def _suggestion(key: str) -> str:
+    known: set[str] = set()
+    _walk(JOB.json_schema(), "properties", known)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else "; see 'omnimat schema' for all keys"
+
+
+def _walk(node: Any, wanted: str, found: set[str]) -> None:
+    """Collect the values of ``const`` or the names under ``properties`` of a JSON schema."""
+    if isinstance(node, Mapping):
+        value = node.get(wanted)
+        if isinstance(value, str):
+            found.add(value)
+        elif isinstance(value, Mapping):
+            found.update(value)
+        for child in node.values():
+            _walk(child, wanted, found)
+    elif isinstance(node, list):
+        for child in node:
+            _walk(child, wanted, found)

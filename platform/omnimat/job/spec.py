@@ -1,0 +1,68 @@
+"""The typed tree of a job file: its header, and the settings of the room that runs its kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, TypeAdapter
+
+from omnimat.evaluation.evaluate import EvaluateSettings
+from omnimat.finetune.sweep import FinetuneSettings
+from omnimat.materials.settings import Settings
+from omnimat.sources.ingest import IngestSettings
+from omnimat.training.settings import PretrainSettings
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+class JobHeader(Settings):
+    """What every job file says."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")
+    """Names the data set or the run; the same name goes on where it stopped."""
+    needs: tuple[str, ...] = ()
+    """Job files that run first where their output is missing."""
+    storage_path: str | None = None
+    """Folder or URI of data sets, runs and leaderboard; else $OMNIMAT_STORAGE, else ~/omnimat."""
+
+
+class IngestJob(JobHeader, IngestSettings):
+    """Source -> shards."""
+
+    kind: Literal["ingest"]
+
+
+class PretrainJob(JobHeader, PretrainSettings):
+    """Shards -> aligned encoders."""
+
+    kind: Literal["pretrain"]
+
+
+class FinetuneJob(JobHeader, FinetuneSettings):
+    """Encoder -> property, over learning rates and seeds."""
+
+    kind: Literal["finetune"]
+
+
+class EvaluateJob(JobHeader, EvaluateSettings):
+    """Encoders -> retrieval."""
+
+    kind: Literal["evaluate"]
+
+
+class PipelineJob(JobHeader):
+    """Job files run in order, each only where its output is missing."""
+
+    kind: Literal["pipeline"]
+    jobs: tuple[str, ...] = Field(min_length=1)
+
+
+Job = Annotated[
+    IngestJob | PretrainJob | FinetuneJob | EvaluateJob | PipelineJob, Field(discriminator="kind")
+]
+JOB: TypeAdapter[Job] = TypeAdapter(Job)
+
+
+def room_settings(job: JobHeader, kind: type[SettingsT]) -> SettingsT:
+    """Give the part of a job that its room reads, without the header."""
+    return kind.model_validate({name: getattr(job, name) for name in kind.model_fields})

@@ -1,0 +1,8 @@
+"""Errors that are the user's to mend."""
+
+
+class UserError(ValueError):
+    """One sentence naming the file or key and the remedy; the command line exits with code 2.
+
+    A ValueError, so that settings may raise it while they are validated.
+    """

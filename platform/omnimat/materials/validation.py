@@ -1,0 +1,95 @@
+"""What a structure must satisfy to be stored. A reason is given as a ``ValueError``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnimat.materials.record import Structure
+
+MIN_DISTANCE_ANGSTROM = 0.5
+MIN_VOLUME_ANGSTROM3 = 1e-3
+MAX_ATOMIC_NUMBER = 118
+# Bounds the work on absurd cells; a real one needs a handful for a distance of 0.5 angstrom.
+_MAX_IMAGES = 10_000
+_PAIRS_PER_BLOCK = 2**18
+
+
+def validate(structure: Structure) -> None:
+    """Check a structure: array shapes, numbers, cell and distances.
+
+    Raises:
+        ValueError: with the reason, in words a person can act on.
+    """
+    check_arrays(structure)
+    distance = shortest_distance_angstrom(structure, MIN_DISTANCE_ANGSTROM)
+    if distance < MIN_DISTANCE_ANGSTROM:
+        raise ValueError(
+            f"overlapping atoms: {distance:.3f} angstrom apart, less than {MIN_DISTANCE_ANGSTROM}"
+        )
+
+
+def check_arrays(structure: Structure) -> None:
+    """Check shapes, finiteness, atomic numbers and cell volume; distances are not looked at.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    lattice, numbers = structure.lattice_angstrom, structure.atomic_numbers
+    if lattice.shape != (3, 3):
+        raise ValueError(f"lattice has shape {lattice.shape}, expected (3, 3)")
+    if numbers.ndim != 1 or structure.frac_coords.shape != (numbers.size, 3):
+        raise ValueError(
+            f"lengths differ: atomic numbers {numbers.shape}, "
+            f"fractional coordinates {structure.frac_coords.shape}"
+        )
+    if numbers.size == 0:
+        raise ValueError("empty cell: no atoms")
+    if not (np.isfinite(lattice).all() and np.isfinite(structure.frac_coords).all()):
+        raise ValueError("lattice or coordinates are not finite")
+    if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
+        raise ValueError(f"atomic number outside 1..{MAX_ATOMIC_NUMBER}")
+    volume = float(np.linalg.det(lattice))
+    if volume < MIN_VOLUME_ANGSTROM3:
+        raise ValueError(f"cell volume is {volume:g} angstrom^3, it must be positive")
+
+
+def shortest_distance_angstrom(structure: Structure, cutoff_angstrom: float) -> float:
+    """Give the shortest periodic distance between atoms, self images included, up to a cutoff.
+
+    With differences wrapped to [-1/2, 1/2), an image closer than the cutoff has
+    ``|n_i| <= cutoff |b_i| + 1/2`` (``b_i``: reciprocal vector without 2 pi), however skewed the
+    cell, so the images looked at are complete.
+
+    Returns:
+        The distance, or infinity where every one is at least the cutoff.
+
+    Raises:
+        ValueError: the cell is so flat that too many images would be needed.
+    """
+    images = _images(structure.lattice_angstrom, cutoff_angstrom)
+    coords, count = structure.frac_coords, structure.atomic_numbers.size
+    is_home = ~images.any(axis=1)
+    rows = max(1, _PAIRS_PER_BLOCK // (count * len(images)))
+    shortest_squared = np.inf
+    for start in range(0, count, rows):
+        difference = coords[None, :] - coords[start : start + rows, None]
+        difference -= np.floor(difference + 0.5)
+        vectors = (difference[:, :, None] + images) @ structure.lattice_angstrom
+        squared = np.einsum("ijkx,ijkx->ijk", vectors, vectors)
+        own = np.arange(len(squared))
+        squared[own, start + own] = np.where(is_home, np.inf, squared[own, start + own])
+        shortest_squared = min(shortest_squared, float(squared.min()))
+    distance = float(np.sqrt(shortest_squared))
+    return distance if distance < cutoff_angstrom else np.inf
+
+
+def _images(lattice_angstrom: NDArray[np.float64], cutoff_angstrom: float) -> NDArray[np.float64]:
+    """Give the (k, 3) lattice translations that can hold a neighbour within the cutoff."""
+    reciprocal_lengths = np.linalg.norm(np.linalg.inv(lattice_angstrom), axis=0)
+    # The margin keeps an image that rounding would put just outside.
+    reach = np.floor(cutoff_angstrom * reciprocal_lengths + 0.5 + 1e-9)
+    if np.prod(2 * reach + 1) > _MAX_IMAGES:
+        raise ValueError("the cell is too flat to be checked for overlapping atoms")
+    axes = [np.arange(-n, n + 1) for n in reach]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -1,0 +1,52 @@
+"""Where things are kept: data sets, feature stores, runs and the leaderboard under one root."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from upath import UPath
+
+from omnimat.materials.errors import UserError
+
+STORAGE_VARIABLE = "OMNIMAT_STORAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Names under one root; the root is a folder or any fsspec URI."""
+
+    root: UPath
+
+    @classmethod
+    def open(cls, storage_path: str | None = None) -> Workspace:
+        """Use ``storage_path``, else ``$OMNIMAT_STORAGE``, else ``~/omnimat``."""
+        location = storage_path or os.environ.get(STORAGE_VARIABLE) or "~/omnimat"
+        path = UPath(location)
+        return cls(path.expanduser().absolute() if path.protocol in {"", "file"} else path)
+
+    def dataset(self, name: str) -> UPath:
+        """Shards and manifest of an ingested data set."""
+        return self.root / "datasets" / name
+
+    def features(self, dataset: str, fingerprint: str) -> UPath:
+        """Feature store of a data set under one featurizer setting."""
+        return self.root / "features" / f"{dataset}-{fingerprint}"
+
+    def run(self, name: str) -> UPath:
+        """Everything a pretraining, sweep or evaluation run leaves."""
+        return self.root / "runs" / name
+
+    @property
+    def leaderboard_url(self) -> str:
+        """SQLAlchemy URL of the default leaderboard.
+
+        Raises:
+            UserError: if the root is no local folder; SQLite needs one.
+        """
+        if self.root.protocol not in {"", "file"}:
+            raise UserError(
+                f"storage_path {self.root} is no local folder: give leaderboard.url, "
+                "the URL of a PostgreSQL database"
+            )
+        return f"sqlite:///{UPath(self.root.path) / 'leaderboard.sqlite'}"

@@ -1,0 +1,1 @@
+"""Contrastive losses as pure functions of gathered embeddings: no ranks, no collectives."""

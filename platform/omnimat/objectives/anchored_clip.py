@@ -1,0 +1,40 @@
+"""AnchoredCLIP: every modality against one anchor (Moro et al., arXiv 2312.00111)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from omnimat.materials.errors import UserError
+from omnimat.materials.record import Modality
+from omnimat.objectives.contrastive import Pair, PairwiseObjective, canonical
+
+
+class AnchoredClipSettings(PairwiseObjective):
+    """Aligns every modality with the anchor, and no two others directly.
+
+    Attributes:
+        anchor: the modality all others are aligned with.
+    """
+
+    type: Literal["anchored_clip"] = "anchored_clip"
+    anchor: Modality = "structure"
+
+    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+        """Give the M-1 pairs of M modalities, the anchor first in each.
+
+        Raises:
+            UserError: if the anchor is not among the modalities, or is the only one.
+        """
+        ordered = canonical(modalities)
+        others = [modality for modality in ordered if modality != self.anchor]
+        if self.anchor not in ordered:
+            raise UserError(
+                f"objective.anchor is {self.anchor!r}, which has no encoder; "
+                f"choose one of {', '.join(ordered)}"
+            )
+        if not others:
+            raise UserError(
+                f"objective.anchor {self.anchor!r} is the only modality; add one to the encoders"
+            )
+        return tuple((self.anchor, other) for other in others)

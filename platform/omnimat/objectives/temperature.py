@@ -1,0 +1,49 @@
+"""The temperature of a contrastive loss, fixed or learned, with a floor."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from omnimat.materials.settings import Settings
+
+
+class TemperatureSettings(Settings):
+    """The number that similarities are divided by.
+
+    Attributes:
+        initial: value at the start. 0.2 is the default of the released MultiMat code (the paper
+            gives none); CLIP starts at 0.07.
+        learnable: whether training moves it.
+        minimum: floor of a learned temperature; 0.01 is CLIP's.
+    """
+
+    initial: float = Field(default=0.2, gt=0, allow_inf_nan=False)
+    learnable: bool = False
+    minimum: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _starts_above_floor(self) -> Self:
+        if self.initial < self.minimum:
+            raise ValueError(f"initial {self.initial} is below minimum {self.minimum}")
+        return self
+
+    def inverse_temperature(self, logit_scale: Tensor) -> Tensor:
+        """Turn the parameter into the factor of the similarities, at most ``1 / minimum``.
+
+        Args:
+            logit_scale: Natural logarithm of the inverse temperature.
+
+        Returns:
+            The factor, of the same shape, in float32 or better.
+
+        The floor holds for the value only: the gradient passes as if it were not there, or a
+        parameter that once overshot it could never come back.
+        """
+        logit_scale = logit_scale.to(torch.promote_types(logit_scale.dtype, torch.float32))
+        floored = logit_scale.clamp(max=-math.log(self.minimum))
+        return (logit_scale + (floored - logit_scale).detach()).exp()

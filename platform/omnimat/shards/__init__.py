@@ -1,0 +1,1 @@
+"""WebDataset tar shards and their manifest: written deterministically, read by offset."""

@@ -1,0 +1,131 @@
+"""The manifest of a data set: what its shards hold, in hashes and counts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+from upath import UPath
+
+from omnimat.materials.errors import UserError
+from omnimat.materials.settings import Settings
+from omnimat.shards.files import write_atomically
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+RECORDS_NAME = "records.parquet"
+FAILURES_NAME = "failures.jsonl"
+
+# One row a record, in shard order.
+RECORDS_SCHEMA = pa.schema(
+    [
+        ("material_id", pa.string()),
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+        ("offset_bytes", pa.int64()),
+        ("size_bytes", pa.int64()),
+        ("split", pa.string()),
+        ("reduced_formula", pa.string()),
+        ("num_atoms", pa.int32()),
+        ("has_dos", pa.bool_()),
+        ("has_charge_density", pa.bool_()),
+        ("has_text", pa.bool_()),
+        ("has_text_embedding", pa.bool_()),
+    ]
+)
+
+
+class ShardEntry(Settings):
+    """One shard."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    num_records: int
+    modality_counts: Mapping[str, int]
+
+
+class Manifest(Settings):
+    """A finished data set. It is written last, so where it is, all the rest is."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    source: Mapping[str, Any]
+    settings_fingerprint: str
+    licences: tuple[str, ...]
+    database_versions: tuple[str, ...]
+    shards: tuple[ShardEntry, ...]
+    split_counts: Mapping[str, int]
+    split_sha256: str
+    records_sha256: str
+    num_failures: int
+    dataset_fingerprint: str
+
+    @property
+    def num_records(self) -> int:
+        """Records in all shards."""
+        return sum(shard.num_records for shard in self.shards)
+
+    @classmethod
+    def load(cls, directory: UPath) -> Manifest:
+        """Read the manifest of a data set.
+
+        Raises:
+            UserError: there is none, or it is not of this version of omnimat.
+        """
+        path = directory / MANIFEST_NAME
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            raise UserError(f"{path} does not exist: ingest the data set first") from None
+        try:
+            manifest = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise UserError(
+                f"{path}: {where}: {first['msg']}; ingest the data set again"
+            ) from error
+        if manifest.schema_version != SCHEMA_VERSION:
+            raise UserError(
+                f"{path} has schema_version {manifest.schema_version}, this omnimat reads "
+                f"{SCHEMA_VERSION}: ingest the data set again"
+            )
+        return manifest
+
+    def save(self, directory: UPath) -> None:
+        """Write the manifest atomically."""
+        write_atomically(directory / MANIFEST_NAME, f"{self.model_dump_json(indent=2)}\n".encode())
+
+    def records(self, directory: UPath) -> pd.DataFrame:
+        """Give the index of the records, columns as in ``RECORDS_SCHEMA``.
+
+        Raises:
+            UserError: it is missing or not the one this manifest was written with.
+        """
+        path = directory / RECORDS_NAME
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"{path} does not exist: ingest the data set again") from None
+        if hashlib.sha256(data).hexdigest() != self.records_sha256:
+            raise UserError(f"{path} was changed after ingest: ingest the data set again")
+        frame: pd.DataFrame = pq.read_table(io.BytesIO(data)).to_pandas()
+        return frame
+
+
+def dataset_fingerprint(shards: tuple[ShardEntry, ...], split_sha256: str) -> str:
+    """Hash what defines a data set: the bytes of its shards and its split."""
+    lines = [*(shard.sha256 for shard in shards), split_sha256]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def shard_name(shard: int) -> str:
+    """File of a shard."""
+    return f"shard-{shard:05d}.tar"

@@ -1,0 +1,98 @@
+"""Write a shard: a WebDataset tar whose bytes depend on its records alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from upath import UPath
+
+from omnimat.materials.record import Record
+from omnimat.shards.codec import EXTENSIONS, encode
+from omnimat.shards.files import write_atomically
+from omnimat.shards.manifest import ShardEntry
+
+_MODALITY_OF_EXTENSION = {
+    extension: extension.split(".")[0]
+    for extension in EXTENSIONS
+    if extension not in {"properties.json", "provenance.json"}
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenShard:
+    """What a shard holds.
+
+    Attributes:
+        entry: for the manifest.
+        rows: one a record, in order: the columns of ``RECORDS_SCHEMA`` that the shard alone tells
+            (all but ``shard``, ``split`` and ``reduced_formula``).
+        rejected: (material id, reason) of the records that could not be stored.
+    """
+
+    entry: ShardEntry
+    rows: tuple[dict[str, Any], ...]
+    rejected: tuple[tuple[str, str], ...]
+
+
+def write_shard(path: UPath, records: Iterable[Record]) -> WrittenShard:
+    """Write records to one tar, atomically; a record that cannot be stored is left out.
+
+    The shard is held in memory until it is complete.
+    """
+    buffer = io.BytesIO()
+    rows: list[dict[str, Any]] = []
+    rejected: list[tuple[str, str]] = []
+    # GNU format: USTAR has no room for the longest ids.
+    with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.GNU_FORMAT) as archive:
+        for record in records:
+            try:
+                members = encode(record)
+            except ValueError as error:
+                rejected.append((record.material_id, str(error)))
+                continue
+            offset = archive.offset
+            _add(archive, record.material_id, members)
+            rows.append(_row(record, members, len(rows), offset, archive.offset - offset))
+    data = buffer.getvalue()
+    write_atomically(path, data)
+    entry = ShardEntry(
+        name=path.name,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        num_records=len(rows),
+        modality_counts=_modality_counts(rows),
+    )
+    return WrittenShard(entry, tuple(rows), tuple(rejected))
+
+
+def _add(archive: tarfile.TarFile, material_id: str, members: dict[str, bytes]) -> None:
+    for extension, data in members.items():
+        info = tarfile.TarInfo(f"{material_id}.{extension}")  # owner 0, time 0
+        info.size, info.mode = len(data), 0o644
+        archive.addfile(info, io.BytesIO(data))
+
+
+def _row(
+    record: Record, members: dict[str, bytes], row: int, offset_bytes: int, size_bytes: int
+) -> dict[str, Any]:
+    has = {f"has_{name}": key in members for key, name in _MODALITY_OF_EXTENSION.items()}
+    del has["has_structure"]  # every record has one
+    return {
+        "material_id": record.material_id,
+        "row": row,
+        "offset_bytes": offset_bytes,
+        "size_bytes": size_bytes,
+        "num_atoms": int(record.structure.atomic_numbers.size),
+        **has,
+    }
+
+
+def _modality_counts(rows: list[dict[str, Any]]) -> dict[str, int]:
+    names = [name for name in _MODALITY_OF_EXTENSION.values() if name != "structure"]
+    counts = {name: sum(row[f"has_{name}"] for row in rows) for name in names}
+    return {"structure": len(rows), **counts}

@@ -1,0 +1,68 @@
+"""A folder of CIF files."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Literal, Self
+
+from upath import UPath
+
+from omnimat.materials.record import Record
+from omnimat.materials.settings import Settings
+from omnimat.sources.base import Failure, absolute_path
+from omnimat.sources.crystals import from_pymatgen, parse_cif, symmetry_properties
+
+_MAX_ID_LENGTH = 128
+
+
+class Cifs(Settings):
+    """Every ``.cif`` of a folder, in order of name; one structure a file.
+
+    Attributes:
+        path: the folder.
+        licence: of the files, recorded in the provenance.
+        database_version: recorded in the provenance.
+    """
+
+    type: Literal["cifs"] = "cifs"
+    path: str
+    licence: str = "unknown"
+    database_version: str = "unknown"
+
+    def located(self) -> Self:
+        """Resolve ``path``."""
+        return self.model_copy(update={"path": absolute_path(self.path, "source.path")})
+
+    def num_items(self) -> int:
+        """Number of files."""
+        return len(_files(self.path))
+
+    def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
+        """Parse the files of a slice."""
+        for file in _files(self.path)[start:stop]:
+            material_id = re.sub(r"[^A-Za-z0-9_\-]", "_", file.stem)[:_MAX_ID_LENGTH]
+            try:
+                yield self._record(material_id, file)
+            except ValueError as error:
+                yield Failure(material_id, f"{file.name}: {error}")
+
+    def _record(self, material_id: str, file: UPath) -> Record:
+        crystal = parse_cif(file.read_text())
+        structure = from_pymatgen(crystal)
+        return Record(
+            material_id=material_id,
+            structure=structure,
+            properties=symmetry_properties(crystal),
+            provenance={
+                "source": f"CIF {file.name}",
+                "licence": self.licence,
+                "database_version": self.database_version,
+            },
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _files(path: str) -> tuple[UPath, ...]:
+    return tuple(sorted(UPath(path).glob("*.cif"), key=lambda file: file.name))

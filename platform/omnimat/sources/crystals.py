@@ -1,0 +1,108 @@
+"""Between pymatgen's structures and ours, and the properties a structure alone tells."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Composition, Lattice
+from pymatgen.core import Structure as PymatgenStructure
+from pymatgen.io.cif import CifParser
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from pymatgen.symmetry.groups import SpaceGroup
+
+from omnimat.materials.record import Structure
+
+# As the Materials Project assigns space groups.
+SYMMETRY_TOLERANCE_ANGSTROM = 0.1
+
+
+def from_pymatgen(structure: PymatgenStructure) -> Structure:
+    """Convert a structure; coordinates are wrapped into the cell.
+
+    Raises:
+        ValueError: a site is partially occupied, which a record cannot express.
+    """
+    if not structure.is_ordered:
+        site = next(site for site in structure if not site.is_ordered)
+        raise ValueError(f"partial occupancy: a site holds {site.species_string}")
+    return Structure(
+        lattice_angstrom=np.array(structure.lattice.matrix, dtype=np.float64),
+        atomic_numbers=np.array(structure.atomic_numbers, dtype=np.int32),
+        frac_coords=np.mod(np.array(structure.frac_coords, dtype=np.float64).reshape(-1, 3), 1.0),
+    )
+
+
+def to_pymatgen(structure: Structure) -> PymatgenStructure:
+    """Convert a structure; it shares no memory with ours."""
+    return PymatgenStructure(
+        Lattice(structure.lattice_angstrom.copy()),
+        structure.atomic_numbers.tolist(),
+        structure.frac_coords.copy(),
+    )
+
+
+def lattice_from_parameters(parameters: Sequence[float]) -> NDArray[np.float64]:
+    """Give the (3, 3) lattice, rows a, b, c, in pymatgen's orientation.
+
+    ``parameters`` are a, b, c in angstrom and alpha, beta, gamma in degrees.
+    """
+    lattice = Lattice.from_parameters(*map(float, parameters))
+    return np.array(lattice.matrix, dtype=np.float64)
+
+
+def reduced_formula(atomic_numbers: NDArray[np.int32]) -> str:
+    """Give the reduced formula, elements in pymatgen's order."""
+    numbers, counts = np.unique(atomic_numbers, return_counts=True)
+    amounts = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # noble gases have no electronegativity to sort by
+        return str(Composition(amounts).reduced_formula)
+
+
+def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:
+    """Give ``space_group_number`` and ``crystal_system`` as spglib finds them."""
+    analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANGSTROM)
+    number = int(analyzer.get_space_group_number())
+    return {"space_group_number": number, "crystal_system": crystal_system(number)}
+
+
+@functools.cache
+def crystal_system(space_group_number: int) -> str:
+    """Give one of the seven crystal systems, in lower case.
+
+    Raises:
+        ValueError: the number is not in 1..230.
+    """
+    return str(SpaceGroup.from_int_number(space_group_number).crystal_system)
+
+
+@functools.cache
+def space_group_symbol(space_group_number: int) -> str:
+    """Give the Hermann-Mauguin symbol, as ``Fm-3m``."""
+    return str(SpaceGroup.from_int_number(space_group_number).symbol)
+
+
+def parse_cif(text: str) -> PymatgenStructure:
+    """Read the one structure of a CIF, in the cell it is given in.
+
+    Raises:
+        ValueError: it does not parse, or holds more or less than one structure.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what matters is checked on the structure
+        structures = CifParser.from_str(text).parse_structures(primitive=False)
+    if len(structures) != 1:
+        raise ValueError(f"the CIF holds {len(structures)} structures, expected one")
+    return structures[0]
+
+
+def niggli_reduced(structure: PymatgenStructure) -> PymatgenStructure:
+    """Niggli-reduce the cell and turn it into pymatgen's standard orientation, as CDVAE does."""
+    reduced = structure.get_reduced_structure()
+    lattice = Lattice.from_parameters(*reduced.lattice.parameters)
+    return PymatgenStructure(lattice, reduced.species_and_occu, reduced.frac_coords)

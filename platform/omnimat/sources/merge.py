@@ -1,0 +1,128 @@
+"""Put the reports of all shards together: the index, the failures, the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from omnimat.materials.errors import UserError
+from omnimat.materials.settings import Settings
+from omnimat.materials.split import SPLITS
+from omnimat.materials.split import split_sha256 as hash_splits
+from omnimat.shards.files import remove_temporaries, write_atomically
+from omnimat.shards.manifest import (
+    FAILURES_NAME,
+    RECORDS_NAME,
+    RECORDS_SCHEMA,
+    Manifest,
+    ShardEntry,
+    dataset_fingerprint,
+)
+
+
+class ShardReport(Settings):
+    """What a task found; kept beside the shard until the manifest is written.
+
+    Attributes:
+        entry: for the manifest.
+        excluded_ids: ids that an earlier shard holds.
+        rows: of ``RECORDS_SCHEMA``, without ``shard``.
+        failures: (material id, reason).
+        licences: of the records.
+        database_versions: of the records.
+    """
+
+    excluded_ids: tuple[str, ...]
+    entry: ShardEntry
+    rows: tuple[Mapping[str, Any], ...]
+    failures: tuple[tuple[str, str], ...]
+    licences: tuple[str, ...]
+    database_versions: tuple[str, ...]
+
+
+def duplicates(reports: Mapping[int, ShardReport]) -> dict[int, tuple[str, ...]]:
+    """Give, by shard, the ids that an earlier shard holds."""
+    holder: dict[str, int] = {}
+    again: dict[int, tuple[str, ...]] = {}
+    for shard, report in sorted(reports.items()):
+        ids = [row["material_id"] for row in report.rows]
+        if seen := tuple(material_id for material_id in ids if material_id in holder):
+            again[shard] = seen
+        holder.update(dict.fromkeys(ids, shard))
+    return again
+
+
+def merge(
+    *,
+    name: str,
+    source: Mapping[str, Any],
+    settings_fingerprint: str,
+    reports: Sequence[ShardReport],
+    destination: UPath,
+) -> Manifest:
+    """Write the index, the failures and, last, the manifest: its presence means finished.
+
+    Raises:
+        UserError: not one record is valid.
+    """
+    rows = [{"shard": shard, **row} for shard, report in enumerate(reports) for row in report.rows]
+    if not rows:
+        raise UserError(f"the source of {name} gave no valid record: {_first_failure(reports)}")
+    records = _parquet_bytes(rows)
+    write_atomically(destination / RECORDS_NAME, records)
+    failures = [
+        json.dumps({"material_id": material_id, "reason": reason, "shard": shard})
+        for shard, report in enumerate(reports)
+        for material_id, reason in report.failures
+    ]
+    text = "".join(f"{line}\n" for line in failures)
+    write_atomically(destination / FAILURES_NAME, text.encode())
+    shards = tuple(report.entry for report in reports)
+    _remove_leftovers(destination, {shard.name for shard in shards})
+    splits = hash_splits((row["material_id"], row["split"]) for row in rows)
+    manifest = Manifest(
+        name=name,
+        source=source,
+        settings_fingerprint=settings_fingerprint,
+        licences=_union(report.licences for report in reports),
+        database_versions=_union(report.database_versions for report in reports),
+        shards=shards,
+        split_counts={split: sum(row["split"] == split for row in rows) for split in SPLITS},
+        split_sha256=splits,
+        records_sha256=hashlib.sha256(records).hexdigest(),
+        num_failures=len(failures),
+        dataset_fingerprint=dataset_fingerprint(shards, splits),
+    )
+    manifest.save(destination)
+    return manifest
+
+
+def _first_failure(reports: Sequence[ShardReport]) -> str:
+    return next(
+        f"{material_id}: {reason}" for report in reports for material_id, reason in report.failures
+    )
+
+
+def _parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=RECORDS_SCHEMA), buffer)
+    return buffer.getvalue()
+
+
+def _remove_leftovers(destination: UPath, shard_names: set[str]) -> None:
+    """Remove shards of an ingest of other settings that was never finished."""
+    for path in list(destination.glob("shard-*.tar")):
+        if path.name not in shard_names:
+            path.unlink()
+    remove_temporaries(destination)
+
+
+def _union(values: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(sorted({value for several in values for value in several}))

@@ -1,0 +1,241 @@
+"""Parquet tables in two documented layouts.
+
+A density of states whose energies do not increase is left out, and the provenance says so.
+
+``multimodal``, one row a material (a column may be missing or null where a modality is absent):
+
+=========================  =========================================================================
+``material_id``            string
+``lattice_abc_angstrom``   list of 3
+``lattice_angles_degree``  list of 3
+``atomic_numbers``         list of n
+``frac_coords``            list of 3 n, atom by atom
+``dos_energies_ev``        list, relative to the Fermi level, increasing
+``dos_spin_up_per_ev``     list of the same length
+``charge_density_32``      float16 bytes of a (32, 32, 32) grid, density x cell volume, axes a, b, c
+``matbert_cls_768``        float16 bytes of a text embedding of width 768
+``robocrys_text``          string
+=========================  =========================================================================
+
+and the properties ``bulk_modulus_gpa``, ``shear_modulus_gpa``, ``elastic_lower_5x5_gpa`` (15
+numbers, the lower triangle of the upper left 5 x 5 Voigt block, row by row),
+``e_form_aviary2019`` (stored as ``formation_energy_ev_per_atom``) and ``band_gap_pbe_aviary2020``
+(stored as ``band_gap_ev``).
+
+``cells``, structures alone: ``material_id``; ``a, b, c`` (angstrom); ``alpha, beta, gamma``
+(degree); ``Z`` (list of n); ``fx, fy, fz`` (lists of n integers, fractional coordinates times
+``frac_scale`` of the schema's metadata); ``spg_symprec0.1`` (space group number). Labels may come
+from a second table, ``labels_path``, joined by ``material_id``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import Field
+from upath import UPath
+
+from omnimat.materials.errors import UserError
+from omnimat.materials.record import DensityOfStates, Record, Structure
+from omnimat.materials.settings import Settings
+from omnimat.sources.base import Failure, absolute_path
+from omnimat.sources.crystals import (
+    crystal_system,
+    lattice_from_parameters,
+    symmetry_properties,
+    to_pymatgen,
+)
+
+Layout = Literal["multimodal", "cells"]
+_Row = Mapping[str, Any]
+
+_GRID_SHAPE = (32, 32, 32)
+_MULTIMODAL_PROPERTIES = {
+    "bulk_modulus_gpa": "bulk_modulus_gpa",
+    "shear_modulus_gpa": "shear_modulus_gpa",
+    "elastic_lower_5x5_gpa": "elastic_lower_5x5_gpa",
+    "e_form_aviary2019": "formation_energy_ev_per_atom",
+    "band_gap_pbe_aviary2020": "band_gap_ev",
+}
+_LABELS = {
+    "log10_bulk_modulus_vrh_gpa": "log10_bulk_modulus_vrh_gpa",
+    "log10_shear_modulus_vrh_gpa": "log10_shear_modulus_vrh_gpa",
+    "band_gap_pbe_ev": "band_gap_ev",
+    "formation_energy_ev_per_atom": "formation_energy_ev_per_atom",
+    "band_gap_hse_ev": "band_gap_hse_ev",
+    "refractive_index": "refractive_index",
+    "e_above_hull_ev_per_atom": "energy_above_hull_ev_per_atom",
+}
+_CELL_PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
+_REQUIRED_COLUMNS: Mapping[Layout, tuple[str, ...]] = {
+    "multimodal": (
+        "material_id",
+        "lattice_abc_angstrom",
+        "lattice_angles_degree",
+        "atomic_numbers",
+        "frac_coords",
+    ),
+    "cells": ("material_id", *_CELL_PARAMETERS, "Z", "fx", "fy", "fz"),
+}
+
+
+class Parquet(Settings):
+    """One Parquet file in a layout of this module.
+
+    Attributes:
+        path: the file.
+        layout: ``multimodal`` or ``cells``.
+        labels_path: a table of labels for ``cells``.
+        max_records: keeps the first rows.
+        source_name: recorded in the provenance, as are the two below.
+        licence: of the data.
+        database_version: of the data.
+    """
+
+    type: Literal["parquet"] = "parquet"
+    path: str
+    layout: Layout
+    labels_path: str | None = None
+    max_records: int | None = Field(None, ge=1)
+    source_name: str = "Materials Project"
+    licence: str = "CC-BY-4.0"
+    database_version: str = "unknown"
+
+    def located(self) -> Self:
+        """Resolve the paths."""
+        update = {"path": absolute_path(self.path, "source.path")}
+        if self.labels_path is not None:
+            update["labels_path"] = absolute_path(self.labels_path, "source.labels_path")
+        return self.model_copy(update=update)
+
+    def num_items(self) -> int:
+        """Rows of the table."""
+        with UPath(self.path).open("rb") as file:
+            table = pq.ParquetFile(file)
+            columns = set(table.schema_arrow.names)
+            if missing := set(_REQUIRED_COLUMNS[self.layout]) - columns:
+                raise UserError(
+                    f"source.path: {self.path} lacks the columns {', '.join(sorted(missing))} "
+                    f"of the layout {self.layout}"
+                )
+            num_rows = int(table.metadata.num_rows)
+        return min(num_rows, self.max_records or num_rows)
+
+    def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
+        """Read the row groups that hold the slice, and convert its rows."""
+        labels = {} if self.labels_path is None else _labels(self.labels_path)
+        rows = _slice(UPath(self.path), start, min(stop, self.num_items()))
+        scale = float((rows.schema.metadata or {}).get(b"frac_scale", b"1"))
+        for batch in rows.to_batches(max_chunksize=64):
+            for row in batch.to_pylist():
+                yield self._convert(row, labels.get(row["material_id"], {}), scale)
+
+    def _convert(self, row: _Row, labels: _Row, scale: float) -> Record | Failure:
+        try:
+            if self.layout == "multimodal":
+                return self._multimodal(row)
+            return self._cell(row, labels, scale)
+        except ValueError as error:
+            return Failure(row["material_id"], str(error))
+
+    def _multimodal(self, row: _Row) -> Record:
+        if not row["atomic_numbers"] or not row["frac_coords"]:
+            raise ValueError("no structure")
+        structure = Structure(
+            lattice_from_parameters(row["lattice_abc_angstrom"] + row["lattice_angles_degree"]),
+            np.array(row["atomic_numbers"], dtype=np.int32),
+            np.mod(np.array(row["frac_coords"], dtype=np.float64).reshape(-1, 3), 1.0),
+        )
+        properties = _renamed(row, _MULTIMODAL_PROPERTIES)
+        provenance = self._provenance()
+        dos = _optional(_dos, row, "dos_energies_ev", "dos_spin_up_per_ev")
+        if dos is not None and not (np.diff(dos.energies_ev) > 0).all():
+            dos, provenance["dos"] = None, "left out: its energies do not increase"
+        return Record(
+            material_id=row["material_id"],
+            structure=structure,
+            dos=dos,
+            charge_density=_optional(_grid, row, "charge_density_32"),
+            text=row.get("robocrys_text"),
+            text_embedding=_optional(_float16, row, "matbert_cls_768"),
+            properties=properties | symmetry_properties(to_pymatgen(structure)),
+            provenance=provenance,
+        )
+
+    def _cell(self, row: _Row, labels: _Row, scale: float) -> Record:
+        if not row["Z"]:
+            raise ValueError("no structure")
+        coords = np.array([row["fx"], row["fy"], row["fz"]], dtype=np.float64).T / scale
+        structure = Structure(
+            lattice_from_parameters([row[name] for name in _CELL_PARAMETERS]),
+            np.array(row["Z"], dtype=np.int32),
+            np.mod(coords, 1.0),
+        )
+        properties = _renamed(labels, _LABELS)
+        if number := row.get("spg_symprec0.1"):
+            properties |= {"space_group_number": number, "crystal_system": crystal_system(number)}
+        return Record(
+            material_id=row["material_id"],
+            structure=structure,
+            properties=properties,
+            provenance=self._provenance(),
+        )
+
+    def _provenance(self) -> dict[str, str]:
+        return {
+            "source": self.source_name,
+            "licence": self.licence,
+            "database_version": self.database_version,
+        }
+
+
+def _slice(path: UPath, start: int, stop: int) -> pa.Table:
+    """Read rows ``start`` to ``stop``, decoding only the row groups that hold them."""
+    with path.open("rb") as file:
+        table = pq.ParquetFile(file)
+        sizes = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
+        ends = np.cumsum(sizes)
+        begins = ends - sizes
+        groups = np.flatnonzero((ends > start) & (begins < stop))
+        if groups.size == 0:
+            return table.schema_arrow.empty_table()
+        rows = table.read_row_groups(groups.tolist())
+        return rows.slice(start - int(begins[groups[0]]), stop - start)
+
+
+@functools.lru_cache(maxsize=1)
+def _labels(path: str) -> dict[str, dict[str, Any]]:
+    with UPath(path).open("rb") as file:
+        columns = set(pq.ParquetFile(file).schema_arrow.names)
+        table = pq.read_table(file, columns=["material_id", *(columns & set(_LABELS))])
+    return {row["material_id"]: row for row in table.to_pylist()}
+
+
+def _renamed(row: _Row, names: Mapping[str, str]) -> dict[str, Any]:
+    """Keep the values that are there, under their own names."""
+    return {name: row[column] for column, name in names.items() if row.get(column) is not None}
+
+
+def _optional(convert: Callable[..., Any], row: _Row, *columns: str) -> Any:
+    values = [row.get(column) for column in columns]
+    return None if any(value is None for value in values) else convert(*values)
+
+
+def _dos(energies_ev: list[float], spin_up_per_ev: list[float]) -> DensityOfStates:
+    return DensityOfStates(
+        np.array(energies_ev, dtype=np.float32), np.array(spin_up_per_ev, dtype=np.float32)
+    )
+
+
+def _float16(data: bytes) -> NDArray[np.float16]:
+    return np.frombuffer(data, dtype=np.float16)
+
+
+def _grid(data: bytes) -> NDArray[np.float16]:
+    return _float16(data).reshape(_GRID_SHAPE)

@@ -1,0 +1,215 @@
+"""The embedded data set: AFLOW crystal prototypes that ship inside pymatgen, and decorations.
+
+A decoration replaces elements of a prototype by neighbours of their group, and scales the cell by
+the atomic radii. It is hypothetical: nothing says that it exists or is stable.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field
+from pymatgen.core import Element
+from pymatgen.core import Structure as PymatgenStructure
+
+from omnimat.materials.record import Record, Structure
+from omnimat.materials.settings import Settings
+from omnimat.materials.validation import shortest_distance_angstrom, validate
+from omnimat.sources.base import Failure
+from omnimat.sources.crystals import (
+    from_pymatgen,
+    reduced_formula,
+    space_group_symbol,
+    symmetry_properties,
+    to_pymatgen,
+)
+from omnimat.sources.surrogates import charge_density, density_of_states, has_surrogates
+
+_LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier ones are radioactive
+_PROVENANCE = {
+    "source": "AFLOW prototypes of pymatgen",
+    "database_version": "pymatgen aflow_prototypes.json.gz, 288 entries",
+    "licence": "MIT (pymatgen)",
+    "charge_density": "surrogate: superposition of independent atoms",
+    "dos": "surrogate: broadened free-atom levels",
+    "text": "template",
+}
+
+
+class Prototypes(Settings):
+    """Crystal prototypes, then isovalent decorations of them, one each in turn.
+
+    Attributes:
+        num_materials: how many; fewer are there if the decorations run out.
+        max_atoms: leaves out larger cells.
+    """
+
+    type: Literal["prototypes"] = "prototypes"
+    num_materials: int = Field(400, ge=1)
+    max_atoms: int = Field(20, ge=1)
+
+    def located(self) -> Self:
+        """Nothing to locate: the data is inside pymatgen."""
+        return self
+
+    def num_items(self) -> int:
+        """Materials that there are, at most ``num_materials``."""
+        return min(self.num_materials, len(_decorations(self.max_atoms)))
+
+    def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
+        """Build the materials of a slice."""
+        for decoration in _decorations(self.max_atoms)[start : min(stop, self.num_materials)]:
+            yield _record(decoration)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prototype:
+    label: str
+    name: str
+    structure: Structure
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoration:
+    material_id: str
+    prototype: _Prototype
+    replacements: dict[int, int]
+
+
+@functools.cache
+def _prototypes(max_atoms: int) -> tuple[_Prototype, ...]:
+    """Read the valid prototypes whose elements are tabulated, in the order of the file."""
+    # Importing the package ``prototypes`` would build its matcher and take seconds.
+    file = resources.files("pymatgen.analysis") / "prototypes" / "aflow_prototypes.json.gz"
+    found = []
+    for entry in json.loads(gzip.decompress(file.read_bytes())):
+        tags = entry["tags"]
+        structure = from_pymatgen(PymatgenStructure.from_dict(entry["snl"]))
+        if structure.atomic_numbers.size > max_atoms or not has_surrogates(
+            structure.atomic_numbers
+        ):
+            continue
+        validate(structure)
+        found.append(_Prototype(tags["aflow"], tags["mineral"] or tags["aflow"], structure))
+    return tuple(found)
+
+
+@functools.cache
+def _decorations(max_atoms: int) -> tuple[_Decoration, ...]:
+    """List the prototypes as they are, then the first decoration of each, the second, ..."""
+    columns = [
+        [(prototype, replacements) for replacements in _replacements(prototype)]
+        for prototype in _prototypes(max_atoms)
+    ]
+    found: dict[str, _Decoration] = {}
+    for candidate in itertools.chain.from_iterable(itertools.zip_longest(*columns)):
+        if candidate is None:
+            continue
+        prototype, replacements = candidate
+        numbers = _replaced(prototype.structure, replacements).atomic_numbers
+        stem = f"{prototype.label}-{reduced_formula(numbers)}"
+        material_id = re.sub(r"[^A-Za-z0-9_\-]", "_", stem)
+        if replacements and material_id in found:
+            continue  # the same substance on the same prototype
+        while material_id in found:
+            material_id += "_b"  # AFLOW lists some prototypes twice, with other parameters
+        found[material_id] = _Decoration(material_id, prototype, replacements)
+    return tuple(found.values())
+
+
+def _replacements(prototype: _Prototype) -> list[dict[int, int]]:
+    """List what the elements may become: first nothing, then few and similar replacements."""
+    numbers = np.unique(prototype.structure.atomic_numbers).tolist()
+    choices = itertools.product(*[(number, *_relatives(number)) for number in numbers])
+    distinct = [
+        {old: new for old, new in zip(numbers, choice, strict=True) if old != new}
+        for choice in choices
+        if len(set(choice)) == len(numbers)
+    ]
+    return sorted(distinct, key=lambda replacements: (len(replacements), str(replacements)))
+
+
+@functools.cache
+def _relatives(number: int) -> tuple[int, ...]:
+    """Give the elements that may stand in for this one: same group, next period."""
+    element = Element.from_Z(number)
+    candidates = [Element.from_Z(z) for z in range(2, _LARGEST_DECORATION_ELEMENT + 1)]
+    return tuple(
+        other.Z
+        for other in candidates
+        if number > 1 and other.group == element.group < 18 and _are_neighbours(element, other)
+    )
+
+
+def _are_neighbours(element: Element, other: Element) -> bool:
+    if element.is_lanthanoid or other.is_lanthanoid:
+        both = element.is_lanthanoid and other.is_lanthanoid
+        return bool(both and 0 < abs(element.Z - other.Z) <= 2)
+    return bool(abs(element.row - other.row) == 1)
+
+
+def _replaced(structure: Structure, replacements: dict[int, int]) -> Structure:
+    """Replace elements and scale the cell by the ratio of the summed atomic radii."""
+    old = structure.atomic_numbers
+    if not replacements:
+        return structure
+    new = np.array([replacements.get(number, number) for number in old.tolist()], dtype=np.int32)
+    scale = _sum_of_radii(new) / _sum_of_radii(old)
+    return Structure(structure.lattice_angstrom * scale, new, structure.frac_coords)
+
+
+def _sum_of_radii(numbers: np.ndarray[tuple[int], np.dtype[np.int32]]) -> float:
+    elements = [Element.from_Z(number) for number in numbers.tolist()]
+    return sum(float(e.atomic_radius or e.atomic_radius_calculated) for e in elements)
+
+
+def _record(decoration: _Decoration) -> Record:
+    structure = _replaced(decoration.prototype.structure, decoration.replacements)
+    crystal = to_pymatgen(structure)
+    properties = {
+        "num_atoms": len(crystal),
+        "density_g_per_cm3": round(float(crystal.density), 6),
+        "volume_angstrom3_per_atom": round(float(crystal.volume / len(crystal)), 6),
+        "mean_electronegativity": round(float(crystal.composition.average_electroneg), 6),
+        **symmetry_properties(crystal),
+    }
+    return Record(
+        material_id=decoration.material_id,
+        structure=structure,
+        dos=density_of_states(structure),
+        charge_density=charge_density(structure),
+        text=_text(decoration, crystal, structure, properties),
+        properties=properties,
+        provenance={**_PROVENANCE, "prototype": decoration.prototype.label},
+    )
+
+
+def _text(
+    decoration: _Decoration,
+    crystal: PymatgenStructure,
+    structure: Structure,
+    properties: dict[str, int | float | str],
+) -> str:
+    kind = "is a hypothetical decoration of" if decoration.replacements else "is"
+    names = [f"{e.long_name.lower()} ({e.symbol})" for e in sorted(crystal.composition.elements)]
+    elements = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    shortest_edge = np.linalg.norm(structure.lattice_angstrom, axis=1).min()
+    nearest = shortest_distance_angstrom(structure, 1.001 * shortest_edge)
+    symbol = space_group_symbol(int(properties["space_group_number"]))
+    return (
+        f"{crystal.composition.reduced_formula} {kind} the {decoration.prototype.name} prototype "
+        f"and crystallizes in the {properties['crystal_system']} {symbol} space group. "
+        f"It is made of {elements}. "
+        f"The cell holds {len(crystal)} atoms in {crystal.volume:.1f} cubic angstrom, "
+        f"with a density of {properties['density_g_per_cm3']:.2f} g/cm3. "
+        f"The shortest distance between atoms is {nearest:.2f} angstrom."
+    )

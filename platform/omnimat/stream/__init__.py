@@ -1,0 +1,1 @@
+"""Shards -> featurizer actors -> batches in a planned order: the only home of Ray Data."""

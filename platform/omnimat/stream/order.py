@@ -1,0 +1,104 @@
+"""The order of training, as pure arithmetic: who sees which record at which step.
+
+The order depends on (records, seed, epoch) alone: the global batch at a step is the same at any
+world size, and a worker's share of it is a slice. So a resumed run, also on another number of
+workers, goes on with exactly the batches it had not seen, and no ledger of records is needed:
+the step count is the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def epoch_order(
+    record_shards: NDArray[np.integer], *, seed: int, epoch: int, window_shards: int
+) -> NDArray[np.int64]:
+    """Permute records: shards in random order, records at random within a window of shards.
+
+    Args:
+        record_shards: (n,) shard number of each record.
+        seed: of the run.
+        epoch: counted from 0.
+        window_shards: how many shards are mixed; bounds how many are open at once.
+
+    Returns:
+        (n,) positions into ``record_shards``.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    shards, shard_of_record = np.unique(record_shards, return_inverse=True)
+    window_of_shard = generator.permutation(len(shards)) // window_shards
+    return np.lexsort((generator.random(len(record_shards)), window_of_shard[shard_of_record]))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """Which records make each global batch.
+
+    Attributes:
+        record_shards: (n,) shard number of each record of the split.
+        global_batch_size: records in a step over all workers; the epoch's incomplete last batch
+            is left out, since in a contrastive loss a smaller batch is another objective.
+        num_epochs: how often the split is gone through, each time in a new order.
+        seed: of the order.
+        window_shards: see ``epoch_order``.
+    """
+
+    record_shards: NDArray[np.integer]
+    global_batch_size: int
+    num_epochs: int
+    seed: int
+    window_shards: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole global batches in the split."""
+        return len(self.record_shards) // self.global_batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps_per_epoch * self.num_epochs
+
+    @property
+    def left_out_per_epoch(self) -> int:
+        """Records of the incomplete last batch, others each epoch."""
+        return len(self.record_shards) % self.global_batch_size
+
+    def worker_batches(
+        self, epoch: int, *, rank: int, world_size: int, first_step: int = 0
+    ) -> NDArray[np.int64]:
+        """Give one worker's records of an epoch.
+
+        Returns:
+            (steps, global_batch_size / world_size) positions into ``record_shards``, from
+            ``first_step`` of the epoch on.
+        """
+        order = epoch_order(
+            self.record_shards, seed=self.seed, epoch=epoch, window_shards=self.window_shards
+        )
+        whole = order[: self.steps_per_epoch * self.global_batch_size]
+        shares = whole.reshape(self.steps_per_epoch, world_size, -1)
+        return shares[first_step:, rank]
+
+
+def split_by_bytes(
+    batches: NDArray[np.int64], record_bytes: NDArray[np.integer], limit_bytes: int
+) -> list[NDArray[np.int64]]:
+    """Cut a worker's batches into read units of whole batches, each within the limit.
+
+    A single batch over the limit is a unit of its own.
+    """
+    units: list[NDArray[np.int64]] = []
+    first = used = 0
+    for step, size in enumerate(record_bytes[batches].sum(axis=1)):
+        if step > first and used + size > limit_bytes:
+            units.append(batches[first:step].ravel())
+            first, used = step, 0
+        used += int(size)
+    if first < len(batches):
+        units.append(batches[first:].ravel())
+    return units

@@ -1,0 +1,29 @@
+"""How records reach the trainers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from omnimat.materials.settings import Settings
+
+
+class StreamSettings(Settings):
+    """The data side of a pretraining run; every number is per train worker."""
+
+    read_from: Literal["shards", "store"] = "shards"
+    """``shards`` featurizes on the way; ``store`` reads what a featurize job wrote."""
+    num_featurizers: int = Field(default=1, ge=1)
+    featurizer_num_cpus: float = Field(default=0.25, gt=0)
+    reader_num_cpus: float = Field(default=0.25, gt=0)
+    shuffle_window_shards: int = Field(default=8, ge=1)
+    read_unit_mib: float = Field(default=16.0, gt=0)
+    """Bytes of records a read task may hold at once."""
+    prefetch_batches: int = Field(default=4, ge=1)
+
+    def num_cpus_per_worker(self) -> float:
+        """Logical CPUs that the data side of one train worker needs to make progress."""
+        if self.read_from == "store":
+            return self.reader_num_cpus
+        return self.reader_num_cpus + self.num_featurizers * self.featurizer_num_cpus

@@ -1,0 +1,72 @@
+"""Read units: which records a task delivers, and how they are read from tar shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from upath import UPath
+
+from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN
+from omnimat.shards.codec import EXTENSIONS
+from omnimat.shards.manifest import shard_name
+from omnimat.shards.reader import RawRecord, read_members
+
+RAW_SCHEMA = pa.schema(
+    [
+        pa.field(ID_COLUMN, pa.string()),
+        pa.field(QUARANTINE_COLUMN, pa.string()),
+        *(pa.field(extension, pa.large_binary()) for extension in EXTENSIONS),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUnit:
+    """What one read task delivers: rows of the record index, in delivery order."""
+
+    records: pd.DataFrame
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the records in their shards."""
+        return int(self.records["size_bytes"].sum())
+
+
+def take(records: pd.DataFrame, positions: NDArray[np.int64]) -> ReadUnit:
+    """Make the unit of these records, in this order."""
+    columns = ["material_id", "shard", "row", "offset_bytes", "size_bytes"]
+    return ReadUnit(records[columns].iloc[positions].reset_index(drop=True))
+
+
+def read_from_shards(directory: UPath, unit: ReadUnit) -> Iterable[pa.Table]:
+    """Read a unit's records from their tar shards, each shard once in file order."""
+    found: list[RawRecord | None] = [None] * len(unit.records)
+    positions = np.arange(len(unit.records))
+    for shard, rows in unit.records.assign(position=positions).groupby("shard"):
+        rows = rows.sort_values("offset_bytes")
+        raw = read_members(
+            directory / shard_name(int(shard)),
+            rows["offset_bytes"].to_numpy(),
+            rows["size_bytes"].to_numpy(),
+            rows["material_id"].tolist(),
+        )
+        for position, record in zip(rows["position"], raw, strict=True):
+            found[position] = record
+    yield raw_table([record for record in found if record is not None])
+
+
+def raw_table(records: Sequence[RawRecord]) -> pa.Table:
+    """Hold the undecoded members of records as one Arrow table."""
+    columns: dict[str, list[Any]] = {
+        ID_COLUMN: [r.material_id for r in records],
+        QUARANTINE_COLUMN: [r.quarantine_reason for r in records],
+    }
+    for extension in EXTENSIONS:
+        columns[extension] = [r.members.get(extension) for r in records]
+    return pa.table(columns, schema=RAW_SCHEMA)

@@ -1,0 +1,1 @@
+"""Helpers that tests of omnimat and of its extensions share."""

@@ -1,0 +1,61 @@
+"""Runs a function on several real gloo processes and collects what each returns."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+TIMEOUT = timedelta(seconds=120)
+
+
+def run_workers(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
+    """Call ``function(*arguments)`` in every process of a group and give the results by rank.
+
+    The function must be importable, and its result of tensors and plain containers.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(  # type: ignore[no-untyped-call]
+            _worker,
+            args=(world_size, _free_port(), Path(folder), function, arguments),
+            nprocs=world_size,
+        )
+        return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(world_size)]
+
+
+def _worker(
+    rank: int,
+    world_size: int,
+    port: int,
+    folder: Path,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world_size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "DS_ACCELERATOR": "cpu",
+    }
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", timeout=TIMEOUT)
+    try:
+        torch.save(function(*arguments), folder / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""Pretraining: the only home of Ray Train, DeepSpeed and torch.distributed."""

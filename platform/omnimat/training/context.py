@@ -1,0 +1,129 @@
+"""What the training loop knows of the world: a rank, a device, and where to report.
+
+The loop is written against ``WorkerContext``; Ray Train and plain torch.distributed implement it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import ray.train
+import torch
+import torch.distributed as dist
+
+Metrics = Mapping[str, float]
+
+
+class WorkerContext(Protocol):
+    """One worker's view of a run."""
+
+    @property
+    def rank(self) -> int:
+        """Of this worker, from 0."""
+
+    @property
+    def world_size(self) -> int:
+        """Number of workers."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this worker computes."""
+
+    def report(self, metrics: Metrics, checkpoint: Path | None = None) -> None:
+        """Hand over metrics and this worker's part of a checkpoint; every worker must call."""
+
+    def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
+        """Open the newest complete checkpoint, or None on a first start."""
+
+
+class RayContext:
+    """Inside a Ray Train worker."""
+
+    @property
+    def rank(self) -> int:
+        """Of this worker, from 0."""
+        return int(ray.train.get_context().get_world_rank())
+
+    @property
+    def world_size(self) -> int:
+        """Number of workers."""
+        return int(ray.train.get_context().get_world_size())
+
+    @property
+    def device(self) -> torch.device:
+        """Where this worker computes."""
+        return ray.train.torch.get_device()  # type: ignore[no-any-return]
+
+    def report(self, metrics: Metrics, checkpoint: Path | None = None) -> None:
+        """Report to the controller; parts of a checkpoint merge into one folder."""
+        if checkpoint is None:
+            ray.train.report(dict(metrics))
+            return
+        ray.train.report(
+            dict(metrics), checkpoint=ray.train.Checkpoint.from_directory(str(checkpoint))
+        )
+        shutil.rmtree(checkpoint)
+
+    @contextmanager
+    def latest_checkpoint(self) -> Iterator[Path | None]:
+        """Open the newest complete checkpoint."""
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            yield None
+            return
+        with checkpoint.as_directory() as folder:
+            yield Path(folder)
+            dist.barrier()  # no worker may delete the local copy while another still reads
+
+
+@dataclass(frozen=True)
+class ProcessContext:
+    """Inside a process of torchrun, or the only process there is.
+
+    Attributes:
+        folder: on a file system all workers share; gets ``metrics.jsonl`` and checkpoints.
+        device: where this worker computes.
+    """
+
+    folder: Path
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def rank(self) -> int:
+        """Of this worker, from 0."""
+        return int(os.environ.get("RANK", "0"))
+
+    @property
+    def world_size(self) -> int:
+        """Number of workers."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
+    def report(self, metrics: Metrics, checkpoint: Path | None = None) -> None:
+        """Append metrics; merge the workers' parts of a checkpoint, then make it the newest."""
+        if self.rank == 0:
+            with (self.folder / "metrics.jsonl").open("a") as sink:
+                sink.write(json.dumps(dict(metrics)) + "\n")
+        if checkpoint is None:
+            return
+        name = f"checkpoint_{int(metrics['step']):08d}"
+        shutil.copytree(checkpoint, self.folder / name, dirs_exist_ok=True)
+        shutil.rmtree(checkpoint)
+        dist.barrier()
+        if self.rank == 0:
+            marker = self.folder / "latest.partial"
+            marker.write_text(name)
+            marker.rename(self.folder / "latest")
+        dist.barrier()
+
+    @contextmanager
+    def latest_checkpoint(self) -> Iterator[Path | None]:
+        """Open the newest complete checkpoint."""
+        marker = self.folder / "latest"
+        yield self.folder / marker.read_text() if marker.exists() else None

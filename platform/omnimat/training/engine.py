@@ -1,0 +1,66 @@
+"""The DeepSpeed engine, on any number of workers, CPU included."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from omnimat.training.settings import TrainingSettings
+
+
+def deepspeed_config(settings: TrainingSettings) -> dict[str, Any]:
+    """Derive DeepSpeed's dictionary; nothing in it is written by hand elsewhere.
+
+    bf16 is torch autocast over fp32 parameters: DeepSpeed's own bf16 would cast batch-norm
+    statistics and basis functions too (and at stage 0 uses another optimizer wrapper).
+    """
+    config: dict[str, Any] = {
+        "train_batch_size": settings.global_batch_size,
+        "train_micro_batch_size_per_gpu": settings.global_batch_size // settings.num_workers,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": settings.gradient_clip,
+        "zero_optimization": {"stage": settings.zero_stage},
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 10**9,
+    }
+    if settings.precision == "bf16":
+        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return config
+
+
+def build_engine(model: nn.Module, settings: TrainingSettings, device: torch.device) -> Any:
+    """Wrap the model; the optimizer is torch's AdamW, which compiles nothing.
+
+    Biases, norms and the temperature are not decayed.
+    """
+    if device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed  # after the accelerator is settled: DeepSpeed probes for one on import
+
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    plain = [p for p in trained if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+    engine, *_ = deepspeed.initialize(
+        model=model, optimizer=optimizer, config=deepspeed_config(settings)
+    )
+    return engine
+
+
+@contextmanager
+def whole_parameters(engine: Any) -> Iterator[None]:
+    """Make every parameter whole on every worker; a collective at ZeRO-3, nothing below it."""
+    import deepspeed
+
+    partitioned = engine.zero_optimization_stage() == 3
+    with deepspeed.zero.GatheredParameters(list(engine.module.parameters()), enabled=partitioned):
+        yield

@@ -1,0 +1,123 @@
+"""The pretraining loop of one worker: the same under every launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from omnimat.encoders.batch import ModalityTensors
+from omnimat.encoders.multimodal import Multimodal
+from omnimat.features.batch import Batch
+from omnimat.materials.record import Modality
+from omnimat.objectives.contrastive import mean_over_pairs
+from omnimat.objectives.embeddings import Embeddings
+from omnimat.stream.pipeline import WorkerStream
+from omnimat.training.checkpoint import resume, save_checkpoint, seed_everything
+from omnimat.training.context import WorkerContext
+from omnimat.training.engine import build_engine
+from omnimat.training.gather import gather_embeddings, make_batch_norm_global
+from omnimat.training.meter import Meter, progress_line
+from omnimat.training.plan import RunPlan
+from omnimat.training.schedule import warmup_cosine
+from omnimat.training.settings import PretrainSettings
+
+
+def train_worker(plan: RunPlan, context: WorkerContext) -> None:
+    """Train from the newest checkpoint to the end of the plan."""
+    torch.set_num_threads(plan.settings.training.threads_per_worker)
+    seed_everything(plan.settings.training.seed)
+    model = build_model(plan.settings)
+    make_batch_norm_global(model)
+    engine = build_engine(model.to(context.device), plan.settings.training, context.device)
+    first_step = resume(engine, context)
+    stream = plan.stream(context.rank, context.world_size)
+    for metrics, is_checkpoint in _steps(engine, plan, stream, context, first_step):
+        folder = None
+        if is_checkpoint:
+            cards = plan.cards(int(metrics["step"]))
+            folder = save_checkpoint(engine, cards, step=int(metrics["step"]), context=context)
+        if context.rank == 0:
+            print(progress_line(metrics, plan.num_steps), flush=True)
+        context.report(metrics, folder)
+
+
+def build_model(settings: PretrainSettings) -> Multimodal:
+    """Build the encoders of a run and their temperature."""
+    encoders = {
+        name: choice.encoder.build(settings.embedding_dim)
+        for name, choice in settings.modalities.chosen().items()
+    }
+    temperature = settings.objective.temperature
+    return Multimodal(encoders, settings.embedding_dim, temperature.initial, temperature.learnable)
+
+
+def _steps(
+    engine: Any, plan: RunPlan, stream: WorkerStream, context: WorkerContext, first_step: int
+) -> Iterator[tuple[dict[str, float], bool]]:
+    """Take the steps; give metrics where a report is due, and whether a checkpoint is too."""
+    meter = Meter(plan.settings.training.global_batch_size)
+    step = first_step
+    for batch in meter.waiting(stream.batches(first_step)):
+        lr = set_lr(engine, plan, step)
+        meter.add(train_step(engine, plan.settings, batch, context))
+        step += 1
+        is_checkpoint = plan.is_checkpoint_step(step)
+        if is_checkpoint or step % plan.settings.training.report_interval_steps == 0:
+            counts = {"step": step, "lr": lr, "epoch": step / plan.steps_per_epoch}
+            quarantined = {"quarantined_records": _count_quarantined(stream, context.device)}
+            yield counts | meter.read() | quarantined, is_checkpoint
+
+
+def train_step(
+    engine: Any, settings: PretrainSettings, batch: Batch, context: WorkerContext
+) -> dict[str, torch.Tensor]:
+    """Take one step on this worker's rows.
+
+    Returns:
+        This worker's share of each pair's loss.
+    """
+    local = engine(to_device(batch, context.device), len(batch.material_ids))
+    shares = loss_shares(local, settings, context.rank, engine.module.logit_scale)
+    # DeepSpeed averages gradients over workers; the shares add up to the loss.
+    engine.backward(mean_over_pairs(shares) * context.world_size)
+    engine.step()
+    return shares
+
+
+def loss_shares(
+    local: Embeddings, settings: PretrainSettings, rank: int, logit_scale: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Compare this worker's rows with everybody's."""
+    rows = len(next(iter(local.present.values())))
+    return settings.objective(local, gather_embeddings(local), rank * rows, logit_scale)
+
+
+def to_device(batch: Batch, device: torch.device) -> dict[Modality, ModalityTensors]:
+    """Make tensors of a collated batch."""
+    return {
+        name: ModalityTensors.from_numpy(arrays).to(device)
+        for name, arrays in batch.modalities.items()
+    }
+
+
+def set_lr(engine: Any, plan: RunPlan, step: int) -> float:
+    """Set the learning rate of a step."""
+    training = plan.settings.training
+    lr = training.lr * warmup_cosine(
+        step,
+        num_steps=plan.num_steps,
+        warmup_steps=round(training.warmup_epochs * plan.steps_per_epoch),
+        final_fraction=training.final_lr_fraction,
+    )
+    for group in engine.optimizer.param_groups:
+        group["lr"] = lr
+    return lr
+
+
+def _count_quarantined(stream: WorkerStream, device: torch.device) -> int:
+    count = torch.tensor(len(stream.audit.quarantined), device=device)
+    dist.all_reduce(count)
+    return int(count)

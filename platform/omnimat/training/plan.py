@@ -1,0 +1,110 @@
+"""A pretraining run, worked out in the driver and sent to every worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+from upath import UPath
+
+from omnimat.encoders.export import Card
+from omnimat.materials.errors import UserError
+from omnimat.materials.record import Modality
+from omnimat.shards.manifest import Manifest
+from omnimat.stream.order import BatchPlan
+from omnimat.stream.pipeline import WorkerStream
+from omnimat.training.settings import PretrainSettings
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Settings and where the data lies; everything else follows from them.
+
+    Attributes:
+        name: of the run.
+        settings: of the run.
+        dataset: folder of shards and manifest.
+        store: feature store to read instead of the shards, or None.
+    """
+
+    name: str
+    settings: PretrainSettings
+    dataset: UPath
+    store: UPath | None
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Of the data set."""
+        return Manifest.load(self.dataset)
+
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """Index rows of the training split."""
+        records = self.manifest.records(self.dataset)
+        return records[records["split"] == "train"].reset_index(drop=True)
+
+    @cached_property
+    def batches(self) -> BatchPlan:
+        """The order of training.
+
+        Raises:
+            UserError: if the split is smaller than a batch.
+        """
+        training = self.settings.training
+        if len(self.records) < training.global_batch_size:
+            raise UserError(
+                f"training.global_batch_size is {training.global_batch_size}, but data set "
+                f"{self.settings.dataset!r} has {len(self.records)} training records; lower it"
+            )
+        return BatchPlan(
+            record_shards=self.records["shard"].to_numpy(),
+            global_batch_size=training.global_batch_size,
+            num_epochs=training.num_epochs,
+            seed=training.seed,
+            window_shards=self.settings.stream.shuffle_window_shards,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return self.batches.steps_per_epoch
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the run."""
+        return self.batches.num_steps
+
+    def is_checkpoint_step(self, step: int) -> bool:
+        """Say whether a checkpoint is due once ``step`` steps are done."""
+        interval = self.settings.training.checkpoint_interval_epochs * self.steps_per_epoch
+        return step % interval == 0 or step == self.num_steps
+
+    def stream(self, rank: int, world_size: int) -> WorkerStream:
+        """Open a worker's data."""
+        return WorkerStream(
+            dataset=self.dataset,
+            store=self.store,
+            records=self.records,
+            plan=self.batches,
+            featurizers=self.settings.modalities.featurizers(),
+            settings=self.settings.stream,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def cards(self, step: int) -> dict[Modality, Card]:
+        """Describe each encoder as it is after ``step`` steps."""
+        return {
+            name: Card(
+                modality=name,
+                encoder=choice.encoder,
+                featurizer=choice.featurizer.model_dump(mode="json"),
+                embedding_dim=self.settings.embedding_dim,
+                parent_run=self.name,
+                config_hash=self.settings.fingerprint(),
+                dataset_fingerprint=self.manifest.dataset_fingerprint,
+                samples_seen=step * self.settings.training.global_batch_size,
+            )
+            for name, choice in self.settings.modalities.chosen().items()
+        }

@@ -1,0 +1,66 @@
+"""What a pretraining run is: model, objective, optimisation and how it is spread."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from omnimat.materials.settings import Settings
+from omnimat.modalities import ModalityChoices
+from omnimat.objectives.registry import AnyObjective
+from omnimat.stream.settings import StreamSettings
+
+
+class TrainingSettings(Settings):
+    """Optimisation and distribution; names follow Ray Train and DeepSpeed."""
+
+    num_workers: int = Field(default=1, ge=1)
+    cpus_per_worker: float = Field(default=0.5, gt=0)
+    use_gpu: bool = False
+    threads_per_worker: int = Field(default=1, ge=1)
+    max_failures: int = Field(default=2, ge=0)
+
+    num_epochs: int = Field(default=10, ge=1)
+    global_batch_size: int = Field(default=64, ge=2)
+    lr: float = Field(default=1e-4, gt=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    final_lr_fraction: float = Field(default=1e-3, ge=0, le=1)
+    weight_decay: float = Field(default=0.05, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    gradient_clip: float = Field(default=1.0, ge=0)
+    """Largest norm of the gradient; 0 clips nothing."""
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 is autocast over fp32 parameters: basis functions and the loss stay in fp32."""
+    seed: int = 0
+
+    report_interval_steps: int = Field(default=10, ge=1)
+    checkpoint_interval_epochs: int = Field(default=5, ge=1)
+    num_checkpoints_kept: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> TrainingSettings:
+        if self.global_batch_size % self.num_workers:
+            raise ValueError(
+                f"global_batch_size {self.global_batch_size} does not divide by "
+                f"num_workers {self.num_workers}; every worker needs an equal share"
+            )
+        return self
+
+
+class PretrainSettings(Settings):
+    """Everything that decides the numbers of a pretraining run."""
+
+    dataset: str
+    """Name of an ingested data set."""
+    modalities: ModalityChoices
+    embedding_dim: int = Field(default=128, ge=1)
+    objective: AnyObjective
+    training: TrainingSettings = TrainingSettings()
+    stream: StreamSettings = StreamSettings()
+
+    @model_validator(mode="after")
+    def _objective_fits(self) -> PretrainSettings:
+        self.objective.pairs(self.modalities.names)
+        return self

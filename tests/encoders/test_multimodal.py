@@ -1,0 +1,90 @@
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from omnimat.encoders.batch import ModalityTensors
+from omnimat.encoders.multimodal import Multimodal
+from omnimat.encoders.registry import DEFAULT_ENCODERS
+
+
+@dataclass
+class Collated:
+    rows: np.ndarray
+    arrays: dict[str, np.ndarray]
+
+
+def model(*modalities: str, learnable_temperature: bool = False) -> Multimodal:
+    encoders = {m: type(DEFAULT_ENCODERS[m])(preset="tiny").build(8) for m in modalities}
+    return Multimodal(encoders, 8, 0.2, learnable_temperature)
+
+
+def tensors(make_arrays, modality: str, rows: list[int]) -> ModalityTensors:
+    arrays = make_arrays(modality, [3] * len(rows))
+    return ModalityTensors(torch.tensor(rows, dtype=torch.int64), arrays)
+
+
+def test_rows_land_where_they_belong(make_arrays) -> None:
+    net = model("text", "structure").eval()
+    batch = {
+        "structure": tensors(make_arrays, "structure", [4, 0, 1]),
+        "text": tensors(make_arrays, "text", [2, 3]),
+    }
+    given = net(batch, batch_size=5)
+    assert given.present["structure"].tolist() == [True, True, False, False, True]
+    assert given.present["text"].tolist() == [False, False, True, True, False]
+    for modality, modality_tensors in batch.items():
+        values, present = given.values[modality], given.present[modality]
+        alone = net.encoders[modality](modality_tensors.arrays)
+        torch.testing.assert_close(
+            values[modality_tensors.rows], alone / alone.norm(dim=1, keepdim=True)
+        )
+        torch.testing.assert_close(values.norm(dim=1), present.float())
+        assert not values[~present].any()
+
+
+def test_gradients_reach_every_encoder_even_an_idle_one(make_arrays) -> None:
+    net = model("text", "composition")
+    batch = {
+        "text": tensors(make_arrays, "text", [1, 2]),
+        "composition": tensors(make_arrays, "composition", []),
+    }
+    given = net(batch, batch_size=4)
+    direction = torch.randn(8)
+    sum((values * direction).sum() for values in given.values.values()).backward()
+    for name, parameter in net.encoders.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.any()) == name.startswith("text"), name
+
+
+def test_embeddings_are_single_precision_under_autocast(make_arrays) -> None:
+    batch = {"text": tensors(make_arrays, "text", [0, 1])}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        values = model("text")(batch, batch_size=2).values["text"]
+    assert values.dtype == torch.float32
+    torch.testing.assert_close(values.norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+def test_the_temperature(learnable: bool) -> None:
+    net = model("text", learnable_temperature=learnable)
+    assert net.logit_scale.shape == (1,)
+    assert float(net.logit_scale.exp().detach()) == pytest.approx(1 / 0.2)
+    assert float(net.logit_scale.detach()) == pytest.approx(-math.log(0.2))
+    assert net.logit_scale.requires_grad is learnable
+
+
+def test_a_model_modality_must_be_in_the_batch(make_arrays) -> None:
+    with pytest.raises(KeyError, match="structure"):
+        model("text", "structure")({"text": tensors(make_arrays, "text", [0])}, batch_size=1)
+
+
+def test_tensors_wrap_collated_arrays_read_only_ones_included() -> None:
+    rows, embedding = np.array([0, 2]), np.ones((2, 3), np.float32)
+    embedding.flags.writeable = False
+    given = ModalityTensors.from_numpy(Collated(rows, {"embedding": embedding})).to("cpu")
+    assert given.rows.tolist() == [0, 2]
+    given.arrays["embedding"][0, 0] = 5
+    assert embedding[0, 0] == 1

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from upath import UPath
+
+from omnimat.encoders.export import Card, save
+from omnimat.encoders.potnet import PotNetSettings
+from omnimat.evaluation.inputs import StoreLocation, export_folder, featurizers_of, read_cards
+from omnimat.features.batch import feature_table
+from omnimat.features.structure import CrystalGraph
+from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.sweep import make_plan
+from omnimat.finetune.tasks import TaskSettings
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.record import Record, Structure
+from omnimat.materials.split import split_sha256
+from omnimat.materials.workspace import Workspace
+from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
+from omnimat.shards.writer import write_shard
+from omnimat.stream.store import COMPLETE, features_name, store_fingerprint
+
+NUM_RECORDS = 60
+
+
+def record(index: int) -> Record:
+    """A caesium chloride of two elements; its mean atomic number is easy to learn."""
+    generator = np.random.default_rng(index)
+    numbers = generator.integers(3, 50, 2).astype(np.int32)
+    properties = {"mean_atomic_number": float(numbers.mean()), "is_heavy": bool(numbers[0] > 25)}
+    if index == 1:
+        properties["mean_atomic_number"] = None
+    structure = Structure(
+        np.eye(3) * generator.uniform(3, 4), numbers, np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]])
+    )
+    return Record(f"mat-{index:03d}", structure, properties=properties)
+
+
+def split_of(index: int) -> str:
+    return {8: "validation", 9: "test"}.get(index % 10, "train")
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory) -> Workspace:
+    """A data set ``cubes``, its feature store, and a run ``pre`` with a random encoder."""
+    workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
+    records = [record(index) for index in range(NUM_RECORDS)]
+    _write_dataset(workspace.dataset("cubes"), records)
+    encoder = PotNetSettings(preset="tiny", lattice_sums=False)
+    card = Card(
+        modality="structure",
+        encoder=encoder,
+        featurizer=CrystalGraph(lattice_sums=False, max_neighbors=8).model_dump(),
+        embedding_dim=16,
+        parent_run="pre",
+        config_hash="0",
+        dataset_fingerprint="0",
+        samples_seen=0,
+    )
+    save(export_folder(workspace.run("pre"), "structure"), encoder.build(16), card)
+    store = StoreLocation.of(workspace, "cubes", featurizers_of({"structure": card}))
+    features = feature_table(records, store.featurizers)
+    store.folder.mkdir(parents=True)
+    with pa.ipc.new_file(str(store.folder / features_name(0)), features.schema) as writer:
+        writer.write_table(features)
+    fingerprint = store_fingerprint(store.manifest, store.featurizers)
+    (store.folder / COMPLETE).write_text(json.dumps({"fingerprint": fingerprint}))
+    return workspace
+
+
+def _write_dataset(directory: UPath, records: list[Record]) -> None:
+    written = write_shard(directory / "shard-00000.tar", records)
+    index = pd.DataFrame(written.rows)
+    index = index.assign(shard=0, split=[split_of(i) for i in range(len(index))])
+    index.to_parquet(directory / RECORDS_NAME)
+    splits = split_sha256(zip(index["material_id"], index["split"], strict=True))
+    Manifest(
+        name="cubes",
+        source={},
+        settings_fingerprint="0",
+        licences=(),
+        database_versions=(),
+        shards=(written.entry,),
+        split_counts=index["split"].value_counts().to_dict(),
+        split_sha256=splits,
+        records_sha256=sha256_of(directory / RECORDS_NAME),
+        num_failures=0,
+        dataset_fingerprint=dataset_fingerprint((written.entry,), splits),
+    ).save(directory)
+
+
+@pytest.fixture(scope="session")
+def settings() -> FinetuneSettings:
+    """A sweep of two rates and two seeds."""
+    return FinetuneSettings(
+        dataset="cubes",
+        run="pre",
+        task=TaskSettings(name="mean atomic number", target="mean_atomic_number", unit="e"),
+        learning_rates=(1e-5, 1e-2),
+        seeds=(0, 1),
+        trial={"num_epochs": 8, "batch_size": 16},
+    )
+
+
+@pytest.fixture(scope="session")
+def plan(workspace, settings):
+    return make_plan(settings, workspace, read_cards(workspace.run("pre")))

@@ -1,0 +1,145 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+from upath import UPath
+
+from omnimat.evaluation.inputs import read_cards
+from omnimat.finetune.rows import best_learning_rates
+from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.sweep import make_plan, run_sweep
+from omnimat.finetune.trial import TrialResult, run_trial
+from omnimat.finetune.tuning import SweepError
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.errors import UserError
+from omnimat.materials.provenance import sha256_of
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def rows(cluster, workspace, settings):
+    return run_sweep("sweep", settings, workspace)
+
+
+@pytest.fixture(scope="module")
+def trials(rows, workspace):
+    return pd.read_parquet(str(workspace.run("sweep") / "trials.parquet"))
+
+
+def test_there_is_a_row_for_every_variant_and_seed(rows, workspace):
+    assert [(row.variant, row.seed) for row in rows] == [
+        ("finetuned", 0),
+        ("finetuned", 1),
+        ("from_scratch", 0),
+        ("from_scratch", 1),
+    ]
+    assert {row.model for row in rows} == {
+        "structure (potnet), fine-tuned from pre",
+        "structure (potnet), from scratch",
+    }
+    assert len({row.config_hash for row in rows}) == 1  # seeds are averaged under one hash
+    stored = LeaderboardStore(workspace.leaderboard_url).rows()
+    assert {row.row_id for row in stored} == {row.row_id for row in rows}
+
+
+def test_the_chosen_rate_is_the_best_on_validation(rows, trials):
+    assert len(trials) == 8
+    means = trials.groupby(["variant", "lr"])["validation_metric"].mean()
+    for row in rows:
+        assert row.hyperparameters["lr"] == means[row.variant].idxmin()
+
+
+def test_a_rows_value_follows_from_its_predictions(rows, workspace, settings):
+    properties = {f"mat-{index:03d}" for index in range(9, 60, 10)}
+    for row in rows:
+        predictions = pd.read_parquet(row.predictions_uri)
+        assert set(predictions["material_id"]) == properties
+        assert set(predictions["split"]) == {"test"}
+        assert row.value == np.abs(predictions["prediction"] - predictions["target"]).mean()
+        assert row.num_test == len(predictions) == 6
+        assert row.predictions_sha256 == sha256_of(UPath(row.predictions_uri))
+        assert row.checkpoint_sha256 == sha256_of(UPath(row.checkpoint_uri))
+
+
+def test_a_trial_in_ray_is_a_trial_outside(rows, workspace, settings, plan, tmp_path):
+    trial = settings.trials()[3]
+    outside = run_trial(plan, trial, UPath(tmp_path), lambda entry: None)
+    path = workspace.run("sweep") / "trials" / trial.name / "trial.json"
+    inside = TrialResult.model_validate_json(path.read_text())
+    assert inside.history == outside.history
+
+
+def test_run_again_it_gives_the_same_rows_and_trains_nothing(rows, workspace, settings):
+    stamp = {p: p.stat().st_mtime for p in workspace.run("sweep").glob("trials/*/trial.json")}
+    changes = ("created_at", "status")
+    again = run_sweep("sweep", settings, workspace)
+    for row, repeated in zip(rows, again, strict=True):
+        assert row.model_dump(exclude={*changes}) == repeated.model_dump(exclude={*changes})
+    assert {p: p.stat().st_mtime for p in stamp} == stamp
+    assert len(LeaderboardStore(workspace.leaderboard_url).rows()) == len(rows)
+
+
+def test_a_grown_grid_runs_only_what_is_new(rows, workspace, settings):
+    old = {p: p.stat().st_mtime for p in workspace.run("sweep").glob("trials/*/trial.json")}
+    grown = FinetuneSettings.model_validate(settings.model_dump() | {"seeds": (0, 1, 2)})
+    again = run_sweep("sweep", grown, workspace)
+    assert len(again) == 6
+    assert [row.row_id for row in again if row.seed < 2] == [row.row_id for row in rows]
+    assert {p: p.stat().st_mtime for p in old} == old
+
+
+def test_a_failed_trial_is_named_and_leaves_no_row(cluster, workspace, settings, tmp_path):
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    changes = {"learning_rates": (1e-2, 1e30), "variants": ("finetuned",), "seeds": (0,)}
+    changes |= {"max_failures": 0, "trial": settings.trial.model_dump() | {"warmup_fraction": 0}}
+    failing = FinetuneSettings.model_validate(settings.model_dump() | changes)
+    with pytest.raises(SweepError, match=r"trial finetuned-lr1e\+30-seed0 failed"):
+        run_sweep("failing", failing, workspace, url)
+    assert not (tmp_path / "leaderboard.sqlite").exists()
+    assert not (workspace.run("failing") / "result.json").exists()
+
+
+def test_a_trial_no_cluster_can_hold_is_refused(cluster, workspace, settings):
+    greedy = FinetuneSettings.model_validate(settings.model_dump() | {"cpus_per_trial": 64})
+    with pytest.raises(UserError, match="cpus_per_trial"):
+        run_sweep("greedy", greedy, workspace)
+
+
+def test_selection_averages_over_seeds_and_looks_at_validation_alone(settings, workspace, rows):
+    paths = workspace.run("sweep").glob("trials/*/trial.json")
+    (result,) = [
+        TrialResult.model_validate_json(p.read_text())
+        for p in paths
+        if p.parent.name == "finetuned-lr0.01-seed0"
+    ]
+
+    def found(lr, seed, metric):
+        changed = result.settings.model_copy(update={"lr": lr, "seed": seed})
+        return result.model_copy(update={"settings": changed, "validation_metric": metric})
+
+    results = [found(1, 0, 0.1), found(1, 1, 0.9), found(2, 0, 0.4), found(2, 1, 0.4)]
+    assert best_learning_rates(results, settings.task) == {"finetuned": 2}
+
+
+def test_changed_test_targets_change_no_choice(rows, workspace, settings):
+    """The result names the rate that validation alone chose, and no trial knows of the test."""
+    result = json.loads((workspace.run("sweep") / "result.json").read_text())
+    assert set(result["chosen_lr"]) == {"finetuned", "from_scratch"}
+    for path in workspace.run("sweep").glob("trials/*/trial.json"):
+        assert set(json.loads(path.read_text())["num_records"]) == {"train", "validation"}
+
+
+def test_a_missing_modality_is_refused(workspace, settings):
+    wrong = FinetuneSettings.model_validate(settings.model_dump() | {"modality": "dos"})
+    with pytest.raises(UserError, match="no encoder for 'dos'; choose one of structure"):
+        make_plan(wrong, workspace, read_cards(workspace.run("pre")))

@@ -1,0 +1,41 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from pydantic import ValidationError
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("task", "band_gap"),
+        ("metric", "rmse"),
+        ("model", "cgcnn"),
+        ("variant", "frozen"),
+        ("seed", 1),
+        ("dataset_fingerprint", "0"),
+        ("split_sha256", "0"),
+        ("config_hash", "0"),
+    ],
+)
+def test_identity(make_row, field, other):
+    assert make_row().row_id != make_row(**{field: other}).row_id
+
+
+@pytest.mark.parametrize("field", ["value", "code_commit", "status", "wall_time_s"])
+def test_what_a_rerun_may_change_is_not_identity(make_row, field):
+    other = {"value": 0.2, "code_commit": "d", "status": "verified", "wall_time_s": 1.0}[field]
+    assert make_row().row_id == make_row(**{field: other}).row_id
+
+
+def test_instants_are_kept_in_utc(make_row):
+    tokyo = datetime(2026, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))
+    assert make_row(created_at=tokyo).created_at.isoformat() == "2026-01-01T00:00:00+00:00"
+    assert make_row(created_at=tokyo).created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "changes", [{"value": float("nan")}, {"num_test": 0}, {"status": "great"}, {"model": ""}]
+)
+def test_refuses_what_is_no_result(make_row, changes):
+    with pytest.raises(ValidationError):
+        make_row(**changes)

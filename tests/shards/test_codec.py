@@ -1,0 +1,134 @@
+import dataclasses
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from omnimat.materials.record import DensityOfStates
+from omnimat.shards import codec
+from omnimat.shards.codec import EXTENSIONS, decode, encode
+
+
+def npy(array, **options) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def test_a_full_record_comes_back_exactly(new_record):
+    record = new_record()
+    members = encode(record)
+    assert tuple(members) == EXTENSIONS
+    back = decode(record.material_id, members)
+    for name in ("lattice_angstrom", "atomic_numbers", "frac_coords"):
+        expected, found = getattr(record.structure, name), getattr(back.structure, name)
+        np.testing.assert_array_equal(found, expected, strict=True)
+    np.testing.assert_array_equal(back.charge_density, record.charge_density, strict=True)
+    np.testing.assert_array_equal(back.text_embedding, record.text_embedding, strict=True)
+    np.testing.assert_array_equal(back.dos.spin_up_per_ev, record.dos.spin_up_per_ev, strict=True)
+    assert back.dos.spin_down_per_ev is None
+    assert (back.text, back.properties, back.provenance) == (
+        record.text,
+        record.properties,
+        record.provenance,
+    )
+
+
+def test_absent_modalities_stay_absent(new_record):
+    record = new_record(full=False)
+    members = encode(record)
+    assert set(members) == {"structure.json", "properties.json", "provenance.json"}
+    back = decode("a-1", members)
+    assert back.dos is back.charge_density is back.text is back.text_embedding is None
+
+
+def test_the_second_spin_channel_is_kept(new_record):
+    energies = np.arange(3, dtype=np.float32)
+    dos = DensityOfStates(energies, energies, 2 * energies)
+    back = decode("a", encode(dataclasses.replace(new_record("a"), dos=dos)))
+    np.testing.assert_array_equal(back.dos.spin_down_per_ev, 2 * energies)
+
+
+def test_equal_records_give_equal_bytes(new_record):
+    one = new_record()
+    other = dataclasses.replace(one, properties=dict(reversed(one.properties.items())))
+    assert encode(one) == encode(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"material_id": "a.b"}, "material id must match"),
+        ({"material_id": "../a"}, "material id must match"),
+        ({"charge_density": np.zeros((2, 2))}, "expected 3"),
+        ({"charge_density": np.full((2, 2, 2), np.inf)}, "not finite"),
+        ({"properties": {"gap": float("nan")}}, "not JSON compliant"),
+        ({"properties": {"gap": np.float32(1)}}, "must be JSON values"),
+        ({"dos": DensityOfStates(np.ones(3), np.ones(3))}, "do not increase"),
+        ({"dos": DensityOfStates(np.arange(3), np.ones(2))}, "differ in length"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(new_record, change, reason):
+    with pytest.raises(ValueError, match=reason):
+        encode(dataclasses.replace(new_record(), **change))
+
+
+def test_an_oversized_member_is_refused(new_record, monkeypatch):
+    monkeypatch.setattr(codec, "MAX_MEMBER_BYTES", 300)
+    with pytest.raises(ValueError, match="over 300"):
+        encode(new_record())
+
+
+def zipped(**entries: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(f"{name}.npy", data)
+    return buffer.getvalue()
+
+
+PICKLED = npy(np.array([{"a": 1}], dtype=object), allow_pickle=True)
+LYING = npy(np.zeros((2, 2, 2))).replace(b"(2, 2, 2)", b"(2, 2, 9)")
+HUGE = npy(np.zeros((2, 2, 2))).replace(b"2), }" + b" " * 12, b"2" + b"0" * 12 + b"), }")
+
+
+@pytest.mark.parametrize(
+    ("extension", "data", "reason"),
+    [
+        ("charge_density.npy", PICKLED, "must be numeric"),
+        ("charge_density.npy", LYING, "does not fit"),
+        ("charge_density.npy", HUGE, "does not fit"),
+        ("charge_density.npy", b"", "charge_density"),
+        ("charge_density.npy", b"\x93NUMPY\x01\x00", "charge_density"),
+        ("charge_density.npy", npy(np.asfortranarray(np.zeros((2, 3, 4)))), "C order"),
+        ("dos.npz", b"PK nonsense", "not a zip file"),
+        ("dos.npz", zipped(energies_ev=PICKLED, spin_up_per_ev=PICKLED), "must be numeric"),
+        ("dos.npz", zipped(energies_ev=npy(np.arange(3.0))), "spin_up_per_ev"),
+        ("dos.npz", zipped(spin_up_per_ev=npy(np.arange(3.0))), "energies_ev"),
+        ("dos.npz", zipped(bomb=bytes(65 * 2**20)), "unpacks to more"),
+        ("text.txt", b"\xff\xfe", "utf-8"),
+        ("properties.json", b"[1]", "expected a JSON object"),
+        ("properties.json", b"{", "properties.json"),
+        ("properties.json", b'{"a":' * 100_000, "recursion"),
+        ("structure.json", b"{}", "lattice_angstrom"),
+        ("structure.json", b"[]", "structure.json"),
+        ("data.pkl", b"", "unknown members: data.pkl"),
+    ],
+)
+def test_what_does_not_decode_is_a_value_error_with_the_member(new_record, extension, data, reason):
+    members = encode(new_record()) | {extension: data}
+    with pytest.raises(ValueError, match=reason):
+        decode("a-1", members)
+
+
+def test_a_wrong_structure_is_refused(new_record):
+    members = encode(new_record())
+    structure = json.loads(members["structure.json"])
+    structure["atomic_numbers"].append(1)
+    with pytest.raises(ValueError, match="lengths differ"):
+        decode("a-1", members | {"structure.json": json.dumps(structure).encode()})
+    del members["structure.json"]
+    with pytest.raises(ValueError, match=r"structure\.json is missing"):
+        decode("a-1", members)

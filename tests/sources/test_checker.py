@@ -1,0 +1,42 @@
+import numpy as np
+
+from omnimat.materials.record import Record, Structure
+from omnimat.materials.split import SplitSettings
+from omnimat.sources.base import Failure
+from omnimat.sources.checker import Checker
+
+
+def record(material_id, numbers=(11, 17), **provenance):
+    structure = Structure(
+        4 * np.eye(3), np.array(numbers, dtype=np.int32), np.array([[0, 0, 0], [0.5, 0.5, 0.5]])
+    )
+    return Record(material_id, structure, provenance=provenance)
+
+
+def test_every_item_is_accepted_or_a_failure():
+    checker = Checker(SplitSettings(), excluded_ids=["elsewhere"])
+    items = [
+        record("a", licence="CC0"),
+        Failure("b", "no structure"),
+        record("a"),
+        record("c", numbers=(0, 17)),
+        record("elsewhere"),
+        record("d", published_split="test", licence="MIT"),
+        record("e", published_split="dev"),
+    ]
+    assert [r.material_id for r in checker.accepted(items)] == ["a", "d"]
+    reasons = dict(checker.failures)
+    assert list(reasons) == ["b", "a", "c", "elsewhere", "e"]
+    assert reasons["b"] == "no structure"
+    assert "duplicate" in reasons["a"]
+    assert "atomic number" in reasons["c"]
+    assert "duplicate" in reasons["elsewhere"]
+    assert "'dev'" in reasons["e"]
+    assert checker.columns["d"] == {"split": "test", "reduced_formula": "NaCl"}
+    assert checker.provenance_values("licence") == ("CC0", "MIT")
+
+
+def test_noble_gases_have_a_formula():
+    checker = Checker(SplitSettings(), ())
+    list(checker.accepted([record("a", numbers=(10, 10))]))
+    assert checker.columns["a"]["reduced_formula"] == "Ne"

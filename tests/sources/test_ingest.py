@@ -1,0 +1,172 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import ray
+from pydantic import ValidationError
+from pymatgen.core import Lattice, Structure
+from upath import UPath
+
+from omnimat.materials.errors import UserError
+from omnimat.shards.codec import decode
+from omnimat.shards.manifest import MANIFEST_NAME, Manifest
+from omnimat.shards.reader import read_members
+from omnimat.sources.ingest import IngestSettings, ingest, write_slice
+from omnimat.sources.mp20 import Mp20
+
+pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def _local_ray():
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """Twelve rows: a duplicate inside a shard, one across shards, and a broken CIF."""
+    ids = ["a", "b", "b", "c", "d", "e", "a", "f", "g", "h", "i", "a"]
+    rows = []
+    for i, material_id in enumerate(ids):
+        crystal = Structure(Lattice.cubic(4 + i / 10), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+        rows.append({"material_id": material_id, "band_gap": i, "cif": crystal.to(fmt="cif")})
+    rows[4]["cif"] = "broken"
+    path = tmp_path / "train.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def settings(csv):
+    return IngestSettings(source=Mp20(path=str(csv)), records_per_shard=5, num_cpus_per_task=0.5)
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("_local_ray")
+def test_ingest(settings, tmp_path):
+    destination = UPath(tmp_path) / "one"
+    manifest = ingest(settings, "demo", destination, report_progress=False)
+    assert Manifest.load(destination) == manifest
+    assert sorted(contents(destination)) == [
+        "failures.jsonl",
+        "manifest.json",
+        "records.parquet",
+        "shard-00000.tar",
+        "shard-00001.tar",
+        "shard-00002.tar",
+    ]
+    records = manifest.records(destination)
+    assert records.material_id.tolist() == ["a", "b", "c", "e", "f", "g", "h", "i"]
+    assert records.shard.tolist() == [0, 0, 0, 1, 1, 1, 1, 2]
+    assert records.row.tolist() == [0, 1, 2, 0, 1, 2, 3, 0]
+    assert set(records.reduced_formula) == {"CsCl"}
+    assert records.split.nunique() == 1  # one formula cannot straddle splits
+    assert sum(manifest.split_counts.values()) == manifest.num_records == 8
+    lines = (destination / "failures.jsonl").read_text().splitlines()
+    failures = [json.loads(line) for line in lines]
+    assert [(f["material_id"], f["shard"]) for f in failures] == [
+        ("b", 0),
+        ("d", 0),
+        ("a", 1),
+        ("a", 2),
+    ]
+    assert manifest.num_failures == 4
+    assert "duplicate" in failures[2]["reason"]
+    for shard, rows in records.groupby("shard"):
+        raw = read_members(
+            destination / manifest.shards[shard].name,
+            rows.offset_bytes,
+            rows.size_bytes,
+            rows.material_id,
+        )
+        gaps = [decode(r.material_id, r.members).properties["band_gap_ev"] for r in raw]
+        assert gaps == [[0, 1, 3], [5, 7, 8, 9], [10]][shard]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("_local_ray")
+def test_an_interrupted_ingest_goes_on_to_the_same_bytes(settings, tmp_path):
+    whole, resumed = UPath(tmp_path) / "whole", UPath(tmp_path) / "resumed"
+    ingest(settings, "demo", whole, report_progress=False)
+    write_slice(settings, resumed, 0, ())
+    first = resumed / "shard-00000.tar"
+    written_ns = first.stat().st_mtime_ns
+    (resumed / ".shard-00001.tar.0.partial").write_bytes(b"half")
+    (resumed / "shard-00001.tar").write_bytes(b"without a report")
+    (resumed / "shard-00009.tar").write_bytes(b"of other settings")
+    ingest(settings, "demo", resumed, report_progress=False)
+    assert contents(resumed) == contents(whole)
+    assert first.stat().st_mtime_ns == written_ns
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("_local_ray")
+def test_a_finished_data_set_is_left_alone(settings, tmp_path, csv):
+    destination = UPath(tmp_path) / "one"
+    manifest = ingest(settings, "demo", destination, report_progress=False)
+    csv.unlink()  # nothing is read again
+    other_tasks = settings.model_copy(update={"num_cpus_per_task": 2.0})
+    assert ingest(other_tasks, "demo", destination, report_progress=False) == manifest
+    changed = settings.model_copy(update={"records_per_shard": 4})
+    with pytest.raises(UserError, match="choose another name or delete it"):
+        ingest(changed, "demo", destination, report_progress=False)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("_local_ray")
+def test_a_source_without_a_valid_record(settings, tmp_path, csv):
+    pd.DataFrame([{"material_id": "a", "cif": "broken"}]).to_csv(csv, index=False)
+    with pytest.raises(UserError, match="no valid record: a: "):
+        ingest(settings, "demo", UPath(tmp_path) / "one", report_progress=False)
+    assert not (tmp_path / "one" / MANIFEST_NAME).exists()
+
+
+SCRIPT = """
+import sys, ray
+from upath import UPath
+from omnimat.sources.ingest import IngestSettings, ingest
+from omnimat.sources.prototypes import Prototypes
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+settings = IngestSettings(source=Prototypes(num_materials=60), records_per_shard=10)
+ingest(settings, "demo", UPath(sys.argv[1]), report_progress=False)
+"""
+
+
+def start_ingest(directory: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(directory)])
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_killed_ingest_goes_on_to_the_same_bytes(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start_ingest(whole).wait(120) == 0
+    process = start_ingest(killed)
+    while not list(killed.glob("shard-0000[12].tar")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    assert not (killed / MANIFEST_NAME).exists()
+    assert start_ingest(killed).wait(120) == 0
+    assert contents(killed) == contents(whole)
+
+
+def test_the_type_chooses_the_source():
+    settings = IngestSettings.model_validate({"source": {"type": "prototypes", "max_atoms": 4}})
+    assert settings.source.max_atoms == 4
+    assert settings.fingerprint() != IngestSettings().fingerprint()
+    with pytest.raises(ValidationError, match="'prototypes', 'mp20', 'parquet', 'cifs'"):
+        IngestSettings.model_validate({"source": {"type": "prototype"}})

@@ -1,0 +1,144 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from omnimat.materials.errors import UserError
+from omnimat.materials.split import SplitSettings
+from omnimat.sources.base import Failure
+from omnimat.sources.checker import Checker
+from omnimat.sources.parquet import Parquet
+
+pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+
+
+def multimodal_row(material_id):
+    return {
+        "material_id": material_id,
+        "lattice_abc_angstrom": [4.12, 4.12, 4.12],
+        "lattice_angles_degree": [90.0, 90.0, 90.0],
+        "atomic_numbers": [55, 17],
+        "frac_coords": [0.0, 0.0, 0.0, 0.5, 0.5, -0.5],
+        "dos_energies_ev": [-1.0, 0.0, 1.0],
+        "dos_spin_up_per_ev": [0.0, 1.0, 2.0],
+        "charge_density_32": np.arange(32**3, dtype=np.float16).tobytes(),
+        "matbert_cls_768": np.ones(768, dtype=np.float16).tobytes(),
+        "robocrys_text": "CsCl is cubic.",
+        "bulk_modulus_gpa": 20.0,
+        "elastic_lower_5x5_gpa": [float(i) for i in range(15)],
+        "e_form_aviary2019": -2.2,
+    }
+
+
+def test_multimodal_layout(tmp_path):
+    missing = {"atomic_numbers": None, "frac_coords": None}
+    rows = [
+        multimodal_row("mp-1"),
+        multimodal_row("mp-2") | missing,
+        multimodal_row("mp-3") | {"dos_energies_ev": [0.0, 0.0, 1.0], "charge_density_32": None},
+        multimodal_row("mp-4") | {"charge_density_32": b"1234"},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    source = Parquet(path=str(tmp_path / "t.parquet"), layout="multimodal").located()
+    full, no_structure, partial, damaged = source.read(0, source.num_items())
+    assert full.charge_density.shape == (32, 32, 32)
+    assert full.charge_density[0, 1, 2] == 34  # C order: a slowest
+    assert full.text_embedding.shape == (768,)
+    assert full.structure.frac_coords[1].tolist() == [0.5, 0.5, 0.5]
+    np.testing.assert_allclose(full.structure.lattice_angstrom, 4.12 * np.eye(3), atol=1e-9)
+    assert full.properties == {
+        "bulk_modulus_gpa": 20.0,
+        "elastic_lower_5x5_gpa": [float(i) for i in range(15)],
+        "formation_energy_ev_per_atom": -2.2,
+        "space_group_number": 221,
+        "crystal_system": "cubic",
+    }
+    assert no_structure == Failure("mp-2", "no structure")
+    assert partial.dos is None
+    assert partial.charge_density is None
+    assert "energies do not increase" in partial.provenance["dos"]
+    assert isinstance(damaged, Failure)
+
+
+def cell_row(i):
+    return {
+        "material_id": f"mp-{i}",
+        **dict.fromkeys("abc", 4.0 + i / 100),
+        **dict.fromkeys(["alpha", "beta", "gamma"], 90.0),
+        "Z": [55, 17],
+        "fx": [0, 500000],
+        "fy": [0, 500000],
+        "fz": [0, 250000],
+        "spg_symprec0.1": 99,
+    }
+
+
+@pytest.fixture
+def cells(tmp_path):
+    table = pa.Table.from_pylist([cell_row(i) for i in range(100)])
+    table = table.replace_schema_metadata({"frac_scale": "1000000"})
+    pq.write_table(table, tmp_path / "cells.parquet", row_group_size=30)
+    labels = [
+        {"material_id": "mp-31", "band_gap_pbe_ev": 1.5, "refractive_index": None},
+        {"material_id": "mp-200", "band_gap_pbe_ev": 2.5, "refractive_index": 1.0},
+    ]
+    pq.write_table(pa.Table.from_pylist(labels), tmp_path / "labels.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 30), (29, 31), (31, 95), (90, 200), (100, 110)])
+def test_any_slice_across_row_groups(cells, start, stop):
+    source = Parquet(path=str(cells / "cells.parquet"), layout="cells").located()
+    found = [r.material_id for r in source.read(start, stop)]
+    assert found == [f"mp-{i}" for i in range(start, min(stop, 100))]
+
+
+def test_labels_are_joined_by_id(cells):
+    source = Parquet(
+        path=str(cells / "cells.parquet"),
+        layout="cells",
+        labels_path=str(cells / "labels.parquet"),
+        max_records=32,
+    ).located()
+    records = list(source.read(30, 60))
+    assert [r.material_id for r in records] == ["mp-30", "mp-31"]
+    assert records[0].properties == {"space_group_number": 99, "crystal_system": "tetragonal"}
+    assert records[1].properties["band_gap_ev"] == 1.5
+    assert "refractive_index" not in records[1].properties
+    assert records[1].structure.frac_coords[1].tolist() == [0.5, 0.5, 0.25]
+
+
+def test_wrong_paths_and_layouts_name_the_key(cells):
+    path = str(cells / "cells.parquet")
+    with pytest.raises(UserError, match=r"source\.labels_path: .* does not exist"):
+        Parquet(path=path, layout="cells", labels_path=str(cells / "none")).located()
+    with pytest.raises(UserError, match="lacks the columns atomic_numbers"):
+        Parquet(path=path, layout="multimodal").num_items()
+
+
+@pytest.mark.slow
+def test_the_real_multimodal_file(shared_data):
+    path = shared_data / "mp408" / "mp408.parquet"
+    source = Parquet(path=str(path), layout="multimodal").located()
+    checker = Checker(SplitSettings(), ())
+    records = list(checker.accepted(source.read(0, source.num_items())))
+    assert len(records) == 407
+    assert checker.failures == [("mp-1222516", "no structure")]
+    assert sum(r.dos is not None for r in records) == 311  # of 312, one is on a broken grid
+    assert sum("bulk_modulus_gpa" in r.properties for r in records) == 100
+
+
+def test_the_first_real_cells(shared_data):
+    folder = shared_data / "mp118k"
+    source = Parquet(
+        path=str(folder / "structures.parquet"),
+        labels_path=str(folder / "labels.parquet"),
+        layout="cells",
+        max_records=50,
+    ).located()
+    checker = Checker(SplitSettings(), ())
+    records = list(checker.accepted(source.read(0, 50)))
+    assert len(records) == 50
+    assert records[0].material_id == "mp-1"
+    assert records[0].properties["crystal_system"] == "cubic"
+    assert records[0].properties["energy_above_hull_ev_per_atom"] == pytest.approx(0.0101)
