@@ -32,7 +32,7 @@ def test_rows_land_where_they_belong(make_arrays) -> None:
         "structure": tensors(make_arrays, "structure", [4, 0, 1]),
         "text": tensors(make_arrays, "text", [2, 3]),
     }
-    given = net(batch, batch_size=5)
+    given, _ = net(batch, batch_size=5)
     assert given.present["structure"].tolist() == [True, True, False, False, True]
     assert given.present["text"].tolist() == [False, False, True, True, False]
     for modality, modality_tensors in batch.items():
@@ -51,7 +51,7 @@ def test_gradients_reach_every_encoder_even_an_idle_one(make_arrays) -> None:
         "text": tensors(make_arrays, "text", [1, 2]),
         "composition": tensors(make_arrays, "composition", []),
     }
-    given = net(batch, batch_size=4)
+    given, _ = net(batch, batch_size=4)
     direction = torch.randn(8)
     sum((values * direction).sum() for values in given.values.values()).backward()
     for name, parameter in net.encoders.named_parameters():
@@ -62,7 +62,7 @@ def test_gradients_reach_every_encoder_even_an_idle_one(make_arrays) -> None:
 def test_embeddings_are_single_precision_under_autocast(make_arrays) -> None:
     batch = {"text": tensors(make_arrays, "text", [0, 1])}
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        values = model("text")(batch, batch_size=2).values["text"]
+        values = model("text")(batch, batch_size=2)[0].values["text"]
     assert values.dtype == torch.float32
     torch.testing.assert_close(values.norm(dim=1), torch.ones(2))
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from upath import UPath
 
 from omnimat.encoders.export import Card, save
@@ -59,6 +60,7 @@ def workspace(tmp_path_factory) -> Workspace:
         dataset_fingerprint="0",
         samples_seen=0,
     )
+    torch.manual_seed(0)
     save(export_folder(workspace.run("pre"), "structure"), encoder.build(16), card)
     store = StoreLocation.of(workspace, "cubes", featurizers_of({"structure": card}))
     features = feature_table(records, store.featurizers)

@@ -27,12 +27,12 @@ def replaced_task(plan, **changes):
 
 
 def test_a_trial_learns_and_keeps_its_best_epoch(plan, tmp_path):
-    result = run(plan, trial(), tmp_path)
+    result = run(plan, trial(num_epochs=40), tmp_path)
     metrics = [entry["validation_metric"] for entry in result.history]
     assert result.history[-1]["train_loss"] < 0.1 * result.history[0]["train_loss"]
     assert result.validation_metric == min(metrics) < 0.5 * metrics[0]
     assert result.best_epoch == 1 + metrics.index(min(metrics))
-    assert result.samples_seen == 47 * 15
+    assert result.samples_seen == 47 * 40
     predicted = predict(plan, result, UPath(tmp_path), "validation")
     error = np.abs(predicted["prediction"] - predicted["target"]).mean()
     # The saved weights are those of the best epoch: the same sums in the same order.

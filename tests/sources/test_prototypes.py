@@ -48,7 +48,7 @@ def test_decorations_are_hypothetical_and_of_plausible_size(records):
     decorated = [r for r in records if "hypothetical decoration" in r.text]
     assert len(decorated) > 40
     volumes = [r.properties["volume_angstrom3_per_atom"] for r in decorated]
-    assert all(2 < volume < 110 for volume in volumes)
+    assert all(5 <= volume < 110 for volume in volumes)
 
 
 def test_rock_salt():

@@ -63,10 +63,10 @@ def train(world_size: int, zero_stage: int, precision: str, num_steps: int) -> d
     engine = build_engine(model, settings, torch.device("cpu"))
     losses = []
     for _ in range(num_steps):
-        local = engine(share_of_batch(rank, world_size), ROWS // world_size)
+        local, logit_scale = engine(share_of_batch(rank, world_size), ROWS // world_size)
         everyone = gather_embeddings(local)
         offset = rank * ROWS // world_size
-        shares = AllPairsClipSettings()(local, everyone, offset, engine.module.logit_scale)
+        shares = AllPairsClipSettings()(local, everyone, offset, logit_scale)
         loss = mean_over_pairs(shares)
         losses.append(float(sum_over_workers(loss)))
         engine.backward(loss * world_size)
@@ -84,9 +84,9 @@ def gradients(world_size: int) -> dict:
         name: ModalityTensors(t.rows, {k: v.double() for k, v in t.arrays.items()})
         for name, t in share_of_batch(rank, world_size).items()
     }
-    local = model(batch, ROWS // world_size)
+    local, logit_scale = model(batch, ROWS // world_size)
     shares = AllPairsClipSettings()(
-        local, gather_embeddings(local), rank * ROWS // world_size, model.logit_scale
+        local, gather_embeddings(local), rank * ROWS // world_size, logit_scale
     )
     loss = mean_over_pairs(shares)
     loss.backward()

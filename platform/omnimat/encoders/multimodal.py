@@ -39,7 +39,9 @@ class Multimodal(nn.Module):
         initial = torch.tensor([-math.log(initial_temperature)])
         self.logit_scale = nn.Parameter(initial, requires_grad=learnable_temperature)
 
-    def forward(self, batch: Mapping[Modality, ModalityTensors], batch_size: int) -> Embeddings:
+    def forward(
+        self, batch: Mapping[Modality, ModalityTensors], batch_size: int
+    ) -> tuple[Embeddings, Tensor]:
         """Embed a batch of B materials.
 
         Every encoder runs, even on zero rows, so that all workers take part in the same
@@ -50,7 +52,8 @@ class Multimodal(nn.Module):
             batch_size: B, with or without modalities.
 
         Returns:
-            Unit (B, d) rows in float32, zero where missing, and the (B,) masks.
+            Unit (B, d) rows in float32, zero where missing, with the (B,) masks; and (1,)
+            ``logit_scale``, handed out because between forward passes ZeRO-3 holds no parameter.
 
         Raises:
             KeyError: if the batch lacks one of the model's modalities.
@@ -65,4 +68,4 @@ class Multimodal(nn.Module):
             missing = torch.zeros(batch_size, dtype=torch.bool, device=unit.device)
             values[cast(Modality, modality)] = empty.index_copy(0, tensors.rows, unit)
             present[cast(Modality, modality)] = missing.index_fill(0, tensors.rows, True)
-        return Embeddings(values, present)
+        return Embeddings(values, present), self.logit_scale.clone()

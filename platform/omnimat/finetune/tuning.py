@@ -55,10 +55,11 @@ def _fit(
 ) -> None:
     trainable = tune.with_parameters(_train, plan=plan, run=run)
     tuner = tune.Tuner(
-        tune.withtrial_resources(trainable, trial_resources(settings)),
+        tune.with_resources(trainable, trial_resources(settings)),
         param_space={"trial": tune.grid_search([t.model_dump(mode="json") for t in pending])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=settings.max_concurrent_trials or _num_slots(settings),
+            reuse_actors=True,  # a trial seeds all it uses, and imports take longer than small trials
             trial_name_creator=_name_of,
             trial_dirname_creator=_name_of,
         ),
@@ -93,7 +94,7 @@ def trial_resources(settings: FinetuneSettings) -> dict[str, float]:
 
 def _num_slots(settings: FinetuneSettings) -> int:
     """Count the trials that the cluster can hold at once."""
-    cluster = ray.clustertrial_resources()
+    cluster = ray.cluster_resources()
     resources = trial_resources(settings)
     slots = min(int(cluster.get(name, 0) // amount) for name, amount in resources.items())
     if slots < 1:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from omnimat.job.spec import JOB, Job, PipelineJob
+from omnimat.job.spec import JOB, JOBS, Job, PipelineJob
 from omnimat.materials.errors import UserError
 
 
@@ -103,44 +103,45 @@ def _sentence(error: ValidationError) -> str:
     """Say the first mistake; the most telling one, unknown keys, goes first."""
     mistakes = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     first = mistakes[0]
-    key = ".".join(str(part) for part in first["loc"][1:] if not _is_tag(part)) or "kind"
     rest = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    keys, siblings = _locate(first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{_suggestion(str(first['loc'][-1]))}{rest}"
-    if first["type"].startswith("union_tag"):
-        return f"{key}: {first['msg']}{rest}"
+        return f"unknown key {'.'.join(keys)!r}{_suggestion(keys[-1], siblings)}{rest}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}{rest}"
+    if first["type"].startswith("union_tag"):
+        keys = [*keys, str(first["ctx"]["discriminator"]).strip("'")]
+    return f"{'.'.join(keys)}: {message}{rest}" if keys else f"{message}{rest}"
 
 
-def _is_tag(part: int | str) -> bool:
-    """Tell the names of union members, which pydantic puts into paths, from keys."""
-    return isinstance(part, str) and part in _union_tags()
+def _locate(location: tuple[int | str, ...]) -> tuple[list[str], set[str]]:
+    """Follow pydantic's path, which mixes keys with names of union members, down the tree.
+
+    Returns:
+        The keys alone, and the names known where the last one stands.
+    """
+    keys: list[str] = []
+    models: list[type[BaseModel]] = [JOBS[str(part)] for part in location[:1]]
+    siblings: set[str] = set()
+    for depth, part in enumerate(location[1:], start=2):
+        fields = {name: f for model in models for name, f in model.model_fields.items()}
+        is_key = part in fields or isinstance(part, int) or depth == len(location)
+        if is_key:
+            keys.append(str(part))
+            siblings = set(fields)
+        if part in fields:
+            models = _models_in(fields[str(part)].annotation)
+    return keys, siblings
 
 
-def _union_tags() -> frozenset[str]:
-    tags: set[str] = set()
-    _walk(JOB.json_schema(), "const", tags)
-    return frozenset(tags)
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Give the models a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for member in get_args(annotation) for model in _models_in(member)]
 
 
-def _suggestion(key: str) -> str:
-    known: set[str] = set()
-    _walk(JOB.json_schema(), "properties", known)
+def _suggestion(key: str, known: set[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else "; see 'omnimat schema' for all keys"
-
-
-def _walk(node: Any, wanted: str, found: set[str]) -> None:
-    """Collect the values of ``const`` or the names under ``properties`` of a JSON schema."""
-    if isinstance(node, Mapping):
-        value = node.get(wanted)
-        if isinstance(value, str):
-            found.add(value)
-        elif isinstance(value, Mapping):
-            found.update(value)
-        for child in node.values():
-            _walk(child, wanted, found)
-    elif isinstance(node, list):
-        for child in node:
-            _walk(child, wanted, found)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known here: {', '.join(sorted(known))}"

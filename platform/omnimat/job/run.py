@@ -13,8 +13,10 @@ from types import FrameType
 
 import ray
 
-from omnimat.evaluation.evaluate import EvaluateSettings, evaluate
-from omnimat.finetune.sweep import FinetuneSettings, run_sweep
+from omnimat.evaluation.evaluate import evaluate
+from omnimat.evaluation.settings import EvaluateSettings
+from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.sweep import run_sweep
 from omnimat.job.load import load_tree
 from omnimat.job.preflight import check_fits
 from omnimat.job.spec import EvaluateJob, FinetuneJob, IngestJob, Job, PretrainJob, room_settings

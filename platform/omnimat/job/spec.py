@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter
 
-from omnimat.evaluation.evaluate import EvaluateSettings
-from omnimat.finetune.sweep import FinetuneSettings
+from omnimat.evaluation.settings import EvaluateSettings
+from omnimat.finetune.settings import FinetuneSettings
 from omnimat.materials.settings import Settings
 from omnimat.sources.ingest import IngestSettings
 from omnimat.training.settings import PretrainSettings
@@ -61,6 +62,13 @@ Job = Annotated[
     IngestJob | PretrainJob | FinetuneJob | EvaluateJob | PipelineJob, Field(discriminator="kind")
 ]
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
+JOBS: Mapping[str, type[JobHeader]] = {
+    "ingest": IngestJob,
+    "pretrain": PretrainJob,
+    "finetune": FinetuneJob,
+    "evaluate": EvaluateJob,
+    "pipeline": PipelineJob,
+}
 
 
 def room_settings(job: JobHeader, kind: type[SettingsT]) -> SettingsT:

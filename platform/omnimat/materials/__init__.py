@@ -1,1 +1,1 @@
-"""The vocabulary every room shares: records, splits, settings, provenance, where things are kept."""
+"""What every room shares: records, splits, settings, provenance, where things are kept."""

@@ -88,8 +88,8 @@ def ingest(
         reports=[reports[shard] for shard in range(num_shards)],
         destination=destination,
     )
-    reports_directory = _reports_directory(located, destination)
-    reports_directory.fs.rm(reports_directory.path, recursive=True)
+    for directory in list(destination.glob(f"{_REPORTS_PREFIX}*")):
+        directory.fs.rm(directory.path, recursive=True)
     return manifest
 
 

@@ -35,6 +35,7 @@ from omnimat.sources.crystals import (
 from omnimat.sources.surrogates import charge_density, density_of_states, has_surrogates
 
 _LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier ones are radioactive
+_MIN_VOLUME_ANGSTROM3_PER_ATOM = 5.0  # diamond, the densest in atoms, has 5.7
 _PROVENANCE = {
     "source": "AFLOW prototypes of pymatgen",
     "database_version": "pymatgen aflow_prototypes.json.gz, 288 entries",
@@ -115,11 +116,12 @@ def _decorations(max_atoms: int) -> tuple[_Decoration, ...]:
         if candidate is None:
             continue
         prototype, replacements = candidate
-        numbers = _replaced(prototype.structure, replacements).atomic_numbers
-        stem = f"{prototype.label}-{reduced_formula(numbers)}"
+        structure = _replaced(prototype.structure, replacements)
+        stem = f"{prototype.label}-{reduced_formula(structure.atomic_numbers)}"
         material_id = re.sub(r"[^A-Za-z0-9_\-]", "_", stem)
-        if replacements and material_id in found:
-            continue  # the same substance on the same prototype
+        # Once is enough for the same substance on the same prototype.
+        if replacements and (material_id in found or _is_too_dense(structure)):
+            continue
         while material_id in found:
             material_id += "_b"  # AFLOW lists some prototypes twice, with other parameters
         found[material_id] = _Decoration(material_id, prototype, replacements)
@@ -127,8 +129,13 @@ def _decorations(max_atoms: int) -> tuple[_Decoration, ...]:
 
 
 def _replacements(prototype: _Prototype) -> list[dict[int, int]]:
-    """List what the elements may become: first nothing, then few and similar replacements."""
+    """List what the elements may become: first nothing, then few replacements, then more.
+
+    A compound of hydrogen stays as it is: its other atoms alone do not set the size of the cell.
+    """
     numbers = np.unique(prototype.structure.atomic_numbers).tolist()
+    if 1 in numbers:
+        return [{}]
     choices = itertools.product(*[(number, *_relatives(number)) for number in numbers])
     distinct = [
         {old: new for old, new in zip(numbers, choice, strict=True) if old != new}
@@ -136,6 +143,11 @@ def _replacements(prototype: _Prototype) -> list[dict[int, int]]:
         if len(set(choice)) == len(numbers)
     ]
     return sorted(distinct, key=lambda replacements: (len(replacements), str(replacements)))
+
+
+def _is_too_dense(structure: Structure) -> bool:
+    volume = np.linalg.det(structure.lattice_angstrom) / structure.atomic_numbers.size
+    return bool(volume < _MIN_VOLUME_ANGSTROM3_PER_ATOM)
 
 
 @functools.cache
@@ -146,7 +158,7 @@ def _relatives(number: int) -> tuple[int, ...]:
     return tuple(
         other.Z
         for other in candidates
-        if number > 1 and other.group == element.group < 18 and _are_neighbours(element, other)
+        if other.group == element.group < 18 and _are_neighbours(element, other)
     )
 
 

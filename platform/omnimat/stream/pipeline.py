@@ -144,6 +144,8 @@ class WorkerStream:
                 num_cpus=self.settings.featurizer_num_cpus,
             )
         dataset.context.execution_options.preserve_order = True
+        dataset.context.enable_progress_bars = False  # every worker would draw its own
+        dataset.context.print_on_execution_start = False
         yield from dataset.iter_batches(
             batch_size=rows,
             batch_format="pyarrow",

@@ -48,10 +48,10 @@ def read_from_shards(directory: UPath, unit: ReadUnit) -> Iterable[pa.Table]:
     """Read a unit's records from their tar shards, each shard once in file order."""
     found: list[RawRecord | None] = [None] * len(unit.records)
     positions = np.arange(len(unit.records))
-    for shard, rows in unit.records.assign(position=positions).groupby("shard"):
+    for _, rows in unit.records.assign(position=positions).groupby("shard"):
         rows = rows.sort_values("offset_bytes")
         raw = read_members(
-            directory / shard_name(int(shard)),
+            directory / shard_name(int(rows["shard"].iloc[0])),
             rows["offset_bytes"].to_numpy(),
             rows["size_bytes"].to_numpy(),
             rows["material_id"].tolist(),

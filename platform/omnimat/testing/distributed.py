@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 TIMEOUT = timedelta(seconds=120)
 
@@ -23,7 +23,7 @@ def run_workers(function: Callable[..., Any], world_size: int, *arguments: Any) 
     The function must be importable, and its result of tensors and plain containers.
     """
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(  # type: ignore[no-untyped-call]
+        spawn(  # type: ignore[no-untyped-call]
             _worker,
             args=(world_size, _free_port(), Path(folder), function, arguments),
             nprocs=world_size,

@@ -93,7 +93,7 @@ class ProcessContext:
     """
 
     folder: Path
-    device: torch.device = torch.device("cpu")
+    device: torch.device
 
     @property
     def rank(self) -> int:

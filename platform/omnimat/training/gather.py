@@ -37,7 +37,7 @@ class _Gather(torch.autograd.Function):
         return torch.stack(_gather(local))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         own = torch.empty_like(gradient[0])
         dist.reduce_scatter(own, list(gradient.contiguous()))
         return own

@@ -13,7 +13,6 @@ from omnimat.encoders.multimodal import Multimodal
 from omnimat.features.batch import Batch
 from omnimat.materials.record import Modality
 from omnimat.objectives.contrastive import mean_over_pairs
-from omnimat.objectives.embeddings import Embeddings
 from omnimat.stream.pipeline import WorkerStream
 from omnimat.training.checkpoint import resume, save_checkpoint, seed_everything
 from omnimat.training.context import WorkerContext
@@ -79,20 +78,14 @@ def train_step(
     Returns:
         This worker's share of each pair's loss.
     """
-    local = engine(to_device(batch, context.device), len(batch.material_ids))
-    shares = loss_shares(local, settings, context.rank, engine.module.logit_scale)
+    local, logit_scale = engine(to_device(batch, context.device), len(batch.material_ids))
+    everyone = gather_embeddings(local)
+    first_row = context.rank * len(batch.material_ids)
+    shares = settings.objective(local, everyone, first_row, logit_scale)
     # DeepSpeed averages gradients over workers; the shares add up to the loss.
     engine.backward(mean_over_pairs(shares) * context.world_size)
     engine.step()
     return shares
-
-
-def loss_shares(
-    local: Embeddings, settings: PretrainSettings, rank: int, logit_scale: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Compare this worker's rows with everybody's."""
-    rows = len(next(iter(local.present.values())))
-    return settings.objective(local, gather_embeddings(local), rank * rows, logit_scale)
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[Modality, ModalityTensors]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from typing import Any
 
@@ -76,7 +75,9 @@ def pretrain(plan: RunPlan, run: UPath) -> dict[str, Any]:
             num_cpus=plan.settings.stream.featurizer_num_cpus,
         )
     checkpoint = fit(plan, run)
-    shutil.copytree(checkpoint / EXPORT, run / EXPORT, dirs_exist_ok=True)
+    if (run / EXPORT).exists():  # of a driver that was killed right here
+        run.fs.rm((run / EXPORT).path, recursive=True)
+    (checkpoint / EXPORT).copy_into(run)
     result = _result(plan, run, checkpoint, time.perf_counter() - start_s)
     (run / RESULT).write_text(json.dumps(result, indent=1) + "\n")
     return result
