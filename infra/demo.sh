@@ -1,23 +1,33 @@
 #!/usr/bin/env bash
 # Start a Ray head of our own in the repository, submit the demo job to it, print what came out.
+# The head listens on loopback alone, and only to those who know this run's token.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 gcs_port=$1 dashboard_port=$2
-export RAY_ADDRESS="http://127.0.0.1:${dashboard_port}"
+mkdir -p "$OMNIMAT_STORAGE"
+log="$OMNIMAT_STORAGE/ray-head.log"
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_TOKEN
 
-stop_head() { [ -z "${head:-}" ] || { kill "$head" 2>/dev/null || true; wait "$head" 2>/dev/null || true; }; }
+stop_head() {
+    kill "$head" 2>/dev/null || true
+    wait "$head" 2>/dev/null || true
+}
+ray start --head --block --node-ip-address 127.0.0.1 --port "$gcs_port" \
+    --dashboard-host 127.0.0.1 --dashboard-port "$dashboard_port" --disable-usage-stats \
+    >"$log" 2>&1 &
+head=$!
 trap stop_head EXIT
 
-env -u RAY_ADDRESS ray start --head --block --port "$gcs_port" --dashboard-host 127.0.0.1 \
-    --dashboard-port "$dashboard_port" --disable-usage-stats >"${OMNIMAT_STORAGE}.head.log" 2>&1 &
-head=$!
+export RAY_API_SERVER_ADDRESS="http://127.0.0.1:$dashboard_port"
 for _ in $(seq 60); do
-    ray job list >/dev/null 2>&1 && break
-    kill -0 "$head" || { cat "${OMNIMAT_STORAGE}.head.log"; exit 1; }
+    if ray job list >/dev/null 2>&1; then break; fi
+    kill -0 "$head" || { cat "$log"; exit 1; }
     sleep 1
 done
 
 ray job submit jobs/demo.yaml
 
-env -u RAY_ADDRESS omnimat leaderboard show
-echo "HTML page: $(omnimat leaderboard export "${OMNIMAT_STORAGE}/leaderboard.html")"
+omnimat leaderboard show
+echo "HTML page: $(omnimat leaderboard export "$OMNIMAT_STORAGE/leaderboard.html")"

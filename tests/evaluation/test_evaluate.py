@@ -117,7 +117,7 @@ def test_embeddings_are_those_of_the_pretrained_model(embeddings, workspace, mod
     batch = collate(store.table(positions), featurizers).modalities
     tensors = {name: ModalityTensors.from_numpy(arrays) for name, arrays in batch.items()}
     with torch.no_grad():
-        expected = model(tensors, len(positions))
+        expected = model(tensors, len(positions))[0]
     for name in ("structure", "text"):
         # In one batch rather than in eights: float32 sums in another order.
         np.testing.assert_allclose(embeddings[name], expected.values[name].numpy(), atol=1e-5)

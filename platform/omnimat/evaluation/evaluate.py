@@ -42,6 +42,8 @@ from omnimat.stream.store import FeatureStore
 RESULT = "result.json"
 RETRIEVAL = "retrieval.json"
 EMBEDDINGS = "embeddings.npz"
+# A job's output is no terminal: left alone, rich would wrap at 80 characters.
+TABLE_WIDTH = 110
 
 Pair = tuple[Modality, Modality]
 
@@ -85,7 +87,7 @@ def evaluate(
     )
     ids, embeddings = _embed_split(location.open(), parent, cards, settings)
     scores = _wanted(score_all_pairs(embeddings.values, embeddings.present), settings)
-    Console().print(retrieval_table(scores))
+    Console(width=TABLE_WIDTH).print(retrieval_table(scores))
     _write_embeddings(run / EMBEDDINGS, ids, embeddings)
     _write_json(run / RETRIEVAL, _report(settings, len(ids), scores))
     common = _common(name, settings, location, cards, pretraining) | {
