@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from omnimat.testing.ray_head import RayHead
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -11,3 +13,61 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data sets (../shared/data) are not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_head(tmp_path_factory):
+    """A Ray head started in the repository, as `make demo` does; ended with all it started."""
+    head = RayHead.start(REPOSITORY, storage=tmp_path_factory.mktemp("head-storage"))
+    yield head
+    head.stop()
+
+
+@pytest.fixture
+def tiny_jobs(tmp_path) -> Path:
+    """A folder of one's own with jobs/data.yaml and jobs/pretrain.yaml, which take seconds."""
+    return write_tiny_jobs(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tiny_jobs_folder(tmp_path_factory) -> Path:
+    """The same, shared; not to be edited."""
+    return write_tiny_jobs(tmp_path_factory.mktemp("tiny-jobs"))
+
+
+def write_tiny_jobs(folder: Path) -> Path:
+    (folder / "jobs").mkdir()
+    for name, text in TINY_JOBS.items():
+        (folder / "jobs" / name).write_text(text)
+        (folder / "jobs" / name).chmod(0o755)
+    return folder
+
+
+TINY_JOBS = {
+    "data.yaml": """\
+#!/usr/bin/env -S omnimat run
+kind: ingest
+name: tiny-data
+source: {type: prototypes, num_materials: 40, max_atoms: 8}
+records_per_shard: 20
+num_cpus_per_task: 0.5
+""",
+    "pretrain.yaml": """\
+#!/usr/bin/env -S omnimat run
+kind: pretrain
+name: tiny
+needs: [jobs/data.yaml]
+dataset: tiny-data
+modalities:
+  dos: {encoder: {preset: tiny}}
+  text: {featurizer: {source: hashed}, encoder: {preset: tiny}}
+embedding_dim: 8
+objective: {type: clip}
+training:
+  global_batch_size: 8
+  num_epochs: 5
+  lr: 1.0e-3
+  report_interval_steps: 1
+  checkpoint_interval_epochs: 2
+""",
+}

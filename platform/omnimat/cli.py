@@ -13,6 +13,7 @@ from omnimat import __version__
 from omnimat.materials.errors import UserError
 
 EXIT_USER_ERROR = 2
+LOG_WIDTH = 160
 
 
 class _Group(click.Group):
@@ -92,7 +93,13 @@ def show(url: str | None) -> None:
 
     from omnimat.leaderboard.report import summarize, terminal_table
 
-    Console().print(terminal_table(summarize(_rows(url))))
+    rows = _rows(url)
+    if not rows:
+        click.echo("no results yet; make some with: omnimat run jobs/demo.yaml")
+        return
+    # Piped into a file or a job's log there is no width to ask for.
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
+    console.print(terminal_table(summarize(rows)))
 
 
 @leaderboard.command()

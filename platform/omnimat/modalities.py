@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
+from omnimat.encoders.huggingface_text import HuggingFaceTextSettings
+from omnimat.encoders.potnet import PotNetSettings
 from omnimat.encoders.registry import (
     AnyEncoderSettings,
     ChargeDensityEncoder,
@@ -15,6 +17,7 @@ from omnimat.encoders.registry import (
     TextEncoder,
     XrdEncoder,
 )
+from omnimat.encoders.text_mlp import TextMlpSettings
 from omnimat.features.layout import Featurizer
 from omnimat.features.registry import (
     ChargeDensityFeaturizer,
@@ -24,8 +27,12 @@ from omnimat.features.registry import (
     TextFeaturizer,
     XrdFeaturizer,
 )
+from omnimat.features.text import TextEmbedding
+from omnimat.features.text_tokens import TextTokens
+from omnimat.materials.errors import UserError
 from omnimat.materials.record import MODALITIES, Modality
 from omnimat.materials.settings import Settings
+from omnimat.materials.workspace import Workspace
 
 
 class ModalityChoice(Protocol):
@@ -44,7 +51,23 @@ class StructureChoice(Settings):
     """Crystal structure."""
 
     featurizer: StructureFeaturizer = StructureFeaturizer()
-    encoder: StructureEncoder = StructureEncoder()
+    encoder: StructureEncoder = PotNetSettings()
+
+    @model_validator(mode="after")
+    def _graph_serves_encoder(self) -> Self:
+        graph, encoder = self.featurizer, self.encoder
+        if encoder.needs_lattice_sums and not graph.lattice_sums:
+            raise ValueError(
+                f"the encoder {encoder.type} takes lattice sums: set featurizer.lattice_sums to "
+                "true, or encoder.lattice_sums to false"
+            )
+        cutoff = encoder.needs_cutoff_angstrom
+        if cutoff and (graph.neighbors != "within_cutoff" or graph.cutoff_angstrom < cutoff):
+            raise ValueError(
+                f"the encoder {encoder.type} takes the neighbours within {cutoff} angstrom: set "
+                f"featurizer.neighbors to within_cutoff and featurizer.cutoff_angstrom to {cutoff}"
+            )
+        return self
 
 
 class DosChoice(Settings):
@@ -64,8 +87,62 @@ class ChargeDensityChoice(Settings):
 class TextChoice(Settings):
     """Text."""
 
-    featurizer: TextFeaturizer = TextFeaturizer()
-    encoder: TextEncoder = TextEncoder()
+    featurizer: TextFeaturizer = TextEmbedding()
+    encoder: TextEncoder = TextMlpSettings()
+
+    @model_validator(mode="after")
+    def _text_serves_encoder(self) -> Self:
+        takes_vectors = isinstance(self.encoder, TextMlpSettings)
+        if takes_vectors == isinstance(self.featurizer, TextTokens):
+            wanted = "text_embedding or huggingface_embedding" if takes_vectors else "text_tokens"
+            raise ValueError(
+                f"the encoder {self.encoder.type} cannot read what {self.featurizer.type} gives: "
+                f"set featurizer.type to {wanted}"
+            )
+        if isinstance(self.encoder, TextMlpSettings) and not isinstance(
+            self.featurizer, TextTokens
+        ):
+            width = self.featurizer.width
+            if width != self.encoder.input_width:
+                raise ValueError(
+                    f"the featurizer gives {width} numbers a text, the encoder takes "
+                    f"{self.encoder.input_width}: set encoder.input_width to {width}"
+                )
+        for given, taken, what, remedy in self._sizes():
+            if given is not None and taken is not None and given > taken:
+                raise ValueError(
+                    f"the featurizer gives {given} {what}, the encoder takes {taken}: {remedy}"
+                )
+        return self
+
+    def _sizes(self) -> list[tuple[int | None, int | None, str, str]]:
+        """Give what the featurizer gives, what the encoder takes, and what to do about it."""
+        featurizer, encoder = self.featurizer, self.encoder
+        if isinstance(featurizer, TextTokens) and not isinstance(encoder, TextMlpSettings):
+            ids = (featurizer.vocabulary_size, encoder.vocabulary_size)
+            lengths = (featurizer.max_tokens, encoder.max_tokens)
+            return [
+                (*ids, "different tokens", f"raise encoder.vocabulary_size to {ids[0]}"),
+                (*lengths, "tokens a text", f"set featurizer.max_tokens to {lengths[1]}"),
+            ]
+        return []
+
+    def located(self, workspace: Workspace) -> Self:
+        """Give the same choice holding its tokenizer and what identifies its language model.
+
+        Raises:
+            UserError: one of them is not to be had, or they do not go together.
+        """
+        featurizer, encoder = self.featurizer, self.encoder
+        if not isinstance(featurizer, TextEmbedding):
+            featurizer = featurizer.located(workspace)
+        if isinstance(encoder, HuggingFaceTextSettings):
+            encoder = encoder.located()
+        try:
+            return type(self)(featurizer=featurizer, encoder=encoder)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UserError(f"modalities.text: {reason}") from error
 
 
 class XrdChoice(Settings):
@@ -106,6 +183,16 @@ class ModalityChoices(Settings):
     def chosen(self) -> dict[Modality, ModalityChoice]:
         """Give the choice for each modality used."""
         return {name: cast(ModalityChoice, getattr(self, name)) for name in self.names}
+
+    def located(self, workspace: Workspace) -> Self:
+        """Give the same choices, complete in themselves: files they name are read in.
+
+        Raises:
+            UserError: a file is not to be had.
+        """
+        if self.text is None:
+            return self
+        return self.model_copy(update={"text": self.text.located(workspace)})
 
     def featurizers(self) -> dict[Modality, Featurizer]:
         """Give the featurizer of each modality used."""

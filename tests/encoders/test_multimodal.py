@@ -8,6 +8,7 @@ import torch
 from omnimat.encoders.batch import ModalityTensors
 from omnimat.encoders.multimodal import Multimodal
 from omnimat.encoders.registry import DEFAULT_ENCODERS
+from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
 
 
 @dataclass
@@ -21,16 +22,17 @@ def model(*modalities: str, learnable_temperature: bool = False) -> Multimodal:
     return Multimodal(encoders, 8, 0.2, learnable_temperature)
 
 
-def tensors(make_arrays, modality: str, rows: list[int]) -> ModalityTensors:
-    arrays = make_arrays(modality, [3] * len(rows))
+def tensors(modality: str, rows: list[int]) -> ModalityTensors:
+    featurizer = featurizer_for(DEFAULT_ENCODERS[modality])
+    arrays = encoder_arrays(example_records()[: len(rows)], featurizer)
     return ModalityTensors(torch.tensor(rows, dtype=torch.int64), arrays)
 
 
-def test_rows_land_where_they_belong(make_arrays) -> None:
+def test_rows_land_where_they_belong() -> None:
     net = model("text", "structure").eval()
     batch = {
-        "structure": tensors(make_arrays, "structure", [4, 0, 1]),
-        "text": tensors(make_arrays, "text", [2, 3]),
+        "structure": tensors("structure", [4, 0, 1]),
+        "text": tensors("text", [2, 3]),
     }
     given, _ = net(batch, batch_size=5)
     assert given.present["structure"].tolist() == [True, True, False, False, True]
@@ -45,11 +47,11 @@ def test_rows_land_where_they_belong(make_arrays) -> None:
         assert not values[~present].any()
 
 
-def test_gradients_reach_every_encoder_even_an_idle_one(make_arrays) -> None:
+def test_gradients_reach_every_encoder_even_an_idle_one() -> None:
     net = model("text", "composition")
     batch = {
-        "text": tensors(make_arrays, "text", [1, 2]),
-        "composition": tensors(make_arrays, "composition", []),
+        "text": tensors("text", [1, 2]),
+        "composition": tensors("composition", []),
     }
     given, _ = net(batch, batch_size=4)
     direction = torch.randn(8)
@@ -59,8 +61,8 @@ def test_gradients_reach_every_encoder_even_an_idle_one(make_arrays) -> None:
         assert bool(parameter.grad.any()) == name.startswith("text"), name
 
 
-def test_embeddings_are_single_precision_under_autocast(make_arrays) -> None:
-    batch = {"text": tensors(make_arrays, "text", [0, 1])}
+def test_embeddings_are_single_precision_under_autocast() -> None:
+    batch = {"text": tensors("text", [0, 1])}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         values = model("text")(batch, batch_size=2)[0].values["text"]
     assert values.dtype == torch.float32
@@ -76,9 +78,9 @@ def test_the_temperature(learnable: bool) -> None:
     assert net.logit_scale.requires_grad is learnable
 
 
-def test_a_model_modality_must_be_in_the_batch(make_arrays) -> None:
+def test_a_model_modality_must_be_in_the_batch() -> None:
     with pytest.raises(KeyError, match="structure"):
-        model("text", "structure")({"text": tensors(make_arrays, "text", [0])}, batch_size=1)
+        model("text", "structure")({"text": tensors("text", [0])}, batch_size=1)
 
 
 def test_tensors_wrap_collated_arrays_read_only_ones_included() -> None:

@@ -22,7 +22,11 @@ from omnimat.sources.ingest import IngestSettings, ingest
 from omnimat.sources.prototypes import Prototypes
 from omnimat.training.settings import PretrainSettings
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    # Ray Data 2.60 sets deprecated defaults of its own.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+]
 
 PRETRAINING = PretrainSettings(
     dataset="prototypes",
@@ -130,6 +134,9 @@ def test_the_report_states_pool_and_chance(rows, workspace):
     assert one["key"] == "structure"
     assert one["num_candidates"] == report["num_records"] == rows[0].num_test
     assert one["chance_hit_rates"]["1"] == 1 / one["num_candidates"]
+    result = json.loads((workspace.run("eval") / "result.json").read_text())
+    settings = EvaluateSettings(dataset="prototypes", run="pre", split="train", batch_size=8)
+    assert result["config_hash"] == settings.fingerprint()
 
 
 def test_a_pair_is_reported_alone_on_request(rows, workspace):

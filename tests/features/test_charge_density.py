@@ -43,8 +43,7 @@ def test_scales(record_of, nacl):
     )
 
 
-def test_absent_and_broken(record_of, nacl):
-    assert ChargeDensityGrid()(record_of(nacl)) is None
+def test_broken(record_of, nacl):
     with pytest.raises(ValueError, match="3D grid"):
         ChargeDensityGrid()(record_of(nacl, charge_density=np.zeros((4, 4))))
     with pytest.raises(ValueError, match="finite"):

@@ -1,5 +1,3 @@
-import pickle
-
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -88,6 +86,79 @@ def test_radius_grows_for_sparse_crystals(record_of):
     assert len(arrays["edge_sources"]) == 18
 
 
+def within(cutoff_angstrom: float, max_neighbors: int | None = None) -> CrystalGraph:
+    return CrystalGraph(
+        neighbors="within_cutoff",
+        cutoff_angstrom=cutoff_angstrom,
+        max_neighbors=max_neighbors,
+        lattice_sums=False,
+    )
+
+
+def test_rock_salt_within_5_angstrom(record_of, nacl):
+    """Each atom: 6 of the other element at a/2, 12 of its own at a/sqrt 2, 8 at a sqrt(3)/2."""
+    arrays = within(5)(record_of(nacl.get_primitive_structure()))
+    assert len(arrays["edge_sources"]) == 52
+    own = arrays["edge_sources"] == arrays["edge_targets"]
+    lengths = np.linalg.norm(arrays["edge_vectors_angstrom"], axis=1)
+    np.testing.assert_allclose(lengths[own], 5.64 / np.sqrt(2), rtol=1e-6)
+    expected = [2.82] * 12 + [2.82 * np.sqrt(3)] * 16
+    np.testing.assert_allclose(np.sort(lengths[~own]), expected, rtol=1e-6)
+    assert len(np.unique(edges(arrays), axis=0)) == 52
+
+
+def test_within_the_cutoff_is_every_image(record_of, triclinic):
+    """Against every image within reach, computed here without a neighbour list."""
+    arrays = within(6.2)(record_of(triclinic))
+    images = np.indices((9, 9, 9)).reshape(3, -1).T - 4
+    expected = []
+    for i, at in enumerate(triclinic.frac_coords):
+        vectors = (triclinic.frac_coords[:, None] + images - at) @ triclinic.lattice.matrix
+        distances = np.linalg.norm(vectors, axis=2)
+        for j, k in np.argwhere((distances > 1e-6) & (distances <= 6.2)):
+            expected.append([triclinic[i].specie.Z, triclinic[int(j)].specie.Z, *vectors[j, k]])
+    rows = np.array(expected).round(3) + 0.0
+    given = edges(arrays)
+    assert given.shape == rows.shape
+    np.testing.assert_allclose(given, rows[np.lexsort(rows.T)], atol=1e-6)
+
+
+def test_a_cap_keeps_the_nearest_and_their_ties(record_of, nacl):
+    record = record_of(nacl.get_primitive_structure())
+    for cap, num_neighbors in [(1, 6), (6, 6), (7, 18), (20, 26), (100, 26)]:
+        assert len(within(5, cap)(record)["edge_sources"]) == 2 * num_neighbors, cap
+    assert len(within(3.9, 20)(record)["edge_sources"]) == 2 * 6
+
+
+def test_within_the_cutoff_there_may_be_nobody(record_of):
+    lone = record_of(Structure(Lattice.cubic(30), ["Po"], [[0, 0, 0]]))
+    for graph in (within(5), within(5, 16)):
+        arrays = graph(lone)
+        assert arrays["edge_vectors_angstrom"].shape == (0, 3)
+        assert arrays["edge_sources"].dtype == np.int32
+
+
+def test_some_atoms_may_have_nobody(record_of):
+    """Two of three atoms see each other; the third comes between them in the list."""
+    crystal = Structure(
+        Lattice.cubic(30), ["Na", "Po", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.09, 0, 0]]
+    )
+    for graph in (within(5), within(5, 1), within(5, 2)):
+        arrays = graph(record_of(crystal))
+        assert arrays["edge_sources"].tolist() == [0, 2]
+        assert arrays["edge_targets"].tolist() == [2, 0]
+
+
+def test_the_nearest_need_a_number():
+    with pytest.raises(ValueError, match="needs neighbors: within_cutoff"):
+        CrystalGraph(max_neighbors=None)
+
+
+def test_neighbors_are_part_of_the_fingerprint():
+    graphs = [CrystalGraph(), CrystalGraph(neighbors="within_cutoff"), within(4), within(5)]
+    assert len({graph.fingerprint() for graph in graphs}) == 4
+
+
 def test_permutation(record_of, triclinic):
     order = [3, 0, 4, 1, 2]
     permuted = Structure.from_sites([triclinic[i] for i in order])
@@ -150,14 +221,6 @@ def test_pair_potentials_can_be_left_out(record_of, nacl):
         "edge_vectors_angstrom",
     ]
     assert CrystalGraph()(record_of(nacl))["pair_potentials"].shape == (36, 3)
-
-
-def test_the_same_after_pickling(record_of, nacl):
-    graph = CrystalGraph()
-    pickled = pickle.loads(pickle.dumps(graph))  # noqa: S301
-    first, second = graph(record_of(nacl)), pickled(record_of(nacl))
-    for name, values in first.items():
-        np.testing.assert_array_equal(values, second[name])
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,12 @@ def test_reflections_are_pymatgens(record_of, triclinic, radiation, two_theta):
     theirs = XRDCalculator(radiation).get_pattern(
         triclinic, scaled=False, two_theta_range=two_theta
     )
-    angle, intensity = pattern.reflections(record_of(triclinic).structure)
+    angle, intensity, miller = pattern.reflections(record_of(triclinic).structure)
+    g = np.linalg.norm(
+        miller @ triclinic.lattice.reciprocal_lattice_crystallographic.matrix, axis=1
+    )
+    wavelength = pattern.wavelength_angstrom
+    np.testing.assert_allclose(wavelength * g / 2, np.sin(np.radians(angle / 2)), rtol=1e-12)
     order = np.argsort(angle)
     angle, intensity = angle[order], intensity[order]
     # They count g and -g, merge equal angles and drop what is below 1e-5 of the strongest.
@@ -47,12 +52,13 @@ def test_reflections_are_pymatgens(record_of, triclinic, radiation, two_theta):
     np.testing.assert_allclose(2 * intensity[kept], theirs.y, rtol=1e-8)
 
 
-def test_curve_is_the_sum_of_gaussians(record_of, triclinic):
-    pattern = XrdPattern()
+@pytest.mark.parametrize("sigma", [0.15, 0.3, 1.0])
+def test_curve_is_the_sum_of_gaussians(record_of, triclinic, sigma):
+    pattern = XrdPattern(smearing_sigma_degree=sigma)
     curve = pattern(record_of(triclinic))["intensity"]
     sticks = XRDCalculator().get_pattern(triclinic)
     grid = np.arange(900) * 0.1
-    smeared = (sticks.y * np.exp(-0.5 * ((grid[:, None] - sticks.x) / 0.3) ** 2)).sum(axis=1)
+    smeared = (sticks.y * np.exp(-0.5 * ((grid[:, None] - sticks.x) / sigma) ** 2)).sum(axis=1)
     assert curve.max() == pytest.approx(100)
     # They leave out reflections below 1e-3, we Gaussians beyond six sigma.
     np.testing.assert_allclose(curve, 100 * smeared / smeared.max(), atol=5e-3)

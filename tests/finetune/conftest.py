@@ -7,16 +7,18 @@ import pytest
 import torch
 from upath import UPath
 
+from omnimat.encoders.dos_transformer import DosTransformerSettings
 from omnimat.encoders.export import Card, save
 from omnimat.encoders.potnet import PotNetSettings
 from omnimat.evaluation.inputs import StoreLocation, export_folder, featurizers_of, read_cards
 from omnimat.features.batch import feature_table
+from omnimat.features.dos import DosCurve
 from omnimat.features.structure import CrystalGraph
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import make_plan
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.provenance import sha256_of
-from omnimat.materials.record import Record, Structure
+from omnimat.materials.record import DensityOfStates, Record, Structure
 from omnimat.materials.split import split_sha256
 from omnimat.materials.workspace import Workspace
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
@@ -27,16 +29,23 @@ NUM_RECORDS = 60
 
 
 def record(index: int) -> Record:
-    """A caesium chloride of two elements; its mean atomic number is easy to learn."""
+    """A caesium chloride of two elements; its mean atomic number is easy to learn.
+
+    Its density of states, a peak at a place that tells the mean too, is missing for every seventh.
+    """
     generator = np.random.default_rng(index)
     numbers = generator.integers(3, 50, 2).astype(np.int32)
     properties = {"mean_atomic_number": float(numbers.mean()), "is_heavy": bool(numbers[0] > 25)}
+    properties["atomic_numbers"] = sorted(numbers.tolist())
     if index == 1:
         properties["mean_atomic_number"] = None
     structure = Structure(
         np.eye(3) * generator.uniform(3, 4), numbers, np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]])
     )
-    return Record(f"mat-{index:03d}", structure, properties=properties)
+    energies = np.linspace(-5, 5, 16, dtype=np.float32)
+    peak = np.exp(-((energies - (numbers.mean() - 25) / 5) ** 2))
+    dos = None if index % 7 == 3 else DensityOfStates(energies, peak)
+    return Record(f"mat-{index:03d}", structure, dos=dos, properties=properties)
 
 
 def split_of(index: int) -> str:
@@ -45,24 +54,19 @@ def split_of(index: int) -> str:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Workspace:
-    """A data set ``cubes``, its feature store, and a run ``pre`` with a random encoder."""
+    """A data set ``cubes``, its feature store, and a run ``pre`` with random encoders."""
     workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
     records = [record(index) for index in range(NUM_RECORDS)]
     _write_dataset(workspace.dataset("cubes"), records)
-    encoder = PotNetSettings(preset="tiny", lattice_sums=False)
-    card = Card(
-        modality="structure",
-        encoder=encoder,
-        featurizer=CrystalGraph(lattice_sums=False, max_neighbors=8).model_dump(),
-        embedding_dim=16,
-        parent_run="pre",
-        config_hash="0",
-        dataset_fingerprint="0",
-        samples_seen=0,
-    )
+    graph = CrystalGraph(lattice_sums=False, max_neighbors=8)
+    cards = {
+        "structure": _card(PotNetSettings(preset="tiny", lattice_sums=False), graph),
+        "dos": _card(DosTransformerSettings(preset="tiny"), DosCurve(num_points=16)),
+    }
     torch.manual_seed(0)
-    save(export_folder(workspace.run("pre"), "structure"), encoder.build(16), card)
-    store = StoreLocation.of(workspace, "cubes", featurizers_of({"structure": card}))
+    for modality, card in cards.items():
+        save(export_folder(workspace.run("pre"), modality), card.encoder.build(16), card)
+    store = StoreLocation.of(workspace, "cubes", featurizers_of(cards))
     features = feature_table(records, store.featurizers)
     store.folder.mkdir(parents=True)
     with pa.ipc.new_file(str(store.folder / features_name(0)), features.schema) as writer:
@@ -70,6 +74,19 @@ def workspace(tmp_path_factory) -> Workspace:
     fingerprint = store_fingerprint(store.manifest, store.featurizers)
     (store.folder / COMPLETE).write_text(json.dumps({"fingerprint": fingerprint}))
     return workspace
+
+
+def _card(encoder, featurizer) -> Card:
+    return Card(
+        modality=featurizer.modality,
+        encoder=encoder,
+        featurizer=featurizer.model_dump(),
+        embedding_dim=16,
+        parent_run="pre",
+        config_hash="0",
+        dataset_fingerprint="0",
+        samples_seen=0,
+    )
 
 
 def _write_dataset(directory: UPath, records: list[Record]) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,9 @@ from safetensors.torch import load_file
 from upath import UPath
 
 from omnimat.encoders.export import load
+from omnimat.evaluation.inputs import read_cards
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
+from omnimat.finetune.sweep import make_plan
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import build_model, predict, read_result, run_trial
 from omnimat.materials.errors import UserError
@@ -21,9 +25,7 @@ def run(plan, settings, folder):
 
 
 def replaced_task(plan, **changes):
-    return type(plan)(
-        plan.store, plan.modality, plan.export, TaskSettings(**changes), plan.fingerprint
-    )
+    return replace(plan, task=TaskSettings(**changes))
 
 
 def test_a_trial_learns_and_keeps_its_best_epoch(plan, tmp_path):
@@ -56,11 +58,13 @@ def test_the_same_seed_gives_the_same_bits(plan, tmp_path):
 
 
 def test_variants_start_where_they_say(plan):
-    exported = load(plan.export)[0].state_dict()
+    exported = load(plan.exports["structure"])[0].state_dict()
     name = "head.weight"
-    finetuned = build_model(plan, trial(), 1).encoder.state_dict()
-    scratch = build_model(plan, trial(variant="from_scratch"), 1).encoder.state_dict()
-    again = build_model(plan, trial(variant="from_scratch"), 1).encoder.state_dict()
+    finetuned = build_model(plan, trial(), 1).encoder["structure"].state_dict()
+    scratch, again = (
+        build_model(plan, trial(variant="from_scratch"), 1).encoder["structure"].state_dict()
+        for _ in range(2)
+    )
     assert torch.equal(finetuned[name], exported[name])
     assert not torch.equal(scratch[name], exported[name])
     assert torch.equal(scratch[name], again[name])
@@ -69,8 +73,8 @@ def test_variants_start_where_they_say(plan):
 def test_a_frozen_encoder_stays_as_it_was(plan, tmp_path):
     result = run(plan, trial(variant="frozen", lr=0.1), tmp_path)
     saved = load_file(tmp_path / "model.safetensors")
-    for name, value in load(plan.export)[0].state_dict().items():
-        assert torch.equal(saved[f"encoder.{name}"], value)
+    for name, value in load(plan.exports["structure"])[0].state_dict().items():
+        assert torch.equal(saved[f"encoder.structure.{name}"], value)
     assert result.validation_metric < result.history[0]["validation_metric"]
     predicted = predict(plan, result, UPath(tmp_path), "validation")
     error = np.abs(predicted["prediction"] - predicted["target"]).mean()
@@ -101,7 +105,7 @@ def test_a_result_is_found_again_only_for_the_same_trial(plan, tmp_path):
     result = run(plan, trial(num_epochs=1), folder)
     assert read_result(plan, trial(num_epochs=1), folder) == result
     assert read_result(plan, trial(num_epochs=2), folder) is None
-    changed = type(plan)(plan.store, plan.modality, plan.export, plan.task, "another")
+    changed = replace(plan, fingerprint="another")
     assert read_result(changed, trial(num_epochs=1), folder) is None
 
 
@@ -114,4 +118,81 @@ def test_a_target_nobody_has_is_refused(plan, tmp_path):
 def test_a_grid_must_not_repeat_a_point(settings):
     values = settings.model_dump() | {"seeds": (1, 1)}
     with pytest.raises(ValueError, match="must not repeat"):
+        FinetuneSettings.model_validate(values)
+
+
+@pytest.fixture(scope="module")
+def fused_plan(workspace, settings):
+    """Make the plan of structure and DOS together, under a fusion."""
+
+    def plan_of(fusion="concat", **changes):
+        changes |= {"modalities": ["structure", "dos"]}
+        changes |= {"fusion": {"type": fusion, "preset": "tiny"}}
+        changed = FinetuneSettings.model_validate(settings.model_dump() | changes)
+        return make_plan(changed, workspace, read_cards(workspace.run("pre")))
+
+    return plan_of
+
+
+@pytest.mark.parametrize("fusion", ["concat", "gated", "attention"])
+def test_two_modalities_are_learned_together(fused_plan, tmp_path, fusion):
+    plan = fused_plan(fusion)
+    result = run(plan, trial(num_epochs=30), tmp_path)
+    metrics = [entry["validation_metric"] for entry in result.history]
+    assert result.validation_metric < 0.7 * metrics[0]
+    saved = load_file(tmp_path / "model.safetensors")
+    for modality, folder in plan.exports.items():
+        exported = load(folder)[0].state_dict()
+        moved = [not torch.equal(saved[f"encoder.{modality}.{k}"], v) for k, v in exported.items()]
+        assert any(moved)
+    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    error = np.abs(predicted["prediction"] - predicted["target"]).mean()
+    assert error == pytest.approx(result.validation_metric, rel=1e-12)
+
+
+def test_frozen_encoders_stay_as_they_were_under_a_fusion(fused_plan, tmp_path):
+    plan = fused_plan(missing_modalities="fuse")
+    result = run(plan, trial(variant="frozen"), tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    for modality, folder in plan.exports.items():
+        for name, value in load(folder)[0].state_dict().items():
+            assert torch.equal(saved[f"encoder.{modality}.{name}"], value)
+    assert result.validation_metric < result.history[0]["validation_metric"]
+    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    error = np.abs(predicted["prediction"] - predicted["target"]).mean()
+    # The head saw embeddings made once in training, and makes them again to predict.
+    assert error == pytest.approx(result.validation_metric, rel=1e-6)
+
+
+def test_records_without_a_modality_are_left_out_or_fused(fused_plan, tmp_path):
+    left_out = run(fused_plan(), trial(num_epochs=1), tmp_path / "a")
+    assert left_out.num_records == {"train": 40, "validation": 5}
+    assert left_out.num_without_modality == {"train": 7, "validation": 1}
+    fused = run(fused_plan(missing_modalities="fuse"), trial(num_epochs=1), tmp_path / "b")
+    assert fused.num_records == {"train": 47, "validation": 6}
+    assert set(fused.num_without_modality.values()) == {0}
+
+
+def test_fusions_are_different_trials_and_a_single_modality_has_none(fused_plan, plan, settings):
+    plans = [fused_plan("concat"), fused_plan("gated"), fused_plan(missing_modalities="fuse"), plan]
+    assert len({plan.fingerprint for plan in plans}) == 4
+    other = settings.model_dump() | {"fusion": {"type": "gated"}}
+    assert FinetuneSettings.model_validate(other).method() == settings.method()
+
+
+def test_several_numbers_are_learned(plan, tmp_path):
+    plan = replaced_task(plan, name="numbers", target="atomic_numbers")
+    result = run(plan, trial(num_epochs=30), tmp_path)
+    assert result.codec.num_outputs == 2
+    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    found, expected = (np.stack(predicted[name]) for name in ("prediction", "target"))
+    assert found.shape == (6, 2)
+    assert np.abs(found - expected).mean() == pytest.approx(result.validation_metric, rel=1e-12)
+    guess = np.abs(expected - result.codec.mean).mean()
+    assert result.validation_metric < 0.7 * guess
+
+
+def test_a_grid_must_not_repeat_a_modality(settings):
+    values = settings.model_dump() | {"modalities": ["structure", "structure"]}
+    with pytest.raises(ValueError, match="modalities must not repeat"):
         FinetuneSettings.model_validate(values)

@@ -47,7 +47,13 @@ def test_splits_properties_and_units(tmp_path, rock_salt):
         "validation",
         "test",
     ]
-    assert records[0].properties == {
+    found = dict(records[0].properties)
+    lattice = {name: found.pop(name) for name in sorted(found) if name.startswith("lattice_")}
+    np.testing.assert_allclose(lattice["lattice_lengths_angstrom"], 5.64 / np.sqrt(2), rtol=1e-6)
+    scaled = lattice["lattice_lengths_scaled_angstrom"]
+    np.testing.assert_allclose(scaled, 5.64 / np.sqrt(2) / 2 ** (1 / 3), rtol=1e-6)
+    np.testing.assert_allclose(lattice["lattice_angles_degree"], 60, rtol=1e-6)
+    assert found == {
         "formation_energy_ev_per_atom": -1.5,
         "band_gap_ev": 0.25,
         "energy_above_hull_ev_per_atom": 0.01,
@@ -66,6 +72,7 @@ def test_cells_are_niggli_reduced(tmp_path, rock_salt):
     (record,) = Mp20(path=str(tmp_path / "all.csv")).located().read(0, 1)
     lengths = np.linalg.norm(record.structure.lattice_angstrom, axis=1)
     np.testing.assert_allclose(lengths, 5.64 / np.sqrt(2), rtol=1e-6)
+    assert record.properties["lattice_lengths_angstrom"] == pytest.approx(lengths)
     assert "published_split" not in record.provenance
 
 
@@ -95,6 +102,14 @@ def test_the_real_files(shared_data):
     assert source.num_items() == 30
     records = list(source.read(0, 30))
     assert not any(isinstance(r, Failure) for r in records)
+    for record in records:
+        lengths = np.array(record.properties["lattice_lengths_angstrom"])
+        assert (np.diff(lengths) > -1e-3).all()  # the Niggli cell's are in order
+        np.testing.assert_allclose(
+            np.array(record.properties["lattice_lengths_scaled_angstrom"]) ** 3,
+            lengths**3 / len(record.structure.atomic_numbers),
+        )
+        assert all(59 < angle < 121 for angle in record.properties["lattice_angles_degree"])
     # val.csv begins with mp-865981 (TmMgHg2, -0.436 eV/atom).
     first_validation = records[10]
     assert first_validation.material_id == "mp-865981"

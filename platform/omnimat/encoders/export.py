@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 from upath import UPath
 
+from omnimat.encoders.huggingface_text import HuggingFaceTextSettings
 from omnimat.encoders.registry import AnyEncoderSettings
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
@@ -42,6 +43,12 @@ class Card(Settings):
     config_hash: str
     dataset_fingerprint: str
     samples_seen: int
+
+    @field_validator("encoder")
+    @classmethod
+    def _needs_no_hub(cls, encoder: AnyEncoderSettings) -> AnyEncoderSettings:
+        """Keep the shape of a language model instead of where its first weights came from."""
+        return encoder.exported() if isinstance(encoder, HuggingFaceTextSettings) else encoder
 
 
 def save(directory: UPath, module: nn.Module, card: Card) -> None:

@@ -12,18 +12,24 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing, global_mean_pool
+from torch_geometric.nn import MessagePassing
 
 from omnimat.encoders.batch_norm import BatchNorm
+from omnimat.encoders.crystal import (
+    CrystalEncoderSettings,
+    edge_index,
+    pool_atoms,
+    starts_of,
+    widened,
+)
 from omnimat.encoders.elements import NUM_ELEMENT_FEATURES, element_table
-from omnimat.encoders.precision import SinglePrecisionLinear, at_least_single
-from omnimat.materials.settings import PresetSettings
+from omnimat.encoders.precision import SinglePrecisionLinear
 
 _CENTRE_LIMIT = 4.0
 _LOCAL_SCALE_ANGSTROM = -0.75
 
 
-class PotNetSettings(PresetSettings):
+class PotNetSettings(CrystalEncoderSettings):
     """Settings of PotNet; the paper preset with 128 outputs has 1,718,656 parameters.
 
     ``potential_coefficients`` weigh the Coulomb, London and Pauli sums. ``lattice_sums: false``
@@ -46,6 +52,11 @@ class PotNetSettings(PresetSettings):
     num_infinite_centres: int = 64
     potential_coefficients: tuple[float, float, float] = (-0.801, -0.074, 0.145)
     lattice_sums: bool = True
+
+    @property
+    def needs_lattice_sums(self) -> bool:
+        """Whether it takes the lattice sums of atom pairs."""
+        return self.lattice_sums
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""
@@ -83,19 +94,17 @@ class PotNet(nn.Module):
             (n, embedding_dim).
         """
         num_atoms = arrays["num_atoms"].long()
-        edge_index, edges = self._edges(arrays, num_atoms)
+        index, edges = self._edges(arrays, num_atoms)
         elements = self.element_features[arrays["atomic_numbers"].long()]
         nodes = self.atoms(elements.to(self.atoms.weight.dtype))
         for convolution in self.convolutions:
-            nodes = convolution(nodes, edge_index, edges)
-        crystals = torch.arange(len(num_atoms), device=nodes.device).repeat_interleave(num_atoms)
-        pooled = global_mean_pool(_widened(nodes), crystals, size=len(num_atoms))
-        embeddings: Tensor = self.head(pooled.to(nodes.dtype))
+            nodes = convolution(nodes, index, edges)
+        embeddings: Tensor = self.head(pool_atoms(nodes, num_atoms))
         return embeddings
 
     def _edges(self, arrays: Mapping[str, Tensor], num_atoms: Tensor) -> tuple[Tensor, Tensor]:
         """Join local and infinite edges: (2, edges) of source, target and (edges, width)."""
-        local_index = torch.stack([arrays["edge_sources"], arrays["edge_targets"]]).long()
+        local_index = edge_index(arrays)
         local = self.local_edges(arrays["edge_vectors_angstrom"])
         if self.infinite_edges is None:
             return local_index, local
@@ -186,7 +195,7 @@ class PotentialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no usabl
         self, inputs: Tensor, index: Tensor, ptr: Tensor | None = None, dim_size: int | None = None
     ) -> Tensor:
         """Sum the messages of each atom, in float32 whatever their precision."""
-        total: Tensor = super().aggregate(_widened(inputs), index, ptr=ptr, dim_size=dim_size)
+        total: Tensor = super().aggregate(widened(inputs), index, ptr=ptr, dim_size=dim_size)
         return total.to(inputs.dtype)
 
 
@@ -204,11 +213,11 @@ def ordered_pairs(num_atoms: Tensor) -> tuple[Tensor, Tensor]:
     crystals = torch.arange(len(num_atoms), device=num_atoms.device)
     crystals = crystals.repeat_interleave(num_ordered)
     size = num_atoms[crystals]
-    within = torch.arange(len(crystals), device=size.device) - _starts(num_ordered)[crystals]
+    within = torch.arange(len(crystals), device=size.device) - starts_of(num_ordered)[crystals]
     i, j = within // size, within % size
     low, high = torch.minimum(i, j), torch.maximum(i, j)
-    stored = _starts(num_stored)[crystals] + low * size - low * (low - 1) // 2 + high - low
-    return torch.stack([j, i]) + _starts(num_atoms)[crystals], stored
+    stored = starts_of(num_stored)[crystals] + low * size - low * (low - 1) // 2 + high - low
+    return torch.stack([j, i]) + starts_of(num_atoms)[crystals], stored
 
 
 def centre_offsets(values: Tensor, num_centres: int) -> Tensor:
@@ -217,11 +226,3 @@ def centre_offsets(values: Tensor, num_centres: int) -> Tensor:
         -_CENTRE_LIMIT, _CENTRE_LIMIT, num_centres, device=values.device, dtype=values.dtype
     )
     return (values[:, None] - centres) * ((num_centres - 1) / (2 * _CENTRE_LIMIT))
-
-
-def _starts(counts: Tensor) -> Tensor:
-    return counts.cumsum(0) - counts
-
-
-def _widened(values: Tensor) -> Tensor:
-    return values.to(at_least_single(values.dtype))

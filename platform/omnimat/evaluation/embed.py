@@ -11,7 +11,7 @@ from upath import UPath
 
 from omnimat.encoders.batch import ModalityTensors
 from omnimat.encoders.export import load
-from omnimat.evaluation.inputs import featurizers_of, only_modality
+from omnimat.evaluation.inputs import featurizers_of, only_modalities
 from omnimat.features.batch import collate
 from omnimat.stream.store import FeatureStore
 
@@ -37,7 +37,7 @@ def embed(
     """
     encoder, card = load(folder)
     featurizers = featurizers_of({card.modality: card})
-    features = only_modality(store, featurizers[card.modality])
+    features = only_modalities(store, featurizers)
     values = torch.zeros(len(positions), card.embedding_dim)
     present = torch.zeros(len(positions), dtype=torch.bool)
     for start in range(0, len(positions), batch_size):

@@ -99,7 +99,13 @@ def evaluate(
     }
     rows = [Row(**common, **facts) for pair, one in scores.items() for facts in _facts(pair, one)]
     LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
-    _write_json(run / RESULT, {"name": name, "rows": [row.model_dump(mode="json") for row in rows]})
+    result = {
+        "name": name,
+        "settings": settings.model_dump(mode="json"),
+        "config_hash": settings.fingerprint(),
+        "rows": [row.model_dump(mode="json") for row in rows],
+    }
+    _write_json(run / RESULT, result)
     return rows
 
 
@@ -191,7 +197,7 @@ def _common(
     config = {"pretrain": pretrain_settings | {"training": training}, "split": settings.split}
     commit, is_dirty = code_commit()
     return {
-        "model": f"{' + '.join(cards)} ({pretrain_settings['objective']['type']})",
+        "model": f"{settings.run} ({pretrain_settings['objective']['type']})",
         "variant": "pretrained",
         "seed": seed,
         "dataset": settings.dataset,

@@ -44,7 +44,10 @@ def read_cards(run: UPath) -> dict[Modality, Card]:
 
 def featurizers_of(cards: Mapping[Modality, Card]) -> dict[Modality, Featurizer]:
     """Build the featurizers whose arrays these encoders were trained on."""
-    choices = {name: {"featurizer": card.featurizer} for name, card in cards.items()}
+    choices = {
+        name: {"featurizer": card.featurizer, "encoder": card.encoder}
+        for name, card in cards.items()
+    }
     return ModalityChoices.model_validate(choices).featurizers()
 
 
@@ -90,9 +93,11 @@ class StoreLocation:
         return FeatureStore.open(self.dataset, self.folder, self.featurizers)
 
 
-def only_modality(store: FeatureStore, featurizer: Featurizer) -> FeatureStore:
-    """Give the same store with the columns of one modality, so that no other is copied."""
-    fields = [f"{featurizer.modality}.{field.name}" for field in featurizer.fields]
+def only_modalities(
+    store: FeatureStore, featurizers: Mapping[Modality, Featurizer]
+) -> FeatureStore:
+    """Give the same store with the columns of these modalities, so that no other is copied."""
+    fields = [f"{name}.{field.name}" for name, f in featurizers.items() for field in f.fields]
     return FeatureStore(
         store.records, store.features.select([ID_COLUMN, PROPERTIES_COLUMN, *fields])
     )

@@ -1,12 +1,12 @@
-"""Crystal graphs: periodic k-nearest-neighbour edges and the infinite sums of every atom pair."""
+"""Crystal graphs: edges to periodic neighbours, and the infinite sums of every atom pair."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from omnimat.features.lattice_sums import PauliScaling, lattice_sums
@@ -32,17 +32,41 @@ _RADIUS_GROWTH = 1.25
 _LARGEST_ATOMIC_NUMBER = 118
 
 
-class CrystalGraph(Settings):
-    """Edges of a crystal as PotNet takes them.
-
-    An atom is joined to every periodic image no farther than its ``max_neighbors``-th nearest one
-    (images as far as that one are all kept, images of itself too). With ``clean`` edges, the graph
-    holds each found edge and its reverse once. With ``reference`` edges, both directions are added
-    for each end that finds the edge, as the published graphs do, so most edges come twice.
+class Neighbors(NamedTuple):
+    """Found (atom, image of an atom) pairs.
 
     Attributes:
-        cutoff_angstrom: first search radius; it grows until each atom has ``max_neighbors``.
-        max_neighbors: neighbours an atom has at least.
+        centers: (n,) the atoms.
+        neighbors: (n,) the atoms they are joined to.
+        images: (n, 3) cells the neighbour lies away.
+        distances: (n,) in angstrom.
+    """
+
+    centers: Int
+    neighbors: Int
+    images: Int
+    distances: Float
+
+    def where(self, kept: NDArray[np.bool_]) -> Neighbors:
+        """Keep some of them."""
+        centers, neighbors, images, distances = self
+        return Neighbors(centers[kept], neighbors[kept], images[kept], distances[kept])
+
+
+class CrystalGraph(Settings):
+    """Edges of a crystal as its encoders take them.
+
+    An atom is joined to every periodic image no farther than its ``max_neighbors``-th nearest one
+    (images as far as that one are all kept, images of itself too); with ``within_cutoff``, only to
+    those of them that lie within ``cutoff_angstrom``. With ``clean`` edges, the graph holds each
+    found edge and its reverse once. With ``reference`` edges, both directions are added for each
+    end that finds the edge, as PotNet's published graphs do, so most edges come twice.
+
+    Attributes:
+        neighbors: ``nearest`` finds ``max_neighbors`` however far they are; ``within_cutoff``
+            never looks beyond the cutoff, so an atom may have fewer, or none.
+        cutoff_angstrom: search radius; for ``nearest`` the first one, which grows as needed.
+        max_neighbors: neighbours an atom looks for; None takes all within the cutoff.
         edge_mode: how often an edge found from both ends is counted.
         lattice_sums: whether to add ``pair_potentials``, see ``features/lattice_sums.py``.
         pauli_decay_per_angstrom: of the lattice sums.
@@ -52,12 +76,19 @@ class CrystalGraph(Settings):
     modality: ClassVar[Modality] = "structure"
 
     type: Literal["crystal_graph"] = "crystal_graph"
+    neighbors: Literal["nearest", "within_cutoff"] = "nearest"
     cutoff_angstrom: PositiveFloat = 4.0
-    max_neighbors: PositiveInt = 16
+    max_neighbors: PositiveInt | None = 16
     edge_mode: Literal["clean", "reference"] = "clean"
     lattice_sums: bool = True
     pauli_decay_per_angstrom: PositiveFloat = 3.0
     pauli_scaling: PauliScaling = "exact"
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.neighbors == "nearest" and self.max_neighbors is None:
+            raise ValueError("max_neighbors: null needs neighbors: within_cutoff")
+        return self
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -72,7 +103,7 @@ class CrystalGraph(Settings):
         """
         structure = record.structure
         _check(structure)
-        sources, targets, images = _directed(*self._neighbors(structure), self.edge_mode)
+        sources, targets, images = _directed(self._neighbors(structure), self.edge_mode)
         steps = structure.frac_coords[targets] + images - structure.frac_coords[sources]
         arrays: Arrays = {
             "atomic_numbers": structure.atomic_numbers.astype(np.int32),
@@ -89,21 +120,17 @@ class CrystalGraph(Settings):
             ).astype(np.float32)
         return arrays
 
-    def _neighbors(self, structure: Structure) -> tuple[Int, Int, Int]:
-        """Find the k nearest images of each atom, ties kept: centres, neighbours, images (n, 3)."""
-        num_atoms = len(structure.atomic_numbers)
-        radius = self.cutoff_angstrom
+    def _neighbors(self, structure: Structure) -> Neighbors:
+        """Find the periodic neighbours of each atom."""
+        if self.max_neighbors is None:
+            return _within(structure, self.cutoff_angstrom + _TIE_ANGSTROM)
+        num_atoms, radius = len(structure.atomic_numbers), self.cutoff_angstrom
         while True:
-            centers, neighbors, images, distances = _within(structure, radius + _TIE_ANGSTROM)
-            counts = np.bincount(centers[distances <= radius], minlength=num_atoms)
-            if counts.min() >= self.max_neighbors:
-                break
+            found = _within(structure, radius + _TIE_ANGSTROM)
+            counts = np.bincount(found.centers[found.distances <= radius], minlength=num_atoms)
+            if self.neighbors == "within_cutoff" or counts.min() >= self.max_neighbors:
+                return _nearest(found, self.max_neighbors, num_atoms)
             radius *= _RADIUS_GROWTH
-        order = np.lexsort((distances, centers))
-        firsts = np.searchsorted(centers[order], np.arange(num_atoms))
-        farthest = distances[order][firsts + self.max_neighbors - 1] + _TIE_ANGSTROM
-        kept = distances <= farthest[centers]
-        return centers[kept], neighbors[kept], images[kept]
 
 
 def _check(structure: Structure) -> None:
@@ -119,8 +146,8 @@ def _check(structure: Structure) -> None:
         raise ValueError("a coordinate is not finite")
 
 
-def _within(structure: Structure, radius: float) -> tuple[Int, Int, Int, Float]:
-    """All (atom, image of an atom) no farther apart than the radius, without the atom itself."""
+def _within(structure: Structure, radius: float) -> Neighbors:
+    """Find all neighbours no farther than the radius, images of the atom itself included."""
     lattice = np.ascontiguousarray(structure.lattice_angstrom, dtype=np.float64)
     positions = np.ascontiguousarray(structure.frac_coords @ lattice)
     centers, neighbors, images, distances = find_points_in_spheres(
@@ -129,20 +156,31 @@ def _within(structure: Structure, radius: float) -> tuple[Int, Int, Int, Float]:
     others = (centers != neighbors) | (distances > _COINCIDENT_ANGSTROM)
     if (distances[others] < _COINCIDENT_ANGSTROM).any():
         raise ValueError("two atoms coincide")
-    images = np.rint(images[others]).astype(np.int64)
-    return centers[others], neighbors[others], images, distances[others]
+    found = Neighbors(centers, neighbors, np.rint(images).astype(np.int64), distances)
+    return found.where(others)
 
 
-def _directed(
-    centers: Int, neighbors: Int, images: Int, edge_mode: Literal["clean", "reference"]
-) -> tuple[Int, Int, Int]:
+def _nearest(found: Neighbors, max_neighbors: int, num_atoms: int) -> Neighbors:
+    """Keep the nearest of each atom, ties too; atoms with fewer keep what they have."""
+    counts = np.bincount(found.centers, minlength=num_atoms)
+    lasts = np.cumsum(counts) - counts + max_neighbors - 1
+    ranked = found.distances[np.lexsort((found.distances, found.centers))]
+    farthest = np.full(num_atoms, np.inf)
+    enough = counts >= max_neighbors
+    farthest[enough] = ranked[lasts[enough]] + _TIE_ANGSTROM
+    return found.where(found.distances <= farthest[found.centers])
+
+
+def _directed(found: Neighbors, edge_mode: Literal["clean", "reference"]) -> tuple[Int, Int, Int]:
     """Add the reverse of each edge, sorted by source, target and image."""
-    sources = np.concatenate([centers, neighbors])
-    targets = np.concatenate([neighbors, centers])
-    steps = np.concatenate([images, -images])
-    reach = int(np.abs(images).max()) + 1
-    shape = (sources.max() + 1, sources.max() + 1, *(2 * reach,) * 3)
-    key = np.ravel_multi_index((sources, targets, *(steps + reach).T), shape)
+    sources = np.concatenate([found.centers, found.neighbors])
+    targets = np.concatenate([found.neighbors, found.centers])
+    steps = np.concatenate([found.images, -found.images])
+    reach = int(np.abs(steps).max(initial=0)) + 1
+    num_atoms = int(sources.max(initial=0)) + 1
+    key = np.ravel_multi_index(
+        (sources, targets, *(steps + reach).T), (num_atoms, num_atoms, *(2 * reach,) * 3)
+    )
     if edge_mode == "clean":
         order = np.unique(key, return_index=True)[1]
     else:

@@ -8,7 +8,7 @@ not be merged or named when every one is smeared into a curve.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,21 @@ from omnimat.materials.settings import Settings
 Float = NDArray[np.floating[Any]]
 
 _SMEARING_REACH = 6.0  # in sigma; a Gaussian has fallen to 1.5e-8 there
-_TOP_INTENSITY = 100.0
+TOP_INTENSITY = 100.0
+
+
+class Reflections(NamedTuple):
+    """Half of a crystal's reflections, g or -g of each.
+
+    Attributes:
+        two_theta_degree: (m,) scattering angles.
+        intensity: (m,) unscaled.
+        miller: (m, 3) indices.
+    """
+
+    two_theta_degree: Float
+    intensity: Float
+    miller: Float
 
 
 class XrdPattern(Settings):
@@ -81,13 +95,21 @@ class XrdPattern(Settings):
         Raises:
             ValueError: an element without scattering factor, or no reflection in the range.
         """
-        two_theta, intensity = self.reflections(record.structure)
-        curve = self._smeared(two_theta, intensity)
-        curve *= _TOP_INTENSITY / curve.max()
-        return {"intensity": curve.astype(np.float32)}
+        return {"intensity": self.curve(self.reflections(record.structure)).astype(np.float32)}
 
-    def reflections(self, structure: Structure) -> tuple[Float, Float]:
-        """Angles in degrees and unscaled intensities of half of all reflections, g or -g of each.
+    def curve(self, reflections: Reflections) -> Float:
+        """Smear reflections and scale the curve to its maximum: (num_points,)."""
+        curve = self._smeared(reflections.two_theta_degree, reflections.intensity)
+        scaled: Float = curve * (TOP_INTENSITY / curve.max())
+        return scaled
+
+    @property
+    def two_theta_degree(self) -> Float:
+        """The grid: (num_points,)."""
+        return self.two_theta_min_degree + self.step_degree * np.arange(self.num_points)
+
+    def reflections(self, structure: Structure) -> Reflections:
+        """Find the reflections of a structure in the range of the grid.
 
         Raises:
             ValueError: an element without scattering factor, or no reflection in the range.
@@ -102,7 +124,7 @@ class XrdPattern(Settings):
         theta = np.arcsin(np.minimum(self.wavelength_angstrom * g / 2, 1.0))
         lorentz_polarization = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
         intensity = np.abs(_structure_factors(structure, miller, g)) ** 2 * lorentz_polarization
-        return np.degrees(2 * theta), intensity
+        return Reflections(np.degrees(2 * theta), intensity, miller)
 
     def _smeared(self, two_theta: Float, intensity: Float) -> Float:
         """Sum a Gaussian per reflection, each only where it is not negligible: (num_points,)."""

@@ -10,14 +10,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from omnimat.encoders.batch import ModalityTensors
-from omnimat.evaluation.inputs import only_modality
+from omnimat.encoders.fusion import Tokens
+from omnimat.evaluation.inputs import only_modalities
 from omnimat.features.batch import collate
 from omnimat.features.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
+from omnimat.finetune.model import FeatureBatch
+from omnimat.finetune.settings import MissingModalities
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.materials.errors import UserError
+from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
 from omnimat.stream.store import FeatureStore
 
@@ -34,34 +38,38 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FeatureInputs:
-    """Features of one modality.
+    """Features of one or more modalities.
 
     Attributes:
         table: (N rows) feature table of one chunk: taking a batch from many takes 20 times longer.
-        featurizer: of the modality.
+        featurizers: of the modalities.
         device: where batches go.
     """
 
     table: pa.Table
-    featurizer: Featurizer
+    featurizers: Mapping[Modality, Featurizer]
     device: torch.device
 
-    def batch(self, rows: NDArray[np.int64]) -> Mapping[str, Tensor]:
-        """Collate these records for the modality's encoder."""
-        modality = self.featurizer.modality
-        collated = collate(self.table.take(pa.array(rows)), {modality: self.featurizer})
-        return ModalityTensors.from_numpy(collated.modalities[modality]).to(self.device).arrays
+    def batch(self, rows: NDArray[np.int64]) -> FeatureBatch:
+        """Collate these records for the encoders."""
+        collated = collate(self.table.take(pa.array(rows)), self.featurizers)
+        tensors = {
+            modality: ModalityTensors.from_numpy(arrays).to(self.device)
+            for modality, arrays in collated.modalities.items()
+        }
+        return FeatureBatch(len(rows), tensors)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingInputs:
-    """Embeddings that do not change any more, (N, d)."""
+    """Embeddings of N records that do not change any more."""
 
-    embeddings: Tensor
+    embeddings: Tokens
 
-    def batch(self, rows: NDArray[np.int64]) -> Tensor:
+    def batch(self, rows: NDArray[np.int64]) -> Tokens:
         """Give their rows."""
-        return self.embeddings[torch.from_numpy(rows).to(self.embeddings.device)]
+        places = torch.from_numpy(rows).to(self.embeddings.values.device)
+        return Tokens(self.embeddings.values[places], self.embeddings.present[places])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Examples:
 
     Attributes:
         material_ids: (N,) str.
-        targets: (N,) float64 or str.
+        targets: (N,) float64 or str, or (N, k) float64.
         inputs: for N records.
         num_without_target: records left out because the target is unknown.
         num_without_modality: further records left out because the features are missing.
@@ -88,29 +96,30 @@ class Examples:
 
 def read_examples(
     store: FeatureStore,
-    featurizer: Featurizer,
+    featurizers: Mapping[Modality, Featurizer],
     task: TaskSettings,
     split: Split,
     *,
+    missing_modalities: MissingModalities,
     device: torch.device,
     max_records: int | None = None,
 ) -> Examples:
     """Read a split into memory.
 
     Raises:
-        UserError: if no record of the split has both the target and the modality.
+        UserError: if no record of the split has both the target and the modalities.
     """
-    store = only_modality(store, featurizer)
+    store = only_modalities(store, featurizers)
     positions = np.flatnonzero((store.records["split"] == split).to_numpy())
     known = store.features.select([PROPERTIES_COLUMN]).take(pa.array(positions))
     targets = read_targets(known[PROPERTIES_COLUMN].to_pylist(), task)
-    first = f"{featurizer.modality}.{featurizer.fields[0].name}"
-    is_present = store.features[first].is_valid().to_numpy()[positions]
+    has = np.stack([_has(store, f)[positions] for f in featurizers.values()])
+    is_present = has.all(axis=0) if missing_modalities == "leave_out" else has.any(axis=0)
     kept = np.flatnonzero(targets.is_known & is_present)
     if len(kept) == 0:
         raise UserError(
-            f"task.target: no {split} record has both {task.target!r} and the modality "
-            f"{featurizer.modality!r}; the first record has {known[PROPERTIES_COLUMN][:1]}"
+            f"task.target: no {split} record has both {task.target!r} and the features of "
+            f"{', '.join(featurizers)}; the first record has {known[PROPERTIES_COLUMN][:1]}"
         )
     if max_records is not None and max_records < len(kept):
         kept = np.sort(np.random.default_rng(_PART_SEED).permutation(kept)[:max_records])
@@ -118,18 +127,24 @@ def read_examples(
     return Examples(
         material_ids=np.array(table[ID_COLUMN].to_pylist()),
         targets=targets.values[kept],
-        inputs=FeatureInputs(table, featurizer, device),
+        inputs=FeatureInputs(table, featurizers, device),
         num_without_target=int((~targets.is_known).sum()),
         num_without_modality=int((targets.is_known & ~is_present).sum()),
     )
 
 
+def _has(store: FeatureStore, featurizer: Featurizer) -> NDArray[np.bool_]:
+    first = f"{featurizer.modality}.{featurizer.fields[0].name}"
+    has: NDArray[np.bool_] = store.features[first].is_valid().to_numpy()
+    return has
+
+
 @torch.no_grad()
 def apply_in_batches(
     module: nn.Module, inputs: Inputs, num_records: int, batch_size: int
-) -> Tensor:
-    """Apply a module in evaluation mode to all records: (N, ...)."""
+) -> list[Any]:
+    """Apply a module in evaluation mode to all records: its output for each batch of them."""
     module.eval()
     firsts = range(0, num_records, batch_size)
     rows = (np.arange(first, min(first + batch_size, num_records)) for first in firsts)
-    return torch.cat([module(inputs.batch(part)) for part in rows])
+    return [module(inputs.batch(part)) for part in rows]

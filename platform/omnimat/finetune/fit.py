@@ -5,31 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimat.encoders.fusion import Tokens
 from omnimat.finetune.examples import EmbeddingInputs, Examples, apply_in_batches
+from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.settings import TrialSettings
 from omnimat.finetune.tasks import ClassIndex, TargetCodec, TaskSettings
 from omnimat.training.schedule import warmup_cosine
-
-
-class PropertyModel(nn.Module):
-    """An encoder with a linear head."""
-
-    def __init__(self, encoder: nn.Module, embedding_dim: int, num_outputs: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.Linear(embedding_dim, num_outputs)
-
-    def forward(self, arrays: Any) -> Tensor:
-        """Map the encoder's arrays of n records to (n, num_outputs)."""
-        outputs: Tensor = self.head(self.encoder(arrays))
-        return outputs
 
 
 @dataclass(slots=True)
@@ -80,7 +67,7 @@ class Fit:
         network.load_state_dict(best_state)
 
     def _trained_network(self) -> nn.Module:
-        """Give the part that learns; a frozen encoder runs once, and the head on what it gave."""
+        """Give the part that learns; frozen encoders run once, and the head on what they gave."""
         if self.settings.variant != "frozen":
             return self.model
         self.train = self._embedded(self.train)
@@ -88,10 +75,11 @@ class Fit:
         return self.model.head
 
     def _embedded(self, examples: Examples) -> Examples:
-        embeddings = apply_in_batches(
+        parts = apply_in_batches(
             self.model.encoder, examples.inputs, len(examples), self.settings.batch_size
         )
-        return replace(examples, inputs=EmbeddingInputs(embeddings))
+        tokens = Tokens(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        return replace(examples, inputs=EmbeddingInputs(tokens))
 
     def _epoch(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int
@@ -134,9 +122,10 @@ class Fit:
         return lr
 
     def _validate(self, network: nn.Module, epoch: int) -> float:
-        outputs = apply_in_batches(
+        parts = apply_in_batches(
             network, self.validation.inputs, len(self.validation), self.settings.batch_size
         )
+        outputs = torch.cat(parts)
         self._finite(float(outputs.sum()), epoch)
         predictions = self.codec.decode(outputs.cpu().numpy())
         return self.task.metric.function(self.validation.targets, predictions)
@@ -161,4 +150,4 @@ class Fit:
 
     @property
     def _device(self) -> torch.device:
-        return self.model.head.weight.device
+        return next(self.model.parameters()).device

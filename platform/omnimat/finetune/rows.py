@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -15,6 +15,7 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import TrialPlan, TrialResult
 from omnimat.leaderboard.row import Row
 from omnimat.materials.provenance import code_commit, hardware, sha256_of
+from omnimat.materials.record import Modality
 from omnimat.materials.settings import fingerprint
 
 _TRAINED = {
@@ -75,8 +76,19 @@ def best_learning_rates(results: Sequence[TrialResult], task: TaskSettings) -> d
     }
 
 
+def model_label(settings: FinetuneSettings, cards: Mapping[Modality, Card]) -> str:
+    """Name a model by its modalities, their encoders and, of several, the fusion."""
+    inputs = [f"{modality} ({cards[modality].encoder.type})" for modality in settings.modalities]
+    fusion = f", {settings.fusion.type} fusion" if len(inputs) > 1 else ""
+    return " + ".join(inputs) + fusion
+
+
 def make_row(
-    name: str, settings: FinetuneSettings, plan: TrialPlan, card: Card, scored: Scored
+    name: str,
+    settings: FinetuneSettings,
+    plan: TrialPlan,
+    cards: Mapping[Modality, Card],
+    scored: Scored,
 ) -> Row:
     """Score a trial's test predictions and say all it takes to check or repeat that.
 
@@ -84,7 +96,8 @@ def make_row(
     """
     trial, task = scored.result.settings, settings.task
     manifest = plan.store.manifest
-    config = settings.method() | {"card": card.model_dump(mode="json")}
+    used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
+    config = settings.method() | {"cards": used}
     commit, is_dirty = code_commit()
     trained = _TRAINED[trial.variant].format(run=settings.run)
     return Row(
@@ -92,10 +105,12 @@ def make_row(
         metric=task.metric_name,
         unit=task.unit,
         higher_is_better=task.metric.higher_is_better,
-        model=f"{settings.modality} ({card.encoder.type}), {trained}",
+        model=f"{model_label(settings, cards)}, {trained}",
         variant=trial.variant,
         seed=trial.seed,
-        value=task.metric.function(scored.predictions["target"], scored.predictions["prediction"]),
+        value=task.metric.function(
+            scored.predictions["target"].tolist(), scored.predictions["prediction"].tolist()
+        ),
         num_test=len(scored.predictions),
         dataset=settings.dataset,
         dataset_fingerprint=manifest.dataset_fingerprint,

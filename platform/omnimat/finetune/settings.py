@@ -6,11 +6,13 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
+from omnimat.encoders.fusion import ConcatFusionSettings, FusionSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import Settings
 
 Variant = Literal["finetuned", "frozen", "from_scratch"]
+MissingModalities = Literal["leave_out", "fuse"]
 
 
 class OptimizationSettings(Settings):
@@ -41,8 +43,8 @@ class TrialSettings(OptimizationSettings):
     """One point of a sweep.
 
     Attributes:
-        variant: ``finetuned`` starts from the exported encoder, ``frozen`` trains only the head on
-            it, ``from_scratch`` starts from random weights of the same encoder.
+        variant: ``finetuned`` starts from the exported encoders, ``frozen`` trains only the head
+            on them, ``from_scratch`` starts from random weights of the same encoders.
         lr: peak learning rate.
         seed: of the initial weights and of the order of training.
     """
@@ -62,8 +64,11 @@ class FinetuneSettings(Settings):
 
     Attributes:
         dataset: name of an ingested data set.
-        run: name of the pretraining run whose exported encoder is used.
-        modality: which of its encoders.
+        run: name of the pretraining run whose exported encoders are used.
+        modalities: which of its encoders; those of several are trained together, under a fusion.
+        fusion: of several modalities. From scratch this is fusion without alignment.
+        missing_modalities: a record that lacks one of several modalities is left out, or fused
+            from those it has; a record without any is left out.
         task: what to predict.
         variants: compared with each other, each at its own best learning rate.
         learning_rates: tried for every variant and seed.
@@ -79,7 +84,9 @@ class FinetuneSettings(Settings):
 
     dataset: str
     run: str
-    modality: Modality = "structure"
+    modalities: tuple[Modality, ...] = Field(default=("structure",), min_length=1)
+    fusion: FusionSettings = ConcatFusionSettings()
+    missing_modalities: MissingModalities = "leave_out"
     task: TaskSettings
     variants: tuple[Variant, ...] = Field(default=("finetuned", "from_scratch"), min_length=1)
     learning_rates: tuple[PositiveFloat, ...] = Field(default=(3e-4, 1e-3), min_length=1)
@@ -91,6 +98,12 @@ class FinetuneSettings(Settings):
     max_failures: int = Field(default=1, ge=0)
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _modalities_are_distinct(self) -> Self:
+        if len(set(self.modalities)) < len(self.modalities):
+            raise ValueError("modalities must not repeat a value")
+        return self
 
     @model_validator(mode="after")
     def _points_are_distinct(self) -> Self:
@@ -113,4 +126,6 @@ class FinetuneSettings(Settings):
         """Give what decides a number, but for variant and seed: how the work is spread does not."""
         spread = {"variants", "seeds", "cpus_per_trial", "gpus_per_trial", "max_concurrent_trials"}
         spread |= {"max_failures", "num_featurizers", "featurizer_num_cpus"}
+        if len(self.modalities) == 1:
+            spread |= {"fusion", "missing_modalities"}
         return self.model_dump(mode="json", exclude=spread)

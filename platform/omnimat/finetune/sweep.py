@@ -56,7 +56,7 @@ def run_sweep(
         One row a variant and seed.
 
     Raises:
-        UserError: if the data set or the export is missing, or the cluster cannot hold a trial.
+        UserError: if the data set or the export is missing.
         SweepError: if a trial failed or the sweep was interrupted.
     """
     start_s = time.perf_counter()
@@ -77,7 +77,7 @@ def run_sweep(
         result for result in results if chosen[result.settings.variant] == result.settings.lr
     ]
     scored = _score(plan, selected, settings, run)
-    rows = [make_row(name, settings, plan, cards[settings.modality], one) for one in scored]
+    rows = [make_row(name, settings, plan, cards, one) for one in scored]
     LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     _write_result(run, name, settings, chosen, rows, time.perf_counter() - start_s)
     return rows
@@ -88,33 +88,37 @@ def make_plan(
 ) -> TrialPlan:
     """Work out what all trials share, without touching a cluster.
 
-    The pretraining run's own feature store is used where it is complete, else one of this
-    modality alone.
+    The pretraining run's own feature store is used where it is complete, else one of these
+    modalities alone.
 
     Raises:
-        UserError: if the data set is missing or the run has no encoder of the modality.
+        UserError: if the data set is missing or the run has no encoder of a modality.
     """
-    if settings.modality not in cards:
+    if missing := [modality for modality in settings.modalities if modality not in cards]:
         raise UserError(
-            f"modality: run {settings.run!r} has no encoder for {settings.modality!r}; "
-            f"choose one of {', '.join(cards)}"
+            f"modalities: run {settings.run!r} has no encoder for {', '.join(missing)}; "
+            f"choose among {', '.join(cards)}"
         )
-    card = cards[settings.modality]
     store = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
     if not store.is_complete:
-        alone = featurizers_of({settings.modality: card})
+        alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
         store = StoreLocation.of(workspace, settings.dataset, alone)
-    export = export_folder(workspace.run(settings.run), settings.modality)
+    run = workspace.run(settings.run)
+    exports = {modality: export_folder(run, modality) for modality in settings.modalities}
+    decides = settings.method()
     return TrialPlan(
         store=store,
-        modality=settings.modality,
-        export=export,
+        exports=exports,
+        fusion=settings.fusion,
+        missing_modalities=settings.missing_modalities,
         task=settings.task,
         fingerprint=fingerprint(
             {
                 "dataset": store.manifest.dataset_fingerprint,
-                "export": sha256_of(export),
-                "task": settings.task.model_dump(mode="json"),
+                "exports": {name: sha256_of(folder) for name, folder in exports.items()},
+                "fusion": decides.get("fusion"),
+                "missing_modalities": decides.get("missing_modalities"),
+                "task": decides["task"],
             }
         ),
     )
@@ -136,11 +140,11 @@ def _score(
         ]
     )
     scored = []
-    for result, folder, columns in zip(selected, folders, predicted, strict=True):
+    for result, folder, predictions in zip(selected, folders, predicted, strict=True):
         trial = result.settings
         path = run / "predictions" / f"{trial.variant}-seed{trial.seed}.parquet"
-        _write_parquet(path, pd.DataFrame(columns))
-        scored.append(Scored(result, folder, pd.DataFrame(columns), path))
+        _write_parquet(path, predictions)
+        scored.append(Scored(result, folder, predictions, path))
     return scored
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
@@ -26,7 +25,8 @@ class TaskSettings(Settings):
     Attributes:
         name: of the task on the leaderboard.
         target: key of the records' properties.
-        kind: a number, or a class (any value, as text).
+        kind: a number or several (the lengths of a lattice), or a class (any value, as text).
+            The error of several numbers is averaged over them.
         unit: of the target and of the error.
         transform: taken before standardising; the error is in the target's unit all the same.
     """
@@ -59,8 +59,10 @@ class Targets:
     """Targets of N records.
 
     Attributes:
-        values: (N,) float64, or str for a classification task; arbitrary where unknown.
-        is_known: (N,) bool. Missing, NaN and, under log10, not positive targets are unknown.
+        values: (N,) float64, (N, k) where a target is k numbers, or (N,) str for a classification
+            task; arbitrary where unknown.
+        is_known: (N,) bool. Missing, NaN and, under log10, not positive targets are unknown, and
+            so are k numbers with one of these.
     """
 
     values: NDArray[Any]
@@ -71,55 +73,78 @@ def read_targets(properties: Iterable[str | None], task: TaskSettings) -> Target
     """Read the task's target from the JSON of each record's properties.
 
     Raises:
-        UserError: if a regression target is not a number.
+        UserError: if a regression target is no number, or no list of as many as the others.
     """
     found = [json.loads(text or "{}").get(task.target) for text in properties]
     if task.kind == "classification":
         labels = np.array([str(value) for value in found])
         return Targets(labels, pd.Series(found, dtype=object).notna().to_numpy())
-    values = np.array([_number(value, task) for value in found], dtype=np.float64)
+    first = next((value for value in found if value is not None), None)
+    shape = (len(first),) if isinstance(first, list) else ()
+    values = np.array([_numbers(value, shape, task) for value in found], dtype=np.float64)
     is_known = np.isfinite(values) & ((values > 0) | (task.transform != "log10"))
-    return Targets(values, is_known)
+    components = tuple(range(1, values.ndim))
+    return Targets(values, np.all(is_known, axis=components))
 
 
-def _number(value: Any, task: TaskSettings) -> float:
+def _numbers(value: Any, shape: tuple[int, ...], task: TaskSettings) -> NDArray[np.float64]:
+    """Read one target of this shape: () or (k,)."""
     if value is None:
-        return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float):
+        return np.full(shape, np.nan)
+    parts = value if isinstance(value, list) else [value]
+    if any(isinstance(part, bool) or not isinstance(part, int | float | None) for part in parts):
         raise UserError(
             f"task.target: {task.target!r} holds {value!r}, which is no number; "
             "set task.kind to classification or choose another target"
         )
-    return float(value)
+    numbers = np.array(value, dtype=np.float64)  # null in a list becomes NaN
+    if numbers.shape != shape or 0 in shape:
+        raise UserError(
+            f"task.target: {task.target!r} holds {value!r}, another number of numbers than the "
+            "first record; choose a target of one length"
+        )
+    return numbers
 
 
 class Standardiser(Settings):
-    """Numbers of mean 0 and standard deviation 1 over the training split."""
+    """Numbers of mean 0 and standard deviation 1 over the training split.
+
+    Attributes:
+        mean: of the transformed numbers, each by itself where a target is several.
+        std: likewise.
+        transform: taken first.
+    """
 
     type: Literal["standardiser"] = "standardiser"
-    mean: float
-    std: float
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
     transform: Transform
 
     @classmethod
     def fit(cls, values: NDArray[np.float64], transform: Transform) -> Self:
-        """Measure (N,) training targets; equal targets are only shifted."""
+        """Measure (N,) or (N, k) training targets; equal targets are only shifted."""
         numbers = _transformed(values, transform)
-        return cls(mean=numbers.mean(), std=numbers.std() or 1.0, transform=transform)
+        std = numbers.std(axis=0)
+        return cls(
+            mean=numbers.mean(axis=0).tolist(),
+            std=np.where(std == 0, 1.0, std).tolist(),
+            transform=transform,
+        )
 
     @property
     def num_outputs(self) -> int:
         """Numbers the network gives a record."""
-        return 1
+        return np.size(self.mean)
 
     def encode(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Map (N,) targets to the (N, 1) float32 that are learned."""
+        """Map (N,) or (N, k) targets to the (N, 1 or k) float32 that are learned."""
         standard = (_transformed(values, self.transform) - self.mean) / self.std
-        return standard.astype(np.float32)[:, None]
+        return standard.astype(np.float32).reshape(len(values), self.num_outputs)
 
     def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Map (N, 1) outputs to (N,) predictions in the target's unit."""
-        numbers = outputs[:, 0].astype(np.float64) * self.std + self.mean
+        """Map (N, 1 or k) outputs to (N,) or (N, k) predictions in the target's unit."""
+        standard = outputs.astype(np.float64).reshape(len(outputs), *np.shape(self.mean))
+        numbers = standard * self.std + self.mean
         predictions: NDArray[np.float64] = (
             np.power(10.0, numbers) if self.transform == "log10" else numbers
         )

@@ -1,22 +1,24 @@
-"""One trial: train a property head and its encoder, and keep the best epoch on validation."""
+"""One trial: train a property head and its encoders, and keep the best epoch on validation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
+import pandas as pd
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from upath import UPath
 
 from omnimat.encoders.export import WEIGHTS_FILE, load
+from omnimat.encoders.fusion import FusionSettings
 from omnimat.evaluation.inputs import StoreLocation
 from omnimat.finetune.examples import Examples, apply_in_batches, read_examples
-from omnimat.finetune.fit import Fit, PropertyModel
-from omnimat.finetune.settings import TrialSettings
+from omnimat.finetune.fit import Fit
+from omnimat.finetune.model import PropertyModel
+from omnimat.finetune.settings import MissingModalities, TrialSettings
 from omnimat.finetune.tasks import TargetCodec, TaskSettings, count_unseen, fit_codec
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import Settings
@@ -31,16 +33,18 @@ class TrialPlan:
     """What all trials of a sweep share.
 
     Attributes:
-        store: features that the encoder takes.
-        modality: of the encoder.
-        export: folder of the exported encoder.
+        store: features that the encoders take.
+        exports: folder of each exported encoder.
+        fusion: of several modalities.
+        missing_modalities: what becomes of a record that lacks one.
         task: what to predict.
         fingerprint: of all of this by content; a trial of another fingerprint is another trial.
     """
 
     store: StoreLocation
-    modality: Modality
-    export: UPath
+    exports: Mapping[Modality, UPath]
+    fusion: FusionSettings
+    missing_modalities: MissingModalities
     task: TaskSettings
     fingerprint: str
 
@@ -48,9 +52,10 @@ class TrialPlan:
         """Read a split for this process."""
         return read_examples(
             self.store.open(),
-            self.store.featurizers[self.modality],
+            {modality: self.store.featurizers[modality] for modality in self.exports},
             self.task,
             split,
+            missing_modalities=self.missing_modalities,
             device=_device(),
             max_records=max_records,
         )
@@ -90,11 +95,15 @@ class TrialResult(Settings):
 
 def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> PropertyModel:
     """Build a trial's network as it is before training; the seed decides all random weights."""
-    encoder, card = load(plan.export)
+    loaded = {modality: load(folder) for modality, folder in plan.exports.items()}
     torch.manual_seed(settings.seed)
-    if settings.variant == "from_scratch":
-        encoder = card.encoder.build(card.embedding_dim)
-    return PropertyModel(encoder, card.embedding_dim, num_outputs)
+    is_new = settings.variant == "from_scratch"
+    encoders = {
+        modality: card.encoder.build(card.embedding_dim) if is_new else encoder
+        for modality, (encoder, card) in loaded.items()
+    }
+    (embedding_dim,) = {card.embedding_dim for _, card in loaded.values()}  # one run, one width
+    return PropertyModel(encoders, plan.fusion, embedding_dim, num_outputs)
 
 
 def run_trial(
@@ -156,25 +165,29 @@ def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> Tria
     return result if is_same else None
 
 
-def predict(plan: TrialPlan, result: TrialResult, folder: UPath, split: Split) -> dict[str, Any]:
+def predict(plan: TrialPlan, result: TrialResult, folder: UPath, split: Split) -> pd.DataFrame:
     """Predict a split with a trial's best weights.
 
     Returns:
-        The columns ``material_id``, ``target``, ``prediction`` and ``split``.
+        The columns ``material_id``, ``target``, ``prediction`` and ``split``; a target of several
+        numbers is an array in its cell.
     """
     torch.set_num_threads(result.settings.num_threads)
     examples = plan.examples(split)
     model = build_model(plan, result.settings, result.codec.num_outputs)
     model.load_state_dict(load_tensors((folder / WEIGHTS_FILE).read_bytes()))
-    outputs = apply_in_batches(
+    parts = apply_in_batches(
         model.to(_device()), examples.inputs, len(examples), result.settings.batch_size
     )
-    return {
-        "material_id": examples.material_ids,
-        "target": examples.targets,
-        "prediction": result.codec.decode(outputs.cpu().numpy()),
-        "split": split,
-    }
+    predictions = result.codec.decode(torch.cat(parts).cpu().numpy())
+    return pd.DataFrame(
+        {
+            "material_id": examples.material_ids,
+            "target": list(examples.targets),
+            "prediction": list(predictions),
+            "split": split,
+        }
+    )
 
 
 def _device() -> torch.device:

@@ -16,7 +16,6 @@ from upath import UPath
 
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.trial import TrialPlan, TrialResult, read_result, run_trial
-from omnimat.materials.errors import UserError
 
 
 class SweepError(RuntimeError):
@@ -32,7 +31,6 @@ def run_trials(plan: TrialPlan, settings: FinetuneSettings, run: UPath) -> list[
     """Run the trials that have not finished yet, and give the results of all, in grid order.
 
     Raises:
-        UserError: if the cluster cannot hold a trial.
         SweepError: if a trial failed or the sweep was interrupted.
     """
     trials = settings.trials()
@@ -59,7 +57,8 @@ def _fit(
         param_space={"trial": tune.grid_search([t.model_dump(mode="json") for t in pending])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=settings.max_concurrent_trials or _num_slots(settings),
-            reuse_actors=True,  # a trial seeds all it uses, and imports take longer than small trials
+            # A trial seeds all it uses, and a fresh process imports for ten seconds.
+            reuse_actors=True,
             trial_name_creator=_name_of,
             trial_dirname_creator=_name_of,
         ),
@@ -93,23 +92,18 @@ def trial_resources(settings: FinetuneSettings) -> dict[str, float]:
 
 
 def _num_slots(settings: FinetuneSettings) -> int:
-    """Count the trials that the cluster can hold at once."""
+    """Count the trials that the cluster holds at once now, at least 1: it may yet grow."""
     cluster = ray.cluster_resources()
-    resources = trial_resources(settings)
-    slots = min(int(cluster.get(name, 0) // amount) for name, amount in resources.items())
-    if slots < 1:
-        has = ", ".join(f"{cluster.get(name, 0):g} {name}" for name in resources)
-        raise UserError(
-            f"cpus_per_trial, gpus_per_trial: a trial asks for more than the whole cluster ({has})"
-        )
-    return slots
+    amounts = trial_resources(settings).items()
+    return max(1, min(int(cluster.get(name, 0) // amount) for name, amount in amounts))
 
 
 class _Progress(tune.Callback):  # type: ignore[misc]
     """Prints one line a finished trial."""
 
     def __init__(self, metric: str, unit: str, num_trials: int) -> None:
-        self._metric, self._unit, self._num_trials = metric, unit, num_trials
+        self._metric, self._num_trials = metric, num_trials
+        self._unit = f" {unit}" if unit else ""
         self._num_finished = 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -118,7 +112,7 @@ class _Progress(tune.Callback):  # type: ignore[misc]
         last = trial.last_result
         print(
             f"trial {self._num_finished}/{self._num_trials} {_name_of(trial)}: "
-            f"validation {self._metric} {last['validation_metric']:.4g} {self._unit} "
+            f"validation {self._metric} {last['validation_metric']:.4g}{self._unit} "
             f"after {last['epoch']:.0f} epochs, {last['time_total_s']:.0f} s",
             flush=True,
         )

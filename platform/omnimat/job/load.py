@@ -49,22 +49,28 @@ def load_tree(path: Path, overrides: Sequence[str] = ()) -> list[LoadedJob]:
         UserError: as ``load``, or if jobs need each other in a circle.
     """
     ordered: dict[Path, LoadedJob] = {}
-    _visit(path, overrides, (), ordered)
+    _visit(load(path, overrides), (), ordered)
     return list(ordered.values())
 
 
-def _visit(
-    path: Path, overrides: Sequence[str], above: tuple[Path, ...], ordered: dict[Path, LoadedJob]
-) -> None:
+def _visit(loaded: LoadedJob, above: tuple[Path, ...], ordered: dict[Path, LoadedJob]) -> None:
+    path, job = loaded.path, loaded.job
     if path.resolve() in above:
         raise UserError(f"{path} needs itself through {' -> '.join(p.name for p in above)}")
     if path.resolve() in ordered:
         return
-    loaded = load(path, overrides)
-    job = loaded.job
     for need in (*job.needs, *(job.jobs if isinstance(job, PipelineJob) else ())):
-        _visit(_find(need, path), (), (*above, path.resolve()), ordered)
+        _visit(_needed(need, loaded), (*above, path.resolve()), ordered)
     ordered[path.resolve()] = loaded
+
+
+def _needed(need: str, needed_by: LoadedJob) -> LoadedJob:
+    """Load a needed job; it keeps its things where the job that needs it looks for them."""
+    loaded = load(_find(need, needed_by.path))
+    if loaded.job.storage_path is not None:
+        return loaded
+    storage = {"storage_path": needed_by.job.storage_path}
+    return LoadedJob(loaded.path, loaded.job.model_copy(update=storage))
 
 
 def _find(need: str, needed_by: Path) -> Path:
@@ -80,6 +86,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of a job file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give the path of a job file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -96,7 +104,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise UserError(f"--set {override}: {key!r} holds a value, not keys")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is no YAML") from error
 
 
 def _sentence(error: ValidationError) -> str:

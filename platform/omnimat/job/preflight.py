@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import ray
 from ray._private.state import state
 
-from omnimat.job.spec import FinetuneJob, JobHeader, PretrainJob
+from omnimat.job.spec import EvaluateJob, FinetuneJob, IngestJob, JobHeader, PretrainJob
 from omnimat.materials.errors import UserError
 
 
@@ -28,17 +28,34 @@ def check_fits(job: JobHeader) -> None:
 
 def demand(job: JobHeader) -> dict[str, tuple[float, str]]:
     """Give what must run at once for the job to make progress, and the keys that ask for it."""
+    if isinstance(job, IngestJob):
+        return {"CPU": (job.num_cpus_per_task, "num_cpus_per_task")}
     if isinstance(job, PretrainJob):
-        training = job.training
-        per_worker = training.cpus_per_worker + job.stream.num_cpus_per_worker()
-        cpus = training.num_workers * per_worker
-        asked = {"CPU": (cpus, "training.num_workers with their readers and featurizers")}
-        if training.use_gpu:
-            asked["GPU"] = (float(training.num_workers), "training.num_workers with use_gpu")
-        return asked
+        return _demand_of_training(job)
     if isinstance(job, FinetuneJob):
-        return {"CPU": (job.cpus_per_trial, "cpus_per_trial")}
+        asked = {"CPU": max((job.cpus_per_trial, "cpus_per_trial"), _featurizers(job))}
+        if job.gpus_per_trial:
+            asked["GPU"] = (job.gpus_per_trial, "gpus_per_trial")
+        return asked
+    if isinstance(job, EvaluateJob):
+        return {"CPU": _featurizers(job)}
     return {}
+
+
+def _demand_of_training(job: PretrainJob) -> dict[str, tuple[float, str]]:
+    training, stream = job.training, job.stream
+    cpus = training.num_workers * (training.cpus_per_worker + stream.num_cpus_per_worker())
+    asked = {"CPU": (cpus, "training.num_workers with their readers and featurizers")}
+    if stream.read_from == "store":  # whose featurizers run before the workers
+        store = stream.num_featurizers * stream.featurizer_num_cpus
+        asked["CPU"] = max(asked["CPU"], (store, "stream.num_featurizers"))
+    if training.use_gpu:
+        asked["GPU"] = (float(training.num_workers), "training.num_workers with use_gpu")
+    return asked
+
+
+def _featurizers(job: FinetuneJob | EvaluateJob) -> tuple[float, str]:
+    return job.num_featurizers * job.featurizer_num_cpus, "num_featurizers"
 
 
 def cluster_capacity() -> Mapping[str, float]:

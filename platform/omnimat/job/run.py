@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import ray
+from upath import UPath
 
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.settings import EvaluateSettings
@@ -19,13 +21,26 @@ from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.job.load import load_tree
 from omnimat.job.preflight import check_fits
-from omnimat.job.spec import EvaluateJob, FinetuneJob, IngestJob, Job, PretrainJob, room_settings
+from omnimat.job.spec import (
+    EvaluateJob,
+    FinetuneJob,
+    IngestJob,
+    Job,
+    PretrainJob,
+    TokenizerJob,
+    room_settings,
+)
 from omnimat.materials.errors import UserError
 from omnimat.materials.settings import Settings
 from omnimat.materials.workspace import Workspace
-from omnimat.sources.ingest import IngestSettings, ingest
+from omnimat.shards.files import write_atomically
+from omnimat.shards.manifest import MANIFEST_NAME
+from omnimat.sources.ingest import IngestSettings, finished, ingest
+from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
 from omnimat.training.pretrain import RESULT, make_plan, pretrain
 from omnimat.training.settings import PretrainSettings
+
+CLAIM = "job.json"
 
 
 def run(path: Path, overrides: Sequence[str] = ()) -> None:
@@ -47,7 +62,11 @@ def run(path: Path, overrides: Sequence[str] = ()) -> None:
 def check_static(job: Job) -> None:
     """Find what is wrong with a job from the files alone, as far as its data is there yet."""
     workspace = Workspace.open(job.storage_path)
-    if isinstance(job, PretrainJob) and (workspace.dataset(job.dataset) / "manifest.json").exists():
+    if isinstance(job, IngestJob):
+        settings = room_settings(job, IngestSettings)
+        if finished(settings, job.name, workspace.dataset(job.name)) is None:
+            settings.located()
+    elif isinstance(job, PretrainJob) and (workspace.dataset(job.dataset) / MANIFEST_NAME).exists():
         make_plan(job.name, room_settings(job, PretrainSettings), workspace)
 
 
@@ -56,10 +75,13 @@ def run_one(job: Job) -> None:
     workspace = Workspace.open(job.storage_path)
     if isinstance(job, IngestJob):
         ingest(room_settings(job, IngestSettings), job.name, workspace.dataset(job.name))
+    elif isinstance(job, TokenizerJob):
+        fit_on_dataset(room_settings(job, TokenizerFitSettings), job.name, workspace)
     elif isinstance(job, PretrainJob):
-        pretrain_settings = room_settings(job, PretrainSettings)
+        pretrain_settings = room_settings(job, PretrainSettings).located(workspace)
         if not is_finished(job, pretrain_settings, workspace):
             plan = make_plan(job.name, pretrain_settings, workspace)
+            _claim(workspace.run(job.name), pretrain_settings)
             pretrain(plan, workspace.run(job.name))
     elif isinstance(job, FinetuneJob):
         finetune_settings = room_settings(job, FinetuneSettings)
@@ -77,16 +99,30 @@ def is_finished(job: Job, settings: Settings, workspace: Workspace) -> bool:
     Raises:
         UserError: if another job of the same name is.
     """
-    result = workspace.run(job.name) / RESULT
-    if not result.exists():
+    run = workspace.run(job.name)
+    if not (run / RESULT).exists():
         return False
-    if json.loads(result.read_text())["config_hash"] != settings.fingerprint():
-        raise UserError(
-            f"name: run {job.name!r} finished under other settings; choose another name "
-            f"or delete {workspace.run(job.name)}"
-        )
-    print(f"{job.name}: finished, nothing to do ({workspace.run(job.name)})", flush=True)
+    _check_settings(run / RESULT, settings)
+    print(f"{job.name}: finished, nothing to do ({run})", flush=True)
     return True
+
+
+def _claim(run: UPath, settings: Settings) -> None:
+    """Let a run that was stopped go on, but never from a checkpoint of other settings."""
+    if (run / CLAIM).exists():
+        _check_settings(run / CLAIM, settings)
+        return
+    claim = {"config_hash": settings.fingerprint(), "settings": settings.model_dump(mode="json")}
+    write_atomically(run / CLAIM, json.dumps(claim, indent=1).encode())
+
+
+def _check_settings(record: UPath, settings: Settings) -> None:
+    if json.loads(record.read_text())["config_hash"] != settings.fingerprint():
+        run = record.parent
+        raise UserError(
+            f"name: run {run.name!r} was made under other settings; choose another name "
+            f"or delete {run}"
+        )
 
 
 @contextmanager
@@ -95,7 +131,15 @@ def _ray() -> Iterator[None]:
 
     Ray would attach to any cluster it finds on this machine; that is never what was meant.
     """
-    ray.init(address="auto" if os.environ.get("RAY_ADDRESS") else "local")
+    # Ray Train's watchdog asks "the" cluster of this machine whether a run is alive, unless its
+    # environment says which; told no by another, it would take the workers' resources away.
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address="auto", runtime_env={"env_vars": {"RAY_ADDRESS": address}})
+    else:
+        port = _free_port()
+        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+        ray.init(address="local", dashboard_port=port)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
@@ -106,3 +150,9 @@ def _ray() -> Iterator[None]:
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
     """Leave through the ``finally`` blocks, so that nothing stays behind on the cluster."""
     sys.exit(128 + number)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

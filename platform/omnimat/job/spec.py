@@ -11,6 +11,7 @@ from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.materials.settings import Settings
 from omnimat.sources.ingest import IngestSettings
+from omnimat.stream.tokenizer import TokenizerFitSettings
 from omnimat.training.settings import PretrainSettings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -31,6 +32,12 @@ class IngestJob(JobHeader, IngestSettings):
     """Source -> shards."""
 
     kind: Literal["ingest"]
+
+
+class TokenizerJob(JobHeader, TokenizerFitSettings):
+    """Texts of a training split -> tokenizer."""
+
+    kind: Literal["tokenizer"]
 
 
 class PretrainJob(JobHeader, PretrainSettings):
@@ -59,11 +66,13 @@ class PipelineJob(JobHeader):
 
 
 Job = Annotated[
-    IngestJob | PretrainJob | FinetuneJob | EvaluateJob | PipelineJob, Field(discriminator="kind")
+    IngestJob | TokenizerJob | PretrainJob | FinetuneJob | EvaluateJob | PipelineJob,
+    Field(discriminator="kind"),
 ]
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
 JOBS: Mapping[str, type[JobHeader]] = {
     "ingest": IngestJob,
+    "tokenizer": TokenizerJob,
     "pretrain": PretrainJob,
     "finetune": FinetuneJob,
     "evaluate": EvaluateJob,

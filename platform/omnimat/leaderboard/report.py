@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Board:
         return f"{self.metric}{unit}, {'higher' if self.higher_is_better else 'lower'} is better"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Summary:
     """One model, variant and configuration on one board, over its seeds.
 
@@ -120,26 +121,53 @@ def summarize(rows: Iterable[Row]) -> list[Summary]:
 
 
 def terminal_table(summaries: Sequence[Summary]) -> Table:
-    """Lay summaries out for the terminal: one table a board, best first."""
+    """Lay summaries out for the terminal: a column a metric, a table for tasks measured alike."""
     page = Table.grid(padding=(0, 0, 1, 0))
-    for board, members in _by_board(summaries).items():
+    for boards, lines in _by_metrics(summaries).items():
         # Text everywhere, for a name in brackets would be read as markup.
-        table = Table(title=Text(f"{board.title}: {board.scale}"), title_justify="left")
-        for heading in ("#", "Model", "Variant", "Config", "Score", "Seeds", "Status"):
-            table.add_column(heading, overflow="fold")
-        for place, summary in enumerate(members, start=1):
-            cells = (
-                str(place),
-                summary.model,
-                summary.variant,
-                summary.config_hash[:8],
-                summary.score,
-                str(len(summary.rows)),
-                summary.status,
-            )
+        table = Table(title=Text(boards[0].dataset), title_justify="left")
+        table.add_column("Task", overflow="fold", no_wrap=True)
+        table.add_column("Model", overflow="fold")
+        for heading in ("Variant", *(_heading(board) for board in boards), "Seeds", "Status"):
+            table.add_column(heading, no_wrap=True)
+        for members in lines:
+            first = members[0]
+            scores = (summary.score for summary in members)
+            seeds = str(len(first.rows))
+            cells = (first.board.task, first.model, first.variant, *scores, seeds, first.status)
             table.add_row(*(Text(cell) for cell in cells))
         page.add_row(table)
     return page
+
+
+def _heading(board: Board) -> str:
+    unit = f" ({board.unit})" if board.unit else ""
+    return f"{board.metric}{unit} {'↑' if board.higher_is_better else '↓'}"
+
+
+def _by_metrics(summaries: Sequence[Summary]) -> dict[tuple[Board, ...], list[list[Summary]]]:
+    """Put the metrics of one task, model, variant and configuration on one line.
+
+    Returns:
+        Lines by the metrics they have, written as the boards of the first task that has them.
+    """
+    lines: dict[tuple[str, ...], list[Summary]] = defaultdict(list)
+    for one in sorted(summaries, key=_natural_metric):
+        board = one.board
+        split = (board.dataset, board.dataset_fingerprint, board.split_sha256)
+        lines[(*split, board.task, one.model, one.variant, one.config_hash)].append(one)
+    tables: dict[tuple[tuple[str, ...], ...], list[list[Summary]]] = defaultdict(list)
+    places = {summary: place for place, summary in enumerate(summaries)}
+    for key, members in sorted(lines.items(), key=lambda item: places[item[1][0]]):
+        tables[(key[:3], tuple(_heading(one.board) for one in members))].append(members)
+    return {tuple(one.board for one in table[0]): table for table in tables.values()}
+
+
+def _natural_metric(summary: Summary) -> tuple[bool, list[tuple[int, str]]]:
+    """Order metrics as people do: scores before ranks, top-5 before top-10."""
+    parts = re.split(r"(\d+)", summary.board.metric)
+    numbers = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+    return not summary.board.higher_is_better, numbers
 
 
 def html_page(rows: Iterable[Row]) -> str:

@@ -33,6 +33,10 @@ class Workspace:
         """Feature store of a data set under one featurizer setting."""
         return self.root / "features" / f"{dataset}-{fingerprint}"
 
+    def tokenizer(self, name: str) -> UPath:
+        """JSON file of a tokenizer fitted on a data set."""
+        return self.root / "tokenizers" / name / "tokenizer.json"
+
     def run(self, name: str) -> UPath:
         """Everything a pretraining, sweep or evaluation run leaves."""
         return self.root / "runs" / name

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from itertools import combinations
 from typing import Literal
 
-from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
-from omnimat.objectives.contrastive import Pair, PairwiseObjective, canonical
+from omnimat.objectives.contrastive import Pair, PairwiseObjective, every_pair
 
 
 class AllPairsClipSettings(PairwiseObjective):
@@ -22,10 +20,4 @@ class AllPairsClipSettings(PairwiseObjective):
         Raises:
             UserError: if there are fewer than two modalities.
         """
-        ordered = canonical(modalities)
-        if len(ordered) < 2:
-            raise UserError(
-                f"objective.type 'all_pairs_clip' needs at least two modalities, "
-                f"not {len(ordered)}; add one to the encoders"
-            )
-        return tuple(combinations(ordered, 2))
+        return every_pair(modalities, self.type)

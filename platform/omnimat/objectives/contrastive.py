@@ -1,4 +1,4 @@
-"""The masked contrastive loss of one pair of modalities, and the base of all pairwise objectives.
+"""What all objectives share, and the masked contrastive loss of one pair of modalities.
 
 For a pair (a, b) a row is valid when both modalities are present. Over the n valid rows of the
 whole batch, with unit embeddings and temperature tau, the loss is the symmetric InfoNCE of CLIP
@@ -13,40 +13,56 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
+from itertools import combinations
+from typing import ClassVar
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
-from torch.nn import functional
 
+from omnimat.materials.errors import UserError
 from omnimat.materials.record import MODALITIES, Modality
 from omnimat.materials.settings import Settings
+from omnimat.objectives.alignment import Alignment, align
+from omnimat.objectives.blocks import (
+    DEFAULT_BLOCK_SIZE,
+    Comparison,
+    LogSumExp,
+    RowReduction,
+    reduce_rows,
+)
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.temperature import TemperatureSettings
 
+Group = tuple[Modality, ...]
 Pair = tuple[Modality, Modality]
 
 
-class PairwiseObjective(Settings):
-    """An objective that is the mean of the contrastive losses of some pairs of modalities.
+class GroupObjective(Settings):
+    """An objective that is the mean of the losses of some groups of modalities.
 
     Attributes:
-        temperature: how similarities become logits.
+        num_views: adjacent rows of a batch that belong to one material.
     """
 
-    temperature: TemperatureSettings = TemperatureSettings()
+    num_views: ClassVar[int] = 1
 
     @abstractmethod
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
-        """Give the aligned pairs, in an order that depends on the set of modalities alone.
+    def pairs(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
+        """Give the groups aligned with each other, in an order that depends on the set alone.
 
         Raises:
             UserError: if the objective cannot be computed with these modalities.
         """
 
+    @abstractmethod
+    def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
+        """Give this worker's share of one group's loss; called with autocast off."""
+
     def __call__(
         self, local: Embeddings, everyone: Embeddings, row_offset: int, logit_scale: Tensor
     ) -> dict[str, Tensor]:
-        """Give this worker's share of every pair's loss, keyed ``"structure|text"``.
+        """Give this worker's share of every group's loss, keyed ``"structure|text"``.
 
         Args:
             local: Embeddings of this worker's B rows.
@@ -57,57 +73,90 @@ class PairwiseObjective(Settings):
         Returns:
             Scalars. Summed over workers they are the losses one process would compute on the
             whole batch, in value and in gradient; an engine that averages gradients over workers
-            has to be given the share times the number of workers.
+            has to be given the share times the number of workers. A group without valid rows has
+            a share of zero that is connected to the graph.
 
         Raises:
             UserError: if the objective cannot be computed with these modalities.
         """
+        with torch.autocast(logit_scale.device.type, enabled=False):
+            return {
+                "|".join(group): self.share(
+                    align(
+                        [local.column(modality) for modality in group],
+                        [everyone.column(modality) for modality in group],
+                        row_offset,
+                    ),
+                    logit_scale,
+                )
+                for group in self.pairs(local.values.keys())
+            }
+
+
+class PairwiseObjective(GroupObjective):
+    """An objective of pairs of modalities, symmetric InfoNCE unless it says otherwise.
+
+    Attributes:
+        temperature: how similarities become logits.
+        block_size: most rows and columns of a similarity matrix held at a time; a smaller matrix
+            is computed whole. The result does not depend on it beyond rounding. On a GPU with
+            memory to spare a larger one is faster.
+    """
+
+    temperature: TemperatureSettings = TemperatureSettings()
+    block_size: PositiveInt = DEFAULT_BLOCK_SIZE
+
+    @abstractmethod
+    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+        """Give the aligned pairs, in an order that depends on the set of modalities alone.
+
+        Raises:
+            UserError: if the objective cannot be computed with these modalities.
+        """
+
+    def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
+        """Give the local rows' part of the loss of one pair."""
         inverse_temperature = self.temperature.inverse_temperature(logit_scale)
-        return {
-            "|".join(pair): pair_share(local, everyone, row_offset, pair, inverse_temperature)
-            for pair in self.pairs(local.values.keys())
-        }
+        return info_nce_share(alignment, inverse_temperature, self.block_size)
 
 
-def pair_share(
-    local: Embeddings,
-    everyone: Embeddings,
-    row_offset: int,
-    pair: Pair,
-    inverse_temperature: Tensor,
+def info_nce_share(
+    alignment: Alignment, inverse_temperature: Tensor, block_size: int = DEFAULT_BLOCK_SIZE
 ) -> Tensor:
-    """Give the local rows' part of the loss of one pair.
+    """Give the local rows' part of the symmetric InfoNCE of two modalities.
 
-    Memory is two blocks of (valid local rows) x (valid rows) logits. Computed in float32 or better
+    Memory is linear in the rows and quadratic in ``block_size``. Computed in float32 or better
     whatever the precision of the embeddings.
 
     Args:
-        local: Embeddings of this worker's B rows.
-        everyone: Embeddings of all workers' rows in rank order.
-        row_offset: Position of this worker's first row in ``everyone``.
-        pair: The two modalities.
+        alignment: the two modalities.
         inverse_temperature: One positive number.
+        block_size: most rows and columns of logits held at a time.
 
     Returns:
         A scalar; zero, yet connected to the graph, where no row is valid.
     """
-    first, second = pair
-    local_valid = local.present[first] & local.present[second]
-    valid = everyone.present[first] & everyone.present[second]
-    # A local row's positive is itself: its place among the valid rows of the whole batch.
-    places = valid.cumsum(0)[row_offset : row_offset + len(local_valid)] - 1
-    positives = places[local_valid]
-    with torch.autocast(local_valid.device.type, enabled=False):
-        forward, backward = (
-            _cross_entropy(
-                local.values[query][local_valid],
-                everyone.values[key][valid],
-                positives,
-                inverse_temperature,
-            )
-            for query, key in (pair, pair[::-1])
-        )
-        return (forward + backward) / (2 * valid.sum().clamp(min=1))
+    partition = both_directions(alignment, inverse_temperature, LogSumExp(), block_size)
+    positives = positive_logits(alignment, inverse_temperature)
+    return (partition - 2 * positives).sum() / (2 * max(alignment.count, 1))
+
+
+def both_directions(
+    alignment: Alignment, inverse_temperature: Tensor, reduction: RowReduction, block_size: int
+) -> Tensor:
+    """Reduce each valid local row's logits against the other modality, both ways, added: (n,)."""
+    comparison = Comparison(
+        alignment.local_rows, alignment.rows, alignment.places, reduction, block_size
+    )
+    (first, second), (keys_first, keys_second) = alignment.local, alignment.everyone
+    forward = reduce_rows(first, keys_second, inverse_temperature, comparison)
+    return forward + reduce_rows(second, keys_first, inverse_temperature, comparison)
+
+
+def positive_logits(alignment: Alignment, inverse_temperature: Tensor) -> Tensor:
+    """Give the logit of each valid local row with its own counterpart: (n,)."""
+    first, second = alignment.local_values(0), alignment.local_values(1)
+    return inverse_temperature.to(first.dtype) * (first * second).sum(1)
 
 
 def mean_over_pairs(shares: Mapping[str, Tensor]) -> Tensor:
@@ -126,10 +175,16 @@ def canonical(modalities: Collection[Modality]) -> tuple[Modality, ...]:
     return tuple(modality for modality in MODALITIES if modality in modalities)
 
 
-def _cross_entropy(
-    queries: Tensor, keys: Tensor, positives: Tensor, inverse_temperature: Tensor
-) -> Tensor:
-    """Sum over queries of the cross entropy against all keys, in float32 or better."""
-    precision = torch.promote_types(queries.dtype, torch.float32)
-    logits = inverse_temperature.to(precision) * (queries.to(precision) @ keys.to(precision).T)
-    return functional.cross_entropy(logits, positives, reduction="sum")
+def every_pair(modalities: Collection[Modality], type_name: str) -> tuple[Pair, ...]:
+    """Give the M(M-1)/2 pairs of M modalities.
+
+    Raises:
+        UserError: if there are fewer than two modalities.
+    """
+    ordered = canonical(modalities)
+    if len(ordered) < 2:
+        raise UserError(
+            f"objective.type {type_name!r} needs at least two modalities, "
+            f"not {len(ordered)}; add one to the encoders"
+        )
+    return tuple(combinations(ordered, 2))

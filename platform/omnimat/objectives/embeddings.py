@@ -8,6 +8,23 @@ from torch import Tensor
 from omnimat.materials.record import Modality
 
 
+@dataclass(frozen=True)
+class Column:
+    """One modality of a batch of B materials.
+
+    Attributes:
+        values: (B, d).
+        present: boolean (B,).
+    """
+
+    values: Tensor
+    present: Tensor
+
+    def view(self, number: int, num_views: int) -> "Column":
+        """Give one view of every material, where a material's views are adjacent rows."""
+        return Column(self.values[number::num_views], self.present[number::num_views])
+
+
 # No slots: the hooks of DeepSpeed ZeRO-3 look into the __dict__ of what a module returns.
 @dataclass(frozen=True)
 class Embeddings:
@@ -21,3 +38,7 @@ class Embeddings:
 
     values: Mapping[Modality, Tensor]
     present: Mapping[Modality, Tensor]
+
+    def column(self, modality: Modality) -> Column:
+        """Give one modality."""
+        return Column(self.values[modality], self.present[modality])

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from upath import UPath
-
-from omnimat.materials.errors import UserError
+from omnimat.materials.paths import absolute_path as absolute_path
 from omnimat.materials.record import Record
 
 
@@ -45,17 +43,3 @@ class Source(Protocol):
 
         ``stop`` may lie beyond the last item.
         """
-
-
-def absolute_path(path: str, key: str) -> str:
-    """Expand ``~``, resolve against the current directory, and require that something is there.
-
-    Raises:
-        UserError: nothing is there.
-    """
-    location = UPath(path)
-    if location.protocol in {"", "file"}:
-        location = location.expanduser().absolute()
-    if not location.exists():
-        raise UserError(f"{key}: {location} does not exist; give the path of your copy")
-    return str(location)

@@ -101,6 +101,26 @@ def parse_cif(text: str) -> PymatgenStructure:
     return structures[0]
 
 
+def lattice_properties(niggli: PymatgenStructure) -> dict[str, list[float]]:
+    """Give the lattice parameters of a Niggli-reduced cell, as regression targets of three numbers.
+
+    The cell is the one given, not made primitive: its volume, and so the lengths, depend on how
+    many formula units the source put into it. ``lattice_lengths_scaled_angstrom`` takes most of
+    that out; it is the length CDVAE predicts and, most likely, what UniMat reports.
+
+    Returns:
+        ``lattice_lengths_angstrom`` (a <= b <= c), ``lattice_lengths_scaled_angstrom`` (the same
+        over the cube root of the number of atoms) and ``lattice_angles_degree`` (alpha, beta,
+        gamma).
+    """
+    lengths = np.array(niggli.lattice.abc)
+    return {
+        "lattice_lengths_angstrom": lengths.tolist(),
+        "lattice_lengths_scaled_angstrom": (lengths / np.cbrt(len(niggli))).tolist(),
+        "lattice_angles_degree": np.array(niggli.lattice.angles).tolist(),
+    }
+
+
 def niggli_reduced(structure: PymatgenStructure) -> PymatgenStructure:
     """Niggli-reduce the cell and turn it into pymatgen's standard orientation, as CDVAE does."""
     reduced = structure.get_reduced_structure()

@@ -19,6 +19,7 @@ from omnimat.shards.manifest import MANIFEST_NAME, Manifest, shard_name
 from omnimat.shards.writer import write_shard
 from omnimat.sources.checker import Checker
 from omnimat.sources.cifs import Cifs
+from omnimat.sources.describe import Robocrystallographer, describe_missing
 from omnimat.sources.merge import ShardReport, duplicates, merge
 from omnimat.sources.mp20 import Mp20
 from omnimat.sources.parquet import Parquet
@@ -38,17 +39,22 @@ class IngestSettings(Settings):
         source: where the records come from.
         records_per_shard: items of the source in each shard; keep a shard below about 64 MB.
         split: fractions of the hashed split.
+        missing_text: what describes the structures that come without text; None leaves them so.
         num_cpus_per_task: what each task asks Ray for; it does not change the result.
     """
 
     source: AnySource = Prototypes()
     records_per_shard: int = Field(256, ge=1)
     split: SplitSettings = SplitSettings()
+    missing_text: Robocrystallographer | None = None
     num_cpus_per_task: float = Field(1.0, gt=0)
 
     def fingerprint(self) -> str:
         """Hash what decides the result."""
-        return fingerprint(self.model_dump(mode="json", exclude={"num_cpus_per_task"}))
+        values = self.model_dump(mode="json", exclude={"num_cpus_per_task"})
+        if self.missing_text is None:  # as before there was this key: data sets stay valid
+            del values["missing_text"]
+        return fingerprint(values)
 
     def located(self) -> Self:
         """Give the same settings with absolute paths."""
@@ -66,9 +72,9 @@ def ingest(
     Raises:
         UserError: a path of the source is missing, or other settings were ingested here before.
     """
-    finished = _finished(settings, name, destination)
-    if finished is not None:
-        return finished
+    existing = finished(settings, name, destination)
+    if existing is not None:
+        return existing
     located = settings.located()
     num_items = located.source.num_items()
     if num_items == 0:
@@ -93,7 +99,12 @@ def ingest(
     return manifest
 
 
-def _finished(settings: IngestSettings, name: str, destination: UPath) -> Manifest | None:
+def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifest | None:
+    """Give the manifest of a data set that is there already.
+
+    Raises:
+        UserError: it was made under other settings.
+    """
     if not (destination / MANIFEST_NAME).exists():
         return None
     manifest = Manifest.load(destination)
@@ -153,7 +164,10 @@ def write_slice(
     start = shard * settings.records_per_shard
     items = settings.source.read(start, start + settings.records_per_shard)
     checker = Checker(settings.split, excluded_ids)
-    written = write_shard(shard_path, checker.accepted(items))
+    records = checker.accepted(items)
+    if settings.missing_text is not None:
+        records = describe_missing(records, settings.missing_text, checker.failures)
+    written = write_shard(shard_path, records)
     report = ShardReport(
         excluded_ids=excluded_ids,
         entry=written.entry,

@@ -15,7 +15,13 @@ from omnimat.materials.record import Record
 from omnimat.materials.settings import Settings
 from omnimat.materials.split import PUBLISHED_SPLIT, Split
 from omnimat.sources.base import Failure, absolute_path
-from omnimat.sources.crystals import crystal_system, from_pymatgen, niggli_reduced, parse_cif
+from omnimat.sources.crystals import (
+    crystal_system,
+    from_pymatgen,
+    lattice_properties,
+    niggli_reduced,
+    parse_cif,
+)
 
 _SPLIT_OF_STEM: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 _PROPERTY_OF_COLUMN = {
@@ -57,8 +63,9 @@ class Mp20(Settings):
         rows = _table(self.path, self.max_records_per_split).iloc[start:stop]
         for row in rows.to_dict("records"):
             try:
-                structure = from_pymatgen(niggli_reduced(parse_cif(row["cif"])))
-                properties = _properties(row)
+                crystal = niggli_reduced(parse_cif(row["cif"]))
+                structure = from_pymatgen(crystal)
+                properties = _properties(row) | lattice_properties(crystal)
             except ValueError as error:
                 yield Failure(str(row["material_id"]), str(error))
                 continue
@@ -73,8 +80,8 @@ class Mp20(Settings):
             )
 
 
-def _properties(row: Mapping[Hashable, Any]) -> dict[str, float | int | str]:
-    properties: dict[str, float | int | str] = {
+def _properties(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = {
         name: float(row[column])
         for column, name in _PROPERTY_OF_COLUMN.items()
         if pd.notna(row.get(column))

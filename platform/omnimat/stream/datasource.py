@@ -7,7 +7,7 @@ the unit's order; what cannot be read is a row with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,9 +21,7 @@ from omnimat.stream.unit import ReadUnit
 class UnitDatasource(Datasource):  # type: ignore[misc]
     """One read task per unit."""
 
-    def __init__(
-        self, units: Sequence[ReadUnit], read: Callable[[ReadUnit], Iterable[pa.Table]]
-    ) -> None:
+    def __init__(self, units: Sequence[ReadUnit], read: Callable[[ReadUnit], pa.Table]) -> None:
         super().__init__()
         self._units = units
         self._read = read
@@ -38,7 +36,7 @@ class UnitDatasource(Datasource):  # type: ignore[misc]
         """Give one task a unit, whatever parallelism Ray would like."""
         return [
             ReadTask(
-                partial(self._read, unit),
+                partial(_blocks, self._read, unit),
                 BlockMetadata(
                     num_rows=len(unit.records),
                     size_bytes=unit.size_bytes,
@@ -50,3 +48,7 @@ class UnitDatasource(Datasource):  # type: ignore[misc]
             )
             for unit in self._units
         ]
+
+
+def _blocks(read: Callable[[ReadUnit], pa.Table], unit: ReadUnit) -> list[pa.Table]:
+    return [read(unit)]

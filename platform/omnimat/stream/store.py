@@ -8,7 +8,7 @@ Reading needs no Ray.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,15 +79,26 @@ class FeatureStore:
 
     def table(self, positions: NDArray[np.int64]) -> pa.Table:
         """Give the feature rows at these positions of ``records``, in this order."""
-        return self.features.take(pa.array(positions))
+        return take_rows(self.features, positions)
 
 
-def read_from_store(store: UPath, unit: ReadUnit) -> Iterable[pa.Table]:
+def read_from_store(store: UPath, unit: ReadUnit) -> pa.Table:
     """Read a unit's feature rows, in the unit's order."""
-    shards = np.unique(unit.records["shard"].to_numpy())
-    tables = {shard: open_features(store / features_name(int(shard))) for shard in shards}
-    first_row = dict(
-        zip(shards, np.cumsum([0, *(len(tables[s]) for s in shards)])[:-1], strict=True)
-    )
-    positions = unit.records["shard"].map(first_row).to_numpy() + unit.records["row"].to_numpy()
-    yield pa.concat_tables(tables.values()).take(pa.array(positions))
+    shards, shard_of_record = np.unique(unit.records["shard"], return_inverse=True)
+    tables = [open_features(store / features_name(int(shard))) for shard in shards]
+    firsts = np.cumsum([0, *map(len, tables)])
+    positions = firsts[shard_of_record] + unit.records["row"].to_numpy()
+    return take_rows(pa.concat_tables(tables), positions)
+
+
+def take_rows(features: pa.Table, positions: NDArray[np.int64]) -> pa.Table:
+    """Take rows chunk by chunk: ``Table.take`` copies every chunk of ragged columns whole first."""
+    chunks = features.to_batches()
+    firsts = np.cumsum([0, *map(len, chunks)])
+    chunk_of_row = np.searchsorted(firsts, positions, side="right") - 1
+    parts = [
+        chunks[i].take(pa.array(positions[chunk_of_row == i] - firsts[i]))
+        for i in np.unique(chunk_of_row)
+    ]
+    place = np.argsort(np.argsort(chunk_of_row, kind="stable"))
+    return pa.Table.from_batches(parts, features.schema).take(pa.array(place))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,21 +44,23 @@ def take(records: pd.DataFrame, positions: NDArray[np.int64]) -> ReadUnit:
     return ReadUnit(records[columns].iloc[positions].reset_index(drop=True))
 
 
-def read_from_shards(directory: UPath, unit: ReadUnit) -> Iterable[pa.Table]:
-    """Read a unit's records from their tar shards, each shard once in file order."""
-    found: list[RawRecord | None] = [None] * len(unit.records)
-    positions = np.arange(len(unit.records))
-    for _, rows in unit.records.assign(position=positions).groupby("shard"):
-        rows = rows.sort_values("offset_bytes")
+def read_from_shards(dataset: UPath, unit: ReadUnit) -> pa.Table:
+    """Read a unit's records undecoded, each shard once in file order.
+
+    Returns:
+        A table of ``RAW_SCHEMA``, rows in the unit's order; a record that cannot be read is a row
+        with its reason.
+    """
+    found: dict[int, RawRecord] = {}
+    for _, rows in unit.records.sort_values("offset_bytes").groupby("shard"):
         raw = read_members(
-            directory / shard_name(int(rows["shard"].iloc[0])),
+            dataset / shard_name(int(rows["shard"].iloc[0])),
             rows["offset_bytes"].to_numpy(),
             rows["size_bytes"].to_numpy(),
             rows["material_id"].tolist(),
         )
-        for position, record in zip(rows["position"], raw, strict=True):
-            found[position] = record
-    yield raw_table([record for record in found if record is not None])
+        found.update(zip(rows.index, raw, strict=True))
+    return raw_table([found[position] for position in range(len(unit.records))])
 
 
 def raw_table(records: Sequence[RawRecord]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.forkserver
 import os
 import socket
 import tempfile
@@ -12,21 +13,25 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 TIMEOUT = timedelta(seconds=120)
+PRELOADED = "omnimat.testing.preloaded"
 
 
 def run_workers(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
     """Call ``function(*arguments)`` in every process of a group and give the results by rank.
 
-    The function must be importable, and its result of tensors and plain containers.
+    The function must be importable, and its result of tensors and plain containers. Workers are
+    forked from a server that has imported what takes long.
     """
+    multiprocessing.forkserver.set_forkserver_preload([PRELOADED])
     with tempfile.TemporaryDirectory() as folder:
-        spawn(  # type: ignore[no-untyped-call]
+        start_processes(  # type: ignore[no-untyped-call]
             _worker,
             args=(world_size, _free_port(), Path(folder), function, arguments),
             nprocs=world_size,
+            start_method="forkserver",
         )
         return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(world_size)]
 

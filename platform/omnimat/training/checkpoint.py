@@ -1,14 +1,16 @@
-"""Checkpoints: DeepSpeed's folder, the step, the random state, and an export of each encoder."""
+"""Checkpoints: DeepSpeed's folder, how far the run is, and an export of each encoder.
+
+No random state is kept: every step draws from its own seed.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from upath import UPath
 
 from omnimat.encoders.export import Card, save
@@ -20,20 +22,32 @@ TAG = "engine"
 EXPORT = "export"
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: steps done.
+        quarantined: material id -> reason, of all workers' records that came with a fault so far.
+    """
+
+    step: int = 0
+    quarantined: dict[str, str] = field(default_factory=dict)
+
+
 def save_checkpoint(
-    engine: Any, cards: Mapping[Modality, Card], *, step: int, context: WorkerContext
+    engine: Any, cards: Mapping[Modality, Card], progress: Progress, context: WorkerContext
 ) -> Path:
     """Write this worker's part of a checkpoint to a new local folder; all workers must call.
 
     Args:
         engine: the DeepSpeed engine.
         cards: what each encoder's export says of itself.
-        step: steps done.
+        progress: how far the run is.
         context: of this worker.
     """
     folder = Path(tempfile.mkdtemp(prefix="omnimat-checkpoint-"))
-    state = {"step": step, "torch_rng": torch.get_rng_state()}
-    engine.save_checkpoint(str(folder), tag=TAG, client_state=state)
+    engine.save_checkpoint(str(folder), tag=TAG, client_state=asdict(progress))
     with whole_parameters(engine):
         if context.rank == 0:
             for modality, card in cards.items():
@@ -41,21 +55,10 @@ def save_checkpoint(
     return folder
 
 
-def resume(engine: Any, context: WorkerContext) -> int:
-    """Load the newest checkpoint, if any.
-
-    Returns:
-        Steps already done.
-    """
+def resume(engine: Any, context: WorkerContext) -> Progress:
+    """Load the newest checkpoint, if any, and say how far it is."""
     with context.latest_checkpoint() as folder:
         if folder is None:
-            return 0
+            return Progress()
         _, state = engine.load_checkpoint(str(folder), tag=TAG)
-    torch.set_rng_state(state["torch_rng"])
-    return int(state["step"])
-
-
-def seed_everything(seed: int) -> None:
-    """Seed torch and NumPy alike on every worker, so that all start from the same weights."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)
+    return Progress(state["step"], state["quarantined"])

@@ -1,6 +1,7 @@
 """What the training loop knows of the world: a rank, a device, and where to report.
 
-The loop is written against ``WorkerContext``; Ray Train and plain torch.distributed implement it.
+The loop is written against ``WorkerContext``. Plain torch.distributed implements it here, Ray Train
+in ``ray_launcher``, so that this path needs no Ray.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import ray.train
 import torch
 import torch.distributed as dist
 
@@ -41,46 +41,6 @@ class WorkerContext(Protocol):
 
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
         """Open the newest complete checkpoint, or None on a first start."""
-
-
-class RayContext:
-    """Inside a Ray Train worker."""
-
-    @property
-    def rank(self) -> int:
-        """Of this worker, from 0."""
-        return int(ray.train.get_context().get_world_rank())
-
-    @property
-    def world_size(self) -> int:
-        """Number of workers."""
-        return int(ray.train.get_context().get_world_size())
-
-    @property
-    def device(self) -> torch.device:
-        """Where this worker computes."""
-        return ray.train.torch.get_device()  # type: ignore[no-any-return]
-
-    def report(self, metrics: Metrics, checkpoint: Path | None = None) -> None:
-        """Report to the controller; parts of a checkpoint merge into one folder."""
-        if checkpoint is None:
-            ray.train.report(dict(metrics))
-            return
-        ray.train.report(
-            dict(metrics), checkpoint=ray.train.Checkpoint.from_directory(str(checkpoint))
-        )
-        shutil.rmtree(checkpoint)
-
-    @contextmanager
-    def latest_checkpoint(self) -> Iterator[Path | None]:
-        """Open the newest complete checkpoint."""
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            yield None
-            return
-        with checkpoint.as_directory() as folder:
-            yield Path(folder)
-            dist.barrier()  # no worker may delete the local copy while another still reads
 
 
 @dataclass(frozen=True)

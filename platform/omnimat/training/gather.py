@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -71,3 +72,10 @@ def sum_over_workers(values: Tensor) -> Tensor:
     total = values.detach().clone()
     dist.all_reduce(total)
     return total
+
+
+def join_over_workers(mapping: Mapping[str, str]) -> dict[str, str]:
+    """Join what each worker knows; where two know of one key, the last rank's value stays."""
+    parts: list[Mapping[str, str]] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, mapping)
+    return {key: value for part in parts for key, value in part.items()}

@@ -5,39 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
-import torch.distributed as dist
 
 from omnimat.encoders.batch import ModalityTensors
 from omnimat.encoders.multimodal import Multimodal
 from omnimat.features.batch import Batch
 from omnimat.materials.record import Modality
 from omnimat.objectives.contrastive import mean_over_pairs
-from omnimat.stream.pipeline import WorkerStream
-from omnimat.training.checkpoint import resume, save_checkpoint, seed_everything
+from omnimat.stream.worker import Pipeline, WorkerStream
+from omnimat.training.checkpoint import Progress, resume, save_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
-from omnimat.training.gather import gather_embeddings, make_batch_norm_global
+from omnimat.training.gather import gather_embeddings, join_over_workers, make_batch_norm_global
 from omnimat.training.meter import Meter, progress_line
 from omnimat.training.plan import RunPlan
 from omnimat.training.schedule import warmup_cosine
 from omnimat.training.settings import PretrainSettings
 
 
-def train_worker(plan: RunPlan, context: WorkerContext) -> None:
-    """Train from the newest checkpoint to the end of the plan."""
-    torch.set_num_threads(plan.settings.training.threads_per_worker)
-    seed_everything(plan.settings.training.seed)
+def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> None:
+    """Train from the newest checkpoint to the end of the plan, on what the pipeline delivers."""
+    training = plan.settings.training
+    torch.set_num_threads(training.threads_per_worker)
+    torch.manual_seed(training.seed)  # the same on every worker: all start from the same weights
     model = build_model(plan.settings)
     make_batch_norm_global(model)
-    engine = build_engine(model.to(context.device), plan.settings.training, context.device)
-    first_step = resume(engine, context)
-    stream = plan.stream(context.rank, context.world_size)
-    for metrics, is_checkpoint in _steps(engine, plan, stream, context, first_step):
+    engine = build_engine(model.to(context.device), training, context.device)
+    done = resume(engine, context)
+    stream = plan.stream(context.rank, context.world_size, pipeline)
+    stream.audit.quarantined.update(done.quarantined)
+    for metrics, is_checkpoint in _steps(engine, plan, stream, context, done.step):
         folder = None
         if is_checkpoint:
-            cards = plan.cards(int(metrics["step"]))
-            folder = save_checkpoint(engine, cards, step=int(metrics["step"]), context=context)
+            progress = Progress(int(metrics["step"]), stream.audit.quarantined)
+            folder = save_checkpoint(engine, plan.cards(progress.step), progress, context)
         if context.rank == 0:
             print(progress_line(metrics, plan.num_steps), flush=True)
         context.report(metrics, folder)
@@ -61,12 +63,14 @@ def _steps(
     step = first_step
     for batch in meter.waiting(stream.batches(first_step)):
         lr = set_lr(engine, plan, step)
+        seed_step(plan.settings.training.seed, step, context.rank)
         meter.add(train_step(engine, plan.settings, batch, context))
         step += 1
         is_checkpoint = plan.is_checkpoint_step(step)
         if is_checkpoint or step % plan.settings.training.report_interval_steps == 0:
+            stream.audit.quarantined.update(join_over_workers(stream.audit.quarantined))
             counts = {"step": step, "lr": lr, "epoch": step / plan.steps_per_epoch}
-            quarantined = {"quarantined_records": _count_quarantined(stream, context.device)}
+            quarantined = {"quarantined_records": len(stream.audit.quarantined)}
             yield counts | meter.read() | quarantined, is_checkpoint
 
 
@@ -96,6 +100,11 @@ def to_device(batch: Batch, device: torch.device) -> dict[Modality, ModalityTens
     }
 
 
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Make what a step draws at random a function of these three, so that a resumed run agrees."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
+
+
 def set_lr(engine: Any, plan: RunPlan, step: int) -> float:
     """Set the learning rate of a step."""
     training = plan.settings.training
@@ -108,9 +117,3 @@ def set_lr(engine: Any, plan: RunPlan, step: int) -> float:
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
     return lr
-
-
-def _count_quarantined(stream: WorkerStream, device: torch.device) -> int:
-    count = torch.tensor(len(stream.audit.quarantined), device=device)
-    dist.all_reduce(count)
-    return int(count)

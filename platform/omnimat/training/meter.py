@@ -49,9 +49,10 @@ class Meter:
     def read(self) -> dict[str, float]:
         """Give the means since the last reading, and start anew; a collective."""
         total = sum_over_workers(torch.stack(list(self._shares.values()))) / self._num_steps
+        losses = total.tolist()  # waits for the device, so the clock is read after it
         elapsed_s = time.perf_counter() - self._since_s
-        metrics = {"loss": float(total.mean())}
-        metrics |= {f"loss/{p}": float(v) for p, v in zip(self._shares, total, strict=True)}
+        metrics = {"loss": sum(losses) / len(losses)}
+        metrics |= {f"loss/{p}": loss for p, loss in zip(self._shares, losses, strict=True)}
         metrics["samples_per_s"] = self._num_steps * self.global_batch_size / elapsed_s
         metrics["data_wait_share"] = self._waited_s / elapsed_s
         self._shares, self._num_steps, self._waited_s = {}, 0, 0.0

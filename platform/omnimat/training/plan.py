@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 from upath import UPath
@@ -13,7 +14,8 @@ from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.order import BatchPlan
-from omnimat.stream.pipeline import WorkerStream
+from omnimat.stream.source import Source
+from omnimat.stream.worker import Pipeline, WorkerStream
 from omnimat.training.settings import PretrainSettings
 
 
@@ -32,6 +34,10 @@ class RunPlan:
     settings: PretrainSettings
     dataset: UPath
     store: UPath | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the record index, which every worker can read."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -80,17 +86,16 @@ class RunPlan:
         interval = self.settings.training.checkpoint_interval_epochs * self.steps_per_epoch
         return step % interval == 0 or step == self.num_steps
 
-    def stream(self, rank: int, world_size: int) -> WorkerStream:
+    def stream(self, rank: int, world_size: int, pipeline: Pipeline) -> WorkerStream:
         """Open a worker's data."""
         return WorkerStream(
-            dataset=self.dataset,
-            store=self.store,
+            source=Source(self.dataset, self.store, self.settings.modalities.featurizers()),
             records=self.records,
             plan=self.batches,
-            featurizers=self.settings.modalities.featurizers(),
-            settings=self.settings.stream,
+            read_unit_bytes=int(self.settings.stream.read_unit_mib * 2**20),
             rank=rank,
             world_size=world_size,
+            pipeline=pipeline,
         )
 
     def cards(self, step: int) -> dict[Modality, Card]:

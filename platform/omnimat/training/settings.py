@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from omnimat.materials.settings import Settings
+from omnimat.materials.workspace import Workspace
 from omnimat.modalities import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
 from omnimat.stream.settings import StreamSettings
@@ -40,6 +41,15 @@ class TrainingSettings(Settings):
     num_checkpoints_kept: int = Field(default=2, ge=1)
 
     @model_validator(mode="after")
+    def _warmup_ends(self) -> TrainingSettings:
+        if self.warmup_epochs > self.num_epochs:
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs:g} is more than num_epochs {self.num_epochs}; "
+                "the learning rate would never reach lr"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batch_divides(self) -> TrainingSettings:
         if self.global_batch_size % self.num_workers:
             raise ValueError(
@@ -64,3 +74,11 @@ class PretrainSettings(Settings):
     def _objective_fits(self) -> PretrainSettings:
         self.objective.pairs(self.modalities.names)
         return self
+
+    def located(self, workspace: Workspace) -> Self:
+        """Give the same settings holding the files they name, so that these count as settings.
+
+        Raises:
+            UserError: a file is not to be had.
+        """
+        return self.model_copy(update={"modalities": self.modalities.located(workspace)})

@@ -1,0 +1,76 @@
+#!/usr/bin/env python
+"""Forward and backward speed of every registered encoder on real small crystals."""
+
+import itertools
+from typing import Any
+
+import click
+import torch
+from measure import interleaved, report
+
+from omnimat.encoders.registry import ENCODERS, EncoderSettings
+from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
+
+EMBEDDING_DIM = 128
+
+
+@click.command()
+@click.option("--batch", default=16, show_default=True, help="Materials in a batch.")
+@click.option("--threads", default=1, show_default=True, help="Threads of torch.")
+@click.option("--repeats", default=3, show_default=True)
+@click.option("--max-atoms", default=20, show_default=True, help="Largest cell.")
+@click.option("--preset", "presets", multiple=True, default=("tiny", "paper"), show_default=True)
+@click.option("--encoder", "names", multiple=True, help="Only these; default all registered.")
+def main(
+    batch: int,
+    threads: int,
+    repeats: int,
+    max_atoms: int,
+    presets: tuple[str, ...],
+    names: tuple[str, ...],
+) -> None:
+    """Time forward and backward in float32, one table row for each encoder and preset."""
+    torch.set_num_threads(threads)
+    rows = []
+    for modality, registered in ENCODERS.items():
+        for build_settings, preset in itertools.product(registered, presets):
+            try:
+                settings = build_settings(preset=preset)
+            except ValueError as error:
+                # A pretrained language model has no paper preset to build without its files.
+                reason = " ".join(str(error).split())
+                click.echo(f"left out {build_settings} {preset}: {reason}", err=True)
+                continue
+            if not names or settings.type in names:
+                name = {"modality": modality, "encoder": settings.type, "preset": preset}
+                rows.append(name | measure(settings, batch, repeats, max_atoms))
+    report(
+        "encoders, forward and backward",
+        rows,
+        batch=batch,
+        threads=threads,
+        torch=torch.__version__,
+    )
+
+
+def measure(settings: EncoderSettings, batch: int, repeats: int, max_atoms: int) -> dict[str, Any]:
+    """Time one encoder on the first materials of the embedded data set."""
+    torch.manual_seed(0)
+    encoder = settings.build(EMBEDDING_DIM)
+    arrays = encoder_arrays(example_records(batch, max_atoms), featurizer_for(settings))
+
+    def step() -> None:
+        encoder.zero_grad(set_to_none=True)
+        encoder(arrays).square().sum().backward()
+
+    seconds = interleaved({"step": step}, repeats)["step"]
+    return {
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "edges": len(arrays["edge_sources"]) if "edge_sources" in arrays else None,
+        "ms_per_batch": round(1000 * seconds, 2),
+        "samples_per_s": round(batch / seconds, 2),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+#!/usr/bin/env python
+"""Speed of building crystal graphs, against what others would use for the same neighbours.
+
+All find every periodic neighbour within the cutoff and give indices and vectors; runs alternate.
+torch_geometric has no neighbour list for periodic cells (its radius_graph knows none), so there is
+nothing of it to compare with.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import click
+import numpy as np
+from measure import interleaved, report
+from pymatgen.core import Structure as PymatgenStructure
+
+from omnimat.features.structure import CrystalGraph
+from omnimat.materials.record import Record
+from omnimat.sources.crystals import to_pymatgen
+from omnimat.testing.materials import example_records
+
+Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def of_neighbor_list(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
+    """Use pymatgen's arrays of neighbours."""
+    sources, targets, images, _ = crystal.get_neighbor_list(cutoff_angstrom)
+    steps = crystal.frac_coords[targets] + images - crystal.frac_coords[sources]
+    return sources, targets, steps @ crystal.lattice.matrix
+
+
+def of_all_neighbors(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
+    """Use pymatgen's lists of neighbour objects, as most published code does."""
+    found = crystal.get_all_neighbors(cutoff_angstrom)
+    rows = [
+        (i, n.index, *(n.coords - crystal[i].coords)) for i, near in enumerate(found) for n in near
+    ]
+    table = np.array(rows).reshape(-1, 5)
+    return table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:]
+
+
+def of_ase(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
+    """Use ASE's neighbour list."""
+    from ase import Atoms
+    from ase.neighborlist import neighbor_list
+
+    atoms = Atoms(
+        crystal.atomic_numbers, cell=crystal.lattice.matrix, pbc=True, positions=crystal.cart_coords
+    )
+    sources, targets, vectors = neighbor_list("ijD", atoms, cutoff_angstrom)
+    return sources, targets, vectors
+
+
+@click.command()
+@click.option("--materials", default=30, show_default=True)
+@click.option("--max-atoms", default=20, show_default=True)
+@click.option("--cutoff", "cutoff_angstrom", default=5.0, show_default=True)
+@click.option("--repeats", default=5, show_default=True)
+def main(materials: int, max_atoms: int, cutoff_angstrom: float, repeats: int) -> None:
+    """Build the graphs of the embedded crystals in every way there is here."""
+    records = example_records(materials, max_atoms)
+    crystals = [to_pymatgen(record.structure) for record in records]
+    graph = CrystalGraph(
+        neighbors="within_cutoff",
+        cutoff_angstrom=cutoff_angstrom,
+        max_neighbors=None,
+        lattice_sums=False,
+    )
+    others: dict[str, Callable[[PymatgenStructure, float], Edges]] = {
+        "pymatgen get_neighbor_list": of_neighbor_list,
+        "pymatgen get_all_neighbors": of_all_neighbors,
+    }
+    if find_spec("ase"):
+        others["ase neighbor_list"] = of_ase
+    functions: dict[str, Callable[[], object]] = {"omnimat": lambda: [graph(r) for r in records]}
+    for name, build in others.items():
+        check(records, crystals, graph, build, cutoff_angstrom)
+        functions[name] = lambda build=build: [build(c, cutoff_angstrom) for c in crystals]
+    seconds = interleaved(functions, repeats)
+    rows = [
+        {
+            "by": name,
+            "ms_per_crystal": round(1000 * value / len(records), 3),
+            "time_over_ours": round(value / seconds["omnimat"], 2),
+        }
+        for name, value in seconds.items()
+    ]
+    edges = sum(len(graph(record)["edge_sources"]) for record in records)
+    report("crystal graphs", rows, crystals=len(records), edges=edges, cutoff=cutoff_angstrom)
+
+
+def check(
+    records: tuple[Record, ...],
+    crystals: list[PymatgenStructure],
+    graph: CrystalGraph,
+    build: Callable[[PymatgenStructure, float], Edges],
+    cutoff_angstrom: float,
+) -> None:
+    """Make sure that both find the same lengths, for else the times could not be compared."""
+    for record, crystal in zip(records, crystals, strict=True):
+        ours = np.linalg.norm(graph(record)["edge_vectors_angstrom"], axis=1)
+        theirs = np.linalg.norm(build(crystal, cutoff_angstrom)[2], axis=1)
+        clear = [np.sort(d[d < cutoff_angstrom - 0.01]) for d in (ours, theirs)]
+        np.testing.assert_allclose(*clear, atol=1e-4, err_msg=record.material_id)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What the encoders of crystal graphs share: their needs, and sums over edges and atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch_geometric.nn import global_add_pool, global_mean_pool
+from torch_geometric.utils import scatter
+
+from omnimat.encoders.precision import at_least_single
+from omnimat.materials.settings import PresetSettings
+
+Pool = Literal["mean", "sum"]
+
+
+class CrystalEncoderSettings(PresetSettings):
+    """Settings of an encoder of crystal graphs, and what it needs of the featurizer."""
+
+    @property
+    def needs_lattice_sums(self) -> bool:
+        """Whether it takes the lattice sums of atom pairs."""
+        return False
+
+    @property
+    def needs_cutoff_angstrom(self) -> float | None:
+        """Length up to which the graph must hold the neighbours; None: any graph serves."""
+        return None
+
+
+def edge_index(arrays: Mapping[str, Tensor]) -> Tensor:
+    """Give (2, edges) int64 of source and target, as positions in the batch."""
+    return torch.stack([arrays["edge_sources"], arrays["edge_targets"]]).long()
+
+
+def sum_at(values: Tensor, positions: Tensor, num_positions: int) -> Tensor:
+    """Sum (m, ...) values at each of n positions, in float32 whatever their precision: (n, ...)."""
+    total: Tensor = scatter(widened(values), positions, dim=0, dim_size=num_positions)
+    return total.to(values.dtype)
+
+
+def pool_atoms(atoms: Tensor, num_atoms: Tensor, pool: Pool = "mean") -> Tensor:
+    """Pool (atoms, width) over the crystals, whose (n,) sizes are given: (n, width).
+
+    The mean does not change when a cell is repeated; the sum grows with the cell.
+    """
+    crystals = torch.arange(len(num_atoms), device=atoms.device).repeat_interleave(num_atoms)
+    function = global_mean_pool if pool == "mean" else global_add_pool
+    pooled: Tensor = function(widened(atoms), crystals, size=len(num_atoms))
+    return pooled.to(atoms.dtype)
+
+
+def widened(values: Tensor) -> Tensor:
+    """Give the values in at least single precision."""
+    return values.to(at_least_single(values.dtype))
+
+
+def starts_of(counts: Tensor) -> Tensor:
+    """Give the position where each of (n,) runs of these lengths begins."""
+    return counts.cumsum(0) - counts

@@ -1,0 +1,92 @@
+"""Distances and angles as Bessel functions and Legendre polynomials (DimeNet, ICLR 2020, eq. 7-11).
+
+Everything is elementary recurrences in the dtype of the arguments, so that a module that uses it
+pickles and compiles; under autocast none of these operations is taken in half precision.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import spherical_jn
+from torch import Tensor
+
+
+def envelope(x: Tensor, exponent: int) -> Tensor:
+    """Give 1/x + a x^(p-1) + b x^p + c x^(p+1) with p = exponent + 1, which is 0 from x = 1 on.
+
+    At x = 1 the value and the first two derivatives are zero.
+    """
+    p = exponent + 1
+    a, b, c = -(p + 1) * (p + 2) / 2, p * (p + 2), -p * (p + 1) / 2
+    power = x**exponent
+    return (1 / x + power * (a + x * (b + x * c))) * (x < 1)
+
+
+def spherical_bessel(order: int, x: Tensor) -> Tensor:
+    """Give j_order(x) for x > 0 by upward recurrence.
+
+    Rounding grows by (2 order - 1)!! / x^order where x < order: take float64.
+    """
+    below, value = torch.cos(x) / x, torch.sin(x) / x
+    for lower in range(order):
+        below, value = value, (2 * lower + 1) / x * value - below
+    return value
+
+
+def legendre(num_orders: int, x: Tensor) -> Tensor:
+    """Give P_0(x), P_1(x), ... by recurrence: (..., num_orders) of (...,) in [-1, 1]."""
+    values = [torch.ones_like(x), x]
+    for order in range(1, num_orders - 1):
+        values.append(((2 * order + 1) * x * values[-1] - order * values[-2]) / (order + 1))
+    return torch.stack(values[:num_orders], dim=-1)
+
+
+@functools.cache
+def bessel_roots(num_orders: int, num_roots: int) -> NDArray[np.float64]:
+    """Find the first positive roots of j_0, j_1, ...: (num_orders, num_roots).
+
+    The roots of one order lie between those of the order below.
+    """
+    roots = np.pi * np.arange(1, num_roots + num_orders)
+    rows = [roots[:num_roots]]
+    for order in range(1, num_orders):
+        function = functools.partial(spherical_jn, order)
+        roots = np.array([brentq(function, *ends) for ends in itertools.pairwise(roots)])
+        rows.append(roots[:num_roots])
+    return np.stack(rows)
+
+
+def radial_parts(x: Tensor, num_orders: int, num_roots: int, exponent: int) -> Tensor:
+    """Give u(x) j_l(z_ln x) / norm for every order l and root z_ln, u being the envelope.
+
+    Args:
+        x: (edges,) distances over the cutoff.
+        num_orders: orders l, from 0.
+        num_roots: roots n of each.
+        exponent: of the envelope.
+
+    Returns:
+        (edges, num_orders, num_roots), computed in float64 and rounded to the dtype of ``x``.
+    """
+    roots = bessel_roots(num_orders, num_roots)
+    orders = np.arange(num_orders)[:, None]
+    scale = np.sqrt(2) / np.abs(spherical_jn(orders + 1, roots))
+    wide = x.double()[:, None]
+    parts = [
+        spherical_bessel(order, wide * wide.new_tensor(roots[order]))
+        * wide.new_tensor(scale[order])
+        for order in range(num_orders)
+    ]
+    return (torch.stack(parts, dim=1) * envelope(wide, exponent)[..., None]).to(x.dtype)
+
+
+def angular_parts(cosines: Tensor, num_orders: int) -> Tensor:
+    """Give the spherical harmonics Y_l0 of (m,) cosines of angles: (m, num_orders)."""
+    orders = torch.arange(num_orders, device=cosines.device, dtype=cosines.dtype)
+    return legendre(num_orders, cosines) * torch.sqrt((2 * orders + 1) / (4 * torch.pi))

@@ -1,0 +1,52 @@
+"""Decoupled CLIP, as UniMat prints its loss (Ock et al., arXiv 2411.08664, equation 1).
+
+The denominator leaves out the positive (Yeh et al. 2022, arXiv 2110.06848), both directions are
+added without the usual factor of 1/2, and each is a mean over the n valid rows:
+
+    L = 1/n sum_i [-2 a_i . b_i / tau
+                   + log sum_{j != i} exp(a_i . b_j / tau) + log sum_{j != i} exp(b_i . a_j / tau)]
+
+It may be negative. Two rows are the fewest that have a negative; with fewer the loss is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from torch import Tensor
+
+from omnimat.materials.record import Modality
+from omnimat.objectives.alignment import Alignment
+from omnimat.objectives.blocks import LogSumExp
+from omnimat.objectives.contrastive import (
+    Pair,
+    PairwiseObjective,
+    both_directions,
+    every_pair,
+    positive_logits,
+)
+
+
+class DclSettings(PairwiseObjective):
+    """Aligns every modality with every other; UniMat has two."""
+
+    type: Literal["dcl"] = "dcl"
+
+    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+        """Give the M(M-1)/2 pairs of M modalities.
+
+        Raises:
+            UserError: if there are fewer than two modalities.
+        """
+        return every_pair(modalities, self.type)
+
+    def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
+        """Give the local rows' part of the loss of one pair."""
+        inverse_temperature = self.temperature.inverse_temperature(logit_scale)
+        alignment = alignment.unless_fewer_than(2)
+        negatives = both_directions(
+            alignment, inverse_temperature, LogSumExp(excludes_positives=True), self.block_size
+        )
+        positives = positive_logits(alignment, inverse_temperature)
+        return (negatives - 2 * positives).sum() / max(alignment.count, 1)

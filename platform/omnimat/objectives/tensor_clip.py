@@ -1,0 +1,116 @@
+"""TensorCLIP: three modalities at once (MultiMat's supplement, Moro et al., arXiv 2312.00111).
+
+With s_ijk = sum_d a_id b_jd c_kd, targets M_ijk of 1 where all three indices agree, 1/2 where
+exactly two do and 0 elsewhere, and N_i the (j, k) that differ from each other and from i:
+
+    L_a = 1/n sum_i sum_jk M_ijk [-s_ijk / tau + log sum_{(j', k') in N_i} exp(s_ij'k' / tau)]
+
+and L = L_a + L_b + L_c, one term for each axis. The targets of a row sum to 1 + 3 (n - 1) / 2, so
+the loss grows with the number n of valid rows. Three rows are the fewest that have a negative;
+with fewer the loss is zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from omnimat.materials.errors import UserError
+from omnimat.materials.record import Modality
+from omnimat.objectives.alignment import Alignment
+from omnimat.objectives.blocks import DEFAULT_BLOCK_SIZE, slices
+from omnimat.objectives.contrastive import Group, GroupObjective, canonical
+from omnimat.objectives.temperature import TemperatureSettings
+
+
+class TensorClipSettings(GroupObjective):
+    """Aligns exactly three modalities simultaneously.
+
+    Time grows with the cube of the batch, memory with its square: the (n, n, n) tensor is taken
+    in slabs of local rows, each computed again in the backward pass.
+
+    Attributes:
+        temperature: how similarities become logits.
+        block_size: a slab holds at most its square of similarities, or one row.
+    """
+
+    type: Literal["tensor_clip"] = "tensor_clip"
+    temperature: TemperatureSettings = TemperatureSettings()
+    block_size: PositiveInt = DEFAULT_BLOCK_SIZE
+
+    def pairs(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
+        """Give the one triple.
+
+        Raises:
+            UserError: unless there are exactly three modalities.
+        """
+        ordered = canonical(modalities)
+        if len(ordered) != 3:
+            raise UserError(
+                f"objective.type 'tensor_clip' aligns exactly three modalities, not "
+                f"{len(ordered)} ({', '.join(ordered)}); use 'all_pairs_clip' for another number"
+            )
+        return (ordered,)
+
+    def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
+        """Give the local rows' part of the three terms."""
+        alignment = alignment.unless_fewer_than(3)
+        factor = self.temperature.inverse_temperature(logit_scale)
+        values = [alignment.values(axis) for axis in range(3)]
+        num_targets = 1 + 3 * (alignment.count - 1) / 2
+        total = torch.zeros((), device=logit_scale.device)
+        for axis in range(3):
+            first, second = (values[other] for other in range(3) if other != axis)
+            queries = alignment.local_values(axis) * factor.to(values[axis].dtype)
+            partition = self._log_partition(queries, first, second, alignment.places)
+            positives = _targets_times_logits(queries, first, second, alignment.places)
+            total = total + num_targets * partition.sum() - positives
+        return total / max(alignment.count, 1)
+
+    def _log_partition(
+        self, queries: Tensor, first: Tensor, second: Tensor, places: Tensor
+    ) -> Tensor:
+        """Logarithm of the sum over each query's negatives, (n_local,)."""
+        rows_at_a_time = max(1, self.block_size**2 // max(1, len(first) ** 2))
+        parts = [
+            checkpoint(
+                _slab_log_partition,
+                queries[rows],
+                first,
+                second,
+                places[rows],
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            for rows in slices(len(queries), rows_at_a_time)
+        ]
+        return torch.cat([queries.new_zeros(0), *parts])
+
+
+def _slab_log_partition(queries: Tensor, first: Tensor, second: Tensor, places: Tensor) -> Tensor:
+    logits = (queries[:, None] * first) @ second.T
+    index = torch.arange(len(first), device=places.device)
+    own = index == places[:, None]
+    agree = own[:, :, None] | own[:, None, :] | (index[:, None] == index)
+    return logits.masked_fill(agree, -math.inf).flatten(1).logsumexp(1)
+
+
+def _targets_times_logits(queries: Tensor, first: Tensor, second: Tensor, places: Tensor) -> Tensor:
+    """Sum of M_ijk s_ijk over local i and all j, k, without the tensor.
+
+    Each of the three sums of 1/2 over a pair of equal indices holds the diagonal once.
+    """
+    own_first, own_second = first[places], second[places]
+    diagonal = (queries * own_first * own_second).sum()
+    pairs = (
+        (queries * own_first).sum(0) @ second.sum(0)
+        + (queries * own_second).sum(0) @ first.sum(0)
+        + queries.sum(0) @ (first * second).sum(0)
+    )
+    return (pairs - diagonal) / 2

@@ -1,0 +1,90 @@
+"""Fitting a tokenizer on the descriptions of a data set's training split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from upath import UPath
+
+from omnimat.features.tokenizer import TokenizerSettings, fit_tokenizer
+from omnimat.materials.errors import UserError
+from omnimat.materials.workspace import Workspace
+from omnimat.shards.files import write_atomically
+from omnimat.shards.manifest import Manifest, shard_name
+from omnimat.shards.reader import read_members
+
+_CARD = "tokenizer-card.json"
+
+
+class TokenizerFitSettings(TokenizerSettings):
+    """What to fit on, and how.
+
+    Attributes:
+        dataset: name of an ingested data set; its training split is read.
+    """
+
+    dataset: str
+
+
+def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspace) -> UPath:
+    """Fit the tokenizer ``name``, unless that is done.
+
+    Returns:
+        Its JSON file; beside it lies a card that says what it was fitted on.
+
+    Raises:
+        UserError: another tokenizer has this name, or no training record has a text.
+    """
+    dataset = workspace.dataset(settings.dataset)
+    manifest = Manifest.load(dataset)
+    path = workspace.tokenizer(name)
+    asked = {
+        "settings": settings.model_dump(mode="json"),
+        "dataset_fingerprint": manifest.dataset_fingerprint,
+    }
+    if path.exists():
+        _check_same(path, asked)
+        return path
+    texts = list(_training_texts(manifest, dataset))
+    if not texts:
+        raise UserError(
+            f"dataset: no training record of data set {settings.dataset!r} has a text; "
+            "ingest it with missing_text, or from a source that has texts"
+        )
+    tokenizer = fit_tokenizer(texts, settings)
+    card = asked | {
+        "num_texts": len(texts),
+        "num_tokens": len(json.loads(tokenizer)["model"]["vocab"]),
+        "sha256": hashlib.sha256(tokenizer.encode()).hexdigest(),
+    }
+    write_atomically(path.with_name(_CARD), f"{json.dumps(card, indent=1)}\n".encode())
+    write_atomically(path, tokenizer.encode())
+    return path
+
+
+def _training_texts(manifest: Manifest, dataset: UPath) -> Iterator[str]:
+    """Read the descriptions of the training split, in shard order; damaged records are left out."""
+    records = manifest.records(dataset)
+    records = records[(records["split"] == "train") & records["has_text"]]
+    for _, rows in records.groupby("shard"):
+        for raw in read_members(
+            dataset / shard_name(int(rows["shard"].iloc[0])),
+            rows["offset_bytes"],
+            rows["size_bytes"],
+            rows["material_id"],
+        ):
+            if "text.txt" in raw.members:
+                yield raw.members["text.txt"].decode(errors="replace")
+
+
+def _check_same(path: UPath, asked: dict[str, Any]) -> None:
+    card = json.loads(path.with_name(_CARD).read_text())
+    if asked != {key: card[key] for key in asked}:
+        raise UserError(
+            f"name: tokenizer {path.parent.name!r} was fitted under other settings or on another "
+            f"data set; choose another name or delete {path.parent}"
+        )
+    print(f"{path.parent.name}: finished, nothing to do ({path.parent})", flush=True)

@@ -1,0 +1,117 @@
+"""The stream of one train worker: planned units -> feature tables -> audited batches.
+
+Each worker runs its own pipeline over its own share of the plan. Ray's ``streaming_split`` hands
+blocks to whichever worker asks first; then neither the order nor the number of rows is ours, and
+an exact resume is impossible. The price is one executor and one actor pool a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from omnimat.features.batch import Batch, collate
+from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN
+from omnimat.stream.order import BatchPlan, split_by_bytes
+from omnimat.stream.source import Source
+from omnimat.stream.unit import ReadUnit, take
+
+# Enough units that a pipeline outlives short epochs, few enough for Ray to plan in no time.
+UNITS_PER_PIPELINE = 256
+
+Pipeline = Callable[[Source, Sequence[ReadUnit], int], Iterator[pa.Table]]
+"""(source, units, rows) -> the units' feature rows in order, in tables of that many rows."""
+
+
+def in_process(source: Source, units: Sequence[ReadUnit], num_rows: int) -> Iterator[pa.Table]:
+    """Read and featurize in the caller's own thread: the pipeline that needs nothing else."""
+    for unit in units:
+        features = source.features(unit)
+        for first in range(0, len(features), num_rows):
+            yield features.slice(first, num_rows)
+
+
+class StreamError(RuntimeError):
+    """The stream delivered other records than planned."""
+
+
+@dataclass
+class Audit:
+    """What a worker's stream delivered.
+
+    Attributes:
+        delivered: rows handed to the trainer.
+        quarantined: material id -> reason, of rows that came without some modality for a fault.
+    """
+
+    delivered: int = 0
+    quarantined: dict[str, str] = field(default_factory=dict)
+
+    def check(self, batch: pa.Table, planned_ids: list[str]) -> None:
+        """Count a batch, and insist that it holds exactly the planned records in order."""
+        ids = batch[ID_COLUMN].to_pylist()
+        if ids != planned_ids:
+            missing = sorted(set(planned_ids) - set(ids))
+            raise StreamError(f"the stream lost or reordered records; missing: {missing[:5]}")
+        self.delivered += len(ids)
+        reasons = batch[QUARANTINE_COLUMN].to_pylist()
+        self.quarantined.update({i: r for i, r in zip(ids, reasons, strict=True) if r is not None})
+
+
+@dataclass(frozen=True)
+class WorkerStream:
+    """One worker's batches of a planned run.
+
+    Attributes:
+        source: of the rows.
+        records: index rows of the split, as the plan counts them.
+        plan: the order.
+        read_unit_bytes: how much a read task may hold at once.
+        rank: of this worker.
+        world_size: number of workers.
+        pipeline: what runs the read tasks.
+        audit: what was delivered so far.
+    """
+
+    source: Source
+    records: pd.DataFrame
+    plan: BatchPlan
+    read_unit_bytes: int
+    rank: int
+    world_size: int
+    pipeline: Pipeline = in_process
+    audit: Audit = field(default_factory=Audit)
+
+    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+        """Deliver this worker's batches from a step of the run to its end.
+
+        Raises:
+            StreamError: if a batch holds anything but the planned records in planned order.
+        """
+        ids = self.records["material_id"].to_numpy()
+        num_rows = self.plan.global_batch_size // self.world_size
+        units = self._units(first_step)
+        while group := list(islice(units, UNITS_PER_PIPELINE)):
+            planned = np.concatenate(group).reshape(-1, num_rows)
+            reads = [take(self.records, positions) for positions in group]
+            tables = self.pipeline(self.source, reads, num_rows)
+            for positions, table in zip(planned, tables, strict=True):
+                self.audit.check(table, ids[positions].tolist())
+                yield collate(table, self.source.featurizers)
+
+    def _units(self, first_step: int) -> Iterator[NDArray[np.int64]]:
+        """Give the records of one read task after another, whole batches each."""
+        record_bytes = self.records["size_bytes"].to_numpy()
+        first_epoch, skipped_steps = divmod(first_step, self.plan.steps_per_epoch)
+        for epoch in range(first_epoch, self.plan.num_epochs):
+            batches = self.plan.worker_batches(
+                epoch, rank=self.rank, world_size=self.world_size, first_step=skipped_steps
+            )
+            yield from split_by_bytes(batches, record_bytes, self.read_unit_bytes)
+            skipped_steps = 0

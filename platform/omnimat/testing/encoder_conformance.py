@@ -1,0 +1,222 @@
+"""What every encoder owes its callers, as a suite that a new encoder's test inherits.
+
+>>> class TestMyEncoder(EncoderConformance):
+...     settings = MyEncoderSettings(preset="tiny")
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from upath import UPath
+
+from omnimat.encoders.export import Card, load, save
+from omnimat.encoders.registry import AnyEncoderSettings, modality_of
+from omnimat.features.layout import Featurizer
+from omnimat.materials.record import Record
+from omnimat.testing.materials import (
+    Rewrite,
+    encoder_arrays,
+    example_records,
+    featurizer_for,
+    permuted,
+    rewritten,
+    rotated,
+    translated,
+)
+
+DIM = 16
+
+
+class EncoderConformance:
+    """Shapes, gradients, precision and round trips of an encoder.
+
+    Attributes:
+        settings: of the encoder, small enough for seconds.
+        featurizer: whose arrays it takes; by default one that ``featurizer_for`` finds.
+        half_precision_error: largest relative error of a batch's embeddings in bfloat16 (8
+            significant bits). The default is about twice what well-behaved networks show.
+    """
+
+    settings: ClassVar[AnyEncoderSettings]
+    featurizer: ClassVar[Featurizer | None] = None
+    half_precision_error: ClassVar[float] = 0.02
+
+    @pytest.fixture(autouse=True)
+    def _seeded(self) -> None:
+        torch.manual_seed(0)
+
+    def build(self) -> nn.Module:
+        """Build the encoder with random weights."""
+        return self.settings.build(DIM)
+
+    def settled(self) -> nn.Module:
+        """Build it in double precision, for evaluation, its running statistics not trivial."""
+        encoder = self.build().double()
+        encoder(as_double(self.arrays(6)))
+        return encoder.eval()
+
+    def chosen_featurizer(self) -> Featurizer:
+        """Give the featurizer of this suite."""
+        return self.featurizer or featurizer_for(self.settings)
+
+    def arrays(self, materials: int | tuple[Record, ...]) -> dict[str, Tensor]:
+        """Give the arrays of some records, or of the first so many examples."""
+        if isinstance(materials, int):
+            materials = example_records()[:materials]
+        return encoder_arrays(materials, self.chosen_featurizer())
+
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize("num_materials", [1, 3])
+    def test_one_finite_row_a_material(self, num_materials: int, training: bool) -> None:
+        """One row of single precision a material, one material in training too."""
+        embeddings = self.build().train(training)(self.arrays(num_materials))
+        assert embeddings.shape == (num_materials, DIM)
+        assert embeddings.dtype == torch.float32
+        assert bool(embeddings.isfinite().all())
+
+    def test_two_materials_are_embedded_like_each_alone(self) -> None:
+        """A batch of two equals two batches of one, in evaluation."""
+        encoder, records = self.settled(), example_records()[:2]
+        together = encoder(as_double(self.arrays(records)))
+        alone = [encoder(as_double(self.arrays((record,)))) for record in records]
+        torch.testing.assert_close(torch.cat(alone), together)
+
+    def test_materials_are_told_apart(self) -> None:
+        """Two materials have two embeddings."""
+        one, other = self.settled()(as_double(self.arrays(2)))
+        assert float((one - other).detach().norm()) > 1e-4 * float(one.detach().norm())
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_an_empty_batch_gives_no_rows_and_zero_gradients(self, training: bool) -> None:
+        """No material: no rows, and zero rather than no gradients."""
+        encoder = self.build().train(training)
+        embeddings = encoder(self.arrays(0))
+        assert embeddings.shape == (0, DIM)
+        embeddings.sum().backward()
+        for name, parameter in trainable(encoder).items():
+            assert parameter.grad is not None, f"{name} has no gradient"
+            assert not parameter.grad.any(), f"{name} has a gradient from nothing"
+        assert all(bool(buffer.isfinite().all()) for buffer in encoder.buffers())
+
+    def test_every_parameter_learns(self) -> None:
+        """A gradient reaches every parameter."""
+        encoder = self.build()
+        encoder(self.arrays(6)).square().sum().backward()
+        for name, parameter in trainable(encoder).items():
+            assert parameter.grad is not None, f"{name} has no gradient"
+            assert bool(parameter.grad.any()), f"{name} has a zero gradient"
+            assert bool(parameter.grad.isfinite().all()), f"{name} has no finite gradient"
+
+    def test_inputs_are_left_alone(self) -> None:
+        """The arrays are not written to."""
+        arrays = self.arrays(3)
+        self.build()(arrays).sum().backward()
+        torch.testing.assert_close(arrays, self.arrays(3), rtol=0, atol=0)
+
+    @pytest.mark.parametrize("converted", [False, True], ids=["autocast", "converted"])
+    def test_half_precision(self, converted: bool) -> None:
+        """The bfloat16 error is small, under autocast and for a converted module."""
+        encoder, arrays = self.build(), self.arrays(12)
+        exact = encoder(arrays).detach()
+        if converted:
+            encoder.bfloat16()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not converted):
+            rough = encoder(arrays)
+        rough.float().sum().backward()
+        error = float((rough.detach().float() - exact).norm() / exact.norm())
+        assert 0 < error < self.half_precision_error
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+    @pytest.mark.parametrize("num_materials", [0, 3])
+    def test_the_gpu_embeds_in_half_precision(self, num_materials: int) -> None:
+        """The same on a GPU, an empty batch included."""
+        encoder = self.build().cuda()
+        arrays = {name: array.cuda() for name, array in self.arrays(num_materials).items()}
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            embeddings = encoder(arrays)
+        embeddings.float().sum().backward()
+        assert embeddings.shape == (num_materials, DIM)
+        for name, parameter in trainable(encoder).items():
+            assert parameter.grad is not None, f"{name} has no gradient"
+            assert bool(parameter.grad.isfinite().all()), f"{name} has no finite gradient"
+
+    def test_a_pickled_encoder_is_the_same(self) -> None:
+        """Ray sends encoders between processes."""
+        encoder, arrays = self.build().eval(), self.arrays(2)
+        twin = pickle.loads(pickle.dumps(encoder))  # noqa: S301  # our own bytes
+        torch.testing.assert_close(twin(arrays), encoder(arrays), rtol=0, atol=0)
+
+    def test_what_is_exported_is_loaded(self, tmp_path: Path) -> None:
+        """Weights and settings survive safetensors."""
+        encoder, arrays = self.build(), self.arrays(2)
+        encoder(arrays)  # so that the running statistics differ from a fresh encoder's
+        card = self.card()
+        save(UPath(tmp_path / "export"), encoder, card)
+        loaded, loaded_card = load(UPath(tmp_path / "export"))
+        assert loaded_card == card
+        assert not loaded.training
+        torch.testing.assert_close(loaded(arrays), encoder.eval()(arrays), rtol=0, atol=0)
+
+    def card(self) -> Card:
+        """Give a card for an export."""
+        return Card(
+            modality=modality_of(self.settings),
+            encoder=self.settings,
+            featurizer=self.chosen_featurizer().model_dump(mode="json"),
+            embedding_dim=DIM,
+            parent_run="conformance",
+            config_hash="0123",
+            dataset_fingerprint="4567",
+            samples_seen=1024,
+        )
+
+
+class CrystalEncoderConformance(EncoderConformance):
+    """What an encoder of crystal graphs owes besides.
+
+    Attributes:
+        invariant_under: ways to write a crystal that must not change its embedding; add
+            ``repeated`` where the encoder averages over atoms.
+    """
+
+    invariant_under: ClassVar[tuple[Rewrite, ...]] = (permuted, rotated, translated)
+
+    def test_writing_a_crystal_differently_changes_nothing(self) -> None:
+        """The choice of cell, axes, origin and order of atoms is not physics."""
+        encoder, records = self.settled(), example_records()[:4]
+        expected = encoder(as_double(self.arrays(records)))
+        for rewrite in self.invariant_under:
+            same = tuple(rewritten(record, rewrite) for record in records)
+            given = encoder(as_double(self.arrays(same)))
+            error = float((given - expected).detach().norm() / expected.detach().norm())
+            # Featurizers round to float32, about 1e-7, which the layers amplify.
+            assert error < 1e-5, f"{rewrite.__name__}: {error:.1e}"
+
+    def test_atoms_may_have_no_neighbours(self) -> None:
+        """A crystal without edges has a finite embedding and finite gradients."""
+        encoder = self.build()
+        none = {"edge_sources": (0,), "edge_targets": (0,), "edge_vectors_angstrom": (0, 3)}
+        arrays = self.arrays(2) | {name: torch.zeros(shape) for name, shape in none.items()}
+        embeddings = encoder(arrays)
+        assert bool(embeddings.isfinite().all())
+        embeddings.sum().backward()
+        gradients = [p.grad for p in trainable(encoder).values() if p.grad is not None]
+        assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+
+def trainable(encoder: nn.Module) -> dict[str, nn.Parameter]:
+    """Give the parameters that are not frozen, by name."""
+    return {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+
+
+def as_double(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give floating-point arrays in double precision."""
+    return {k: v.double() if v.is_floating_point() else v for k, v in arrays.items()}

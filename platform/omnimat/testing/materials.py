@@ -1,0 +1,115 @@
+"""Real small crystals, ways to write the same crystal differently, and arrays for an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from omnimat.encoders.batch import ModalityTensors
+from omnimat.encoders.crystal import CrystalEncoderSettings
+from omnimat.encoders.huggingface_text import HuggingFaceTextSettings
+from omnimat.encoders.registry import EncoderSettings, modality_of
+from omnimat.encoders.text_transformer import TextTransformerSettings
+from omnimat.features.batch import collate, feature_table
+from omnimat.features.layout import QUARANTINE_COLUMN, Featurizer
+from omnimat.features.registry import default_featurizer
+from omnimat.features.structure import CrystalGraph
+from omnimat.features.text import TextEmbedding
+from omnimat.features.text_tokens import TextTokens
+from omnimat.features.tokenizer import TokenizerSettings, fit_tokenizer
+from omnimat.materials.record import Record, Structure
+from omnimat.sources.prototypes import Prototypes
+
+Rewrite = Callable[[Structure], Structure]
+
+# As CDVAE caps them for DimeNet++, whose triplets grow with the square of the neighbours.
+_MAX_NEIGHBORS_WITHIN_CUTOFF = 20
+
+
+@functools.cache
+def example_records(num_materials: int = 12, max_atoms: int = 8) -> tuple[Record, ...]:
+    """Read crystals of pymatgen's with a text and surrogates of DOS and charge density."""
+    source = Prototypes(num_materials=num_materials, max_atoms=max_atoms)
+    return tuple(r for r in source.read(0, num_materials) if isinstance(r, Record))
+
+
+def featurizer_for(settings: EncoderSettings) -> Featurizer:
+    """Give a featurizer that serves a registered encoder and needs nothing but the record."""
+    if isinstance(settings, CrystalEncoderSettings):
+        graph = CrystalGraph(lattice_sums=settings.needs_lattice_sums)
+        if settings.needs_cutoff_angstrom is None:
+            return graph
+        within = {
+            "neighbors": "within_cutoff",
+            "cutoff_angstrom": settings.needs_cutoff_angstrom,
+            "max_neighbors": _MAX_NEIGHBORS_WITHIN_CUTOFF,
+        }
+        return graph.model_copy(update=within)
+    if isinstance(settings, TextTransformerSettings | HuggingFaceTextSettings):
+        return _tokens()
+    modality = modality_of(settings)
+    return TextEmbedding(source="hashed") if modality == "text" else default_featurizer(modality)
+
+
+@functools.cache
+def _tokens() -> TextTokens:
+    """Give the featurizer with a tokenizer fitted on the examples."""
+    texts = [record.text or "" for record in example_records()]
+    return TextTokens(tokenizer=fit_tokenizer(texts, TokenizerSettings()))
+
+
+def encoder_arrays(records: Sequence[Record], featurizer: Featurizer) -> dict[str, Tensor]:
+    """Featurize and collate records into what an encoder takes.
+
+    Raises:
+        ValueError: with the reason, if a record lacks the modality or cannot be featurized.
+    """
+    featurizers = {featurizer.modality: featurizer}
+    table = feature_table(records, featurizers)
+    collated = collate(table, featurizers).modalities[featurizer.modality]
+    if len(collated.rows) < len(records):
+        reasons = set(table[QUARANTINE_COLUMN].drop_null().to_pylist())
+        raise ValueError(f"records without {featurizer.modality}: {reasons or 'not known'}")
+    return dict(ModalityTensors.from_numpy(collated).arrays)
+
+
+def rewritten(record: Record, rewrite: Rewrite) -> Record:
+    """Give the same material with its structure written differently."""
+    return dataclasses.replace(record, structure=rewrite(record.structure))
+
+
+def permuted(structure: Structure) -> Structure:
+    """List the atoms in another order."""
+    order = np.random.default_rng(0).permutation(len(structure.atomic_numbers))
+    return dataclasses.replace(
+        structure,
+        atomic_numbers=structure.atomic_numbers[order],
+        frac_coords=structure.frac_coords[order],
+    )
+
+
+def rotated(structure: Structure) -> Structure:
+    """Turn the crystal about a skew axis."""
+    turn = Rotation.from_euler("xyz", [0.3, 1.1, -0.7]).as_matrix()
+    return dataclasses.replace(structure, lattice_angstrom=structure.lattice_angstrom @ turn)
+
+
+def translated(structure: Structure) -> Structure:
+    """Move the origin, so that some atoms leave the cell and enter it on the other side."""
+    moved = np.mod(structure.frac_coords + np.array([0.31, 0.47, 0.83]), 1.0)
+    return dataclasses.replace(structure, frac_coords=moved)
+
+
+def repeated(structure: Structure) -> Structure:
+    """Take the cell twice along its first axis."""
+    halved = structure.frac_coords * np.array([0.5, 1, 1])
+    return Structure(
+        structure.lattice_angstrom * np.array([[2.0], [1], [1]]),
+        np.tile(structure.atomic_numbers, 2),
+        np.concatenate([halved, halved + np.array([0.5, 0, 0])]),
+    )

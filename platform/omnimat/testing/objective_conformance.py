@@ -1,0 +1,223 @@
+"""What every objective owes its callers, as a suite that a new objective's test inherits.
+
+>>> class TestMyObjective(ObjectiveConformance):
+...     objective = MyObjectiveSettings()
+...     modalities = ("structure", "text")
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.nn import functional
+
+from omnimat.materials.errors import UserError
+from omnimat.materials.record import Modality
+from omnimat.objectives.contrastive import mean_over_pairs
+from omnimat.objectives.embeddings import Embeddings
+from omnimat.objectives.registry import Objective
+
+NUM_MATERIALS, DIM = 12, 5
+# Sums of at most a few thousand float64 terms in another order.
+EXACT = 1e-11
+# Float32 rounding, through a variance for some; bfloat16 would be off by about 1e-2.
+SINGLE = 1e-4
+# Logarithms of the inverse temperature: 1e9 and far beyond every floor.
+EXTREME_LOGIT_SCALES = (-20.0, 20.0)
+
+
+class ObjectiveSettings(Objective, Protocol):
+    """An objective that is a piece of a job file."""
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """Give the same with other values."""
+
+
+class ObjectiveConformance:
+    """Tests of an objective; a subclass names it.
+
+    Attributes:
+        objective: what is tested.
+        modalities: modalities it can be computed with.
+    """
+
+    objective: ClassVar[ObjectiveSettings]
+    modalities: ClassVar[tuple[Modality, ...]]
+
+    def test_is_an_objective_that_refuses_a_single_modality(self) -> None:
+        """A wrong number of modalities is the user's error, said before training starts."""
+        groups = self.objective.pairs(self.modalities)
+        assert groups
+        assert groups == self.objective.pairs(self.modalities[::-1])
+        for few in ((), self.modalities[:1]):
+            reason = ""
+            try:
+                self.objective.pairs(few)
+            except UserError as error:
+                reason = str(error)
+            assert "objective" in reason
+
+    def test_survives_pickling_and_json(self) -> None:
+        """Workers and checkpoints get the same objective."""
+        objective = self.objective
+        assert pickle.loads(pickle.dumps(objective)) == objective  # noqa: S301  # our own bytes
+        adapter = TypeAdapter(type(objective))
+        assert adapter.validate_json(adapter.dump_json(objective)) == objective
+
+    def test_masked_rows_have_zero_gradient_and_no_influence(self) -> None:
+        """What stands in a missing row does not matter, and is not moved."""
+        leaves, present = self._leaves(), self._present()
+        loss, *gradients = self._loss_and_gradients(leaves, present)
+        for modality, gradient in zip(self.modalities, gradients, strict=False):
+            missing = ~present[modality]
+            assert bool(missing.any())
+            assert not gradient[missing].any()
+            assert bool(gradient[~missing].any())
+        for modality in self.modalities:
+            leaves[modality] = leaves[modality].detach().clone()
+            leaves[modality][~present[modality]] = 100.0
+            leaves[modality].requires_grad_()
+        assert torch.equal(self._loss_and_gradients(leaves, present)[0], loss)
+
+    def test_a_group_without_rows_is_zero_and_connected(self) -> None:
+        """An absent modality gives zeros, never NaN, and every worker still has a graph."""
+        for num_valid in (0, 1):
+            leaves, present = self._leaves(), self._present()
+            for modality in self.modalities:
+                present[modality] = torch.arange(self._num_rows()) < num_valid
+            everyone = Embeddings(leaves, present)
+            shares = self.objective(everyone, everyone, 0, _logit_scale())
+            _, *gradients = self._loss_and_gradients(leaves, present)
+            for share in shares.values():
+                assert share.requires_grad
+                assert bool(share.isfinite())
+                assert num_valid or share.item() == 0.0
+            assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+            assert num_valid or not any(bool(gradient.any()) for gradient in gradients)
+
+    def test_blocks_change_nothing(self) -> None:
+        """Blocks of any size equal the whole matrix in value and gradient."""
+        leaves, present = self._leaves(), self._present()
+        whole = self._loss_and_gradients(leaves, present)
+        for block_size in (1, 3, 8):
+            blocked = self.objective.model_copy(update={"block_size": block_size})
+            result = self._loss_and_gradients(leaves, present, objective=blocked)
+            _assert_close(result, whole, EXACT)
+
+    def test_shares_sum_to_one_process(self) -> None:
+        """Two and four workers equal one in value and gradient, each with its own missing rows."""
+        leaves, present = self._leaves(), self._present()
+        for modality in self.modalities[1:]:
+            present[modality][: self._num_rows() // 4] = False  # the first of four has none
+        alone = self._loss_and_gradients(leaves, present)
+        for num_workers in (2, 4):
+            together = self._loss_and_gradients(leaves, present, num_workers)
+            _assert_close(together, alone, EXACT)
+
+    def test_half_precision_embeddings_are_computed_in_single(self) -> None:
+        """Under bfloat16 autocast the loss is that of the rounded embeddings in float32."""
+        present = self._present()
+        rounded = {m: leaf.detach().bfloat16() for m, leaf in self._leaves().items()}
+        exact = {m: value.double().requires_grad_() for m, value in rounded.items()}
+        everyone = Embeddings(rounded, present)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            shares = self.objective(everyone, everyone, 0, _logit_scale().float())
+            loss = mean_over_pairs(shares)
+        assert loss.dtype == torch.float32
+        expected = self._loss_and_gradients(exact, present)[0]
+        _assert_close(loss.double(), expected, SINGLE)
+
+    def test_finite_at_extreme_temperatures(self) -> None:
+        """Neither a cold nor a hot temperature overflows, blocked or not, nor do equal rows."""
+        present = self._present()
+        random = {m: leaf.detach().float().requires_grad_() for m, leaf in self._leaves().items()}
+        equal = {m: torch.full_like(v, DIM**-0.5).requires_grad_() for m, v in random.items()}
+        for logit_scale in EXTREME_LOGIT_SCALES:
+            for leaves in (random, equal):
+                for block_size in (3, NUM_MATERIALS):
+                    objective = self.objective.model_copy(update={"block_size": block_size})
+                    scale = torch.tensor([logit_scale], requires_grad=True)
+                    results = self._loss_and_gradients(leaves, present, 1, objective, scale)
+                    assert all(bool(result.isfinite().all()) for result in results)
+
+    def test_the_order_of_materials_does_not_matter(self) -> None:
+        """Permuted materials give the same loss and permuted gradients."""
+        leaves, present = self._leaves(), self._present()
+        loss, *gradients = self._loss_and_gradients(leaves, present)
+        views = self.objective.num_views
+        order = torch.randperm(NUM_MATERIALS, generator=torch.Generator().manual_seed(3))
+        rows = (order[:, None] * views + torch.arange(views)).flatten()
+        permuted = {m: leaf.detach()[rows].requires_grad_() for m, leaf in leaves.items()}
+        shuffled = {m: mask[rows] for m, mask in present.items()}
+        again, *moved = self._loss_and_gradients(permuted, shuffled)
+        _assert_close(again, loss, EXACT)
+        expected = [gradient[rows] for gradient in gradients[:-1]]
+        _assert_close(moved[:-1], expected, EXACT)
+
+    def test_inputs_are_left_alone(self) -> None:
+        """Neither pass writes into the embeddings."""
+        leaves, present = self._leaves(), self._present()
+        blocked = self.objective.model_copy(update={"block_size": 3})
+        self._loss_and_gradients(leaves, present, objective=blocked)
+        torch.testing.assert_close(leaves, self._leaves(), rtol=0, atol=0)
+
+    def _num_rows(self) -> int:
+        return NUM_MATERIALS * self.objective.num_views
+
+    def _leaves(self) -> dict[Modality, Tensor]:
+        generator = torch.Generator().manual_seed(7)
+        shape = (len(self.modalities), self._num_rows(), DIM)
+        values = torch.randn(shape, dtype=torch.float64, generator=generator)
+        unit = functional.normalize(values, dim=2)
+        rows = zip(self.modalities, unit, strict=True)
+        return {modality: row.clone().requires_grad_() for modality, row in rows}
+
+    def _present(self) -> dict[Modality, Tensor]:
+        """Each modality lacks other rows; five materials or more have all."""
+        absent = torch.arange(self._num_rows()) // self.objective.num_views
+        return {m: absent % 7 != place + 1 for place, m in enumerate(self.modalities)}
+
+    def _loss_and_gradients(
+        self,
+        leaves: Mapping[Modality, Tensor],
+        present: Mapping[Modality, Tensor],
+        num_workers: int = 1,
+        objective: ObjectiveSettings | None = None,
+        logit_scale: Tensor | None = None,
+    ) -> Sequence[Tensor]:
+        """Give the loss summed over workers, each leaf's gradient, and the temperature's."""
+        objective = objective or self.objective
+        logit_scale = _logit_scale() if logit_scale is None else logit_scale
+        everyone = Embeddings(leaves, present)
+        num_local = self._num_rows() // num_workers
+        shares = [
+            mean_over_pairs(
+                objective(_rows(everyone, first, num_local), everyone, first, logit_scale)
+            )
+            for first in range(0, self._num_rows(), num_local)
+        ]
+        loss = torch.stack(shares).sum()
+        inputs = [*leaves.values(), logit_scale]
+        gradients = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+        return [loss.detach(), *gradients]
+
+
+def _rows(embeddings: Embeddings, first: int, count: int) -> Embeddings:
+    rows = slice(first, first + count)
+    return Embeddings(
+        {modality: values[rows] for modality, values in embeddings.values.items()},
+        {modality: mask[rows] for modality, mask in embeddings.present.items()},
+    )
+
+
+def _assert_close(actual: Any, expected: Any, tolerance: float) -> None:
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance / 10)
+
+
+def _logit_scale() -> Tensor:
+    return torch.tensor([1.3], dtype=torch.float64, requires_grad=True)

@@ -1,0 +1,167 @@
+"""A Ray head of a test's own: other ports, token and folder than any other Ray of this machine."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+START_TIMEOUT_S = 90
+STOP_TIMEOUT_S = 30
+_PR_SET_PDEATHSIG = 1
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Give this process's environment without any other Ray, and with our commands on the path."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    return environment | {"PATH": path, "OMP_NUM_THREADS": "1"} | variables
+
+
+def start(
+    command: Sequence[str], environment: Mapping[str, str], output: Path, folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start a command that ends with this process, however this one ends."""
+    with output.open("ab") as sink:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_parent,
+        )
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """List what a process has started, and what those have; none where it has ended."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """Kill exactly these processes; one that has ended is no error, nor is its reused pid hit."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(processes, timeout=STOP_TIMEOUT_S)
+
+
+@dataclass(frozen=True)
+class RayHead:
+    """A running head, and how to talk to it.
+
+    Attributes:
+        process: ``ray start --head --block``.
+        environment: of commands that talk to this head.
+        storage: what jobs on it see as ``$OMNIMAT_STORAGE``.
+        temp_folder: sessions and logs.
+    """
+
+    process: subprocess.Popen[bytes]
+    environment: Mapping[str, str]
+    storage: Path
+    temp_folder: Path
+
+    @classmethod
+    def start(cls, folder: Path, storage: Path, num_cpus: int = 2) -> Self:
+        """Start a head in a folder, where jobs without a working directory will run.
+
+        Raises:
+            RuntimeError: with the head's log, if it does not come up.
+        """
+        # Not a test's own folder: a path to a Unix socket may hold 107 bytes.
+        temp_folder = Path(tempfile.mkdtemp(prefix="omnimat-", dir="/tmp"))
+        gcs_port, dashboard_port, client_port = free_ports(3)
+        environment = clean_environment(
+            OMNIMAT_STORAGE=str(storage),
+            RAY_AUTH_MODE="token",
+            RAY_AUTH_TOKEN=secrets.token_hex(32),
+            RAY_ADDRESS=f"127.0.0.1:{gcs_port}",
+            RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{dashboard_port}",
+            RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # else 127.0.0.1 becomes the card's address
+            RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="0",
+            RAY_DEDUP_LOGS="0",
+        )
+        command = ["ray", "start", "--head", "--block", "--disable-usage-stats"]
+        command += ["--node-ip-address=127.0.0.1", f"--port={gcs_port}"]
+        command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}"]
+        command += ["--dashboard-agent-listen-port=0", f"--ray-client-server-port={client_port}"]
+        command += ["--min-worker-port=0", "--max-worker-port=0"]
+        command += [f"--num-cpus={num_cpus}", f"--temp-dir={temp_folder}"]
+        of_the_head = {k: v for k, v in environment.items() if k != "RAY_ADDRESS"}
+        process = start(command, of_the_head, temp_folder / "head.log", folder)
+        head = cls(process, environment, storage, temp_folder)
+        head._wait_until_up(dashboard_port)
+        return head
+
+    def _wait_until_up(self, dashboard_port: int) -> None:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s and self.process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", dashboard_port)) == 0:
+                    return
+            time.sleep(0.2)
+        log = (self.temp_folder / "head.log").read_text()
+        self.stop()
+        raise RuntimeError(f"the Ray head did not start:\n{log}")
+
+    def command(
+        self, *command: str, folder: Path, timeout_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command against this head."""
+        return subprocess.run(
+            command,
+            env=self.environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def stop(self) -> None:
+        """End the head and all it started; ``ray stop`` would end every Ray of this machine."""
+        family = descendants(self.process.pid)
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        kill(family)
+        shutil.rmtree(self.temp_folder, ignore_errors=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

@@ -1,0 +1,200 @@
+"""What is wrong with a job file is said in one sentence that names the file and the key."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from upath import UPath
+
+from omnimat.cli import main
+from omnimat.job.load import load, load_tree
+from omnimat.job.run import check_static
+from omnimat.materials.errors import UserError
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.workspace import Workspace
+from omnimat.shards.manifest import RECORDS_NAME, Manifest
+from omnimat.sources.ingest import IngestSettings, write_slice
+from omnimat.sources.merge import merge
+from omnimat.testing.ray_head import clean_environment
+
+REPOSITORY = Path(__file__).parents[2]
+SHIPPED = sorted((REPOSITORY / "jobs").glob("*.yaml"))
+
+
+@pytest.fixture
+def job(tiny_jobs):
+    """The tiny pretraining job; edited by dotted keys, None removes."""
+
+    def edit(**changes: object) -> Path:
+        path = tiny_jobs / "jobs" / "pretrain.yaml"
+        values = yaml.safe_load(path.read_text())
+        for dotted, value in changes.items():
+            *parents, last = dotted.split("__")
+            keys = values
+            for key in parents:
+                keys = keys[key]
+            keys[last] = value
+            if value is None:
+                del keys[last]
+        path.write_text("#!/usr/bin/env -S omnimat run\n" + yaml.safe_dump(values))
+        return path
+
+    return edit
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_tree(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_job_is_right_and_executable(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNIMAT_STORAGE", str(tmp_path))
+    result = CliRunner().invoke(main, ["check", str(path)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert path.read_text().startswith("#!/usr/bin/env -S omnimat run\n")
+    assert path.stat().st_mode & 0o111 == 0o111
+
+
+MISTAKES = [
+    ({"trainig": {}}, "unknown key 'trainig'; did you mean 'training'?"),
+    ({"training__lrr": 1}, "unknown key 'training.lrr'; did you mean 'lr'?"),
+    ({"modalities__dos__encoder__num_block": 1}, "did you mean 'num_blocks'?"),
+    ({"modalities__doss": {}}, "unknown key 'modalities.doss'; did you mean 'dos'?"),
+    ({"training__lr": "fast"}, "training.lr: Input should be a valid number"),
+    ({"training__num_epochs": 0}, "training.num_epochs: Input should be greater than"),
+    ({"training__num_workers": 3}, "global_batch_size 8 does not divide by num_workers 3"),
+    ({"kind": "pretrian"}, "'pretrain'"),
+    ({"kind": None}, "kind"),
+    ({"dataset": None}, "dataset: Field required"),
+    ({"objective": {"type": "clap"}}, "objective.type: "),
+    ({"objective": {"type": "anchored_clip", "anchor": "structure"}}, "structure"),
+    ({"modalities": {}}, "name at least one of"),
+    ({"modalities__text__featurizer": {"source": "guessed"}}, "modalities.text.featurizer.source"),
+    ({"modalities__dos__encoder": {"preset": "huge"}}, "unknown preset 'huge'"),
+    ({"name": "../up"}, "name: "),
+    ({"needs": ["jobs/nowhere.yaml"]}, "no file 'jobs/nowhere.yaml'"),
+    ({"needs": ["jobs/pretrain.yaml"]}, "needs itself"),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), MISTAKES, ids=lambda value: str(value)[:40])
+def test_mistake_is_named(changes, expected, job):
+    path = job(**changes)
+    message = refusal(path)
+    assert message.startswith(str(path))
+    assert expected in message
+
+
+def test_circle_through_another_file_is_named(job, tiny_jobs):
+    path = job(needs=["jobs/other.yaml"])
+    other = yaml.safe_dump({"kind": "pipeline", "name": "o", "jobs": ["jobs/pretrain.yaml"]})
+    (tiny_jobs / "jobs" / "other.yaml").write_text(other)
+    assert "pretrain.yaml -> other.yaml" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kind: [", "is no YAML"),
+        ("", "holds no keys"),
+        ("- kind", "holds no keys"),
+        ("1: 2", "kind"),
+        ("a: !!python/object:os.system {}", "is no YAML"),
+    ],
+)
+def test_not_a_job_file(text, expected, tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    message = refusal(path)
+    assert message.startswith(str(path))
+    assert expected in message
+
+
+def test_unreadable_paths(tmp_path):
+    assert "does not exist" in refusal(tmp_path / "none.yaml")
+    assert "is a folder" in refusal(tmp_path)
+
+
+def test_overrides_replace_keys_of_the_named_file_alone(job):
+    overrides = ["name=other", "training.lr=3e-4", "stream.num_featurizers=2"]
+    data, pretrain = (loaded.job for loaded in load_tree(job(), overrides))
+    assert (data.name, pretrain.name) == ("tiny-data", "other")
+    assert pretrain.training.lr == 3e-4
+    assert pretrain.training.global_batch_size == 8
+    assert pretrain.stream.num_featurizers == 2
+
+
+def test_storage_path_override_reaches_what_the_job_needs(job):
+    data, pretrain = load_tree(job(), ["storage_path=/elsewhere"])
+    assert data.job.storage_path == pretrain.job.storage_path == "/elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.lr", "write it as key.key=value"),
+        ("name.first=x", "'name' holds a value, not keys"),
+        ("training.lr=[", "is no YAML"),
+        ("training.lrr=1", "did you mean 'lr'?"),
+    ],
+)
+def test_bad_override_is_named(override, expected, job):
+    assert expected in refusal(job(), override)
+
+
+def test_command_line_says_one_sentence_and_exits_with_2(job):
+    path = job(training__lrr=1)
+    command = [str(path.parent / "pretrain.yaml"), "--set", "name=x"]
+    result = subprocess.run(
+        command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == (f"omnimat: {path}: unknown key 'training.lrr'; did you mean 'lr'?\n")
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """The tiny data set, ingested without Ray."""
+    folder = tmp_path_factory.mktemp("storage")
+    settings = IngestSettings(
+        source={"type": "prototypes", "num_materials": 40, "max_atoms": 8}, records_per_shard=20
+    )
+    dataset = Workspace(UPath(folder)).dataset("tiny-data")
+    merge(
+        name="tiny-data",
+        source=settings.source.model_dump(mode="json"),
+        settings_fingerprint=settings.fingerprint(),
+        reports=[write_slice(settings, dataset, shard, ()) for shard in range(2)],
+        destination=dataset,
+    )
+    return folder
+
+
+def statically(path: Path, storage: Path, *overrides: str) -> None:
+    check_static(load(path, [f"storage_path={storage}", *overrides]).job)
+
+
+def test_data_set_is_asked_before_ray_starts(job, storage):
+    path = job()
+    statically(path, storage)
+    with pytest.raises(UserError, match=r"training.global_batch_size is 64, .* training rec"):
+        statically(path, storage, "training.global_batch_size=64")
+
+
+def test_modality_that_no_record_has_is_refused_before_ray_starts(job, storage, tmp_path):
+    shutil.copytree(storage, tmp_path / "textless")
+    dataset = Workspace(UPath(tmp_path / "textless")).dataset("tiny-data")
+    manifest = Manifest.load(dataset)
+    manifest.records(dataset).assign(has_text=False).to_parquet(dataset / RECORDS_NAME)
+    sha256 = sha256_of(dataset / RECORDS_NAME)
+    manifest.model_copy(update={"records_sha256": sha256}).save(dataset)
+    with pytest.raises(UserError, match=r"modalities\.text: no training record of data set"):
+        statically(job(), tmp_path / "textless")

@@ -1,0 +1,154 @@
+"""Job files submitted to a real cluster: `ray job submit jobs/pretrain.yaml` is the program."""
+
+import json
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from omnimat.testing.ray_head import clean_environment, descendants, kill, start
+from omnimat.training.pretrain import read_history
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+REPOSITORY = Path(__file__).parents[2]
+# Ray Data keeps these for the life of the cluster, whichever job came first.
+OF_THE_CLUSTER = {"_StatsActor", "ActorLocationTracker", "_AutoscalingCoordinatorActor"}
+LIST_LIVE = """
+import json
+from ray.util.state import list_actors, list_placement_groups
+actors = list_actors(filters=[("state", "!=", "DEAD")], raise_on_missing_output=False)
+groups = list_placement_groups(filters=[("state", "!=", "REMOVED")])
+print(json.dumps([[a.class_name for a in actors], [g.placement_group_id for g in groups]]))
+"""
+
+
+def live(head) -> tuple[set[str], set[str]]:
+    """Classes of live actors and ids of placement groups on the cluster."""
+    listed = head.command(sys.executable, "-c", LIST_LIVE, folder=head.storage)
+    assert listed.returncode == 0, listed.stderr
+    actors, groups = json.loads(listed.stdout.splitlines()[-1])
+    return set(actors) - OF_THE_CLUSTER, set(groups)
+
+
+def wait_for(condition, timeout_s: float = 240.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never came"
+        time.sleep(0.1)
+
+
+def checkpointed_step(run: Path) -> int | None:
+    """Step of the newest checkpoint that Ray Train knows of."""
+    snapshot = run / "train" / "checkpoint_manager_snapshot.json"
+    if not snapshot.exists():
+        return None
+    return json.loads(snapshot.read_text())["latest_checkpoint_result"]["metrics"]["step"]
+
+
+def steps(output: str) -> list[int]:
+    return [int(step) for step in re.findall(r"step (\d+)/\d+  loss", output)]
+
+
+@pytest.fixture(scope="module")
+def stopped(ray_head):
+    """The shipped job, submitted word for word and stopped after its first checkpoint."""
+    run = ray_head.storage / "runs" / "prototypes-anchored"
+    submitted = ray_head.command(
+        "ray",
+        "job",
+        "submit",
+        "--no-wait",
+        "--submission-id=first",
+        "jobs/pretrain.yaml",
+        folder=Path("/"),
+    )
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    wait_for(lambda: checkpointed_step(run))
+    stop = ray_head.command("ray", "job", "stop", "first", folder=Path("/"))
+    assert "was stopped" in stop.stdout + stop.stderr
+    return run
+
+
+def test_stop_leaves_nothing_behind(ray_head, stopped):
+    assert (ray_head.storage / "datasets" / "prototypes" / "manifest.json").exists()
+    wait_for(lambda: live(ray_head) == (set(), set()), timeout_s=30)
+    before = (stopped / "metrics.jsonl").read_bytes()
+    assert not (stopped / "result.json").exists()
+    assert not (stopped / "export").exists()
+    assert not (ray_head.storage / "leaderboard.sqlite").exists()
+    time.sleep(1)
+    assert (stopped / "metrics.jsonl").read_bytes() == before
+
+
+def test_submitted_again_it_goes_on_and_then_is_finished(ray_head, stopped):
+    shards = {p: p.stat().st_mtime_ns for p in (ray_head.storage / "datasets").rglob("*")}
+    checkpoint = checkpointed_step(stopped)
+    command = ("ray", "job", "submit", "jobs/pretrain.yaml")
+    again = ray_head.command(*command, folder=Path("/"), timeout_s=500)
+    assert again.returncode == 0, again.stdout + again.stderr
+    taken = steps(again.stdout)
+    result = json.loads((stopped / "result.json").read_text())
+    # It reports every ten steps, from the checkpoint on, and prints each report once.
+    assert taken == list(range(checkpoint + 10, result["num_steps"] + 1, 10))
+    assert read_history(stopped)["step"].tolist() == list(range(10, result["num_steps"] + 1, 10))
+    assert result["last_loss"] < result["first_loss"]
+    assert {p: p.stat().st_mtime_ns for p in (ray_head.storage / "datasets").rglob("*")} == shards
+
+    metrics = (stopped / "metrics.jsonl").read_bytes()
+    third = ray_head.command(*command, folder=Path("/"))
+    assert third.returncode == 0
+    assert "prototypes-anchored: finished, nothing to do" in third.stdout
+    assert steps(third.stdout) == []
+    assert (stopped / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_working_directory_of_another_project(ray_head, tiny_jobs):
+    submit = ("ray", "job", "submit", "--working-dir", str(tiny_jobs), "--", "jobs/pretrain.yaml")
+    other = ("--set", "name=elsewhere")
+    done = ray_head.command(*submit, *other, folder=Path("/"), timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (ray_head.storage / "datasets" / "tiny-data" / "manifest.json").exists()
+    assert steps(done.stdout) == list(range(1, 21))
+    assert json.loads((ray_head.storage / "runs/elsewhere/result.json").read_text())
+
+    renamed = ray_head.command(*submit, *other, "--set", "training.lr=1", folder=Path("/"))
+    message = "omnimat: name: run 'elsewhere' was made under other settings"
+    assert message in renamed.stdout
+    assert "failed with exit code 2" in renamed.stdout + renamed.stderr
+    assert renamed.returncode != 0
+
+
+def test_job_that_never_fits_fails_at_once(ray_head, tiny_jobs):
+    submit = ("ray", "job", "submit", "--working-dir", str(tiny_jobs), "--", "jobs/pretrain.yaml")
+    too_large = ("--set", "training.num_workers=8", "--set", "name=large")
+    failed = ray_head.command(*submit, *too_large, folder=Path("/"))
+    assert failed.returncode != 0
+    said = failed.stdout + failed.stderr
+    assert "failed with exit code 2" in said
+    assert "omnimat: large: training.num_workers with their readers and featurizers ask" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT])
+def test_interrupted_local_run_leaves_no_process_and_no_result(number, tiny_jobs, tmp_path):
+    environment = clean_environment(OMNIMAT_STORAGE=str(tmp_path / "storage"))
+    command = ["omnimat", "run", "jobs/pretrain.yaml", "--set", "training.num_epochs=1000"]
+    process = start(command, environment, tmp_path / "log", tiny_jobs)
+    family: list[psutil.Process] = []
+    try:
+        wait_for(lambda: checkpointed_step(tmp_path / "storage/runs/tiny") or process.poll())
+        family = descendants(process.pid)
+        assert any(p.name().startswith("raylet") for p in family), (tmp_path / "log").read_text()
+        process.send_signal(number)
+        assert process.wait(60) != 0
+        _, left = psutil.wait_procs(family, timeout=20)
+        assert left == []
+    finally:
+        kill([psutil.Process(process.pid)] if process.poll() is None else [])
+        kill(family)
+    assert not (tmp_path / "storage/runs/tiny/result.json").exists()

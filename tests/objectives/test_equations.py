@@ -1,0 +1,151 @@
+"""Each objective against its printed equation, written out without care for memory or time."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from omnimat.objectives.barlow_twins import BarlowTwinsSettings
+from omnimat.objectives.clac import ClacSettings
+from omnimat.objectives.dcl import DclSettings
+from omnimat.objectives.embeddings import Embeddings
+from omnimat.objectives.siglip import SigLipSettings
+from omnimat.objectives.tensor_clip import TensorClipSettings
+
+FOUR = ("structure", "dos", "charge_density", "text")
+NUM_ROWS, DIM = 7, 4
+TAU = 0.3
+# float64 sums in another order.
+EXACT = {"rtol": 1e-11, "atol": 1e-12}
+
+
+def make_leaves(modalities):
+    generator = torch.Generator().manual_seed(5)
+    shape = (len(modalities), NUM_ROWS, DIM)
+    unit = functional.normalize(torch.randn(shape, dtype=torch.float64, generator=generator), dim=2)
+    return {m: row.clone().requires_grad_() for m, row in zip(modalities, unit, strict=True)}
+
+
+def check(objective, expected, leaves, present=None):
+    """Compare shares of one process, by name, in value and gradient."""
+    whole = torch.ones(NUM_ROWS, dtype=torch.bool)
+    everyone = Embeddings(leaves, present or dict.fromkeys(leaves, whole))
+    logit_scale = torch.tensor([-math.log(TAU)], dtype=torch.float64)
+    shares = objective(everyone, everyone, 0, logit_scale)
+    assert shares.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(shares[name], value, **EXACT)
+        inputs = [leaves[m] for m in name.replace("'", "").split("|")]
+        ours, theirs = (
+            torch.autograd.grad(x, inputs, retain_graph=True) for x in (shares[name], value)
+        )
+        torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+def test_dcl():
+    leaves = make_leaves(FOUR[:2])
+    a, b = leaves.values()
+    expected = 0
+    for i in range(NUM_ROWS):
+        others = [j for j in range(NUM_ROWS) if j != i]
+        for query, keys in ((a, b), (b, a)):
+            denominator = sum(torch.exp(query[i] @ keys[j] / TAU) for j in others)
+            expected -= torch.log(torch.exp(query[i] @ keys[i] / TAU) / denominator) / NUM_ROWS
+    check(DclSettings(), {"structure|dos": expected}, leaves)
+
+
+def test_dcl_of_two_rows_can_be_negative():
+    leaves = {m: torch.eye(2, DIM, dtype=torch.float64) for m in FOUR[:2]}
+    everyone = Embeddings(leaves, {m: torch.ones(2, dtype=torch.bool) for m in leaves})
+    share = DclSettings()(everyone, everyone, 0, torch.zeros(1))["structure|dos"]
+    assert share.item() == pytest.approx(-2)
+
+
+def test_siglip():
+    leaves = make_leaves(FOUR[:2])
+    a, b = leaves.values()
+    expected = 0
+    for i, j in itertools.product(range(NUM_ROWS), repeat=2):
+        sign = 1 if i == j else -1
+        logit = a[i] @ b[j] / TAU - 3
+        expected -= torch.log(torch.sigmoid(sign * logit)) / NUM_ROWS
+    check(SigLipSettings(bias=-3), {"structure|dos": expected}, leaves)
+
+
+def test_tensor_clip_of_the_rows_that_all_three_have():
+    modalities = FOUR[:3]
+    leaves = make_leaves(modalities)
+    present = {m: torch.arange(NUM_ROWS) != place for place, m in enumerate(modalities)}
+    valid = list(range(3, NUM_ROWS))
+    s = torch.einsum("id,jd,kd->ijk", *(leaf[valid] for leaf in leaves.values()))
+    count, expected = len(valid), 0
+    for axis in range(3):
+        t = s.movedim(axis, 0)
+        for i in range(count):
+            cells = list(itertools.product(range(count), repeat=2))
+            negatives = sum(torch.exp(t[i, j, k] / TAU) for j, k in cells if len({i, j, k}) == 3)
+            for j, k in cells:
+                target = {1: 1.0, 2: 0.5, 3: 0.0}[len({i, j, k})]
+                expected += target * (torch.log(negatives) - t[i, j, k] / TAU) / count
+    check(TensorClipSettings(), {"|".join(modalities): expected}, leaves, present)
+
+
+TARGETS = {
+    2: {(2,): 1.0, (1, 1): 0.0},
+    3: {(3,): 1.0, (2, 1): 1 / 2, (1, 1, 1): 0.0},
+    4: {(4,): 1.0, (3, 1): 1 / 2, (2, 2): 1 / 3, (2, 1, 1): 1 / 6, (1, 1, 1, 1): 0.0},
+}
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("num_modalities", [2, 3, 4])
+def test_barlow_twins(num_modalities, standardize):
+    modalities = FOUR[:num_modalities]
+    leaves = make_leaves(modalities)
+    columns = list(leaves.values())
+    if standardize:
+        columns = [(z - z.mean(0)) / (z.var(0, correction=0) + 1e-8).sqrt() for z in columns]
+    expected = 0
+    for indices in itertools.product(range(DIM), repeat=num_modalities):
+        factors = [z[:, i] for z, i in zip(columns, indices, strict=True)]
+        correlation = torch.stack(factors).prod(0).mean()
+        shape = tuple(sorted((indices.count(i) for i in set(indices)), reverse=True))
+        weight = 1 if shape == (num_modalities,) else 0.0051
+        expected += weight * (correlation - TARGETS[num_modalities][shape]) ** 2
+    objective = BarlowTwinsSettings(standardize=standardize)
+    # Small gradients of large sums: float64 rounding relative to the largest.
+    check(objective, {"|".join(modalities): expected}, leaves)
+
+
+def clip_loss(a, b):
+    logits = a @ b.T / TAU
+    own = torch.arange(len(a))
+    return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+
+
+def test_clac_takes_adjacent_rows_for_the_views_of_a_material():
+    generator = torch.Generator().manual_seed(9)
+    g1, g2, t1, t2 = torch.randn(4, 5, DIM, dtype=torch.float64, generator=generator)
+    views = {"structure": (g1, g2), "text": (t1, t2)}
+    leaves = {m: torch.stack(v, dim=1).flatten(0, 1).requires_grad_() for m, v in views.items()}
+    g1, g2 = leaves["structure"][0::2], leaves["structure"][1::2]
+    t1, t2 = leaves["text"][0::2], leaves["text"][1::2]
+    expected = {
+        "structure|text": clip_loss(g1, t1),
+        "structure'|text": clip_loss(g2, t1),
+        "structure|text'": clip_loss(g1, t2),
+        "structure'|text'": clip_loss(g2, t2),
+        "structure|structure'": clip_loss(g1, g2),
+        "text|text'": clip_loss(t1, t2),
+    }
+    present = dict.fromkeys(leaves, torch.ones(10, dtype=torch.bool))
+    check(ClacSettings(), expected, leaves, present)
+
+
+def test_clac_refuses_half_a_material():
+    leaves = make_leaves(("structure", "text"))
+    everyone = Embeddings(leaves, dict.fromkeys(leaves, torch.ones(NUM_ROWS, dtype=torch.bool)))
+    with pytest.raises(ValueError, match="even number of rows"):
+        ClacSettings()(everyone, everyone, 0, torch.zeros(1))

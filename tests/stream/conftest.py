@@ -1,0 +1,96 @@
+import shutil
+
+import pytest
+from upath import UPath
+
+from omnimat.features.charge_density import ChargeDensityGrid
+from omnimat.features.dos import DosCurve
+from omnimat.features.structure import CrystalGraph
+from omnimat.shards.manifest import Manifest, shard_name
+from omnimat.sources.ingest import IngestSettings, write_slice
+from omnimat.sources.merge import merge
+from omnimat.sources.prototypes import Prototypes
+from omnimat.stream.order import BatchPlan
+from omnimat.stream.source import Source
+from omnimat.stream.worker import WorkerStream
+
+NUM_RECORDS, RECORDS_PER_SHARD = 34, 8
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory) -> UPath:
+    """34 prototypes in five shards."""
+    folder = UPath(tmp_path_factory.mktemp("dataset"))
+    settings = IngestSettings(
+        source=Prototypes(num_materials=NUM_RECORDS, max_atoms=6),
+        records_per_shard=RECORDS_PER_SHARD,
+    )
+    shards = range(-(-NUM_RECORDS // RECORDS_PER_SHARD))
+    merge(
+        name="prototypes",
+        source={},
+        settings_fingerprint=settings.fingerprint(),
+        reports=[write_slice(settings, folder, shard, ()) for shard in shards],
+        destination=folder,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def records(dataset):
+    return Manifest.load(dataset).records(dataset)
+
+
+@pytest.fixture(scope="session")
+def featurizers():
+    return {
+        "structure": CrystalGraph(lattice_sums=False),
+        "dos": DosCurve(),
+        "charge_density": ChargeDensityGrid(),
+    }
+
+
+@pytest.fixture(scope="session")
+def new_stream(dataset, records, featurizers):
+    """Make a worker's stream of batches of four, two or more of which make a read unit."""
+
+    def new_stream(rank=0, world_size=1, dataset=dataset, store=None, **kwargs) -> WorkerStream:
+        plan = BatchPlan(records["shard"].to_numpy(), 4 * world_size, 2, seed=3, window_shards=2)
+        return WorkerStream(
+            source=Source(dataset, store, featurizers),
+            records=records,
+            plan=plan,
+            read_unit_bytes=int(records["size_bytes"].max()) * 4 * 2,
+            rank=rank,
+            world_size=world_size,
+            **kwargs,
+        )
+
+    return new_stream
+
+
+@pytest.fixture(scope="session")
+def planned_ids(records):
+    """Say which ids a stream must deliver, batch by batch."""
+    ids = records["material_id"].to_numpy()
+
+    def planned_ids(stream: WorkerStream) -> list[list[str]]:
+        place = {"rank": stream.rank, "world_size": stream.world_size}
+        epochs = range(stream.plan.num_epochs)
+        return [ids[b].tolist() for e in epochs for b in stream.plan.worker_batches(e, **place)]
+
+    return planned_ids
+
+
+@pytest.fixture
+def damaged(dataset, records, tmp_path):
+    """The data set with one record's structure overwritten, and the id of that record."""
+    folder = UPath(tmp_path) / "damaged"
+    shutil.copytree(str(dataset), str(folder))
+    victim = records.iloc[10]
+    shard = folder / shard_name(victim["shard"])
+    data = bytearray(shard.read_bytes())
+    content = victim["offset_bytes"] + 512
+    data[content : content + 20] = b"\xff" * 20
+    shard.write_bytes(bytes(data))
+    return folder, victim["material_id"]

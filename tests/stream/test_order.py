@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from omnimat.stream.order import BatchPlan, epoch_order, split_by_bytes
+
+SHARDS = np.repeat(np.arange(10), 7)
+
+
+def order(seed=0, epoch=0, window_shards=3):
+    return epoch_order(SHARDS, seed=seed, epoch=epoch, window_shards=window_shards)
+
+
+def plan(**changes):
+    values = {"global_batch_size": 8, "num_epochs": 3, "seed": 5, "window_shards": 3}
+    return BatchPlan(SHARDS, **(values | changes))
+
+
+def test_an_epoch_is_a_permutation_of_seed_and_epoch():
+    np.testing.assert_array_equal(np.sort(order()), np.arange(len(SHARDS)))
+    np.testing.assert_array_equal(order(), order())
+    for other in (order(seed=1), order(epoch=1)):
+        assert (order() != other).any()
+    # Seed 1 epoch 0 and seed 0 epoch 1 are no relatives.
+    assert (order(seed=1) != order(epoch=1)).any()
+
+
+@pytest.mark.parametrize("window_shards", [1, 3, 10, 99])
+def test_a_window_mixes_that_many_shards(window_shards):
+    shards = SHARDS[order(window_shards=window_shards)]
+    size = 7 * window_shards
+    windows = [shards[i : i + size] for i in range(0, len(shards), size)]
+    for window in windows:
+        assert len(np.unique(window)) <= window_shards
+    assert sum(len(np.unique(w)) for w in windows) == 10  # no shard is opened in two windows
+    if window_shards == 3:
+        assert (np.diff(windows[0]) != 0).sum() > 7  # mixed, and not one shard after another
+
+
+def test_the_shard_numbers_themselves_do_not_matter():
+    np.testing.assert_array_equal(
+        order(), epoch_order(SHARDS * 100 + 7, seed=0, epoch=0, window_shards=3)
+    )
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_workers_together_see_the_same_global_batches(world_size):
+    (alone,) = [plan().worker_batches(1, rank=0, world_size=1)]
+    shares = [
+        plan().worker_batches(1, rank=rank, world_size=world_size) for rank in range(world_size)
+    ]
+    assert {share.shape for share in shares} == {(8, 8 // world_size)}
+    np.testing.assert_array_equal(np.concatenate(shares, axis=1), alone)
+
+
+def test_the_first_step_skips_exactly():
+    whole = plan().worker_batches(2, rank=1, world_size=2)
+    later = plan().worker_batches(2, rank=1, world_size=2, first_step=3)
+    np.testing.assert_array_equal(later, whole[3:])
+
+
+def test_counts_leave_out_the_incomplete_batch():
+    assert (plan().steps_per_epoch, plan().num_steps, plan().left_out_per_epoch) == (8, 24, 6)
+    left_out = [
+        set(range(70)) - set(plan().worker_batches(e, rank=0, world_size=1).ravel())
+        for e in range(2)
+    ]
+    assert [len(left) for left in left_out] == [6, 6]
+    assert left_out[0] != left_out[1]
+
+
+def test_read_units_are_whole_batches_within_the_limit():
+    batches = np.random.default_rng(0).permutation(40).reshape(10, 4)
+    record_bytes = np.arange(40) * 10
+    units = split_by_bytes(batches, record_bytes, limit_bytes=2000)
+    np.testing.assert_array_equal(np.concatenate(units), batches.ravel())
+    assert all(len(unit) % 4 == 0 for unit in units)
+    sizes = [record_bytes[unit].sum() for unit in units]
+    assert max(sizes) <= 2000
+    # As few as that allows: no unit could have taken the next one's first batch.
+    for size, following in zip(sizes, units[1:], strict=False):
+        assert size + record_bytes[following[:4]].sum() > 2000
+
+
+def test_a_batch_over_the_limit_is_a_unit_of_its_own():
+    batches = np.arange(12).reshape(3, 4)
+    units = split_by_bytes(batches, np.full(12, 100), limit_bytes=1)
+    np.testing.assert_array_equal(units, batches)
+    assert split_by_bytes(batches[:0], np.full(12, 100), limit_bytes=1) == []

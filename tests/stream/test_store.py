@@ -1,0 +1,124 @@
+"""The feature store, and the stream on Ray Data."""
+
+import json
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+from upath import UPath
+
+from omnimat.features.dos import DosCurve
+from omnimat.materials.errors import UserError
+from omnimat.stream.featurize import write_store
+from omnimat.stream.pipeline import RayPipeline
+from omnimat.stream.settings import StreamSettings
+from omnimat.stream.store import COMPLETE, FeatureStore, features_name, take_rows
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _local_ray():
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def write(dataset, featurizers):
+    def write(folder: UPath) -> None:
+        write_store(dataset, folder, featurizers, num_featurizers=1, num_cpus=0.25)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def store(write, tmp_path_factory) -> UPath:
+    folder = UPath(tmp_path_factory.mktemp("features")) / "store"
+    write(folder)
+    return folder
+
+
+def assert_equal(batches, others):
+    for one, other in zip(batches, others, strict=True):
+        assert one.material_ids.equals(other.material_ids)
+        for modality, arrays in one.modalities.items():
+            np.testing.assert_array_equal(arrays.rows, other.modalities[modality].rows)
+            assert arrays.arrays.keys() == other.modalities[modality].arrays.keys()
+            for name, array in arrays.arrays.items():
+                np.testing.assert_array_equal(array, other.modalities[modality].arrays[name])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ray_delivers_what_is_planned(rank, new_stream):
+    pipeline = RayPipeline(StreamSettings(num_featurizers=2), num_workers=2)
+    stream = new_stream(rank, world_size=2, pipeline=pipeline)
+    assert_equal(stream.batches(), new_stream(rank, world_size=2).batches())
+    assert stream.audit.delivered == 32
+
+
+def test_the_store_gives_what_the_shards_give(store, new_stream):
+    from_shards = list(new_stream().batches(5))
+    assert_equal(new_stream(store=store).batches(5), from_shards)
+    on_ray = new_stream(store=store, pipeline=RayPipeline(StreamSettings(read_from="store")))
+    assert_equal(on_ray.batches(5), from_shards)
+
+
+def test_a_stream_left_early_frees_its_actors(new_stream):
+    batches = new_stream(pipeline=RayPipeline(StreamSettings())).batches()
+    next(batches)
+    batches.close()
+    deadline_s = time.monotonic() + 30
+    while ray.available_resources().get("CPU") != 2:
+        assert time.monotonic() < deadline_s, "actors of an abandoned stream hold their CPUs"
+        time.sleep(0.1)
+
+
+def test_writing_goes_on_where_it_was_killed(write, tmp_path):
+    store = UPath(tmp_path) / "store"
+    write(store)
+    lost = store / features_name(2)
+    content = lost.read_bytes()
+    lost.unlink()
+    (store / COMPLETE).unlink()
+    others = {path: path.stat().st_mtime_ns for path in store.iterdir()}
+    write(store)
+    assert lost.read_bytes() == content
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+    before_ns = (store / COMPLETE).stat().st_mtime_ns
+    write(store)
+    assert (store / COMPLETE).stat().st_mtime_ns == before_ns
+
+
+def test_rows_come_in_any_order(store, dataset, records, featurizers):
+    opened = FeatureStore.open(dataset, store, featurizers)
+    assert opened.features["material_id"].to_pylist() == records["material_id"].tolist()
+    positions = np.array([33, 0, 17, 17, 8])
+    table = opened.table(positions)
+    assert table.equals(opened.features.take(pa.array(positions)))
+    assert len(opened.table(positions[:0])) == 0
+
+
+def test_rows_are_found_past_an_empty_chunk():
+    chunks = [pa.table({"x": pa.array(v, pa.int64())}) for v in ([], [1, 2], [], [3], [])]
+    table = take_rows(pa.concat_tables(chunks), np.array([2, 0, 1]))
+    assert table["x"].to_pylist() == [3, 1, 2]
+
+
+def test_a_stale_or_unfinished_store_is_refused(store, dataset, featurizers, tmp_path):
+    others = featurizers | {"dos": DosCurve(num_points=featurizers["dos"].num_points + 1)}
+    with pytest.raises(UserError, match="stale"):
+        FeatureStore.open(dataset, store, others)
+    with pytest.raises(UserError, match="no complete feature store"):
+        FeatureStore.open(dataset, UPath(tmp_path), featurizers)
+
+
+def test_the_card_lists_what_is_quarantined(damaged, featurizers, tmp_path):
+    folder, victim = damaged
+    store = UPath(tmp_path) / "store"
+    write_store(folder, store, featurizers, num_featurizers=1, num_cpus=0.25)
+    card = json.loads((store / COMPLETE).read_text())
+    assert list(card["quarantined"]) == [victim]
+    assert card["num_records"] == 34

@@ -1,0 +1,114 @@
+"""From the descriptions of mp408 to a language model that learns, without a hub."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from upath import UPath
+
+from omnimat.encoders.batch import ModalityTensors
+from omnimat.features.batch import collate
+from omnimat.features.text import TextEmbedding
+from omnimat.features.text_tokens import TextTokens
+from omnimat.materials.errors import UserError
+from omnimat.materials.workspace import Workspace
+from omnimat.modalities import ModalityChoices
+from omnimat.shards.manifest import Manifest
+from omnimat.sources.ingest import IngestSettings, write_slice
+from omnimat.sources.merge import merge
+from omnimat.sources.parquet import Parquet
+from omnimat.stream.source import Source
+from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
+from omnimat.stream.unit import take
+
+
+@pytest.fixture(scope="module")
+def workspace(shared_data, tmp_path_factory) -> Workspace:
+    """The first 128 records of mp408, ingested without Ray."""
+    workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
+    path = str(shared_data / "mp408" / "mp408.parquet")
+    source = Parquet(layout="multimodal", path=path, max_records=128)
+    settings = IngestSettings(source=source, records_per_shard=64)
+    reports = [write_slice(settings, workspace.dataset("mp408"), i, ()) for i in range(2)]
+    merge(
+        name="mp408",
+        source={},
+        settings_fingerprint=settings.fingerprint(),
+        reports=reports,
+        destination=workspace.dataset("mp408"),
+    )
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def fitted(workspace) -> UPath:
+    settings = TokenizerFitSettings(dataset="mp408", vocabulary_size=1024)
+    return fit_on_dataset(settings, "words", workspace)
+
+
+def test_the_training_split_is_what_counts(workspace, fitted):
+    card = json.loads(fitted.with_name("tokenizer-card.json").read_text())
+    dataset = workspace.dataset("mp408")
+    manifest = Manifest.load(dataset)
+    records = manifest.records(dataset)
+    assert card["num_texts"] == ((records["split"] == "train") & records["has_text"]).sum()
+    assert card["dataset_fingerprint"] == manifest.dataset_fingerprint
+    assert 300 < card["num_tokens"] <= 1024
+
+
+def test_fitting_again_is_refused_or_left_alone(workspace, fitted):
+    written_ns = fitted.stat().st_mtime_ns
+    same = TokenizerFitSettings(dataset="mp408", vocabulary_size=1024)
+    assert fit_on_dataset(same, "words", workspace) == fitted
+    assert fitted.stat().st_mtime_ns == written_ns
+    other = TokenizerFitSettings(dataset="mp408", vocabulary_size=512)
+    with pytest.raises(UserError, match="fitted under other settings"):
+        fit_on_dataset(other, "words", workspace)
+    assert fit_on_dataset(same, "again", workspace).read_bytes() == fitted.read_bytes()
+
+
+def test_a_tiny_transformer_learns_from_the_tokens(workspace, fitted):
+    """Descriptions are matched with the stored MatBERT vectors of the same materials."""
+    choices = ModalityChoices.model_validate(
+        {
+            "text": {
+                "featurizer": {"type": "text_tokens", "tokenizer": "words", "max_tokens": 64},
+                "encoder": {"type": "text_transformer", "preset": "tiny"},
+            }
+        }
+    ).located(workspace)
+    tokens = choices.featurizers()["text"]
+    assert isinstance(tokens, TextTokens)
+    assert tokens.tokenizer == fitted.read_text()
+    batch, targets = (
+        ModalityTensors.from_numpy(training_batch(workspace, featurizer))
+        for featurizer in (tokens, TextEmbedding())
+    )
+    assert int(batch.arrays["token_ids"].max()) < tokens.vocabulary_size
+    torch.manual_seed(0)
+    encoder = choices.chosen()["text"].encoder.build(16)
+    head = torch.nn.Sequential(torch.nn.LayerNorm(768), torch.nn.Linear(768, 16))
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=1e-3)
+    losses = []
+    for _ in range(40):
+        text = F.normalize(encoder(batch.arrays), dim=1)
+        target = F.normalize(head(targets.arrays["embedding"]), dim=1)
+        loss = F.cross_entropy(text @ target.T / 0.1, torch.arange(len(text)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    # Guessing among 48 materials costs log 48 = 3.87; 3.23 was seen.
+    assert losses[-1] < 3.5 < losses[0]
+
+
+def training_batch(workspace: Workspace, featurizer: TextTokens | TextEmbedding):
+    dataset = workspace.dataset("mp408")
+    records: pd.DataFrame = Manifest.load(dataset).records(dataset)
+    with_both = records["has_text"] & records["has_text_embedding"]
+    train = records.index[(records["split"] == "train") & with_both][:48].to_numpy()
+    source = Source(dataset, None, {"text": featurizer})
+    table = source.features(take(records, train))
+    return collate(table, {"text": featurizer}).modalities["text"]

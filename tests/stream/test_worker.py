@@ -1,0 +1,95 @@
+"""The stream without Ray: what is planned is what arrives."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from omnimat.stream.source import Source
+from omnimat.stream.worker import Audit, StreamError, in_process
+
+
+def delivered_ids(batches):
+    return [batch.material_ids.to_pylist() for batch in batches]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_workers_get_what_is_planned(rank, new_stream, planned_ids):
+    stream = new_stream(rank, world_size=2)
+    assert delivered_ids(stream.batches()) == planned_ids(stream)
+    assert stream.audit.delivered == 4 * 4 * 2
+    assert stream.audit.quarantined == {}
+
+
+@pytest.mark.parametrize("first_step", [3, 8, 11, 16])
+def test_a_resumed_stream_goes_on(first_step, new_stream):
+    whole = delivered_ids(new_stream().batches())
+    assert len(whole) == 16
+    assert delivered_ids(new_stream().batches(first_step)) == whole[first_step:]
+
+
+def test_pipelines_are_short_and_lose_nothing(new_stream, planned_ids, monkeypatch):
+    monkeypatch.setattr("omnimat.stream.worker.UNITS_PER_PIPELINE", 3)
+    lengths = []
+
+    def counting(source, units, num_rows):
+        lengths.append(len(units))
+        return in_process(source, units, num_rows)
+
+    stream = new_stream(pipeline=counting)
+    assert delivered_ids(stream.batches()) == planned_ids(stream)
+    assert len(lengths) > 2
+    assert set(lengths[:-1]) == {3}
+
+
+def test_a_damaged_record_is_delivered_empty_with_its_reason(damaged, new_stream, planned_ids):
+    folder, victim = damaged
+    stream = new_stream(dataset=folder)
+    batches = list(stream.batches())
+    assert delivered_ids(batches) == planned_ids(stream)
+    assert list(stream.audit.quarantined) == [victim]
+    assert "structure.json" in stream.audit.quarantined[victim]
+    for batch in batches:
+        intact = [i for i, name in enumerate(batch.material_ids.to_pylist()) if name != victim]
+        for arrays in batch.modalities.values():
+            assert arrays.rows.tolist() == intact
+
+
+def dropping(source, units, num_rows):
+    tables = list(in_process(source, units, num_rows))
+    yield from [tables[0], tables[1].slice(1), *tables[2:]]
+
+
+def swapping(source, units, num_rows):
+    tables = list(in_process(source, units, num_rows))
+    yield from [tables[1], tables[0], *tables[2:]]
+
+
+@pytest.mark.parametrize("pipeline", [dropping, swapping])
+def test_a_lost_or_reordered_row_ends_the_run(pipeline, new_stream):
+    with pytest.raises(StreamError, match="lost or reordered"):
+        list(new_stream(pipeline=pipeline).batches())
+
+
+def test_a_lost_batch_ends_the_run(new_stream):
+    def short(source, units, num_rows):
+        yield from list(in_process(source, units, num_rows))[:-1]
+
+    with pytest.raises(ValueError, match="shorter"):
+        list(new_stream(pipeline=short).batches())
+
+
+def test_audit_names_what_is_missing():
+    table = pa.table({"material_id": ["a", "c"], "quarantine_reason": [None, "odd"]})
+    audit = Audit()
+    audit.check(table, ["a", "c"])
+    assert (audit.delivered, audit.quarantined) == (2, {"c": "odd"})
+    with pytest.raises(StreamError, match=r"missing: \['b'\]"):
+        audit.check(table, ["a", "b"])
+
+
+def test_featurizing_gives_the_arrays_of_each_record(dataset, records, new_stream, featurizers):
+    batch = next(new_stream().batches())
+    structure = batch.modalities["structure"]
+    index = records.set_index("material_id").loc[batch.material_ids.to_pylist()]
+    np.testing.assert_array_equal(structure.arrays["num_atoms"], index["num_atoms"])
+    assert Source(dataset, None, featurizers) == new_stream().source

@@ -1,0 +1,66 @@
+"""Rooms stay apart: what is pure loads no engine, and thousands of actors pay for no torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+PURE = [
+    "materials.record",
+    "materials.settings",
+    "materials.split",
+    "materials.workspace",
+    "shards.codec",
+    "shards.manifest",
+    "shards.reader",
+    "shards.writer",
+    "features.registry",
+    "features.batch",
+    "encoders.registry",
+    "encoders.multimodal",
+    "encoders.export",
+    "objectives.registry",
+    "leaderboard.store",
+    "leaderboard.report",
+    "evaluation.retrieval",
+    "evaluation.metrics",
+    "modalities",
+    "stream.order",
+    "stream.unit",
+    "stream.store",
+    "stream.source",
+    "stream.worker",
+]
+LEARNING = ["training.loop", "training.context", "training.engine", "training.checkpoint"]
+RECORDS_ONLY = [name for name in PURE if name.split(".")[0] in {"materials", "shards"}]
+NO_TORCH = [
+    *RECORDS_ONLY,
+    "features.registry",
+    "features.batch",
+    "stream.order",
+    "stream.source",
+    "stream.worker",
+    "stream.featurize",
+    "stream.pipeline",
+    "leaderboard.store",
+]
+
+
+@pytest.mark.parametrize(
+    ("modules", "banned"),
+    [
+        (PURE, {"ray", "deepspeed"}),
+        (LEARNING, {"ray", "deepspeed"}),
+        (NO_TORCH, {"torch", "deepspeed"}),
+        (RECORDS_ONLY, {"torch", "ray", "pymatgen", "matminer"}),
+        (["leaderboard.store"], {"torch", "ray", "pymatgen"}),
+    ],
+    ids=["pure", "learning", "no torch", "records", "leaderboard"],
+)
+def test_importing_loads_nothing_it_should_not(modules, banned):
+    names = ", ".join(f"omnimat.{name}" for name in modules)
+    program = f"import sys, {names}; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stdout.split())
+    assert not banned & loaded

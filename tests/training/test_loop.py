@@ -1,0 +1,120 @@
+"""The loop and its checkpoints on real processes, without Ray."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from upath import UPath
+
+from omnimat.encoders.export import load
+from omnimat.stream.source import Source
+from omnimat.stream.worker import in_process
+from omnimat.testing.distributed import run_workers
+from omnimat.training.context import ProcessContext
+from omnimat.training.gather import join_over_workers
+from omnimat.training.loop import seed_step, train_worker
+from omnimat.training.meter import Meter, progress_line
+from omnimat.training.plan import RunPlan
+from omnimat.training.pretrain import make_plan
+
+pytestmark = pytest.mark.slow
+
+
+class Killed(Exception):
+    pass
+
+
+def dying(source: Source, units, num_rows):
+    """Deliver an epoch and a step, and fail."""
+    for step, table in enumerate(in_process(source, units, num_rows)):
+        if step == 5:
+            raise Killed
+        yield table
+
+
+def train(plan: RunPlan, folder: Path, killed_once: bool) -> dict:
+    """Train, and where asked be killed once and started again."""
+    context = ProcessContext(folder, torch.device("cpu"))
+    if killed_once:
+        with pytest.raises(Killed):
+            train_worker(plan, context, dying)
+    train_worker(plan, context, in_process)
+    return {"rank": context.rank}
+
+
+def losses(folder: Path) -> pd.Series:
+    history = pd.read_json(folder / "metrics.jsonl", lines=True)
+    return history.set_index("step")["loss"]
+
+
+@pytest.mark.parametrize(("world_size", "zero_stage"), [(1, 1), (2, 1), (2, 3)])
+def test_a_killed_run_ends_like_one_that_was_not(
+    world_size, zero_stage, workspace, new_settings, tmp_path
+):
+    settings = new_settings(num_workers=world_size, zero_stage=zero_stage)
+    plan = make_plan("run", settings, workspace)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+        run_workers(train, world_size, plan, folder, folder == killed)
+    expected, resumed = losses(whole), losses(killed)
+    assert expected.index.tolist() == list(range(1, plan.num_steps + 1))
+    assert resumed.index.tolist() == [
+        *range(1, 6),
+        *range(plan.steps_per_epoch + 1, plan.num_steps + 1),
+    ]
+    # Bit for bit: the same process count adds the same numbers in the same order.
+    assert (resumed == expected[resumed.index].to_numpy()).all()
+    assert expected.iloc[-1] < expected.iloc[0]
+    for modality in ("text", "charge_density"):
+        exports = [folder / _newest(folder) / "export" / modality for folder in (whole, killed)]
+        (one, card), (other, _) = (load(UPath(export)) for export in exports)
+        torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+        assert card.samples_seen == plan.num_steps * 8
+
+
+def _newest(folder: Path) -> str:
+    return (folder / "latest").read_text()
+
+
+def meter_readings() -> list[dict[str, float]]:
+    meter = Meter(global_batch_size=4)
+    readings = []
+    for value in (1.0, 5.0):
+        for _ in meter.waiting(range(2)):
+            meter.add({"a|b": torch.tensor(value), "a|c": torch.tensor(0.0)})
+        readings.append(meter.read())
+    return readings
+
+
+def test_a_reading_starts_the_meter_anew():
+    ((first, second),) = run_workers(meter_readings, 1)
+    assert (first["loss"], first["loss/a|b"], first["loss/a|c"]) == (0.5, 1.0, 0.0)
+    assert (second["loss"], second["loss/a|b"]) == (2.5, 5.0)
+    assert 0 <= second["data_wait_share"] < 1
+    assert second["samples_per_s"] > 0
+    line = progress_line(first | {"step": 2, "lr": 1e-3}, num_steps=4)
+    assert line.startswith("step 2/4  loss 0.5000  [a|b 1.000  a|c 0.000]  lr 1.00e-03")
+
+
+def quarantined_everywhere() -> dict[str, str]:
+    rank = torch.distributed.get_rank()
+    return join_over_workers({"both": "seen", f"only {rank}": "bad"})
+
+
+def test_a_record_two_workers_met_counts_once():
+    joined = run_workers(quarantined_everywhere, 2)
+    assert joined == [{"both": "seen", "only 0": "bad", "only 1": "bad"}] * 2
+
+
+def test_a_steps_random_numbers_are_its_own():
+    draws = {}
+    for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]:
+        seed_step(*key)
+        draws[key] = torch.rand(3)
+        torch.rand(100)
+        seed_step(*key)
+        assert torch.equal(torch.rand(3), draws[key])
+    assert len({tuple(np.round(draw.tolist(), 6)) for draw in draws.values()}) == 4

@@ -1,0 +1,82 @@
+import pickle
+
+import pytest
+from pydantic import ValidationError
+from pymatgen.core import Lattice, Structure
+
+from omnimat.materials.errors import UserError
+from omnimat.sources.cifs import Cifs
+from omnimat.sources.ingest import IngestSettings
+from omnimat.training.plan import RunPlan
+from omnimat.training.pretrain import make_plan
+
+
+@pytest.fixture
+def new_plan(workspace, new_settings):
+    def new_plan(**training) -> RunPlan:
+        return make_plan("run", new_settings(**training), workspace)
+
+    return new_plan
+
+
+def test_counts_only_the_training_split(new_plan, workspace):
+    plan = new_plan()
+    assert set(plan.records["split"]) == {"train"}
+    assert plan.manifest.split_counts["train"] == len(plan.records) < 40
+    assert plan.steps_per_epoch == len(plan.records) // 8
+    assert plan.num_steps == 3 * plan.steps_per_epoch
+
+
+@pytest.mark.parametrize(("interval", "epochs"), [(1, [1, 2, 3]), (2, [2, 3]), (5, [3])])
+def test_checkpoints_are_due_at_epochs_and_at_the_end(new_plan, interval, epochs):
+    plan = new_plan(checkpoint_interval_epochs=interval)
+    steps = range(1, plan.num_steps + 1)
+    due = [step for step in steps if plan.is_checkpoint_step(step)]
+    assert due == [epoch * plan.steps_per_epoch for epoch in epochs]
+
+
+def test_travels_light(new_plan):
+    plan = new_plan()
+    assert len(plan.records)
+    sent = pickle.dumps(plan)
+    assert b"material_id" not in sent
+    received = pickle.loads(sent)  # noqa: S301
+    assert received == plan
+    assert received.records.equals(plan.records)
+
+
+def test_cards_say_where_an_encoder_comes_from(new_plan):
+    card = new_plan().cards(step=5)["text"]
+    assert (card.modality, card.parent_run, card.samples_seen) == ("text", "run", 40)
+
+
+def test_a_batch_larger_than_the_split_is_refused(new_plan):
+    with pytest.raises(UserError, match=r"training\.global_batch_size is 64, but .* lower it"):
+        new_plan(global_batch_size=64)
+
+
+def test_a_data_set_that_is_not_there_is_refused(workspace, new_settings):
+    settings = new_settings().model_copy(update={"dataset": "nothing"})
+    with pytest.raises(UserError, match="nothing"):
+        make_plan("run", settings, workspace)
+
+
+def test_a_modality_that_nobody_has_is_refused(workspace, write_dataset, new_settings, tmp_path):
+    salt = Structure(Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    salt.to(str(tmp_path / "salt.cif"))
+    write_dataset(workspace, "bare", IngestSettings(source=Cifs(path=str(tmp_path))))
+    settings = new_settings().model_copy(update={"dataset": "bare"})
+    with pytest.raises(UserError, match=r"modalities\.charge_density: no training record"):
+        make_plan("run", settings, workspace)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"global_batch_size": 8, "num_workers": 3}, "does not divide by num_workers 3"),
+        ({"num_epochs": 2, "warmup_epochs": 2.5}, "never reach lr"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(new_settings, training, message):
+    with pytest.raises(ValidationError, match=message):
+        new_settings(**training)
