@@ -19,7 +19,6 @@ from upath import UPath
 from omnimat.encoders.export import Card
 from omnimat.evaluation.embed import embed
 from omnimat.evaluation.inputs import (
-    EXPORT,
     StoreLocation,
     export_folder,
     featurizers_of,
@@ -33,13 +32,12 @@ from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import code_commit, hardware, sha256_of
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import fingerprint
-from omnimat.materials.workspace import Workspace
+from omnimat.materials.workspace import EXPORT, RESULT, Workspace
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
 from omnimat.stream.store import FeatureStore
 
-RESULT = "result.json"
 RETRIEVAL = "retrieval.json"
 EMBEDDINGS = "embeddings.npz"
 # A job's output is no terminal: left alone, rich would wrap at 80 characters.

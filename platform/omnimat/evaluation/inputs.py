@@ -12,12 +12,10 @@ from omnimat.encoders.export import CARD_FILE, Card
 from omnimat.features.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import MODALITIES, Modality
-from omnimat.materials.workspace import Workspace
+from omnimat.materials.workspace import EXPORT, Workspace
 from omnimat.modalities import ModalityChoices
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.store import COMPLETE, FeatureStore, store_fingerprint
-
-EXPORT = "export"
 
 
 def export_folder(run: UPath, modality: Modality) -> UPath:

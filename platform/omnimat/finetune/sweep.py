@@ -28,11 +28,9 @@ from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import sha256_of
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import fingerprint
-from omnimat.materials.workspace import Workspace
+from omnimat.materials.workspace import RESULT, Workspace
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
-
-RESULT = "result.json"
 
 
 def run_sweep(

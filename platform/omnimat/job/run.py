@@ -32,12 +32,12 @@ from omnimat.job.spec import (
 )
 from omnimat.materials.errors import UserError
 from omnimat.materials.settings import Settings
-from omnimat.materials.workspace import Workspace
+from omnimat.materials.workspace import RESULT, Workspace
 from omnimat.shards.files import write_atomically
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.sources.ingest import IngestSettings, finished, ingest
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
-from omnimat.training.pretrain import RESULT, make_plan, pretrain
+from omnimat.training.pretrain import make_plan, pretrain
 from omnimat.training.settings import PretrainSettings
 
 CLAIM = "job.json"

@@ -11,6 +11,11 @@ from omnimat.materials.errors import UserError
 
 STORAGE_VARIABLE = "OMNIMAT_STORAGE"
 
+# What a run leaves in its folder: its result, last of all; its history; its encoders.
+RESULT = "result.json"
+METRICS = "metrics.jsonl"
+EXPORT = "export"
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:

@@ -15,11 +15,11 @@ from upath import UPath
 
 from omnimat.encoders.export import Card, save
 from omnimat.materials.record import Modality
+from omnimat.materials.workspace import EXPORT
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import whole_parameters
 
 TAG = "engine"
-EXPORT = "export"
 
 
 @dataclass(frozen=True, slots=True)

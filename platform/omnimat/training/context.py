@@ -18,6 +18,8 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 
+from omnimat.materials.workspace import METRICS
+
 Metrics = Mapping[str, float]
 
 
@@ -68,7 +70,7 @@ class ProcessContext:
     def report(self, metrics: Metrics, checkpoint: Path | None = None) -> None:
         """Append metrics; merge the workers' parts of a checkpoint, then make it the newest."""
         if self.rank == 0:
-            with (self.folder / "metrics.jsonl").open("a") as sink:
+            with (self.folder / METRICS).open("a") as sink:
                 sink.write(json.dumps(dict(metrics)) + "\n")
         if checkpoint is None:
             return

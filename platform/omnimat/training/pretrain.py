@@ -12,16 +12,13 @@ from upath import UPath
 from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import code_commit, hardware
 from omnimat.materials.record import Modality
-from omnimat.materials.workspace import Workspace
+from omnimat.materials.workspace import EXPORT, METRICS, RESULT, Workspace
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.featurize import write_store
 from omnimat.stream.store import store_fingerprint
-from omnimat.training.checkpoint import EXPORT
 from omnimat.training.plan import RunPlan
-from omnimat.training.ray_launcher import METRICS, fit
+from omnimat.training.ray_launcher import fit
 from omnimat.training.settings import PretrainSettings
-
-RESULT = "result.json"
 
 # What the record index must say for a modality to be there; the others follow from the structure.
 INDEX_COLUMN: dict[Modality, str] = {

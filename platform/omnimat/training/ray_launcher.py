@@ -18,12 +18,12 @@ import torch
 import torch.distributed as dist
 from upath import UPath
 
+from omnimat.materials.workspace import METRICS
 from omnimat.stream.pipeline import RayPipeline
 from omnimat.training.context import Metrics
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
 
-METRICS = "metrics.jsonl"
 # A worker group that cannot start is retried without end by default; pre-flight has checked that
 # it fits, so a few failures mean a cluster that shrank.
 CONTROLLER_FAILURE_LIMIT = 5
