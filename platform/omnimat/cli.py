@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ def run(job_file: Path, overrides: tuple[str, ...]) -> None:
     Inside `ray job submit` it runs on that cluster; elsewhere on the cluster of RAY_ADDRESS, or on
     a Ray of its own.
     """
+    if not os.environ.get("RAY_ADDRESS"):
+        # A Ray of its own answers on loopback alone; read when ray is imported.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from omnimat.job.run import run as run_job
 
     run_job(job_file, overrides)

@@ -35,8 +35,8 @@ def test_shortest_distance_in_skew_cells_and_between_images(skew, record_of):
     steps = skew.frac_coords[:, None, None] - skew.frac_coords[:, None] + images
     lengths = np.linalg.norm(steps @ skew.lattice_angstrom, axis=-1)
     assert shortest_distance(skew) == pytest.approx(lengths[lengths > 1e-9].min())
-    alone = record_of(Structure(Lattice.cubic(3.35), ["Po"], [[0.7, 0, 0]])).structure
-    assert shortest_distance(alone) == pytest.approx(3.35)
+    alone = record_of(Structure(Lattice(skew.lattice_angstrom), ["Po"], [[0.7, 0, 0]])).structure
+    assert shortest_distance(alone) == pytest.approx(np.hypot(0.2, 1.5))  # b - 3 a
 
 
 def test_atoms_move_in_all_directions_up_to_the_limit(record_of, nacl):

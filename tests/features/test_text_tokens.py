@@ -13,6 +13,8 @@ from omnimat.features.tokenizer import SPECIAL_TOKENS, TokenizerSettings, fit_to
 from omnimat.materials.errors import UserError
 from omnimat.materials.workspace import Workspace
 
+pytest.importorskip("tokenizers")
+
 TEXTS = [
     "NaCl is Halite, Rock Salt structured and crystallizes in the cubic Fm-3m space group.",
     "Na¹⁺ is bonded to six equivalent Cl¹⁻ atoms. All Na-Cl bond lengths are 2.82 Å.",

@@ -9,6 +9,8 @@ from omnimat.job.load import load
 from omnimat.job.spec import TokenizerJob
 from omnimat.materials.errors import UserError
 
+pytest.importorskip("tokenizers")
+
 PRETRAIN = {
     "kind": "pretrain",
     "name": "words",

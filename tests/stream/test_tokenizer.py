@@ -23,6 +23,8 @@ from omnimat.stream.source import Source
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
 from omnimat.stream.unit import take
 
+pytest.importorskip("tokenizers")
+
 
 @pytest.fixture(scope="module")
 def workspace(shared_data, tmp_path_factory) -> Workspace:

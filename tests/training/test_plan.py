@@ -9,6 +9,7 @@ from omnimat.sources.cifs import Cifs
 from omnimat.sources.ingest import IngestSettings
 from omnimat.training.plan import RunPlan
 from omnimat.training.pretrain import make_plan
+from omnimat.training.settings import PretrainSettings
 
 
 @pytest.fixture
@@ -68,6 +69,14 @@ def test_a_modality_that_nobody_has_is_refused(workspace, write_dataset, new_set
     settings = new_settings().model_copy(update={"dataset": "bare"})
     with pytest.raises(UserError, match=r"modalities\.charge_density: no training record"):
         make_plan("run", settings, workspace)
+
+
+def test_text_without_the_embedding_asked_for_is_refused(workspace, new_settings):
+    """The prototypes have text, but no stored embedding: without a word there would be no text."""
+    values = new_settings().model_dump(exclude_none=True)
+    values["modalities"]["text"]["featurizer"]["source"] = "stored"
+    with pytest.raises(UserError, match=r"modalities\.text: .* has text_embedding; change"):
+        make_plan("run", PretrainSettings.model_validate(values), workspace)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from omnimat.training.pretrain import read_history
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
-TIMEOUT_S = 400  # a run takes 15 s on two idle cores
+TIMEOUT_S = 400  # far above what a run takes, for busy machines
 STEPS = list(range(1, 21))  # four an epoch; checkpoints after 8, 16 and 20
 
 

@@ -31,6 +31,7 @@ class ChargeDensityGrid(Settings):
     """
 
     modality: ClassVar[Modality] = "charge_density"
+    index_columns: ClassVar[tuple[str, ...]] = ("has_charge_density",)
 
     type: Literal["charge_density_grid"] = "charge_density_grid"
     num_points: PositiveInt = 32

@@ -51,6 +51,7 @@ class Magpie(Settings):
     """The 132 Magpie features: six statistics of each of 22 element properties."""
 
     modality: ClassVar[Modality] = "composition"
+    index_columns: ClassVar[tuple[str, ...]] = ()
 
     type: Literal["magpie"] = "magpie"
 

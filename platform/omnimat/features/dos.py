@@ -37,6 +37,7 @@ class DosCurve(Settings):
     """
 
     modality: ClassVar[Modality] = "dos"
+    index_columns: ClassVar[tuple[str, ...]] = ("has_dos",)
 
     type: Literal["dos_curve"] = "dos_curve"
     num_points: int = Option(default=_SHORT, ge=2)

@@ -39,6 +39,7 @@ class HuggingFaceEmbedding(Settings):
     """
 
     modality: ClassVar[Modality] = "text"
+    index_columns: ClassVar[tuple[str, ...]] = ("has_text",)
 
     type: Literal["huggingface_embedding"] = "huggingface_embedding"
     model: str

@@ -63,6 +63,13 @@ class Featurizer(Protocol):
         """The modality it fills."""
 
     @property
+    def index_columns(self) -> tuple[str, ...]:
+        """Columns of the record index, any of which says that a record has what it needs.
+
+        None where the structure, which every record has, is enough.
+        """
+
+    @property
     def fields(self) -> tuple[Field, ...]:
         """The arrays it gives, in column order."""
 

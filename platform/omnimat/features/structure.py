@@ -74,6 +74,7 @@ class CrystalGraph(Settings):
     """
 
     modality: ClassVar[Modality] = "structure"
+    index_columns: ClassVar[tuple[str, ...]] = ()
 
     type: Literal["crystal_graph"] = "crystal_graph"
     neighbors: Literal["nearest", "within_cutoff"] = "nearest"

@@ -35,6 +35,12 @@ class TextEmbedding(Settings):
     width: PositiveInt = 768
 
     @property
+    def index_columns(self) -> tuple[str, ...]:
+        """Columns of the record index that say where there is something to take."""
+        columns = {"stored": ("has_text_embedding",), "hashed": ("has_text",)}
+        return columns.get(self.source, ("has_text_embedding", "has_text"))
+
+    @property
     def fields(self) -> tuple[Field, ...]:
         """The vector."""
         return (Field("embedding", "float32", (self.width,)),)

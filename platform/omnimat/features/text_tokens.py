@@ -33,6 +33,7 @@ class TextTokens(Settings):
     """
 
     modality: ClassVar[Modality] = "text"
+    index_columns: ClassVar[tuple[str, ...]] = ("has_text",)
 
     type: Literal["text_tokens"] = "text_tokens"
     tokenizer: str

@@ -56,6 +56,7 @@ class XrdPattern(Settings):
     """
 
     modality: ClassVar[Modality] = "xrd"
+    index_columns: ClassVar[tuple[str, ...]] = ()
 
     type: Literal["xrd_pattern"] = "xrd_pattern"
     radiation: str | PositiveFloat = "CuKa"

@@ -11,7 +11,6 @@ from upath import UPath
 
 from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import code_commit, hardware
-from omnimat.materials.record import Modality
 from omnimat.materials.workspace import EXPORT, METRICS, RESULT, Workspace
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.featurize import write_store
@@ -19,13 +18,6 @@ from omnimat.stream.store import store_fingerprint
 from omnimat.training.plan import RunPlan
 from omnimat.training.ray_launcher import fit
 from omnimat.training.settings import PretrainSettings
-
-# What the record index must say for a modality to be there; the others follow from the structure.
-INDEX_COLUMN: dict[Modality, str] = {
-    "dos": "has_dos",
-    "charge_density": "has_charge_density",
-    "text": "has_text",
-}
 
 
 def make_plan(name: str, settings: PretrainSettings, workspace: Workspace) -> RunPlan:
@@ -46,12 +38,14 @@ def make_plan(name: str, settings: PretrainSettings, workspace: Workspace) -> Ru
 
 
 def _check_modalities(plan: RunPlan) -> None:
-    for modality in plan.settings.modalities.names:
-        column = INDEX_COLUMN.get(modality)
-        if column is not None and not plan.records[column].any():
+    for modality, featurizer in plan.settings.modalities.featurizers().items():
+        columns = list(featurizer.index_columns)
+        if columns and not plan.records[columns].any(axis=None):
+            needed = " or ".join(column.removeprefix("has_") for column in columns)
             raise UserError(
                 f"modalities.{modality}: no training record of data set "
-                f"{plan.settings.dataset!r} has it; remove the key or ingest a source that has it"
+                f"{plan.settings.dataset!r} has {needed}; change the featurizer, remove the key, "
+                "or ingest a source that has it"
             )
 
 
