@@ -5,6 +5,7 @@ No random state is kept: every step draws from its own seed.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from omnimat.training.context import WorkerContext
 from omnimat.training.engine import whole_parameters
 
 TAG = "engine"
+QUARANTINE = "quarantine.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def save_checkpoint(
     engine.save_checkpoint(str(folder), tag=TAG, client_state=asdict(progress))
     with whole_parameters(engine):
         if context.rank == 0:
+            (folder / QUARANTINE).write_text(json.dumps(progress.quarantined, indent=1))
             for modality, card in cards.items():
                 save(UPath(folder) / EXPORT / modality, engine.module.encoders[modality], card)
     return folder

@@ -12,9 +12,11 @@ from upath import UPath
 from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import code_commit, hardware
 from omnimat.materials.workspace import EXPORT, METRICS, RESULT, Workspace
+from omnimat.shards.files import write_atomically
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.featurize import write_store
 from omnimat.stream.store import store_fingerprint
+from omnimat.training.checkpoint import QUARANTINE
 from omnimat.training.plan import RunPlan
 from omnimat.training.ray_launcher import fit
 from omnimat.training.settings import PretrainSettings
@@ -70,7 +72,7 @@ def pretrain(plan: RunPlan, run: UPath) -> dict[str, Any]:
         run.fs.rm((run / EXPORT).path, recursive=True)
     (checkpoint / EXPORT).copy_into(run)
     result = _result(plan, run, checkpoint, time.perf_counter() - start_s)
-    (run / RESULT).write_text(json.dumps(result, indent=1) + "\n")
+    write_atomically(run / RESULT, f"{json.dumps(result, indent=1)}\n".encode())
     return result
 
 
@@ -93,7 +95,7 @@ def _result(plan: RunPlan, run: UPath, checkpoint: UPath, wall_time_s: float) ->
         "num_steps": plan.num_steps,
         "samples_seen": plan.num_steps * plan.settings.training.global_batch_size,
         "left_out_per_epoch": plan.batches.left_out_per_epoch,
-        "quarantined_records": int(history["quarantined_records"].iloc[-1]),
+        "quarantined": json.loads((checkpoint / QUARANTINE).read_text()),
         "first_loss": float(history["loss"].iloc[0]),
         "last_loss": float(history["loss"].iloc[-1]),
         "wall_time_s": round(wall_time_s, 1),
