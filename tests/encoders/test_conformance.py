@@ -53,6 +53,10 @@ class TestDosTransformer(EncoderConformance):
     settings = DosTransformerSettings(preset="tiny")
 
 
+class TestDosTransformerMixingTwice(EncoderConformance):
+    settings = DosTransformerSettings(preset="tiny", num_mixing_layers=2)
+
+
 class TestDensityResNeXt(EncoderConformance):
     settings = DensityResNeXtSettings(preset="tiny")
     # 13 normalised convolutions in a row, the last ones normalised over 12 values.
@@ -97,6 +101,7 @@ def test_every_registered_encoder_has_a_conformance_class() -> None:
         # torch_geometric's with the same settings has 2,212,230; it knows 24 elements fewer.
         (DimeNetPlusPlusSettings(), 256, 2_212_230 + 24 * 128),
         (DosTransformerSettings(), 128, 1_611_392),
+        (DosTransformerSettings(num_mixing_layers=2), 128, 1_611_392 + 256 * 257),
         (DensityResNeXtSettings(), 128, 26_084_032),
         (TextMlpSettings(), 128, 722_048),
     ],

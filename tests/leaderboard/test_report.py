@@ -93,13 +93,33 @@ def test_verified_only_if_every_seed_is(make_row):
     assert [summarize(part)[0].status for part in (rows[:1], rows)] == ["verified", "self-reported"]
 
 
-def test_terminal_table_shows_names_as_they_are(make_row):
-    rows = [make_row(model="[red]name[/red]"), make_row(task="band_gap", unit="eV")]
-    console = Console(width=120, record=True)
+def lines_of(rows) -> list[str]:
+    console = Console(width=160, record=True)
     console.print(terminal_table(summarize(rows)))
-    text = console.export_text()
+    return console.export_text().splitlines()
+
+
+def test_terminal_table_shows_names_as_they_are(make_row):
+    text = "\n".join(lines_of([make_row(model="[red]name[/red]"), make_row(task="gap", unit="eV")]))
     assert "[red]name[/red]" in text
-    assert "band_gap on prototypes: mae (eV), lower is better" in text
+    assert "mae (eV) ↓" in text
+
+
+def test_terminal_table_puts_the_metrics_of_a_task_on_one_line(make_row):
+    rows = [
+        make_row(task=task, metric=metric, unit="", value=value, higher_is_better=higher)
+        for task in ("retrieval a -> b", "retrieval b -> a")
+        for metric, value, higher in [
+            ("mean rank", 7.5, False),
+            ("top-10", 0.75, True),
+            ("top-5", 0.5, True),
+        ]
+    ]
+    lines = lines_of(rows)
+    assert len([line for line in lines if "top-5 ↑" in line]) == 1
+    for task in ("retrieval a -> b", "retrieval b -> a"):
+        (line,) = [line for line in lines if task in line]
+        assert line.index("0.5 ") < line.index("0.75 ") < line.index("7.5 ")
 
 
 def test_page_has_a_row_for_every_summary_and_its_provenance(make_row):
