@@ -1,8 +1,13 @@
 import pytest
 from pydantic import ValidationError
+from upath import UPath
 
 from omnimat.encoders.potnet import PotNetSettings
-from omnimat.modalities import StructureChoice
+from omnimat.features.augment_structure import StructureAugmentation
+from omnimat.features.tokenizer import TokenizerSettings, fit_tokenizer
+from omnimat.materials.errors import UserError
+from omnimat.materials.workspace import Workspace
+from omnimat.modalities import ModalityChoices, StructureChoice, TextChoice
 
 WITHIN_5 = {"neighbors": "within_cutoff", "cutoff_angstrom": 5.0}
 
@@ -38,3 +43,65 @@ def test_a_featurizer_that_serves(encoder: dict, featurizer: dict) -> None:
 def test_a_featurizer_that_does_not(encoder: dict, featurizer: dict, sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         StructureChoice(encoder=encoder, featurizer=featurizer)
+
+
+HASHED = {"source": "hashed"}
+TOKENS = {"type": "text_tokens", "tokenizer": "words"}
+TRANSFORMER = {"type": "text_transformer", "preset": "tiny"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"featurizer": HASHED, "augmentation": {}},
+        {"featurizer": TOKENS, "encoder": TRANSFORMER, "augmentation": {"masked_tokens": 0.15}},
+    ],
+)
+def test_text_that_can_be_varied(text: dict) -> None:
+    assert TextChoice.model_validate(text).augmentation is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ({"augmentation": {}}, "a stored embedding cannot be varied; set featurizer.source"),
+        (
+            {"featurizer": HASHED, "augmentation": {"masked_tokens": 0.15}},
+            "masked_tokens: the featurizer gives no tokens; set it to 0",
+        ),
+    ],
+)
+def test_text_that_cannot(text: dict, sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        TextChoice.model_validate(text)
+
+
+def test_a_tokenizer_without_a_mask_is_refused_once_it_is_known(tmp_path) -> None:
+    pytest.importorskip("tokenizers")
+    tokenizer = fit_tokenizer(["NaCl is a salt."], TokenizerSettings(vocabulary_size=270))
+    path = tmp_path / "tokenizer.json"
+    text = {
+        "featurizer": TOKENS | {"tokenizer": str(path)},
+        "encoder": TRANSFORMER,
+        "augmentation": {"masked_tokens": 0.15},
+    }
+    choices, workspace = ModalityChoices(text=text), Workspace(UPath(tmp_path))
+    path.write_text(tokenizer)
+    assert choices.located(workspace).text.augmentation == choices.text.augmentation
+    path.write_text(tokenizer.replace("[MASK]", "[HIDE]"))
+    with pytest.raises(UserError, match="no mask token"):
+        choices.located(workspace)
+
+
+def test_augmentations_are_asked_for_by_name() -> None:
+    choices = ModalityChoices(
+        structure={"augmentation": {"strain": 0.01}},
+        dos={},
+        charge_density={"augmentation": {}},
+        xrd={"augmentation": {}},
+    )
+    assert list(choices.augmentations()) == ["structure", "charge_density", "xrd"]
+    assert choices.augmentations()["structure"] == StructureAugmentation(strain=0.01)
+    assert ModalityChoices(structure={}).augmentations() == {}
+    with pytest.raises(ValidationError, match=r"dos\.augmentation"):
+        ModalityChoices(dos={"augmentation": {}})

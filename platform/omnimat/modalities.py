@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self, cast
+from typing import Any, Protocol, Self, cast
 
 from pydantic import ValidationError, model_validator
 
@@ -18,6 +18,11 @@ from omnimat.encoders.registry import (
     XrdEncoder,
 )
 from omnimat.encoders.text_mlp import TextMlpSettings
+from omnimat.features.augment import Augmentation
+from omnimat.features.augment_charge import ChargeDensityAugmentation
+from omnimat.features.augment_structure import StructureAugmentation
+from omnimat.features.augment_text import TextAugmentation
+from omnimat.features.augment_xrd import XrdAugmentation
 from omnimat.features.layout import Featurizer
 from omnimat.features.registry import (
     ChargeDensityFeaturizer,
@@ -46,12 +51,17 @@ class ModalityChoice(Protocol):
     def encoder(self) -> AnyEncoderSettings:
         """Arrays -> embedding."""
 
+    @property
+    def augmentation(self) -> Augmentation[Any] | None:
+        """How pretraining varies it; None: not at all. All else sees materials as they are."""
+
 
 class StructureChoice(Settings):
     """Crystal structure."""
 
     featurizer: StructureFeaturizer = StructureFeaturizer()
     encoder: StructureEncoder = PotNetSettings()
+    augmentation: StructureAugmentation | None = None
 
     @model_validator(mode="after")
     def _graph_serves_encoder(self) -> Self:
@@ -75,6 +85,7 @@ class DosChoice(Settings):
 
     featurizer: DosFeaturizer = DosFeaturizer()
     encoder: DosEncoder = DosEncoder()
+    augmentation: None = None
 
 
 class ChargeDensityChoice(Settings):
@@ -82,6 +93,7 @@ class ChargeDensityChoice(Settings):
 
     featurizer: ChargeDensityFeaturizer = ChargeDensityFeaturizer()
     encoder: ChargeDensityEncoder = ChargeDensityEncoder()
+    augmentation: ChargeDensityAugmentation | None = None
 
 
 class TextChoice(Settings):
@@ -89,6 +101,7 @@ class TextChoice(Settings):
 
     featurizer: TextFeaturizer = TextEmbedding()
     encoder: TextEncoder = TextMlpSettings()
+    augmentation: TextAugmentation | None = None
 
     @model_validator(mode="after")
     def _text_serves_encoder(self) -> Self:
@@ -115,6 +128,26 @@ class TextChoice(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _text_is_read(self) -> Self:
+        if self.augmentation is None:
+            return self
+        featurizer = self.featurizer
+        if isinstance(featurizer, TextEmbedding) and featurizer.source != "hashed":
+            raise ValueError(
+                "augmentation: a stored embedding cannot be varied; set featurizer.source to "
+                "hashed, or featurizer.type to text_tokens"
+            )
+        if self.augmentation.masked_tokens:
+            if not isinstance(featurizer, TextTokens):
+                raise ValueError(
+                    "augmentation.masked_tokens: the featurizer gives no tokens; set it to 0, or "
+                    "featurizer.type to text_tokens"
+                )
+            if featurizer.vocabulary_size is not None:
+                _ = featurizer.mask_id  # raises where the tokenizer has none
+        return self
+
     def _sizes(self) -> list[tuple[int | None, int | None, str, str]]:
         """Give what the featurizer gives, what the encoder takes, and what to do about it."""
         featurizer, encoder = self.featurizer, self.encoder
@@ -139,7 +172,9 @@ class TextChoice(Settings):
         if isinstance(encoder, HuggingFaceTextSettings):
             encoder = encoder.located()
         try:
-            return type(self)(featurizer=featurizer, encoder=encoder)
+            return type(self)(
+                featurizer=featurizer, encoder=encoder, augmentation=self.augmentation
+            )
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise UserError(f"modalities.text: {reason}") from error
@@ -150,6 +185,7 @@ class XrdChoice(Settings):
 
     featurizer: XrdFeaturizer = XrdFeaturizer()
     encoder: XrdEncoder = XrdEncoder()
+    augmentation: XrdAugmentation | None = None
 
 
 class CompositionChoice(Settings):
@@ -157,6 +193,7 @@ class CompositionChoice(Settings):
 
     featurizer: CompositionFeaturizer = CompositionFeaturizer()
     encoder: CompositionEncoder = CompositionEncoder()
+    augmentation: None = None
 
 
 class ModalityChoices(Settings):
@@ -193,6 +230,11 @@ class ModalityChoices(Settings):
         if self.text is None:
             return self
         return self.model_copy(update={"text": self.text.located(workspace)})
+
+    def augmentations(self) -> dict[Modality, Augmentation[Any]]:
+        """Give the augmentation of each modality that has one."""
+        augmentations = {name: choice.augmentation for name, choice in self.chosen().items()}
+        return {name: chosen for name, chosen in augmentations.items() if chosen is not None}
 
     def featurizers(self) -> dict[Modality, Featurizer]:
         """Give the featurizer of each modality used."""

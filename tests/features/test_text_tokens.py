@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from upath import UPath
 
+from omnimat.features.augment_text import TextAugmentation
 from omnimat.features.batch import collate, feature_table
 from omnimat.features.text_tokens import TextTokens
 from omnimat.features.tokenizer import SPECIAL_TOKENS, TokenizerSettings, fit_tokenizer
@@ -114,3 +115,25 @@ def test_a_file_that_is_no_tokenizer(tmp_path):
     path.write_text("{}")
     with pytest.raises(UserError, match="not a tokenizer"):
         TextTokens(tokenizer=str(path)).located(Workspace(UPath(tmp_path)))
+
+
+def test_the_tokenizer_says_which_tokens_are_special(fitted):
+    featurizer = TextTokens(tokenizer=fitted)
+    assert featurizer.mask_id == special(fitted)["[MASK]"] == 4
+    assert featurizer.special_ids == set(special(fitted).values()) == set(range(5))
+    roberta = TextTokens(tokenizer=fitted.replace("[MASK]", "<mask>"))
+    assert roberta.mask_id == 4
+    with pytest.raises(UserError, match=r"tokenizer: it has no mask token \(\[MASK\] or <mask>\)"):
+        _ = TextTokens(tokenizer=fitted.replace("[MASK]", "[HIDE]")).mask_id
+
+
+def test_a_view_masks_words_and_spares_special_tokens(fitted, record_of, nacl):
+    featurizer, record = TextTokens(tokenizer=fitted), record_of(nacl, text=TEXTS[1])
+    whole = featurizer(record)["token_ids"]
+    augmentation = TextAugmentation(keep_probability=None, masked_tokens=0.15)
+    masked = augmentation.view(record, featurizer, np.random.default_rng(0))["token_ids"]
+    hidden = masked == featurizer.mask_id
+    assert hidden.sum() == round(0.15 * (len(whole) - 2))
+    assert masked.dtype == whole.dtype
+    np.testing.assert_array_equal(masked[~hidden], whole[~hidden])
+    assert not hidden[[0, -1]].any()

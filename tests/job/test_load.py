@@ -21,7 +21,12 @@ from omnimat.sources.merge import merge
 from omnimat.testing.ray_head import clean_environment
 
 REPOSITORY = Path(__file__).parents[2]
-SHIPPED = sorted((REPOSITORY / "jobs").glob("*.yaml"))
+SHIPPED = sorted((REPOSITORY / "jobs").rglob("*.yaml"))
+PRESETS = [
+    (path, name)
+    for path in SHIPPED
+    for name in (None, *yaml.safe_load(path.read_text()).get("presets", {}))
+]
 
 
 @pytest.fixture
@@ -53,13 +58,46 @@ def refusal(path: Path, *overrides: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_shipped_job_is_right_and_executable(path, tmp_path, monkeypatch):
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """A folder that holds, empty, every path below $OMNIMAT_DATA that a shipped job names."""
+    folder = tmp_path_factory.mktemp("data")
+    for path, preset in PRESETS:
+        source = getattr(load(path, [f"preset={preset or 'null'}"]).job, "source", None)
+        location = Path(
+            getattr(source, "path", "$OMNIMAT_DATA").replace("$OMNIMAT_DATA", str(folder))
+        )
+        location.parent.mkdir(parents=True, exist_ok=True)
+        location.touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("path", "preset"), PRESETS, ids=lambda part: getattr(part, "stem", str(part))
+)
+def test_shipped_job_is_right(path, preset, data, tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMAT_STORAGE", str(tmp_path))
-    result = CliRunner().invoke(main, ["check", str(path)])
+    monkeypatch.setenv("OMNIMAT_DATA", str(data))
+    chosen = ["--set", f"preset={preset}"] if preset else []
+    result = CliRunner().invoke(main, ["check", str(path), *chosen])
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "path", SHIPPED, ids=lambda path: str(path.relative_to(REPOSITORY / "jobs"))
+)
+def test_shipped_job_is_executable(path):
     assert path.read_text().startswith("#!/usr/bin/env -S omnimat run\n")
     assert path.stat().st_mode & 0o111 == 0o111
+
+
+def test_no_two_shipped_jobs_write_to_one_place():
+    jobs = [load(path, [f"preset={preset or 'null'}"]).job for path, preset in PRESETS]
+    written = [
+        ("run" if job.kind in {"pretrain", "finetune", "evaluate"} else job.kind, job.name)
+        for job in jobs
+    ]
+    assert len(set(written)) == len(written)
 
 
 MISTAKES = [

@@ -1,4 +1,4 @@
-"""A preset is laid over its file, under the overrides, and handed on to the jobs that are needed."""
+"""A preset is laid over its file, under the overrides, and handed on to needed jobs."""
 
 import json
 from pathlib import Path
@@ -130,7 +130,7 @@ def test_one_file_under_two_presets_is_two_jobs(jobs):
 @pytest.mark.parametrize(
     ("changes", "overrides", "expected"),
     [
-        ({}, ["preset=tinny"], "preset: unknown preset 'tinny'; choose one of tiny, slow"),
+        ({}, ["preset=tinny"], "preset: unknown preset 'tinny'; choose one of slow, tiny"),
         ({"presets": {}}, ["preset=tiny"], "unknown preset 'tiny'; this file has no presets"),
         ({}, ["preset=[1]"], "preset: Input should be a valid string"),
         ({"presets": ["tiny"]}, ["preset=tiny"], "presets: Input should be a valid"),

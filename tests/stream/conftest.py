@@ -1,8 +1,12 @@
 import shutil
 
+import numpy as np
 import pytest
 from upath import UPath
 
+from omnimat.features.augment import RandomViews
+from omnimat.features.augment_charge import ChargeDensityAugmentation
+from omnimat.features.augment_structure import StructureAugmentation
 from omnimat.features.charge_density import ChargeDensityGrid
 from omnimat.features.dos import DosCurve
 from omnimat.features.structure import CrystalGraph
@@ -54,12 +58,22 @@ def featurizers():
 def new_stream(dataset, records, featurizers):
     """Make a worker's stream of batches of four, two or more of which make a read unit."""
 
-    def new_stream(rank=0, world_size=1, dataset=dataset, store=None, **kwargs) -> WorkerStream:
-        plan = BatchPlan(records["shard"].to_numpy(), 4 * world_size, 2, seed=3, window_shards=2)
+    def new_stream(
+        rank=0,
+        world_size=1,
+        dataset=dataset,
+        store=None,
+        featurizers=featurizers,
+        views=None,
+        records_per_worker=4,
+        **kwargs,
+    ) -> WorkerStream:
+        global_batch_size = records_per_worker * world_size
+        shards = records["shard"].to_numpy()
         return WorkerStream(
-            source=Source(dataset, store, featurizers),
+            source=Source(dataset, store, featurizers, views or RandomViews()),
             records=records,
-            plan=plan,
+            plan=BatchPlan(shards, global_batch_size, 2, seed=3, window_shards=2),
             read_unit_bytes=int(records["size_bytes"].max()) * 4 * 2,
             rank=rank,
             world_size=world_size,
@@ -67,6 +81,15 @@ def new_stream(dataset, records, featurizers):
         )
 
     return new_stream
+
+
+@pytest.fixture(scope="session")
+def augmentations():
+    """Of two modalities; the third stays as it is."""
+    return {
+        "structure": StructureAugmentation(masked_atoms=0.3, masked_edges=0.1),
+        "charge_density": ChargeDensityAugmentation(),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +103,22 @@ def planned_ids(records):
         return [ids[b].tolist() for e in epochs for b in stream.plan.worker_batches(e, **place)]
 
     return planned_ids
+
+
+@pytest.fixture(scope="session")
+def assert_equal():
+    """Insist on the same batches, bit for bit."""
+
+    def assert_equal(batches, others):
+        for one, other in zip(batches, others, strict=True):
+            assert one.material_ids.equals(other.material_ids)
+            for modality, arrays in one.modalities.items():
+                np.testing.assert_array_equal(arrays.rows, other.modalities[modality].rows)
+                assert arrays.arrays.keys() == other.modalities[modality].arrays.keys()
+                for name, array in arrays.arrays.items():
+                    np.testing.assert_array_equal(array, other.modalities[modality].arrays[name])
+
+    return assert_equal
 
 
 @pytest.fixture

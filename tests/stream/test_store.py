@@ -9,6 +9,7 @@ import pytest
 import ray
 from upath import UPath
 
+from omnimat.features.augment import RandomViews
 from omnimat.features.dos import DosCurve
 from omnimat.materials.errors import UserError
 from omnimat.stream.featurize import write_store
@@ -41,25 +42,23 @@ def store(write, tmp_path_factory) -> UPath:
     return folder
 
 
-def assert_equal(batches, others):
-    for one, other in zip(batches, others, strict=True):
-        assert one.material_ids.equals(other.material_ids)
-        for modality, arrays in one.modalities.items():
-            np.testing.assert_array_equal(arrays.rows, other.modalities[modality].rows)
-            assert arrays.arrays.keys() == other.modalities[modality].arrays.keys()
-            for name, array in arrays.arrays.items():
-                np.testing.assert_array_equal(array, other.modalities[modality].arrays[name])
-
-
 @pytest.mark.parametrize("rank", [0, 1])
-def test_ray_delivers_what_is_planned(rank, new_stream):
+def test_ray_delivers_what_is_planned(rank, new_stream, assert_equal):
     pipeline = RayPipeline(StreamSettings(num_featurizers=2), num_workers=2)
     stream = new_stream(rank, world_size=2, pipeline=pipeline)
     assert_equal(stream.batches(), new_stream(rank, world_size=2).batches())
     assert stream.audit.delivered == 32
 
 
-def test_the_store_gives_what_the_shards_give(store, new_stream):
+def test_ray_delivers_the_same_random_views(new_stream, augmentations, assert_equal):
+    views = RandomViews(num_views=2, seed=3, augmentations=augmentations)
+    pipeline = RayPipeline(StreamSettings(num_featurizers=2))
+    on_ray = new_stream(views=views, pipeline=pipeline)
+    assert_equal(on_ray.batches(), new_stream(views=views).batches())
+    assert on_ray.audit.delivered == 2 * 64
+
+
+def test_the_store_gives_what_the_shards_give(store, new_stream, assert_equal):
     from_shards = list(new_stream().batches(5))
     assert_equal(new_stream(store=store).batches(5), from_shards)
     on_ray = new_stream(store=store, pipeline=RayPipeline(StreamSettings(read_from="store")))

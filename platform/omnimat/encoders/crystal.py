@@ -35,6 +35,19 @@ def edge_index(arrays: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([arrays["edge_sources"], arrays["edge_targets"]]).long()
 
 
+def lengths_and_directions(
+    edge_vectors_angstrom: Tensor, cutoff_angstrom: float
+) -> tuple[Tensor, Tensor]:
+    """Give lengths in angstrom, (edges, 1), and unit vectors, (edges, 3), of the edges.
+
+    A zero vector is an edge that an augmentation masks. It gets no direction and the length of the
+    cutoff, where messages end: it is as if it were not there.
+    """
+    lengths = torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1, keepdim=True)
+    lengths = torch.where(lengths > 0, lengths, cutoff_angstrom)
+    return lengths, edge_vectors_angstrom / lengths
+
+
 def sum_at(values: Tensor, positions: Tensor, num_positions: int) -> Tensor:
     """Sum (m, ...) values at each of n positions, in float32 whatever their precision: (n, ...)."""
     total: Tensor = scatter(widened(values), positions, dim=0, dim_size=num_positions)

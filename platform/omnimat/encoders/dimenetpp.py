@@ -20,6 +20,7 @@ from omnimat.encoders.crystal import (
     CrystalEncoderSettings,
     Pool,
     edge_index,
+    lengths_and_directions,
     pool_atoms,
     starts_of,
     sum_at,
@@ -117,11 +118,12 @@ class DimeNetPlusPlus(nn.Module):
     def _basis(self, vectors_angstrom: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """Give (edges, num_radial) and (triplets, num_spherical * num_radial) functions."""
         settings, dtype = self.settings, self.frequencies.dtype
-        distances_angstrom = torch.linalg.vector_norm(vectors_angstrom, dim=-1)
-        scaled = distances_angstrom / settings.cutoff_angstrom
+        distances_angstrom, directions = lengths_and_directions(
+            vectors_angstrom, settings.cutoff_angstrom
+        )
+        scaled = distances_angstrom.squeeze(1) / settings.cutoff_angstrom
         smooth = envelope(scaled, settings.envelope_exponent)
         radial = smooth[:, None] * torch.sin(scaled[:, None] * widened(self.frequencies))
-        directions = vectors_angstrom / distances_angstrom[:, None]
         incoming, outgoing = pairs
         cosines = (directions[incoming] * directions[outgoing]).sum(-1).clamp(-1, 1)
         parts = radial_parts(

@@ -22,6 +22,10 @@ class DosTransformerSettings(PresetSettings):
 
     Energies and densities are divided by their scale before the first layer. The published model
     takes them raw (scale 1); its energies span some 100 eV and its densities some 500 states/eV.
+
+    ``num_mixing_layers`` maps join a token's embedded energy and density: one in the released code,
+    two in MultiMat's paper. Two have a GELU between them, as the blocks do: without, they would be
+    one map. With two, 128 outputs take 1,677,184 parameters.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -42,6 +46,7 @@ class DosTransformerSettings(PresetSettings):
     num_heads: int = 8
     head_width: int = 64
     mlp_width: int = 512
+    num_mixing_layers: Literal[1, 2] = 1
     energy_scale_ev: float = 1.0
     dos_scale_per_ev: float = 1.0
 
@@ -60,7 +65,7 @@ class DosTransformer(nn.Module):
         width = settings.token_width
         self.energies = SinglePrecisionLinear(1, width)
         self.densities = SinglePrecisionLinear(1, width)
-        self.mix = SinglePrecisionLinear(2 * width, width)
+        self.mix = _mixing_layers(settings.num_mixing_layers, width)
         self.blocks = nn.Sequential(*[Block(settings) for _ in range(settings.num_blocks)])
         # As published the token mean is the embedding; a map is added only to change its width.
         same = width == embedding_dim
@@ -77,9 +82,16 @@ class DosTransformer(nn.Module):
         """
         energies = self.energies(arrays["energies_ev"][..., None] / self.energy_scale_ev)
         densities = self.densities(arrays["dos_per_ev"][..., None] / self.dos_scale_per_ev)
-        tokens = self.mix(torch.cat([energies, densities], dim=-1)).to(self.mix.weight.dtype)
+        tokens = self.mix(torch.cat([energies, densities], dim=-1)).to(self.energies.weight.dtype)
         embeddings: Tensor = self.head(self.blocks(tokens).mean(dim=1))
         return embeddings
+
+
+def _mixing_layers(count: Literal[1, 2], width: int) -> nn.Module:
+    last = SinglePrecisionLinear(2 * width, width)
+    if count == 1:
+        return last
+    return nn.Sequential(SinglePrecisionLinear(2 * width, 2 * width), nn.GELU(), last)
 
 
 class Block(nn.Module):

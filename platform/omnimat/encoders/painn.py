@@ -17,6 +17,7 @@ from omnimat.encoders.crystal import (
     CrystalEncoderSettings,
     Pool,
     edge_index,
+    lengths_and_directions,
     pool_atoms,
     sum_at,
     widened,
@@ -102,9 +103,10 @@ class PaiNN(nn.Module):
             arrays: as ``forward``.
         """
         index, dtype = edge_index(arrays), self.atoms.weight.dtype
-        vectors_angstrom = arrays["edge_vectors_angstrom"]
-        distances_angstrom = torch.linalg.vector_norm(vectors_angstrom, dim=-1, keepdim=True)
-        directions = (vectors_angstrom / distances_angstrom).to(dtype)
+        distances_angstrom, directions = lengths_and_directions(
+            arrays["edge_vectors_angstrom"], self.settings.cutoff_angstrom
+        )
+        directions = directions.to(dtype)
         basis = self._bessel(distances_angstrom).to(dtype)
         cutoff = self._cosine(distances_angstrom).to(dtype)
         scalars = self.atoms(self.element_features[arrays["atomic_numbers"].long()].to(dtype))

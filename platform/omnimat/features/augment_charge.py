@@ -7,7 +7,29 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from omnimat.features.charge_density import ChargeDensityGrid
+from omnimat.features.layout import Arrays
+from omnimat.materials.record import Record
+from omnimat.materials.settings import Settings
+
 _Number = TypeVar("_Number", bound=np.generic)
+
+
+class ChargeDensityAugmentation(Settings):
+    """A random origin; there is nothing to choose."""
+
+    def view(
+        self, record: Record, featurizer: ChargeDensityGrid, generator: np.random.Generator
+    ) -> Arrays | None:
+        """Give the grid from a random point of it, or None where the record has none.
+
+        Raises:
+            ValueError: as ``ChargeDensityGrid`` does.
+        """
+        arrays = featurizer(record)
+        if arrays is None:
+            return None
+        return {"density": shifted_origin(arrays["density"], generator)}
 
 
 def shifted_origin(density: NDArray[_Number], generator: np.random.Generator) -> NDArray[_Number]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from omnimat.features.layout import Arrays
-from omnimat.materials.record import Structure
+from omnimat.features.structure import CrystalGraph
+from omnimat.materials.record import Record, Structure
 from omnimat.materials.settings import Settings
 
 MASKED_ATOMIC_NUMBER = 0
@@ -36,6 +37,17 @@ class StructureAugmentation(Settings):
     strain: float = Field(default=0.05, ge=0, le=0.5)
     masked_atoms: float = Field(default=0.0, ge=0, lt=1)
     masked_edges: float = Field(default=0.0, ge=0, lt=1)
+
+    def view(
+        self, record: Record, featurizer: CrystalGraph, generator: np.random.Generator
+    ) -> Arrays:
+        """Give the graph of the moved crystal, masked.
+
+        Raises:
+            ValueError: as ``CrystalGraph`` does.
+        """
+        moved = self.moved(record.structure, generator)
+        return self.masked(featurizer(dataclasses.replace(record, structure=moved)), generator)
 
     def moved(self, structure: Structure, generator: np.random.Generator) -> Structure:
         """Displace the atoms, then strain the cell."""

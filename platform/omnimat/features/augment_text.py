@@ -7,14 +7,50 @@ result, and the input is left alone.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from omnimat.features.layout import Arrays, Featurizer
+from omnimat.features.text_tokens import TextTokens
+from omnimat.materials.record import Record
+from omnimat.materials.settings import Settings
 
 # "2.05 Å. There" and "(of Na.) There" hold an end, "2.05" and "e.g. cubic" do not.
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][)\]\"']))\s+(?=[A-Z(\[\"'])")
+
+
+class TextAugmentation(Settings):
+    """How strongly a description is changed before it is featurized, and its tokens after.
+
+    Attributes:
+        keep_probability: of each sentence; those kept are shuffled. CLaC: 0.5; 0 keeps one random
+            sentence, as CLaC's first version does; None leaves the text alone.
+        masked_tokens: part of the tokens that are replaced by the mask; needs the featurizer
+            ``text_tokens``. CLaC: 0.15.
+    """
+
+    keep_probability: float | None = Field(default=0.5, ge=0, le=1)
+    masked_tokens: float = Field(default=0.0, ge=0, lt=1)
+
+    def view(
+        self, record: Record, featurizer: Featurizer, generator: np.random.Generator
+    ) -> Arrays | None:
+        """Give what the featurizer makes of the changed text, or None where there is no text."""
+        if self.keep_probability is not None and record.text is not None:
+            text = sample_sentences(record.text, generator, self.keep_probability)
+            record = dataclasses.replace(record, text=text)
+        arrays = featurizer(record)
+        if arrays is None or not self.masked_tokens or not isinstance(featurizer, TextTokens):
+            return arrays
+        ids = cast(NDArray[np.integer], arrays["token_ids"])
+        mask, special = featurizer.mask_id, featurizer.special_ids
+        return {"token_ids": mask_tokens(ids, generator, mask, special, self.masked_tokens)[0]}
 
 
 def sentences(text: str) -> list[str]:

@@ -16,8 +16,9 @@ from pydantic import Field
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
+from omnimat.features.layout import Arrays
 from omnimat.features.xrd import TOP_INTENSITY, Reflections, XrdPattern
-from omnimat.materials.record import Structure
+from omnimat.materials.record import Record, Structure
 from omnimat.materials.settings import Settings
 
 Float = NDArray[np.floating[Any]]
@@ -61,6 +62,16 @@ class XrdAugmentation(Settings):
     texture: float = Field(default=0.6, gt=0, le=1)
     poisson_noise: float = Field(default=0.02, ge=0, le=0.2)
     gaussian_noise: float = Field(default=0.005, ge=0, le=0.1)
+
+    def view(
+        self, record: Record, featurizer: XrdPattern, generator: np.random.Generator
+    ) -> Arrays:
+        """Give the pattern of the structure as an experiment might find it.
+
+        Raises:
+            ValueError: as ``XrdPattern`` does.
+        """
+        return {"intensity": self.measured(record.structure, featurizer, generator)}
 
     def measured(
         self, structure: Structure, pattern: XrdPattern, generator: np.random.Generator

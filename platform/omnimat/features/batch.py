@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from omnimat.features.layout import (
     ID_COLUMN,
     Arrays,
+    Extractor,
     Featurizer,
     Field,
     feature_schema,
@@ -73,10 +74,23 @@ def feature_table(
     (``xrd: two atoms coincide``); the row is delivered all the same. A quarantined input gives a
     row with no modality.
     """
+    return table_of_views(((record, featurizers) for record in records), featurizers)
+
+
+def table_of_views(
+    views: Iterable[tuple[Record | Quarantined, Mapping[Modality, Extractor]]],
+    featurizers: Mapping[Modality, Featurizer],
+) -> pa.Table:
+    """Do the same for views of records, each made by its own extractors.
+
+    Args:
+        views: for each row the record, and for each modality what gives its arrays.
+        featurizers: whose fields they fill.
+    """
     ids, reasons, properties = [], [], []
     features: dict[Modality, list[Arrays | None]] = {modality: [] for modality in featurizers}
-    for record in records:
-        arrays, reason = _featurize(record, featurizers)
+    for record, extractors in views:
+        arrays, reason = _extract(record, extractors, featurizers)
         ids.append(record.material_id)
         reasons.append(reason)
         known = {} if isinstance(record, Quarantined) else dict(record.properties)
@@ -104,8 +118,10 @@ def collate(table: pa.Table, featurizers: Mapping[Modality, Featurizer]) -> Batc
     return Batch(table[ID_COLUMN].combine_chunks(), modalities)
 
 
-def _featurize(
-    record: Record | Quarantined, featurizers: Mapping[Modality, Featurizer]
+def _extract(
+    record: Record | Quarantined,
+    extractors: Mapping[Modality, Extractor],
+    featurizers: Mapping[Modality, Featurizer],
 ) -> tuple[dict[Modality, Arrays | None], str | None]:
     if isinstance(record, Quarantined):
         return {}, record.reason
@@ -113,7 +129,7 @@ def _featurize(
     reasons = []
     for modality, featurizer in featurizers.items():
         try:
-            found[modality] = _checked(featurizer(record), featurizer.fields)
+            found[modality] = _checked(extractors[modality](record), featurizer.fields)
         except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
             reasons.append(f"{modality}: {error}")
     return found, "; ".join(reasons) or None

@@ -8,7 +8,7 @@ from the list length and the item shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from omnimat.materials.record import Modality, Record
 
 Arrays = dict[str, NDArray[np.generic]]
+
+Extractor = Callable[[Record], Arrays | None]
+"""What gives one modality's arrays of a record: a featurizer, or a random view by one."""
 
 ID_COLUMN = "material_id"
 QUARANTINE_COLUMN = "quarantine_reason"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _KEY = "modalities.text.featurizer.tokenizer"
+_MASK_TOKENS = ("[MASK]", "<mask>")  # as BERT and as RoBERTa write it
 
 
 class TextTokens(Settings):
@@ -55,6 +56,24 @@ class TextTokens(Settings):
         if not _is_json(self.tokenizer):
             return None
         return int(_loaded(self.tokenizer, self.max_tokens).get_vocab_size())
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the tokens that are no part of a text, as [CLS] and [PAD]."""
+        return frozenset(_special_tokens(self.tokenizer, self.max_tokens).values())
+
+    @property
+    def mask_id(self) -> int:
+        """Id of the token that hides another.
+
+        Raises:
+            UserError: the tokenizer has none.
+        """
+        special = _special_tokens(self.tokenizer, self.max_tokens)
+        for name in _MASK_TOKENS:
+            if name in special:
+                return special[name]
+        raise UserError(f"{_KEY}: it has no mask token ({' or '.join(_MASK_TOKENS)})")
 
     def located(self, workspace: Workspace) -> Self:
         """Give the same settings holding the tokenizer, so that nothing else is needed to use it.
@@ -93,6 +112,12 @@ def _content(tokenizer: str, workspace: Workspace) -> str:
     if path.is_file():
         return path.read_text()
     return tokenizer_json(tokenizer, _KEY)
+
+
+@functools.lru_cache(maxsize=4)
+def _special_tokens(tokenizer: str, max_tokens: int) -> dict[str, int]:
+    added = _loaded(tokenizer, max_tokens).get_added_tokens_decoder()
+    return {token.content: number for number, token in added.items() if token.special}
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,9 +1,9 @@
-"""Reading job files: YAML, overrides, and one clear sentence where something is wrong."""
+"""Reading job files: YAML, presets, overrides, and one clear sentence where something is wrong."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +14,9 @@ from pydantic import BaseModel, ValidationError
 from omnimat.job.spec import JOB, JOBS, Job, PipelineJob
 from omnimat.materials.errors import UserError
 
+# A file under two presets is two jobs.
+_Identity = tuple[Path, str | None]
+
 
 @dataclass(frozen=True)
 class LoadedJob:
@@ -23,18 +26,25 @@ class LoadedJob:
     job: Job
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> LoadedJob:
-    """Read a job file.
+def load(
+    path: Path, overrides: Sequence[str] = (), inherited_preset: str | None = None
+) -> LoadedJob:
+    """Read a job file: its preset is laid over it, and the overrides over both.
 
     Args:
         path: of the YAML file.
-        overrides: ``key.key=value``, values as in YAML.
+        overrides: ``key.key=value``, values as in YAML; ``preset=name`` chooses the preset.
+        inherited_preset: of the job that needs this one; it counts where the file chooses none,
+            and changes nothing where the file has none of that name.
 
     Raises:
         UserError: naming the file, the key and the remedy.
     """
     values = _read_yaml(path)
     for override in overrides:
+        _apply(values, override)
+    values = _with_preset(path, values, inherited_preset)
+    for override in overrides:  # again: they win over the preset
         _apply(values, override)
     try:
         return LoadedJob(path, JOB.validate_python(values))
@@ -48,25 +58,26 @@ def load_tree(path: Path, overrides: Sequence[str] = ()) -> list[LoadedJob]:
     Raises:
         UserError: as ``load``, or if jobs need each other in a circle.
     """
-    ordered: dict[Path, LoadedJob] = {}
+    ordered: dict[_Identity, LoadedJob] = {}
     _visit(load(path, overrides), (), ordered)
     return list(ordered.values())
 
 
-def _visit(loaded: LoadedJob, above: tuple[Path, ...], ordered: dict[Path, LoadedJob]) -> None:
+def _visit(loaded: LoadedJob, above: tuple[Path, ...], ordered: dict[_Identity, LoadedJob]) -> None:
     path, job = loaded.path, loaded.job
+    identity = (path.resolve(), job.preset)
     if path.resolve() in above:
         raise UserError(f"{path} needs itself through {' -> '.join(p.name for p in above)}")
-    if path.resolve() in ordered:
+    if identity in ordered:
         return
     for need in (*job.needs, *(job.jobs if isinstance(job, PipelineJob) else ())):
         _visit(_needed(need, loaded), (*above, path.resolve()), ordered)
-    ordered[path.resolve()] = loaded
+    ordered[identity] = loaded
 
 
 def _needed(need: str, needed_by: LoadedJob) -> LoadedJob:
     """Load a needed job; it keeps its things where the job that needs it looks for them."""
-    loaded = load(_find(need, needed_by.path))
+    loaded = load(_find(need, needed_by.path), inherited_preset=needed_by.job.preset)
     if loaded.job.storage_path is not None:
         return loaded
     storage = {"storage_path": needed_by.job.storage_path}
@@ -93,6 +104,36 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no keys; a job file starts with 'kind:'")
     return values
+
+
+def _with_preset(path: Path, values: dict[str, Any], inherited: str | None) -> dict[str, Any]:
+    """Lay the chosen preset over a file's values, and write down which it was."""
+    presets, own = values.get("presets", {}), values.get("preset")
+    chosen = inherited if own is None else own
+    if not (isinstance(chosen, str) and isinstance(presets, Mapping)):
+        return values
+    if own is not None and own not in presets:
+        known = f"choose one of {', '.join(presets)}" if presets else "this file has no presets"
+        raise UserError(f"{path}: preset: unknown preset {own!r}; {known}")
+    partial = presets.get(chosen, {})
+    if not isinstance(partial, Mapping):
+        raise UserError(f"{path}: presets.{chosen} holds a value, not keys")
+    return {**_merged(values, partial), "preset": chosen}
+
+
+def _merged(values: Mapping[str, Any], partial: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay a partial tree over a tree: mappings are joined, all else is replaced.
+
+    So is a mapping of another ``type``: the keys of the old one mean nothing to the new one.
+    """
+    if "type" in partial and values.get("type", partial["type"]) != partial["type"]:
+        return dict(partial)
+    both = {
+        key: _merged(values[key], part)
+        for key, part in partial.items()
+        if isinstance(part, Mapping) and isinstance(values.get(key), Mapping)
+    }
+    return {**values, **partial, **both}
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter
 
@@ -26,6 +26,10 @@ class JobHeader(Settings):
     """Job files that run first where their output is missing."""
     storage_path: str | None = None
     """Folder or URI of data sets, runs and leaderboard; else $OMNIMAT_STORAGE, else ~/omnimat."""
+    presets: Mapping[str, Mapping[str, Any]] = {}
+    """Named partial trees of this file; the one chosen is laid over the rest of it."""
+    preset: str | None = None
+    """Which of ``presets``; jobs this one needs take theirs of that name, where they have one."""
 
 
 class IngestJob(JobHeader, IngestSettings):

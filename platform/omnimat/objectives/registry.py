@@ -49,9 +49,7 @@ AnyObjective = Annotated[
     | DclSettings
     | SigLipSettings
     | TensorClipSettings
-    | BarlowTwinsSettings,
+    | BarlowTwinsSettings
+    | ClacSettings,
     Field(discriminator="type"),
 ]
-
-# Apart from the others: of a stream without augmentation it would take neighbours for views.
-AnyTwoViewObjective = ClacSettings

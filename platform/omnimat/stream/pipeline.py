@@ -30,9 +30,9 @@ class RayPipeline:
     num_workers: int = 1
 
     def __call__(
-        self, source: Source, units: Sequence[ReadUnit], num_rows: int
+        self, source: Source, units: Sequence[ReadUnit], num_records: int
     ) -> Iterator[pa.Table]:
-        """Give the units' feature rows in order, in tables of ``num_rows`` rows."""
+        """Give the units' feature rows in order, in tables of ``num_records`` records."""
         dataset = ray.data.read_datasource(
             UnitDatasource(units, source.read),
             override_num_blocks=len(units),
@@ -43,7 +43,7 @@ class RayPipeline:
             dataset = dataset.map_batches(
                 _FeaturizeActor,
                 fn_constructor_args=(source,),
-                batch_size=num_rows,
+                batch_size=num_records,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
                 compute=ray.data.ActorPoolStrategy(size=self.settings.num_featurizers),
@@ -57,7 +57,7 @@ class RayPipeline:
         dataset.context.enable_progress_bars = False  # every worker would draw its own
         dataset.context.print_on_execution_start = False
         yield from dataset.iter_batches(
-            batch_size=num_rows,
+            batch_size=num_records * source.views.num_views,
             batch_format="pyarrow",
             prefetch_batches=self.settings.prefetch_batches,
         )

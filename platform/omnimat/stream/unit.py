@@ -17,10 +17,13 @@ from omnimat.shards.codec import EXTENSIONS
 from omnimat.shards.manifest import shard_name
 from omnimat.shards.reader import RawRecord, read_members
 
+EPOCH_COLUMN = "epoch"
+
 RAW_SCHEMA = pa.schema(
     [
         pa.field(ID_COLUMN, pa.string()),
         pa.field(QUARANTINE_COLUMN, pa.string()),
+        pa.field(EPOCH_COLUMN, pa.int32()),
         *(pa.field(extension, pa.large_binary()) for extension in EXTENSIONS),
     ]
 )
@@ -28,9 +31,15 @@ RAW_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ReadUnit:
-    """What one read task delivers: rows of the record index, in delivery order."""
+    """What one read task delivers.
+
+    Attributes:
+        records: rows of the record index, in delivery order.
+        epoch: for which; random views differ from one to the next.
+    """
 
     records: pd.DataFrame
+    epoch: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -38,10 +47,10 @@ class ReadUnit:
         return int(self.records["size_bytes"].sum())
 
 
-def take(records: pd.DataFrame, positions: NDArray[np.int64]) -> ReadUnit:
+def take(records: pd.DataFrame, positions: NDArray[np.int64], epoch: int = 0) -> ReadUnit:
     """Make the unit of these records, in this order."""
     columns = ["material_id", "shard", "row", "offset_bytes", "size_bytes"]
-    return ReadUnit(records[columns].iloc[positions].reset_index(drop=True))
+    return ReadUnit(records[columns].iloc[positions].reset_index(drop=True), epoch)
 
 
 def read_from_shards(dataset: UPath, unit: ReadUnit) -> pa.Table:
@@ -60,14 +69,15 @@ def read_from_shards(dataset: UPath, unit: ReadUnit) -> pa.Table:
             rows["material_id"].tolist(),
         )
         found.update(zip(rows.index, raw, strict=True))
-    return raw_table([found[position] for position in range(len(unit.records))])
+    return raw_table([found[position] for position in range(len(unit.records))], unit.epoch)
 
 
-def raw_table(records: Sequence[RawRecord]) -> pa.Table:
-    """Hold the undecoded members of records as one Arrow table."""
+def raw_table(records: Sequence[RawRecord], epoch: int) -> pa.Table:
+    """Hold the undecoded members of records of an epoch as one Arrow table."""
     columns: dict[str, list[Any]] = {
         ID_COLUMN: [r.material_id for r in records],
         QUARANTINE_COLUMN: [r.quarantine_reason for r in records],
+        EPOCH_COLUMN: [epoch] * len(records),
     }
     for extension in EXTENSIONS:
         columns[extension] = [r.members.get(extension) for r in records]

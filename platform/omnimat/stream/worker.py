@@ -14,7 +14,6 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from omnimat.features.batch import Batch, collate
 from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN
@@ -26,11 +25,12 @@ from omnimat.stream.unit import ReadUnit, take
 UNITS_PER_PIPELINE = 256
 
 Pipeline = Callable[[Source, Sequence[ReadUnit], int], Iterator[pa.Table]]
-"""(source, units, rows) -> the units' feature rows in order, in tables of that many rows."""
+"""(source, units, records) -> feature rows in order, in tables of all views of so many records."""
 
 
-def in_process(source: Source, units: Sequence[ReadUnit], num_rows: int) -> Iterator[pa.Table]:
+def in_process(source: Source, units: Sequence[ReadUnit], num_records: int) -> Iterator[pa.Table]:
     """Read and featurize in the caller's own thread: the pipeline that needs nothing else."""
+    num_rows = num_records * source.views.num_views
     for unit in units:
         features = source.features(unit)
         for first in range(0, len(features), num_rows):
@@ -46,7 +46,7 @@ class Audit:
     """What a worker's stream delivered.
 
     Attributes:
-        delivered: rows handed to the trainer.
+        delivered: rows handed to the trainer, each view one.
         quarantined: material id -> reason, of rows that came without some modality for a fault.
     """
 
@@ -94,24 +94,23 @@ class WorkerStream:
         Raises:
             StreamError: if a batch holds anything but the planned records in planned order.
         """
-        ids = self.records["material_id"].to_numpy()
-        num_rows = self.plan.global_batch_size // self.world_size
+        num_records = self.plan.global_batch_size // self.world_size
         units = self._units(first_step)
         while group := list(islice(units, UNITS_PER_PIPELINE)):
-            planned = np.concatenate(group).reshape(-1, num_rows)
-            reads = [take(self.records, positions) for positions in group]
-            tables = self.pipeline(self.source, reads, num_rows)
-            for positions, table in zip(planned, tables, strict=True):
-                self.audit.check(table, ids[positions].tolist())
+            ids = np.concatenate([unit.records["material_id"].to_numpy() for unit in group])
+            tables = self.pipeline(self.source, group, num_records)
+            for planned, table in zip(ids.reshape(-1, num_records), tables, strict=True):
+                self.audit.check(table, planned.repeat(self.source.views.num_views).tolist())
                 yield collate(table, self.source.featurizers)
 
-    def _units(self, first_step: int) -> Iterator[NDArray[np.int64]]:
-        """Give the records of one read task after another, whole batches each."""
+    def _units(self, first_step: int) -> Iterator[ReadUnit]:
+        """Give one read task after another, whole batches of one epoch each."""
         record_bytes = self.records["size_bytes"].to_numpy()
         first_epoch, skipped_steps = divmod(first_step, self.plan.steps_per_epoch)
         for epoch in range(first_epoch, self.plan.num_epochs):
             batches = self.plan.worker_batches(
                 epoch, rank=self.rank, world_size=self.world_size, first_step=skipped_steps
             )
-            yield from split_by_bytes(batches, record_bytes, self.read_unit_bytes)
+            for positions in split_by_bytes(batches, record_bytes, self.read_unit_bytes):
+                yield take(self.records, positions, epoch)
             skipped_steps = 0

@@ -20,7 +20,7 @@ class Meter:
     """Sums losses on the device and times the loop; reads nothing back until asked.
 
     Attributes:
-        global_batch_size: rows of a step.
+        global_batch_size: materials of a step, whatever views each has.
     """
 
     global_batch_size: int

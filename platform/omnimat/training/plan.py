@@ -10,6 +10,7 @@ import pandas as pd
 from upath import UPath
 
 from omnimat.encoders.export import Card
+from omnimat.features.augment import RandomViews
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.shards.manifest import Manifest
@@ -88,8 +89,14 @@ class RunPlan:
 
     def stream(self, rank: int, world_size: int, pipeline: Pipeline) -> WorkerStream:
         """Open a worker's data."""
+        modalities = self.settings.modalities
+        views = RandomViews(
+            num_views=self.settings.objective.num_views,
+            seed=self.settings.training.seed,
+            augmentations=modalities.augmentations(),
+        )
         return WorkerStream(
-            source=Source(self.dataset, self.store, self.settings.modalities.featurizers()),
+            source=Source(self.dataset, self.store, modalities.featurizers(), views),
             records=self.records,
             plan=self.batches,
             read_unit_bytes=int(self.settings.stream.read_unit_mib * 2**20),

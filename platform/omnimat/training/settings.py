@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from omnimat.materials.errors import UserError
 from omnimat.materials.settings import Settings
 from omnimat.materials.workspace import Workspace
 from omnimat.modalities import ModalityChoices
@@ -73,6 +74,23 @@ class PretrainSettings(Settings):
     @model_validator(mode="after")
     def _objective_fits(self) -> PretrainSettings:
         self.objective.pairs(self.modalities.names)
+        return self
+
+    @model_validator(mode="after")
+    def _views_can_be_made(self) -> PretrainSettings:
+        augmented = self.modalities.augmentations()
+        same = [name for name in self.modalities.names if name not in augmented]
+        if self.objective.num_views > 1 and same:
+            raise UserError(
+                f"objective.type {self.objective.type!r} compares {self.objective.num_views} "
+                f"random views of each modality: set modalities.{same[0]}.augmentation, or take "
+                "a modality that has one"
+            )
+        if augmented and self.stream.read_from == "store":
+            raise UserError(
+                "stream.read_from: a store holds records as they are; set it to shards, or "
+                f"remove modalities.{next(iter(augmented))}.augmentation"
+            )
         return self
 
     def located(self, workspace: Workspace) -> Self:
