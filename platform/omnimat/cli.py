@@ -14,7 +14,7 @@ from omnimat import __version__
 from omnimat.materials.errors import UserError
 
 EXIT_USER_ERROR = 2
-LOG_WIDTH = 160
+LOG_WIDTH = 180
 
 
 class _Group(click.Group):

@@ -195,7 +195,7 @@ def _common(
     config = {"pretrain": pretrain_settings | {"training": training}, "split": settings.split}
     commit, is_dirty = code_commit()
     return {
-        "model": f"{settings.run} ({pretrain_settings['objective']['type']})",
+        "model": settings.run,
         "variant": "pretrained",
         "seed": seed,
         "dataset": settings.dataset,

@@ -32,6 +32,9 @@ _GROUP = (
 )
 
 
+MODEL_WIDTH = 32  # of the terminal's column; a longer name takes more lines
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """What can be ranked together: one task, metric, data set and split."""
@@ -127,14 +130,14 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
         # Text everywhere, for a name in brackets would be read as markup.
         table = Table(title=Text(boards[0].dataset), title_justify="left")
         table.add_column("Task", overflow="fold", no_wrap=True)
-        table.add_column("Model", overflow="fold")
-        for heading in ("Variant", *(_heading(board) for board in boards), "Seeds", "Status"):
+        table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)
+        for heading in ("Variant", *(_heading(board) for board in boards), "Seeds"):
             table.add_column(heading, no_wrap=True)
         for members in lines:
             first = members[0]
             scores = (summary.score for summary in members)
             seeds = str(len(first.rows))
-            cells = (first.board.task, first.model, first.variant, *scores, seeds, first.status)
+            cells = (first.board.task, first.model, first.variant, *scores, seeds)
             table.add_row(*(Text(cell) for cell in cells))
         page.add_row(table)
     return page
