@@ -11,21 +11,21 @@ from typing import Any
 import click
 
 from omnimat import __version__
-from omnimat.materials.errors import UserError
+from omnimat.materials.errors import RunError, UserError
 
-EXIT_USER_ERROR = 2
+EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2
 LOG_WIDTH = 180
 
 
 class _Group(click.Group):
-    """Turns a UserError into one sentence and exit code 2."""
+    """Turns an error that is explained into one sentence and its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except UserError as error:
+        except (UserError, RunError) as error:
             click.echo(f"omnimat: {error}", err=True)
-            sys.exit(EXIT_USER_ERROR)
+            sys.exit(EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_RUN_ERROR)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -123,7 +124,7 @@ FusionSettings = Annotated[
 ]
 
 
-class Fusion(nn.Module):
+class Fusion(nn.Module, ABC):
     """What the fusions share: hiding modalities in training, and the dtype.
 
     Attributes:
@@ -147,9 +148,9 @@ class Fusion(nn.Module):
         values = tokens.values.to(next(self.parameters()).dtype)
         return self.fuse(values, self._seen(tokens.present))
 
+    @abstractmethod
     def fuse(self, values: Tensor, present: Tensor) -> Tensor:
         """Map (n, M, d) values and the (n, M) mask to (n, out_dim)."""
-        raise NotImplementedError
 
     def _seen(self, present: Tensor) -> Tensor:
         if not (self.training and self.modality_dropout):

@@ -16,9 +16,10 @@ from upath import UPath
 
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.trial import TrialPlan, TrialResult, read_result, run_trial
+from omnimat.materials.errors import RunError
 
 
-class SweepError(RuntimeError):
+class SweepError(RunError):
     """A trial failed, or the sweep was stopped before its end."""
 
 

@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     A ValueError, so that settings may raise it while they are validated.
     """
+
+
+class RunError(RuntimeError):
+    """A run that was stopped or failed for a known reason: one sentence, exit code 1."""
