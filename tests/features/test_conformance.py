@@ -1,18 +1,31 @@
 """Every featurizer, by the rules that hold for all."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
+import transformers
 
 from omnimat.features.charge_density import ChargeDensityGrid
 from omnimat.features.composition import Magpie
 from omnimat.features.dos import DosCurve
-from omnimat.features.registry import FEATURIZERS
+from omnimat.features.huggingface_embedding import HuggingFaceEmbedding
+from omnimat.features.registry import (
+    ChargeDensityFeaturizer,
+    CompositionFeaturizer,
+    DosFeaturizer,
+    StructureFeaturizer,
+    TextFeaturizer,
+    XrdFeaturizer,
+)
 from omnimat.features.structure import CrystalGraph
 from omnimat.features.text import TextEmbedding
+from omnimat.features.text_tokens import TextTokens
+from omnimat.features.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.features.xrd import XrdPattern
 from omnimat.testing.featurizer_conformance import FeaturizerConformance
+from omnimat.testing.materials import example_records
 
 
 class TestCrystalGraph(FeaturizerConformance):
@@ -68,7 +81,45 @@ class TestMagpie(FeaturizerConformance):
     featurizer = Magpie()
 
 
-@pytest.mark.parametrize("modality", FEATURIZERS)
-def test_every_default_featurizer_conforms(modality):
+TEXTS = [record.text for record in example_records() if record.text]
+
+
+class TestTextTokens(FeaturizerConformance):
+    featurizer = TextTokens(tokenizer=fit_tokenizer(TEXTS, TokenizerSettings(vocabulary_size=400)))
+    needs = ("text",)
+
+
+class TestHuggingFaceEmbedding(FeaturizerConformance):
+    """A random BERT, saved as a folder of the hub is."""
+
+    featurizer = HuggingFaceEmbedding(model="set below", width=16)
+    needs = ("text",)
+
+    @pytest.fixture(autouse=True)
+    def _saved_model(self, tmp_path):
+        config = transformers.BertConfig(
+            vocab_size=400,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+        )
+        transformers.BertModel(config).save_pretrained(tmp_path)
+        (tmp_path / "tokenizer.json").write_text(TestTextTokens.featurizer.tokenizer)
+        self.featurizer = HuggingFaceEmbedding(model=str(tmp_path), width=16)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        StructureFeaturizer,
+        DosFeaturizer,
+        ChargeDensityFeaturizer,
+        *get_args(get_args(TextFeaturizer)[0]),
+        XrdFeaturizer,
+        CompositionFeaturizer,
+    ],
+)
+def test_every_registered_featurizer_conforms(choice):
     tested = {type(tests.featurizer) for tests in FeaturizerConformance.__subclasses__()}
-    assert FEATURIZERS[modality] in tested
+    assert choice in tested
