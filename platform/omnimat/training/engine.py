@@ -43,7 +43,7 @@ def build_engine(model: nn.Module, settings: TrainingSettings, device: torch.dev
     import deepspeed  # after the accelerator is settled: DeepSpeed probes for one on import
 
     # On a CPU it would compile a shared-memory collective at every first start, which takes a
-    # compiler and most of a minute; gloo does without.
+    # compiler and tens of seconds; gloo does without.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     trained = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim > 1]
