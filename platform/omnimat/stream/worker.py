@@ -75,6 +75,7 @@ class WorkerStream:
         read_unit_bytes: how much a read task may hold at once.
         rank: of this worker.
         world_size: number of workers.
+        num_micro_batches: how many batches each step's share is cut into.
         pipeline: what runs the read tasks.
         audit: what was delivered so far.
     """
@@ -85,11 +86,14 @@ class WorkerStream:
     read_unit_bytes: int
     rank: int
     world_size: int
+    num_micro_batches: int = 1
     pipeline: Pipeline = in_process
     audit: Audit = field(default_factory=Audit)
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
         """Deliver this worker's batches from a step of the run to its end.
+
+        Each step's share comes as ``num_micro_batches`` equal batches, one after another.
 
         Raises:
             StreamError: if a batch holds anything but the planned records in planned order.
@@ -101,7 +105,9 @@ class WorkerStream:
             tables = self.pipeline(self.source, group, num_records)
             for planned, table in zip(ids.reshape(-1, num_records), tables, strict=True):
                 self.audit.check(table, planned.repeat(self.source.views.num_views).tolist())
-                yield collate(table, self.source.featurizers)
+                num_rows = len(table) // self.num_micro_batches
+                for first in range(0, len(table), num_rows):
+                    yield collate(table.slice(first, num_rows), self.source.featurizers)
 
     def _units(self, first_step: int) -> Iterator[ReadUnit]:
         """Give one read task after another, whole batches of one epoch each."""

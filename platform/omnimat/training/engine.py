@@ -21,8 +21,8 @@ def deepspeed_config(settings: TrainingSettings) -> dict[str, Any]:
     """
     config: dict[str, Any] = {
         "train_batch_size": settings.global_batch_size,
-        "train_micro_batch_size_per_gpu": settings.global_batch_size // settings.num_workers,
-        "gradient_accumulation_steps": 1,
+        "train_micro_batch_size_per_gpu": settings.micro_batch_size,
+        "gradient_accumulation_steps": settings.num_micro_batches,
         "gradient_clipping": settings.gradient_clip,
         "zero_optimization": {"stage": settings.zero_stage},
         "zero_allow_untested_optimizer": True,

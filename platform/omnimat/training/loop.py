@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from omnimat.encoders.batch import ModalityTensors
 from omnimat.encoders.multimodal import Multimodal
 from omnimat.features.batch import Batch
 from omnimat.materials.record import Modality
 from omnimat.objectives.contrastive import mean_over_pairs
+from omnimat.objectives.embeddings import Embeddings
 from omnimat.stream.worker import Pipeline, WorkerStream
+from omnimat.training.accumulate import accumulate_gradients
 from omnimat.training.checkpoint import Progress, resume, save_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
@@ -61,10 +65,12 @@ def _steps(
     """Take the steps; give metrics where a report is due, and whether a checkpoint is too."""
     meter = Meter(plan.settings.training.global_batch_size)
     step = first_step
-    for batch in meter.waiting(stream.batches(first_step)):
+    batches = stream.batches(first_step)
+    num_micro_batches = plan.settings.training.num_micro_batches
+    for share in meter.waiting(iter(lambda: list(islice(batches, num_micro_batches)), [])):
         lr = set_lr(engine, plan, step)
         seed_step(plan.settings.training.seed, step, context.rank)
-        meter.add(train_step(engine, plan.settings, batch, context))
+        meter.add(train_step(engine, plan.settings, share, context))
         step += 1
         is_checkpoint = plan.is_checkpoint_step(step)
         if is_checkpoint or step % plan.settings.training.report_interval_steps == 0:
@@ -75,20 +81,31 @@ def _steps(
 
 
 def train_step(
-    engine: Any, settings: PretrainSettings, batch: Batch, context: WorkerContext
-) -> dict[str, torch.Tensor]:
-    """Take one step on this worker's rows.
+    engine: Any, settings: PretrainSettings, share: Sequence[Batch], context: WorkerContext
+) -> dict[str, Tensor]:
+    """Take one step on this worker's rows, which come in one batch or in micro-batches.
 
     Returns:
         This worker's share of each pair's loss.
     """
-    local, logit_scale = engine(to_device(batch, context.device), len(batch.material_ids))
-    everyone = gather_embeddings(local)
-    first_row = context.rank * len(batch.material_ids)
-    shares = settings.objective(local, everyone, first_row, logit_scale)
-    # DeepSpeed averages gradients over workers; the shares add up to the loss.
-    engine.backward(mean_over_pairs(shares) * context.world_size)
-    engine.step()
+    inputs = [(to_device(batch, context.device), len(batch.material_ids)) for batch in share]
+    first_row = context.rank * sum(num_rows for _, num_rows in inputs)
+    shares: dict[str, Tensor] = {}
+
+    def loss_of(local: Embeddings, logit_scale: Tensor) -> Tensor:
+        everyone = gather_embeddings(local)
+        shares.update(settings.objective(local, everyone, first_row, logit_scale))
+        # DeepSpeed averages gradients over workers; the shares add up to the loss.
+        return mean_over_pairs(shares) * context.world_size
+
+    def backward(loss: Tensor) -> None:
+        engine.backward(loss, scale_wrt_gas=False)
+        engine.step()  # updates after the last micro-batch alone
+
+    if len(inputs) == 1:
+        backward(loss_of(*engine(*inputs[0])))
+    else:
+        accumulate_gradients(engine, inputs, loss_of, backward)
     return shares
 
 

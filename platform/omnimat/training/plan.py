@@ -102,6 +102,7 @@ class RunPlan:
             read_unit_bytes=int(self.settings.stream.read_unit_mib * 2**20),
             rank=rank,
             world_size=world_size,
+            num_micro_batches=self.settings.training.num_micro_batches,
             pipeline=pipeline,
         )
 

@@ -25,6 +25,12 @@ class TrainingSettings(Settings):
 
     num_epochs: int = Field(default=10, ge=1)
     global_batch_size: int = Field(default=64, ge=2)
+    num_micro_batches: int = Field(default=1, ge=1)
+    """Parts of a worker's share of the batch that are in memory with their graphs one at a time.
+
+    The loss and its gradient stay those of the whole batch, for one more forward pass; only batch
+    normalisation then spans a micro-batch of all workers, not the whole batch.
+    """
     lr: float = Field(default=1e-4, gt=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
     final_lr_fraction: float = Field(default=1e-3, ge=0, le=1)
@@ -41,6 +47,11 @@ class TrainingSettings(Settings):
     checkpoint_interval_epochs: int = Field(default=5, ge=1)
     num_checkpoints_kept: int = Field(default=2, ge=1)
 
+    @property
+    def micro_batch_size(self) -> int:
+        """Materials that one worker holds with their graphs at once."""
+        return self.global_batch_size // (self.num_workers * self.num_micro_batches)
+
     @model_validator(mode="after")
     def _warmup_ends(self) -> TrainingSettings:
         if self.warmup_epochs > self.num_epochs:
@@ -52,10 +63,12 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> TrainingSettings:
-        if self.global_batch_size % self.num_workers:
+        num_parts = self.num_workers * self.num_micro_batches
+        if self.global_batch_size % num_parts:
             raise ValueError(
-                f"global_batch_size {self.global_batch_size} does not divide by "
-                f"num_workers {self.num_workers}; every worker needs an equal share"
+                f"global_batch_size {self.global_batch_size} does not divide by num_workers "
+                f"{self.num_workers} x num_micro_batches {self.num_micro_batches}; every worker "
+                "needs an equal share"
             )
         return self
 
