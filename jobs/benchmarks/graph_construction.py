@@ -64,7 +64,7 @@ def main(materials: int, max_atoms: int, cutoff_angstrom: float, repeats: int) -
         neighbors="within_cutoff",
         cutoff_angstrom=cutoff_angstrom,
         max_neighbors=None,
-        lattice_sums=False,
+        lattice_sums="none",
     )
     others: dict[str, Callable[[PymatgenStructure, float], Edges]] = {
         "pymatgen get_neighbor_list": of_neighbor_list,

@@ -1,8 +1,23 @@
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omnimat.encoders.potnet import PotentialConv, PotNet, PotNetSettings, ordered_pairs
+from omnimat.encoders.potnet import (
+    PotentialConv,
+    PotNet,
+    PotNetSettings,
+    ordered_pairs,
+    pair_potentials,
+)
+from omnimat.features.augment_structure import StructureAugmentation
+from omnimat.features.layout import Arrays
+from omnimat.features.structure import CrystalGraph, LatticeSums
+from omnimat.materials.record import Record
+from omnimat.testing.materials import encoder_arrays, example_records
 
 
 def tiny(**changes: object) -> PotNet:
@@ -79,3 +94,27 @@ def test_edges_by_hand() -> None:
     assert infinite is not None
     expected = infinite.norm.eval()(F.softplus(infinite.linear(basis))[None])
     torch.testing.assert_close(infinite(potentials), expected)
+
+
+class Moved(CrystalGraph):
+    """The graph of a crystal whose atoms and cell an augmentation has moved, the same each time."""
+
+    def __call__(self, record: Record) -> Arrays:
+        graph = CrystalGraph(**self.model_dump())
+        return StructureAugmentation().view(record, graph, np.random.default_rng(7))
+
+
+@pytest.mark.parametrize("graph", [CrystalGraph, Moved])
+@pytest.mark.parametrize("scaling", ["exact", "reference"])
+def test_it_sums_what_the_featurizer_would(graph: type[CrystalGraph], scaling: Any) -> None:
+    def potentials_and_embeddings(where: LatticeSums) -> tuple[Tensor, Tensor]:
+        featurizer = graph(lattice_sums=where, pauli_scaling=scaling)
+        arrays = encoder_arrays(example_records()[:6], featurizer)
+        return pair_potentials(arrays, arrays["num_atoms"]), net(arrays)
+
+    net = tiny().eval()
+    given = potentials_and_embeddings("featurized")
+    summed = potentials_and_embeddings("in_encoder")
+    assert given[0].dtype == summed[0].dtype == torch.float32
+    # Both are rounded to float32 from sums that differ by 1e-10.
+    torch.testing.assert_close(summed, given, rtol=1e-6, atol=1e-7)

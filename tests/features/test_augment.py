@@ -20,7 +20,7 @@ from omnimat.features.xrd import XrdPattern
 from omnimat.testing.materials import example_records
 
 FEATURIZERS = {
-    "structure": CrystalGraph(lattice_sums=False),
+    "structure": CrystalGraph(lattice_sums="none"),
     "dos": DosCurve(),
     "charge_density": ChargeDensityGrid(num_points=8),
     "text": TextEmbedding(source="hashed"),

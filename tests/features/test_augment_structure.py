@@ -78,7 +78,7 @@ def test_strain_lengthens_vectors_and_keeps_their_directions(skew):
 
 
 def test_masking_hides_the_given_part_and_nothing_else(record_of, nacl):
-    graph = CrystalGraph(lattice_sums=False)(record_of(nacl))
+    graph = CrystalGraph(lattice_sums="none")(record_of(nacl))
     augmentation = StructureAugmentation(masked_atoms=0.25, masked_edges=0.1)
     masked = augmentation.masked(graph, np.random.default_rng(3))
     hidden = masked["atomic_numbers"] == 0
@@ -111,6 +111,6 @@ def test_no_strength_changes_nothing(record_of, triclinic):
     same = none.moved(structure, np.random.default_rng(5))
     np.testing.assert_array_equal(same.frac_coords, structure.frac_coords)
     np.testing.assert_array_equal(same.lattice_angstrom, structure.lattice_angstrom)
-    graph = CrystalGraph(lattice_sums=False)(record_of(triclinic))
+    graph = CrystalGraph(lattice_sums="none")(record_of(triclinic))
     for name, values in none.masked(graph, np.random.default_rng(6)).items():
         np.testing.assert_array_equal(values, graph[name])

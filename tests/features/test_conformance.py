@@ -32,6 +32,10 @@ class TestCrystalGraph(FeaturizerConformance):
     featurizer = CrystalGraph()
 
 
+class TestCrystalGraphForAnEncoderThatSums(FeaturizerConformance):
+    featurizer = CrystalGraph(lattice_sums="in_encoder")
+
+
 class TestDosCurve(FeaturizerConformance):
     featurizer = DosCurve()
     needs = ("dos",)

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 from pymatgen.core import Structure
-from scipy.integrate import quad
 
-from omnimat.features.lattice_sums import _Split, lattice_sums
+from omnimat.features.lattice_sums import lattice_sums
 
 COULOMB, LONDON, PAULI = 0, 1, 2
 GEC_ANGSTROM = 4.3868 / 2 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
@@ -132,46 +131,6 @@ def test_left_handed_cell(triclinic):
         lattice_sums(triclinic.lattice.matrix, triclinic.frac_coords),
         atol=EXACT,
     )
-
-
-@pytest.mark.parametrize("decay", [0.5, 3.0])
-@pytest.mark.parametrize("s", [0.2, 1.0])
-def test_closed_forms_equal_their_integrals(decay, s):
-    """Each potential as its integral of exp(-r^2 t), cut at s by quadrature."""
-    split = _Split(s, 5.0, 1.0, decay)
-    r, g = 1.7, 0.4
-
-    densities = (
-        lambda t: t**-0.5 / np.sqrt(np.pi),
-        lambda t: t**2 / 2,
-        lambda t: decay / (2 * np.sqrt(np.pi)) * t**-1.5 * np.exp(-(decay**2) / (4 * t)),
-    )
-
-    def above(t, density):
-        return density(t) * np.exp(-(r**2) * t)
-
-    def below(t, density):
-        return density(t) * (np.pi / t) ** 1.5 * np.exp(-((np.pi * g) ** 2) / t)
-
-    real = split.real_terms(np.array([r**2]))[:, 0]
-    reciprocal = split.reciprocal_weights(np.array([g**2]))[:, 0]
-    for column, density in enumerate(densities):
-        integral = quad(above, s, np.inf, args=(density,), epsabs=1e-13)[0]
-        assert real[column] == pytest.approx(integral, abs=1e-11)
-        integral = quad(below, 0, s, args=(density,), epsabs=1e-13)[0]
-        assert reciprocal[column] == pytest.approx(integral, abs=1e-11)
-
-
-def test_incomplete_bessel_and_gamma_values():
-    """Known to ten digits: K_1/2(0.3, 2), K_-2(0.7, 0) and Gamma(-3/2, 0.7)."""
-    decay = 2 * np.sqrt(2.0)
-    real = _Split(1.0, 5.0, 1.0, decay).real_terms(np.array([0.3]))[PAULI, 0]
-    assert real * 2 * np.sqrt(np.pi) / decay == pytest.approx(0.2205813854, abs=1e-10)
-    split = _Split(1.0, 5.0, 1.0, 1.0)
-    pauli = split.reciprocal_weights(np.array([0.45 / np.pi**2]))[PAULI, 0]
-    assert pauli * 2 / np.pi == pytest.approx(1.7228469723, abs=1e-10)
-    london = split.reciprocal_weights(np.array([0.7 / np.pi**2]))[LONDON, 0]
-    assert london * 2 / (np.pi * 0.7) ** 1.5 == pytest.approx(0.3333343441, abs=1e-10)
 
 
 def test_blocks_do_not_change_the_sums(triclinic, monkeypatch):

@@ -3,6 +3,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
+from omnimat.features.lattice_sums import lattice_sums
 from omnimat.features.structure import CrystalGraph
 from omnimat.materials.record import Record
 from omnimat.materials.record import Structure as RecordStructure
@@ -91,7 +92,7 @@ def within(cutoff_angstrom: float, max_neighbors: int | None = None) -> CrystalG
         neighbors="within_cutoff",
         cutoff_angstrom=cutoff_angstrom,
         max_neighbors=max_neighbors,
-        lattice_sums=False,
+        lattice_sums="none",
     )
 
 
@@ -191,7 +192,7 @@ def test_rotation_turns_vectors_and_leaves_sums(record_of, triclinic):
 
 
 def test_supercell_repeats_the_edges(record_of, nacl):
-    graph = CrystalGraph(lattice_sums=False)
+    graph = CrystalGraph(lattice_sums="none")
     one = edges(graph(record_of(nacl)))
     eight = edges(graph(record_of(nacl.make_supercell(2, in_place=False))))
     repeated = np.repeat(one, 8, axis=0)
@@ -211,8 +212,22 @@ def test_coordinates_outside_the_cell(record_of, triclinic):
     np.testing.assert_allclose(first["pair_potentials"], second["pair_potentials"], atol=1e-6)
 
 
+def test_an_encoder_that_sums_gets_what_the_sums_follow_from(record_of, triclinic):
+    record = record_of(triclinic)
+    graph = CrystalGraph(lattice_sums="in_encoder", pauli_scaling="reference")
+    arrays = graph(record)
+    assert "pair_potentials" not in arrays
+    sums = lattice_sums(
+        arrays["lattice_angstrom"],
+        arrays["frac_coords"],
+        pauli_decay_per_angstrom=float(arrays["pauli_decay_per_angstrom"]),
+    )
+    featurized = CrystalGraph(pauli_scaling="reference")(record)["pair_potentials"]
+    np.testing.assert_array_equal(sums.astype(np.float32), featurized)
+
+
 def test_pair_potentials_can_be_left_out(record_of, nacl):
-    graph = CrystalGraph(lattice_sums=False)
+    graph = CrystalGraph(lattice_sums="none")
     assert "pair_potentials" not in graph(record_of(nacl))
     assert [f.name for f in graph.fields] == [
         "atomic_numbers",
@@ -238,4 +253,4 @@ def test_pair_potentials_can_be_left_out(record_of, nacl):
 def test_refuses_broken_structures(lattice, numbers, fractional, reason):
     structure = RecordStructure(lattice, np.array(numbers, dtype=np.int32), fractional)
     with pytest.raises(ValueError, match=reason):
-        CrystalGraph(lattice_sums=False)(Record("broken", structure))
+        CrystalGraph(lattice_sums="none")(Record("broken", structure))

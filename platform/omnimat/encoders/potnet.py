@@ -23,6 +23,7 @@ from omnimat.encoders.crystal import (
     widened,
 )
 from omnimat.encoders.elements import NUM_ELEMENT_FEATURES, element_table
+from omnimat.encoders.lattice_sums import lattice_sums
 from omnimat.encoders.precision import SinglePrecisionLinear
 
 _CENTRE_LIMIT = 4.0
@@ -32,8 +33,9 @@ _LOCAL_SCALE_ANGSTROM = -0.75
 class PotNetSettings(CrystalEncoderSettings):
     """Settings of PotNet; the paper preset with 128 outputs has 1,718,656 parameters.
 
-    ``potential_coefficients`` weigh the Coulomb, London and Pauli sums. ``lattice_sums: false``
-    keeps only the local edges, for a featurizer that computes no sums.
+    ``potential_coefficients`` weigh the Coulomb, London and Pauli sums, which the featurizer gives
+    or leaves to the network, as its ``lattice_sums`` says; trained weights serve both.
+    ``lattice_sums: false`` keeps only the local edges.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -88,7 +90,8 @@ class PotNet(nn.Module):
             arrays: ``atomic_numbers`` (atoms,), ``edge_sources`` and ``edge_targets`` (edges,) as
                 positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,)
                 and, with lattice sums, ``pair_potentials`` (pairs, 3): for each crystal the pairs
-                i <= j, row by row.
+                i <= j, row by row; or ``lattice_angstrom`` (n, 3, 3), ``frac_coords`` (atoms, 3)
+                and ``pauli_decay_per_angstrom`` (n,), from which they are computed.
 
         Returns:
             (n, embedding_dim).
@@ -109,7 +112,7 @@ class PotNet(nn.Module):
         if self.infinite_edges is None:
             return local_index, local
         pair_index, pairs = ordered_pairs(num_atoms)
-        infinite = self.infinite_edges(arrays["pair_potentials"][pairs])
+        infinite = self.infinite_edges(pair_potentials(arrays, num_atoms)[pairs])
         return torch.cat([local_index, pair_index], dim=1), torch.cat(
             [local, infinite.to(local.dtype)]
         )
@@ -197,6 +200,15 @@ class PotentialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no usabl
         """Sum the messages of each atom, in float32 whatever their precision."""
         total: Tensor = super().aggregate(widened(inputs), index, ptr=ptr, dim_size=dim_size)
         return total.to(inputs.dtype)
+
+
+def pair_potentials(arrays: Mapping[str, Tensor], num_atoms: Tensor) -> Tensor:
+    """Take the lattice sums of the pairs i <= j from the featurizer or compute them: (pairs, 3)."""
+    if "pair_potentials" in arrays:
+        return arrays["pair_potentials"]
+    cells, decays = arrays["lattice_angstrom"], arrays["pauli_decay_per_angstrom"]
+    sums = lattice_sums(cells, arrays["frac_coords"], num_atoms, decays)
+    return sums.to(arrays["edge_vectors_angstrom"].dtype)
 
 
 def ordered_pairs(num_atoms: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ class Field:
     """
 
     name: str
-    dtype: Literal["float32", "int32"]
+    dtype: Literal["float32", "float64", "int32"]
     item_shape: tuple[int, ...] = ()
     axis: str = "material"
     counted_from: str | None = None

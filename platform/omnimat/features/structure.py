@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -9,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from omnimat.features.lattice_sums import PauliScaling, lattice_sums
+from omnimat.features.ewald import PauliScaling, pauli_decay
+from omnimat.features.lattice_sums import lattice_sums
 from omnimat.features.layout import Arrays, Field
 from omnimat.materials.record import Modality, Record, Structure
 from omnimat.materials.settings import Settings
@@ -23,7 +26,21 @@ EDGE_FIELDS = (
     Field("edge_targets", "int32", axis="edge", counted_from="atom"),
     Field("edge_vectors_angstrom", "float32", (3,), axis="edge"),
 )
-PAIR_FIELD = Field("pair_potentials", "float32", (3,), axis="pair")
+
+LatticeSums = Literal["featurized", "in_encoder", "none"]
+# What an encoder sums itself takes the precision of the record: an error of 1e-6 angstrom would
+# show in the sums.
+LATTICE_SUM_FIELDS: Mapping[LatticeSums, tuple[Field, ...]] = MappingProxyType(
+    {
+        "featurized": (Field("pair_potentials", "float32", (3,), axis="pair"),),
+        "in_encoder": (
+            Field("lattice_angstrom", "float64", (3, 3)),
+            Field("frac_coords", "float64", (3,), axis="atom"),
+            Field("pauli_decay_per_angstrom", "float64"),
+        ),
+        "none": (),
+    }
+)
 
 # Equal by symmetry: coordinates in CIF files are rounded to about this length.
 _TIE_ANGSTROM = 1e-3
@@ -68,9 +85,11 @@ class CrystalGraph(Settings):
         cutoff_angstrom: search radius; for ``nearest`` the first one, which grows as needed.
         max_neighbors: neighbours an atom looks for; None takes all within the cutoff.
         edge_mode: how often an edge found from both ends is counted.
-        lattice_sums: whether to add ``pair_potentials``, see ``features/lattice_sums.py``.
-        pauli_decay_per_angstrom: of the lattice sums.
-        pauli_scaling: of the lattice sums.
+        lattice_sums: where the infinite sums of pair potentials (``features/ewald.py``) are
+            computed: ``featurized`` gives them, ``in_encoder`` gives what they follow from, for an
+            encoder to sum on its own device, ``none`` leaves them out.
+        pauli_decay_per_angstrom: of the sums, wherever they are computed.
+        pauli_scaling: the same.
     """
 
     modality: ClassVar[Modality] = "structure"
@@ -81,7 +100,7 @@ class CrystalGraph(Settings):
     cutoff_angstrom: PositiveFloat = 4.0
     max_neighbors: PositiveInt | None = 16
     edge_mode: Literal["clean", "reference"] = "clean"
-    lattice_sums: bool = True
+    lattice_sums: LatticeSums = "featurized"
     pauli_decay_per_angstrom: PositiveFloat = 3.0
     pauli_scaling: PauliScaling = "exact"
 
@@ -93,8 +112,8 @@ class CrystalGraph(Settings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Atoms, directed edges and, with ``lattice_sums``, atom pairs i <= j."""
-        return (*EDGE_FIELDS, PAIR_FIELD) if self.lattice_sums else EDGE_FIELDS
+        """Atoms, directed edges and what ``lattice_sums`` asks for."""
+        return EDGE_FIELDS + LATTICE_SUM_FIELDS[self.lattice_sums]
 
     def __call__(self, record: Record) -> Arrays:
         """Give the graph; edge vectors point from the source to the image of the target.
@@ -112,14 +131,23 @@ class CrystalGraph(Settings):
             "edge_targets": targets.astype(np.int32),
             "edge_vectors_angstrom": (steps @ structure.lattice_angstrom).astype(np.float32),
         }
-        if self.lattice_sums:
-            arrays["pair_potentials"] = lattice_sums(
-                structure.lattice_angstrom,
-                structure.frac_coords,
-                self.pauli_decay_per_angstrom,
-                self.pauli_scaling,
-            ).astype(np.float32)
-        return arrays
+        return arrays | self._for_lattice_sums(structure)
+
+    def _for_lattice_sums(self, structure: Structure) -> Arrays:
+        """Give the sums of atom pairs i <= j, what they follow from, or nothing."""
+        lattice, fractional = structure.lattice_angstrom, structure.frac_coords
+        alpha, scaling = self.pauli_decay_per_angstrom, self.pauli_scaling
+        if self.lattice_sums == "featurized":
+            sums = lattice_sums(lattice, fractional, alpha, scaling)
+            return {"pair_potentials": sums.astype(np.float32)}
+        if self.lattice_sums == "in_encoder":
+            decay = pauli_decay(alpha, scaling, abs(float(np.linalg.det(lattice))))
+            return {
+                "lattice_angstrom": np.array(lattice, dtype=np.float64),
+                "frac_coords": np.array(fractional, dtype=np.float64),
+                "pauli_decay_per_angstrom": np.array(decay),
+            }
+        return {}
 
     def _neighbors(self, structure: Structure) -> Neighbors:
         """Find the periodic neighbours of each atom."""
