@@ -20,8 +20,9 @@ def test_potnet_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("encoder", "featurizer"),
     [
-        ({"type": "potnet", "lattice_sums": False}, {"lattice_sums": False}),
-        ({"type": "cgcnn"}, {"lattice_sums": False}),
+        ({"type": "potnet"}, {"lattice_sums": "in_encoder"}),
+        ({"type": "potnet", "lattice_sums": False}, {"lattice_sums": "none"}),
+        ({"type": "cgcnn"}, {"lattice_sums": "none"}),
         ({"type": "cgcnn"}, {}),
         ({"type": "painn"}, WITHIN_5),
         ({"type": "painn"}, WITHIN_5 | {"cutoff_angstrom": 6.0}),
@@ -35,7 +36,18 @@ def test_a_featurizer_that_serves(encoder: dict, featurizer: dict) -> None:
 @pytest.mark.parametrize(
     ("encoder", "featurizer", "sentence"),
     [
-        ({}, {"lattice_sums": False}, "potnet takes lattice sums: set featurizer.lattice_sums"),
+        ({}, {"lattice_sums": "none"}, "potnet takes lattice sums: set featurizer.lattice_sums"),
+        (
+            {"type": "cgcnn"},
+            {"lattice_sums": "in_encoder"},
+            "cgcnn as set here computes no lattice sums: set featurizer.lattice_sums to none",
+        ),
+        (
+            {"lattice_sums": False},
+            {"lattice_sums": "in_encoder"},
+            "potnet as set here computes no lattice sums",
+        ),
+        ({}, {"lattice_sums": True}, "'featurized', 'in_encoder' or 'none'"),
         ({"type": "painn"}, {}, "painn takes the neighbours within 5.0 angstrom: set featurizer"),
         ({"type": "dimenetpp"}, WITHIN_5, "dimenetpp takes the neighbours within 7.0 angstrom"),
     ],

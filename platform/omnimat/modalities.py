@@ -66,10 +66,15 @@ class StructureChoice(Settings):
     @model_validator(mode="after")
     def _graph_serves_encoder(self) -> Self:
         graph, encoder = self.featurizer, self.encoder
-        if encoder.needs_lattice_sums and not graph.lattice_sums:
+        if encoder.needs_lattice_sums and graph.lattice_sums == "none":
             raise ValueError(
                 f"the encoder {encoder.type} takes lattice sums: set featurizer.lattice_sums to "
-                "true, or encoder.lattice_sums to false"
+                "featurized or in_encoder, or encoder.lattice_sums to false"
+            )
+        if graph.lattice_sums == "in_encoder" and not encoder.needs_lattice_sums:
+            raise ValueError(
+                f"the encoder {encoder.type} as set here computes no lattice sums: set "
+                "featurizer.lattice_sums to none"
             )
         cutoff = encoder.needs_cutoff_angstrom
         if cutoff and (graph.neighbors != "within_cutoff" or graph.cutoff_angstrom < cutoff):
@@ -197,7 +202,7 @@ class CompositionChoice(Settings):
 
 
 class ModalityChoices(Settings):
-    """The modalities of a run; a key that is left out is a modality not used."""
+    """The modalities of a run; one that is left out, or null in a preset, is not used."""
 
     structure: StructureChoice | None = None
     dos: DosChoice | None = None

@@ -16,6 +16,7 @@ from omnimat.encoders.registry import ENCODERS
 from omnimat.encoders.text_mlp import TextMlpSettings
 from omnimat.encoders.text_transformer import TextTransformerSettings
 from omnimat.encoders.xrd_cnn import XrdCnnSettings
+from omnimat.features.structure import CrystalGraph
 from omnimat.testing.encoder_conformance import CrystalEncoderConformance, EncoderConformance
 from omnimat.testing.materials import permuted, repeated, rotated, translated
 
@@ -23,6 +24,11 @@ from omnimat.testing.materials import permuted, repeated, rotated, translated
 class TestPotNet(CrystalEncoderConformance):
     # Not repeated: an atom has one infinite edge for every atom of the cell.
     settings = PotNetSettings(preset="tiny")
+
+
+class TestPotNetThatSums(CrystalEncoderConformance):
+    settings = PotNetSettings(preset="tiny")
+    featurizer = CrystalGraph(lattice_sums="in_encoder")
 
 
 class TestPotNetOnNearNeighbours(CrystalEncoderConformance):
@@ -82,6 +88,12 @@ class TestXrdCnn(EncoderConformance):
 
 class TestCompositionMlp(EncoderConformance):
     settings = CompositionMlpSettings(preset="tiny")
+
+
+class TestPaiNNProjected(CrystalEncoderConformance):
+    settings = PaiNNSettings(preset="tiny")
+    projected = True
+    invariant_under = (permuted, rotated, translated, repeated)
 
 
 def test_every_registered_encoder_has_a_conformance_class() -> None:

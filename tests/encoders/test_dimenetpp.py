@@ -21,7 +21,7 @@ def rock_salt() -> Record:
 
 def graph(record: Record) -> tuple[Tensor, Tensor, int]:
     featurizer = CrystalGraph(
-        neighbors="within_cutoff", cutoff_angstrom=5, max_neighbors=None, lattice_sums=False
+        neighbors="within_cutoff", cutoff_angstrom=5, max_neighbors=None, lattice_sums="none"
     )
     arrays = encoder_arrays([record], featurizer)
     index = torch.stack([arrays["edge_sources"], arrays["edge_targets"]]).long()

@@ -218,4 +218,4 @@ def test_settings_are_told_apart_by_type():
         settings = adapter.validate_python({"type": name})
         assert adapter.validate_json(adapter.dump_json(settings)) == settings
     with pytest.raises(ValidationError, match="multiple of num_heads"):
-        adapter.validate_python({"type": "attention", "token_width": 30})
+        adapter.validate_python({"type": "attention", "hidden_width": 30})

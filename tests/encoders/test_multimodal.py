@@ -7,7 +7,7 @@ import torch
 
 from omnimat.encoders.batch import ModalityTensors
 from omnimat.encoders.multimodal import Multimodal
-from omnimat.encoders.registry import DEFAULT_ENCODERS
+from omnimat.encoders.registry import ENCODERS
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
 
 
@@ -17,13 +17,13 @@ class Collated:
     arrays: dict[str, np.ndarray]
 
 
-def model(*modalities: str, learnable_temperature: bool = False) -> Multimodal:
-    encoders = {m: type(DEFAULT_ENCODERS[m])(preset="tiny").build(8) for m in modalities}
-    return Multimodal(encoders, 8, 0.2, learnable_temperature)
+def model(*modalities: str, learnable_temperature: bool = False, num_heads: int = 1) -> Multimodal:
+    encoders = {m: ENCODERS[m][0](preset="tiny").build(8) for m in modalities}
+    return Multimodal(encoders, 8, 0.2, learnable_temperature, num_heads)
 
 
 def tensors(modality: str, rows: list[int]) -> ModalityTensors:
-    featurizer = featurizer_for(DEFAULT_ENCODERS[modality])
+    featurizer = featurizer_for(ENCODERS[modality][0]())
     arrays = encoder_arrays(example_records()[: len(rows)], featurizer)
     return ModalityTensors(torch.tensor(rows, dtype=torch.int64), arrays)
 
@@ -47,8 +47,26 @@ def test_rows_land_where_they_belong() -> None:
         assert not values[~present].any()
 
 
-def test_gradients_reach_every_encoder_even_an_idle_one() -> None:
-    net = model("text", "composition")
+def test_heads_are_projections_of_one_embedding_and_the_first_is_exported() -> None:
+    net = model("text", "composition", num_heads=2).eval()
+    batch = {"text": tensors("text", [2, 0]), "composition": tensors("composition", [])}
+    given, _ = net(batch, batch_size=3)
+    values, encoder = given.values["text"], net.encoders["text"]
+    hidden = encoder.encoder(batch["text"].arrays)
+    (other,) = net.other_heads["text"]
+    assert values.shape == given.values["composition"].shape == (3, 2, 8)
+    assert given.present["text"].tolist() == [True, False, True]
+    assert not values[1].any()
+    first = encoder(batch["text"].arrays)
+    torch.testing.assert_close(values[[2, 0], 0], first / first.norm(dim=1, keepdim=True))
+    second = other(hidden)
+    torch.testing.assert_close(values[[2, 0], 1], second / second.norm(dim=1, keepdim=True))
+    assert not torch.allclose(values[:, 0], values[:, 1])
+
+
+@pytest.mark.parametrize("num_heads", [1, 2])
+def test_gradients_reach_every_encoder_even_an_idle_one(num_heads: int) -> None:
+    net = model("text", "composition", num_heads=num_heads)
     batch = {
         "text": tensors("text", [1, 2]),
         "composition": tensors("composition", []),
@@ -56,7 +74,7 @@ def test_gradients_reach_every_encoder_even_an_idle_one() -> None:
     given, _ = net(batch, batch_size=4)
     direction = torch.randn(8)
     sum((values * direction).sum() for values in given.values.values()).backward()
-    for name, parameter in net.encoders.named_parameters():
+    for name, parameter in [*net.encoders.named_parameters(), *net.other_heads.named_parameters()]:
         assert parameter.grad is not None, name
         assert bool(parameter.grad.any()) == name.startswith("text"), name
 

@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -9,17 +10,20 @@ from upath import UPath
 from omnimat.encoders.batch import ModalityTensors
 from omnimat.encoders.export import Card, save
 from omnimat.encoders.multimodal import Multimodal
+from omnimat.evaluation.embed import embed
 from omnimat.evaluation.evaluate import evaluate
-from omnimat.evaluation.inputs import StoreLocation, export_folder, read_cards
+from omnimat.evaluation.inputs import export_folder, read_cards
 from omnimat.evaluation.retrieval import retrieval_ranks
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.features.batch import collate
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import UserError
+from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.provenance import sha256_of
 from omnimat.materials.workspace import Workspace
-from omnimat.sources.ingest import IngestSettings, ingest
+from omnimat.sources.ingest import ingest
 from omnimat.sources.prototypes import Prototypes
+from omnimat.sources.settings import IngestSettings
+from omnimat.stream.location import StoreLocation
 from omnimat.training.settings import PretrainSettings
 
 pytestmark = [
@@ -32,7 +36,7 @@ PRETRAINING = PretrainSettings(
     dataset="prototypes",
     modalities={
         "structure": {
-            "featurizer": {"lattice_sums": False, "max_neighbors": 8},
+            "featurizer": {"lattice_sums": "none", "max_neighbors": 8},
             "encoder": {"preset": "tiny", "lattice_sums": False},
         },
         "text": {"featurizer": {"source": "hashed"}, "encoder": {"preset": "tiny"}},
@@ -41,6 +45,7 @@ PRETRAINING = PretrainSettings(
     objective={"type": "clip"},
     training={"seed": 7},
 )
+BACK = "retrieval text -> structure (train split)"
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +96,9 @@ def embeddings(rows, workspace):
 
 def test_every_ordered_pair_and_metric_has_a_row(rows, workspace):
     pairs = {row.task for row in rows}
-    assert pairs == {"retrieval structure -> text", "retrieval text -> structure"}
-    assert [row.metric for row in rows if row.task == "retrieval text -> structure"] == [
+    # Named by its split, since it is not the test split: training has seen these materials.
+    assert pairs == {"retrieval structure -> text (train split)", BACK}
+    assert [row.metric for row in rows if row.task == BACK] == [
         *("top-1", "top-5", "top-10", "top-25"),
         *("mean rank", "median rank"),
     ]
@@ -105,11 +111,11 @@ def test_every_ordered_pair_and_metric_has_a_row(rows, workspace):
 def test_the_rows_follow_from_the_kept_embeddings(rows, embeddings):
     queries, keys = (torch.from_numpy(embeddings[name]) for name in ("structure", "text"))
     ranks = retrieval_ranks(queries, keys)
-    found = {row.metric: row for row in rows if row.task == "retrieval structure -> text"}
-    assert found["top-5"].value == float((ranks <= 5).double().mean())
-    assert found["mean rank"].value == float(ranks.mean())
-    assert found["top-5"].num_test == len(ranks)
-    assert found["top-5"].hyperparameters["chance"] == 5 / len(ranks)
+    found = {row.metric: row for row in rows if row.task != BACK}
+    assert found["top-5"].value == ranks.hit_rate(5)
+    assert found["mean rank"].value == ranks.expected.mean()
+    assert found["top-5"].num_test == len(queries)
+    assert found["top-5"].hyperparameters["chance"] == 5 / len(queries)
     assert found["top-5"].predictions_sha256 == sha256_of(UPath(found["top-5"].predictions_uri))
 
 
@@ -144,8 +150,33 @@ def test_a_pair_is_reported_alone_on_request(rows, workspace):
         dataset="prototypes", run="pre", split="train", pairs=[("text", "structure")]
     )
     alone = evaluate("alone", settings, workspace)
-    before = [row for row in rows if row.task == "retrieval text -> structure"]
+    before = [row for row in rows if row.task == BACK]
     assert [row.value for row in alone] == [row.value for row in before]
+
+
+def test_a_task_on_the_test_split_needs_no_more_name(workspace):
+    settings = EvaluateSettings(dataset="prototypes", run="pre", pairs=[("text", "structure")])
+    assert {row.task for row in evaluate("unseen", settings, workspace)} == {
+        "retrieval text -> structure"
+    }
+
+
+def test_an_encoder_that_diverged_is_named(rows, workspace, model, tmp_path):
+    encoder = copy.deepcopy(model.encoders["text"])
+    torch.nn.init.constant_(encoder.head.bias, torch.nan)
+    save(UPath(tmp_path), encoder, read_cards(workspace.run("pre"))["text"])
+    store = StoreLocation.of(workspace, "prototypes", PRETRAINING.modalities.featurizers()).open()
+    with pytest.raises(RunError, match="embeddings that are not finite"):
+        embed(store, UPath(tmp_path), np.arange(3))
+
+
+def test_a_card_of_another_version_is_the_users_error(tmp_path):
+    folder = export_folder(UPath(tmp_path), "dos")
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text('{"modality": "dos",\n"encoders": []}')
+    with pytest.raises(UserError, match="cannot read") as caught:
+        read_cards(UPath(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 def test_what_cannot_be_evaluated_is_said(workspace):

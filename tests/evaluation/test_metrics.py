@@ -13,13 +13,9 @@ GENERATOR_SEED = 11
 def test_regression(shape):
     generator = np.random.default_rng(GENERATOR_SEED)
     targets, predictions = generator.normal(size=(2, *shape))
-    expected = {
-        "mae": reference.mean_absolute_error(targets, predictions),
-        "rmse": np.sqrt(reference.mean_squared_error(targets, predictions)),
-    }
-    for name, value in expected.items():
-        assert METRICS[name].function(targets, predictions) == pytest.approx(value, rel=1e-12)
-        assert not METRICS[name].higher_is_better
+    expected = reference.mean_absolute_error(targets, predictions)
+    assert METRICS["mae"].function(targets, predictions) == pytest.approx(expected, rel=1e-12)
+    assert not METRICS["mae"].higher_is_better
 
 
 @pytest.mark.parametrize("labels", [np.arange(4), np.array(["cubic", "hexagonal", "triclinic"])])
@@ -30,10 +26,7 @@ def test_classification(labels):
     assert METRICS["accuracy"].function(targets, predictions) == pytest.approx(
         reference.accuracy_score(targets, predictions), rel=1e-12
     )
-    assert METRICS["macro_accuracy"].function(targets, predictions) == pytest.approx(
-        reference.balanced_accuracy_score(targets, predictions), rel=1e-12
-    )
-    assert METRICS["macro_accuracy"].higher_is_better
+    assert METRICS["accuracy"].higher_is_better
 
 
 def test_refuses_what_cannot_be_compared():

@@ -10,7 +10,7 @@ from upath import UPath
 from omnimat.encoders.dos_transformer import DosTransformerSettings
 from omnimat.encoders.export import Card, save
 from omnimat.encoders.potnet import PotNetSettings
-from omnimat.evaluation.inputs import StoreLocation, export_folder, featurizers_of, read_cards
+from omnimat.evaluation.inputs import export_folder, featurizers_of, read_cards
 from omnimat.features.batch import feature_table
 from omnimat.features.dos import DosCurve
 from omnimat.features.structure import CrystalGraph
@@ -23,6 +23,7 @@ from omnimat.materials.split import split_sha256
 from omnimat.materials.workspace import Workspace
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
 from omnimat.shards.writer import write_shard
+from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import COMPLETE, features_name, store_fingerprint
 
 NUM_RECORDS = 60
@@ -37,6 +38,8 @@ def record(index: int) -> Record:
     numbers = generator.integers(3, 50, 2).astype(np.int32)
     properties = {"mean_atomic_number": float(numbers.mean()), "is_heavy": bool(numbers[0] > 25)}
     properties["atomic_numbers"] = sorted(numbers.tolist())
+    if split_of(index) != "test":
+        properties["known_in_training"] = 1.0
     if index == 1:
         properties["mean_atomic_number"] = None
     structure = Structure(
@@ -54,11 +57,12 @@ def split_of(index: int) -> str:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Workspace:
-    """A data set ``cubes``, its feature store, and a run ``pre`` with random encoders."""
+    """Data sets with their feature stores, and a run ``pre`` with random encoders.
+
+    ``cubes-unlike`` has other materials than ``cubes`` in its test split alone.
+    """
     workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
-    records = [record(index) for index in range(NUM_RECORDS)]
-    _write_dataset(workspace.dataset("cubes"), records)
-    graph = CrystalGraph(lattice_sums=False, max_neighbors=8)
+    graph = CrystalGraph(lattice_sums="none", max_neighbors=8)
     cards = {
         "structure": _card(PotNetSettings(preset="tiny", lattice_sums=False), graph),
         "dos": _card(DosTransformerSettings(preset="tiny"), DosCurve(num_points=16)),
@@ -66,13 +70,12 @@ def workspace(tmp_path_factory) -> Workspace:
     torch.manual_seed(0)
     for modality, card in cards.items():
         save(export_folder(workspace.run("pre"), modality), card.encoder.build(16), card)
-    store = StoreLocation.of(workspace, "cubes", featurizers_of(cards))
-    features = feature_table(records, store.featurizers)
-    store.folder.mkdir(parents=True)
-    with pa.ipc.new_file(str(store.folder / features_name(0)), features.schema) as writer:
-        writer.write_table(features)
-    fingerprint = store_fingerprint(store.manifest, store.featurizers)
-    (store.folder / COMPLETE).write_text(json.dumps({"fingerprint": fingerprint}))
+    records = [record(index) for index in range(NUM_RECORDS)]
+    _write_dataset(workspace, "cubes", records, featurizers_of(cards))
+    for index in range(NUM_RECORDS):
+        if split_of(index) == "test":
+            records[index] = record(index + NUM_RECORDS)
+    _write_dataset(workspace, "cubes-unlike", records, featurizers_of(cards))
     return workspace
 
 
@@ -89,14 +92,15 @@ def _card(encoder, featurizer) -> Card:
     )
 
 
-def _write_dataset(directory: UPath, records: list[Record]) -> None:
+def _write_dataset(workspace: Workspace, name: str, records: list[Record], featurizers) -> None:
+    directory = workspace.dataset(name)
     written = write_shard(directory / "shard-00000.tar", records)
     index = pd.DataFrame(written.rows)
     index = index.assign(shard=0, split=[split_of(i) for i in range(len(index))])
     index.to_parquet(directory / RECORDS_NAME)
     splits = split_sha256(zip(index["material_id"], index["split"], strict=True))
     Manifest(
-        name="cubes",
+        name=name,
         source={},
         settings_fingerprint="0",
         licences=(),
@@ -108,6 +112,13 @@ def _write_dataset(directory: UPath, records: list[Record]) -> None:
         num_failures=0,
         dataset_fingerprint=dataset_fingerprint((written.entry,), splits),
     ).save(directory)
+    store = StoreLocation.of(workspace, name, featurizers)
+    features = feature_table(records, featurizers)
+    store.folder.mkdir(parents=True)
+    with pa.ipc.new_file(str(store.folder / features_name(0)), features.schema) as writer:
+        writer.write_table(features)
+    fingerprint = store_fingerprint(store.manifest, featurizers)
+    (store.folder / COMPLETE).write_text(json.dumps({"fingerprint": fingerprint}))
 
 
 @pytest.fixture(scope="session")

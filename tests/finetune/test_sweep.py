@@ -69,6 +69,9 @@ def test_a_rows_value_follows_from_its_predictions(rows, workspace, settings):
         assert row.num_test == len(predictions) == 6
         assert row.predictions_sha256 == sha256_of(UPath(row.predictions_uri))
         assert row.checkpoint_sha256 == sha256_of(UPath(row.checkpoint_uri))
+        found = json.loads((UPath(row.checkpoint_uri).parent / "trial.json").read_text())
+        made_with = ("hardware", "code_commit", "code_dirty")
+        assert [found[name] for name in made_with] == [getattr(row, name) for name in made_with]
 
 
 def test_a_trial_in_ray_is_a_trial_outside(rows, workspace, settings, plan, tmp_path):
@@ -118,10 +121,29 @@ def test_a_failed_trial_is_named_and_leaves_no_row(cluster, workspace, settings,
     changes = {"learning_rates": (1e-2, 1e30), "variants": ("finetuned",), "seeds": (0,)}
     changes |= {"max_failures": 0, "trial": settings.trial.model_dump() | {"warmup_fraction": 0}}
     failing = FinetuneSettings.model_validate(settings.model_dump() | changes)
-    with pytest.raises(SweepError, match=r"trial finetuned-lr1e\+30-seed0 failed"):
+    sentence = r"^trial finetuned-lr1e\+30-seed0 failed: .* take 1e\+30 out of learning_rates$"
+    with pytest.raises(SweepError, match=sentence):
         run_sweep("failing", failing, workspace, url)
     assert not (tmp_path / "leaderboard.sqlite").exists()
     assert not (workspace.run("failing") / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [
+        ({"target": "gap_ev"}, r"of 48 train records none has both 'gap_ev' and the features of "),
+        ({"target": "is_heavy"}, "which is no number"),
+        ({"target": "known_in_training"}, "of 6 test records none has both 'known_in_training'"),
+    ],
+)
+def test_a_task_that_cannot_be_is_refused_before_any_trial(
+    cluster, workspace, settings, task, sentence
+):
+    changed = settings.model_dump() | {"task": {"name": "wrong"} | task}
+    with pytest.raises(UserError, match=sentence) as caught:
+        run_sweep("wrong", FinetuneSettings.model_validate(changed), workspace)
+    assert "\n" not in str(caught.value)
+    assert not (workspace.run("wrong") / "trials").exists()
 
 
 def test_selection_averages_over_seeds_and_looks_at_validation_alone(settings, workspace, rows):
@@ -140,12 +162,11 @@ def test_selection_averages_over_seeds_and_looks_at_validation_alone(settings, w
     assert best_learning_rates(results, settings.task) == {"finetuned": 2}
 
 
-def test_no_trial_reads_the_test_split(rows, workspace, settings):
+def test_the_result_says_what_was_chosen(rows, workspace):
     result = json.loads((workspace.run("sweep") / "result.json").read_text())
-    assert set(result["chosen_lr"]) == {"finetuned", "from_scratch"}
-    assert result["config_hash"]  # what tells a finished run from one of other settings
-    for path in workspace.run("sweep").glob("trials/*/trial.json"):
-        assert set(json.loads(path.read_text())["num_records"]) == {"train", "validation"}
+    assert result["chosen_lr"] == {row.variant: row.hyperparameters["lr"] for row in rows}
+    settings = FinetuneSettings.model_validate(result["settings"])
+    assert result["config_hash"] == settings.fingerprint()
 
 
 def test_a_missing_modality_is_refused(workspace, settings):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from upath import UPath
 
@@ -12,7 +13,7 @@ from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.sweep import make_plan
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import build_model, predict, read_result, run_trial
-from omnimat.materials.errors import UserError
+from omnimat.materials.errors import RunError, UserError
 
 
 def trial(**changes):
@@ -39,6 +40,21 @@ def test_a_trial_learns_and_keeps_its_best_epoch(plan, tmp_path):
     error = np.abs(predicted["prediction"] - predicted["target"]).mean()
     # The saved weights are those of the best epoch: the same sums in the same order.
     assert error == pytest.approx(result.validation_metric, rel=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["finetuned", "frozen", "from_scratch"])
+def test_what_the_test_split_holds_changes_nothing(plan, workspace, settings, tmp_path, variant):
+    unlike = settings.model_copy(update={"dataset": "cubes-unlike"})
+    other = make_plan(unlike, workspace, read_cards(workspace.run("pre")))
+    chosen = trial(variant=variant, num_epochs=2)
+    results = [run(each, chosen, tmp_path / each.fingerprint) for each in (plan, other)]
+    assert results[0].history == results[1].history
+    assert results[0].codec == results[1].codec
+    predicted = [
+        predict(each, result, UPath(tmp_path / each.fingerprint), "test")
+        for each, result in zip((plan, other), results, strict=True)
+    ]
+    assert not set(predicted[0]["prediction"]) & set(predicted[1]["prediction"])
 
 
 def test_records_without_a_target_are_left_out_and_counted(plan, tmp_path):
@@ -89,8 +105,34 @@ def test_patience_stops_a_trial(plan, tmp_path):
 
 
 def test_a_diverging_trial_says_which_rate_to_remove(plan, tmp_path):
-    with pytest.raises(FloatingPointError, match="take 1e\\+30 out of learning_rates"):
+    with pytest.raises(RunError, match="take 1e\\+30 out of learning_rates"):
         run(plan, trial(lr=1e30, num_epochs=2, warmup_fraction=0), tmp_path)
+
+
+def test_a_prediction_beyond_float64_is_divergence_too(plan, tmp_path):
+    """The network's output is finite, the power of ten of it is not."""
+    logarithmic = {"name": "mean", "target": "mean_atomic_number", "transform": "log10"}
+    plan = replaced_task(plan, **logarithmic)
+    with pytest.raises(RunError, match="out of learning_rates"):
+        run(plan, trial(variant="frozen", lr=1e6, num_epochs=4, warmup_fraction=0), tmp_path)
+
+
+def test_a_result_of_another_version_is_the_users_error(plan, tmp_path):
+    (tmp_path / "trial.json").write_text("{}")
+    with pytest.raises(UserError, match="another version of omnimat"):
+        read_result(plan, trial(), UPath(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"seeds": (-1,)}, "seeds.0\n  Input should be greater"),
+        ({"learning_rates": (0,)}, "rates.0"),
+    ],
+)
+def test_a_wrong_grid_is_named_by_its_key(settings, changes, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        FinetuneSettings.model_validate(settings.model_dump() | changes)
 
 
 def test_a_class_is_learned(plan, tmp_path):
@@ -111,7 +153,7 @@ def test_a_result_is_found_again_only_for_the_same_trial(plan, tmp_path):
 
 def test_a_target_nobody_has_is_refused(plan, tmp_path):
     plan = replaced_task(plan, name="gap", target="gap_ev")
-    with pytest.raises(UserError, match="no train record has both 'gap_ev'"):
+    with pytest.raises(UserError, match="of 48 train records none has both 'gap_ev'"):
         run(plan, trial(), tmp_path)
 
 

@@ -16,8 +16,9 @@ from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import sha256_of
 from omnimat.materials.workspace import Workspace
 from omnimat.shards.manifest import RECORDS_NAME, Manifest
-from omnimat.sources.ingest import IngestSettings, write_slice
+from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
+from omnimat.sources.settings import IngestSettings
 from omnimat.testing.ray_head import clean_environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -78,6 +79,7 @@ def data(tmp_path_factory) -> Path:
 def test_shipped_job_is_right(path, preset, data, tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMAT_STORAGE", str(tmp_path))
     monkeypatch.setenv("OMNIMAT_DATA", str(data))
+    monkeypatch.setenv("MP_API_KEY", "x" * 32)
     chosen = ["--set", f"preset={preset}"] if preset else []
     result = CliRunner().invoke(main, ["check", str(path), *chosen])
     assert (result.exit_code, result.stderr) == (0, "")
@@ -112,6 +114,21 @@ MISTAKES = [
     ({"kind": None}, "kind"),
     ({"dataset": None}, "dataset: Field required"),
     ({"objective": {"type": "clap"}}, "objective.type: "),
+    ({"objective": {}}, "objective.type: Field required"),
+    (
+        {"objective": {"type": "barlow_twins", "temperature": 1}},
+        "unknown key 'objective.temperature'; known here: block_size, off_diagonal_weight, stand",
+    ),
+    (
+        {"modalities__text__encoder": {"type": "text_transformer", "num_heads": 3}},
+        "modalities.text.encoder: token_width must be a multiple of num_heads",
+    ),
+    ({"modalities__dos__encoder": {"num_heads": 0}}, "modalities.dos.encoder.num_heads: Input"),
+    ({"modalities__xrd": {"encoder": {"kernel_size": 4}}}, "xrd.encoder: kernel_size must be odd"),
+    (
+        {"modalities__charge_density": {"encoder": {"cardinality": 3}}},
+        "modalities.charge_density.encoder: width must be a multiple of cardinality",
+    ),
     ({"objective": {"type": "anchored_clip", "anchor": "structure"}}, "structure"),
     ({"modalities": {}}, "name at least one of"),
     ({"modalities__text__featurizer": {"source": "guessed"}}, "modalities.text.featurizer.source"),
@@ -141,10 +158,15 @@ def test_circle_through_another_file_is_named(job, tiny_jobs):
     ("text", "expected"),
     [
         ("kind: [", "is no YAML"),
+        ("kind: \x01", "is no YAML"),
         ("", "holds no keys"),
         ("- kind", "holds no keys"),
         ("1: 2", "kind"),
         ("a: !!python/object:os.system {}", "is no YAML"),
+        ("kind: pretrain\nname:\n", "key 'name' in line 2 has no value; write one ({} where it"),
+        ("needs: [{a: {b: }}]", "key 'needs.0.a.b' in line 1 has no value"),
+        ("a: 1\nb: {a: 2}\na: 3", "key 'a' stands twice, in lines 1 and 3; remove one"),
+        ("kind: pipeline\nname: &n {again: *n}", "name: Input should be a valid string"),
     ],
 )
 def test_not_a_job_file(text, expected, tmp_path):
@@ -153,6 +175,29 @@ def test_not_a_job_file(text, expected, tmp_path):
     message = refusal(path)
     assert message.startswith(str(path))
     assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key"),
+    [
+        ("text: {featurizer: {source: hashed}, encoder: {preset: tiny}}", "text:", "text"),
+        ("{featurizer: {source: hashed}, ", "{featurizer: , ", "text.featurizer"),
+        ("dos: {encoder: {preset: tiny}}", "dos: {encoder: }", "dos.encoder"),
+    ],
+)
+def test_a_forgotten_value_is_not_a_modality_left_out(tiny_jobs, before, after, key):
+    path = tiny_jobs / "jobs" / "pretrain.yaml"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    line = 8 if key.startswith("text") else 7
+    assert refusal(path).startswith(f"{path}: key 'modalities.{key}' in line {line} has no value")
+
+
+def test_null_is_a_value(tiny_jobs):
+    path = tiny_jobs / "jobs" / "pretrain.yaml"
+    path.write_text(path.read_text() + "preset: null\nstorage_path: ~\n")
+    assert load(path, ["modalities.structure=null"]).job.modalities.names == ("dos", "text")
 
 
 def test_unreadable_paths(tmp_path):
@@ -179,7 +224,9 @@ def test_storage_path_override_reaches_what_the_job_needs(job):
     [
         ("training.lr", "write it as key.key=value"),
         ("name.first=x", "'name' holds a value, not keys"),
-        ("training.lr=[", "is no YAML"),
+        ("training.lr=[", "--set training.lr=[ is no YAML"),
+        ("training.lr=", "--set training.lr=: the value is missing; write null for none"),
+        ("modalities.text={encoder: }", "key 'encoder' in line 1 has no value"),
         ("training.lrr=1", "did you mean 'lr'?"),
     ],
 )

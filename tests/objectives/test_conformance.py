@@ -64,6 +64,11 @@ class TestClac(ObjectiveConformance):
     modalities = ("structure", "text")
 
 
+class TestClacWithoutProjectors(ObjectiveConformance):
+    objective = ClacSettings(projectors=False)
+    modalities = ("structure", "text")
+
+
 def test_every_registered_objective_conforms():
     named, _ = get_args(AnyObjective)
     tested = {type(tests.objective) for tests in ObjectiveConformance.__subclasses__()}

@@ -7,7 +7,7 @@ from torch.nn import functional
 from omnimat.materials.errors import UserError
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.clip import ClipSettings
-from omnimat.objectives.contrastive import mean_over_pairs
+from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.objectives.embeddings import Embeddings
 
 MODALITIES = ("structure", "dos", "text")
@@ -44,7 +44,7 @@ def total_over_workers(objective, leaves, present, logit_scale, num_workers):
     everyone = Embeddings(leaves, present)
     num_local = NUM_ROWS // num_workers
     return sum(
-        mean_over_pairs(
+        mean_over_groups(
             objective(
                 rows_of(everyone, slice(offset, offset + num_local)), everyone, offset, logit_scale
             )
@@ -110,5 +110,5 @@ def test_clip_uses_the_temperature_floor():
 def test_mismatched_modalities_are_the_users_error():
     leaves, present = make_leaves(), make_present()
     everyone = Embeddings(leaves, present)
-    with pytest.raises(UserError, match="exactly two"):
+    with pytest.raises(UserError, match="aligns 2 modalities, not 3"):
         ClipSettings()(everyone, everyone, 0, torch.zeros(1))

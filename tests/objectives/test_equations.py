@@ -125,27 +125,38 @@ def clip_loss(a, b):
     return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
 
 
-def test_clac_takes_adjacent_rows_for_the_views_of_a_material():
+@pytest.mark.parametrize("projectors", [True, False])
+def test_clac_takes_adjacent_rows_for_the_views_of_a_material(projectors):
     generator = torch.Generator().manual_seed(9)
-    g1, g2, t1, t2 = torch.randn(4, 5, DIM, dtype=torch.float64, generator=generator)
-    views = {"structure": (g1, g2), "text": (t1, t2)}
-    leaves = {m: torch.stack(v, dim=1).flatten(0, 1).requires_grad_() for m, v in views.items()}
-    g1, g2 = leaves["structure"][0::2], leaves["structure"][1::2]
-    t1, t2 = leaves["text"][0::2], leaves["text"][1::2]
+    # Rows are views of 5 materials; the heads across and within modalities.
+    shape = (2, 10, 2, DIM) if projectors else (2, 10, DIM)
+    values = torch.randn(shape, dtype=torch.float64, generator=generator)
+    leaves = {m: v.clone().requires_grad_() for m, v in zip(FOUR[::3], values, strict=True)}
+    (g1, g2, h1, h2), (t1, t2, u1, u2) = (
+        [leaf[view::2, head] if projectors else leaf[view::2] for head in (0, 1) for view in (0, 1)]
+        for leaf in leaves.values()
+    )
     expected = {
         "structure|text": clip_loss(g1, t1),
         "structure'|text": clip_loss(g2, t1),
         "structure|text'": clip_loss(g1, t2),
         "structure'|text'": clip_loss(g2, t2),
-        "structure|structure'": clip_loss(g1, g2),
-        "text|text'": clip_loss(t1, t2),
+        "structure|structure'": clip_loss(h1, h2),
+        "text|text'": clip_loss(u1, u2),
     }
     present = dict.fromkeys(leaves, torch.ones(10, dtype=torch.bool))
-    check(ClacSettings(), expected, leaves, present)
+    check(ClacSettings(projectors=projectors), expected, leaves, present)
 
 
 def test_clac_refuses_half_a_material():
     leaves = make_leaves(("structure", "text"))
     everyone = Embeddings(leaves, dict.fromkeys(leaves, torch.ones(NUM_ROWS, dtype=torch.bool)))
     with pytest.raises(ValueError, match="even number of rows"):
+        ClacSettings()(everyone, everyone, 0, torch.zeros(1))
+
+
+def test_clac_refuses_embeddings_without_its_heads():
+    leaves = {m: torch.ones(4, DIM) for m in ("structure", "text")}
+    everyone = Embeddings(leaves, dict.fromkeys(leaves, torch.ones(4, dtype=torch.bool)))
+    with pytest.raises(ValueError, match="no embeddings of 2 heads"):
         ClacSettings()(everyone, everyone, 0, torch.zeros(1))

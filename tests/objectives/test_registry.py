@@ -1,24 +1,27 @@
-"""Which pairs each objective aligns, what it refuses, and how a job file names it."""
+"""Which modalities each objective aligns, what it refuses, and how a job file names it."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from omnimat.materials.errors import UserError
+from omnimat.materials.record import MODALITIES
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.anchored_clip import AnchoredClipSettings
+from omnimat.objectives.barlow_twins import BarlowTwinsSettings
 from omnimat.objectives.clip import ClipSettings
 from omnimat.objectives.registry import AnyObjective, Objective
+from omnimat.objectives.tensor_clip import TensorClipSettings
 
 FOUR = ("text", "structure", "charge_density", "dos")
 
 
 def test_pairs_do_not_depend_on_the_order_of_modalities():
     for objective in (AllPairsClipSettings(), AnchoredClipSettings(anchor="text")):
-        assert objective.pairs(FOUR) == objective.pairs(FOUR[::-1])
+        assert objective.groups(FOUR) == objective.groups(FOUR[::-1])
 
 
 def test_all_pairs():
-    pairs = AllPairsClipSettings().pairs(FOUR)
+    pairs = AllPairsClipSettings().groups(FOUR)
     assert len(pairs) == 6
     assert {frozenset(pair) for pair in pairs} == {
         frozenset((a, b)) for a in FOUR for b in FOUR if a != b
@@ -26,7 +29,7 @@ def test_all_pairs():
 
 
 def test_anchored():
-    assert AnchoredClipSettings().pairs(FOUR) == (
+    assert AnchoredClipSettings().groups(FOUR) == (
         ("structure", "dos"),
         ("structure", "charge_density"),
         ("structure", "text"),
@@ -34,22 +37,28 @@ def test_anchored():
 
 
 def test_clip():
-    assert ClipSettings().pairs(("text", "structure")) == (("structure", "text"),)
+    assert ClipSettings().groups(("text", "structure")) == (("structure", "text"),)
+
+
+def test_three_at_once_are_one_group():
+    assert TensorClipSettings().groups(FOUR[:3]) == (("structure", "charge_density", "text"),)
 
 
 @pytest.mark.parametrize(
     ("objective", "modalities", "message"),
     [
-        (ClipSettings(), FOUR, "exactly two"),
-        (ClipSettings(), ("dos",), "exactly two"),
-        (AllPairsClipSettings(), ("dos",), "at least two"),
+        (ClipSettings(), FOUR, r"clip' aligns 2 modalities, not 4 \(structure, dos, charge"),
+        (ClipSettings(), ("dos",), "aligns 2 modalities, not 1"),
+        (AllPairsClipSettings(), ("dos",), "aligns 2 to 6 modalities, not 1"),
+        (TensorClipSettings(), FOUR, "aligns 3 modalities, not 4"),
+        (BarlowTwinsSettings(), MODALITIES, "aligns 2 to 4 modalities, not 6"),
         (AnchoredClipSettings(anchor="xrd"), FOUR, "objective.anchor"),
-        (AnchoredClipSettings(anchor="dos"), ("dos",), "objective.anchor"),
+        (AnchoredClipSettings(anchor="dos"), ("dos",), "aligns 2 to 6 modalities, not 1"),
     ],
 )
 def test_refusals_name_the_key(objective, modalities, message):
     with pytest.raises(UserError, match=message):
-        objective.pairs(modalities)
+        objective.groups(modalities)
 
 
 def test_job_file_names_an_objective_by_type():
@@ -58,7 +67,7 @@ def test_job_file_names_an_objective_by_type():
         {"type": "anchored_clip", "anchor": "dos", "temperature": {"initial": 0.07}}
     )
     assert isinstance(objective, AnchoredClipSettings)
-    assert objective.pairs(("dos", "text")) == (("dos", "text"),)
+    assert objective.groups(("dos", "text")) == (("dos", "text"),)
     assert objective.temperature.initial == 0.07
     with pytest.raises(ValidationError):
         adapter.validate_python({"type": "anchored_clip", "anker": "dos"})

@@ -10,18 +10,24 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from omnimat.encoders.batch_norm import BatchNorm
-from omnimat.encoders.crystal import CrystalEncoderSettings, edge_index, pool_atoms, sum_at
-from omnimat.encoders.elements import NUM_ELEMENT_FEATURES, element_table
+from omnimat.encoders.crystal import (
+    AtomEmbedding,
+    CrystalEncoderSettings,
+    edge_index,
+    pool_atoms,
+    sum_at,
+)
 
 
 class CgcnnSettings(CrystalEncoderSettings):
     """Settings of CGCNN; the paper preset with 128 outputs has 97,216 parameters.
 
     It needs no lattice sums, and was published on the 12 nearest neighbours of each atom, found
-    within 8 angstrom: ``featurizer: {max_neighbors: 12, cutoff_angstrom: 8, lattice_sums: false}``.
+    within 8 angstrom: ``featurizer: {max_neighbors: 12, cutoff_angstrom: 8, lattice_sums: none}``.
     Our graphs keep all of the neighbours that are as far as the twelfth, and every edge's reverse.
     """
 
@@ -30,11 +36,11 @@ class CgcnnSettings(CrystalEncoderSettings):
         "tiny": {"num_convolutions": 2, "hidden_width": 32, "head_width": 32},
     }
     type: Literal["cgcnn"] = "cgcnn"
-    num_convolutions: int = 3
-    hidden_width: int = 64
-    head_width: int = 128
-    gaussian_step_angstrom: float = 0.2
-    gaussian_limit_angstrom: float = 8.0
+    num_convolutions: PositiveInt = 3
+    hidden_width: PositiveInt = 64
+    head_width: PositiveInt = 128
+    gaussian_step_angstrom: PositiveFloat = 0.2
+    gaussian_limit_angstrom: PositiveFloat = 8.0
 
     @property
     def num_gaussians(self) -> int:
@@ -49,15 +55,11 @@ class CgcnnSettings(CrystalEncoderSettings):
 class Cgcnn(nn.Module):
     """Crystal graph to embedding."""
 
-    element_features: Tensor
-
     def __init__(self, settings: CgcnnSettings, embedding_dim: int) -> None:
         super().__init__()
         self.settings = settings
         width = settings.hidden_width
-        # Kept in the checkpoint, so that another pymatgen's data cannot change a trained model.
-        self.register_buffer("element_features", torch.tensor(element_table()))
-        self.atoms = nn.Linear(NUM_ELEMENT_FEATURES, width)
+        self.atoms = AtomEmbedding(width)
         self.convolutions = nn.ModuleList(
             GatedConv(width, settings.num_gaussians) for _ in range(settings.num_convolutions)
         )
@@ -78,9 +80,9 @@ class Cgcnn(nn.Module):
         Returns:
             (n, embedding_dim).
         """
-        index, dtype = edge_index(arrays), self.atoms.weight.dtype
+        index, dtype = edge_index(arrays), self.atoms.linear.weight.dtype
         edges = self._gaussians(arrays["edge_vectors_angstrom"]).to(dtype)
-        nodes = self.atoms(self.element_features[arrays["atomic_numbers"].long()].to(dtype))
+        nodes = self.atoms(arrays["atomic_numbers"])
         for convolution in self.convolutions:
             nodes = convolution(nodes, index, edges)
         embeddings: Tensor = self.head(pool_atoms(nodes, arrays["num_atoms"].long()))

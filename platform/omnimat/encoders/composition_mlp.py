@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from omnimat.encoders.batch_norm import BatchNorm
@@ -20,8 +21,8 @@ class CompositionMlpSettings(PresetSettings):
         "tiny": {"hidden_widths": (64,)},
     }
     type: Literal["composition_mlp"] = "composition_mlp"
-    input_width: int = 132
-    hidden_widths: tuple[int, ...] = (512, 512)
+    input_width: PositiveInt = 132
+    hidden_widths: tuple[PositiveInt, ...] = (512, 512)
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
+from pydantic import PositiveFloat
+from torch import Tensor, nn
 from torch_geometric.nn import global_add_pool, global_mean_pool
 from torch_geometric.utils import scatter
 
+from omnimat.encoders.elements import NUM_ELEMENT_FEATURES, element_table
 from omnimat.encoders.precision import at_least_single
 from omnimat.materials.settings import PresetSettings
 
@@ -28,6 +30,41 @@ class CrystalEncoderSettings(PresetSettings):
     def needs_cutoff_angstrom(self) -> float | None:
         """Length up to which the graph must hold the neighbours; None: any graph serves."""
         return None
+
+
+class CutoffEncoderSettings(CrystalEncoderSettings):
+    """Settings of an encoder whose messages fade out at a cutoff, with one embedding an atom.
+
+    Attributes:
+        cutoff_angstrom: where they end.
+        pool: what a crystal's embedding is of those of its atoms.
+    """
+
+    cutoff_angstrom: PositiveFloat
+    pool: Pool = "mean"
+
+    @property
+    def needs_cutoff_angstrom(self) -> float:
+        """Its own cutoff."""
+        return self.cutoff_angstrom
+
+
+class AtomEmbedding(nn.Module):
+    """A linear map of the features of an atom's element."""
+
+    element_features: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        # Kept in the checkpoint, so that another pymatgen's data cannot change a trained model.
+        self.register_buffer("element_features", torch.tensor(element_table()))
+        self.linear = nn.Linear(NUM_ELEMENT_FEATURES, width)
+
+    def forward(self, atomic_numbers: Tensor) -> Tensor:
+        """Map (atoms,) to (atoms, width)."""
+        features = self.element_features[atomic_numbers.long()]
+        embedded: Tensor = self.linear(features.to(self.linear.weight.dtype))
+        return embedded
 
 
 def edge_index(arrays: Mapping[str, Tensor]) -> Tensor:
@@ -59,7 +96,9 @@ def pool_atoms(atoms: Tensor, num_atoms: Tensor, pool: Pool = "mean") -> Tensor:
 
     The mean does not change when a cell is repeated; the sum grows with the cell.
     """
-    crystals = torch.arange(len(num_atoms), device=atoms.device).repeat_interleave(num_atoms)
+    crystals = torch.arange(len(num_atoms), device=atoms.device)
+    # Told the size, it need not wait for the device to count.
+    crystals = crystals.repeat_interleave(num_atoms, output_size=len(atoms))
     function = global_mean_pool if pool == "mean" else global_add_pool
     pooled: Tensor = function(widened(atoms), crystals, size=len(num_atoms))
     return pooled.to(atoms.dtype)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch.nn.functional as F
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from omnimat.encoders.batch_norm import BatchNorm
@@ -29,11 +30,17 @@ class DensityResNeXtSettings(PresetSettings):
         "tiny": {"stages": (1, 1, 1, 1), "stem_channels": 8, "width": 8, "cardinality": 2},
     }
     type: Literal["density_resnext"] = "density_resnext"
-    stages: tuple[int, ...] = (3, 4, 6, 3)
-    stem_channels: int = 64
-    width: int = 128
-    cardinality: int = 32
+    stages: tuple[PositiveInt, ...] = (3, 4, 6, 3)
+    stem_channels: PositiveInt = 64
+    width: PositiveInt = 128
+    cardinality: PositiveInt = 32
     padding: Padding = "zeros"
+
+    @model_validator(mode="after")
+    def _groups_share_the_width(self) -> Self:
+        if self.width % self.cardinality:
+            raise ValueError("width must be a multiple of cardinality")
+        return self
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch_geometric.nn.inits import glorot_orthogonal
 
 from omnimat.encoders.crystal import (
-    CrystalEncoderSettings,
-    Pool,
+    CutoffEncoderSettings,
     edge_index,
     lengths_and_directions,
     pool_atoms,
@@ -33,7 +33,7 @@ from omnimat.encoders.spherical_basis import angular_parts, envelope, radial_par
 _SAME_IMAGE_ANGSTROM = 1e-2
 
 
-class DimeNetPlusPlusSettings(CrystalEncoderSettings):
+class DimeNetPlusPlusSettings(CutoffEncoderSettings):
     """Settings of DimeNet++; ``paper`` has the sizes of CDVAE's, which UniMat leads back to.
 
     Triplets grow with the square of the neighbours: at 7 angstrom cap them at 20, as CDVAE does
@@ -52,24 +52,18 @@ class DimeNetPlusPlusSettings(CrystalEncoderSettings):
         },
     }
     type: Literal["dimenetpp"] = "dimenetpp"
-    hidden_width: int = 128
-    num_blocks: int = 4
-    triplet_width: int = 64
-    basis_width: int = 8
-    output_width: int = 256
-    num_spherical: int = 7
-    num_radial: int = 6
-    num_before_skip: int = 1
-    num_after_skip: int = 2
-    num_output_layers: int = 3
-    cutoff_angstrom: float = 7.0
-    envelope_exponent: int = 5
-    pool: Pool = "mean"
-
-    @property
-    def needs_cutoff_angstrom(self) -> float:
-        """Its own cutoff."""
-        return self.cutoff_angstrom
+    hidden_width: PositiveInt = 128
+    num_blocks: PositiveInt = 4
+    triplet_width: PositiveInt = 64
+    basis_width: PositiveInt = 8
+    output_width: PositiveInt = 256
+    num_spherical: PositiveInt = 7
+    num_radial: PositiveInt = 6
+    num_before_skip: NonNegativeInt = 1
+    num_after_skip: NonNegativeInt = 2
+    num_output_layers: NonNegativeInt = 3
+    cutoff_angstrom: PositiveFloat = 7.0
+    envelope_exponent: PositiveInt = 5
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from omnimat.encoders.precision import SinglePrecisionLinear
@@ -41,14 +42,14 @@ class DosTransformerSettings(PresetSettings):
         },
     }
     type: Literal["dos_transformer"] = "dos_transformer"
-    token_width: int = 128
-    num_blocks: int = 4
-    num_heads: int = 8
-    head_width: int = 64
-    mlp_width: int = 512
+    token_width: PositiveInt = 128
+    num_blocks: PositiveInt = 4
+    num_heads: PositiveInt = 8
+    head_width: PositiveInt = 64
+    mlp_width: PositiveInt = 512
     num_mixing_layers: Literal[1, 2] = 1
-    energy_scale_ev: float = 1.0
-    dos_scale_per_ev: float = 1.0
+    energy_scale_ev: PositiveFloat = 1.0
+    dos_scale_per_ev: PositiveFloat = 1.0
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError, field_validator
@@ -12,6 +14,7 @@ from torch import nn
 from upath import UPath
 
 from omnimat.encoders.huggingface_text import HuggingFaceTextSettings
+from omnimat.encoders.projector import ProjectedEncoder
 from omnimat.encoders.registry import AnyEncoderSettings
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
@@ -29,6 +32,7 @@ class Card(Settings):
         encoder: settings that rebuild the module.
         featurizer: settings of the featurizer whose arrays it was trained on.
         embedding_dim: width of its output.
+        projected: whether the encoder ends in a projector, whose output is the embedding.
         parent_run: name of the run that trained it.
         config_hash: of that run's resolved job.
         dataset_fingerprint: of the data set it was trained on.
@@ -39,6 +43,7 @@ class Card(Settings):
     encoder: AnyEncoderSettings
     featurizer: dict[str, Any]
     embedding_dim: int
+    projected: bool = False
     parent_run: str
     config_hash: str
     dataset_fingerprint: str
@@ -50,9 +55,14 @@ class Card(Settings):
         """Keep the shape of a language model instead of where its first weights came from."""
         return encoder.exported() if isinstance(encoder, HuggingFaceTextSettings) else encoder
 
+    def build(self) -> nn.Module:
+        """Build the encoder as it was before training, with random weights."""
+        encoder = self.encoder.build(self.embedding_dim)
+        return ProjectedEncoder(encoder, self.embedding_dim) if self.projected else encoder
+
 
 def save(directory: UPath, module: nn.Module, card: Card) -> None:
-    """Write a module that ``card.encoder`` built into ``directory``, the card last."""
+    """Write a module that ``card.build`` built into ``directory``, the card last."""
     directory.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
     (directory / WEIGHTS_FILE).write_bytes(save_tensors(state))
@@ -65,18 +75,36 @@ def load(directory: UPath) -> tuple[nn.Module, Card]:
     Raises:
         UserError: if the directory holds no export, or one this version cannot read.
     """
-    try:
-        card = Card.model_validate_json((directory / CARD_FILE).read_text())
+    card = read_card(directory)
+    with _readable(directory):
         state = load_tensors((directory / WEIGHTS_FILE).read_bytes())
-        module = card.encoder.build(card.embedding_dim)
+        module = card.build()
         module.load_state_dict(state)
+    return module.eval(), card
+
+
+def read_card(directory: UPath) -> Card:
+    """Read what an exported encoder says of itself.
+
+    Raises:
+        UserError: if the directory holds no export, or one this version cannot read.
+    """
+    with _readable(directory):
+        return Card.model_validate_json((directory / CARD_FILE).read_text())
+
+
+@contextmanager
+def _readable(directory: UPath) -> Iterator[None]:
+    """Say in one sentence why an export cannot be read."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(
             f"{directory} holds no exported encoder ({WEIGHTS_FILE} and {CARD_FILE}); "
             "give the folder of one modality inside a run's export/"
         ) from error
     except (ValidationError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{directory} holds an encoder this version cannot read: {error}"
+            f"{directory} holds an encoder this version cannot read: {reason}"
         ) from error
-    return module.eval(), card

@@ -54,26 +54,27 @@ class Tokens(NamedTuple):
 
 
 class _FusionSettings(PresetSettings):
-    """What every fusion can be told.
+    """What every fusion can be told; UniMat gives no width, these are ours.
 
     Attributes:
+        hidden_width: of what lies between the embeddings and the output.
         modality_dropout: chance that training hides a modality that is there, never all of a
             material's. Without it, and with complete training records, a fusion still takes any
             subset, but has never learned what a missing modality means.
     """
 
-    modality_dropout: float = Field(default=0.0, ge=0, lt=1)
-
-
-class ConcatFusionSettings(_FusionSettings):
-    """Settings of concatenation and three linear layers; UniMat gives no width, this is ours."""
-
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "tiny": {"hidden_width": 32},
     }
-    type: Literal["concat"] = "concat"
     hidden_width: PositiveInt = 256
+    modality_dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class ConcatFusionSettings(_FusionSettings):
+    """Settings of concatenation and three linear layers."""
+
+    type: Literal["concat"] = "concat"
 
     def build(self, modalities: Sequence[Modality], embedding_dim: int, out_dim: int) -> Fusion:
         """Build the network."""
@@ -83,12 +84,7 @@ class ConcatFusionSettings(_FusionSettings):
 class GatedFusionSettings(_FusionSettings):
     """Settings of the gated unit."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {},
-        "tiny": {"hidden_width": 32},
-    }
     type: Literal["gated"] = "gated"
-    hidden_width: PositiveInt = 256
 
     def build(self, modalities: Sequence[Modality], embedding_dim: int, out_dim: int) -> Fusion:
         """Build the network."""
@@ -100,17 +96,17 @@ class AttentionFusionSettings(_FusionSettings):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
-        "tiny": {"token_width": 32, "num_heads": 2, "num_blocks": 1},
+        "tiny": {"hidden_width": 32, "num_heads": 2, "num_blocks": 1},
     }
     type: Literal["attention"] = "attention"
-    token_width: PositiveInt = 128
+    hidden_width: PositiveInt = 128
     num_heads: PositiveInt = 4
     num_blocks: PositiveInt = 2
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
-        if self.token_width % self.num_heads:
-            raise ValueError("token_width must be a multiple of num_heads")
+        if self.hidden_width % self.num_heads:
+            raise ValueError("hidden_width must be a multiple of num_heads")
         return self
 
     def build(self, modalities: Sequence[Modality], embedding_dim: int, out_dim: int) -> Fusion:
@@ -239,7 +235,7 @@ class AttentionFusion(Fusion):
         out_dim: int,
     ) -> None:
         super().__init__(settings, modalities)
-        width = settings.token_width
+        width = settings.hidden_width
         self.project = nn.Linear(embedding_dim, width)
         self.kinds = nn.Parameter(0.02 * torch.randn(len(modalities), width))
         self.readout = nn.Parameter(0.02 * torch.randn(1, width))

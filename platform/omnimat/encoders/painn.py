@@ -11,24 +11,24 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from omnimat.encoders.crystal import (
-    CrystalEncoderSettings,
-    Pool,
+    AtomEmbedding,
+    CutoffEncoderSettings,
     edge_index,
     lengths_and_directions,
     pool_atoms,
     sum_at,
     widened,
 )
-from omnimat.encoders.elements import NUM_ELEMENT_FEATURES, element_table
 
 # Vectors vanish on atoms at inversion centres, where the gradient of their length has no value.
 _NORM_EPSILON = 1e-8
 
 
-class PaiNNSettings(CrystalEncoderSettings):
+class PaiNNSettings(CutoffEncoderSettings):
     """Settings of PaiNN; with 512 outputs ``paper`` has 36,490,752 parameters.
 
     ``paper`` is the size of the first version of CLaC, ``revision`` that of the later one
@@ -42,16 +42,10 @@ class PaiNNSettings(CrystalEncoderSettings):
         "tiny": {"hidden_width": 32, "num_layers": 2},
     }
     type: Literal["painn"] = "painn"
-    hidden_width: int = 1024
-    num_layers: int = 3
-    num_radial: int = 20
-    cutoff_angstrom: float = 5.0
-    pool: Pool = "mean"
-
-    @property
-    def needs_cutoff_angstrom(self) -> float:
-        """Its own cutoff."""
-        return self.cutoff_angstrom
+    hidden_width: PositiveInt = 1024
+    num_layers: PositiveInt = 3
+    num_radial: PositiveInt = 20
+    cutoff_angstrom: PositiveFloat = 5.0
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""
@@ -61,15 +55,11 @@ class PaiNNSettings(CrystalEncoderSettings):
 class PaiNN(nn.Module):
     """Crystal graph to embedding."""
 
-    element_features: Tensor
-
     def __init__(self, settings: PaiNNSettings, embedding_dim: int) -> None:
         super().__init__()
         self.settings = settings
         width = settings.hidden_width
-        # Kept in the checkpoint, so that another pymatgen's data cannot change a trained model.
-        self.register_buffer("element_features", torch.tensor(element_table()))
-        self.atoms = nn.Linear(NUM_ELEMENT_FEATURES, width)
+        self.atoms = AtomEmbedding(width)
         self.messages = nn.ModuleList(
             Message(width, settings.num_radial) for _ in range(settings.num_layers)
         )
@@ -102,14 +92,14 @@ class PaiNN(nn.Module):
         Args:
             arrays: as ``forward``.
         """
-        index, dtype = edge_index(arrays), self.atoms.weight.dtype
+        index, dtype = edge_index(arrays), self.atoms.linear.weight.dtype
         distances_angstrom, directions = lengths_and_directions(
             arrays["edge_vectors_angstrom"], self.settings.cutoff_angstrom
         )
         directions = directions.to(dtype)
         basis = self._bessel(distances_angstrom).to(dtype)
         cutoff = self._cosine(distances_angstrom).to(dtype)
-        scalars = self.atoms(self.element_features[arrays["atomic_numbers"].long()].to(dtype))
+        scalars = self.atoms(arrays["atomic_numbers"])
         vectors = scalars.new_zeros(len(scalars), 3, scalars.shape[1])
         for message, update in zip(self.messages, self.updates, strict=True):
             scalars, vectors = message(scalars, vectors, index, directions, basis, cutoff)

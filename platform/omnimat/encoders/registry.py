@@ -26,22 +26,19 @@ _AnyTextEncoder = TextMlpSettings | TextTransformerSettings | HuggingFaceTextSet
 _AnyStructureEncoder = PotNetSettings | CgcnnSettings | PaiNNSettings | DimeNetPlusPlusSettings
 
 
-def _potnet_by_default(values: Any) -> Any:
-    return {"type": "potnet", **values} if isinstance(values, Mapping) else values
+def _by_default(name: str) -> BeforeValidator:
+    """Fill in ``type`` where a job file leaves it out."""
+
+    def fill(values: Any) -> Any:
+        return {"type": name, **values} if isinstance(values, Mapping) else values
+
+    return BeforeValidator(fill)
 
 
-def _text_mlp_by_default(values: Any) -> Any:
-    return {"type": "text_mlp", **values} if isinstance(values, Mapping) else values
-
-
-StructureEncoder = Annotated[
-    _AnyStructureEncoder, Discriminator("type"), BeforeValidator(_potnet_by_default)
-]
+StructureEncoder = Annotated[_AnyStructureEncoder, Discriminator("type"), _by_default("potnet")]
 DosEncoder = DosTransformerSettings
 ChargeDensityEncoder = DensityResNeXtSettings
-TextEncoder = Annotated[
-    _AnyTextEncoder, Discriminator("type"), BeforeValidator(_text_mlp_by_default)
-]
+TextEncoder = Annotated[_AnyTextEncoder, Discriminator("type"), _by_default("text_mlp")]
 XrdEncoder = XrdCnnSettings
 CompositionEncoder = CompositionMlpSettings
 
@@ -77,9 +74,6 @@ ENCODERS: Mapping[Modality, tuple[Callable[..., EncoderSettings], ...]] = Mappin
         "xrd": (XrdEncoder,),
         "composition": (CompositionEncoder,),
     }
-)
-DEFAULT_ENCODERS: Mapping[Modality, EncoderSettings] = MappingProxyType(
-    {modality: settings[0]() for modality, settings in ENCODERS.items()}
 )
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from omnimat.materials.settings import PresetSettings
@@ -23,8 +24,8 @@ class TextMlpSettings(PresetSettings):
         "tiny": {"hidden_widths": (64,)},
     }
     type: Literal["text_mlp"] = "text_mlp"
-    input_width: int = 768
-    hidden_widths: tuple[int, ...] = (512, 512)
+    input_width: PositiveInt = 768
+    hidden_widths: tuple[PositiveInt, ...] = (512, 512)
     input_norm: bool = False
 
     def build(self, embedding_dim: int) -> nn.Module:

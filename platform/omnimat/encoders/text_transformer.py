@@ -6,10 +6,10 @@ Pre-norm blocks (Xiong et al., 2020) with learned positions, as in BERT (Devlin 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from omnimat.encoders.tokens import Pooling, padded, pooled
@@ -47,8 +47,14 @@ class TextTransformerSettings(PresetSettings):
     num_blocks: PositiveInt = 4
     num_heads: PositiveInt = 8
     mlp_width: PositiveInt = 1024
-    dropout: float = 0.1
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     pooling: Pooling = "cls"
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.token_width % self.num_heads:
+            raise ValueError("token_width must be a multiple of num_heads")
+        return self
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""

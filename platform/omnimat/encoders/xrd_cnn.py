@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from omnimat.encoders.batch_norm import BatchNorm
@@ -33,10 +34,16 @@ class XrdCnnSettings(PresetSettings):
         "tiny": {"widths": (8, 16, 32), "num_bins": 4},
     }
     type: Literal["xrd_cnn"] = "xrd_cnn"
-    widths: tuple[int, ...] = (32, 64, 96, 128, 128)
-    kernel_size: int = 7
-    num_bins: int = 8
-    intensity_power: float = 0.5
+    widths: tuple[PositiveInt, ...] = Field(default=(32, 64, 96, 128, 128), min_length=1)
+    kernel_size: PositiveInt = 7
+    num_bins: PositiveInt = 8
+    intensity_power: PositiveFloat = 0.5
+
+    @model_validator(mode="after")
+    def _kernel_has_a_middle(self) -> Self:
+        if self.kernel_size % 2 == 0:
+            raise ValueError("kernel_size must be odd")
+        return self
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""

@@ -13,6 +13,7 @@ from omnimat.encoders.batch import ModalityTensors
 from omnimat.encoders.export import load
 from omnimat.evaluation.inputs import featurizers_of, only_modalities
 from omnimat.features.batch import collate
+from omnimat.materials.errors import RunError
 from omnimat.stream.store import FeatureStore
 
 
@@ -34,6 +35,7 @@ def embed(
 
     Raises:
         UserError: if the folder holds no export.
+        RunError: if an embedding is not finite.
     """
     encoder, card = load(folder)
     featurizers = featurizers_of({card.modality: card})
@@ -46,4 +48,9 @@ def embed(
         rows = start + tensors.rows
         values[rows] = F.normalize(encoder(tensors.arrays).float(), dim=-1)
         present[rows] = True
+    if not values.isfinite().all():
+        raise RunError(
+            f"run: the encoder in {folder} gives embeddings that are not finite: it diverged; "
+            "pretrain it again with a smaller training.lr"
+        )
     return values, present

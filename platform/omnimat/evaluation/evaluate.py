@@ -19,7 +19,6 @@ from upath import UPath
 from omnimat.encoders.export import Card
 from omnimat.evaluation.embed import embed
 from omnimat.evaluation.inputs import (
-    StoreLocation,
     export_folder,
     featurizers_of,
     read_cards,
@@ -32,10 +31,12 @@ from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import code_commit, hardware, sha256_of
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import fingerprint
+from omnimat.materials.split import Split
 from omnimat.materials.workspace import EXPORT, RESULT, Workspace
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
+from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import FeatureStore
 
 RETRIEVAL = "retrieval.json"
@@ -77,9 +78,7 @@ def evaluate(
     cards = read_cards(parent)
     location = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
     write_store(
-        location.dataset,
-        location.folder,
-        location.featurizers,
+        location,
         num_featurizers=settings.num_featurizers,
         num_cpus=settings.featurizer_num_cpus,
     )
@@ -95,7 +94,11 @@ def evaluate(
         "predictions_sha256": sha256_of(run / EMBEDDINGS),
         "wall_time_s": round(time.perf_counter() - start_s, 2),
     }
-    rows = [Row(**common, **facts) for pair, one in scores.items() for facts in _facts(pair, one)]
+    rows = [
+        Row(**common, task=_task(pair, settings.split), **facts)
+        for pair, one in scores.items()
+        for facts in _facts(one)
+    ]
     LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     result = {
         "name": name,
@@ -158,8 +161,13 @@ def _wanted(
     return {pair: scores[pair] for pair in wanted}
 
 
-def _facts(pair: Pair, scores: RetrievalScores) -> list[dict[str, Any]]:
-    """Give what differs between the rows of a pair: task, metric, value and chance level."""
+def _task(pair: Pair, split: Split) -> str:
+    """Name a task so that what training has seen is never ranked beside what it has not."""
+    return f"retrieval {pair[0]} -> {pair[1]}" + (f" ({split} split)" if split != "test" else "")
+
+
+def _facts(scores: RetrievalScores) -> list[dict[str, Any]]:
+    """Give what differs between the rows of a pair: metric, value and chance level."""
     higher = [
         (f"top-{k}", rate, scores.chance_hit_rates[k]) for k, rate in scores.hit_rates.items()
     ]
@@ -169,14 +177,14 @@ def _facts(pair: Pair, scores: RetrievalScores) -> list[dict[str, Any]]:
     ]
     return [
         {
-            "task": f"retrieval {pair[0]} -> {pair[1]}",
             "metric": metric,
             "value": value,
-            "higher_is_better": (metric, value, chance) in higher,
+            "higher_is_better": higher_is_better,
             "num_test": scores.num_candidates,
             "hyperparameters": {"chance": chance},
         }
-        for metric, value, chance in (*higher, *lower)
+        for higher_is_better, facts in ((True, higher), (False, lower))
+        for metric, value, chance in facts
     ]
 
 
@@ -187,12 +195,20 @@ def _common(
     cards: Mapping[Modality, Card],
     pretraining: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Give what all rows share; ``config`` leaves out the seed and the run, which goes with it."""
+    """Give what all rows share; ``config`` leaves out the seed and the run, which goes with it.
+
+    It tells the data set that was trained on, since another state of it may have another split.
+    """
     manifest = location.manifest
     pretrain_settings = dict(pretraining["settings"])
     training = dict(pretrain_settings["training"])
     seed = training.pop("seed")
-    config = {"pretrain": pretrain_settings | {"training": training}, "split": settings.split}
+    card = next(iter(cards.values()))
+    config = {
+        "pretrain": pretrain_settings | {"training": training},
+        "pretrain_dataset_fingerprint": card.dataset_fingerprint,
+        "split": settings.split,
+    }
     commit, is_dirty = code_commit()
     return {
         "model": settings.run,
@@ -208,7 +224,7 @@ def _common(
         "parent_run": settings.run,
         "run_name": name,
         "hardware": hardware(),
-        "samples_seen": next(iter(cards.values())).samples_seen,
+        "samples_seen": card.samples_seen,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-MetricName = Literal["mae", "rmse", "accuracy", "macro_accuracy"]
+MetricName = Literal["mae", "accuracy"]
 
 
 def mean_absolute_error(targets: ArrayLike, predictions: ArrayLike) -> float:
@@ -23,20 +23,11 @@ def mean_absolute_error(targets: ArrayLike, predictions: ArrayLike) -> float:
     Raises:
         ValueError: if the shapes differ, there is no entry, or one is not finite.
     """
-    return float(np.mean(np.abs(_errors(targets, predictions))))
-
-
-def root_mean_squared_error(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Square root of the average squared error over all entries, in the targets' unit.
-
-    Args:
-        targets: (N,) or (N, k) numbers.
-        predictions: of the same shape.
-
-    Raises:
-        ValueError: if the shapes differ, there is no entry, or one is not finite.
-    """
-    return float(np.sqrt(np.mean(_errors(targets, predictions) ** 2)))
+    truth, guess = _paired(targets, predictions)
+    errors = guess.astype(np.float64) - truth.astype(np.float64)
+    if not np.isfinite(errors).all():
+        raise ValueError("a target or prediction is not finite")
+    return float(np.mean(np.abs(errors)))
 
 
 def accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
@@ -47,17 +38,6 @@ def accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
     """
     truth, guess = _paired(targets, predictions)
     return float(np.mean(truth == guess))
-
-
-def macro_accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Fraction of right predictions within each class that occurs in the targets, averaged.
-
-    Raises:
-        ValueError: if the shapes differ or there is no entry.
-    """
-    truth, guess = _paired(targets, predictions)
-    _, classes = np.unique(truth, return_inverse=True)
-    return float(np.mean(np.bincount(classes, weights=truth == guess) / np.bincount(classes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +51,7 @@ class Metric:
 METRICS: Mapping[MetricName, Metric] = MappingProxyType(
     {
         "mae": Metric(mean_absolute_error, higher_is_better=False),
-        "rmse": Metric(root_mean_squared_error, higher_is_better=False),
         "accuracy": Metric(accuracy, higher_is_better=True),
-        "macro_accuracy": Metric(macro_accuracy, higher_is_better=True),
     }
 )
 
@@ -83,11 +61,3 @@ def _paired(targets: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[Any], N
     if truth.shape != guess.shape or truth.size == 0:
         raise ValueError(f"targets {truth.shape} and predictions {guess.shape} cannot be compared")
     return truth, guess
-
-
-def _errors(targets: ArrayLike, predictions: ArrayLike) -> NDArray[np.float64]:
-    truth, guess = _paired(targets, predictions)
-    errors = guess.astype(np.float64) - truth.astype(np.float64)
-    if not np.isfinite(errors).all():
-        raise ValueError("a target or prediction is not finite")
-    return errors

@@ -8,12 +8,43 @@ from itertools import permutations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from omnimat.materials.record import Modality
 
 TOP_K = (1, 5, 10, 25)
+
+# Float32 rounds a similarity by 1e-7, and not alike in batches of other sizes.
+_AS_NEAR = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Where N queries find their own key among N keys, ties left open.
+
+    Equal keys are usual: polymorphs have one composition. Broken at random, ties neither favour nor
+    punish duplicates, and an encoder that gives every material the same embedding scores as chance,
+    not as perfect.
+
+    Attributes:
+        nearer: (N,) int64, keys nearer than its own.
+        as_near: (N,) int64, other keys as near as its own.
+    """
+
+    nearer: NDArray[np.int64]
+    as_near: NDArray[np.int64]
+
+    @property
+    def expected(self) -> NDArray[np.float64]:
+        """(N,) ranks from 1 to N, the mean over all ways to break ties."""
+        ranks: NDArray[np.float64] = 1 + self.nearer + self.as_near / 2
+        return ranks
+
+    def hit_rate(self, k: int) -> float:
+        """Chance that a query's own key is among the k nearest, the mean over queries."""
+        return float(np.mean(np.clip((k - self.nearer) / (1 + self.as_near), 0, 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +53,8 @@ class RetrievalScores:
 
     Attributes:
         num_candidates: Size N of the pool, which is also the number of queries.
-        hit_rates: For each k the fraction of queries whose material is among the k nearest.
+        hit_rates: For each k the fraction of queries whose material is among the k nearest, ties
+            broken at random.
         mean_rank: From 1 (always found first) to N.
         median_rank: From 1 to N.
     """
@@ -33,20 +65,19 @@ class RetrievalScores:
     median_rank: float
 
     @classmethod
-    def from_ranks(cls, ranks: Tensor) -> RetrievalScores:
-        """Summarise the (N,) ranks of N queries among N candidates.
+    def from_ranks(cls, ranks: Ranks) -> RetrievalScores:
+        """Summarise the ranks of N queries.
 
         Raises:
             ValueError: if there are no ranks.
         """
-        if len(ranks) == 0:
+        if len(ranks.nearer) == 0:
             raise ValueError("no ranks to summarise")
-        values = ranks.cpu().numpy()
         return cls(
-            num_candidates=len(values),
-            hit_rates={k: float(np.mean(values <= k)) for k in TOP_K},
-            mean_rank=float(np.mean(values)),
-            median_rank=float(np.median(values)),
+            num_candidates=len(ranks.nearer),
+            hit_rates={k: ranks.hit_rate(k) for k in TOP_K},
+            mean_rank=float(np.mean(ranks.expected)),
+            median_rank=float(np.median(ranks.expected)),
         )
 
     @property
@@ -60,12 +91,10 @@ class RetrievalScores:
         return (self.num_candidates + 1) / 2
 
 
-def retrieval_ranks(queries: Tensor, keys: Tensor, block_rows: int = 1024) -> Tensor:
-    """Rank every query's own key among all keys by cosine similarity, exactly.
+def retrieval_ranks(queries: Tensor, keys: Tensor, block_rows: int = 1024) -> Ranks:
+    """Rank every query's own key among all keys by cosine similarity.
 
-    The rank is 1 + (keys nearer than its own) + half of the other keys exactly as near. So it is
-    the expected rank under random breaking of ties: an encoder that gives every material the same
-    embedding scores as chance, not as perfect, and duplicates are neither favoured nor punished.
+    Similarities within 1e-6 of each other are equal.
 
     Args:
         queries: (N, d), any positive length.
@@ -73,7 +102,7 @@ def retrieval_ranks(queries: Tensor, keys: Tensor, block_rows: int = 1024) -> Te
         block_rows: Queries compared at a time; memory is ``block_rows * N`` float32.
 
     Returns:
-        (N,) float64 ranks from 1 to N.
+        The ranks.
 
     Raises:
         ValueError: if the shapes differ or a value is not finite.
@@ -83,14 +112,13 @@ def retrieval_ranks(queries: Tensor, keys: Tensor, block_rows: int = 1024) -> Te
     if not (queries.isfinite().all() and keys.isfinite().all()):
         raise ValueError("an embedding is not finite")
     queries, keys = (functional.normalize(x.detach().float(), dim=1) for x in (queries, keys))
-    ranks = torch.empty(len(queries), dtype=torch.float64, device=queries.device)
+    nearer, near = torch.zeros(2, len(queries), dtype=torch.int64, device=queries.device)
     for start in range(0, len(queries), block_rows):
         similarities = queries[start : start + block_rows] @ keys.T
         own = similarities.diagonal(offset=start).unsqueeze(1)
-        nearer = (similarities > own).sum(1)
-        as_near = (similarities == own).sum(1) - 1
-        ranks[start : start + block_rows] = 1 + nearer + as_near / 2
-    return ranks
+        nearer[start : start + block_rows] = (similarities > own + _AS_NEAR).sum(1)
+        near[start : start + block_rows] = (similarities >= own - _AS_NEAR).sum(1)
+    return Ranks(nearer.cpu().numpy(), (near - nearer - 1).cpu().numpy())
 
 
 def score_all_pairs(

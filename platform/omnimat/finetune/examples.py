@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -94,42 +95,74 @@ class Examples:
         return len(self.material_ids)
 
 
-def read_examples(
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """The records of a split that a task can use.
+
+    Attributes:
+        positions: (N,) rows of the store.
+        targets: of these, as in ``Examples``.
+        num_without_target: records left out because the target is unknown.
+        num_without_modality: further records left out because the features are missing.
+    """
+
+    positions: NDArray[np.int64]
+    targets: NDArray[Any]
+    num_without_target: int
+    num_without_modality: int
+
+
+def find_usable(
     store: FeatureStore,
     featurizers: Mapping[Modality, Featurizer],
     task: TaskSettings,
     split: Split,
-    *,
     missing_modalities: MissingModalities,
-    device: torch.device,
-    max_records: int | None = None,
-) -> Examples:
-    """Read a split into memory.
+) -> Usable:
+    """Find the records of a split that have the target and the modalities; reads no features.
 
     Raises:
-        UserError: if no record of the split has both the target and the modalities.
+        UserError: if there is none.
     """
-    store = only_modalities(store, featurizers)
     positions = np.flatnonzero((store.records["split"] == split).to_numpy())
-    known = store.features.select([PROPERTIES_COLUMN]).take(pa.array(positions))
-    targets = read_targets(known[PROPERTIES_COLUMN].to_pylist(), task)
+    column = store.features.select([PROPERTIES_COLUMN]).take(pa.array(positions))
+    properties = column[PROPERTIES_COLUMN].to_pylist()
+    targets = read_targets(properties, task)
     has = np.stack([_has(store, f)[positions] for f in featurizers.values()])
     is_present = has.all(axis=0) if missing_modalities == "leave_out" else has.any(axis=0)
     kept = np.flatnonzero(targets.is_known & is_present)
     if len(kept) == 0:
+        known = ", ".join(json.loads(properties[0])) if properties else ""
         raise UserError(
-            f"task.target: no {split} record has both {task.target!r} and the features of "
-            f"{', '.join(featurizers)}; the first record has {known[PROPERTIES_COLUMN][:1]}"
+            f"task.target: of {len(positions)} {split} records none has both {task.target!r} and "
+            f"the features of {', '.join(featurizers)}; properties of the first: {known or 'none'}"
         )
-    if max_records is not None and max_records < len(kept):
-        kept = np.sort(np.random.default_rng(_PART_SEED).permutation(kept)[:max_records])
-    table = store.table(positions[kept]).combine_chunks()
-    return Examples(
-        material_ids=np.array(table[ID_COLUMN].to_pylist()),
+    return Usable(
+        positions=positions[kept],
         targets=targets.values[kept],
-        inputs=FeatureInputs(table, featurizers, device),
         num_without_target=int((~targets.is_known).sum()),
         num_without_modality=int((targets.is_known & ~is_present).sum()),
+    )
+
+
+def read_examples(
+    store: FeatureStore,
+    featurizers: Mapping[Modality, Featurizer],
+    usable: Usable,
+    device: torch.device,
+    max_records: int | None = None,
+) -> Examples:
+    """Read usable records, or so many of them, into memory."""
+    part = np.arange(len(usable.positions))
+    if max_records is not None and max_records < len(part):
+        part = np.sort(np.random.default_rng(_PART_SEED).permutation(part)[:max_records])
+    table = only_modalities(store, featurizers).table(usable.positions[part]).combine_chunks()
+    return Examples(
+        material_ids=np.array(table[ID_COLUMN].to_pylist()),
+        targets=usable.targets[part],
+        inputs=FeatureInputs(table, featurizers, device),
+        num_without_target=usable.num_without_target,
+        num_without_modality=usable.num_without_modality,
     )
 
 

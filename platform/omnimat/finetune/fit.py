@@ -16,6 +16,7 @@ from omnimat.finetune.examples import EmbeddingInputs, Examples, apply_in_batche
 from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.settings import TrialSettings
 from omnimat.finetune.tasks import ClassIndex, TargetCodec, TaskSettings
+from omnimat.materials.errors import RunError
 from omnimat.training.schedule import warmup_cosine
 
 
@@ -50,7 +51,7 @@ class Fit:
             report: called with each entry of the history.
 
         Raises:
-            FloatingPointError: if training diverges.
+            RunError: if training diverges.
         """
         network = self._trained_network()
         optimizer = torch.optim.AdamW(
@@ -128,12 +129,14 @@ class Fit:
         outputs = torch.cat(parts)
         self._finite(float(outputs.sum()), epoch)
         predictions = self.codec.decode(outputs.cpu().numpy())
+        if self.task.kind == "regression":  # a power of ten may overflow where its exponent did not
+            self._finite(float(np.abs(predictions).max()), epoch)
         return self.task.metric.function(self.validation.targets, predictions)
 
     def _finite(self, value: float, epoch: int) -> float:
         if not np.isfinite(value):
-            raise FloatingPointError(
-                f"{self.settings.name} diverged in epoch {epoch + 1}; "
+            raise RunError(
+                f"training diverged in epoch {epoch + 1}; "
                 f"take {self.settings.lr:g} out of learning_rates"
             )
         return value

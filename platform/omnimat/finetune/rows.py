@@ -14,7 +14,7 @@ from omnimat.finetune.settings import FinetuneSettings, Variant
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import TrialPlan, TrialResult
 from omnimat.leaderboard.row import Row
-from omnimat.materials.provenance import code_commit, hardware, sha256_of
+from omnimat.materials.provenance import sha256_of
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import fingerprint
 
@@ -98,7 +98,6 @@ def make_row(
     manifest = plan.store.manifest
     used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
     config = settings.method() | {"cards": used}
-    commit, is_dirty = code_commit()
     trained = _TRAINED[trial.variant].format(run=settings.run)
     return Row(
         task=task.name,
@@ -117,8 +116,8 @@ def make_row(
         split_sha256=manifest.split_sha256,
         config_hash=fingerprint(config),
         config=config,
-        code_commit=commit,
-        code_dirty=is_dirty,
+        code_commit=scored.result.code_commit,
+        code_dirty=scored.result.code_dirty,
         checkpoint_uri=str(scored.folder / WEIGHTS_FILE),
         checkpoint_sha256=sha256_of(scored.folder / WEIGHTS_FILE),
         predictions_uri=str(scored.path),
@@ -126,7 +125,7 @@ def make_row(
         parent_run="" if trial.variant == "from_scratch" else settings.run,
         run_name=name,
         hyperparameters={"lr": trial.lr, "best_epoch": scored.result.best_epoch},
-        hardware=hardware(),
+        hardware=scored.result.hardware,
         wall_time_s=scored.result.wall_time_s,
         samples_seen=scored.result.samples_seen,
     )

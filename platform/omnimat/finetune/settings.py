@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from omnimat.encoders.fusion import ConcatFusionSettings, FusionSettings
+from omnimat.evaluation.settings import DownstreamSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import Settings
 
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Variant = Literal["finetuned", "frozen", "from_scratch"]
 MissingModalities = Literal["leave_out", "fuse"]
 
@@ -50,8 +52,8 @@ class TrialSettings(OptimizationSettings):
     """
 
     variant: Variant
-    lr: PositiveFloat
-    seed: int = Field(ge=0)
+    lr: LearningRate
+    seed: NonNegativeInt
 
     @property
     def name(self) -> str:
@@ -59,13 +61,11 @@ class TrialSettings(OptimizationSettings):
         return f"{self.variant}-lr{self.lr:g}-seed{self.seed}"
 
 
-class FinetuneSettings(Settings):
+class FinetuneSettings(DownstreamSettings):
     """A sweep over variants, learning rates and seeds on one task.
 
     Attributes:
-        dataset: name of an ingested data set.
-        run: name of the pretraining run whose exported encoders are used.
-        modalities: which of its encoders; those of several are trained together, under a fusion.
+        modalities: which of the run's encoders; several are trained together, under a fusion.
         fusion: of several modalities. From scratch this is fusion without alignment.
         missing_modalities: a record that lacks one of several modalities is left out, or fused
             from those it has; a record without any is left out.
@@ -78,26 +78,20 @@ class FinetuneSettings(Settings):
         gpus_per_trial: logical GPUs; 0 trains on the CPU.
         max_concurrent_trials: None for as many as the cluster holds.
         max_failures: times a trial is tried again after its process or node died.
-        num_featurizers: actors, where the features have to be made first.
-        featurizer_num_cpus: logical CPUs of each.
     """
 
-    dataset: str
-    run: str
     modalities: tuple[Modality, ...] = Field(default=("structure",), min_length=1)
     fusion: FusionSettings = ConcatFusionSettings()
     missing_modalities: MissingModalities = "leave_out"
     task: TaskSettings
     variants: tuple[Variant, ...] = Field(default=("finetuned", "from_scratch"), min_length=1)
-    learning_rates: tuple[PositiveFloat, ...] = Field(default=(3e-4, 1e-3), min_length=1)
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    learning_rates: tuple[LearningRate, ...] = Field(default=(3e-4, 1e-3), min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1, 2), min_length=1)
     trial: OptimizationSettings = OptimizationSettings()
     cpus_per_trial: float = Field(default=1.0, gt=0)
     gpus_per_trial: float = Field(default=0.0, ge=0)
     max_concurrent_trials: int | None = Field(default=None, ge=1)
     max_failures: int = Field(default=1, ge=0)
-    num_featurizers: int = Field(default=1, ge=1)
-    featurizer_num_cpus: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _modalities_are_distinct(self) -> Self:

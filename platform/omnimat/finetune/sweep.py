@@ -13,7 +13,6 @@ from upath import UPath
 
 from omnimat.encoders.export import Card
 from omnimat.evaluation.inputs import (
-    StoreLocation,
     export_folder,
     featurizers_of,
     read_cards,
@@ -31,6 +30,7 @@ from omnimat.materials.settings import fingerprint
 from omnimat.materials.workspace import RESULT, Workspace
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
+from omnimat.stream.location import StoreLocation
 
 
 def run_sweep(
@@ -54,7 +54,7 @@ def run_sweep(
         One row a variant and seed.
 
     Raises:
-        UserError: if the data set or the export is missing.
+        UserError: if the data set or the export is missing, or a split has no record for the task.
         SweepError: if a trial failed or the sweep was interrupted.
     """
     start_s = time.perf_counter()
@@ -62,12 +62,11 @@ def run_sweep(
     cards = read_cards(workspace.run(settings.run))
     plan = make_plan(settings, workspace, cards)
     write_store(
-        plan.store.dataset,
-        plan.store.folder,
-        plan.store.featurizers,
+        plan.store,
         num_featurizers=settings.num_featurizers,
         num_cpus=settings.featurizer_num_cpus,
     )
+    plan.check_splits()
     results = run_trials(plan, settings, run)
     _write_parquet(run / "trials.parquet", trials_table(results, settings.task))
     chosen = best_learning_rates(results, settings.task)

@@ -142,12 +142,16 @@ class Standardiser(Settings):
         return standard.astype(np.float32).reshape(len(values), self.num_outputs)
 
     def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Map (N, 1 or k) outputs to (N,) or (N, k) predictions in the target's unit."""
+        """Map (N, 1 or k) outputs to (N,) or (N, k) predictions in the target's unit.
+
+        A power of ten beyond float64 is infinite.
+        """
         standard = outputs.astype(np.float64).reshape(len(outputs), *np.shape(self.mean))
         numbers = standard * self.std + self.mean
-        predictions: NDArray[np.float64] = (
-            np.power(10.0, numbers) if self.transform == "log10" else numbers
-        )
+        with np.errstate(over="ignore"):
+            predictions: NDArray[np.float64] = (
+                np.power(10.0, numbers) if self.transform == "log10" else numbers
+            )
         return predictions
 
 

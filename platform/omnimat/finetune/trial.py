@@ -5,25 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import pandas as pd
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from upath import UPath
 
 from omnimat.encoders.export import WEIGHTS_FILE, load
 from omnimat.encoders.fusion import FusionSettings
-from omnimat.evaluation.inputs import StoreLocation
-from omnimat.finetune.examples import Examples, apply_in_batches, read_examples
+from omnimat.features.layout import Featurizer
+from omnimat.finetune.examples import (
+    Examples,
+    Usable,
+    apply_in_batches,
+    find_usable,
+    read_examples,
+)
 from omnimat.finetune.fit import Fit
 from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.settings import MissingModalities, TrialSettings
 from omnimat.finetune.tasks import TargetCodec, TaskSettings, count_unseen, fit_codec
+from omnimat.materials.errors import UserError
+from omnimat.materials.provenance import code_commit, hardware
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import Settings
-from omnimat.materials.split import Split
+from omnimat.materials.split import SPLITS, Split
 from omnimat.shards.files import write_atomically
+from omnimat.stream.location import StoreLocation
+from omnimat.stream.store import FeatureStore
 
 RESULT_FILE = "trial.json"
 
@@ -50,15 +62,26 @@ class TrialPlan:
 
     def examples(self, split: Split, max_records: int | None = None) -> Examples:
         """Read a split for this process."""
-        return read_examples(
-            self.store.open(),
-            {modality: self.store.featurizers[modality] for modality in self.exports},
-            self.task,
-            split,
-            missing_modalities=self.missing_modalities,
-            device=_device(),
-            max_records=max_records,
-        )
+        store = self.store.open()
+        usable = self._usable(store, split)
+        return read_examples(store, self._featurizers, usable, _device(), max_records)
+
+    def check_splits(self) -> None:
+        """Find out before any training whether every split can be used.
+
+        Raises:
+            UserError: if one has no record with the target and the modalities.
+        """
+        store = self.store.open()
+        for split in SPLITS:
+            self._usable(store, split)
+
+    def _usable(self, store: FeatureStore, split: Split) -> Usable:
+        return find_usable(store, self._featurizers, self.task, split, self.missing_modalities)
+
+    @property
+    def _featurizers(self) -> dict[Modality, Featurizer]:
+        return {modality: self.store.featurizers[modality] for modality in self.exports}
 
 
 class TrialResult(Settings):
@@ -72,6 +95,9 @@ class TrialResult(Settings):
         best_epoch: from 1.
         samples_seen: in training, repeats counted.
         wall_time_s: training and validation.
+        hardware: it ran on, as ``materials.provenance.hardware`` gives it.
+        code_commit: it ran, as ``materials.provenance.code_commit`` gives it.
+        code_dirty: likewise.
         num_records: used, by split.
         num_without_target: records left out, by split.
         num_without_modality: further records left out, by split.
@@ -86,6 +112,9 @@ class TrialResult(Settings):
     best_epoch: int
     samples_seen: int
     wall_time_s: float
+    hardware: dict[str, Any]
+    code_commit: str
+    code_dirty: bool
     num_records: dict[Split, int]
     num_without_target: dict[Split, int]
     num_without_modality: dict[Split, int]
@@ -99,7 +128,7 @@ def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> P
     torch.manual_seed(settings.seed)
     is_new = settings.variant == "from_scratch"
     encoders = {
-        modality: card.encoder.build(card.embedding_dim) if is_new else encoder
+        modality: card.build() if is_new else encoder
         for modality, (encoder, card) in loaded.items()
     }
     (embedding_dim,) = {card.embedding_dim for _, card in loaded.values()}  # one run, one width
@@ -114,7 +143,8 @@ def run_trial(
 ) -> TrialResult:
     """Train, and leave the best weights and then ``trial.json`` in the folder.
 
-    The same settings on the same machine give the same bits.
+    The same settings on the same CPU give the same bits; on a GPU sums over atoms may be added in
+    another order.
 
     Args:
         plan: of the sweep.
@@ -124,7 +154,7 @@ def run_trial(
 
     Raises:
         UserError: if a split has no record that the task can use.
-        FloatingPointError: if training diverges.
+        RunError: if training diverges.
     """
     start_s = perf_counter()
     torch.set_num_threads(settings.num_threads)
@@ -137,6 +167,7 @@ def run_trial(
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(folder / WEIGHTS_FILE, save_tensors(state))
     splits: dict[Split, Examples] = {"train": train, "validation": validation}
+    commit, is_dirty = code_commit()
     result = TrialResult(
         plan_fingerprint=plan.fingerprint,
         settings=settings,
@@ -145,6 +176,9 @@ def run_trial(
         best_epoch=int(fit.best["epoch"]),
         samples_seen=len(train) * len(fit.history),
         wall_time_s=round(perf_counter() - start_s, 2),
+        hardware=hardware(),
+        code_commit=commit,
+        code_dirty=is_dirty,
         num_records={name: len(examples) for name, examples in splits.items()},
         num_without_target={name: e.num_without_target for name, e in splits.items()},
         num_without_modality={name: e.num_without_modality for name, e in splits.items()},
@@ -156,11 +190,21 @@ def run_trial(
 
 
 def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> TrialResult | None:
-    """Read what an earlier trial of this plan and these settings found, if it finished."""
+    """Read what an earlier trial of this plan and these settings found, if it finished.
+
+    Raises:
+        UserError: if another version of omnimat wrote it.
+    """
     path = folder / RESULT_FILE
     if not path.exists():
         return None
-    result = TrialResult.model_validate_json(path.read_text())
+    try:
+        result = TrialResult.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise UserError(
+            f"{path} was written by another version of omnimat; choose another name for the run, "
+            f"or delete {folder} to train this trial again"
+        ) from error
     is_same = result.plan_fingerprint == plan.fingerprint and result.settings == settings
     return result if is_same else None
 

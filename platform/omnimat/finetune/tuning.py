@@ -16,7 +16,7 @@ from upath import UPath
 
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.trial import TrialPlan, TrialResult, read_result, run_trial
-from omnimat.materials.errors import RunError
+from omnimat.materials.errors import RunError, UserError
 
 
 class SweepError(RunError):
@@ -74,7 +74,13 @@ def _fit(
     for error, result in ((r.error, r) for r in tuner.fit()):
         if error is not None:
             trial = TrialSettings.model_validate(result.config["trial"])
-            raise SweepError(f"trial {trial.name} failed: {error}") from error
+            raise SweepError(f"trial {trial.name} failed: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> Exception:
+    """Give the sentence that says why, where one does, else all there is to say."""
+    cause = getattr(error, "cause", None)  # Ray's wrapper carries the traceback along
+    return cause if isinstance(cause, RunError | UserError) else error
 
 
 def _train(config: dict[str, Any], plan: TrialPlan, run: UPath) -> None:

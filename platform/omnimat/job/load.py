@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from omnimat.job.document import parsed
 from omnimat.job.spec import JOB, JOBS, Job, PipelineJob
 from omnimat.materials.errors import UserError
 
@@ -94,13 +94,14 @@ def _find(need: str, needed_by: Path) -> Path:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
+        text = path.read_text()
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of a job file") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give the path of a job file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no YAML: {error}") from error
+    values = parsed(text, str(path))
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no keys; a job file starts with 'kind:'")
     return values
@@ -145,10 +146,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise UserError(f"--set {override}: {key!r} holds a value, not keys")
-    try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is no YAML") from error
+    if not text.strip():
+        raise UserError(f"--set {override}: the value is missing; write null for none")
+    values[last] = parsed(text, f"--set {override}")
 
 
 def _sentence(error: ValidationError) -> str:
@@ -162,6 +162,8 @@ def _sentence(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"].startswith("union_tag"):
         keys = [*keys, str(first["ctx"]["discriminator"]).strip("'")]
+    if first["type"] == "union_tag_not_found":
+        message = "Field required"
     return f"{'.'.join(keys)}: {message}{rest}" if keys else f"{message}{rest}"
 
 
@@ -176,6 +178,9 @@ def _locate(location: tuple[int | str, ...]) -> tuple[list[str], set[str]]:
     siblings: set[str] = set()
     for depth, part in enumerate(location[1:], start=2):
         fields = {name: f for model in models for name, f in model.model_fields.items()}
+        if members := [m for m in models if part not in fields and _type_of(m) == part]:
+            models = members
+            continue
         is_key = part in fields or isinstance(part, int) or depth == len(location)
         if is_key:
             keys.append(str(part))
@@ -183,6 +188,12 @@ def _locate(location: tuple[int | str, ...]) -> tuple[list[str], set[str]]:
         if part in fields:
             models = _models_in(fields[str(part)].annotation)
     return keys, siblings
+
+
+def _type_of(model: type[BaseModel]) -> Any:
+    """Give the ``type`` by which a job file names a member of a union."""
+    field = model.model_fields.get("type")
+    return field.default if field else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Literal
 
-from omnimat.materials.record import Modality
-from omnimat.objectives.contrastive import Pair, PairwiseObjective, every_pair
+from omnimat.objectives.contrastive import PairwiseObjective
 
 
 class AllPairsClipSettings(PairwiseObjective):
     """Aligns every modality with every other."""
 
     type: Literal["all_pairs_clip"] = "all_pairs_clip"
-
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
-        """Give the M(M-1)/2 pairs of M modalities.
-
-        Raises:
-            UserError: if there are fewer than two modalities.
-        """
-        return every_pair(modalities, self.type)

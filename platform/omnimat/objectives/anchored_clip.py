@@ -7,7 +7,7 @@ from typing import Literal
 
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
-from omnimat.objectives.contrastive import Pair, PairwiseObjective, canonical
+from omnimat.objectives.contrastive import Pair, PairwiseObjective
 
 
 class AnchoredClipSettings(PairwiseObjective):
@@ -20,21 +20,16 @@ class AnchoredClipSettings(PairwiseObjective):
     type: Literal["anchored_clip"] = "anchored_clip"
     anchor: Modality = "structure"
 
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+    def groups(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
         """Give the M-1 pairs of M modalities, the anchor first in each.
 
         Raises:
             UserError: if the anchor is not among the modalities, or is the only one.
         """
-        ordered = canonical(modalities)
-        others = [modality for modality in ordered if modality != self.anchor]
+        ordered = self.ordered(modalities)
         if self.anchor not in ordered:
             raise UserError(
-                f"objective.anchor is {self.anchor!r}, which has no encoder; "
+                f"objective.anchor is {self.anchor!r}, which is not among the modalities; "
                 f"choose one of {', '.join(ordered)}"
             )
-        if not others:
-            raise UserError(
-                f"objective.anchor {self.anchor!r} is the only modality; add one to the encoders"
-            )
-        return tuple((self.anchor, other) for other in others)
+        return tuple((self.anchor, other) for other in ordered if other != self.anchor)

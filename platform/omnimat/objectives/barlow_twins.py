@@ -15,20 +15,18 @@ worker correlates the rows of all workers, for its own part of the first index.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.record import Modality
 from omnimat.objectives.alignment import Alignment
 from omnimat.objectives.blocks import DEFAULT_BLOCK_SIZE, slices
-from omnimat.objectives.contrastive import Group, GroupObjective, canonical
+from omnimat.objectives.contrastive import GroupObjective
 from omnimat.objectives.temperature import TemperatureSettings
 
 # By the number of pairs of indices that agree; some numbers cannot occur.
@@ -52,6 +50,8 @@ class BarlowTwinsSettings(GroupObjective):
             four modalities the n x d^2 products of two of them are held besides.
     """
 
+    most_modalities: ClassVar[int] = max(_TARGETS)
+
     type: Literal["barlow_twins"] = "barlow_twins"
     off_diagonal_weight: float = Field(default=0.0051, ge=0, allow_inf_nan=False)
     standardize: bool = True
@@ -61,20 +61,6 @@ class BarlowTwinsSettings(GroupObjective):
     def temperature(self) -> TemperatureSettings:
         """A fixed one, for the model's sake: this loss has none."""
         return TemperatureSettings()
-
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
-        """Give all modalities as one group.
-
-        Raises:
-            UserError: unless there are two, three or four modalities.
-        """
-        ordered = canonical(modalities)
-        if len(ordered) not in _TARGETS:
-            raise UserError(
-                f"objective.type 'barlow_twins' aligns two, three or four modalities, not "
-                f"{len(ordered)} ({', '.join(ordered)}); change the encoders"
-            )
-        return (ordered,)
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the loss of this worker's part of the correlations."""

@@ -7,55 +7,52 @@ With (G, T) and (G', T') two independently augmented views of structure and text
 where C is the symmetric InfoNCE, all of weight 1. The views of a material are adjacent rows of the
 batch: rows 2m and 2m + 1 are its first and second view. So nothing else changes: two views are a
 batch of twice the rows.
+
+CLaC projects each modality anew for every loss: one projector for the four terms across modalities,
+another for the term within its own. They are two heads of an embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.objectives.alignment import align
-from omnimat.objectives.contrastive import Pair, PairwiseObjective, canonical, info_nce_share
-from omnimat.objectives.embeddings import Embeddings
+from omnimat.objectives.contrastive import PairwiseObjective, info_nce_share
+from omnimat.objectives.embeddings import Column, Embeddings
 from omnimat.objectives.temperature import TemperatureSettings
 
 _FIRST, _SECOND = 0, 1
+_ACROSS, _WITHIN = 0, 1
 _MARKS = ("", "'")
 
 
 class ClacSettings(PairwiseObjective):
     """Aligns two modalities across and within two views.
 
-    The loss minimised is the mean of the six terms, a sixth of CLaC's sum. All terms see the same
-    embeddings and temperature; CLaC projects anew for C(G, G') and for C(T, T').
+    The loss minimised is the mean of the six terms, a sixth of CLaC's sum. All terms have one
+    temperature.
 
     Attributes:
         temperature: CLaC starts at 0.07 and learns it.
+        projectors: whether the terms across and within modalities have projectors of their own, as
+            in CLaC. Else all terms see the embedding itself.
     """
 
     num_views: ClassVar[int] = 2
+    most_modalities: ClassVar[int] = 2
 
     type: Literal["clac"] = "clac"
     temperature: TemperatureSettings = TemperatureSettings(initial=0.07, learnable=True)
+    projectors: bool = True
 
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
-        """Give the one pair of modalities.
-
-        Raises:
-            UserError: unless there are exactly two modalities.
-        """
-        ordered = canonical(modalities)
-        if len(ordered) != 2:
-            raise UserError(
-                f"objective.type 'clac' aligns exactly two modalities, not {len(ordered)} "
-                f"({', '.join(ordered)}); change the encoders"
-            )
-        return ((ordered[0], ordered[1]),)
+    @property
+    def num_heads(self) -> int:
+        """Projections of each embedding: across, and within."""
+        return 2 if self.projectors else 1
 
     def __call__(
         self, local: Embeddings, everyone: Embeddings, row_offset: int, logit_scale: Tensor
@@ -63,30 +60,36 @@ class ClacSettings(PairwiseObjective):
         """Give this worker's share of the six terms, keyed ``"structure|text'"``.
 
         Args:
-            local: this worker's B rows, a material's two views adjacent.
+            local: this worker's B rows, a material's two views adjacent; (B, 2, d) with
+                ``projectors``, the head across modalities first.
             everyone: all workers' rows in rank order.
             row_offset: position of this worker's first row in ``everyone``.
             logit_scale: (1,) natural logarithm of the inverse temperature.
 
         Raises:
             UserError: unless there are exactly two modalities.
-            ValueError: if a worker holds half a material.
+            ValueError: if a worker holds half a material, or embeddings have other heads.
         """
-        ((first, second),) = self.pairs(local.values.keys())
+        ((first, second),) = self.groups(local.values.keys())
         if row_offset % 2 or len(local.values[first]) % 2:
             raise ValueError("two views of each material make an even number of rows a worker")
         inverse_temperature = self.temperature.inverse_temperature(logit_scale)
         shares = {}
         with torch.autocast(logit_scale.device.type, enabled=False):
             for sides in _terms(first, second):
+                head = _ACROSS if sides[0][0] != sides[1][0] else _WITHIN
                 alignment = align(
-                    [local.column(modality).view(view, 2) for modality, view in sides],
-                    [everyone.column(modality).view(view, 2) for modality, view in sides],
+                    [self._column(local, *side, head) for side in sides],
+                    [self._column(everyone, *side, head) for side in sides],
                     row_offset // 2,
                 )
                 name = "|".join(modality + _MARKS[view] for modality, view in sides)
                 shares[name] = info_nce_share(alignment, inverse_temperature, self.block_size)
         return shares
+
+    def _column(self, embeddings: Embeddings, modality: Modality, view: int, head: int) -> Column:
+        column = embeddings.column(modality).view(view, self.num_views)
+        return column.head(head, self.num_heads) if self.projectors else column
 
 
 def _terms(first: Modality, second: Modality) -> list[list[tuple[Modality, int]]]:

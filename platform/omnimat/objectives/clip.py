@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Literal
+from typing import ClassVar, Literal
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.record import Modality
-from omnimat.objectives.contrastive import Pair, PairwiseObjective, canonical
+from omnimat.objectives.contrastive import PairwiseObjective
 
 
 class ClipSettings(PairwiseObjective):
     """Aligns exactly two modalities."""
 
+    most_modalities: ClassVar[int] = 2
+
     type: Literal["clip"] = "clip"
-
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
-        """Give the one pair.
-
-        Raises:
-            UserError: unless there are exactly two modalities.
-        """
-        ordered = canonical(modalities)
-        if len(ordered) != 2:
-            raise UserError(
-                f"objective.type 'clip' aligns exactly two modalities, not {len(ordered)} "
-                f"({', '.join(ordered)}); use 'all_pairs_clip' or 'anchored_clip' for more"
-            )
-        return ((ordered[0], ordered[1]),)

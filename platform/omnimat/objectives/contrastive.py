@@ -43,17 +43,45 @@ class GroupObjective(Settings):
 
     Attributes:
         num_views: adjacent rows of a batch that belong to one material.
+        fewest_modalities: it can be computed with.
+        most_modalities: likewise.
+        type: its name in a job file.
     """
 
     num_views: ClassVar[int] = 1
+    fewest_modalities: ClassVar[int] = 2
+    most_modalities: ClassVar[int] = len(MODALITIES)
 
-    @abstractmethod
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
+    type: str
+
+    def groups(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
         """Give the groups aligned with each other, in an order that depends on the set alone.
 
         Raises:
             UserError: if the objective cannot be computed with these modalities.
         """
+        return (self.ordered(modalities),)
+
+    @property
+    def num_heads(self) -> int:
+        """Embeddings of each material and modality that it compares; 1 has no projector."""
+        return 1
+
+    def ordered(self, modalities: Collection[Modality]) -> Group:
+        """Order modalities as the vocabulary does.
+
+        Raises:
+            UserError: if they are too few or too many.
+        """
+        group = tuple(modality for modality in MODALITIES if modality in modalities)
+        fewest, most = self.fewest_modalities, self.most_modalities
+        if not fewest <= len(group) <= most:
+            number = str(most) if fewest == most else f"{fewest} to {most}"
+            raise UserError(
+                f"objective.type {self.type!r} aligns {number} modalities, not {len(group)} "
+                f"({', '.join(group)}); change modalities or objective.type"
+            )
+        return group
 
     @abstractmethod
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
@@ -89,12 +117,12 @@ class GroupObjective(Settings):
                     ),
                     logit_scale,
                 )
-                for group in self.pairs(local.values.keys())
+                for group in self.groups(local.values.keys())
             }
 
 
 class PairwiseObjective(GroupObjective):
-    """An objective of pairs of modalities, symmetric InfoNCE unless it says otherwise.
+    """An objective of pairs of modalities: all of them, under InfoNCE, unless it says otherwise.
 
     Attributes:
         temperature: how similarities become logits.
@@ -106,13 +134,13 @@ class PairwiseObjective(GroupObjective):
     temperature: TemperatureSettings = TemperatureSettings()
     block_size: PositiveInt = DEFAULT_BLOCK_SIZE
 
-    @abstractmethod
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
-        """Give the aligned pairs, in an order that depends on the set of modalities alone.
+    def groups(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+        """Give the M(M-1)/2 pairs of M modalities.
 
         Raises:
             UserError: if the objective cannot be computed with these modalities.
         """
+        return tuple(combinations(self.ordered(modalities), 2))
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the local rows' part of the loss of one pair."""
@@ -159,7 +187,7 @@ def positive_logits(alignment: Alignment, inverse_temperature: Tensor) -> Tensor
     return inverse_temperature.to(first.dtype) * (first * second).sum(1)
 
 
-def mean_over_pairs(shares: Mapping[str, Tensor]) -> Tensor:
+def mean_over_groups(shares: Mapping[str, Tensor]) -> Tensor:
     """Combine the pairs into the loss to minimise.
 
     This is the mean of MultiMat's equations. The released MultiMat code divides its anchored sum
@@ -168,23 +196,3 @@ def mean_over_pairs(shares: Mapping[str, Tensor]) -> Tensor:
     the weight of a pair does not change from batch to batch.
     """
     return torch.stack(list(shares.values())).mean()
-
-
-def canonical(modalities: Collection[Modality]) -> tuple[Modality, ...]:
-    """Order modalities as the vocabulary lists them."""
-    return tuple(modality for modality in MODALITIES if modality in modalities)
-
-
-def every_pair(modalities: Collection[Modality], type_name: str) -> tuple[Pair, ...]:
-    """Give the M(M-1)/2 pairs of M modalities.
-
-    Raises:
-        UserError: if there are fewer than two modalities.
-    """
-    ordered = canonical(modalities)
-    if len(ordered) < 2:
-        raise UserError(
-            f"objective.type {type_name!r} needs at least two modalities, "
-            f"not {len(ordered)}; add one to the encoders"
-        )
-    return tuple(combinations(ordered, 2))

@@ -11,19 +11,15 @@ It may be negative. Two rows are the fewest that have a negative; with fewer the
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Literal
 
 from torch import Tensor
 
-from omnimat.materials.record import Modality
 from omnimat.objectives.alignment import Alignment
 from omnimat.objectives.blocks import LogSumExp
 from omnimat.objectives.contrastive import (
-    Pair,
     PairwiseObjective,
     both_directions,
-    every_pair,
     positive_logits,
 )
 
@@ -32,14 +28,6 @@ class DclSettings(PairwiseObjective):
     """Aligns every modality with every other; UniMat has two."""
 
     type: Literal["dcl"] = "dcl"
-
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
-        """Give the M(M-1)/2 pairs of M modalities.
-
-        Raises:
-            UserError: if there are fewer than two modalities.
-        """
-        return every_pair(modalities, self.type)
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the local rows' part of the loss of one pair."""

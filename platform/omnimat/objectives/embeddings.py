@@ -13,7 +13,7 @@ class Column:
     """One modality of a batch of B materials.
 
     Attributes:
-        values: (B, d).
+        values: (B, d), or (B, heads, d) where an embedding has several.
         present: boolean (B,).
     """
 
@@ -24,6 +24,16 @@ class Column:
         """Give one view of every material, where a material's views are adjacent rows."""
         return Column(self.values[number::num_views], self.present[number::num_views])
 
+    def head(self, number: int, num_heads: int) -> "Column":
+        """Give one of the heads, (B, d).
+
+        Raises:
+            ValueError: if there are not as many heads.
+        """
+        if self.values.dim() != 3 or self.values.shape[1] != num_heads:
+            raise ValueError(f"{tuple(self.values.shape)} are no embeddings of {num_heads} heads")
+        return Column(self.values[:, number], self.present)
+
 
 # No slots: the hooks of DeepSpeed ZeRO-3 look into the __dict__ of what a module returns.
 @dataclass(frozen=True)
@@ -31,8 +41,9 @@ class Embeddings:
     """Embeddings of a batch of B materials.
 
     Attributes:
-        values: For each modality a (B, d) tensor. Rows have unit L2 norm where the modality is
-            present and are zero where it is missing.
+        values: For each modality a (B, d) tensor, or (B, heads, d) where the objective asks for
+            several heads. Rows have unit L2 norm where the modality is present and are zero where
+            it is missing.
         present: For each modality a boolean (B,) tensor that says which rows are present.
     """
 

@@ -30,10 +30,14 @@ class Objective(Protocol):
         """Adjacent rows of a batch that are views of one material."""
 
     @property
+    def num_heads(self) -> int:
+        """Embeddings of each material and modality, each from a projector where there are more."""
+
+    @property
     def temperature(self) -> TemperatureSettings:
         """How similarities become logits."""
 
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
+    def groups(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
         """Give the aligned groups; raise ``UserError`` if these modalities cannot be used."""
 
     def __call__(

@@ -8,19 +8,15 @@ Over the n valid rows, with z_ij = 1 on the diagonal and -1 elsewhere:
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
 
-from omnimat.materials.record import Modality
 from omnimat.objectives.alignment import Alignment
 from omnimat.objectives.blocks import Comparison, SoftplusSum, reduce_rows
 from omnimat.objectives.contrastive import (
-    Pair,
     PairwiseObjective,
-    every_pair,
     positive_logits,
 )
 from omnimat.objectives.temperature import TemperatureSettings
@@ -39,14 +35,6 @@ class SigLipSettings(PairwiseObjective):
     type: Literal["siglip"] = "siglip"
     temperature: TemperatureSettings = TemperatureSettings(initial=0.1, learnable=True)
     bias: float = Field(default=-10.0, allow_inf_nan=False)
-
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
-        """Give the M(M-1)/2 pairs of M modalities.
-
-        Raises:
-            UserError: if there are fewer than two modalities.
-        """
-        return every_pair(modalities, self.type)
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the local rows' part of the loss of one pair."""

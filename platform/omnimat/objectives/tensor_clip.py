@@ -13,19 +13,16 @@ with fewer the loss is zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.record import Modality
 from omnimat.objectives.alignment import Alignment
 from omnimat.objectives.blocks import DEFAULT_BLOCK_SIZE, slices
-from omnimat.objectives.contrastive import Group, GroupObjective, canonical
+from omnimat.objectives.contrastive import GroupObjective
 from omnimat.objectives.temperature import TemperatureSettings
 
 
@@ -40,23 +37,12 @@ class TensorClipSettings(GroupObjective):
         block_size: a slab holds at most its square of similarities, or one row.
     """
 
+    fewest_modalities: ClassVar[int] = 3
+    most_modalities: ClassVar[int] = 3
+
     type: Literal["tensor_clip"] = "tensor_clip"
     temperature: TemperatureSettings = TemperatureSettings()
     block_size: PositiveInt = DEFAULT_BLOCK_SIZE
-
-    def pairs(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
-        """Give the one triple.
-
-        Raises:
-            UserError: unless there are exactly three modalities.
-        """
-        ordered = canonical(modalities)
-        if len(ordered) != 3:
-            raise UserError(
-                f"objective.type 'tensor_clip' aligns exactly three modalities, not "
-                f"{len(ordered)} ({', '.join(ordered)}); use 'all_pairs_clip' for another number"
-            )
-        return (ordered,)
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the local rows' part of the three terms."""

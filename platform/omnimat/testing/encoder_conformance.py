@@ -40,12 +40,14 @@ class EncoderConformance:
     Attributes:
         settings: of the encoder, small enough for seconds.
         featurizer: whose arrays it takes; by default one that ``featurizer_for`` finds.
+        projected: whether a projector follows the encoder.
         half_precision_error: largest relative error of a batch's embeddings in bfloat16 (8
             significant bits). The default is about twice what well-behaved networks show.
     """
 
     settings: ClassVar[AnyEncoderSettings]
     featurizer: ClassVar[Featurizer | None] = None
+    projected: ClassVar[bool] = False
     half_precision_error: ClassVar[float] = 0.02
 
     @pytest.fixture(autouse=True)
@@ -54,7 +56,7 @@ class EncoderConformance:
 
     def build(self) -> nn.Module:
         """Build the encoder with random weights."""
-        return self.settings.build(DIM)
+        return self.card().build()
 
     def settled(self) -> nn.Module:
         """Build it in double precision, for evaluation, its running statistics not trivial."""
@@ -172,6 +174,7 @@ class EncoderConformance:
             encoder=self.settings,
             featurizer=self.chosen_featurizer().model_dump(mode="json"),
             embedding_dim=DIM,
+            projected=self.projected,
             parent_run="conformance",
             config_hash="0123",
             dataset_fingerprint="4567",

@@ -41,7 +41,7 @@ def example_records(num_materials: int = 12, max_atoms: int = 8) -> tuple[Record
 def featurizer_for(settings: EncoderSettings) -> Featurizer:
     """Give a featurizer that serves a registered encoder and needs nothing but the record."""
     if isinstance(settings, CrystalEncoderSettings):
-        graph = CrystalGraph(lattice_sums=settings.needs_lattice_sums)
+        graph = CrystalGraph(lattice_sums="featurized" if settings.needs_lattice_sums else "none")
         if settings.needs_cutoff_angstrom is None:
             return graph
         within = {

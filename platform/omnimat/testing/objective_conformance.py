@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
-from omnimat.objectives.contrastive import mean_over_pairs
+from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.registry import Objective
 
@@ -51,13 +51,13 @@ class ObjectiveConformance:
 
     def test_is_an_objective_that_refuses_a_single_modality(self) -> None:
         """A wrong number of modalities is the user's error, said before training starts."""
-        groups = self.objective.pairs(self.modalities)
+        groups = self.objective.groups(self.modalities)
         assert groups
-        assert groups == self.objective.pairs(self.modalities[::-1])
+        assert groups == self.objective.groups(self.modalities[::-1])
         for few in ((), self.modalities[:1]):
             reason = ""
             try:
-                self.objective.pairs(few)
+                self.objective.groups(few)
             except UserError as error:
                 reason = str(error)
             assert "objective" in reason
@@ -127,7 +127,7 @@ class ObjectiveConformance:
         everyone = Embeddings(rounded, present)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             shares = self.objective(everyone, everyone, 0, _logit_scale().float())
-            loss = mean_over_pairs(shares)
+            loss = mean_over_groups(shares)
         assert loss.dtype == torch.float32
         expected = self._loss_and_gradients(exact, present)[0]
         _assert_close(loss.double(), expected, SINGLE)
@@ -171,9 +171,10 @@ class ObjectiveConformance:
 
     def _leaves(self) -> dict[Modality, Tensor]:
         generator = torch.Generator().manual_seed(7)
-        shape = (len(self.modalities), self._num_rows(), DIM)
+        heads = [self.objective.num_heads] if self.objective.num_heads > 1 else []
+        shape = (len(self.modalities), self._num_rows(), *heads, DIM)
         values = torch.randn(shape, dtype=torch.float64, generator=generator)
-        unit = functional.normalize(values, dim=2)
+        unit = functional.normalize(values, dim=-1)
         rows = zip(self.modalities, unit, strict=True)
         return {modality: row.clone().requires_grad_() for modality, row in rows}
 
@@ -196,7 +197,7 @@ class ObjectiveConformance:
         everyone = Embeddings(leaves, present)
         num_local = self._num_rows() // num_workers
         shares = [
-            mean_over_pairs(
+            mean_over_groups(
                 objective(_rows(everyone, first, num_local), everyone, first, logit_scale)
             )
             for first in range(0, self._num_rows(), num_local)

@@ -1,0 +1,70 @@
+"""Where a feature store lies: found by what it is made of, before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from upath import UPath
+
+from omnimat.features.layout import Featurizer
+from omnimat.materials.errors import UserError
+from omnimat.materials.record import Modality
+from omnimat.materials.workspace import Workspace
+from omnimat.shards.manifest import Manifest
+from omnimat.stream.store import COMPLETE, FeatureStore, store_fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLocation:
+    """Where the features of a data set lie, or will; small enough to send to any worker.
+
+    Attributes:
+        dataset: folder of shards and manifest.
+        folder: of the feature store.
+        featurizers: what it is made with.
+    """
+
+    dataset: UPath
+    folder: UPath
+    featurizers: Mapping[Modality, Featurizer]
+
+    @classmethod
+    def of(
+        cls, workspace: Workspace, dataset: str, featurizers: Mapping[Modality, Featurizer]
+    ) -> Self:
+        """Name the store of a data set under these featurizers.
+
+        Raises:
+            UserError: if the data set is not there.
+        """
+        directory = workspace.dataset(dataset)
+        fingerprint = store_fingerprint(Manifest.load(directory), featurizers)
+        return cls(directory, workspace.features(dataset, fingerprint), featurizers)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the data set."""
+        return Manifest.load(self.dataset)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it can be opened."""
+        return (self.folder / COMPLETE).exists()
+
+    def check_complete(self) -> None:
+        """Insist that it is there.
+
+        Raises:
+            UserError: it is not, or not whole.
+        """
+        if not self.is_complete:
+            raise UserError(
+                f"stream.read_from: {self.folder} is no complete feature store; run a featurize "
+                f"job of data set {self.dataset.name!r} with the same featurizers first"
+            )
+
+    def open(self) -> FeatureStore:
+        """Open it; see ``FeatureStore.open``."""
+        return FeatureStore.open(self.dataset, self.folder, self.featurizers)
