@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from pymatgen.core import Lattice
 from pymatgen.core import Structure as PymatgenStructure
@@ -8,11 +9,12 @@ from upath import UPath
 
 from omnimat.materials.record import Record
 from omnimat.shards.codec import decode
-from omnimat.shards.reader import read_members
+from omnimat.shards.reader import read_records
 from omnimat.sources.cifs import Cifs
 from omnimat.sources.crystals import from_pymatgen
 from omnimat.sources.describe import Robocrystallographer, describe_missing
-from omnimat.sources.ingest import IngestSettings, write_slice
+from omnimat.sources.ingest import write_slice
+from omnimat.sources.settings import IngestSettings
 
 # They start processes that import pymatgen.
 pytestmark = pytest.mark.slow
@@ -78,8 +80,7 @@ def test_shards_hold_the_texts_and_have_the_same_bytes_again(tmp_path):
     assert write_slice(settings, two, 0, ()) == report  # the SHA-256 of the shard among the rest
     rows = report.rows
     assert [row["has_text"] for row in rows] == [True, True]
-    columns = ([row[key] for row in rows] for key in ("offset_bytes", "size_bytes", "material_id"))
-    for raw in read_members(one / report.entry.name, *columns):
+    for raw in read_records(one, pd.DataFrame(rows).assign(shard=0)):
         record = decode(raw.material_id, raw.members)
         assert "Cs¹⁺ is bonded in a body-centered cubic geometry to eight" in record.text
         assert record.provenance["text"].startswith("generated: ")

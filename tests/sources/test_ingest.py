@@ -16,9 +16,10 @@ from upath import UPath
 from omnimat.materials.errors import UserError
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
-from omnimat.shards.reader import read_members
-from omnimat.sources.ingest import IngestSettings, ingest, write_slice
+from omnimat.shards.reader import read_records
+from omnimat.sources.ingest import ingest, write_slice
 from omnimat.sources.mp20 import Mp20
+from omnimat.sources.settings import IngestSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 
@@ -85,12 +86,7 @@ def test_ingest(settings, tmp_path):
     assert manifest.num_failures == 4
     assert "duplicate" in failures[2]["reason"]
     for shard, rows in records.groupby("shard"):
-        raw = read_members(
-            destination / manifest.shards[shard].name,
-            rows.offset_bytes,
-            rows.size_bytes,
-            rows.material_id,
-        )
+        raw = read_records(destination, rows)
         gaps = [decode(r.material_id, r.members).properties["band_gap_ev"] for r in raw]
         assert gaps == [[0, 1, 3], [5, 7, 8, 9], [10]][shard]
 
@@ -136,7 +132,8 @@ def test_a_source_without_a_valid_record(settings, tmp_path, csv):
 SCRIPT = """
 import sys, ray
 from upath import UPath
-from omnimat.sources.ingest import IngestSettings, ingest
+from omnimat.sources.ingest import ingest
+from omnimat.sources.settings import IngestSettings
 from omnimat.sources.prototypes import Prototypes
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 settings = IngestSettings(source=Prototypes(num_materials=60), records_per_shard=10)

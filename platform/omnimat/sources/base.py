@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+from upath import UPath
 
 from omnimat.materials.paths import absolute_path as absolute_path
 from omnimat.materials.record import Record
 
+Key = TypeVar("Key", bound=Hashable)
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An item that gave no record."""
+    """An item that gave no record, or one without something it should have."""
 
     material_id: str
     reason: str
@@ -41,5 +46,35 @@ class Source(Protocol):
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
         """Read items ``start`` to ``stop`` (exclusive), one result an item, in order.
 
-        ``stop`` may lie beyond the last item.
+        A record that lacks a modality which exists is followed by a failure for it, whose reason
+        names the modality. ``stop`` may lie beyond the last item.
         """
+
+
+class Run(Protocol):
+    """Runs a function over many arguments, somewhere, and gives the results as they come."""
+
+    def __call__(
+        self, function: Callable[..., T], calls: Mapping[Key, tuple[Any, ...]]
+    ) -> Iterator[tuple[Key, T]]:
+        """Call ``function(*calls[key])`` for every key."""
+
+
+@runtime_checkable
+class RemoteSource(Source, Protocol):
+    """A source whose items change from day to day, until they are harvested.
+
+    Attributes:
+        snapshot: path of what was harvested; its last part tells one content from another.
+    """
+
+    snapshot: str | None
+
+    def harvest(self, directory: UPath, run: Run, report_progress: bool) -> Self:
+        """Keep what is read from now on in ``directory``, and give the source of that.
+
+        Killed anywhere and called again, it goes on; what could not be had is tried again.
+        """
+
+    def can_retry(self, directory: UPath) -> bool:
+        """Say whether a harvest that was finished there lacks what may be had by now."""

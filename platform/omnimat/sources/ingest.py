@@ -2,80 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import ray
-from pydantic import Field
 from ray.exceptions import RayTaskError
 from tqdm import tqdm
 from upath import UPath
 
 from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings, fingerprint
-from omnimat.materials.split import SplitSettings
 from omnimat.shards.files import write_atomically
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest, shard_name
 from omnimat.shards.writer import write_shard
+from omnimat.sources.base import Key, RemoteSource, T
 from omnimat.sources.checker import Checker
-from omnimat.sources.cifs import Cifs
-from omnimat.sources.describe import Robocrystallographer, describe_missing
+from omnimat.sources.describe import describe_missing
 from omnimat.sources.merge import ShardReport, duplicates, merge
-from omnimat.sources.mp20 import Mp20
-from omnimat.sources.parquet import Parquet
-from omnimat.sources.prototypes import Prototypes
+from omnimat.sources.settings import IngestSettings
 
 _REPORTS_PREFIX = ".reports-"
 _MAX_RETRIES = 3
 _TASKS_IN_FLIGHT_PER_SLOT = 2
 
-AnySource = Annotated[Prototypes | Mp20 | Parquet | Cifs, Field(discriminator="type")]
-
-
-class IngestSettings(Settings):
-    """What to ingest and how.
-
-    Attributes:
-        source: where the records come from.
-        records_per_shard: items of the source in each shard; keep a shard below about 64 MB.
-        split: fractions of the hashed split.
-        missing_text: what describes the structures that come without text; None leaves them so.
-        num_cpus_per_task: what each task asks Ray for; it does not change the result.
-    """
-
-    source: AnySource = Prototypes()
-    records_per_shard: int = Field(256, ge=1)
-    split: SplitSettings = SplitSettings()
-    missing_text: Robocrystallographer | None = None
-    num_cpus_per_task: float = Field(1.0, gt=0)
-
-    def fingerprint(self) -> str:
-        """Hash what decides the result."""
-        values = self.model_dump(mode="json", exclude={"num_cpus_per_task"})
-        if self.missing_text is None:  # as before there was this key: data sets stay valid
-            del values["missing_text"]
-        return fingerprint(values)
-
-    def located(self) -> Self:
-        """Give the same settings with absolute paths."""
-        return self.model_copy(update={"source": self.source.located()})
-
 
 def ingest(
-    settings: IngestSettings, name: str, destination: UPath, report_progress: bool = True
+    settings: IngestSettings,
+    name: str,
+    destination: UPath,
+    report_progress: bool = True,
+    retry_failures: bool = True,
 ) -> Manifest:
     """Write the data set ``name`` under ``destination`` and give its manifest.
 
     Killed anywhere and run again, it goes on and ends with the same bytes. A finished data set of
-    the same settings is returned as it is.
+    the same settings is returned as it is; only what a remote source could not give is tried
+    again, and where nothing more is got no byte changes.
+
+    Args:
+        settings: of the ingest.
+        name: of the data set.
+        destination: its folder.
+        report_progress: shows progress bars.
+        retry_failures: of a finished data set; not where other jobs merely need it.
 
     Raises:
         UserError: a path of the source is missing, or other settings were ingested here before.
+        RunError: a remote source does not answer.
     """
     existing = finished(settings, name, destination)
-    if existing is not None:
+    if existing is not None and not (retry_failures and _can_retry(settings, destination)):
         return existing
-    located = settings.located()
+    located, description = _harvested(settings, destination, report_progress)
+    if existing is not None:
+        if existing.source["snapshot"] == description["snapshot"]:
+            return existing
+        (destination / MANIFEST_NAME).unlink()  # not finished until the shards are written again
     num_items = located.source.num_items()
     if num_items == 0:
         raise UserError(f"the source of {name} has no items: check source.path")
@@ -89,7 +71,7 @@ def ingest(
         reports |= _write_shards(located, destination, again, None)
     manifest = merge(
         name=name,
-        source=settings.source.model_dump(mode="json"),
+        source=description,
         settings_fingerprint=settings.fingerprint(),
         reports=[reports[shard] for shard in range(num_shards)],
         destination=destination,
@@ -97,6 +79,25 @@ def ingest(
     for directory in list(destination.glob(f"{_REPORTS_PREFIX}*")):
         directory.fs.rm(directory.path, recursive=True)
     return manifest
+
+
+def _can_retry(settings: IngestSettings, destination: UPath) -> bool:
+    source = settings.source
+    return isinstance(source, RemoteSource) and source.can_retry(destination)
+
+
+def _harvested(
+    settings: IngestSettings, destination: UPath, report_progress: bool
+) -> tuple[IngestSettings, dict[str, Any]]:
+    """Locate the source, harvest it where it is remote, and describe it for the manifest."""
+    located = settings.located()
+    description = settings.source.model_dump(mode="json")
+    source = located.source
+    if isinstance(source, RemoteSource):
+        run = functools.partial(_in_parallel, settings.num_cpus_per_task)
+        source = source.harvest(destination, run, report_progress)
+        description["snapshot"] = UPath(str(source.snapshot)).name
+    return located.model_copy(update={"source": source}), description
 
 
 def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifest | None:
@@ -119,35 +120,45 @@ def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifes
 def _write_shards(
     settings: IngestSettings,
     destination: UPath,
-    excluded_ids: Mapping[int, Sequence[str]],
+    excluded_ids: Mapping[int, tuple[str, ...]],
     progress: tqdm[Any] | None,
 ) -> dict[int, ShardReport]:
-    """Run one task a shard, a bounded number at a time."""
-    slots = ray.cluster_resources().get("CPU", 1.0) / settings.num_cpus_per_task
-    limit = max(1, int(slots)) * _TASKS_IN_FLIGHT_PER_SLOT
-    task = ray.remote(write_slice).options(
-        num_cpus=settings.num_cpus_per_task, max_retries=_MAX_RETRIES, retry_exceptions=[OSError]
-    )
-    waiting = list(excluded_ids.items())[::-1]
-    running: dict[ray.ObjectRef, int] = {}
+    """Run one task a shard."""
+    calls = {
+        shard: (settings, destination, shard, excluded) for shard, excluded in excluded_ids.items()
+    }
     reports: dict[int, ShardReport] = {}
-    while waiting or running:
-        while waiting and len(running) < limit:
-            shard, excluded = waiting.pop()
-            running[task.remote(settings, destination, shard, tuple(excluded))] = shard
-        done, _ = ray.wait(list(running), num_returns=1)
-        reports[running.pop(done[0])] = _result(done[0])
+    for shard, report in _in_parallel(settings.num_cpus_per_task, write_slice, calls):
+        reports[shard] = report
         if progress is not None:
             progress.update()
     return reports
 
 
-def _result(reference: ray.ObjectRef) -> ShardReport:
+def _in_parallel(
+    num_cpus: float, function: Callable[..., T], calls: Mapping[Key, tuple[Any, ...]]
+) -> Iterator[tuple[Key, T]]:
+    """Run one Ray task a call, a bounded number at a time, and give results as they come."""
+    slots = ray.cluster_resources().get("CPU", 1.0) / num_cpus
+    limit = max(1, int(slots)) * _TASKS_IN_FLIGHT_PER_SLOT
+    task = ray.remote(function).options(
+        num_cpus=num_cpus, max_retries=_MAX_RETRIES, retry_exceptions=[OSError]
+    )
+    waiting = list(calls.items())[::-1]
+    running: dict[ray.ObjectRef, Key] = {}
+    while waiting or running:
+        while waiting and len(running) < limit:
+            key, arguments = waiting.pop()
+            running[task.remote(*arguments)] = key
+        done, _ = ray.wait(list(running), num_returns=1)
+        yield running.pop(done[0]), _result(done[0])
+
+
+def _result(reference: ray.ObjectRef) -> Any:
     try:
-        report: ShardReport = ray.get(reference)
+        return ray.get(reference)
     except RayTaskError as error:
         raise error.as_instanceof_cause() from None
-    return report
 
 
 def write_slice(

@@ -130,7 +130,7 @@ class Parquet(Settings):
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
         """Read the row groups that hold the slice, and convert its rows."""
         labels = {} if self.labels_path is None else _labels(self.labels_path)
-        rows = _slice(UPath(self.path), start, min(stop, self.num_items()))
+        rows = read_slice(UPath(self.path), start, min(stop, self.num_items()))
         scale = float((rows.schema.metadata or {}).get(b"frac_scale", b"1"))
         for batch in rows.to_batches(max_chunksize=64):
             for row in batch.to_pylist():
@@ -195,7 +195,7 @@ class Parquet(Settings):
         }
 
 
-def _slice(path: UPath, start: int, stop: int) -> pa.Table:
+def read_slice(path: UPath, start: int, stop: int) -> pa.Table:
     """Read rows ``start`` to ``stop``, decoding only the row groups that hold them."""
     with path.open("rb") as file:
         table = pq.ParquetFile(file)

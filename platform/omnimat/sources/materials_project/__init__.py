@@ -1,0 +1,1 @@
+"""The Materials Project as a source: harvested once into a snapshot, then read like any table."""

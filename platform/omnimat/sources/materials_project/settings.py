@@ -1,0 +1,103 @@
+"""What of the Materials Project is wanted, and how it is asked."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from omnimat.materials.settings import Settings
+from omnimat.sources.materials_project.catalogue import canonical_id
+from omnimat.sources.materials_project.patience import Patience
+
+_Range = tuple[float, float]
+_Property = Literal[
+    "materials",
+    "thermo",
+    "xas",
+    "grain_boundaries",
+    "electronic_structure",
+    "bandstructure",
+    "dos",
+    "magnetism",
+    "elasticity",
+    "dielectric",
+    "piezoelectric",
+    "surface_properties",
+    "oxi_states",
+    "provenance",
+    "charge_density",
+    "eos",
+    "phonon",
+    "absorption",
+    "insertion_electrodes",
+    "substrates",
+    "chemenv",
+]
+
+
+class Filters(Settings):
+    """Which materials; named as mp-api's summary search does, with units. Deprecated ones never.
+
+    Attributes:
+        material_ids: only of these.
+        chemsys: chemical systems, as ``Li-Fe-O`` or ``Si-*``.
+        formula: as ``Fe2O3`` or ``ABO3``.
+        elements: that must be in.
+        exclude_elements: that must not.
+        num_elements: first and last.
+        num_sites: of the primitive cell, first and last.
+        energy_above_hull_ev_per_atom: first and last.
+        band_gap_ev: first and last.
+        is_stable: on the convex hull.
+        theoretical: not known from experiment.
+        has_props: what must have been calculated, as ``dos`` or ``charge_density``.
+        include_non_commercial: the GNoME data as well (CC-BY-NC), where the key's owner has
+            accepted their terms.
+    """
+
+    material_ids: tuple[str, ...] = ()
+    chemsys: tuple[str, ...] = ()
+    formula: tuple[str, ...] = ()
+    elements: tuple[str, ...] = ()
+    exclude_elements: tuple[str, ...] = ()
+    num_elements: tuple[int, int] | None = None
+    num_sites: tuple[int, int] | None = None
+    energy_above_hull_ev_per_atom: _Range | None = None
+    band_gap_ev: _Range | None = None
+    is_stable: bool | None = None
+    theoretical: bool | None = None
+    has_props: tuple[_Property, ...] = ()
+    include_non_commercial: bool = False
+
+    @field_validator("material_ids")
+    @classmethod
+    def _spell(cls, ids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical_id(identifier) for identifier in ids)
+
+    def criteria(self) -> dict[str, Any]:
+        """Give the arguments of mp-api's search, but for ``material_ids``."""
+        lists = ("chemsys", "formula", "elements", "exclude_elements", "has_props")
+        values: dict[str, Any] = {name: list(getattr(self, name)) or None for name in lists}
+        values |= {
+            "num_elements": self.num_elements,
+            "num_sites": self.num_sites,
+            "energy_above_hull": self.energy_above_hull_ev_per_atom,
+            "band_gap": self.band_gap_ev,
+            "is_stable": self.is_stable,
+            "theoretical": self.theoretical,
+        }
+        given = {name: value for name, value in values.items() if value is not None}
+        return {**given, "include_gnome": self.include_non_commercial, "deprecated": False}
+
+
+class Access(Settings):
+    """How the Materials Project is asked; it does not change what is got.
+
+    Attributes:
+        patience: with each request.
+        max_parallel_requests: to the REST routes; mp-api itself makes no more than 4.
+    """
+
+    patience: Patience = Patience()
+    max_parallel_requests: int = Field(4, ge=1, le=4)
