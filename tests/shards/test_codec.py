@@ -81,9 +81,9 @@ def test_an_oversized_member_is_refused(new_record, monkeypatch):
         encode(new_record())
 
 
-def zipped(**entries: bytes) -> bytes:
+def zipped(compression: int = zipfile.ZIP_STORED, **entries: bytes) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in entries.items():
             archive.writestr(f"{name}.npy", data)
     return buffer.getvalue()
@@ -100,14 +100,14 @@ HUGE = npy(np.zeros((2, 2, 2))).replace(b"2), }" + b" " * 12, b"2" + b"0" * 12 +
         ("charge_density.npy", PICKLED, "must be numeric"),
         ("charge_density.npy", LYING, "does not fit"),
         ("charge_density.npy", HUGE, "does not fit"),
-        ("charge_density.npy", b"", "charge_density"),
-        ("charge_density.npy", b"\x93NUMPY\x01\x00", "charge_density"),
+        ("charge_density.npy", b"", "not an npy file"),
+        ("charge_density.npy", b"\x93NUMPY\x01\x00", "must be numeric"),
         ("charge_density.npy", npy(np.asfortranarray(np.zeros((2, 3, 4)))), "C order"),
         ("dos.npz", b"PK nonsense", "not a zip file"),
         ("dos.npz", zipped(energies_ev=PICKLED, spin_up_per_ev=PICKLED), "must be numeric"),
         ("dos.npz", zipped(energies_ev=npy(np.arange(3.0))), "spin_up_per_ev"),
         ("dos.npz", zipped(spin_up_per_ev=npy(np.arange(3.0))), "energies_ev"),
-        ("dos.npz", zipped(bomb=bytes(65 * 2**20)), "unpacks to more"),
+        ("dos.npz", zipped(zipfile.ZIP_DEFLATED, bomb=bytes(65 * 2**20)), "is compressed"),
         ("text.txt", b"\xff\xfe", "utf-8"),
         ("properties.json", b"[1]", "expected a JSON object"),
         ("properties.json", b"{", "properties.json"),
@@ -132,3 +132,46 @@ def test_a_wrong_structure_is_refused(new_record):
     del members["structure.json"]
     with pytest.raises(ValueError, match=r"structure\.json is missing"):
         decode("a-1", members)
+
+
+# What headers are made of, so that damage stays close to what is right.
+ALPHABET = b"0123456789()[]{}',\"L<>|fiuO \n\t:eE-+.\\#\x00\xff"
+NUM_DAMAGED = 3000
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """Change a member in one of five ways, mostly near its beginning."""
+    changed = bytearray(data)
+    end = min(len(data), int(rng.choice([128, len(data)])))
+    kind = rng.integers(5)
+    for _ in range(rng.choice([1, 2, 20])):
+        at = int(rng.integers(end))
+        if kind == 0:
+            changed[at % len(changed)] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            changed[at % len(changed)] = rng.choice(list(ALPHABET))
+        elif kind == 2:
+            changed[at:at] = rng.choice(list(ALPHABET), 5).astype(np.uint8).tobytes()
+        elif kind == 3:
+            del changed[at : at + int(rng.integers(1, len(changed)))]
+            return bytes(changed)
+        else:
+            changed[at : at + 8] = changed[-8:]
+    return bytes(changed)
+
+
+def test_damage_is_a_value_error_or_decodes(new_record, capsys):
+    rng = np.random.default_rng(0)
+    originals = [encode(new_record(seed=seed)) for seed in range(4)]
+    refused = []
+    for _ in range(NUM_DAMAGED):
+        members = originals[rng.integers(4)]
+        extension = rng.choice(list(members))
+        try:
+            decode("a-1", members | {extension: damaged(members[extension], rng)})
+        except ValueError as error:
+            refused.append((extension, str(error)))
+    assert len(refused) > NUM_DAMAGED / 2
+    assert all(reason.startswith(f"{extension}: ") for extension, reason in refused)
+    with capsys.disabled():
+        print(f"\n{NUM_DAMAGED} damaged members: {len(refused)} refused with a reason", end=" ")

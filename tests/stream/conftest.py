@@ -11,12 +11,14 @@ from omnimat.features.charge_density import ChargeDensityGrid
 from omnimat.features.dos import DosCurve
 from omnimat.features.structure import CrystalGraph
 from omnimat.shards.manifest import Manifest, shard_name
-from omnimat.sources.ingest import IngestSettings, write_slice
+from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes
+from omnimat.sources.settings import IngestSettings
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import WorkerStream
+from omnimat.testing.flaky_s3 import flaky_s3
 
 NUM_RECORDS, RECORDS_PER_SHARD = 34, 8
 
@@ -25,6 +27,11 @@ NUM_RECORDS, RECORDS_PER_SHARD = 34, 8
 def dataset(tmp_path_factory) -> UPath:
     """34 prototypes in five shards."""
     folder = UPath(tmp_path_factory.mktemp("dataset"))
+    write_dataset(folder)
+    return folder
+
+
+def write_dataset(folder: UPath) -> None:
     settings = IngestSettings(
         source=Prototypes(num_materials=NUM_RECORDS, max_atoms=6),
         records_per_shard=RECORDS_PER_SHARD,
@@ -37,6 +44,28 @@ def dataset(tmp_path_factory) -> UPath:
         reports=[write_slice(settings, folder, shard, ()) for shard in shards],
         destination=folder,
     )
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """A server that every S3 client of this session and of its children talks to."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    folder = tmp_path_factory.mktemp("s3")
+    with flaky_s3(folder) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in (server.environment | {"OMNIMAT_CACHE": str(folder / "cache")}).items():
+            patch.setenv(name, value)
+        UPath("s3://bucket").mkdir()
+        yield server
+        # Its connections end before its server does.
+        type(UPath("s3://bucket").fs).clear_instance_cache()
+
+
+@pytest.fixture(scope="session")
+def dataset_on_s3(s3, dataset) -> UPath:
+    """The same data set, ingested again to S3."""
+    folder = UPath("s3://bucket/datasets/prototypes")
+    write_dataset(folder)
     return folder
 
 
@@ -48,7 +77,7 @@ def records(dataset):
 @pytest.fixture(scope="session")
 def featurizers():
     return {
-        "structure": CrystalGraph(lattice_sums=False),
+        "structure": CrystalGraph(lattice_sums="none"),
         "dos": DosCurve(),
         "charge_density": ChargeDensityGrid(),
     }
@@ -66,6 +95,7 @@ def new_stream(dataset, records, featurizers):
         featurizers=featurizers,
         views=None,
         records_per_worker=4,
+        read_unit_bytes=None,
         **kwargs,
     ) -> WorkerStream:
         global_batch_size = records_per_worker * world_size
@@ -74,7 +104,7 @@ def new_stream(dataset, records, featurizers):
             source=Source(dataset, store, featurizers, views or RandomViews()),
             records=records,
             plan=BatchPlan(shards, global_batch_size, 2, seed=3, window_shards=2),
-            read_unit_bytes=int(records["size_bytes"].max()) * 4 * 2,
+            read_unit_bytes=read_unit_bytes or int(records["size_bytes"].max()) * 4 * 2,
             rank=rank,
             world_size=world_size,
             **kwargs,

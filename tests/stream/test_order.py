@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omnimat.stream.order import BatchPlan, epoch_order, split_by_bytes
+from omnimat.stream.order import BatchPlan, epoch_order, split_into_units
 
 SHARDS = np.repeat(np.arange(10), 7)
 
@@ -68,21 +68,31 @@ def test_counts_leave_out_the_incomplete_batch():
     assert left_out[0] != left_out[1]
 
 
-def test_read_units_are_whole_batches_within_the_limit():
-    batches = np.random.default_rng(0).permutation(40).reshape(10, 4)
-    record_bytes = np.arange(40) * 10
-    units = split_by_bytes(batches, record_bytes, limit_bytes=2000)
+def test_read_units_are_whole_batches_within_the_limits():
+    batches = np.random.default_rng(0).permutation(80).reshape(20, 4)
+    record_bytes = np.arange(80) * 10
+    units = split_into_units(batches, record_bytes, limit_bytes=4000, limit_records=14)
     np.testing.assert_array_equal(np.concatenate(units), batches.ravel())
     assert all(len(unit) % 4 == 0 for unit in units)
     sizes = [record_bytes[unit].sum() for unit in units]
-    assert max(sizes) <= 2000
+    assert max(sizes) <= 4000
+    assert max(map(len, units)) == 12
     # As few as that allows: no unit could have taken the next one's first batch.
-    for size, following in zip(sizes, units[1:], strict=False):
-        assert size + record_bytes[following[:4]].sum() > 2000
+    for unit, size, following in zip(units, sizes, units[1:], strict=False):
+        assert len(unit) == 12 or size + record_bytes[following[:4]].sum() > 4000
 
 
-def test_a_batch_over_the_limit_is_a_unit_of_its_own():
-    batches = np.arange(12).reshape(3, 4)
-    units = split_by_bytes(batches, np.full(12, 100), limit_bytes=1)
-    np.testing.assert_array_equal(units, batches)
-    assert split_by_bytes(batches[:0], np.full(12, 100), limit_bytes=1) == []
+@pytest.mark.parametrize("limit_records", [5, 99])
+@pytest.mark.parametrize("limit_bytes", [1, 100, 250, 1000])
+def test_a_batch_over_a_limit_is_cut(limit_bytes, limit_records):
+    batches = np.random.default_rng(1).permutation(60).reshape(5, 12)
+    record_bytes = np.random.default_rng(2).integers(1, 200, size=60)
+    limits = {"limit_bytes": limit_bytes, "limit_records": limit_records}
+    units = split_into_units(batches, record_bytes, **limits)
+    np.testing.assert_array_equal(np.concatenate(units), batches.ravel())
+    for unit in units:
+        assert len(unit) <= limit_records
+        assert record_bytes[unit].sum() <= limit_bytes or len(unit) == 1
+    # Every batch ends with a unit.
+    assert set(np.arange(12, 61, 12)) <= set(np.cumsum([len(unit) for unit in units]))
+    assert split_into_units(batches[:0], record_bytes, **limits) == []

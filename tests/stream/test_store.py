@@ -13,6 +13,7 @@ from omnimat.features.augment import RandomViews
 from omnimat.features.dos import DosCurve
 from omnimat.materials.errors import UserError
 from omnimat.stream.featurize import write_store
+from omnimat.stream.location import StoreLocation
 from omnimat.stream.pipeline import RayPipeline
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.store import COMPLETE, FeatureStore, features_name, take_rows
@@ -30,7 +31,7 @@ def _local_ray():
 @pytest.fixture(scope="module")
 def write(dataset, featurizers):
     def write(folder: UPath) -> None:
-        write_store(dataset, folder, featurizers, num_featurizers=1, num_cpus=0.25)
+        write_store(StoreLocation(dataset, folder, featurizers), num_featurizers=1, num_cpus=0.25)
 
     return write
 
@@ -117,7 +118,7 @@ def test_a_stale_or_unfinished_store_is_refused(store, dataset, featurizers, tmp
 def test_the_card_lists_what_is_quarantined(damaged, featurizers, tmp_path):
     folder, victim = damaged
     store = UPath(tmp_path) / "store"
-    write_store(folder, store, featurizers, num_featurizers=1, num_cpus=0.25)
+    write_store(StoreLocation(folder, store, featurizers), num_featurizers=1, num_cpus=0.25)
     card = json.loads((store / COMPLETE).read_text())
     assert list(card["quarantined"]) == [victim]
     assert card["num_records"] == 34

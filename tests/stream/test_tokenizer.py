@@ -16,9 +16,10 @@ from omnimat.materials.errors import UserError
 from omnimat.materials.workspace import Workspace
 from omnimat.modalities import ModalityChoices
 from omnimat.shards.manifest import Manifest
-from omnimat.sources.ingest import IngestSettings, write_slice
+from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
 from omnimat.sources.parquet import Parquet
+from omnimat.sources.settings import IngestSettings
 from omnimat.stream.source import Source
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
 from omnimat.stream.unit import take

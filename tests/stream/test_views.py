@@ -10,7 +10,8 @@ from upath import UPath
 from omnimat.features.augment import RandomViews
 from omnimat.features.batch import feature_table
 from omnimat.shards.codec import decode
-from omnimat.stream.unit import read_from_shards, take
+from omnimat.shards.reader import read_records
+from omnimat.stream.unit import take
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,8 @@ def test_without_augmentation_a_table_is_what_featurizing_gives(
     dataset, records, featurizers, new_stream
 ):
     unit = take(records, np.arange(9), epoch=1)
-    rows = read_from_shards(dataset, unit).drop(["material_id", "quarantine_reason", "epoch"])
-    names = unit.records["material_id"]
-    raw = [{k: v for k, v in row.items() if v is not None} for row in rows.to_pylist()]
-    plain = feature_table(map(decode, names, raw), featurizers)
+    found = read_records(dataset, unit.records)
+    plain = feature_table((decode(raw.material_id, raw.members) for raw in found), featurizers)
     for views in (RandomViews(), RandomViews(seed=7)):
         assert new_stream(views=views).source.features(unit).equals(plain)
 

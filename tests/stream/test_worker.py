@@ -38,7 +38,7 @@ def test_pipelines_are_short_and_lose_nothing(new_stream, planned_ids, monkeypat
     stream = new_stream(pipeline=counting)
     assert delivered_ids(stream.batches()) == planned_ids(stream)
     assert len(lengths) > 2
-    assert set(lengths[:-1]) == {3}
+    assert set(lengths[:-1]) == {3}  # here a unit is whole batches
 
 
 def test_a_damaged_record_is_delivered_empty_with_its_reason(damaged, new_stream, planned_ids):
@@ -47,11 +47,20 @@ def test_a_damaged_record_is_delivered_empty_with_its_reason(damaged, new_stream
     batches = list(stream.batches())
     assert delivered_ids(batches) == planned_ids(stream)
     assert list(stream.audit.quarantined) == [victim]
-    assert "structure.json" in stream.audit.quarantined[victim]
+    assert "changed after it was written" in stream.audit.quarantined[victim]
     for batch in batches:
         intact = [i for i, name in enumerate(batch.material_ids.to_pylist()) if name != victim]
         for arrays in batch.modalities.values():
             assert arrays.rows.tolist() == intact
+
+
+def test_units_smaller_than_a_batch_make_the_same_batches(new_stream, assert_equal, records):
+    limit = int(records["size_bytes"].max())  # a record or two a unit
+    for rank in (0, 1):
+        cut = new_stream(rank, 2, records_per_worker=8, read_unit_bytes=limit)
+        assert max(unit.size_bytes for unit in cut._units(0)) <= limit
+        whole = new_stream(rank, 2, records_per_worker=8)
+        assert_equal(cut.batches(3), whole.batches(3))
 
 
 def dropping(source, units, num_rows):
@@ -66,7 +75,7 @@ def swapping(source, units, num_rows):
 
 @pytest.mark.parametrize("pipeline", [dropping, swapping])
 def test_a_lost_or_reordered_row_ends_the_run(pipeline, new_stream):
-    with pytest.raises(StreamError, match="lost or reordered"):
+    with pytest.raises(StreamError, match="lost, repeated or reordered"):
         list(new_stream(pipeline=pipeline).batches())
 
 
@@ -74,8 +83,17 @@ def test_a_lost_batch_ends_the_run(new_stream):
     def short(source, units, num_rows):
         yield from list(in_process(source, units, num_rows))[:-1]
 
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(StreamError, match=r"missing: \['"):
         list(new_stream(pipeline=short).batches())
+
+
+def test_a_batch_too_many_ends_the_run(new_stream):
+    def long(source, units, num_rows):
+        tables = list(in_process(source, units, num_rows))
+        yield from [*tables, tables[0]]
+
+    with pytest.raises(StreamError, match=r"missing: \[\], not planned here: \['"):
+        list(new_stream(pipeline=long).batches())
 
 
 def test_audit_names_what_is_missing():

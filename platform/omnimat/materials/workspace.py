@@ -43,8 +43,21 @@ class Workspace:
         return self.root / "tokenizers" / name / "tokenizer.json"
 
     def run(self, name: str) -> UPath:
-        """Everything a pretraining, sweep or evaluation run leaves."""
-        return self.root / "runs" / name
+        """Everything a pretraining, sweep or evaluation run leaves: its newest attempt.
+
+        The first attempt lies in a folder of the run's name, the others in ``<name>@2``, ...;
+        none is ever moved, so what points into one stays right.
+        """
+        return max(self._attempts(name).items(), default=(1, self.root / "runs" / name))[1]
+
+    def next_attempt(self, name: str) -> UPath:
+        """Name the folder of an attempt that is not there yet."""
+        return self.root / "runs" / f"{name}@{max(self._attempts(name), default=1) + 1}"
+
+    def _attempts(self, name: str) -> dict[int, UPath]:
+        """Give the folders of a run's second and later attempts by number."""
+        folders = (self.root / "runs").glob(f"{name}@*")
+        return {int(folder.name.rpartition("@")[2]): folder for folder in folders}
 
     @property
     def leaderboard_url(self) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,17 +27,25 @@ EXTENSIONS = (
     "provenance.json",
 )
 MAX_MEMBER_BYTES = 64 * 2**20
+MAX_CONTENT_BYTES = 2 * MAX_MEMBER_BYTES
+# With the tar headers and the padding of each member.
+MAX_RECORD_BYTES = MAX_CONTENT_BYTES + 2**16
+
+_NPY_MAGIC = b"\x93NUMPY\x01\x00"
+_NPY_HEADER = re.compile(
+    rb"\{'descr': '(?P<dtype>[<>|][fiu]\d{1,2})', 'fortran_order': False, "
+    rb"'shape': \((?P<shape>[\d, ]{0,60})\), \} *\n"
+)
 
 _Array = NDArray[Any]
 _CANNOT_DECODE = (
-    ValueError,  # JSON, UTF-8 and NumPy headers are among its subclasses
+    ValueError,  # of JSON and UTF-8 too
     KeyError,
     TypeError,
     EOFError,
     OverflowError,
-    RuntimeError,  # deep JSON, a zip that is encrypted or of an unknown compression
+    RuntimeError,  # deep JSON, an encrypted zip
     zipfile.BadZipFile,
-    zlib.error,
 )
 
 
@@ -47,7 +56,7 @@ def encode(record: Record) -> dict[str, bytes]:
 
     Raises:
         ValueError: the record cannot be stored and read back (its id, a shape, a number that is
-            not finite, a member over ``MAX_MEMBER_BYTES``), with the reason.
+            not finite, too many bytes), with the reason.
     """
     if not MATERIAL_ID.fullmatch(record.material_id):
         raise ValueError(f"material id must match {MATERIAL_ID.pattern}")
@@ -67,6 +76,8 @@ def encode(record: Record) -> dict[str, bytes]:
     for extension, data in members.items():
         if len(data) > MAX_MEMBER_BYTES:
             raise ValueError(f"{extension} has {len(data)} bytes, over {MAX_MEMBER_BYTES}")
+    if (num_bytes := sum(map(len, members.values()))) > MAX_CONTENT_BYTES:
+        raise ValueError(f"the record has {num_bytes} bytes, over {MAX_CONTENT_BYTES}")
     return {extension: members[extension] for extension in EXTENSIONS if extension in members}
 
 
@@ -132,8 +143,8 @@ def _dos_npz(dos: DensityOfStates) -> bytes:
 
 def _dos(data: bytes) -> DensityOfStates:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > MAX_MEMBER_BYTES:
-            raise ValueError(f"unpacks to more than {MAX_MEMBER_BYTES} bytes")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("is compressed")  # would unpack to any size
         arrays = {
             entry.filename.removesuffix(".npy"): _array(archive.read(entry))
             for entry in archive.infolist()
@@ -159,20 +170,21 @@ def _npy(array: _Array) -> bytes:
 
 
 def _array(data: bytes) -> _Array:
-    """Read an ``.npy``; the header is believed only where it fits the bytes that are there."""
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise ValueError(f"npy version {version} is not supported")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.kind not in "fiu" or is_fortran:
-        raise ValueError(f"array must be numeric and in C order, it is {dtype}")
-    num_bytes = dtype.itemsize
-    for length in shape:
-        num_bytes *= length
-    if num_bytes != len(data) - file.tell():
-        raise ValueError(f"header {shape} {dtype} does not fit {len(data) - file.tell()} bytes")
-    return np.frombuffer(data, dtype=dtype, offset=file.tell()).reshape(shape)
+    """Read an ``.npy`` as ``np.save`` writes it; its shape is believed only where it fits.
+
+    NumPy's own reader evaluates the header as Python, and damaged ones raise what they like.
+    """
+    if data[:8] != _NPY_MAGIC:
+        raise ValueError("not an npy file of version 1.0")
+    start = 10 + int.from_bytes(data[8:10], "little")
+    header = _NPY_HEADER.fullmatch(data[10:start])
+    if header is None:
+        raise ValueError(f"array must be numeric and in C order, its header is {data[10:start]!r}")
+    dtype = np.dtype(header["dtype"].decode())
+    shape = tuple(int(length) for length in header["shape"].split(b",") if length.strip())
+    if dtype.itemsize * math.prod(shape) != len(data) - start:
+        raise ValueError(f"header {shape} {dtype} does not fit {len(data) - start} bytes")
+    return np.frombuffer(data, dtype=dtype, offset=start).reshape(shape)
 
 
 def _checked(array: _Array, ndim: int) -> _Array:

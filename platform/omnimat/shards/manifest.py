@@ -15,7 +15,7 @@ from upath import UPath
 
 from omnimat.materials.errors import UserError
 from omnimat.materials.settings import Settings
-from omnimat.shards.files import write_atomically
+from omnimat.shards.files import read_file, write_atomically
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -30,6 +30,7 @@ RECORDS_SCHEMA = pa.schema(
         ("row", pa.int32()),
         ("offset_bytes", pa.int64()),
         ("size_bytes", pa.int64()),
+        ("crc32", pa.uint32()),  # of the record's bytes in the shard, tar headers included
         ("split", pa.string()),
         ("reduced_formula", pa.string()),
         ("num_atoms", pa.int32()),
@@ -77,11 +78,11 @@ class Manifest(Settings):
         """Read the manifest of a data set.
 
         Raises:
-            UserError: there is none, or it is not of this version of omnimat.
+            UserError: there is none, it may not be read, or is not of this version of omnimat.
         """
         path = directory / MANIFEST_NAME
         try:
-            text = path.read_text()
+            text = read_file(path)
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: ingest the data set first") from None
         try:
@@ -111,13 +112,14 @@ class Manifest(Settings):
         """
         path = directory / RECORDS_NAME
         try:
-            data = path.read_bytes()
+            data = read_file(path)
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: ingest the data set again") from None
         if hashlib.sha256(data).hexdigest() != self.records_sha256:
             raise UserError(f"{path} was changed after ingest: ingest the data set again")
         frame: pd.DataFrame = pq.read_table(io.BytesIO(data)).to_pandas()
-        return frame
+        # Data sets from before there was a crc32 stay readable, unchecked.
+        return frame.reindex(columns=RECORDS_SCHEMA.names)
 
 
 def dataset_fingerprint(shards: tuple[ShardEntry, ...], split_sha256: str) -> str:

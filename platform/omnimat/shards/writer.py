@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,8 @@ def write_shard(path: UPath, records: Iterable[Record]) -> WrittenShard:
                 continue
             offset = archive.offset
             _add(archive, record.material_id, members)
-            rows.append(_row(record, members, len(rows), offset, archive.offset - offset))
+            content = bytes(buffer.getbuffer()[offset : archive.offset])
+            rows.append(_row(record, members, len(rows), offset, content))
     data = buffer.getvalue()
     write_atomically(path, data)
     entry = ShardEntry(
@@ -78,7 +80,7 @@ def _add(archive: tarfile.TarFile, material_id: str, members: dict[str, bytes]) 
 
 
 def _row(
-    record: Record, members: dict[str, bytes], row: int, offset_bytes: int, size_bytes: int
+    record: Record, members: dict[str, bytes], row: int, offset_bytes: int, content: bytes
 ) -> dict[str, Any]:
     has = {f"has_{name}": key in members for key, name in _MODALITY_OF_EXTENSION.items()}
     del has["has_structure"]  # every record has one
@@ -86,7 +88,8 @@ def _row(
         "material_id": record.material_id,
         "row": row,
         "offset_bytes": offset_bytes,
-        "size_bytes": size_bytes,
+        "size_bytes": len(content),
+        "crc32": zlib.crc32(content),
         "num_atoms": int(record.structure.atomic_numbers.size),
         **has,
     }

@@ -16,6 +16,7 @@ from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer
 from omnimat.materials.record import Modality
 from omnimat.shards.files import write_atomically
 from omnimat.shards.manifest import Manifest
+from omnimat.stream.location import StoreLocation
 from omnimat.stream.source import Source
 from omnimat.stream.store import COMPLETE, features_name, open_features, store_fingerprint
 from omnimat.stream.unit import take
@@ -46,31 +47,22 @@ def _arrow_file(table: pa.Table) -> bytes:
     return data
 
 
-def write_store(
-    dataset: UPath,
-    store: UPath,
-    featurizers: Mapping[Modality, Featurizer],
-    *,
-    num_featurizers: int,
-    num_cpus: float,
-) -> None:
+def write_store(location: StoreLocation, *, num_featurizers: int, num_cpus: float) -> None:
     """Featurize a data set on a pool of actors; killed and run again, it goes on.
 
     Args:
-        dataset: folder of shards and manifest.
-        store: folder to write; left alone where it is complete.
-        featurizers: one a modality.
+        location: of the store; left alone where it is complete.
         num_featurizers: actors.
         num_cpus: logical CPUs of each.
     """
-    if (store / COMPLETE).exists():
+    if location.is_complete:
         return
-    manifest = Manifest.load(dataset)
+    manifest, store = location.manifest, location.folder
     store.mkdir(parents=True, exist_ok=True)
     shards = ray.data.from_items([{"shard": i} for i in range(len(manifest.shards))])
     written = shards.repartition(target_num_rows_per_block=1).map_batches(
         _WriteShard,
-        fn_constructor_args=(Source(dataset, None, featurizers), store),
+        fn_constructor_args=(Source(location.dataset, None, location.featurizers), store),
         compute=ray.data.ActorPoolStrategy(size=num_featurizers),
         batch_size=1,
         num_cpus=num_cpus,
@@ -78,7 +70,7 @@ def write_store(
     with tqdm(total=manifest.num_records, desc="featurize", unit="record") as progress:
         for row in written.iter_rows():
             progress.update(manifest.shards[int(row["shard"])].num_records)
-    _complete(store, manifest, featurizers)
+    _complete(store, manifest, location.featurizers)
 
 
 def _complete(store: UPath, manifest: Manifest, featurizers: Mapping[Modality, Featurizer]) -> None:

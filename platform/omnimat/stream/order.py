@@ -85,20 +85,38 @@ class BatchPlan:
         return shares[first_step:, rank]
 
 
-def split_by_bytes(
-    batches: NDArray[np.int64], record_bytes: NDArray[np.integer], limit_bytes: int
+def split_into_units(
+    batches: NDArray[np.int64],
+    record_bytes: NDArray[np.integer],
+    *,
+    limit_bytes: int,
+    limit_records: int,
 ) -> list[NDArray[np.int64]]:
-    """Cut a worker's batches into read units of whole batches, each within the limit.
+    """Cut a worker's batches into read units within both limits, in order.
 
-    A single batch over the limit is a unit of its own.
+    A unit is several whole batches or a part of one, so that a batch always ends with a unit. A
+    single record over the limit is a unit of its own.
     """
+    batches_per_unit = max(1, limit_records // batches.shape[1])
+    groups = _cut(batches, record_bytes[batches].sum(axis=1), limit_bytes, batches_per_unit)
     units: list[NDArray[np.int64]] = []
-    first = used = 0
-    for step, size in enumerate(record_bytes[batches].sum(axis=1)):
-        if step > first and used + size > limit_bytes:
-            units.append(batches[first:step].ravel())
-            first, used = step, 0
-        used += int(size)
-    if first < len(batches):
-        units.append(batches[first:].ravel())
+    for group in groups:
+        positions = group.ravel()
+        units += _cut(positions, record_bytes[positions], limit_bytes, limit_records)
     return units
+
+
+def _cut(
+    items: NDArray[np.int64], sizes: NDArray[np.integer], limit_size: int, limit_items: int
+) -> list[NDArray[np.int64]]:
+    """Cut a sequence into runs as long as the limits allow, of one item at least."""
+    runs: list[NDArray[np.int64]] = []
+    first = used = 0
+    for i, size in enumerate(sizes.tolist()):
+        if i > first and (used + size > limit_size or i - first == limit_items):
+            runs.append(items[first:i])
+            first, used = i, 0
+        used += size
+    if first < len(items):
+        runs.append(items[first:])
+    return runs

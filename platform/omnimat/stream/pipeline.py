@@ -1,4 +1,11 @@
-"""The pipeline on Ray Data: read tasks -> featurizer actors -> tables in the planned order."""
+"""The pipeline on Ray Data: planned units -> actors that read and featurize -> tables in order.
+
+The rows that travel are the plan: where each record lies. Each actor reads what it featurizes
+(``shards/reader.py``), since records handed from a read task to an actor are copied into the object
+store and out again: with charge densities that took as much CPU as all the rest. Ray's own
+``read_webdataset`` is not used: it drops samples after a transient error, a whole shard for one bad
+sample, and holds 512 samples of any size.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +15,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray.data
 
-from omnimat.stream.datasource import UnitDatasource
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.source import Source
 from omnimat.stream.unit import ReadUnit
+from omnimat.stream.worker import rebatched
 
 # What Ray Data would let one execution fill by reading ahead.
 OBJECT_STORE_FRACTION = 0.5
@@ -33,22 +40,19 @@ class RayPipeline:
         self, source: Source, units: Sequence[ReadUnit], num_records: int
     ) -> Iterator[pa.Table]:
         """Give the units' feature rows in order, in tables of ``num_records`` records."""
-        dataset = ray.data.read_datasource(
-            UnitDatasource(units, source.read),
-            override_num_blocks=len(units),
-            num_cpus=self.settings.reader_num_cpus,
-            concurrency=1,
+        is_store = source.store is not None
+        dataset = ray.data.from_arrow([unit.to_table() for unit in units]).map_batches(
+            _FeatureActor,
+            fn_constructor_args=(source,),
+            batch_size=None,  # a unit
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(
+                size=1 if is_store else self.settings.num_featurizers
+            ),
+            num_cpus=(
+                self.settings.reader_num_cpus if is_store else self.settings.featurizer_num_cpus
+            ),
         )
-        if source.store is None:
-            dataset = dataset.map_batches(
-                _FeaturizeActor,
-                fn_constructor_args=(source,),
-                batch_size=num_records,
-                batch_format="pyarrow",
-                zero_copy_batch=True,
-                compute=ray.data.ActorPoolStrategy(size=self.settings.num_featurizers),
-                num_cpus=self.settings.featurizer_num_cpus,
-            )
         dataset.context.execution_options.preserve_order = True
         # Every worker's execution would take the cluster's object store for its own.
         dataset.context.override_object_store_memory_limit_fraction = (
@@ -56,18 +60,19 @@ class RayPipeline:
         )
         dataset.context.enable_progress_bars = False  # every worker would draw its own
         dataset.context.print_on_execution_start = False
-        yield from dataset.iter_batches(
-            batch_size=num_records * source.views.num_views,
+        blocks = dataset.iter_batches(
+            batch_size=None,
             batch_format="pyarrow",
             prefetch_batches=self.settings.prefetch_batches,
         )
+        yield from rebatched(blocks, num_records * source.views.num_views)
 
 
-class _FeaturizeActor:
+class _FeatureActor:
     """Stateless but for its source; an actor, so that imports are paid once."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def __call__(self, raw: pa.Table) -> pa.Table:
-        return self._source.featurize(raw)
+    def __call__(self, unit: pa.Table) -> pa.Table:
+        return self._source.features(ReadUnit.from_table(unit))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 from upath import UPath
 
 from omnimat.features.augment import RandomViews
 from omnimat.features.batch import Quarantined, table_of_views
-from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN, Extractor, Featurizer
+from omnimat.features.layout import Extractor, Featurizer, feature_schema
 from omnimat.materials.record import Modality, Record
-from omnimat.shards.codec import EXTENSIONS, decode
+from omnimat.shards.codec import decode
+from omnimat.shards.reader import RawRecord, read_records
 from omnimat.stream.store import read_from_store
-from omnimat.stream.unit import EPOCH_COLUMN, ReadUnit, read_from_shards
+from omnimat.stream.unit import ReadUnit
 
 
 @dataclass(frozen=True)
@@ -34,41 +34,37 @@ class Source:
     featurizers: Mapping[Modality, Featurizer]
     views: RandomViews = field(default_factory=RandomViews)
 
-    def read(self, unit: ReadUnit) -> pa.Table:
-        """Read a unit in its order: features from the store, undecoded members from shards."""
-        if self.store is not None:
-            return read_from_store(self.store, unit)
-        return read_from_shards(self.dataset, unit)
-
-    def featurize(self, raw: pa.Table) -> pa.Table:
-        """Featurize rows read from shards, each as often as it has views.
-
-        A bad one keeps its places, empty, with the reason.
-        """
-        return table_of_views(self._views(raw), self.featurizers)
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the feature rows."""
+        return feature_schema(self.featurizers)
 
     def features(self, unit: ReadUnit) -> pa.Table:
-        """Read a unit and featurize it where the store has not done so."""
-        rows = self.read(unit)
-        return self.featurize(rows) if self.store is None else rows
+        """Give a unit's feature rows in its order, each record as often as it has views.
+
+        A record that cannot be read keeps its places, empty, with the reason.
+        """
+        if self.store is not None:
+            return read_from_store(self.store, unit)
+        return table_of_views(self._views(unit), self.featurizers)
 
     def _views(
-        self, raw: pa.Table
+        self, unit: ReadUnit
     ) -> Iterator[tuple[Record | Quarantined, Mapping[Modality, Extractor]]]:
-        # One row's members at a time: a list of all would hold every byte twice.
-        for batch in raw.to_batches(max_chunksize=1):
-            (row,) = batch.to_pylist()
-            record = _decode(row)
-            for view in range(self.views.num_views):
-                yield record, self.views.extractors(self.featurizers, row[EPOCH_COLUMN], view)
+        every = [
+            self.views.extractors(self.featurizers, unit.epoch, view)
+            for view in range(self.views.num_views)
+        ]
+        for raw in read_records(self.dataset, unit.records):
+            record = _decode(raw)
+            for extractors in every:
+                yield record, extractors
 
 
-def _decode(row: Mapping[str, Any]) -> Record | Quarantined:
-    material_id = row[ID_COLUMN]
-    if row[QUARANTINE_COLUMN] is not None:
-        return Quarantined(material_id, row[QUARANTINE_COLUMN])
-    members = {name: row[name] for name in EXTENSIONS if row[name] is not None}
+def _decode(raw: RawRecord) -> Record | Quarantined:
+    if raw.quarantine_reason is not None:
+        return Quarantined(raw.material_id, raw.quarantine_reason)
     try:
-        return decode(material_id, members)
+        return decode(raw.material_id, raw.members)
     except ValueError as error:
-        return Quarantined(material_id, str(error))
+        return Quarantined(raw.material_id, str(error))

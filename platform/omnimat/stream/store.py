@@ -8,8 +8,11 @@ Reading needs no Ray.
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,10 +24,15 @@ from omnimat.features.layout import Featurizer, feature_schema
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import fingerprint
+from omnimat.shards.files import TEMPORARY_SUFFIX, read_file
 from omnimat.shards.manifest import Manifest
+from omnimat.shards.retry import patiently, reason
 from omnimat.stream.unit import ReadUnit
 
 COMPLETE = "store.json"
+
+CACHE_VARIABLE = "OMNIMAT_CACHE"
+"""Names the folder for copies of remote stores, else ``~/.cache/omnimat``; best on a local disk."""
 
 
 def store_fingerprint(manifest: Manifest, featurizers: Mapping[Modality, Featurizer]) -> str:
@@ -39,10 +47,36 @@ def features_name(shard: int) -> str:
 
 
 def open_features(path: UPath) -> pa.Table:
-    """Open one shard's features, memory-mapped where the store is local."""
-    if path.protocol in {"", "file"}:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    return pa.ipc.open_file(path.read_bytes()).read_all()
+    """Open one shard's features, memory-mapped; of a remote store, a copy on this machine.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        local = str(path) if path.protocol in {"", "file"} else str(_local_copy(path))
+        return pa.ipc.open_file(pa.memory_map(local)).read_all()
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"{path} is missing or damaged ({reason(error)}): delete its folder and run the "
+            "featurize job again"
+        ) from error
+
+
+def _local_copy(path: UPath) -> Path:
+    """Fetch a remote file once for all processes of this machine and user.
+
+    The copy's folder is named after the version of the file, so a file written anew is fetched
+    anew.
+    """
+    version = patiently(lambda: path.fs.checksum(path.path), path)
+    cache = Path(os.environ.get(CACHE_VARIABLE, "~/.cache/omnimat")).expanduser()
+    copy = cache / "features" / fingerprint([str(path), str(version)]) / path.name
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        partial = copy.with_name(f"{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+        patiently(lambda: path.fs.get_file(path.path, str(partial)), path)
+        partial.rename(copy)
+    return copy
 
 
 @dataclass(frozen=True)
@@ -51,7 +85,7 @@ class FeatureStore:
 
     Attributes:
         records: the data set's record index, one row a record.
-        features: the feature table, rows as in ``records``, memory-mapped where local.
+        features: the feature table, rows as in ``records``, memory-mapped.
     """
 
     records: pd.DataFrame
@@ -67,9 +101,12 @@ class FeatureStore:
             UserError: if the store is incomplete, or of another data set or setting.
         """
         manifest = Manifest.load(dataset)
-        if not (store / COMPLETE).exists():
-            raise UserError(f"{store} is no complete feature store: run its featurize job first")
-        card = json.loads((store / COMPLETE).read_text())
+        try:
+            card = json.loads(read_file(store / COMPLETE))
+        except FileNotFoundError:
+            raise UserError(
+                f"{store} is no complete feature store: run its featurize job first"
+            ) from None
         if card["fingerprint"] != store_fingerprint(manifest, featurizers):
             raise UserError(f"{store} is stale: delete it and run its featurize job again")
         tables = [open_features(store / features_name(i)) for i in range(len(manifest.shards))]

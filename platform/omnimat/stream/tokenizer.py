@@ -13,8 +13,8 @@ from omnimat.features.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.materials.errors import UserError
 from omnimat.materials.workspace import Workspace
 from omnimat.shards.files import write_atomically
-from omnimat.shards.manifest import Manifest, shard_name
-from omnimat.shards.reader import read_members
+from omnimat.shards.manifest import Manifest
+from omnimat.shards.reader import read_records
 
 _CARD = "tokenizer-card.json"
 
@@ -70,12 +70,7 @@ def _training_texts(manifest: Manifest, dataset: UPath) -> Iterator[str]:
     records = manifest.records(dataset)
     records = records[(records["split"] == "train") & records["has_text"]]
     for _, rows in records.groupby("shard"):
-        for raw in read_members(
-            dataset / shard_name(int(rows["shard"].iloc[0])),
-            rows["offset_bytes"],
-            rows["size_bytes"],
-            rows["material_id"],
-        ):
+        for raw in read_records(dataset, rows):
             if "text.txt" in raw.members:
                 yield raw.members["text.txt"].decode(errors="replace")
 

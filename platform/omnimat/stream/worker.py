@@ -7,9 +7,8 @@ an exact resume is impossible. The price is one executor and one actor pool a wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -17,12 +16,14 @@ import pyarrow as pa
 
 from omnimat.features.batch import Batch, collate
 from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN
-from omnimat.stream.order import BatchPlan, split_by_bytes
+from omnimat.stream.order import BatchPlan, split_into_units
 from omnimat.stream.source import Source
 from omnimat.stream.unit import ReadUnit, take
 
-# Enough units that a pipeline outlives short epochs, few enough for Ray to plan in no time.
-UNITS_PER_PIPELINE = 256
+# Enough that a unit is worth a task, few enough that its features are small and soon there.
+RECORDS_PER_UNIT = 256
+# Enough that starting a pipeline is rare, few enough that Ray plans it in no time.
+UNITS_PER_PIPELINE = 1024
 
 Pipeline = Callable[[Source, Sequence[ReadUnit], int], Iterator[pa.Table]]
 """(source, units, records) -> feature rows in order, in tables of all views of so many records."""
@@ -30,11 +31,20 @@ Pipeline = Callable[[Source, Sequence[ReadUnit], int], Iterator[pa.Table]]
 
 def in_process(source: Source, units: Sequence[ReadUnit], num_records: int) -> Iterator[pa.Table]:
     """Read and featurize in the caller's own thread: the pipeline that needs nothing else."""
-    num_rows = num_records * source.views.num_views
-    for unit in units:
-        features = source.features(unit)
-        for first in range(0, len(features), num_rows):
-            yield features.slice(first, num_rows)
+    tables = (source.features(unit) for unit in units)
+    return rebatched(tables, num_records * source.views.num_views)
+
+
+def rebatched(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
+    """Cut tables anew, without copying; rows of an incomplete last one are given too."""
+    waiting: pa.Table | None = None
+    for table in tables:
+        waiting = table if waiting is None else pa.concat_tables([waiting, table])
+        while len(waiting) >= num_rows:
+            yield waiting.slice(0, num_rows)
+            waiting = waiting.slice(num_rows)
+    if waiting:
+        yield waiting
 
 
 class StreamError(RuntimeError):
@@ -57,8 +67,11 @@ class Audit:
         """Count a batch, and insist that it holds exactly the planned records in order."""
         ids = batch[ID_COLUMN].to_pylist()
         if ids != planned_ids:
-            missing = sorted(set(planned_ids) - set(ids))
-            raise StreamError(f"the stream lost or reordered records; missing: {missing[:5]}")
+            missing, more = set(planned_ids) - set(ids), set(ids) - set(planned_ids)
+            raise StreamError(
+                "the stream lost, repeated or reordered records; "
+                f"missing: {sorted(missing)[:5]}, not planned here: {sorted(more)[:5]}"
+            )
         self.delivered += len(ids)
         reasons = batch[QUARANTINE_COLUMN].to_pylist()
         self.quarantined.update({i: r for i, r in zip(ids, reasons, strict=True) if r is not None})
@@ -99,24 +112,45 @@ class WorkerStream:
             StreamError: if a batch holds anything but the planned records in planned order.
         """
         num_records = self.plan.global_batch_size // self.world_size
-        units = self._units(first_step)
-        while group := list(islice(units, UNITS_PER_PIPELINE)):
-            ids = np.concatenate([unit.records["material_id"].to_numpy() for unit in group])
-            tables = self.pipeline(self.source, group, num_records)
-            for planned, table in zip(ids.reshape(-1, num_records), tables, strict=True):
+        nothing = self.source.schema.empty_table()
+        for units in _groups(self._units(first_step), num_records):
+            ids = np.concatenate([unit.records["material_id"].to_numpy() for unit in units])
+            tables = self.pipeline(self.source, units, num_records)
+            for planned in ids.reshape(-1, num_records):
+                table = next(tables, nothing)
                 self.audit.check(table, planned.repeat(self.source.views.num_views).tolist())
                 num_rows = len(table) // self.num_micro_batches
                 for first in range(0, len(table), num_rows):
                     yield collate(table.slice(first, num_rows), self.source.featurizers)
+            self.audit.check(next(tables, nothing), [])
 
     def _units(self, first_step: int) -> Iterator[ReadUnit]:
-        """Give one read task after another, whole batches of one epoch each."""
+        """Give one read task after another, each of one epoch."""
         record_bytes = self.records["size_bytes"].to_numpy()
         first_epoch, skipped_steps = divmod(first_step, self.plan.steps_per_epoch)
         for epoch in range(first_epoch, self.plan.num_epochs):
             batches = self.plan.worker_batches(
                 epoch, rank=self.rank, world_size=self.world_size, first_step=skipped_steps
             )
-            for positions in split_by_bytes(batches, record_bytes, self.read_unit_bytes):
+            for positions in split_into_units(
+                batches,
+                record_bytes,
+                limit_bytes=self.read_unit_bytes,
+                limit_records=RECORDS_PER_UNIT,
+            ):
                 yield take(self.records, positions, epoch)
             skipped_steps = 0
+
+
+def _groups(units: Iterator[ReadUnit], num_records: int) -> Iterator[list[ReadUnit]]:
+    """Give each pipeline its units, whole batches together."""
+    group: list[ReadUnit] = []
+    rows = 0
+    for unit in units:
+        group.append(unit)
+        rows += len(unit.records)
+        if len(group) >= UNITS_PER_PIPELINE and rows % num_records == 0:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,185 @@
+"""Peak memory of the stream by number of shards, with and without Ray.
+
+    python jobs/benchmarks/stream_memory.py --json stream_memory.json
+
+Each measurement is a process of its own that goes once through so many shards: links to a few, so
+that the disk need not hold them. In process, the figure is the high-water mark of the resident set.
+Under Ray it is the sum over the process and all it started (daemons, reader, featurizers) of their
+proportional set sizes, sampled; the object store is among them. The index of the records is in
+memory whole, and is given by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import psutil
+from measure import report
+from stream_throughput import THREADS, write_dataset
+from upath import UPath
+
+from omnimat.features.charge_density import ChargeDensityGrid
+from omnimat.features.dos import DosCurve
+from omnimat.shards.manifest import Manifest, shard_name
+from omnimat.stream.order import BatchPlan
+from omnimat.stream.source import Source
+from omnimat.stream.worker import Pipeline, WorkerStream, in_process
+
+RECORDS_PER_SHARD = 32
+NUM_ORIGINALS = 8
+BATCH_SIZE = 64
+READ_UNIT_BYTES = 8 * 2**20
+SAMPLE_INTERVAL_S = 0.2
+INDEX_NAME = "repeated.parquet"
+
+
+def main() -> None:
+    """Measure every number of shards in both ways."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--shards", type=int, nargs="+", default=(16, 160, 1600))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--measure", choices=("in process", "Ray"), help=argparse.SUPPRESS)
+    parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure, UPath(options.dataset))))
+        return
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        originals = UPath(folder) / "originals"
+        write_dataset(originals, None, NUM_ORIGINALS * RECORDS_PER_SHARD, RECORDS_PER_SHARD)
+        for num_shards in options.shards:
+            dataset = repeat(originals, UPath(folder) / str(num_shards), num_shards)
+            rows += [
+                {"way": way, "shards": num_shards, **in_fresh_process(way, dataset)}
+                for way in ("in process", "Ray")
+            ]
+    rows.sort(key=lambda row: (row["way"], row["shards"]))
+    report("peak memory of the stream", rows)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows}, indent=1))
+
+
+def repeat(originals: UPath, folder: UPath, num_shards: int) -> UPath:
+    """Make a data set of so many shards of links."""
+    folder.mkdir()
+    records = Manifest.load(originals).records(originals)
+    parts = []
+    for shard in range(num_shards):
+        original = shard % NUM_ORIGINALS
+        os.link(originals / shard_name(original), folder / shard_name(shard))
+        parts.append(records[records["shard"] == original].assign(shard=shard))
+    pd.concat(parts, ignore_index=True).to_parquet(folder / INDEX_NAME)
+    return folder
+
+
+def in_fresh_process(way: str, dataset: UPath) -> dict[str, float]:
+    """Measure one way in a process of its own."""
+    command = [sys.executable, "-W", "ignore", __file__, "--measure", way]
+    command += ["--dataset", str(dataset)]
+    result = subprocess.run(
+        command, env=os.environ | THREADS, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise RuntimeError(result.stderr)
+    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def measure(way: str, dataset: UPath) -> dict[str, float]:
+    """Go through the data set once."""
+    records = pd.read_parquet(dataset / INDEX_NAME)
+    with pipeline_of(way) as pipeline, peak_mb() as peaks:
+        stream = WorkerStream(
+            source=Source(
+                dataset, None, {"dos": DosCurve(), "charge_density": ChargeDensityGrid()}
+            ),
+            records=records,
+            plan=BatchPlan(records["shard"].to_numpy(), BATCH_SIZE, 1, seed=0, window_shards=4),
+            read_unit_bytes=READ_UNIT_BYTES,
+            rank=0,
+            world_size=1,
+            pipeline=pipeline,
+        )
+        started_s = time.perf_counter()
+        for _ in stream.batches():
+            pass
+        seconds = time.perf_counter() - started_s
+    if stream.audit.quarantined or stream.audit.delivered < len(records) - BATCH_SIZE:
+        raise RuntimeError(f"the stream is not whole: {stream.audit}")
+    return {
+        "data_mb": float(records["size_bytes"].sum() / 2**20),
+        "index_mb": float(records.memory_usage(deep=True).sum() / 2**20),
+        "peak_mb": high_water_mark_mb() if way == "in process" else max(peaks),
+        "seconds": seconds,
+    }
+
+
+@contextmanager
+def pipeline_of(way: str) -> Iterator[Pipeline]:
+    """Give what runs the read units."""
+    if way == "in process":
+        yield in_process
+        return
+    import ray
+
+    from omnimat.stream.pipeline import RayPipeline
+    from omnimat.stream.settings import StreamSettings
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        yield RayPipeline(StreamSettings(num_featurizers=2))
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def peak_mb() -> Iterator[list[float]]:
+    """Sample the memory of this process and all below it while the context lasts."""
+    samples: list[float] = []
+    is_over = threading.Event()
+
+    def sample() -> None:
+        while not is_over.wait(SAMPLE_INTERVAL_S):
+            samples.append(memory_mb())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def high_water_mark_mb() -> float:
+    """Give the most memory this process has ever had."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def memory_mb() -> float:
+    """Add up proportional set sizes: what processes share counts once."""
+    own = psutil.Process()
+    total = 0
+    for process in [own, *own.children(recursive=True)]:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total / 2**20
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""Shards to collated batches: ours against webdataset with torch's DataLoader.
+
+    python jobs/benchmarks/stream_throughput.py --mp20 DATA/mp20 --json stream.json
+
+Same shards, same featurizers, same processes that work on rows: one (``in_process`` against
+``num_workers=0``) or ``--processes`` (featurizer actors under Ray against DataLoader workers). Each
+measurement is a process of its own, the two ways of a pair one after the other, round by round.
+The second and third quarter of the batches are counted. CPU is that of the process and of all it
+started (Ray's daemons and readers too) over the same time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from measure import THREAD_VARIABLES, report
+from upath import UPath
+
+from omnimat.features.batch import Batch, collate, feature_table
+from omnimat.features.charge_density import ChargeDensityGrid
+from omnimat.features.composition import Magpie
+from omnimat.features.dos import DosCurve
+from omnimat.features.layout import Arrays, Featurizer, Field
+from omnimat.features.structure import CrystalGraph
+from omnimat.features.xrd import XrdPattern
+from omnimat.materials.record import Modality, Record
+from omnimat.shards.codec import decode
+from omnimat.shards.manifest import Manifest
+from omnimat.sources.ingest import write_slice
+from omnimat.sources.merge import merge
+from omnimat.sources.mp20 import Mp20
+from omnimat.sources.prototypes import Prototypes
+from omnimat.sources.settings import IngestSettings
+from omnimat.stream.order import BatchPlan
+from omnimat.stream.source import Source
+from omnimat.stream.worker import Pipeline, WorkerStream, in_process
+
+THREADS = dict.fromkeys(THREAD_VARIABLES, "1")
+BATCH_SIZE = 256
+RECORDS_PER_SHARD = 256
+WINDOW_SHARDS = 8
+READ_UNIT_BYTES = 16 * 2**20
+PAIRS = {"one process": ("omnimat", "webdataset"), "processes": ("omnimat, Ray", "DataLoader")}
+
+
+@dataclass(frozen=True)
+class AsItIs:
+    """Passes a structure on: what is left of the work is reading, decoding and collating."""
+
+    modality: Modality = "structure"
+    index_columns: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Lattice, elements, coordinates."""
+        return (
+            Field("lattice_angstrom", "float32", (3, 3)),
+            Field("atomic_numbers", "int32", axis="atom"),
+            Field("frac_coords", "float32", (3,), axis="atom"),
+        )
+
+    def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
+        """Give no settings."""
+        return {}
+
+    def __call__(self, record: Record) -> Arrays:
+        """Give the arrays of the record."""
+        structure = record.structure
+        return {field.name: getattr(structure, field.name) for field in self.fields}
+
+
+WORK: Mapping[str, Mapping[Modality, Featurizer]] = {
+    "decode": {"structure": AsItIs()},
+    "featurize": {
+        "structure": CrystalGraph(lattice_sums="none"),
+        "xrd": XrdPattern(),
+        "composition": Magpie(),
+    },
+    "densities": {"dos": DosCurve(), "charge_density": ChargeDensityGrid()},
+}
+
+
+def main() -> None:
+    """Measure every pair on every work."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--mp20", type=Path, help="folder of MP-20; else prototypes of pymatgen")
+    parser.add_argument("--records", type=int, default=4096)
+    parser.add_argument("--epochs", type=int, nargs=3, default=(24, 8, 8), help="of each work")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--measure", nargs=2, metavar=("WAY", "WORK"), help=argparse.SUPPRESS)
+    parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(*options.measure, options)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        options.dataset = Path(folder)
+        write_dataset(UPath(folder), options.mp20, options.records, RECORDS_PER_SHARD)
+        rows = [row for work in WORK for pair in PAIRS for row in compare(pair, work, options)]
+    conditions = {"records": options.records, "load": os.getloadavg()[0]}
+    report("shards to batches", rows, **conditions)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, **conditions}, indent=1))
+
+
+def write_dataset(
+    folder: UPath, mp20: Path | None, num_records: int, records_per_shard: int
+) -> None:
+    """Write the records as shards."""
+    source: Mp20 | Prototypes = Prototypes(num_materials=num_records)
+    if mp20:
+        source = Mp20(path=str(mp20 / "train.csv.gz"), max_records_per_split=num_records)
+    settings = IngestSettings(source=source, records_per_shard=records_per_shard)
+    shards = range(-(-num_records // records_per_shard))
+    reports = [write_slice(settings, folder, shard, ()) for shard in shards]
+    merge(name="benchmark", source={}, settings_fingerprint="", reports=reports, destination=folder)
+
+
+def compare(pair: str, work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure both ways of a pair in turn, and give the medians and their ratio."""
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in PAIRS[pair]}
+    for _ in range(options.rounds):
+        for way in PAIRS[pair]:
+            found[way].append(in_fresh_process(way, work, options))
+    rows = []
+    for way, results in found.items():
+        median = {key: statistics.median(r[key] for r in results) for key in results[0]}
+        rows.append({"work": work, "processes": pair, "way": way, **median})
+    ours, theirs = found.values()
+    ratios = {
+        key: statistics.median(a[key] / b[key] for a, b in zip(ours, theirs, strict=True))
+        for key in ours[0]
+    }
+    return [*rows, {"work": work, "processes": pair, "way": "ratio", **ratios}]
+
+
+def in_fresh_process(way: str, work: str, options: argparse.Namespace) -> dict[str, float]:
+    """Measure one way in a process of its own."""
+    command = [sys.executable, "-W", "ignore", __file__, "--measure", way, work]
+    command += ["--dataset", str(options.dataset), "--processes", str(options.processes)]
+    command += ["--epochs", *map(str, options.epochs)]
+    result = subprocess.run(
+        command, env=os.environ | THREADS, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise RuntimeError(result.stderr)
+    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def measure(way: str, work: str, options: argparse.Namespace) -> dict[str, float]:
+    """Consume all batches of a way; give its speed and cost."""
+    num_epochs = dict(zip(WORK, options.epochs, strict=True))[work]
+    folder, featurizers = UPath(options.dataset), WORK[work]
+    started_s = time.perf_counter()
+    batches = open_batches(way, folder, featurizers, num_epochs, options.processes)
+    # Each: rows, seconds and CPU seconds so far.
+    marks = [(0, 0.0, 0.0)]
+    for ids in batches:
+        rows = marks[-1][0] + len(ids)
+        marks.append((rows, time.perf_counter() - started_s, cpu_s()))
+    # At first, batches are there that were made ahead; at the end, workers have gone already.
+    rows, seconds, cpu = np.subtract(marks[len(marks) * 3 // 4], marks[len(marks) // 4])
+    return {
+        "rows_per_s": rows / seconds,
+        "cpu_us_per_row": 1e6 * cpu / rows,
+        "first_batch_s": marks[1][1],
+    }
+
+
+def cpu_s() -> float:
+    """CPU seconds that this process and all below it have used."""
+    own = psutil.Process()
+    total = 0.0
+    for process in [own, *own.children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+        if process is own:
+            total += times.children_user + times.children_system
+    return total
+
+
+def open_batches(
+    way: str,
+    folder: UPath,
+    featurizers: Mapping[Modality, Featurizer],
+    num_epochs: int,
+    num_processes: int,
+) -> Iterator[Any]:
+    """Give the ids of each batch; its arrays have been made."""
+    if way == "omnimat":
+        return ours(folder, featurizers, num_epochs, in_process)
+    if way == "omnimat, Ray":
+        return ours_on_ray(folder, featurizers, num_epochs, num_processes)
+    num_workers = 0 if way == "webdataset" else num_processes
+    return theirs(folder, featurizers, num_epochs, num_workers)
+
+
+def ours(
+    folder: UPath,
+    featurizers: Mapping[Modality, Featurizer],
+    num_epochs: int,
+    pipeline: Pipeline,
+) -> Iterator[Any]:
+    """Stream the data set as a train worker does."""
+    records = Manifest.load(folder).records(folder)
+    shards = records["shard"].to_numpy()
+    stream = WorkerStream(
+        source=Source(folder, None, featurizers),
+        records=records,
+        plan=BatchPlan(shards, BATCH_SIZE, num_epochs, seed=0, window_shards=WINDOW_SHARDS),
+        read_unit_bytes=READ_UNIT_BYTES,
+        rank=0,
+        world_size=1,
+        pipeline=pipeline,
+    )
+    return (batch.material_ids for batch in stream.batches())
+
+
+def ours_on_ray(
+    folder: UPath,
+    featurizers: Mapping[Modality, Featurizer],
+    num_epochs: int,
+    num_processes: int,
+) -> Iterator[Any]:
+    """Do so with a Ray of this process's own."""
+    import ray
+
+    from omnimat.stream.pipeline import RayPipeline
+    from omnimat.stream.settings import StreamSettings
+
+    settings = StreamSettings(num_featurizers=num_processes)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        yield from ours(folder, featurizers, num_epochs, RayPipeline(settings))
+    finally:
+        ray.shutdown()
+
+
+def theirs(
+    folder: UPath, featurizers: Mapping[Modality, Featurizer], num_epochs: int, num_workers: int
+) -> Iterator[Any]:
+    """Stream the same shards as webdataset's documentation does."""
+    import torch
+    import webdataset
+
+    def batch_of(records: list[Record]) -> Batch:
+        return collate(feature_table(records, featurizers), featurizers)
+
+    def tensors(batch: Batch) -> tuple[list[str], dict[str, Any]]:
+        """What the DataLoader hands over in shared memory, not through a pipe."""
+        arrays = {
+            f"{name}.{key}": torch.from_numpy(np.ascontiguousarray(array))
+            for name, modality in batch.modalities.items()
+            for key, array in (*modality.arrays.items(), ("rows", modality.rows))
+        }
+        return batch.material_ids.to_pylist(), arrays
+
+    urls = sorted(str(path) for path in Path(folder).glob("shard-*.tar"))
+    dataset = (
+        webdataset.WebDataset(urls, shardshuffle=len(urls), seed=0)
+        .shuffle(WINDOW_SHARDS * RECORDS_PER_SHARD)
+        .map(as_record)
+        .batched(BATCH_SIZE, collation_fn=batch_of, partial=False)
+        .map(tensors)
+        .with_epoch(10**9)
+        .repeat(num_epochs)
+    )
+    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=num_workers)
+    return (ids for ids, _ in loader)
+
+
+def as_record(sample: dict[str, Any]) -> Record:
+    """Decode a webdataset sample with the codec of omnimat."""
+    members = {name: data for name, data in sample.items() if not name.startswith("__")}
+    return decode(sample["__key__"], members)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Byte ranges of files, fetched in few requests; what fails is fetched again by itself.
+
+One request may hold several ranges, so that a unit of small records is a handful of GETs on an
+object store, and they run concurrently where the filesystem can. A failure costs nothing but time:
+the ranges of the failed request are asked for again, each alone, so that one unreadable byte
+leaves its neighbours whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from omnimat.shards import retry
+
+# A hole this wide is cheaper to read than another request: 2 ms at 100 MB/s.
+MAX_GAP_BYTES = 256 * 2**10
+# Bytes read for each byte asked for, at most.
+MAX_READ_FACTOR = 4
+# Keeps several requests of a unit in flight.
+MAX_REQUEST_BYTES = 8 * 2**20
+
+
+class ByteRange(NamedTuple):
+    """Bytes of a file.
+
+    Attributes:
+        path: on the filesystem, without protocol.
+        start: first byte.
+        stop: one past the last.
+        key: the caller's name for it.
+    """
+
+    path: str
+    start: int
+    stop: int
+    key: int
+
+
+def fetch(
+    filesystem: Any, ranges: Sequence[ByteRange]
+) -> Iterator[tuple[ByteRange, bytes | Exception]]:
+    """Read ranges, in no particular order.
+
+    ``MAX_READ_FACTOR`` times their bytes are held at most.
+
+    Args:
+        filesystem: of fsspec.
+        ranges: none empty.
+
+    Returns:
+        Each with its bytes (fewer than asked for where the file ends), or with the error that
+        lasted.
+    """
+    requests = as_requests(ranges)
+    for attempt in range(1, retry.NUM_TRIES + 1):
+        again: list[ByteRange] = []
+        has_error = False
+        for piece, content in _fetch_once(filesystem, requests):
+            if attempt < retry.NUM_TRIES and _may_improve(piece, content):
+                again.append(piece)
+                has_error = has_error or isinstance(content, Exception)
+            else:
+                yield piece, content
+        if not again:
+            return
+        if has_error:
+            retry.wait(attempt)
+        requests = [[piece] for piece in again]
+
+
+def _may_improve(piece: ByteRange, content: bytes | Exception) -> bool:
+    if isinstance(content, Exception):
+        return retry.is_transient(content)
+    return len(content) < piece.stop - piece.start
+
+
+def as_requests(ranges: Sequence[ByteRange]) -> list[list[ByteRange]]:
+    """Join ranges of a file that lie close together.
+
+    The narrowest holes are closed first, as far as ``MAX_READ_FACTOR`` allows.
+    """
+    ordered = sorted(ranges)
+    holes = sorted(
+        (max(0, after.start - before.stop), i)
+        for i, (before, after) in enumerate(pairwise(ordered), start=1)
+        if before.path == after.path and after.start - before.stop <= MAX_GAP_BYTES
+    )
+    budget = (MAX_READ_FACTOR - 1) * sum(piece.stop - piece.start for piece in ranges)
+    closed = set()
+    for size, i in holes:
+        budget -= size
+        if budget < 0:
+            break
+        closed.add(i)
+    requests: list[list[ByteRange]] = []
+    for i, piece in enumerate(ordered):
+        if i in closed and piece.stop - requests[-1][0].start <= MAX_REQUEST_BYTES:
+            requests[-1].append(piece)
+        else:
+            requests.append([piece])
+    return requests
+
+
+def _fetch_once(
+    filesystem: Any, requests: list[list[ByteRange]]
+) -> Iterator[tuple[ByteRange, bytes | Exception]]:
+    starts = [request[0].start for request in requests]
+    contents = filesystem.cat_ranges(
+        [request[0].path for request in requests],
+        starts,
+        [max(piece.stop for piece in request) for request in requests],
+        on_error="return",
+    )
+    contents.reverse()
+    for request, start in zip(requests, starts, strict=True):
+        content = contents.pop()  # one at a time, so that each can be let go
+        for piece in request:
+            if isinstance(content, Exception):
+                yield piece, content
+            else:
+                yield piece, content[piece.start - start : piece.stop - start]

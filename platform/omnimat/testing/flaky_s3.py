@@ -1,0 +1,178 @@
+"""An S3 of a test's own: moto behind a proxy that cuts connections and answers 503 when told to."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from omnimat.testing.ray_head import free_ports, start
+
+START_TIMEOUT_S = 60
+
+Fault = Literal["reset", "cut", "slow down", "internal error", "forbidden"]
+
+_ANSWERS: Mapping[Fault, tuple[int, str]] = MappingProxyType(
+    {
+        "slow down": (503, "SlowDown"),
+        "internal error": (500, "InternalError"),
+        "forbidden": (403, "AccessDenied"),
+    }
+)
+
+
+class Request(NamedTuple):
+    """What was asked of the S3.
+
+    Attributes:
+        method: GET, PUT, ...
+        path: bucket and key, the query, and after a blank the bytes asked for, if a range.
+        fault: what was done to it, or None.
+    """
+
+    method: str
+    path: str
+    fault: Fault | None
+
+
+@dataclass
+class FlakyS3:
+    """A running server.
+
+    Attributes:
+        endpoint: URL of the proxy.
+        requests: all so far, in order.
+        choose: says what befalls a request, by method and path.
+    """
+
+    endpoint: str
+    requests: list[Request] = field(default_factory=list)
+    choose: Callable[[str, str], Fault | None] = lambda method, path: None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which every AWS client finds this server; it tries once."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_MAX_ATTEMPTS": "1",
+        }
+
+    def faults(self) -> list[Fault]:
+        """List what has befallen requests."""
+        return [request.fault for request in self.requests if request.fault is not None]
+
+    @contextmanager
+    def failing(self, choose: Callable[[str, str], Fault | None]) -> Iterator[None]:
+        """Let requests fail as ``choose(method, path)`` says; forget those of before."""
+        self.requests.clear()
+        self.choose = choose
+        try:
+            yield
+        finally:
+            self.choose = lambda method, path: None
+
+
+@contextmanager
+def flaky_s3(folder: Path) -> Iterator[FlakyS3]:
+    """Start a server that ends with the context; its log goes to the folder.
+
+    Raises:
+        RuntimeError: with the log, if it does not come up.
+    """
+    (moto_port,) = free_ports(1)
+    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1"]
+    log = folder / "moto.log"
+    moto = start([*command, "-p", str(moto_port)], os.environ, log, folder)
+    try:
+        _wait_until_up(moto, moto_port, log)
+        proxy = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+        server = FlakyS3(f"http://127.0.0.1:{proxy.server_port}")
+        proxy.RequestHandlerClass = _handler(server, moto_port)
+        proxy.daemon_threads = True
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()
+    finally:
+        moto.kill()
+        moto.wait()
+
+
+def _wait_until_up(moto: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s and moto.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/moto-api/")
+            connection.getresponse().read()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+        finally:
+            connection.close()
+    raise RuntimeError(f"moto_server did not start:\n{log.read_text()}")
+
+
+def _handler(server: FlakyS3, moto_port: int) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(size)
+            path = f"{self.path} {self.headers.get('Range', '')}".strip()
+            fault = server.choose(self.command, path)
+            server.requests.append(Request(self.command, path, fault))
+            if fault == "reset":
+                self.close_connection = True
+            elif fault is None or fault == "cut":
+                self.forward(body, is_cut=fault == "cut")
+            else:
+                self.refuse(*_ANSWERS[fault])
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+
+        def refuse(self, status: int, code: str) -> None:
+            text = f"<Error><Code>{code}</Code><Message>{code} here</Message></Error>".encode()
+            self.send_response_only(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else text)
+
+        def forward(self, body: bytes, is_cut: bool) -> None:
+            moto = http.client.HTTPConnection("127.0.0.1", moto_port)
+            moto.request(self.command, self.path, body, dict(self.headers))
+            response = moto.getresponse()
+            content = response.read()
+            moto.close()
+            self.send_response_only(response.status)
+            for name, value in response.getheaders():
+                if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
+                    self.send_header(name, value)
+            length = response.getheader("Content-Length") or str(len(content))
+            self.send_header("Content-Length", length)
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if is_cut else content)
+            self.close_connection = self.close_connection or is_cut
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
