@@ -40,21 +40,55 @@ _overrides = click.option(
 )
 
 
+_fresh = click.option(
+    "--fresh", is_flag=True, help="Begin anew, beside what a run of this name has left."
+)
+
+
 @main.command()
 @_job_file
 @_overrides
-def run(job_file: Path, overrides: tuple[str, ...]) -> None:
+@_fresh
+def run(job_file: Path, overrides: tuple[str, ...], fresh: bool) -> None:
     """Run a job file, and first the jobs it needs whose output is missing.
 
     Inside `ray job submit` it runs on that cluster; elsewhere on the cluster of RAY_ADDRESS, or on
-    a Ray of its own.
+    a Ray of its own. A run that was stopped goes on; one that has finished says so.
     """
     if not os.environ.get("RAY_ADDRESS"):
         # A Ray of its own answers on loopback alone; read when ray is imported.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from omnimat.job.run import run as run_job
 
-    run_job(job_file, overrides)
+    run_job(job_file, overrides, fresh=fresh)
+
+
+@main.command()
+@_job_file
+@_overrides
+@_fresh
+@click.option(
+    "--launcher",
+    type=click.Choice(["ray", "torchrun"]),
+    default="ray",
+    show_default=True,
+    help="What starts the workers; torchrun needs no Ray, and what the job needs must be there.",
+)
+@click.pass_context
+def train(
+    context: click.Context, job_file: Path, overrides: tuple[str, ...], fresh: bool, launcher: str
+) -> None:
+    """Run a pretrain job; under torchrun on this machine alone.
+
+    With torchrun, start it on several machines as usual:
+    torchrun --nnodes 2 --nproc-per-node 8 ... -m omnimat.cli train JOB_FILE --launcher torchrun
+    """
+    if launcher == "ray":
+        context.invoke(run, job_file=job_file, overrides=overrides, fresh=fresh)
+        return
+    from omnimat.job.train import train as train_job
+
+    train_job(job_file, overrides, fresh=fresh)
 
 
 @main.command()
@@ -123,3 +157,7 @@ def _rows(url: str | None) -> list[Any]:
     from omnimat.materials.workspace import Workspace
 
     return LeaderboardStore(url or Workspace.open().leaderboard_url).rows()
+
+
+if __name__ == "__main__":  # torchrun starts modules
+    main()

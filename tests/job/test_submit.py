@@ -9,9 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from upath import UPath
 
 from omnimat.testing.ray_head import clean_environment, descendants, kill, start
-from omnimat.training.pretrain import read_history
+from omnimat.training.checkpoint import Progress
+from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.result import read_history
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -43,11 +46,9 @@ def wait_for(condition, timeout_s: float = 240.0) -> None:
 
 
 def checkpointed_step(run: Path) -> int | None:
-    """Step of the newest checkpoint that Ray Train knows of."""
-    snapshot = run / "train" / "checkpoint_manager_snapshot.json"
-    if not snapshot.exists():
-        return None
-    return json.loads(snapshot.read_text())["latest_checkpoint_result"]["metrics"]["step"]
+    """Step of the newest complete checkpoint."""
+    newest = newest_checkpoint(UPath(run))
+    return None if newest is None else Progress.read(newest).step
 
 
 def steps(output: str) -> list[int]:

@@ -2,9 +2,10 @@ import pytest
 from upath import UPath
 
 from omnimat.materials.workspace import Workspace
-from omnimat.sources.ingest import IngestSettings, write_slice
+from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes
+from omnimat.sources.settings import IngestSettings
 from omnimat.training.settings import PretrainSettings
 
 
@@ -35,7 +36,7 @@ def workspace(tmp_path_factory, write_dataset) -> Workspace:
     return workspace
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_settings():
     """Make the settings of a small run; two encoders, one with batch norm."""
 

@@ -13,7 +13,7 @@ from omnimat.encoders.multimodal import Multimodal
 from omnimat.encoders.text_mlp import TextMlpSettings
 from omnimat.objectives.barlow_twins import BarlowTwinsSettings
 from omnimat.objectives.clip import ClipSettings
-from omnimat.objectives.contrastive import mean_over_pairs
+from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.testing.distributed import run_workers
 from omnimat.training.accumulate import accumulate_gradients
 from omnimat.training.gather import gather_embeddings, sum_over_workers
@@ -82,7 +82,7 @@ NORMED = {"composition": ("magpie", "magpie"), "text": ("embedding", "embedding"
 
 def loss_with(objective):
     def loss_of(embeddings, logit_scale):
-        return mean_over_pairs(objective(embeddings, embeddings, 0, logit_scale))
+        return mean_over_groups(objective(embeddings, embeddings, 0, logit_scale))
 
     return loss_of
 
@@ -171,7 +171,7 @@ def one_worker_of(world_size):
 
     def loss_of(local, logit_scale):
         everyone = gather_embeddings(local)
-        return mean_over_pairs(ClipSettings()(local, everyone, rank * num_local, logit_scale))
+        return mean_over_groups(ClipSettings()(local, everyone, rank * num_local, logit_scale))
 
     batches = micro_batches([num_local // 2] * 2, PLAIN, first=rank * num_local)
     loss = accumulate_gradients(model, batches, loss_of)

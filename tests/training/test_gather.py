@@ -10,7 +10,7 @@ from omnimat.encoders.multimodal import Multimodal
 from omnimat.encoders.text_mlp import TextMlpSettings
 from omnimat.encoders.xrd_cnn import XrdCnnSettings
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
-from omnimat.objectives.contrastive import mean_over_pairs
+from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.testing.distributed import run_workers
 from omnimat.training.engine import build_engine, whole_parameters
 from omnimat.training.gather import gather_embeddings, make_batch_norm_global, sum_over_workers
@@ -67,7 +67,7 @@ def train(world_size: int, zero_stage: int, precision: str, num_steps: int) -> d
         everyone = gather_embeddings(local)
         offset = rank * ROWS // world_size
         shares = AllPairsClipSettings()(local, everyone, offset, logit_scale)
-        loss = mean_over_pairs(shares)
+        loss = mean_over_groups(shares)
         losses.append(float(sum_over_workers(loss)))
         engine.backward(loss * world_size)
         engine.step()
@@ -88,7 +88,7 @@ def gradients(world_size: int) -> dict:
     shares = AllPairsClipSettings()(
         local, gather_embeddings(local), rank * ROWS // world_size, logit_scale
     )
-    loss = mean_over_pairs(shares)
+    loss = mean_over_groups(shares)
     loss.backward()
     return {
         "loss": sum_over_workers(loss),

@@ -12,12 +12,14 @@ from omnimat.encoders.export import load
 from omnimat.stream.source import Source
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
-from omnimat.training.context import ProcessContext
+from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.context import WorkerContext
 from omnimat.training.gather import join_over_workers
-from omnimat.training.loop import seed_step, train_worker
-from omnimat.training.meter import Meter, progress_line
-from omnimat.training.plan import RunPlan
-from omnimat.training.pretrain import make_plan
+from omnimat.training.loop import train_worker
+from omnimat.training.meter import PHASES, Meter, progress_line
+from omnimat.training.plan import RunPlan, make_plan
+from omnimat.training.step import seed_step
+from omnimat.training.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +38,7 @@ def dying(source: Source, units, num_rows):
 
 def train(plan: RunPlan, folder: Path, killed_once: bool) -> dict:
     """Train, and where asked be killed once and started again."""
-    context = ProcessContext(folder, torch.device("cpu"))
+    context = WorkerContext(UPath(folder), torch.device("cpu"))
     if killed_once:
         with pytest.raises(Killed):
             train_worker(plan, context, dying)
@@ -69,18 +71,14 @@ def test_a_killed_run_ends_like_one_that_was_not(
     assert (resumed == expected[resumed.index].to_numpy()).all()
     assert expected.iloc[-1] < expected.iloc[0]
     for modality in ("text", "charge_density"):
-        exports = [folder / _newest(folder) / "export" / modality for folder in (whole, killed)]
-        (one, card), (other, _) = (load(UPath(export)) for export in exports)
+        newest = [newest_checkpoint(UPath(folder)) for folder in (whole, killed)]
+        (one, card), (other, _) = (load(folder / "export" / modality) for folder in newest)
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
         assert card.samples_seen == plan.num_steps * 8
 
 
-def _newest(folder: Path) -> str:
-    return (folder / "latest").read_text()
-
-
 def meter_readings() -> list[dict[str, float]]:
-    meter = Meter(global_batch_size=4)
+    meter = Meter(4, Stopwatch(torch.device("cpu")))
     readings = []
     for value in (1.0, 5.0):
         for _ in meter.waiting(range(2)):
@@ -94,6 +92,8 @@ def test_a_reading_starts_the_meter_anew():
     assert (first["loss"], first["loss/a|b"], first["loss/a|c"]) == (0.5, 1.0, 0.0)
     assert (second["loss"], second["loss/a|b"]) == (2.5, 5.0)
     assert 0 <= second["data_wait_share"] < 1
+    phases = [second[f"{name}_s"] for name in PHASES]
+    assert sum(phases) == pytest.approx(second["step_s"])
     assert second["samples_per_s"] > 0
     line = progress_line(first | {"step": 2, "lr": 1e-3}, num_steps=4)
     assert line.startswith("step 2/4  loss 0.5000  [a|b 1.000  a|c 0.000]  lr 1.00e-03")

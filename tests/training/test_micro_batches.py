@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
+from upath import UPath
 
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
-from omnimat.training.context import ProcessContext
+from omnimat.training.context import WorkerContext
 from omnimat.training.loop import train_worker
-from omnimat.training.pretrain import make_plan
+from omnimat.training.plan import make_plan
 from omnimat.training.settings import PretrainSettings
 
 CASES = [(zero_stage, num) for zero_stage in (0, 1, 2, 3) for num in (2, 4)]
@@ -50,7 +51,7 @@ def train(workspace, folder: Path, world_size: int, cases: list[tuple[int, int]]
         plan = make_plan("run", settings_of(world_size, zero_stage, num_micro_batches), workspace)
         target = folder / f"{zero_stage}-{num_micro_batches}"
         target.mkdir(exist_ok=True)
-        train_worker(plan, ProcessContext(target, torch.device("cpu")), in_process)
+        train_worker(plan, WorkerContext(UPath(target), torch.device("cpu")), in_process)
 
 
 def losses(folder: Path, zero_stage: int, num_micro_batches: int) -> list[float]:

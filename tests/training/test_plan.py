@@ -6,9 +6,8 @@ from pymatgen.core import Lattice, Structure
 
 from omnimat.materials.errors import UserError
 from omnimat.sources.cifs import Cifs
-from omnimat.sources.ingest import IngestSettings
-from omnimat.training.plan import RunPlan
-from omnimat.training.pretrain import make_plan
+from omnimat.sources.settings import IngestSettings
+from omnimat.training.plan import RunPlan, make_plan
 from omnimat.training.settings import PretrainSettings
 
 

@@ -7,7 +7,7 @@ import pytest
 from upath import UPath
 
 from omnimat.testing.ray_head import RayHead, descendants, start
-from omnimat.training.pretrain import read_history
+from omnimat.training.result import read_history
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -86,6 +86,15 @@ def test_killed_worker_costs_only_steps(whole, launch, ray_head):
     assert len(run.reports()) > len(STEPS), "the worker was killed too late to lose a step"
     # float32 sums in another order, over 20 steps of AdamW: measured worst 1.5e-6.
     assert run.losses() == pytest.approx(whole, rel=1e-5)
+
+
+def test_torchrun_computes_what_ray_computes(whole, ray_head, tiny_jobs_folder):
+    command = ("omnimat", "train", "jobs/pretrain.yaml", "--launcher=torchrun")
+    done = ray_head.command(*command, "--set=name=torchrun", folder=tiny_jobs_folder, timeout_s=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    history = read_history(UPath(ray_head.storage / "runs" / "torchrun"))
+    # Bit for bit: another launcher, not another computation.
+    assert history["loss"].tolist() == whole
 
 
 def test_killed_driver_goes_on_where_it_was(whole, launch):

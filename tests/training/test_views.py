@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
+from upath import UPath
 
 from omnimat.materials.workspace import Workspace
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
-from omnimat.training.context import ProcessContext
+from omnimat.training.context import WorkerContext
 from omnimat.training.loop import train_worker
-from omnimat.training.plan import RunPlan
-from omnimat.training.pretrain import make_plan
+from omnimat.training.plan import RunPlan, make_plan
 from omnimat.training.settings import PretrainSettings
 
 
@@ -27,7 +27,7 @@ def clac_settings(**training) -> dict:
                     "neighbors": "within_cutoff",
                     "cutoff_angstrom": 5.0,
                     "max_neighbors": 12,
-                    "lattice_sums": False,
+                    "lattice_sums": "none",
                 },
                 "encoder": {"type": "painn", "preset": "tiny"},
                 "augmentation": {"masked_edges": 0.15, "masked_atoms": 0.15},
@@ -42,10 +42,10 @@ def clac_settings(**training) -> dict:
         "objective": {"type": "clac"},
         "training": {
             "global_batch_size": 8,
-            "num_epochs": 8,
+            "num_epochs": 16,
             "lr": 1e-2,
             "report_interval_steps": 1,
-            "checkpoint_interval_epochs": 8,
+            "checkpoint_interval_epochs": 16,
         }
         | training,
     }
@@ -96,7 +96,7 @@ def test_the_objective_says_how_many_views_there_are(workspace, objective, num_v
 
 
 def train(plan: RunPlan, folder: Path) -> dict:
-    context = ProcessContext(folder, torch.device("cpu"))
+    context = WorkerContext(UPath(folder), torch.device("cpu"))
     train_worker(plan, context, in_process)
     return {}
 

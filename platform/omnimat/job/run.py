@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -13,50 +12,62 @@ from pathlib import Path
 from types import FrameType
 
 import ray
-from upath import UPath
 
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
+from omnimat.job.attempt import open_run
 from omnimat.job.load import load_tree
 from omnimat.job.preflight import check_fits
 from omnimat.job.spec import (
-    EvaluateJob,
+    FeaturizeJob,
     FinetuneJob,
     IngestJob,
     Job,
     PretrainJob,
+    RunJob,
     TokenizerJob,
     room_settings,
 )
 from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
-from omnimat.materials.workspace import RESULT, Workspace
-from omnimat.shards.files import write_atomically
+from omnimat.materials.workspace import Workspace
 from omnimat.shards.manifest import MANIFEST_NAME
-from omnimat.sources.ingest import IngestSettings, finished, ingest
+from omnimat.sources.ingest import finished, ingest
+from omnimat.sources.settings import IngestSettings
+from omnimat.stream.featurize import write_store
+from omnimat.stream.location import StoreLocation
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
-from omnimat.training.pretrain import make_plan, pretrain
+from omnimat.training.plan import make_plan
+from omnimat.training.pretrain import pretrain
 from omnimat.training.settings import PretrainSettings
 
-CLAIM = "job.json"
 
-
-def run(path: Path, overrides: Sequence[str] = ()) -> None:
+def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> None:
     """Run a job file, and first what it needs.
+
+    Args:
+        path: of the job file.
+        overrides: ``key.key=value``.
+        fresh: begin the named job's run anew, beside what is there; never those it needs.
 
     Raises:
         UserError: if a job cannot be run as it is written.
+        RunError: if one fails for a known reason.
     """
     jobs = [loaded.job for loaded in load_tree(path, overrides)]
+    if fresh and not isinstance(jobs[-1], RunJob):
+        raise UserError(
+            f"--fresh: {path} is of kind {jobs[-1].kind}, which makes no run; give the file of one"
+        )
     for job in jobs:
         check_static(job)
     with _ray():
         for job in jobs:
             check_fits(job)
-        for job in jobs:
+        for job in jobs[:-1]:
             run_one(job)
+        run_one(jobs[-1], is_asked_for=True, fresh=fresh)
 
 
 def check_static(job: Job) -> None:
@@ -70,59 +81,55 @@ def check_static(job: Job) -> None:
         make_plan(job.name, room_settings(job, PretrainSettings), workspace)
 
 
-def run_one(job: Job) -> None:
-    """Run a job unless it has finished before under the same settings."""
+def run_one(job: Job, *, is_asked_for: bool = False, fresh: bool = False) -> None:
+    """Run a job unless it has finished before under the same settings.
+
+    Args:
+        job: to run.
+        is_asked_for: by name, and not because another needs it: its failures are tried again.
+        fresh: begin anew.
+    """
     workspace = Workspace.open(job.storage_path)
     if isinstance(job, IngestJob):
-        ingest(room_settings(job, IngestSettings), job.name, workspace.dataset(job.name))
+        ingest(
+            room_settings(job, IngestSettings),
+            job.name,
+            workspace.dataset(job.name),
+            retry_failures=is_asked_for,
+        )
     elif isinstance(job, TokenizerJob):
         fit_on_dataset(room_settings(job, TokenizerFitSettings), job.name, workspace)
-    elif isinstance(job, PretrainJob):
+    elif isinstance(job, FeaturizeJob):
+        _featurize(job, workspace)
+    elif isinstance(job, RunJob):
+        _go_on(job, workspace, fresh=fresh)
+
+
+def _featurize(job: FeaturizeJob, workspace: Workspace) -> None:
+    featurizers = job.modalities.located(workspace).featurizers()
+    store = StoreLocation.of(workspace, job.dataset, featurizers)
+    if store.is_complete:
+        print(f"{job.name}: finished, nothing to do ({store.folder})", flush=True)
+        return
+    write_store(store, num_featurizers=job.num_featurizers, num_cpus=job.featurizer_num_cpus)
+
+
+def _go_on(job: RunJob, workspace: Workspace, *, fresh: bool) -> None:
+    """Begin a run, or go on with it; nothing where it has finished."""
+    if isinstance(job, PretrainJob):
         pretrain_settings = room_settings(job, PretrainSettings).located(workspace)
-        if not is_finished(job, pretrain_settings, workspace):
-            plan = make_plan(job.name, pretrain_settings, workspace)
-            _claim(workspace.run(job.name), pretrain_settings)
-            pretrain(plan, workspace.run(job.name))
+        plan = make_plan(job.name, pretrain_settings, workspace)
+        run = open_run(job.name, pretrain_settings, workspace, fresh=fresh)
+        if run is not None:
+            pretrain(plan, run)
     elif isinstance(job, FinetuneJob):
         finetune_settings = room_settings(job, FinetuneSettings)
-        if not is_finished(job, finetune_settings, workspace):
+        if open_run(job.name, finetune_settings, workspace, fresh=fresh) is not None:
             run_sweep(job.name, finetune_settings, workspace)
-    elif isinstance(job, EvaluateJob):
+    else:
         evaluate_settings = room_settings(job, EvaluateSettings)
-        if not is_finished(job, evaluate_settings, workspace):
+        if open_run(job.name, evaluate_settings, workspace, fresh=fresh) is not None:
             evaluate(job.name, evaluate_settings, workspace)
-
-
-def is_finished(job: Job, settings: Settings, workspace: Workspace) -> bool:
-    """Say whether this very job is done.
-
-    Raises:
-        UserError: if another job of the same name is.
-    """
-    run = workspace.run(job.name)
-    if not (run / RESULT).exists():
-        return False
-    _check_settings(run / RESULT, settings)
-    print(f"{job.name}: finished, nothing to do ({run})", flush=True)
-    return True
-
-
-def _claim(run: UPath, settings: Settings) -> None:
-    """Let a run that was stopped go on, but never from a checkpoint of other settings."""
-    if (run / CLAIM).exists():
-        _check_settings(run / CLAIM, settings)
-        return
-    claim = {"config_hash": settings.fingerprint(), "settings": settings.model_dump(mode="json")}
-    write_atomically(run / CLAIM, json.dumps(claim, indent=1).encode())
-
-
-def _check_settings(record: UPath, settings: Settings) -> None:
-    if json.loads(record.read_text())["config_hash"] != settings.fingerprint():
-        run = record.parent
-        raise UserError(
-            f"name: run {run.name!r} was made under other settings; choose another name "
-            f"or delete {run}"
-        )
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from pydantic import Field, TypeAdapter
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.materials.settings import Settings
-from omnimat.sources.ingest import IngestSettings
+from omnimat.sources.settings import IngestSettings
 from omnimat.stream.tokenizer import TokenizerFitSettings
-from omnimat.training.settings import PretrainSettings
+from omnimat.training.settings import FeaturizeSettings, PretrainSettings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -44,6 +44,12 @@ class TokenizerJob(JobHeader, TokenizerFitSettings):
     kind: Literal["tokenizer"]
 
 
+class FeaturizeJob(JobHeader, FeaturizeSettings):
+    """Shards -> feature store, ahead of the runs that read it."""
+
+    kind: Literal["featurize"]
+
+
 class PretrainJob(JobHeader, PretrainSettings):
     """Shards -> aligned encoders."""
 
@@ -70,13 +76,16 @@ class PipelineJob(JobHeader):
 
 
 Job = Annotated[
-    IngestJob | TokenizerJob | PretrainJob | FinetuneJob | EvaluateJob | PipelineJob,
+    IngestJob | TokenizerJob | FeaturizeJob | PretrainJob | FinetuneJob | EvaluateJob | PipelineJob,
     Field(discriminator="kind"),
 ]
+RunJob = PretrainJob | FinetuneJob | EvaluateJob
+"""Kinds that make a run, which may go on, be finished, or begin anew."""
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
 JOBS: Mapping[str, type[JobHeader]] = {
     "ingest": IngestJob,
     "tokenizer": TokenizerJob,
+    "featurize": FeaturizeJob,
     "pretrain": PretrainJob,
     "finetune": FinetuneJob,
     "evaluate": EvaluateJob,

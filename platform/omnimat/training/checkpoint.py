@@ -1,4 +1,4 @@
-"""Checkpoints: DeepSpeed's folder, how far the run is, and an export of each encoder.
+"""What a checkpoint holds: DeepSpeed's folder, how far the run is, and an export of each encoder.
 
 No random state is kept: every step draws from its own seed.
 """
@@ -6,22 +6,24 @@ No random state is kept: every step draws from its own seed.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
 from upath import UPath
 
 from omnimat.encoders.export import Card, save
 from omnimat.materials.record import Modality
 from omnimat.materials.workspace import EXPORT
-from omnimat.training.context import WorkerContext
 from omnimat.training.engine import whole_parameters
 
 TAG = "engine"
-QUARANTINE = "quarantine.json"
+PROGRESS = "progress.json"
+BUFFERS = "buffers.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +32,62 @@ class Progress:
 
     Attributes:
         step: steps done.
+        world_size: workers that took the last of them.
+        zero_stage: how their optimizer state was spread.
         quarantined: material id -> reason, of all workers' records that came with a fault so far.
     """
 
-    step: int = 0
+    step: int
+    world_size: int
+    zero_stage: int
     quarantined: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def read(cls, checkpoint: UPath | Path) -> Progress:
+        """Read what a checkpoint says of itself."""
+        return cls(**json.loads((checkpoint / PROGRESS).read_text()))
 
-def save_checkpoint(
-    engine: Any, cards: Mapping[Modality, Card], progress: Progress, context: WorkerContext
-) -> Path:
+
+def write_part(engine: Any, cards: Mapping[Modality, Card], progress: Progress, rank: int) -> Path:
     """Write this worker's part of a checkpoint to a new local folder; all workers must call.
 
     Args:
         engine: the DeepSpeed engine.
         cards: what each encoder's export says of itself.
         progress: how far the run is.
-        context: of this worker.
+        rank: of this worker.
     """
     folder = Path(tempfile.mkdtemp(prefix="omnimat-checkpoint-"))
-    engine.save_checkpoint(str(folder), tag=TAG, client_state=asdict(progress))
-    with whole_parameters(engine):
-        if context.rank == 0:
-            (folder / QUARANTINE).write_text(json.dumps(progress.quarantined, indent=1))
-            for modality, card in cards.items():
-                save(UPath(folder) / EXPORT / modality, engine.module.encoders[modality], card)
+    try:
+        engine.save_checkpoint(str(folder), tag=TAG)
+        with whole_parameters(engine):
+            if rank == 0:
+                (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1))
+                save_file(dict(engine.module.named_buffers()), folder / BUFFERS)
+                for modality, card in cards.items():
+                    save(UPath(folder) / EXPORT / modality, engine.module.encoders[modality], card)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return folder
 
 
-def resume(engine: Any, context: WorkerContext) -> Progress:
-    """Load the newest checkpoint, if any, and say how far it is."""
-    with context.latest_checkpoint() as folder:
-        if folder is None:
-            return Progress()
-        _, state = engine.load_checkpoint(str(folder), tag=TAG)
-    return Progress(state["step"], state["quarantined"])
+def load_universal(engine: Any, folder: Path, tag: str, checkpoint: Path) -> None:
+    """Load a universal checkpoint, and what DeepSpeed 0.19 forgets of it at ZeRO-3.
+
+    That is the running statistics, and that parameter groups differ: all would get the settings of
+    the first, and biases and norms be decayed from then on.
+
+    Args:
+        engine: the DeepSpeed engine.
+        folder: holds the universal checkpoint.
+        tag: its name there.
+        checkpoint: what it was made from.
+    """
+    groups = [{k: v for k, v in g.items() if k != "params"} for g in engine.optimizer.param_groups]
+    engine.load_checkpoint(str(folder), tag=tag)
+    for group, settings in zip(engine.optimizer.param_groups, groups, strict=True):
+        group.update(settings)
+    saved = load_file(checkpoint / BUFFERS)
+    for name, buffer in engine.module.named_buffers():
+        buffer.copy_(saved[name])

@@ -1,91 +1,58 @@
-"""What the training loop knows of the world: a rank, a device, and where to report.
+"""What the training loop knows of the world: a rank, a device, and where a run leaves its things.
 
-The loop is written against ``WorkerContext``. Plain torch.distributed implements it here, Ray Train
-in ``ray_launcher``, so that this path needs no Ray.
+Ray Train and torchrun both tell their workers who they are by the same environment variables.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import torch
-import torch.distributed as dist
+from upath import UPath
 
 from omnimat.materials.workspace import METRICS
 
 Metrics = Mapping[str, float]
-
-
-class WorkerContext(Protocol):
-    """One worker's view of a run."""
-
-    @property
-    def rank(self) -> int:
-        """Of this worker, from 0."""
-
-    @property
-    def world_size(self) -> int:
-        """Number of workers."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where this worker computes."""
-
-    def report(self, metrics: Metrics, checkpoint: Path | None = None) -> None:
-        """Hand over metrics and this worker's part of a checkpoint; every worker must call."""
-
-    def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
-        """Open the newest complete checkpoint, or None on a first start."""
+Watcher = Callable[[Metrics], None]
 
 
 @dataclass(frozen=True)
-class ProcessContext:
-    """Inside a process of torchrun, or the only process there is.
+class WorkerContext:
+    """One worker's view of a run.
 
     Attributes:
-        folder: on a file system all workers share; gets ``metrics.jsonl`` and checkpoints.
+        run: the run's folder, reachable from every worker.
         device: where this worker computes.
+        watchers: what else rank 0 hands its metrics to.
     """
 
-    folder: Path
+    run: UPath
     device: torch.device
+    watchers: tuple[Watcher, ...] = ()
 
     @property
     def rank(self) -> int:
         """Of this worker, from 0."""
-        return int(os.environ.get("RANK", "0"))
+        return int(os.environ["RANK"])
+
+    @property
+    def local_rank(self) -> int:
+        """Of this worker among those of its machine, from 0."""
+        return int(os.environ["LOCAL_RANK"])
 
     @property
     def world_size(self) -> int:
         """Number of workers."""
-        return int(os.environ.get("WORLD_SIZE", "1"))
+        return int(os.environ["WORLD_SIZE"])
 
-    def report(self, metrics: Metrics, checkpoint: Path | None = None) -> None:
-        """Append metrics; merge the workers' parts of a checkpoint, then make it the newest."""
-        if self.rank == 0:
-            with (self.folder / METRICS).open("a") as sink:
-                sink.write(json.dumps(dict(metrics)) + "\n")
-        if checkpoint is None:
+    def report(self, metrics: Metrics) -> None:
+        """Add a line to the run's history and tell the watchers; rank 0 alone does so."""
+        if self.rank != 0:
             return
-        name = f"checkpoint_{int(metrics['step']):08d}"
-        shutil.copytree(checkpoint, self.folder / name, dirs_exist_ok=True)
-        shutil.rmtree(checkpoint)
-        dist.barrier()
-        if self.rank == 0:
-            marker = self.folder / "latest.partial"
-            marker.write_text(name)
-            marker.rename(self.folder / "latest")
-        dist.barrier()
-
-    @contextmanager
-    def latest_checkpoint(self) -> Iterator[Path | None]:
-        """Open the newest complete checkpoint."""
-        marker = self.folder / "latest"
-        yield self.folder / marker.read_text() if marker.exists() else None
+        with (self.run / METRICS).open("a") as history:
+            history.write(json.dumps(dict(metrics)) + "\n")
+        for watch in self.watchers:
+            watch(metrics)

@@ -13,7 +13,7 @@ from torch import nn
 from omnimat.training.settings import TrainingSettings
 
 
-def deepspeed_config(settings: TrainingSettings) -> dict[str, Any]:
+def deepspeed_config(settings: TrainingSettings, *, from_universal: bool = False) -> dict[str, Any]:
     """Derive DeepSpeed's dictionary; nothing in it is written by hand elsewhere.
 
     bf16 is torch autocast over fp32 parameters: DeepSpeed's own bf16 would cast batch-norm
@@ -28,12 +28,20 @@ def deepspeed_config(settings: TrainingSettings) -> dict[str, Any]:
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 10**9,
     }
+    if from_universal:  # the checkpoint that will be loaded was put together anew
+        config["checkpoint"] = {"load_universal": True}
     if settings.precision == "bf16":
         config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     return config
 
 
-def build_engine(model: nn.Module, settings: TrainingSettings, device: torch.device) -> Any:
+def build_engine(
+    model: nn.Module,
+    settings: TrainingSettings,
+    device: torch.device,
+    *,
+    from_universal: bool = False,
+) -> Any:
     """Wrap the model; the optimizer is torch's AdamW, which compiles nothing.
 
     Biases, norms and the temperature are not decayed.
@@ -54,7 +62,9 @@ def build_engine(model: nn.Module, settings: TrainingSettings, device: torch.dev
     ]
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
     engine, *_ = deepspeed.initialize(
-        model=model, optimizer=optimizer, config=deepspeed_config(settings)
+        model=model,
+        optimizer=optimizer,
+        config=deepspeed_config(settings, from_universal=from_universal),
     )
     return engine
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from omnimat.encoders.batch_norm import BatchNorm
 from omnimat.objectives.embeddings import Embeddings
+
+T = TypeVar("T")
 
 
 def gather_embeddings(local: Embeddings) -> Embeddings:
@@ -72,6 +74,13 @@ def sum_over_workers(values: Tensor) -> Tensor:
     total = values.detach().clone()
     dist.all_reduce(total)
     return total
+
+
+def agree(value: T) -> T:
+    """Give rank 0's value to every worker."""
+    holder = [value]
+    dist.broadcast_object_list(holder)
+    return holder[0]
 
 
 def join_over_workers(mapping: Mapping[str, str]) -> dict[str, str]:

@@ -2,51 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+import torch.distributed as dist
 
-from omnimat.encoders.batch import ModalityTensors
 from omnimat.encoders.multimodal import Multimodal
-from omnimat.features.batch import Batch
-from omnimat.materials.record import Modality
-from omnimat.objectives.contrastive import mean_over_pairs
-from omnimat.objectives.embeddings import Embeddings
 from omnimat.stream.worker import Pipeline, WorkerStream
-from omnimat.training.accumulate import accumulate_gradients
-from omnimat.training.checkpoint import Progress, resume, save_checkpoint
+from omnimat.training.checkpoint import Progress, write_part
+from omnimat.training.checkpoint_store import CheckpointStore
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
-from omnimat.training.gather import gather_embeddings, join_over_workers, make_batch_norm_global
+from omnimat.training.gather import (
+    agree,
+    join_over_workers,
+    make_batch_norm_global,
+)
 from omnimat.training.meter import Meter, progress_line
 from omnimat.training.plan import RunPlan
-from omnimat.training.schedule import warmup_cosine
-from omnimat.training.settings import PretrainSettings
+from omnimat.training.resume import newest_state
+from omnimat.training.settings import PretrainSettings, TrainingSettings
+from omnimat.training.step import seed_step, set_lr, train_step
+from omnimat.training.stopwatch import Stopwatch
 
 
 def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> None:
     """Train from the newest checkpoint to the end of the plan, on what the pipeline delivers."""
     training = plan.settings.training
     torch.set_num_threads(training.threads_per_worker)
+    if context.device.type == "cuda":  # where NCCL puts what workers tell each other
+        torch.cuda.set_device(context.device)
     torch.manual_seed(training.seed)  # the same on every worker: all start from the same weights
     model = build_model(plan.settings)
     make_batch_norm_global(model)
-    engine = build_engine(model.to(context.device), training, context.device)
-    done = resume(engine, context)
+    engine, done = _build_or_resume(model.to(context.device), training, context)
     stream = plan.stream(context.rank, context.world_size, pipeline)
     stream.audit.quarantined.update(done.quarantined)
-    for metrics, is_checkpoint in _steps(engine, plan, stream, context, done.step):
-        folder = None
-        if is_checkpoint:
-            progress = Progress(int(metrics["step"]), stream.audit.quarantined)
-            folder = save_checkpoint(engine, plan.cards(progress.step), progress, context)
+    checkpoints = _checkpoint_store(plan, context)
+    meter = Meter(training.global_batch_size, Stopwatch(context.device))
+    for metrics, is_checkpoint in _steps(engine, plan, stream, context, meter, done.step):
+        checkpoints.check()
         if context.rank == 0:
             print(progress_line(metrics, plan.num_steps), flush=True)
-        context.report(metrics, folder)
+        context.report(metrics)
+        if is_checkpoint:
+            now = replace(done, step=int(metrics["step"]), quarantined=stream.audit.quarantined)
+            with meter.phase("checkpoint"):
+                part = write_part(engine, plan.cards(now.step), now, context.rank)
+                checkpoints.save(part, now.step)
+    checkpoints.close()
+    dist.barrier()
+    checkpoints.prune()
+
+
+def _build_or_resume(
+    model: Multimodal, training: TrainingSettings, context: WorkerContext
+) -> tuple[Any, Progress]:
+    """Wrap the model, as it was at the newest checkpoint where there is one."""
+    with newest_state(context) as saved:
+        from_universal = saved is not None and saved.universal is not None
+        engine = build_engine(model, training, context.device, from_universal=from_universal)
+        done = Progress(0, context.world_size, training.zero_stage)
+        if saved is not None:
+            saved.load_into(engine)
+            done = replace(done, step=saved.progress.step, quarantined=saved.progress.quarantined)
+    return engine, done
+
+
+def _checkpoint_store(plan: RunPlan, context: WorkerContext) -> CheckpointStore:
+    return CheckpointStore(
+        run=context.run,
+        rank=context.rank,
+        world_size=context.world_size,
+        num_kept=plan.settings.training.num_checkpoints_kept,
+        session=agree(f"{time.time_ns():019d}"),
+    )
 
 
 def build_model(settings: PretrainSettings) -> Multimodal:
@@ -55,22 +89,32 @@ def build_model(settings: PretrainSettings) -> Multimodal:
         name: choice.encoder.build(settings.embedding_dim)
         for name, choice in settings.modalities.chosen().items()
     }
-    temperature = settings.objective.temperature
-    return Multimodal(encoders, settings.embedding_dim, temperature.initial, temperature.learnable)
+    objective = settings.objective
+    return Multimodal(
+        encoders,
+        settings.embedding_dim,
+        objective.temperature.initial,
+        objective.temperature.learnable,
+        objective.num_heads,
+    )
 
 
 def _steps(
-    engine: Any, plan: RunPlan, stream: WorkerStream, context: WorkerContext, first_step: int
+    engine: Any,
+    plan: RunPlan,
+    stream: WorkerStream,
+    context: WorkerContext,
+    meter: Meter,
+    first_step: int,
 ) -> Iterator[tuple[dict[str, float], bool]]:
     """Take the steps; give metrics where a report is due, and whether a checkpoint is too."""
-    meter = Meter(plan.settings.training.global_batch_size)
     step = first_step
     batches = stream.batches(first_step)
     num_micro_batches = plan.settings.training.num_micro_batches
     for share in meter.waiting(iter(lambda: list(islice(batches, num_micro_batches)), [])):
         lr = set_lr(engine, plan, step)
         seed_step(plan.settings.training.seed, step, context.rank)
-        meter.add(train_step(engine, plan.settings, share, context))
+        meter.add(train_step(engine, plan.settings.objective, share, context, meter))
         step += 1
         is_checkpoint = plan.is_checkpoint_step(step)
         if is_checkpoint or step % plan.settings.training.report_interval_steps == 0:
@@ -78,59 +122,3 @@ def _steps(
             counts = {"step": step, "lr": lr, "epoch": step / plan.steps_per_epoch}
             quarantined = {"quarantined_records": len(stream.audit.quarantined)}
             yield counts | meter.read() | quarantined, is_checkpoint
-
-
-def train_step(
-    engine: Any, settings: PretrainSettings, share: Sequence[Batch], context: WorkerContext
-) -> dict[str, Tensor]:
-    """Take one step on this worker's rows, which come in one batch or in micro-batches.
-
-    Returns:
-        This worker's share of each pair's loss.
-    """
-    inputs = [(to_device(batch, context.device), len(batch.material_ids)) for batch in share]
-    first_row = context.rank * sum(num_rows for _, num_rows in inputs)
-    shares: dict[str, Tensor] = {}
-
-    def loss_of(local: Embeddings, logit_scale: Tensor) -> Tensor:
-        everyone = gather_embeddings(local)
-        shares.update(settings.objective(local, everyone, first_row, logit_scale))
-        # DeepSpeed averages gradients over workers; the shares add up to the loss.
-        return mean_over_pairs(shares) * context.world_size
-
-    def backward(loss: Tensor) -> None:
-        engine.backward(loss, scale_wrt_gas=False)
-        engine.step()  # updates after the last micro-batch alone
-
-    if len(inputs) == 1:
-        backward(loss_of(*engine(*inputs[0])))
-    else:
-        accumulate_gradients(engine, inputs, loss_of, backward)
-    return shares
-
-
-def to_device(batch: Batch, device: torch.device) -> dict[Modality, ModalityTensors]:
-    """Make tensors of a collated batch."""
-    return {
-        name: ModalityTensors.from_numpy(arrays).to(device)
-        for name, arrays in batch.modalities.items()
-    }
-
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Make what a step draws at random a function of these three, so that a resumed run agrees."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
-
-
-def set_lr(engine: Any, plan: RunPlan, step: int) -> float:
-    """Set the learning rate of a step."""
-    training = plan.settings.training
-    lr = training.lr * warmup_cosine(
-        step,
-        num_steps=plan.num_steps,
-        warmup_steps=round(training.warmup_epochs * plan.steps_per_epoch),
-        final_fraction=training.final_lr_fraction,
-    )
-    for group in engine.optimizer.param_groups:
-        group["lr"] = lr
-    return lr

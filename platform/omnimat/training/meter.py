@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,8 +11,13 @@ import torch
 from torch import Tensor
 
 from omnimat.training.gather import sum_over_workers
+from omnimat.training.stopwatch import Stopwatch
 
 T = TypeVar("T")
+
+# Backward includes the reduction of gradients, which DeepSpeed does on the way; gather is the
+# exchange of embeddings alone, and what batch norm exchanges is part of the pass it is in.
+PHASES = ("data_wait", "forward", "gather", "loss", "backward", "optimizer", "checkpoint", "rest")
 
 
 @dataclass
@@ -21,21 +26,24 @@ class Meter:
 
     Attributes:
         global_batch_size: materials of a step, whatever views each has.
+        stopwatch: of this worker's device.
     """
 
     global_batch_size: int
+    stopwatch: Stopwatch
     _shares: dict[str, Tensor] = field(default_factory=dict)
     _num_steps: int = 0
-    _waited_s: float = 0.0
-    _since_s: float = field(default_factory=time.perf_counter)
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Count the time of what happens inside under one of ``PHASES``."""
+        return self.stopwatch.phase(name)
 
     def waiting(self, batches: Iterable[T]) -> Iterator[T]:
         """Pass batches on, counting the time spent waiting for each."""
         source = iter(batches)
         while True:
-            start_s = time.perf_counter()
-            batch = next(source, None)
-            self._waited_s += time.perf_counter() - start_s
+            with self.phase("data_wait"):
+                batch = next(source, None)
             if batch is None:
                 return
             yield batch
@@ -47,16 +55,22 @@ class Meter:
         self._num_steps += 1
 
     def read(self) -> dict[str, float]:
-        """Give the means since the last reading, and start anew; a collective."""
+        """Give the means since the last reading, and start anew; a collective.
+
+        Returns:
+            ``loss``, the mean over pairs, and ``loss/<pair>``; ``samples_per_s``; ``step_s`` and
+            how this worker spent it, ``<phase>_s``; ``data_wait_share``.
+        """
         total = sum_over_workers(torch.stack(list(self._shares.values()))) / self._num_steps
         losses = total.tolist()  # waits for the device, so the clock is read after it
-        elapsed_s = time.perf_counter() - self._since_s
+        seconds = self.stopwatch.read()
+        step_s = sum(seconds.values()) / self._num_steps
         metrics = {"loss": sum(losses) / len(losses)}
         metrics |= {f"loss/{p}": loss for p, loss in zip(self._shares, losses, strict=True)}
-        metrics["samples_per_s"] = self._num_steps * self.global_batch_size / elapsed_s
-        metrics["data_wait_share"] = self._waited_s / elapsed_s
-        self._shares, self._num_steps, self._waited_s = {}, 0, 0.0
-        self._since_s = time.perf_counter()
+        metrics |= {"samples_per_s": self.global_batch_size / step_s, "step_s": step_s}
+        metrics |= {f"{name}_s": seconds.get(name, 0.0) / self._num_steps for name in PHASES}
+        metrics["data_wait_share"] = metrics["data_wait_s"] / step_s
+        self._shares, self._num_steps = {}, 0
         return metrics
 
 

@@ -13,7 +13,9 @@ from omnimat.encoders.export import Card
 from omnimat.features.augment import RandomViews
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
+from omnimat.materials.workspace import Workspace
 from omnimat.shards.manifest import Manifest
+from omnimat.stream.location import StoreLocation
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import Pipeline, WorkerStream
@@ -34,7 +36,7 @@ class RunPlan:
     name: str
     settings: PretrainSettings
     dataset: UPath
-    store: UPath | None
+    store: StoreLocation | None
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without the record index, which every worker can read."""
@@ -96,7 +98,12 @@ class RunPlan:
             augmentations=modalities.augmentations(),
         )
         return WorkerStream(
-            source=Source(self.dataset, self.store, modalities.featurizers(), views),
+            source=Source(
+                self.dataset,
+                None if self.store is None else self.store.folder,
+                modalities.featurizers(),
+                views,
+            ),
             records=self.records,
             plan=self.batches,
             read_unit_bytes=int(self.settings.stream.read_unit_mib * 2**20),
@@ -118,6 +125,35 @@ class RunPlan:
                 config_hash=self.settings.fingerprint(),
                 dataset_fingerprint=self.manifest.dataset_fingerprint,
                 samples_seen=step * self.settings.training.global_batch_size,
+                projected=self.settings.objective.num_heads > 1,
             )
             for name, choice in self.settings.modalities.chosen().items()
         }
+
+
+def make_plan(name: str, settings: PretrainSettings, workspace: Workspace) -> RunPlan:
+    """Work out a run and refuse what cannot succeed, without touching a cluster.
+
+    Raises:
+        UserError: if the data set is missing, too small, or lacks a modality.
+    """
+    store = None
+    if settings.stream.read_from == "store":
+        store = StoreLocation.of(workspace, settings.dataset, settings.modalities.featurizers())
+    dataset = workspace.dataset(settings.dataset)
+    plan = RunPlan(name=name, settings=settings, dataset=dataset, store=store)
+    _check_modalities(plan)
+    _ = plan.batches
+    return plan
+
+
+def _check_modalities(plan: RunPlan) -> None:
+    for modality, featurizer in plan.settings.modalities.featurizers().items():
+        columns = list(featurizer.index_columns)
+        if columns and not plan.records[columns].any(axis=None):
+            needed = " or ".join(column.removeprefix("has_") for column in columns)
+            raise UserError(
+                f"modalities.{modality}: no training record of data set "
+                f"{plan.settings.dataset!r} has {needed}; change the featurizer, remove the key, "
+                "or ingest a source that has it"
+            )

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
+from omnimat.materials.settings import Settings, fingerprint
 from omnimat.materials.workspace import Workspace
 from omnimat.modalities import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
@@ -73,8 +73,48 @@ class TrainingSettings(Settings):
         return self
 
 
+# Where and how fast a run goes, how often it speaks and saves; what it computes stays the same, up
+# to the order in which floats are added and to each worker's own dropout.
+_OF_THE_MACHINE = {
+    "training": {
+        "num_workers",
+        "cpus_per_worker",
+        "use_gpu",
+        "threads_per_worker",
+        "max_failures",
+        "report_interval_steps",
+        "checkpoint_interval_epochs",
+        "num_checkpoints_kept",
+    },
+    "stream": {
+        "read_from",
+        "num_featurizers",
+        "featurizer_num_cpus",
+        "reader_num_cpus",
+        "read_unit_mib",
+        "prefetch_batches",
+    },
+}
+
+
+class FeaturizeSettings(Settings):
+    """A data set's features, made ahead of the runs that read them.
+
+    Attributes:
+        dataset: name of an ingested data set.
+        modalities: as in the pretrain job; of each the featurizer counts here.
+        num_featurizers: actors.
+        featurizer_num_cpus: logical CPUs of each.
+    """
+
+    dataset: str
+    modalities: ModalityChoices
+    num_featurizers: int = Field(default=1, ge=1)
+    featurizer_num_cpus: float = Field(default=1.0, gt=0)
+
+
 class PretrainSettings(Settings):
-    """Everything that decides the numbers of a pretraining run."""
+    """What a pretraining run learns from what, how, and on which machines."""
 
     dataset: str
     """Name of an ingested data set."""
@@ -86,7 +126,7 @@ class PretrainSettings(Settings):
 
     @model_validator(mode="after")
     def _objective_fits(self) -> PretrainSettings:
-        self.objective.pairs(self.modalities.names)
+        self.objective.groups(self.modalities.names)
         return self
 
     @model_validator(mode="after")
@@ -105,6 +145,13 @@ class PretrainSettings(Settings):
                 f"remove modalities.{next(iter(augmented))}.augmentation"
             )
         return self
+
+    def fingerprint(self) -> str:
+        """Hash what decides the numbers: a run may go on with other workers than it began with."""
+        values = self.model_dump(mode="json")
+        for part, names in _OF_THE_MACHINE.items():
+            values[part] = {k: v for k, v in values[part].items() if k not in names}
+        return fingerprint(values)
 
     def located(self, workspace: Workspace) -> Self:
         """Give the same settings holding the files they name, so that these count as settings.

@@ -1,0 +1,48 @@
+"""Whether a run of this name has finished, may go on, or must begin anew; loads no Ray."""
+
+from __future__ import annotations
+
+import json
+
+from upath import UPath
+
+from omnimat.materials.errors import UserError
+from omnimat.materials.settings import Settings
+from omnimat.materials.workspace import RESULT, Workspace
+from omnimat.shards.files import write_atomically
+
+CLAIM = "job.json"
+
+
+def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool) -> UPath | None:
+    """Give the folder in which a run begins or goes on, or None where it has finished.
+
+    Args:
+        name: of the run.
+        settings: of the run; another job's results are never gone on from.
+        workspace: where runs lie.
+        fresh: begin anew beside what is there.
+
+    Raises:
+        UserError: this name was used under other settings.
+    """
+    run = workspace.run(name)
+    if fresh and run.exists():
+        run = workspace.next_attempt(name)
+    for record in (run / RESULT, run / CLAIM):
+        if record.exists():
+            _check_settings(record, name, settings)
+    if (run / RESULT).exists():
+        print(f"{name}: finished, nothing to do ({run})", flush=True)
+        return None
+    claim = {"config_hash": settings.fingerprint(), "settings": settings.model_dump(mode="json")}
+    write_atomically(run / CLAIM, f"{json.dumps(claim, indent=1)}\n".encode())
+    return run
+
+
+def _check_settings(record: UPath, name: str, settings: Settings) -> None:
+    if json.loads(record.read_text())["config_hash"] != settings.fingerprint():
+        raise UserError(
+            f"name: run {name!r} was made under other settings; choose another name, or begin "
+            f"anew beside {record.parent} with --fresh"
+        )

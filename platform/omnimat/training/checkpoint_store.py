@@ -1,0 +1,156 @@
+"""Where a run's checkpoints lie, on any file system; only complete ones are ever found.
+
+One folder a checkpoint, ``checkpoints/<step>-<session>``. Every worker copies its own part there
+in the background while training goes on, and last of all its marker ``done-<rank>-of-<workers>``:
+a checkpoint is complete when all its markers are there. So a kill, a full disk or a lost connection
+in the middle leaves the last good one as it was, and nobody has to be asked which that is.
+
+Ray Train could keep checkpoints too; a run under torchrun could not, and neither launcher could go
+on from what the other left.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from upath import UPath
+
+from omnimat.materials.errors import RunError
+
+FOLDER = "checkpoints"
+_MARKER = re.compile(r"done-\d+-of-(\d+)")
+
+
+class CheckpointError(RunError):
+    """A checkpoint could not be written."""
+
+
+def newest_checkpoint(run: UPath) -> UPath | None:
+    """Give the folder of a run's newest complete checkpoint."""
+    return next(_complete(run / FOLDER), None)
+
+
+@dataclass
+class CheckpointStore:
+    """One worker's side of a run's checkpoints.
+
+    Attributes:
+        run: the run's folder, reachable from every worker.
+        rank: of this worker.
+        world_size: number of workers.
+        num_kept: complete checkpoints to keep; older ones are deleted.
+        session: the same text on every worker, greater at each start of the run, so that what a
+            killed start left half done is never taken for a part of this one.
+    """
+
+    run: UPath
+    rank: int
+    world_size: int
+    num_kept: int
+    session: str
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _pending: Future[None] | None = None
+
+    def save(self, part: Path, step: int) -> None:
+        """Copy this worker's part of a checkpoint in the background, and delete the local folder.
+
+        Raises:
+            CheckpointError: the checkpoint before could not be copied.
+        """
+        self.wait()
+        target = self.run / FOLDER / f"{step:09d}-{self.session}"
+        self._pending = self._thread.submit(self._store, part, target)
+
+    def check(self) -> None:
+        """Raise what went wrong in the background, without waiting for it.
+
+        Raises:
+            CheckpointError: the last checkpoint could not be copied.
+        """
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is copied.
+
+        Raises:
+            CheckpointError: it could not be.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for the last checkpoint and end the thread."""
+        self.wait()
+        self._thread.shutdown()
+
+    def _store(self, part: Path, target: UPath) -> None:
+        try:
+            self.prune()
+            _copy_all(part, target)
+            target.mkdir(parents=True, exist_ok=True)  # at ZeRO-0 some workers have no file
+            (target / f"done-{self.rank:05d}-of-{self.world_size:05d}").touch()
+        except OSError as error:
+            raise CheckpointError(
+                f"{target} could not be written ({error}); the checkpoint before it is untouched: "
+                "make room or mend the storage, and submit the job again"
+            ) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def prune(self) -> None:
+        """Delete complete checkpoints beyond ``num_kept``, and what killed starts left half done.
+
+        Rank 0 alone does so, before each checkpoint: until that is complete too, one more than
+        ``num_kept`` may lie there. Markers go first: what is half deleted is not complete.
+        """
+        if self.rank != 0:
+            return
+        folders = _folders(self.run / FOLDER)
+        complete = [folder for folder in folders if _is_complete(folder)]
+        half_done = [f for f in folders if f not in complete and not f.name.endswith(self.session)]
+        for folder in complete[: -self.num_kept] + half_done:
+            for marker in _markers(folder):
+                (folder / marker).unlink()
+            folder.fs.rm(folder.path, recursive=True)
+
+
+def _copy_all(part: Path, target: UPath) -> None:
+    """Copy a folder's files; where one fails, take back those already there."""
+    copied: list[UPath] = []
+    try:
+        for source in sorted(path for path in part.rglob("*") if path.is_file()):
+            destination = target / source.relative_to(part).as_posix()
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            copied.append(destination)
+            destination.fs.put_file(str(source), destination.path)
+    except OSError:
+        for destination in copied:
+            with suppress(FileNotFoundError):
+                destination.unlink()
+        raise
+
+
+def _complete(folder: UPath) -> Iterator[UPath]:
+    """Give complete checkpoints, the newest first."""
+    return (path for path in reversed(_folders(folder)) if _is_complete(path))
+
+
+def _folders(folder: UPath) -> list[UPath]:
+    return sorted(folder.iterdir(), key=lambda path: path.name) if folder.exists() else []
+
+
+def _markers(folder: UPath) -> list[str]:
+    return [path.name for path in folder.iterdir() if _MARKER.fullmatch(path.name)]
+
+
+def _is_complete(folder: UPath) -> bool:
+    markers = _markers(folder)
+    return bool(markers) and len(markers) == int(markers[0].rpartition("-")[2])

@@ -1,0 +1,71 @@
+"""What a pretraining run leaves when it ends: its history, its encoders, and ``result.json``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+from upath import UPath
+
+from omnimat.materials.provenance import code_commit, hardware
+from omnimat.materials.workspace import EXPORT, METRICS, RESULT
+from omnimat.shards.files import write_atomically
+from omnimat.training.checkpoint import Progress
+from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.plan import RunPlan
+
+HISTORY = "metrics.parquet"
+
+
+def finish(plan: RunPlan, run: UPath, wall_time_s: float) -> dict[str, Any]:
+    """Take the export out of the last checkpoint, and write history and result, the latter last.
+
+    Args:
+        plan: of the run, whose training has ended.
+        run: the run's folder.
+        wall_time_s: since the run was started, or started again.
+
+    Returns:
+        The content of ``result.json``.
+    """
+    checkpoint = newest_checkpoint(run)
+    assert checkpoint is not None  # the last step always writes one
+    if (run / EXPORT).exists():  # of a driver that was killed right here
+        run.fs.rm((run / EXPORT).path, recursive=True)
+    (checkpoint / EXPORT).copy_into(run)
+    history = read_history(run)
+    write_atomically(run / HISTORY, history.to_parquet(index=False))
+    result = _result(plan, checkpoint, history, wall_time_s)
+    write_atomically(run / RESULT, f"{json.dumps(result, indent=1)}\n".encode())
+    return result
+
+
+def read_history(run: UPath) -> pd.DataFrame:
+    """Read a run's metrics, one row a reported step; a step retaken after a failure counts once."""
+    with (run / METRICS).open() as lines:
+        history = pd.DataFrame([json.loads(line) for line in lines])
+    return history.drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
+
+
+def _result(
+    plan: RunPlan, checkpoint: UPath, history: pd.DataFrame, wall_time_s: float
+) -> dict[str, Any]:
+    commit, is_dirty = code_commit()
+    return {
+        "name": plan.name,
+        "config_hash": plan.settings.fingerprint(),
+        "settings": plan.settings.model_dump(mode="json"),
+        "dataset_fingerprint": plan.manifest.dataset_fingerprint,
+        "checkpoint": str(checkpoint),
+        "num_steps": plan.num_steps,
+        "samples_seen": plan.num_steps * plan.settings.training.global_batch_size,
+        "left_out_per_epoch": plan.batches.left_out_per_epoch,
+        "quarantined": Progress.read(checkpoint).quarantined,
+        "first_loss": float(history["loss"].iloc[0]),
+        "last_loss": float(history["loss"].iloc[-1]),
+        "wall_time_s": round(wall_time_s, 1),
+        "code_commit": commit,
+        "code_dirty": is_dirty,
+        "hardware": hardware(),
+    }

@@ -1,0 +1,88 @@
+"""One step of training: a worker's rows in, an update out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimat.encoders.batch import ModalityTensors
+from omnimat.features.batch import Batch
+from omnimat.materials.record import Modality
+from omnimat.objectives.contrastive import mean_over_groups
+from omnimat.objectives.embeddings import Embeddings
+from omnimat.objectives.registry import AnyObjective
+from omnimat.training.accumulate import accumulate_gradients
+from omnimat.training.context import WorkerContext
+from omnimat.training.gather import gather_embeddings
+from omnimat.training.meter import Meter
+from omnimat.training.plan import RunPlan
+from omnimat.training.schedule import warmup_cosine
+
+
+def train_step(
+    engine: Any,
+    objective: AnyObjective,
+    share: Sequence[Batch],
+    context: WorkerContext,
+    meter: Meter,
+) -> dict[str, Tensor]:
+    """Take one step on this worker's rows, which come in one batch or in micro-batches.
+
+    Returns:
+        This worker's share of each pair's loss.
+    """
+    inputs = [(to_device(batch, context.device), len(batch.material_ids)) for batch in share]
+    first_row = context.rank * sum(num_rows for _, num_rows in inputs)
+    shares: dict[str, Tensor] = {}
+
+    def loss_of(local: Embeddings, logit_scale: Tensor) -> Tensor:
+        with meter.phase("gather"):
+            everyone = gather_embeddings(local)
+        with meter.phase("loss"):
+            shares.update(objective(local, everyone, first_row, logit_scale))
+            # DeepSpeed averages gradients over workers; the shares add up to the loss.
+            return mean_over_groups(shares) * context.world_size
+
+    def backward(loss: Tensor) -> None:
+        with meter.phase("backward"):
+            engine.backward(loss, scale_wrt_gas=False)
+        with meter.phase("optimizer"):
+            engine.step()  # updates after the last micro-batch alone
+
+    with meter.phase("forward"):
+        if len(inputs) == 1:
+            backward(loss_of(*engine(*inputs[0])))
+        else:
+            accumulate_gradients(engine, inputs, loss_of, backward)
+    return shares
+
+
+def to_device(batch: Batch, device: torch.device) -> dict[Modality, ModalityTensors]:
+    """Make tensors of a collated batch."""
+    return {
+        name: ModalityTensors.from_numpy(arrays).to(device)
+        for name, arrays in batch.modalities.items()
+    }
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Make what a step draws at random a function of these three, so that a resumed run agrees."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
+
+
+def set_lr(engine: Any, plan: RunPlan, step: int) -> float:
+    """Set the learning rate of a step."""
+    training = plan.settings.training
+    lr = training.lr * warmup_cosine(
+        step,
+        num_steps=plan.num_steps,
+        warmup_steps=round(training.warmup_epochs * plan.steps_per_epoch),
+        final_fraction=training.final_lr_fraction,
+    )
+    for group in engine.optimizer.param_groups:
+        group["lr"] = lr
+    return lr

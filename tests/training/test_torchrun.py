@@ -1,0 +1,127 @@
+"""The same loop under torchrun: without Ray, through kills at random steps, and begun anew."""
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from omnimat.sources.settings import IngestSettings
+from upath import UPath
+
+from omnimat.materials.workspace import Workspace
+from omnimat.sources.prototypes import Prototypes
+from omnimat.testing.ray_head import clean_environment, descendants, kill, start
+from omnimat.training.result import read_history
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+TIMEOUT_S = 400  # far above what a run takes, for busy machines
+NUM_KILLS = 6
+COMMAND = ("omnimat", "train", "jobs/pretrain.yaml", "--launcher=torchrun")
+SETTINGS = (
+    "--set=training.num_workers=2",
+    "--set=training.num_epochs=10",
+    "--set=training.checkpoint_interval_epochs=1",
+    f"--set=training.max_failures={NUM_KILLS}",
+)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory, write_dataset) -> Path:
+    folder = tmp_path_factory.mktemp("torchrun-storage")
+    settings = IngestSettings(source=Prototypes(num_materials=40, max_atoms=8))
+    write_dataset(Workspace(UPath(folder)), "tiny-data", settings)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(storage, tmp_path_factory) -> dict[str, str]:
+    """One in which importing Ray fails."""
+    no_ray = tmp_path_factory.mktemp("no-ray")
+    (no_ray / "ray.py").write_text("raise ImportError('there is no Ray here')\n")
+    return clean_environment(OMNIMAT_STORAGE=str(storage), PYTHONPATH=str(no_ray))
+
+
+@pytest.fixture(scope="module")
+def launch(environment, tiny_jobs_folder, tmp_path_factory):
+    log = tmp_path_factory.mktemp("logs") / "torchrun.log"
+    started = []
+
+    def launch(*arguments: str) -> tuple[subprocess.Popen, Path]:
+        started.append(start([*COMMAND, *arguments], environment, log, tiny_jobs_folder))
+        return started[-1], log
+
+    yield launch
+    for process in started:
+        kill(descendants(process.pid))
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def whole(launch, storage) -> list[float]:
+    process, log = launch(*SETTINGS)
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    history = read_history(UPath(storage / "runs" / "tiny"))
+    assert history["step"].tolist() == list(range(1, len(history) + 1))
+    assert (storage / "runs" / "tiny" / "metrics.parquet").exists()
+    return history["loss"].tolist()
+
+
+def last_step(run: Path) -> int:
+    history = run / "metrics.jsonl"
+    lines = history.read_text().splitlines() if history.exists() else []
+    return 0 if not lines else int(lines[-1].split('"step": ')[1].split(",")[0].split(".")[0])
+
+
+def workers(agent: subprocess.Popen) -> list[psutil.Process]:
+    """Give the processes that torchrun has started, its own helpers left out."""
+    return [p for p in descendants(agent.pid) if "omnimat.cli" in p.cmdline()]
+
+
+def test_killed_at_random_steps_it_ends_with_the_same_losses(whole, launch, storage):
+    generator = random.Random(7)
+    steps = sorted(generator.sample(range(2, len(whole) - 4), NUM_KILLS))
+    run = storage / "runs" / "killed"
+    process, log = launch("--set=name=killed", *SETTINGS)
+    killed_at = []
+    for step in steps:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while last_step(run) < step or not workers(process):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline_s, log.read_text()
+            time.sleep(0.005)
+        killed_at.append(last_step(run))
+        victims = workers(process)
+        generator.choice(victims).send_signal(signal.SIGKILL)
+        psutil.wait_procs(victims, timeout=60)
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    print(f"killed {len(killed_at)} times, at steps {killed_at} of {len(whole)}")
+    # Bit for bit: the same batches, weights, moments and random numbers on as many workers.
+    assert read_history(UPath(run))["loss"].tolist() == whole
+
+
+def test_a_finished_run_says_so_and_a_fresh_one_lies_beside_it(whole, launch, storage):
+    process, log = launch(*SETTINGS)
+    assert process.wait(TIMEOUT_S) == 0
+    assert f"tiny: finished, nothing to do ({storage / 'runs' / 'tiny'})" in log.read_text()
+    process, log = launch(*SETTINGS, "--fresh")
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    assert read_history(UPath(storage / "runs" / "tiny@2"))["loss"].tolist() == whole
+    assert Workspace(UPath(storage)).run("tiny").name == "tiny@2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--set=dataset=nothing",), "nothing"),
+        (("--set=stream.read_from=store",), "run a featurize job of data set 'tiny-data'"),
+        (("--set=training.lr=1",), "made under other settings; choose another name, or begin anew"),
+    ],
+)
+def test_what_is_not_there_is_said(arguments, sentence, whole, launch):
+    process, log = launch(*SETTINGS, *arguments)
+    assert process.wait(TIMEOUT_S) == 2, log.read_text()
+    assert sentence in log.read_text()
