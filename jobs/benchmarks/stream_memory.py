@@ -26,12 +26,13 @@ from pathlib import Path
 import pandas as pd
 import psutil
 from measure import report
-from stream_throughput import THREADS, write_dataset
+from stream_throughput import ENVIRONMENT, write_dataset
 from upath import UPath
 
 from omnimat.features.charge_density import ChargeDensityGrid
 from omnimat.features.dos import DosCurve
 from omnimat.shards.manifest import Manifest, shard_name
+from omnimat.sources.prototypes import Prototypes
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import Pipeline, WorkerStream, in_process
@@ -53,14 +54,16 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(json.dumps(measure(options.measure, UPath(options.dataset))))
+        print(json.dumps(measure(options.measure, options.dataset)))
         return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        originals = UPath(folder) / "originals"
-        write_dataset(originals, None, NUM_ORIGINALS * RECORDS_PER_SHARD, RECORDS_PER_SHARD)
+        originals = Path(folder) / "originals"
+        num_records = NUM_ORIGINALS * RECORDS_PER_SHARD
+        source = Prototypes(num_materials=num_records)
+        write_dataset(UPath(originals), source, num_records, RECORDS_PER_SHARD)
         for num_shards in options.shards:
-            dataset = repeat(originals, UPath(folder) / str(num_shards), num_shards)
+            dataset = repeat(originals, Path(folder) / str(num_shards), num_shards)
             rows += [
                 {"way": way, "shards": num_shards, **in_fresh_process(way, dataset)}
                 for way in ("in process", "Ray")
@@ -71,10 +74,10 @@ def main() -> None:
         options.json.write_text(json.dumps({"rows": rows}, indent=1))
 
 
-def repeat(originals: UPath, folder: UPath, num_shards: int) -> UPath:
+def repeat(originals: Path, folder: Path, num_shards: int) -> Path:
     """Make a data set of so many shards of links."""
     folder.mkdir()
-    records = Manifest.load(originals).records(originals)
+    records = Manifest.load(UPath(originals)).records(UPath(originals))
     parts = []
     for shard in range(num_shards):
         original = shard % NUM_ORIGINALS
@@ -84,12 +87,12 @@ def repeat(originals: UPath, folder: UPath, num_shards: int) -> UPath:
     return folder
 
 
-def in_fresh_process(way: str, dataset: UPath) -> dict[str, float]:
+def in_fresh_process(way: str, dataset: Path) -> dict[str, float]:
     """Measure one way in a process of its own."""
     command = [sys.executable, "-W", "ignore", __file__, "--measure", way]
     command += ["--dataset", str(dataset)]
     result = subprocess.run(
-        command, env=os.environ | THREADS, capture_output=True, text=True, check=False
+        command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
     )
     if result.returncode:
         raise RuntimeError(result.stderr)
@@ -97,13 +100,13 @@ def in_fresh_process(way: str, dataset: UPath) -> dict[str, float]:
     return found
 
 
-def measure(way: str, dataset: UPath) -> dict[str, float]:
+def measure(way: str, dataset: Path) -> dict[str, float]:
     """Go through the data set once."""
     records = pd.read_parquet(dataset / INDEX_NAME)
     with pipeline_of(way) as pipeline, peak_mb() as peaks:
         stream = WorkerStream(
             source=Source(
-                dataset, None, {"dos": DosCurve(), "charge_density": ChargeDensityGrid()}
+                UPath(dataset), None, {"dos": DosCurve(), "charge_density": ChargeDensityGrid()}
             ),
             records=records,
             plan=BatchPlan(records["shard"].to_numpy(), BATCH_SIZE, 1, seed=0, window_shards=4),

@@ -5,8 +5,7 @@
 Same shards, same featurizers, same processes that work on rows: one (``in_process`` against
 ``num_workers=0``) or ``--processes`` (featurizer actors under Ray against DataLoader workers). Each
 measurement is a process of its own, the two ways of a pair one after the other, round by round.
-The second and third quarter of the batches are counted. CPU is that of the process and of all it
-started (Ray's daemons and readers too) over the same time.
+CPU is that of the process and of all it started, Ray's daemons too, over the time measured.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,16 @@ from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import Pipeline, WorkerStream, in_process
 
-THREADS = dict.fromkeys(THREAD_VARIABLES, "1")
+Batches = Generator[Any, None, None]
+
+# Ray's workers would be at niceness 15: other work of the machine must weigh on both alike.
+ENVIRONMENT = dict.fromkeys(THREAD_VARIABLES, "1") | {"RAY_worker_niceness": "0"}
 BATCH_SIZE = 256
 RECORDS_PER_SHARD = 256
 WINDOW_SHARDS = 8
 READ_UNIT_BYTES = 16 * 2**20
+NUM_EPOCHS = 10**6  # measured by the clock
+WARM_UP_S = 5.0
 PAIRS = {"one process": ("omnimat", "webdataset"), "processes": ("omnimat, Ray", "DataLoader")}
 
 
@@ -98,33 +103,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mp20", type=Path, help="folder of MP-20; else prototypes of pymatgen")
     parser.add_argument("--records", type=int, default=4096)
-    parser.add_argument("--epochs", type=int, nargs=3, default=(24, 8, 8), help="of each work")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--work", nargs="+", choices=WORK, default=list(WORK))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "WORK"), help=argparse.SUPPRESS)
     parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        print(json.dumps(measure(*options.measure, options)))
+        way, work = options.measure
+        print(json.dumps(measure(way, work, options)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        options.dataset = Path(folder)
-        write_dataset(UPath(folder), options.mp20, options.records, RECORDS_PER_SHARD)
-        rows = [row for work in WORK for pair in PAIRS for row in compare(pair, work, options)]
+        datasets = write_datasets(Path(folder), options.mp20, options.records)
+        rows = []
+        for work in options.work:
+            options.dataset = datasets["densities" if work == "densities" else "structures"]
+            rows += [row for pair in PAIRS for row in compare(pair, work, options)]
     conditions = {"records": options.records, "load": os.getloadavg()[0]}
     report("shards to batches", rows, **conditions)
     if options.json:
         options.json.write_text(json.dumps({"rows": rows, **conditions}, indent=1))
 
 
-def write_dataset(
-    folder: UPath, mp20: Path | None, num_records: int, records_per_shard: int
-) -> None:
-    """Write the records as shards."""
+def write_datasets(folder: Path, mp20: Path | None, num_records: int) -> dict[str, Path]:
+    """Write small records of structures, and large ones with densities."""
     source: Mp20 | Prototypes = Prototypes(num_materials=num_records)
     if mp20:
         source = Mp20(path=str(mp20 / "train.csv.gz"), max_records_per_split=num_records)
+    write_dataset(UPath(folder / "structures"), source, num_records, RECORDS_PER_SHARD)
+    write_dataset(UPath(folder / "densities"), Prototypes(num_materials=512), 512, 64)
+    return {name: folder / name for name in ("structures", "densities")}
+
+
+def write_dataset(
+    folder: UPath, source: Mp20 | Prototypes, num_records: int, records_per_shard: int
+) -> None:
+    """Write the records of a source as shards."""
     settings = IngestSettings(source=source, records_per_shard=records_per_shard)
     shards = range(-(-num_records // records_per_shard))
     reports = [write_slice(settings, folder, shard, ()) for shard in shards]
@@ -137,6 +153,7 @@ def compare(pair: str, work: str, options: argparse.Namespace) -> list[dict[str,
     for _ in range(options.rounds):
         for way in PAIRS[pair]:
             found[way].append(in_fresh_process(way, work, options))
+            print(pair, work, way, found[way][-1], file=sys.stderr, flush=True)
     rows = []
     for way, results in found.items():
         median = {key: statistics.median(r[key] for r in results) for key in results[0]}
@@ -153,9 +170,9 @@ def in_fresh_process(way: str, work: str, options: argparse.Namespace) -> dict[s
     """Measure one way in a process of its own."""
     command = [sys.executable, "-W", "ignore", __file__, "--measure", way, work]
     command += ["--dataset", str(options.dataset), "--processes", str(options.processes)]
-    command += ["--epochs", *map(str, options.epochs)]
+    command += ["--seconds", str(options.seconds)]
     result = subprocess.run(
-        command, env=os.environ | THREADS, capture_output=True, text=True, check=False
+        command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
     )
     if result.returncode:
         raise RuntimeError(result.stderr)
@@ -164,23 +181,35 @@ def in_fresh_process(way: str, work: str, options: argparse.Namespace) -> dict[s
 
 
 def measure(way: str, work: str, options: argparse.Namespace) -> dict[str, float]:
-    """Consume all batches of a way; give its speed and cost."""
-    num_epochs = dict(zip(WORK, options.epochs, strict=True))[work]
-    folder, featurizers = UPath(options.dataset), WORK[work]
+    """Consume the batches of a way for a while; give its speed and cost."""
     started_s = time.perf_counter()
-    batches = open_batches(way, folder, featurizers, num_epochs, options.processes)
-    # Each: rows, seconds and CPU seconds so far.
-    marks = [(0, 0.0, 0.0)]
-    for ids in batches:
-        rows = marks[-1][0] + len(ids)
-        marks.append((rows, time.perf_counter() - started_s, cpu_s()))
-    # At first, batches are there that were made ahead; at the end, workers have gone already.
-    rows, seconds, cpu = np.subtract(marks[len(marks) * 3 // 4], marks[len(marks) // 4])
+    with closing(
+        open_batches(way, UPath(options.dataset), WORK[work], options.processes)
+    ) as batches:
+        next(batches)
+        first_s = time.perf_counter()
+        # What was made ahead of the first batch is consumed before counting begins.
+        consume(batches, WARM_UP_S)
+        before_s, before_all_s = cpu_s(), machine_cpu_s()
+        num_rows, seconds = consume(batches, options.seconds)
+        used_s, used_by_all_s = cpu_s() - before_s, machine_cpu_s() - before_all_s
     return {
-        "rows_per_s": rows / seconds,
-        "cpu_us_per_row": 1e6 * cpu / rows,
-        "first_batch_s": marks[1][1],
+        "rows_per_s": num_rows / seconds,
+        "cpu_us_per_row": 1e6 * used_s / num_rows,
+        "first_batch_s": first_s - started_s,
+        "cores_used": used_s / seconds,
+        "cores_used_by_others": (used_by_all_s - used_s) / seconds,
     }
+
+
+def consume(batches: Batches, seconds: float) -> tuple[int, float]:
+    """Take batches for so long, and give the rows and the time it took."""
+    started_s = now_s = time.perf_counter()
+    num_rows = 0
+    while now_s - started_s < seconds:
+        num_rows += len(next(batches))
+        now_s = time.perf_counter()
+    return num_rows, now_s - started_s
 
 
 def cpu_s() -> float:
@@ -198,35 +227,31 @@ def cpu_s() -> float:
     return total
 
 
+def machine_cpu_s() -> float:
+    """CPU seconds that all processes of the machine have used."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait)
+
+
 def open_batches(
-    way: str,
-    folder: UPath,
-    featurizers: Mapping[Modality, Featurizer],
-    num_epochs: int,
-    num_processes: int,
-) -> Iterator[Any]:
-    """Give the ids of each batch; its arrays have been made."""
+    way: str, folder: UPath, featurizers: Mapping[Modality, Featurizer], num_processes: int
+) -> Batches:
+    """Give the ids of each batch, without end; its arrays have been made."""
     if way == "omnimat":
-        return ours(folder, featurizers, num_epochs, in_process)
+        return ours(folder, featurizers, in_process)
     if way == "omnimat, Ray":
-        return ours_on_ray(folder, featurizers, num_epochs, num_processes)
-    num_workers = 0 if way == "webdataset" else num_processes
-    return theirs(folder, featurizers, num_epochs, num_workers)
+        return ours_on_ray(folder, featurizers, num_processes)
+    return theirs(folder, featurizers, 0 if way == "webdataset" else num_processes)
 
 
-def ours(
-    folder: UPath,
-    featurizers: Mapping[Modality, Featurizer],
-    num_epochs: int,
-    pipeline: Pipeline,
-) -> Iterator[Any]:
+def ours(folder: UPath, featurizers: Mapping[Modality, Featurizer], pipeline: Pipeline) -> Batches:
     """Stream the data set as a train worker does."""
     records = Manifest.load(folder).records(folder)
     shards = records["shard"].to_numpy()
     stream = WorkerStream(
         source=Source(folder, None, featurizers),
         records=records,
-        plan=BatchPlan(shards, BATCH_SIZE, num_epochs, seed=0, window_shards=WINDOW_SHARDS),
+        plan=BatchPlan(shards, BATCH_SIZE, NUM_EPOCHS, seed=0, window_shards=WINDOW_SHARDS),
         read_unit_bytes=READ_UNIT_BYTES,
         rank=0,
         world_size=1,
@@ -236,11 +261,8 @@ def ours(
 
 
 def ours_on_ray(
-    folder: UPath,
-    featurizers: Mapping[Modality, Featurizer],
-    num_epochs: int,
-    num_processes: int,
-) -> Iterator[Any]:
+    folder: UPath, featurizers: Mapping[Modality, Featurizer], num_processes: int
+) -> Batches:
     """Do so with a Ray of this process's own."""
     import ray
 
@@ -250,14 +272,12 @@ def ours_on_ray(
     settings = StreamSettings(num_featurizers=num_processes)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        yield from ours(folder, featurizers, num_epochs, RayPipeline(settings))
+        yield from ours(folder, featurizers, RayPipeline(settings))
     finally:
         ray.shutdown()
 
 
-def theirs(
-    folder: UPath, featurizers: Mapping[Modality, Featurizer], num_epochs: int, num_workers: int
-) -> Iterator[Any]:
+def theirs(folder: UPath, featurizers: Mapping[Modality, Featurizer], num_workers: int) -> Batches:
     """Stream the same shards as webdataset's documentation does."""
     import torch
     import webdataset
@@ -274,7 +294,7 @@ def theirs(
         }
         return batch.material_ids.to_pylist(), arrays
 
-    urls = sorted(str(path) for path in Path(folder).glob("shard-*.tar"))
+    urls = sorted(str(path) for path in folder.glob("shard-*.tar"))
     dataset = (
         webdataset.WebDataset(urls, shardshuffle=len(urls), seed=0)
         .shuffle(WINDOW_SHARDS * RECORDS_PER_SHARD)
@@ -282,7 +302,7 @@ def theirs(
         .batched(BATCH_SIZE, collation_fn=batch_of, partial=False)
         .map(tensors)
         .with_epoch(10**9)
-        .repeat(num_epochs)
+        .repeat(NUM_EPOCHS)
     )
     loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=num_workers)
     return (ids for ids, _ in loader)

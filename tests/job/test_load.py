@@ -133,6 +133,8 @@ MISTAKES = [
     ({"modalities": {}}, "name at least one of"),
     ({"modalities__text__featurizer": {"source": "guessed"}}, "modalities.text.featurizer.source"),
     ({"modalities__dos__encoder": {"preset": "huge"}}, "unknown preset 'huge'"),
+    ({"modalities__dos__encoder": {"preset": ["tiny"]}}, "unknown preset ['tiny']"),
+    ({"training": {"seed": -1}}, "training.seed: Input should be greater than or equal to 0"),
     ({"name": "../up"}, "name: "),
     ({"needs": ["jobs/nowhere.yaml"]}, "no file 'jobs/nowhere.yaml'"),
     ({"needs": ["jobs/pretrain.yaml"]}, "needs itself"),

@@ -14,7 +14,7 @@ from upath import UPath
 from omnimat.testing.ray_head import clean_environment, descendants, kill, start
 from omnimat.training.checkpoint import Progress
 from omnimat.training.checkpoint_store import newest_checkpoint
-from omnimat.training.result import read_history
+from omnimat.training.history import read_history, read_reports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -78,12 +78,12 @@ def stopped(ray_head):
 def test_stop_leaves_nothing_behind(ray_head, stopped):
     assert (ray_head.storage / "datasets" / "prototypes" / "manifest.json").exists()
     wait_for(lambda: live(ray_head) == (set(), set()), timeout_s=30)
-    before = (stopped / "metrics.jsonl").read_bytes()
+    before = list(read_reports(UPath(stopped)))
     assert not (stopped / "result.json").exists()
     assert not (stopped / "export").exists()
     assert not (ray_head.storage / "leaderboard.sqlite").exists()
     time.sleep(1)
-    assert (stopped / "metrics.jsonl").read_bytes() == before
+    assert list(read_reports(UPath(stopped))) == before
 
 
 def test_submitted_again_it_goes_on_and_then_is_finished(ray_head, stopped):
@@ -96,16 +96,17 @@ def test_submitted_again_it_goes_on_and_then_is_finished(ray_head, stopped):
     result = json.loads((stopped / "result.json").read_text())
     # It reports every ten steps, from the checkpoint on, and prints each report once.
     assert taken == list(range(checkpoint + 10, result["num_steps"] + 1, 10))
-    assert read_history(stopped)["step"].tolist() == list(range(10, result["num_steps"] + 1, 10))
+    history = read_history(UPath(stopped))
+    assert history["step"].tolist() == list(range(10, result["num_steps"] + 1, 10))
     assert result["last_loss"] < result["first_loss"]
     assert {p: p.stat().st_mtime_ns for p in (ray_head.storage / "datasets").rglob("*")} == shards
 
-    metrics = (stopped / "metrics.jsonl").read_bytes()
+    reports = list(read_reports(UPath(stopped)))
     third = ray_head.command(*command, folder=Path("/"))
     assert third.returncode == 0
     assert "prototypes-anchored: finished, nothing to do" in third.stdout
     assert steps(third.stdout) == []
-    assert (stopped / "metrics.jsonl").read_bytes() == metrics
+    assert list(read_reports(UPath(stopped))) == reports
 
 
 def test_working_directory_of_another_project(ray_head, tiny_jobs):

@@ -51,6 +51,15 @@ def test_round_trip(manifest, directory):
     assert manifest.records(directory).material_id.tolist() == ["mp-1"]
 
 
+def test_an_index_of_before_checksums_is_read(manifest, directory):
+    old = pq.read_table(directory / RECORDS_NAME).drop_columns("crc32")
+    pq.write_table(old, directory / RECORDS_NAME)
+    digest = hashlib.sha256((directory / RECORDS_NAME).read_bytes()).hexdigest()
+    records = manifest.model_copy(update={"records_sha256": digest}).records(directory)
+    assert records.columns.tolist() == RECORDS_SCHEMA.names
+    assert records["crc32"].isna().all()
+
+
 def test_missing_manifest(directory):
     with pytest.raises(UserError, match=r"manifest\.json does not exist: ingest the data set"):
         Manifest.load(directory)

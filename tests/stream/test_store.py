@@ -11,6 +11,7 @@ from upath import UPath
 
 from omnimat.features.augment import RandomViews
 from omnimat.features.dos import DosCurve
+from omnimat.features.layout import feature_schema
 from omnimat.materials.errors import UserError
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
@@ -49,6 +50,9 @@ def test_ray_delivers_what_is_planned(rank, new_stream, assert_equal):
     stream = new_stream(rank, world_size=2, pipeline=pipeline)
     assert_equal(stream.batches(), new_stream(rank, world_size=2).batches())
     assert stream.audit.delivered == 32
+    assert stream.meter.read(elapsed_s=1.0).keys() == {
+        *("read_rows_per_s", "featurize_rows_per_s", "collate_rows_per_s", "queued_rows")
+    }
 
 
 def test_ray_delivers_the_same_random_views(new_stream, augmentations, assert_equal):
@@ -64,6 +68,9 @@ def test_the_store_gives_what_the_shards_give(store, new_stream, assert_equal):
     assert_equal(new_stream(store=store).batches(5), from_shards)
     on_ray = new_stream(store=store, pipeline=RayPipeline(StreamSettings(read_from="store")))
     assert_equal(on_ray.batches(5), from_shards)
+    assert on_ray.meter.read(elapsed_s=1.0).keys() == {
+        *("read_rows_per_s", "collate_rows_per_s", "queued_rows")
+    }
 
 
 def test_a_stream_left_early_frees_its_actors(new_stream):
@@ -95,6 +102,7 @@ def test_writing_goes_on_where_it_was_killed(write, tmp_path):
 def test_rows_come_in_any_order(store, dataset, records, featurizers):
     opened = FeatureStore.open(dataset, store, featurizers)
     assert opened.features["material_id"].to_pylist() == records["material_id"].tolist()
+    assert opened.features.schema == feature_schema(featurizers)
     positions = np.array([33, 0, 17, 17, 8])
     table = opened.table(positions)
     assert table.equals(opened.features.take(pa.array(positions)))

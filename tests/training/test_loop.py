@@ -10,11 +10,13 @@ from upath import UPath
 
 from omnimat.encoders.export import load
 from omnimat.stream.source import Source
+from omnimat.stream.timing import StreamMeter
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.gather import join_over_workers
+from omnimat.training.history import read_reports
 from omnimat.training.loop import train_worker
 from omnimat.training.meter import PHASES, Meter, progress_line
 from omnimat.training.plan import RunPlan, make_plan
@@ -47,7 +49,7 @@ def train(plan: RunPlan, folder: Path, killed_once: bool) -> dict:
 
 
 def losses(folder: Path) -> pd.Series:
-    history = pd.read_json(folder / "metrics.jsonl", lines=True)
+    history = pd.DataFrame(read_reports(UPath(folder)))
     return history.set_index("step")["loss"]
 
 
@@ -78,7 +80,7 @@ def test_a_killed_run_ends_like_one_that_was_not(
 
 
 def meter_readings() -> list[dict[str, float]]:
-    meter = Meter(4, Stopwatch(torch.device("cpu")))
+    meter = Meter(4, Stopwatch(torch.device("cpu")), StreamMeter())
     readings = []
     for value in (1.0, 5.0):
         for _ in meter.waiting(range(2)):

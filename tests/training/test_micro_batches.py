@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
@@ -11,6 +10,7 @@ from upath import UPath
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.training.context import WorkerContext
+from omnimat.training.history import read_history
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import make_plan
 from omnimat.training.settings import PretrainSettings
@@ -55,8 +55,8 @@ def train(workspace, folder: Path, world_size: int, cases: list[tuple[int, int]]
 
 
 def losses(folder: Path, zero_stage: int, num_micro_batches: int) -> list[float]:
-    metrics = folder / f"{zero_stage}-{num_micro_batches}" / "metrics.jsonl"
-    return pd.read_json(metrics, lines=True)["loss"].tolist()
+    run = UPath(folder / f"{zero_stage}-{num_micro_batches}")
+    return read_history(run)["loss"].tolist()
 
 
 @pytest.fixture(scope="module")

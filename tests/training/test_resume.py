@@ -14,6 +14,7 @@ from omnimat.testing.distributed import run_workers
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import whole_parameters
+from omnimat.training.history import read_reports
 from omnimat.training.loop import _build_or_resume, build_model, train_worker
 from omnimat.training.plan import RunPlan, make_plan
 
@@ -62,7 +63,7 @@ def go_on(plans: dict[int, RunPlan], folder: Path) -> dict[int, dict[str, torch.
 
 def retaken(folder: Path) -> pd.DataFrame:
     """Give the losses of two steps as the killed run and the one that went on saw them."""
-    history = pd.read_json(folder / "metrics.jsonl", lines=True)
+    history = pd.DataFrame(read_reports(UPath(folder)))
     twice = history[history["step"].duplicated(keep=False)]
     return pd.DataFrame({"killed": twice["loss"][:2].tolist(), "on": twice["loss"][2:].tolist()})
 

@@ -6,15 +6,19 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
-from omnimat.sources.settings import IngestSettings
 from upath import UPath
 
 from omnimat.materials.workspace import Workspace
 from omnimat.sources.prototypes import Prototypes
+from omnimat.sources.settings import IngestSettings
+from omnimat.stream.timing import STAGES
 from omnimat.testing.ray_head import clean_environment, descendants, kill, start
-from omnimat.training.result import read_history
+from omnimat.training.history import read_history, read_reports
+from omnimat.training.meter import PHASES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -70,10 +74,29 @@ def whole(launch, storage) -> list[float]:
     return history["loss"].tolist()
 
 
+def test_the_history_says_where_time_went(whole, storage):
+    history = pd.read_parquet(storage / "runs" / "tiny" / "metrics.parquet")
+    phases = [f"{phase}_s" for phase in PHASES]
+    rates = [f"{stage}_rows_per_s" for stage in (*STAGES, "collate")]
+    assert set(history.columns) == {
+        *("step", "epoch", "lr", "loss", "loss/dos|text", "samples_per_s", "step_s"),
+        *("data_wait_share", "queued_rows", "quarantined_records", *phases, *rates),
+    }
+    assert np.isfinite(history).all(axis=None)
+    np.testing.assert_allclose(history[phases].sum(axis=1), history["step_s"])
+    np.testing.assert_allclose(8 / history["step_s"], history["samples_per_s"])
+    assert (history[["forward_s", "backward_s", "optimizer_s", *rates]] > 0).all(axis=None)
+    # After steps 4, 8, ... a checkpoint is written; the report after the next step has its time.
+    assert (history.set_index("step")["checkpoint_s"] > 0).tolist() == [
+        step % 4 == 1 and step > 1 for step in history["step"]
+    ]
+    # At most four tables of 4 rows made ahead, and the epoch's 20 that the next is cut from.
+    assert 10 < history["queued_rows"].max() <= 4 * 4 + 20
+
+
 def last_step(run: Path) -> int:
-    history = run / "metrics.jsonl"
-    lines = history.read_text().splitlines() if history.exists() else []
-    return 0 if not lines else int(lines[-1].split('"step": ')[1].split(",")[0].split(".")[0])
+    reports = list(read_reports(UPath(run)))
+    return int(reports[-1]["step"]) if reports else 0
 
 
 def workers(agent: subprocess.Popen) -> list[psutil.Process]:

@@ -13,6 +13,7 @@ from omnimat.materials.workspace import Workspace
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.training.context import WorkerContext
+from omnimat.training.history import read_history
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan, make_plan
 from omnimat.training.settings import PretrainSettings
@@ -105,7 +106,7 @@ def history_of(world_size: int, workspace: Workspace, folder: Path) -> pd.DataFr
     settings = PretrainSettings.model_validate(clac_settings(num_workers=world_size))
     folder.mkdir()
     run_workers(train, world_size, make_plan("run", settings, workspace), folder)
-    return pd.read_json(folder / "metrics.jsonl", lines=True)
+    return read_history(UPath(folder))
 
 
 @pytest.mark.slow

@@ -78,10 +78,9 @@ def _visit(loaded: LoadedJob, above: tuple[Path, ...], ordered: dict[_Identity, 
 def _needed(need: str, needed_by: LoadedJob) -> LoadedJob:
     """Load a needed job; it keeps its things where the job that needs it looks for them."""
     loaded = load(_find(need, needed_by.path), inherited_preset=needed_by.job.preset)
-    if loaded.job.storage_path is not None:
-        return loaded
-    storage = {"storage_path": needed_by.job.storage_path}
-    return LoadedJob(loaded.path, loaded.job.model_copy(update=storage))
+    keys = [key for key in ("storage_path", "leaderboard_url") if getattr(loaded.job, key) is None]
+    inherited = {key: getattr(needed_by.job, key) for key in keys}
+    return LoadedJob(loaded.path, loaded.job.model_copy(update=inherited))
 
 
 def _find(need: str, needed_by: Path) -> Path:

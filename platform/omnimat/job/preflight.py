@@ -7,7 +7,14 @@ from collections.abc import Mapping
 import ray
 from ray._private.state import state
 
-from omnimat.job.spec import EvaluateJob, FinetuneJob, IngestJob, JobHeader, PretrainJob
+from omnimat.job.spec import (
+    EvaluateJob,
+    FeaturizeJob,
+    FinetuneJob,
+    IngestJob,
+    JobHeader,
+    PretrainJob,
+)
 from omnimat.materials.errors import UserError
 
 
@@ -37,7 +44,7 @@ def demand(job: JobHeader) -> dict[str, tuple[float, str]]:
         if job.gpus_per_trial:
             asked["GPU"] = (job.gpus_per_trial, "gpus_per_trial")
         return asked
-    if isinstance(job, EvaluateJob):
+    if isinstance(job, EvaluateJob | FeaturizeJob):
         return {"CPU": _featurizers(job)}
     return {}
 
@@ -54,7 +61,7 @@ def _demand_of_training(job: PretrainJob) -> dict[str, tuple[float, str]]:
     return asked
 
 
-def _featurizers(job: FinetuneJob | EvaluateJob) -> tuple[float, str]:
+def _featurizers(job: FinetuneJob | EvaluateJob | FeaturizeJob) -> tuple[float, str]:
     return job.num_featurizers * job.featurizer_num_cpus, "num_featurizers"
 
 

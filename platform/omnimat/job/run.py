@@ -21,6 +21,7 @@ from omnimat.job.attempt import open_run
 from omnimat.job.load import load_tree
 from omnimat.job.preflight import check_fits
 from omnimat.job.spec import (
+    EvaluateJob,
     FeaturizeJob,
     FinetuneJob,
     IngestJob,
@@ -72,13 +73,15 @@ def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> No
 
 def check_static(job: Job) -> None:
     """Find what is wrong with a job from the files alone, as far as its data is there yet."""
-    workspace = Workspace.open(job.storage_path)
+    workspace = Workspace.open(job.storage_path, job.leaderboard_url)
     if isinstance(job, IngestJob):
         settings = room_settings(job, IngestSettings)
         if finished(settings, job.name, workspace.dataset(job.name)) is None:
             settings.located()
     elif isinstance(job, PretrainJob) and (workspace.dataset(job.dataset) / MANIFEST_NAME).exists():
         make_plan(job.name, room_settings(job, PretrainSettings), workspace)
+    elif isinstance(job, FinetuneJob | EvaluateJob):
+        _ = workspace.leaderboard_url
 
 
 def run_one(job: Job, *, is_asked_for: bool = False, fresh: bool = False) -> None:
@@ -89,7 +92,7 @@ def run_one(job: Job, *, is_asked_for: bool = False, fresh: bool = False) -> Non
         is_asked_for: by name, and not because another needs it: its failures are tried again.
         fresh: begin anew.
     """
-    workspace = Workspace.open(job.storage_path)
+    workspace = Workspace.open(job.storage_path, job.leaderboard_url)
     if isinstance(job, IngestJob):
         ingest(
             room_settings(job, IngestSettings),

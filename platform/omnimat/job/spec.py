@@ -26,6 +26,8 @@ class JobHeader(Settings):
     """Job files that run first where their output is missing."""
     storage_path: str | None = None
     """Folder or URI of data sets, runs and leaderboard; else $OMNIMAT_STORAGE, else ~/omnimat."""
+    leaderboard_url: str | None = None
+    """Of SQLAlchemy; else $OMNIMAT_LEADERBOARD, else leaderboard.sqlite in a local storage_path."""
     presets: Mapping[str, Mapping[str, Any]] = {}
     """Named partial trees of this file; the one chosen is laid over the rest of it."""
     preset: str | None = None

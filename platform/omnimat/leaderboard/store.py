@@ -101,7 +101,7 @@ class LeaderboardStore:
         if columns != set(table.columns.keys()):
             raise UserError(
                 f"the leaderboard {self._engine.url!r} was written by another version of omnimat; "
-                "name a new one in leaderboard.url"
+                "name a new one in leaderboard_url"
             )
 
     def upsert(self, rows: Iterable[Row]) -> None:
@@ -137,17 +137,17 @@ def _engine(url: str) -> Engine:
         engine = create_engine(url, poolclass=NullPool)
     except ArgumentError as error:
         raise UserError(
-            "leaderboard.url is no database URL; write sqlite:////path/leaderboard.sqlite or "
+            "leaderboard_url is no database URL; write sqlite:////path/leaderboard.sqlite or "
             "postgresql+psycopg://user@host/database"
         ) from error
     except ModuleNotFoundError as error:
         raise UserError(
-            f"leaderboard.url needs a database driver that is not installed ({error.name}); "
+            f"leaderboard_url needs a database driver that is not installed ({error.name}); "
             "for PostgreSQL install psycopg and write postgresql+psycopg://user@host/database"
         ) from error
     if engine.dialect.name not in _DIALECTS:
         raise UserError(
-            f"leaderboard.url names {engine.dialect.name}; use one of {', '.join(_DIALECTS)}"
+            f"leaderboard_url names {engine.dialect.name}; use one of {', '.join(_DIALECTS)}"
         )
     if engine.dialect.name == "sqlite":
         Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ class PresetSettings(Settings):
         if not isinstance(values, Mapping):
             return values
         name = values.get("preset", cls.model_fields["preset"].default)
-        if name not in cls.presets:
+        if not isinstance(name, str) or name not in cls.presets:
             raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(cls.presets)}")
         return {**cls.presets[name], **values}
 

@@ -10,25 +10,39 @@ from upath import UPath
 from omnimat.materials.errors import UserError
 
 STORAGE_VARIABLE = "OMNIMAT_STORAGE"
+LEADERBOARD_VARIABLE = "OMNIMAT_LEADERBOARD"
 
 # What a run leaves in its folder: its result, last of all; its history; its encoders.
 RESULT = "result.json"
-METRICS = "metrics.jsonl"
+METRICS = "metrics"
 EXPORT = "export"
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Names under one root; the root is a folder or any fsspec URI."""
+    """Names under one root.
+
+    Attributes:
+        root: a folder or any fsspec URI.
+        leaderboard: SQLAlchemy URL; None for a file in the root.
+    """
 
     root: UPath
+    leaderboard: str | None = None
 
     @classmethod
-    def open(cls, storage_path: str | None = None) -> Workspace:
-        """Use ``storage_path``, else ``$OMNIMAT_STORAGE``, else ``~/omnimat``."""
+    def open(cls, storage_path: str | None = None, leaderboard_url: str | None = None) -> Workspace:
+        """Use ``storage_path``, else ``$OMNIMAT_STORAGE``, else ``~/omnimat``.
+
+        The leaderboard is ``leaderboard_url``, else ``$OMNIMAT_LEADERBOARD``, else a file there.
+        """
+        leaderboard = leaderboard_url or os.environ.get(LEADERBOARD_VARIABLE)
         location = storage_path or os.environ.get(STORAGE_VARIABLE) or "~/omnimat"
         path = UPath(location)
-        return cls(path.expanduser().absolute() if path.protocol in {"", "file"} else path)
+        if path.protocol in {"", "file"}:
+            return cls(path.expanduser().absolute(), leaderboard)
+        # A remembered listing would hide what other processes have written since.
+        return cls(UPath(location, use_listings_cache=False), leaderboard)
 
     def dataset(self, name: str) -> UPath:
         """Shards and manifest of an ingested data set."""
@@ -61,14 +75,16 @@ class Workspace:
 
     @property
     def leaderboard_url(self) -> str:
-        """SQLAlchemy URL of the default leaderboard.
+        """SQLAlchemy URL of the leaderboard.
 
         Raises:
-            UserError: if the root is no local folder; SQLite needs one.
+            UserError: if none was given and the root is no local folder; SQLite needs one.
         """
+        if self.leaderboard is not None:
+            return self.leaderboard
         if self.root.protocol not in {"", "file"}:
             raise UserError(
-                f"storage_path {self.root} is no local folder: give leaderboard.url, "
-                "the URL of a PostgreSQL database"
+                f"storage_path {self.root} is no local folder: set "
+                "leaderboard_url to that of a PostgreSQL database, or of an SQLite file"
             )
         return f"sqlite:///{UPath(self.root.path) / 'leaderboard.sqlite'}"

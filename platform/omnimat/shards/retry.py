@@ -63,7 +63,9 @@ def reason(error: Exception) -> str:
 
 def wait(attempt: int) -> None:
     """Wait after a failed try, counted from 1; longer each time, and no two readers the same."""
-    time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
+    # Not of the seeded generator: a retry must not change what a run draws.
+    jitter = random.SystemRandom().uniform(0.5, 1.0)
+    time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) * jitter)
 
 
 def patiently(action: Callable[[], _T], what: object) -> _T:

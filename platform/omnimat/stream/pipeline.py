@@ -17,6 +17,7 @@ import ray.data
 
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.source import Source
+from omnimat.stream.timing import stamped
 from omnimat.stream.unit import ReadUnit
 from omnimat.stream.worker import rebatched
 
@@ -41,7 +42,8 @@ class RayPipeline:
     ) -> Iterator[pa.Table]:
         """Give the units' feature rows in order, in tables of ``num_records`` records."""
         is_store = source.store is not None
-        dataset = ray.data.from_arrow([unit.to_table() for unit in units]).map_batches(
+        # from_arrow would run a task on each, of a whole CPU, which no node may ever have to give.
+        dataset = ray.data.from_blocks([unit.to_table() for unit in units]).map_batches(
             _FeatureActor,
             fn_constructor_args=(source,),
             batch_size=None,  # a unit
@@ -75,4 +77,4 @@ class _FeatureActor:
         self._source = source
 
     def __call__(self, unit: pa.Table) -> pa.Table:
-        return self._source.features(ReadUnit.from_table(unit))
+        return stamped(*self._source.timed_features(ReadUnit.from_table(unit)))

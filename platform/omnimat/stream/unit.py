@@ -47,5 +47,5 @@ class ReadUnit:
 
 def take(records: pd.DataFrame, positions: NDArray[np.int64], epoch: int = 0) -> ReadUnit:
     """Make the unit of these records, in this order."""
-    columns = ["row", *LOCATION_COLUMNS]
-    return ReadUnit(records[columns].iloc[positions].reset_index(drop=True), epoch)
+    rows = records.take(positions).reset_index(drop=True)
+    return ReadUnit(rows[["row", *LOCATION_COLUMNS]], epoch)

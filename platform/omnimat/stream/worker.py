@@ -7,6 +7,7 @@ an exact resume is impossible. The price is one executor and one actor pool a wo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,20 +19,21 @@ from omnimat.features.batch import Batch, collate
 from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN
 from omnimat.stream.order import BatchPlan, split_into_units
 from omnimat.stream.source import Source
+from omnimat.stream.timing import StreamMeter, stamped
 from omnimat.stream.unit import ReadUnit, take
 
 # Enough that a unit is worth a task, few enough that its features are small and soon there.
 RECORDS_PER_UNIT = 256
 # Enough that starting a pipeline is rare, few enough that Ray plans it in no time.
-UNITS_PER_PIPELINE = 1024
+UNITS_PER_PIPELINE = 2048
 
 Pipeline = Callable[[Source, Sequence[ReadUnit], int], Iterator[pa.Table]]
-"""(source, units, records) -> feature rows in order, in tables of all views of so many records."""
+"""(source, units, records) -> stamped feature rows in order, in tables of all views of so many."""
 
 
 def in_process(source: Source, units: Sequence[ReadUnit], num_records: int) -> Iterator[pa.Table]:
     """Read and featurize in the caller's own thread: the pipeline that needs nothing else."""
-    tables = (source.features(unit) for unit in units)
+    tables = (stamped(*source.timed_features(unit)) for unit in units)
     return rebatched(tables, num_records * source.views.num_views)
 
 
@@ -91,6 +93,7 @@ class WorkerStream:
         num_micro_batches: how many batches each step's share is cut into.
         pipeline: what runs the read tasks.
         audit: what was delivered so far.
+        meter: what it cost.
     """
 
     source: Source
@@ -102,6 +105,7 @@ class WorkerStream:
     num_micro_batches: int = 1
     pipeline: Pipeline = in_process
     audit: Audit = field(default_factory=Audit)
+    meter: StreamMeter = field(default_factory=StreamMeter)
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
         """Deliver this worker's batches from a step of the run to its end.
@@ -119,9 +123,12 @@ class WorkerStream:
             for planned in ids.reshape(-1, num_records):
                 table = next(tables, nothing)
                 self.audit.check(table, planned.repeat(self.source.views.num_views).tolist())
+                self.meter.taken(table, time.time())
                 num_rows = len(table) // self.num_micro_batches
                 for first in range(0, len(table), num_rows):
-                    yield collate(table.slice(first, num_rows), self.source.featurizers)
+                    with self.meter.stage("collate"):
+                        batch = collate(table.slice(first, num_rows), self.source.featurizers)
+                    yield batch
             self.audit.check(next(tables, nothing), [])
 
     def _units(self, first_step: int) -> Iterator[ReadUnit]:

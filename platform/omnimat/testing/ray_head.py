@@ -1,4 +1,7 @@
-"""A Ray head of a test's own: other ports, token and folder than any other Ray of this machine."""
+"""A Ray of a test's own: other ports, token and folder than any other Ray of this machine.
+
+Its head may be joined by further nodes, each with its own raylet and address on loopback.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +24,7 @@ import psutil
 
 START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 30
+HEAD_IP = "127.0.0.2"  # Ray would put the card's address in the place of 127.0.0.1
 _PR_SET_PDEATHSIG = 1
 
 
@@ -70,6 +74,34 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 @dataclass(frozen=True)
+class RayNode:
+    """A node beside the head: ``ray start --block`` and all it started."""
+
+    process: subprocess.Popen[bytes]
+
+    def holds(self, name: str) -> bool:
+        """Say whether a Ray process of this name runs on it."""
+        family = descendants(self.process.pid)
+        return any(name in "".join(process.cmdline()[:1]) for process in family)
+
+    def kill(self) -> None:
+        """Lose the machine: raylet, workers and all else are gone at the same moment.
+
+        Stronger than ``Cluster.remove_node`` of Ray, which lets the raylet say that it leaves.
+        """
+        family = [psutil.Process(self.process.pid), *descendants(self.process.pid)]
+        for process in family:  # so that none sees another go
+            process.suspend()
+        kill(family)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it, if it has not ended yet."""
+        if self.process.poll() is None:
+            self.kill()
+
+
+@dataclass(frozen=True)
 class RayHead:
     """A running head, and how to talk to it.
 
@@ -78,16 +110,24 @@ class RayHead:
         environment: of commands that talk to this head.
         storage: what jobs on it see as ``$OMNIMAT_STORAGE``.
         temp_folder: sessions and logs.
+        nodes: added so far.
     """
 
     process: subprocess.Popen[bytes]
     environment: Mapping[str, str]
     storage: Path
     temp_folder: Path
+    nodes: list[RayNode] = field(default_factory=list)
 
     @classmethod
-    def start(cls, folder: Path, storage: Path, num_cpus: int = 2) -> Self:
+    def start(cls, folder: Path, storage: Path, num_cpus: int = 2, **variables: str) -> Self:
         """Start a head in a folder, where jobs without a working directory will run.
+
+        Args:
+            folder: as said.
+            storage: what jobs see as ``$OMNIMAT_STORAGE``, unless a variable says otherwise.
+            num_cpus: logical CPUs.
+            variables: of its environment, and of what talks to it.
 
         Raises:
             RuntimeError: with the head's log, if it does not come up.
@@ -96,17 +136,16 @@ class RayHead:
         temp_folder = Path(tempfile.mkdtemp(prefix="omnimat-", dir="/tmp"))
         gcs_port, dashboard_port, client_port = free_ports(3)
         environment = clean_environment(
-            OMNIMAT_STORAGE=str(storage),
             RAY_AUTH_MODE="token",
             RAY_AUTH_TOKEN=secrets.token_hex(32),
-            RAY_ADDRESS=f"127.0.0.1:{gcs_port}",
+            RAY_ADDRESS=f"{HEAD_IP}:{gcs_port}",
             RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{dashboard_port}",
-            RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # else 127.0.0.1 becomes the card's address
             RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="0",
             RAY_DEDUP_LOGS="0",
+            **{"OMNIMAT_STORAGE": str(storage), **variables},
         )
         command = ["ray", "start", "--head", "--block", "--disable-usage-stats"]
-        command += ["--node-ip-address=127.0.0.1", f"--port={gcs_port}"]
+        command += [f"--node-ip-address={HEAD_IP}", f"--port={gcs_port}"]
         command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}"]
         command += ["--dashboard-agent-listen-port=0", f"--ray-client-server-port={client_port}"]
         command += ["--min-worker-port=0", "--max-worker-port=0"]
@@ -143,8 +182,22 @@ class RayHead:
             check=False,
         )
 
+    def add_node(self, num_cpus: int) -> RayNode:
+        """Start a further node on this machine; it joins within seconds."""
+        number = len(self.nodes) + 1
+        command = ["ray", "start", f"--address={self.environment['RAY_ADDRESS']}", "--block"]
+        command += [f"--node-ip-address=127.0.1.{number}", f"--num-cpus={num_cpus}"]
+        command += ["--dashboard-agent-listen-port=0", "--disable-usage-stats"]
+        command += ["--min-worker-port=0", "--max-worker-port=0"]
+        command += [f"--temp-dir={self.temp_folder / f'node{number}'}"]
+        log = self.temp_folder / f"node{number}.log"
+        self.nodes.append(RayNode(start(command, self.environment, log, self.storage)))
+        return self.nodes[-1]
+
     def stop(self) -> None:
         """End the head and all it started; ``ray stop`` would end every Ray of this machine."""
+        for node in self.nodes:
+            node.stop()
         family = descendants(self.process.pid)
         self.process.terminate()
         try:

@@ -17,11 +17,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from upath import UPath
 
-from omnimat.materials.errors import RunError
+from omnimat.materials.errors import RunError, UserError
+from omnimat.shards.files import write_atomically
+from omnimat.shards.retry import patiently
 
 FOLDER = "checkpoints"
 _MARKER = re.compile(r"done-\d+-of-(\d+)")
@@ -95,9 +98,8 @@ class CheckpointStore:
         try:
             self.prune()
             _copy_all(part, target)
-            target.mkdir(parents=True, exist_ok=True)  # at ZeRO-0 some workers have no file
-            (target / f"done-{self.rank:05d}-of-{self.world_size:05d}").touch()
-        except OSError as error:
+            write_atomically(target / f"done-{self.rank:05d}-of-{self.world_size:05d}", b"")
+        except (OSError, RunError, UserError) as error:
             raise CheckpointError(
                 f"{target} could not be written ({error}); the checkpoint before it is untouched: "
                 "make room or mend the storage, and submit the job again"
@@ -127,15 +129,18 @@ def _copy_all(part: Path, target: UPath) -> None:
     copied: list[UPath] = []
     try:
         for source in sorted(path for path in part.rglob("*") if path.is_file()):
-            destination = target / source.relative_to(part).as_posix()
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            copied.append(destination)
-            destination.fs.put_file(str(source), destination.path)
-    except OSError:
+            copied.append(target / source.relative_to(part).as_posix())
+            patiently(partial(_copy, source, copied[-1]), copied[-1])
+    except (OSError, RunError, UserError):
         for destination in copied:
             with suppress(FileNotFoundError):
                 destination.unlink()
         raise
+
+
+def _copy(source: Path, destination: UPath) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination.fs.put_file(str(source), destination.path)
 
 
 def _complete(folder: UPath) -> Iterator[UPath]:

@@ -5,17 +5,16 @@ Ray Train and torchrun both tell their workers who they are by the same environm
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from upath import UPath
 
-from omnimat.materials.workspace import METRICS
+from omnimat.training.history import History, Metrics
 
-Metrics = Mapping[str, float]
 Watcher = Callable[[Metrics], None]
 
 
@@ -52,7 +51,10 @@ class WorkerContext:
         """Add a line to the run's history and tell the watchers; rank 0 alone does so."""
         if self.rank != 0:
             return
-        with (self.run / METRICS).open("a") as history:
-            history.write(json.dumps(dict(metrics)) + "\n")
+        self._history.add(metrics)
         for watch in self.watchers:
             watch(metrics)
+
+    @cached_property
+    def _history(self) -> History:
+        return History.begin(self.run)

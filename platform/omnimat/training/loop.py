@@ -43,7 +43,7 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
     stream = plan.stream(context.rank, context.world_size, pipeline)
     stream.audit.quarantined.update(done.quarantined)
     checkpoints = _checkpoint_store(plan, context)
-    meter = Meter(training.global_batch_size, Stopwatch(context.device))
+    meter = Meter(training.global_batch_size, Stopwatch(context.device), stream.meter)
     for metrics, is_checkpoint in _steps(engine, plan, stream, context, meter, done.step):
         checkpoints.check()
         if context.rank == 0:

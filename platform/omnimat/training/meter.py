@@ -1,4 +1,22 @@
-"""What a run says of itself between two reports."""
+"""What a run says of itself between two reports: a line of its history, a row of metrics.parquet.
+
+=========================  =========================================================================
+``step``, ``epoch``        taken so far; the latter in fractions
+``lr``                     learning rate of the last step
+``loss``, ``loss/<pair>``  means since the last report, over pairs and of each pair; all workers
+``samples_per_s``          materials a second, whatever views each has; all workers
+``step_s``                 seconds a step, and of these ``<phase>_s`` in each of ``PHASES``
+``data_wait_share``        of a step's time
+``<stage>_rows_per_s``     rows (one a view) a second while at it: ``read`` and ``featurize`` of one
+                           actor, the latter decoding too, and ``collate`` of the trainer's process
+``queued_rows``            rows that lay ready for the trainer, on average over time; where there
+                           are none and it waits for data, add featurizers
+``quarantined_records``    so far in the run, each once; all workers
+=========================  =========================================================================
+
+What is not of all workers is of rank 0. Reading and featurizing follow each other in one actor, so
+there is one queue: between the actors and the trainer.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +28,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from omnimat.stream.timing import StreamMeter
 from omnimat.training.gather import sum_over_workers
 from omnimat.training.stopwatch import Stopwatch
 
@@ -27,10 +46,12 @@ class Meter:
     Attributes:
         global_batch_size: materials of a step, whatever views each has.
         stopwatch: of this worker's device.
+        stream: of this worker's data.
     """
 
     global_batch_size: int
     stopwatch: Stopwatch
+    stream: StreamMeter
     _shares: dict[str, Tensor] = field(default_factory=dict)
     _num_steps: int = 0
 
@@ -58,20 +79,20 @@ class Meter:
         """Give the means since the last reading, and start anew; a collective.
 
         Returns:
-            ``loss``, the mean over pairs, and ``loss/<pair>``; ``samples_per_s``; ``step_s`` and
-            how this worker spent it, ``<phase>_s``; ``data_wait_share``.
+            From ``loss`` to ``queued_rows`` of the table above.
         """
         total = sum_over_workers(torch.stack(list(self._shares.values()))) / self._num_steps
         losses = total.tolist()  # waits for the device, so the clock is read after it
         seconds = self.stopwatch.read()
-        step_s = sum(seconds.values()) / self._num_steps
+        elapsed_s = sum(seconds.values())
+        step_s = elapsed_s / self._num_steps
         metrics = {"loss": sum(losses) / len(losses)}
         metrics |= {f"loss/{p}": loss for p, loss in zip(self._shares, losses, strict=True)}
         metrics |= {"samples_per_s": self.global_batch_size / step_s, "step_s": step_s}
         metrics |= {f"{name}_s": seconds.get(name, 0.0) / self._num_steps for name in PHASES}
         metrics["data_wait_share"] = metrics["data_wait_s"] / step_s
         self._shares, self._num_steps = {}, 0
-        return metrics
+        return metrics | self.stream.read(elapsed_s)
 
 
 def progress_line(metrics: Mapping[str, float], num_steps: int) -> str:

@@ -17,6 +17,7 @@ from omnimat.stream.pipeline import RayPipeline
 from omnimat.training.context import WorkerContext
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
+from omnimat.training.ray_metrics import RayMetrics
 
 # A worker group that cannot start is retried without end by default; pre-flight has checked that
 # it fits, so a few failures mean a cluster that shrank.
@@ -25,6 +26,8 @@ CONTROLLER_FAILURE_LIMIT = 5
 _RAY_TRAIN_ENVIRONMENT = {
     # Print sends each line to a logger too, and both end in the same place.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Where no node is to spare, the one that replaces a lost one takes minutes to come.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
 }
 
 
@@ -87,7 +90,8 @@ def _known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
 def _train_loop(config: dict[str, Any]) -> None:
     plan: RunPlan = config["plan"]
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train's INFO repeats every report in full
-    context = WorkerContext(config["run"], ray.train.torch.get_device())
+    run: UPath = config["run"]
+    context = WorkerContext(run, ray.train.torch.get_device(), (RayMetrics(run.name),))
     train_worker(plan, context, RayPipeline(plan.settings.stream, context.world_size))
 
 

@@ -9,10 +9,11 @@ import pandas as pd
 from upath import UPath
 
 from omnimat.materials.provenance import code_commit, hardware
-from omnimat.materials.workspace import EXPORT, METRICS, RESULT
+from omnimat.materials.workspace import EXPORT, RESULT
 from omnimat.shards.files import write_atomically
 from omnimat.training.checkpoint import Progress
 from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.history import read_history
 from omnimat.training.plan import RunPlan
 
 HISTORY = "metrics.parquet"
@@ -39,13 +40,6 @@ def finish(plan: RunPlan, run: UPath, wall_time_s: float) -> dict[str, Any]:
     result = _result(plan, checkpoint, history, wall_time_s)
     write_atomically(run / RESULT, f"{json.dumps(result, indent=1)}\n".encode())
     return result
-
-
-def read_history(run: UPath) -> pd.DataFrame:
-    """Read a run's metrics, one row a reported step; a step retaken after a failure counts once."""
-    with (run / METRICS).open() as lines:
-        history = pd.DataFrame([json.loads(line) for line in lines])
-    return history.drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
 
 
 def _result(

@@ -71,7 +71,7 @@ def newest_state(context: WorkerContext) -> Iterator[SavedState | None]:
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir()
         if not is_here:
-            newest.fs.get(newest.path, str(copy), recursive=True)
+            newest.fs.get(f"{newest.path}/", str(copy), recursive=True)  # / : what lies in it
         if is_universal:
             _convert(source / TAG, copy / _UNIVERSAL_TAG)
     dist.barrier()

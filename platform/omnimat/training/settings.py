@@ -41,7 +41,7 @@ class TrainingSettings(Settings):
     zero_stage: Literal[0, 1, 2, 3] = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 is autocast over fp32 parameters: basis functions and the loss stay in fp32."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     report_interval_steps: int = Field(default=10, ge=1)
     checkpoint_interval_epochs: int = Field(default=5, ge=1)

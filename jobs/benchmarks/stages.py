@@ -1,0 +1,116 @@
+#!/usr/bin/env python
+"""What a record costs on one core, stage by stage, from its source to a shard and to features.
+
+    python jobs/benchmarks/stages.py --mp20 DATA/mp20 --multimodal DATA/mp408.parquet
+
+Every stage runs over all records before the next, so each figure is that stage's alone.
+"""
+
+import io
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+from measure import report
+from upath import UPath
+
+from omnimat.features.batch import collate, feature_table
+from omnimat.features.layout import Featurizer
+from omnimat.features.registry import FEATURIZERS
+from omnimat.features.text import TextEmbedding
+from omnimat.materials.record import Modality, Record
+from omnimat.materials.split import SplitSettings
+from omnimat.shards.codec import decode, encode
+from omnimat.shards.writer import write_shard
+from omnimat.sources.base import Source
+from omnimat.sources.checker import Checker
+from omnimat.sources.mp20 import Mp20
+from omnimat.sources.parquet import Parquet
+from omnimat.stream.store import features_name
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """Give what a call returns and the CPU seconds of this process meanwhile."""
+    start_s = time.process_time()
+    result = function()
+    return result, time.process_time() - start_s
+
+
+def featurizers_for(records: Iterable[Record]) -> Mapping[Modality, Featurizer]:
+    """Choose the default featurizer of every modality some record has."""
+    by_modality = {name: new() for name, new in FEATURIZERS.items()}
+    by_modality["text"] = TextEmbedding(source="hashed")
+    found = {
+        name
+        for record in records
+        for name, featurizer in by_modality.items()
+        if featurizer(record) is not None
+    }
+    return {name: featurizer for name, featurizer in by_modality.items() if name in found}
+
+
+def measure(source: Source, num_records: int, folder: UPath) -> dict[str, float]:
+    """Give the CPU seconds of each stage over all records."""
+    checker = Checker(SplitSettings(), ())
+    items, read_s = timed(lambda: list(source.read(0, num_records)))
+    records, check_s = timed(lambda: list(checker.accepted(items)))
+    featurizers = featurizers_for(records[:20])
+    for featurizer in featurizers.values():
+        featurizer(records[0])  # what is loaded once is not a record's cost
+    encoded, encode_s = timed(lambda: [encode(record) for record in records])
+    _, write_s = timed(lambda: write_shard(folder / "shard.tar", records))
+    ids = [record.material_id for record in records]
+    _, decode_s = timed(lambda: list(map(decode, ids, encoded)))
+    seconds = {"read the source": read_s, "check and split": check_s, "encode": encode_s}
+    seconds |= {"write the tar": write_s - encode_s, "decode": decode_s}
+    for name, featurizer in featurizers.items():
+        _, spent_s = timed(lambda f=featurizer: [f(record) for record in records])
+        seconds[f"featurize: {name}"] = spent_s
+    alone_s = sum(spent for stage, spent in seconds.items() if stage.startswith("featurize"))
+    table, table_s = timed(lambda: feature_table(records, featurizers))
+    seconds["columns of the features"] = max(table_s - alone_s, 0.0)
+    seconds["write the store"] = timed(lambda: _write(table, folder))[1]
+    seconds["collate"] = timed(lambda: collate(table, featurizers))[1]
+    return {stage: spent_s / len(records) for stage, spent_s in seconds.items()}
+
+
+def _write(table: pa.Table, folder: UPath) -> None:
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    (folder / features_name(0)).write_bytes(sink.getvalue())
+
+
+@click.command()
+@click.option("--mp20", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--multimodal", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--records", "num_records", default=400, show_default=True)
+def main(mp20: Path, multimodal: Path, num_records: int) -> None:
+    """Print a table of milliseconds a record and records a second for both kinds of record."""
+    import tempfile
+
+    sources: dict[str, Source] = {
+        "MP-20": Mp20(path=str(mp20)),
+        "multimodal": Parquet(path=str(multimodal), layout="multimodal"),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for name, source in sources.items():
+            costs = measure(source.located(), num_records, UPath(folder))
+            total_s = sum(costs.values())
+            rows = [
+                {
+                    "stage": stage,
+                    "ms a record": 1e3 * cost_s,
+                    "records/s a core": 1 / cost_s if cost_s else None,
+                    "share": cost_s / total_s,
+                }
+                for stage, cost_s in costs.items()
+            ]
+            report(f"{name}: from source to batch, CPU time", rows, num_records=num_records)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What rows cost on their way to the trainer, told by the rows themselves.
+
+A pipeline adds columns to the tables that travel: what each stage spent on a row, and when the row
+was ready. The worker's stream adds them up. So nothing is asked of whoever runs the stages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+STAGES = ("read", "featurize")
+"""What an actor does with a unit, one after the other; from a store, ``read`` is all."""
+
+_READY_COLUMN = "ready_at_s"
+
+
+def stamped(features: pa.Table, seconds: Mapping[str, float]) -> pa.Table:
+    """Add to each row its share of what its unit cost, and the time.
+
+    Args:
+        features: of one unit, just made.
+        seconds: wall time that each of ``STAGES`` took.
+    """
+    shares = {f"{stage}_s": seconds.get(stage, 0.0) / max(len(features), 1) for stage in STAGES}
+    for name, value in (shares | {_READY_COLUMN: time.time()}).items():
+        features = features.append_column(name, pa.array(np.full(len(features), value)))
+    return features
+
+
+@dataclass
+class StreamMeter:
+    """Adds up what the stages of one worker's stream spent, and how long rows then waited."""
+
+    _num_rows: int = 0
+    _seconds: dict[str, float] = field(default_factory=dict)
+    _waited_s: float = 0.0
+    _readings: deque[tuple[int, float]] = field(default_factory=deque)
+
+    def taken(self, table: pa.Table, now_s: float) -> None:
+        """Count rows that the pipeline has stamped, when the trainer takes them."""
+        self._num_rows += len(table)
+        for stage in STAGES:
+            self._add(stage, float(table[f"{stage}_s"].to_numpy().sum()))
+        self._waited_s += float((now_s - table[_READY_COLUMN].to_numpy()).sum())
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of what happens inside to a stage of the trainer's own process."""
+        started_s = time.perf_counter()
+        yield
+        self._add(name, time.perf_counter() - started_s)
+
+    def read(self, elapsed_s: float) -> dict[str, float]:
+        """Give what the rows since the last reading cost, and start anew.
+
+        How many rows lie ready follows from how long they do, by Little's law. When a row was ready
+        is by the clock of its node, when it was taken by the trainer's: with clocks a second apart,
+        a second's rows are too many or too few.
+
+        Args:
+            elapsed_s: since the last reading, or since the stream began; above 0.
+
+        Returns:
+            ``<stage>_rows_per_s`` of each stage that did something, while it did: of one actor, or
+            of the trainer's process. ``queued_rows``: ready and not yet taken, averaged over time.
+        """
+        rates = {
+            f"{stage}_rows_per_s": self._num_rows / seconds
+            for stage, seconds in self._seconds.items()
+            if seconds > 0
+        }
+        queued_rows = self._queued_rows(elapsed_s)
+        self._num_rows, self._seconds, self._waited_s = 0, {}, 0.0
+        return rates | {"queued_rows": queued_rows}
+
+    def _queued_rows(self, elapsed_s: float) -> float:
+        """Multiply seconds waited by rows a second, the latter over at least that long."""
+        mean_wait_s = self._waited_s / max(self._num_rows, 1)
+        self._readings.append((self._num_rows, elapsed_s))
+        num_rows = sum(rows for rows, _ in self._readings)
+        seconds = sum(seconds for _, seconds in self._readings)
+        while len(self._readings) > 1 and seconds - self._readings[0][1] > mean_wait_s:
+            num_rows -= self._readings[0][0]
+            seconds -= self._readings.popleft()[1]
+        return mean_wait_s * num_rows / seconds
+
+    def _add(self, stage: str, seconds: float) -> None:
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds

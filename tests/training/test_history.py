@@ -1,0 +1,51 @@
+"""A run's history: nothing is lost, what is retaken counts once, and each write is small."""
+
+import pandas as pd
+import pytest
+from upath import UPath
+
+from omnimat.testing.flaky_s3 import flaky_s3
+from omnimat.training.history import LINES_PER_PART, History, read_history, read_reports
+
+
+def add(history: History, steps: range, loss: float) -> None:
+    for step in steps:
+        history.add({"step": step, "loss": loss})
+
+
+def test_a_step_counts_as_the_last_start_took_it(tmp_path):
+    run = UPath(tmp_path)
+    add(History.begin(run), range(1, LINES_PER_PART + 31), loss=1.0)
+    add(History.begin(run), range(9, LINES_PER_PART + 21), loss=2.0)
+    add(History.begin(run), range(LINES_PER_PART + 5, LINES_PER_PART + 8), loss=3.0)
+    (run / "metrics" / ".00009-000000.jsonl.0.partial").write_text('{"step"')  # of a killed worker
+    history = read_history(run)
+    steps = pd.Series(range(1, LINES_PER_PART + 31))
+    assert history["step"].tolist() == steps.tolist()
+    expected = 1.0 + steps.between(9, LINES_PER_PART + 20)
+    expected += steps.between(LINES_PER_PART + 5, LINES_PER_PART + 7)
+    assert history["loss"].tolist() == expected.tolist()
+    assert len(list(read_reports(run))) == (LINES_PER_PART + 30) + (LINES_PER_PART + 12) + 3
+
+
+def test_a_run_without_reports_has_none(tmp_path):
+    assert list(read_reports(UPath(tmp_path))) == []
+
+
+def test_on_s3_a_line_is_one_small_request(tmp_path, monkeypatch):
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    with flaky_s3(tmp_path) as s3:
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        run = UPath("s3://history/run", use_listings_cache=False)
+        UPath("s3://history").mkdir()
+        history = History.begin(run)
+        count = LINES_PER_PART + 10
+        with s3.failing(lambda *_: None):
+            add(history, range(1, count + 1), loss=1.0)
+        assert [request.method for request in s3.requests] == ["PUT"] * count
+        assert read_history(run)["step"].tolist() == list(range(1, count + 1))
+        assert (run / "metrics" / "00001-000001.jsonl").stat().st_size < 1000
+        assert History.begin(run).start == 2
+        type(run.fs).clear_instance_cache()  # its connections end before its server does
