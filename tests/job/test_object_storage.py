@@ -4,6 +4,7 @@ import json
 import threading
 import time
 
+import fsspec
 import pytest
 from upath import UPath
 
@@ -58,7 +59,6 @@ dataset: data
 {MODALITIES}
 featurizer_num_cpus: 0.5
 """,
-    "shards": f"name: shards\n{PRETRAIN}",
     "stored": f"name: stored\nneeds: [featurize.yaml]\nstream: {{read_from: store}}\n{PRETRAIN}",
     "evaluate": """\
 kind: evaluate
@@ -79,6 +79,8 @@ def s3(tmp_path_factory):
     with flaky_s3(folder) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in (server.environment | {"OMNIMAT_CACHE": str(folder / "cache")}).items():
             patch.setenv(name, value)
+        # Clients are remembered by their arguments, and a server's address is none of them.
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
         UPath("s3://bucket").mkdir()
         yield server
         type(UPath("s3://bucket").fs).clear_instance_cache()  # its connections end first
@@ -178,26 +180,23 @@ def test_a_run_killed_on_s3_goes_on_and_is_evaluated(features, head, omnimat, wo
 
     killed_when(is_past_a_checkpoint, head, "run", "stored.yaml")
     assert not (run / "result.json").exists()
-    said = omnimat("run", "evaluate.yaml", code=2)
+    said = omnimat("check", "evaluate.yaml", code=2)
     assert "is no local folder: set leaderboard_url" in said
     url = f"sqlite:///{tmp_path}/leaderboard.sqlite"
     omnimat("run", "evaluate.yaml", "--set", f"leaderboard_url={url}")
     assert {row.model for row in LeaderboardStore(url).rows()} == {"stored"}
     taken = [int(report["step"]) for report in read_reports(run)]
     assert taken.count(8) == 1, "it began anew"
-    assert taken.count(9) == 2, "it did not lose a step"
     assert sorted(path.name[:9] for path in (run / "checkpoints").iterdir()) == [
         "000000016",
         "000000020",
     ]
     assert json.loads((run / "result.json").read_text())["num_steps"] == len(STEPS)
 
-    # The same rows in the same order, so the same losses, bit for bit.
-    omnimat("run", "shards.yaml")
-    from_shards = losses(workspace, "shards")
-    assert losses(workspace, "stored") == from_shards
-    omnimat("train", "stored.yaml", "--launcher=torchrun", "--set=name=torchrun")
-    assert losses(workspace, "torchrun") == from_shards
+    # Without Ray and from the shards: the same rows in the same order, so the same losses.
+    shards = ("--set=name=shards", "--set=stream.read_from=shards")
+    omnimat("train", "stored.yaml", "--launcher=torchrun", *shards)
+    assert losses(workspace, "stored") == losses(workspace, "shards")
 
 
 def test_a_store_of_another_state_of_the_data_is_not_used(features, omnimat, workspace):

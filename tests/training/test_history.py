@@ -1,5 +1,6 @@
 """A run's history: nothing is lost, what is retaken counts once, and each write is small."""
 
+import fsspec
 import pandas as pd
 import pytest
 from upath import UPath
@@ -38,6 +39,8 @@ def test_on_s3_a_line_is_one_small_request(tmp_path, monkeypatch):
     with flaky_s3(tmp_path) as s3:
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
+        # Clients are remembered by their arguments, and a server's address is none of them.
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
         run = UPath("s3://history/run", use_listings_cache=False)
         UPath("s3://history").mkdir()
         history = History.begin(run)

@@ -157,16 +157,6 @@ def test_killed_driver_and_killed_worker(whole, launch, ray_head, random_step):
     assert len(taken) > len(STEPS), "nothing was lost"
 
 
-def test_torchrun_computes_what_ray_computes(whole, ray_head, tiny_jobs_folder):
-    command = ("omnimat", "train", "jobs/pretrain.yaml", "--launcher=torchrun")
-    settings = ("--set=name=torchrun", "--set=training.num_workers=2")
-    done = ray_head.command(*command, *settings, folder=tiny_jobs_folder, timeout_s=TIMEOUT_S)
-    assert done.returncode == 0, done.stdout + done.stderr
-    history = read_history(UPath(ray_head.storage / "runs" / "torchrun"))
-    # Bit for bit: another launcher, not another computation.
-    assert history["loss"].tolist() == whole.losses()
-
-
 COUNT_NODES = """
 import sys, time, ray
 ray.init(address="auto", log_to_driver=False)
