@@ -5,6 +5,7 @@ import pytest
 from upath import UPath
 
 from omnimat.features.dos import DosCurve
+from omnimat.materials.errors import RunError
 from omnimat.shards.reader import read_records
 from omnimat.testing.faulty_storage import TRANSIENT_KINDS, Fault, faulty, happened
 
@@ -97,6 +98,18 @@ def test_what_is_forbidden_is_said_at_once(dataset, records, plan, monkeypatch):
     text = "shard-00002.tar: no permission, check the credentials (Forbidden)"
     assert reasons == [text if shard == 2 else None for shard in records["shard"]]
     assert happened(plan) == 1
+
+
+def test_a_storage_that_is_down_ends_the_run_and_is_no_quarantine(
+    dataset, records, new_stream, plan
+):
+    """Else a run would go on learning from nothing; Ray Train starts it again from a checkpoint."""
+    shards = records["shard"].unique()
+    down = [Fault(f"shard-{shard:05d}.tar", 0, "unopened", times=10**6) for shard in shards]
+    stream = new_stream(dataset=faulty(dataset, plan, down), featurizers={"dos": DosCurve()})
+    with pytest.raises(RunError, match=r"not one of 8 records: OSError: .* cannot be opened"):
+        list(stream.batches())
+    assert stream.audit.quarantined == {}
 
 
 def test_a_lost_shard_is_quarantined_and_the_rest_delivered(

@@ -5,7 +5,7 @@ import pytest
 from upath import UPath
 
 from omnimat.features.dos import DosCurve
-from omnimat.materials.errors import UserError
+from omnimat.materials.errors import RunError, UserError
 from omnimat.shards import retry
 from omnimat.shards.files import read_file, write_atomically
 from omnimat.shards.manifest import Manifest
@@ -147,7 +147,7 @@ def test_writing_and_loading_with_faults(fault, s3, dataset_on_s3, records):
     assert len(s3.faults()) >= 4  # a PUT and the GETs of three files
 
 
-def test_what_is_not_there_or_not_allowed_is_one_sentence(s3, dataset_on_s3):
+def test_what_is_not_there_or_not_allowed_is_one_sentence(s3, dataset_on_s3, records):
     with pytest.raises(UserError, match=r"^s3://nowhere/x: its bucket does not exist"):
         write_atomically(UPath("s3://nowhere/x"), b"")
     with pytest.raises(UserError, match=r"manifest.json does not exist: ingest"):
@@ -157,3 +157,5 @@ def test_what_is_not_there_or_not_allowed_is_one_sentence(s3, dataset_on_s3):
             Manifest.load(dataset_on_s3)
         with pytest.raises(UserError, match=r"^s3://bucket/x: no permission"):
             write_atomically(UPath("s3://bucket/x"), b"")
+        with pytest.raises(RunError, match=r"prototypes: not one of 34 records: no permission"):
+            read_records(dataset_on_s3, records)

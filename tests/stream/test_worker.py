@@ -1,5 +1,10 @@
 """The stream without Ray: what is planned is what arrives."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -18,6 +23,37 @@ def test_two_workers_get_what_is_planned(rank, new_stream, planned_ids):
     assert delivered_ids(stream.batches()) == planned_ids(stream)
     assert stream.audit.delivered == 4 * 4 * 2
     assert stream.audit.quarantined == {}
+
+
+ORDER = """
+import hashlib, sys
+from upath import UPath
+from omnimat.shards.manifest import Manifest
+from omnimat.stream.order import BatchPlan
+folder = UPath(sys.argv[1])
+records = Manifest.load(folder).records(folder)
+plan = BatchPlan(records["shard"].to_numpy(), 8, 2, seed=3, window_shards=2)
+for epoch in (0, 1):
+    batches = plan.worker_batches(epoch, rank=1, world_size=2)
+    print(*records["material_id"].to_numpy()[batches].ravel())
+"""
+
+
+def test_the_order_follows_from_manifest_seed_and_epoch_alone(dataset, new_stream, tmp_path):
+    """Elsewhere, in other processes, and whatever the size of a unit."""
+    copied = tmp_path / "copied"
+    shutil.copytree(str(dataset), copied, ignore=shutil.ignore_patterns("*.tar"))
+    orders = []
+    for folder, hash_seed in ((dataset, "1"), (copied, "2")):
+        program = [sys.executable, "-c", ORDER, str(folder)]
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+        result = subprocess.run(program, env=environment, capture_output=True, check=True)
+        orders.append(result.stdout.decode().split())
+    assert orders[0] == orders[1]
+    for limit_bytes in (1, 10**5, 10**9):
+        stream = new_stream(1, world_size=2, read_unit_bytes=limit_bytes)
+        ids = [id_ for unit in stream._units(0) for id_ in unit.records["material_id"]]
+        assert ids == orders[0]
 
 
 @pytest.mark.parametrize("first_step", [3, 8, 11, 16])

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from upath import UPath
 
 from omnimat.materials.provenance import sha256_of
-from omnimat.testing.ray_head import RayHead, descendants, kill, start
+from omnimat.testing.ray_head import RayHead, descendants, kill, named, start
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history, read_reports
 
@@ -145,8 +145,7 @@ def test_killed_driver_and_killed_worker(whole, launch, ray_head, random_step):
 
     run = launch("killed")
     run.wait_for_step(random_step(9, "a worker"))
-    family = descendants(ray_head.process.pid)
-    workers = [p for p in family if WORKER in "".join(p.cmdline()[:1])]
+    workers = named(descendants(ray_head.process.pid), WORKER)
     assert len(workers) == 2
     kill(random.Random(SEED).sample(workers, 1))
     run.finish()

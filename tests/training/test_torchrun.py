@@ -16,14 +16,14 @@ from omnimat.materials.workspace import Workspace
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.timing import STAGES
-from omnimat.testing.ray_head import clean_environment, descendants, kill, start
+from omnimat.testing.ray_head import clean_environment, descendants, kill, named, start
 from omnimat.training.history import read_history, read_reports
 from omnimat.training.meter import PHASES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TIMEOUT_S = 400  # far above what a run takes, for busy machines
-NUM_KILLS = 6
+NUM_KILLS = 5
 COMMAND = ("omnimat", "train", "jobs/pretrain.yaml", "--launcher=torchrun")
 SETTINGS = (
     "--set=training.num_workers=2",
@@ -101,7 +101,7 @@ def last_step(run: Path) -> int:
 
 def workers(agent: subprocess.Popen) -> list[psutil.Process]:
     """Give the processes that torchrun has started, its own helpers left out."""
-    return [p for p in descendants(agent.pid) if "omnimat.cli" in p.cmdline()]
+    return named(descendants(agent.pid), "omnimat.cli")
 
 
 def test_killed_at_random_steps_it_ends_with_the_same_losses(whole, launch, storage):

@@ -40,7 +40,7 @@ class ByteRange(NamedTuple):
 
 def fetch(
     filesystem: Any, ranges: Sequence[ByteRange]
-) -> Iterator[tuple[ByteRange, bytes | Exception]]:
+) -> Iterator[tuple[ByteRange, memoryview | Exception]]:
     """Read ranges, in no particular order.
 
     ``MAX_READ_FACTOR`` times their bytes are held at most.
@@ -50,8 +50,8 @@ def fetch(
         ranges: none empty.
 
     Returns:
-        Each with its bytes (fewer than asked for where the file ends), or with the error that
-        lasted.
+        Each with a view of its bytes (fewer than asked for where the file ends), or with the error
+        that lasted. A view keeps all bytes of its request in memory.
     """
     requests = as_requests(ranges)
     for attempt in range(1, retry.NUM_TRIES + 1):
@@ -70,7 +70,7 @@ def fetch(
         requests = [[piece] for piece in again]
 
 
-def _may_improve(piece: ByteRange, content: bytes | Exception) -> bool:
+def _may_improve(piece: ByteRange, content: memoryview | Exception) -> bool:
     if isinstance(content, Exception):
         return retry.is_transient(content)
     return len(content) < piece.stop - piece.start
@@ -105,7 +105,7 @@ def as_requests(ranges: Sequence[ByteRange]) -> list[list[ByteRange]]:
 
 def _fetch_once(
     filesystem: Any, requests: list[list[ByteRange]]
-) -> Iterator[tuple[ByteRange, bytes | Exception]]:
+) -> Iterator[tuple[ByteRange, memoryview | Exception]]:
     starts = [request[0].start for request in requests]
     contents = filesystem.cat_ranges(
         [request[0].path for request in requests],
@@ -120,4 +120,4 @@ def _fetch_once(
             if isinstance(content, Exception):
                 yield piece, content
             else:
-                yield piece, content[piece.start - start : piece.stop - start]
+                yield piece, memoryview(content)[piece.start - start : piece.stop - start]

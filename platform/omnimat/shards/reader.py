@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 from upath import UPath
 
+from omnimat.materials.errors import RunError
 from omnimat.shards.codec import EXTENSIONS, MAX_MEMBER_BYTES, MAX_RECORD_BYTES
 from omnimat.shards.manifest import shard_name
 from omnimat.shards.ranges import ByteRange, fetch
@@ -55,7 +56,8 @@ def read_records(directory: UPath, records: pd.DataFrame) -> list[RawRecord]:
     """Read records of a data set.
 
     A read that fails for a passing cause is tried again. What still cannot be read is quarantined,
-    and so is every record whose bytes are not those that were written.
+    and so is every record whose bytes are not those that were written. Where the storage refuses
+    one and all, it is not the records that are at fault, and none is quarantined.
 
     Args:
         directory: of the shards.
@@ -63,6 +65,9 @@ def read_records(directory: UPath, records: pd.DataFrame) -> list[RawRecord]:
 
     Returns:
         One a row, in the order of the rows.
+
+    Raises:
+        RunError: the storage gave none of several records: it is down, or not for us to read.
     """
     rows = [_Location(*row) for row in records[LOCATION_COLUMNS].itertuples(index=False, name=None)]
     paths = {shard: (directory / shard_name(shard)).path for shard in {row.shard for row in rows}}
@@ -75,12 +80,17 @@ def read_records(directory: UPath, records: pd.DataFrame) -> list[RawRecord]:
         RawRecord(row.material_id, quarantine_reason="the index gives no sensible byte range")
         for row in rows
     ]
+    refusals = []
     for piece, content in fetch(directory.fs, ranges):
         found[piece.key] = _raw_record(rows[piece.key], content)
+        if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+            refusals.append(content)
+    if len(refusals) == len(rows) > 1:
+        raise RunError(f"{directory}: not one of {len(rows)} records: {reason(refusals[0])}")
     return found
 
 
-def _raw_record(row: _Location, content: bytes | Exception) -> RawRecord:
+def _raw_record(row: _Location, content: memoryview | Exception) -> RawRecord:
     try:
         members = parse_members(_intact(row, content), row.material_id)
     except ValueError as error:
@@ -89,7 +99,7 @@ def _raw_record(row: _Location, content: bytes | Exception) -> RawRecord:
     return RawRecord(row.material_id, members)
 
 
-def _intact(row: _Location, content: bytes | Exception) -> bytes:
+def _intact(row: _Location, content: memoryview | Exception) -> memoryview:
     if isinstance(content, Exception):
         raise ValueError(reason(content)) from content
     if len(content) < row.size_bytes:
@@ -100,7 +110,7 @@ def _intact(row: _Location, content: bytes | Exception) -> bytes:
     return content
 
 
-def parse_members(data: bytes, material_id: str) -> dict[str, bytes]:
+def parse_members(data: bytes | memoryview, material_id: str) -> dict[str, bytes]:
     """Split the contiguous tar members of one record, and refuse what is not one's own.
 
     Raises:
@@ -110,13 +120,13 @@ def parse_members(data: bytes, material_id: str) -> dict[str, bytes]:
     long_name: str | None = None
     position = 0
     while position < len(data):
-        name, size, kind = _header(data[position : position + _BLOCK])
+        name, size, kind = _header(bytes(data[position : position + _BLOCK]))
         start = position + _BLOCK
         if not 0 <= size <= MAX_MEMBER_BYTES:
             raise ValueError(f"member {name!r} has {size} bytes, over {MAX_MEMBER_BYTES}")
         if start + size > len(data):
             raise ValueError(f"member {name!r} reaches beyond its record")
-        content = data[start : start + size]
+        content = bytes(data[start : start + size])
         position = start + -(-size // _BLOCK) * _BLOCK
         if kind == tarfile.GNUTYPE_LONGNAME:
             long_name = content.rstrip(b"\0").decode()

@@ -23,6 +23,9 @@ from omnimat.stream.worker import rebatched
 
 # What Ray Data would let one execution fill by reading ahead.
 OBJECT_STORE_FRACTION = 0.5
+# So that no actor idles while the trainer's process, which hands out tasks, is busy. What a task
+# takes is a few kilobytes of plan.
+TASKS_IN_FLIGHT_PER_ACTOR = 8
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class RayPipeline:
             batch_size=None,  # a unit
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
-                size=1 if is_store else self.settings.num_featurizers
+                size=1 if is_store else self.settings.num_featurizers,
+                max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT_PER_ACTOR,
             ),
             num_cpus=(
                 self.settings.reader_num_cpus if is_store else self.settings.featurizer_num_cpus

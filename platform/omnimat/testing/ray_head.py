@@ -5,6 +5,7 @@ Its head may be joined by further nodes, each with its own raylet and address on
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import secrets
@@ -63,6 +64,16 @@ def descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
+def named(processes: Sequence[psutil.Process], name: str) -> list[psutil.Process]:
+    """Choose the Ray processes of a name; those that have just ended have none."""
+    chosen = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # of which a zombie is one
+            if name in " ".join(process.cmdline()):
+                chosen.append(process)
+    return chosen
+
+
 def kill(processes: Sequence[psutil.Process]) -> None:
     """Kill exactly these processes; one that has ended is no error, nor is its reused pid hit."""
     for process in processes:
@@ -81,8 +92,7 @@ class RayNode:
 
     def holds(self, name: str) -> bool:
         """Say whether a Ray process of this name runs on it."""
-        family = descendants(self.process.pid)
-        return any(name in "".join(process.cmdline()[:1]) for process in family)
+        return bool(named(descendants(self.process.pid), name))
 
     def kill(self) -> None:
         """Lose the machine: raylet, workers and all else are gone at the same moment.
