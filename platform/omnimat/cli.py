@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from omnimat import __version__
+from omnimat.leaderboard_cli import leaderboard
 from omnimat.materials.errors import RunError, UserError
 
 EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2
@@ -113,50 +114,64 @@ def schema() -> None:
     click.echo(json.dumps(JOB.json_schema(), indent=1))
 
 
-@main.group()
-def leaderboard() -> None:
-    """Show or export results."""
+# \b keeps click from joining the lines.
+_SEARCH_EXAMPLES = """\b
+Examples:
+  omnimat search mp20-anchored quartz.cif --top 5
+  omnimat search mp20-anchored sample.xy --against structure
+  omnimat search mp20-anchored Li0.5CoO2 --against composition --split test
+  omnimat search clac "a layered oxide with a wide band gap" --json
+"""
 
 
-_url = click.option(
-    "--url", metavar="URL", help="SQLAlchemy URL; default: leaderboard.sqlite in the storage."
+@main.command(epilog=_SEARCH_EXAMPLES)
+@click.argument("run_name", metavar="RUN")
+@click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
+@click.option("--dataset", metavar="NAME", help="To search; default: what RUN was pretrained on.")
+@click.option("--split", metavar="SPLIT", help="Whose materials alone are compared.")
+@click.option("--modality", metavar="NAME", help="Whose encoder reads QUERY, where several could.")
+@click.option(
+    "--against", metavar="NAME", default="structure", show_default=True, help="What is compared."
 )
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+def search(
+    run_name: str,
+    queries: tuple[str, ...],
+    dataset: str | None,
+    split: str | None,
+    modality: str | None,
+    against: str,
+    top: int,
+    is_json: bool,
+) -> None:
+    """Find the materials nearest to each QUERY in the embedding space of a pretraining RUN.
 
-
-@leaderboard.command()
-@_url
-def show(url: str | None) -> None:
-    """Print the leaderboard: mean and standard deviation over seeds."""
-    from rich.console import Console
-
-    from omnimat.leaderboard.report import summarize, terminal_table
-
-    rows = _rows(url)
-    if not rows:
-        click.echo("no results yet; make some with: omnimat run jobs/demo.yaml")
-        return
-    # Piped into a file or a job's log there is no width to ask for.
-    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
-    console.print(terminal_table(summarize(rows)))
-
-
-@leaderboard.command()
-@_url
-@click.argument("page", type=click.Path(path_type=Path))
-def export(url: str | None, page: Path) -> None:
-    """Write the leaderboard as one self-contained HTML PAGE."""
-    from omnimat.leaderboard.report import html_page
-
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(html_page(_rows(url)))
-    click.echo(page.resolve())
-
-
-def _rows(url: str | None) -> list[Any]:
-    from omnimat.leaderboard.store import LeaderboardStore
+    A QUERY is a structure (.cif), a density of states (.csv or .npz with energies_ev, from the
+    Fermi level, and dos), a diffraction pattern (.xy: two theta in degrees, intensity), a formula,
+    or a sentence between quotes. The set is indexed once by run and modality; Ray is not needed.
+    """
     from omnimat.materials.workspace import Workspace
+    from omnimat.search.search import search as find
+    from omnimat.search.show import as_json, print_tables
 
-    return LeaderboardStore(url or Workspace.open().leaderboard_url).rows()
+    answers = find(
+        run_name,
+        queries,
+        Workspace.open(),
+        dataset=dataset,
+        split=split,
+        modality=modality,
+        against=against,
+        top=top,
+    )
+    if is_json:
+        click.echo(as_json(answers))
+    else:
+        print_tables(answers, width=None if sys.stdout.isatty() else LOG_WIDTH)
+
+
+main.add_command(leaderboard)
 
 
 if __name__ == "__main__":  # torchrun starts modules

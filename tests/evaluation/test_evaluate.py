@@ -1,5 +1,6 @@
 import copy
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -8,23 +9,17 @@ import torch
 from upath import UPath
 
 from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.export import Card, save
-from omnimat.encoders.multimodal import Multimodal
-from omnimat.evaluation.embed import embed
+from omnimat.encoders.export import save
+from omnimat.evaluation.embed import ExportedEncoder
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.inputs import export_folder, read_cards
-from omnimat.evaluation.retrieval import retrieval_ranks
+from omnimat.evaluation.ranks import rank_pairs
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.features.batch import collate
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.provenance import sha256_of
-from omnimat.materials.workspace import Workspace
-from omnimat.sources.ingest import ingest
-from omnimat.sources.prototypes import Prototypes
-from omnimat.sources.settings import IngestSettings
 from omnimat.stream.location import StoreLocation
-from omnimat.training.settings import PretrainSettings
 
 pytestmark = [
     pytest.mark.ray,
@@ -32,61 +27,36 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
 ]
 
-PRETRAINING = PretrainSettings(
-    dataset="prototypes",
-    modalities={
-        "structure": {
-            "featurizer": {"lattice_sums": "none", "max_neighbors": 8},
-            "encoder": {"preset": "tiny", "lattice_sums": False},
-        },
-        "text": {"featurizer": {"source": "hashed"}, "encoder": {"preset": "tiny"}},
-    },
-    embedding_dim=16,
-    objective={"type": "clip"},
-    training={"seed": 7},
-)
 BACK = "retrieval text -> structure (train split)"
 
 
 @pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    encoders = {
-        name: choice.encoder.build(16) for name, choice in PRETRAINING.modalities.chosen().items()
-    }
-    return Multimodal(encoders, 16, 0.2, False).eval()
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory, model):
-    """Forty prototypes, and a run ``pre`` with random encoders; no feature store yet."""
-    workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
-    run = workspace.run("pre")
-    for name, choice in PRETRAINING.modalities.chosen().items():
-        card = Card(
-            modality=name,
-            encoder=choice.encoder,
-            featurizer=choice.featurizer.model_dump(),
-            embedding_dim=16,
-            parent_run="pre",
-            config_hash=PRETRAINING.fingerprint(),
-            dataset_fingerprint="0",
-            samples_seen=640,
-        )
-        save(export_folder(run, name), model.encoders[name], card)
-    settings = PRETRAINING.model_dump(mode="json")
-    (run / "result.json").write_text(json.dumps({"settings": settings}))
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    source = IngestSettings(source=Prototypes(num_materials=40, max_atoms=8), records_per_shard=20)
-    ingest(source, "prototypes", workspace.dataset("prototypes"), report_progress=False)
-    yield workspace
-    ray.shutdown()
+def store(workspace, pretraining):
+    """The features, which the first evaluation has written."""
+    return StoreLocation.of(workspace, "prototypes", pretraining.modalities.featurizers()).open()
 
 
 @pytest.fixture(scope="module")
 def rows(workspace):
-    settings = EvaluateSettings(dataset="prototypes", run="pre", split="train", batch_size=8)
-    return evaluate("eval", settings, workspace)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    settings = EvaluateSettings(
+        dataset="prototypes",
+        run="pre",
+        split="train",
+        batch_size=8,
+        discovery={"candidates": "test"},
+        zero_shot={"tasks": [CUBIC]},
+    )
+    yield evaluate("eval", settings, workspace)
+    ray.shutdown()
+
+
+CUBIC = {
+    "name": "cubic or not",
+    "target": "space_group_number",
+    "threshold": {"value": 195, "below": "not cubic", "otherwise": "cubic"},
+    "prompts": {"cubic": ["The structure is cubic."], "not cubic": ["It is triclinic."]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -94,80 +64,97 @@ def embeddings(rows, workspace):
     return np.load(workspace.run("eval") / "embeddings.npz", allow_pickle=False)
 
 
-def test_every_ordered_pair_and_metric_has_a_row(rows, workspace):
-    pairs = {row.task for row in rows}
+def test_every_finding_of_every_section_is_a_row(rows, workspace):
+    pairs = permutations(("structure", "dos", "text"), 2)
     # Named by its split, since it is not the test split: training has seen these materials.
-    assert pairs == {"retrieval structure -> text (train split)", BACK}
-    assert [row.metric for row in rows if row.task == BACK] == [
+    assert {row.task for row in rows} == {
+        *(f"retrieval {query} -> {key} (train split)" for query, key in pairs),
+        "discovery dos -> structure (train split)",
+        "zero-shot cubic or not of structure (train split)",
+    }
+    assert [row.metric for row in rows if row.task == BACK][:6] == [
         *("top-1", "top-5", "top-10", "top-25"),
         *("mean rank", "median rank"),
     ]
-    assert {row.higher_is_better for row in rows if row.metric.startswith("top")} == {True}
-    assert {row.higher_is_better for row in rows if row.metric.endswith("rank")} == {False}
     assert {row.seed for row in rows} == {7}
-    assert len(LeaderboardStore(workspace.leaderboard_url).rows()) == len(rows) == 12
+    assert {row.model for row in rows} == {"pre"}
+    assert len(LeaderboardStore(workspace.leaderboard_url).rows()) == len(rows)
+
+
+def test_every_row_names_the_file_that_proves_it(rows, workspace):
+    files = {row.task: UPath(row.predictions_uri).name for row in rows}
+    assert files[BACK] == "embeddings.npz"
+    assert files["discovery dos -> structure (train split)"] == "discovery.parquet"
+    assert set(files.values()) == {
+        *("embeddings.npz", "discovery.parquet", "zero_shot-cubic_or_not.parquet")
+    }
+    for row in rows:
+        assert UPath(row.predictions_uri).parent == workspace.run("eval")
+        assert row.predictions_sha256 == sha256_of(UPath(row.predictions_uri))
+        assert row.dataset_uri == str(workspace.dataset("prototypes"))
+        assert "chance" in row.details
+
+
+def test_what_a_section_was_told_sets_rows_apart(rows):
+    configs = {(row.task, row.metric): row for row in rows}
+    raw, aware = (configs[BACK, metric] for metric in ("top-1", "top-1, merged"))
+    assert "duplicates" not in raw.config
+    assert aware.config["duplicates"] == "symmetry"
+    assert raw.config_hash != aware.config_hash
+    (prompts,) = [row.config["zero_shot"] for row in rows if row.metric == "balanced_accuracy"]
+    assert prompts["prompts"]["cubic"] == ["The structure is cubic."]
 
 
 def test_the_rows_follow_from_the_kept_embeddings(rows, embeddings):
-    queries, keys = (torch.from_numpy(embeddings[name]) for name in ("structure", "text"))
-    ranks = retrieval_ranks(queries, keys)
-    found = {row.metric: row for row in rows if row.task != BACK}
-    assert found["top-5"].value == ranks.hit_rate(5)
-    assert found["mean rank"].value == ranks.expected.mean()
+    queries, keys = (torch.from_numpy(embeddings[name]) for name in ("text", "structure"))
+    ranks = rank_pairs(queries, keys, embeddings["duplicate_group"])
+    found = {row.metric: row for row in rows if row.task == BACK}
+    assert found["top-5"].value == ranks.own.hit_rate(5)
+    assert found["mean rank"].value == ranks.own.expected.mean()
+    assert found["top-5, merged"].value == ranks.any_duplicate.hit_rate(5)
     assert found["top-5"].num_test == len(queries)
-    assert found["top-5"].hyperparameters["chance"] == 5 / len(queries)
-    assert found["top-5"].predictions_sha256 == sha256_of(UPath(found["top-5"].predictions_uri))
+    assert found["top-5"].details["chance"] == pytest.approx(5 / len(queries))
 
 
-def test_embeddings_are_those_of_the_pretrained_model(embeddings, workspace, model):
-    featurizers = PRETRAINING.modalities.featurizers()
-    store = StoreLocation.of(workspace, "prototypes", featurizers).open()
+def test_embeddings_are_those_of_the_pretrained_model(embeddings, store, model, pretraining):
+    featurizers = pretraining.modalities.featurizers()
     positions = np.flatnonzero(store.records["split"] == "train")
     assert embeddings["material_id"].tolist() == store.records["material_id"][positions].tolist()
     batch = collate(store.table(positions), featurizers).modalities
     tensors = {name: ModalityTensors.from_numpy(arrays) for name, arrays in batch.items()}
     with torch.no_grad():
         expected = model(tensors, len(positions))[0]
-    for name in ("structure", "text"):
+    for name in ("structure", "dos", "text"):
         # In one batch rather than in eights: float32 sums in another order.
         np.testing.assert_allclose(embeddings[name], expected.values[name].numpy(), atol=1e-5)
         np.testing.assert_array_equal(embeddings[f"{name}_present"], expected.present[name])
 
 
-def test_the_report_states_pool_and_chance(rows, workspace):
-    report = json.loads((workspace.run("eval") / "retrieval.json").read_text())
-    (one,) = [pair for pair in report["retrieval"] if pair["query"] == "text"]
-    assert one["key"] == "structure"
-    assert one["num_candidates"] == report["num_records"] == rows[0].num_test
-    assert one["chance_hit_rates"]["1"] == 1 / one["num_candidates"]
+def test_the_result_is_that_of_the_settings(rows, workspace):
     result = json.loads((workspace.run("eval") / "result.json").read_text())
-    settings = EvaluateSettings(dataset="prototypes", run="pre", split="train", batch_size=8)
+    settings = EvaluateSettings.model_validate(result["settings"])
     assert result["config_hash"] == settings.fingerprint()
+    assert len(result["rows"]) == len(rows)
 
 
-def test_a_pair_is_reported_alone_on_request(rows, workspace):
+def test_sections_are_chosen(rows, workspace):
     settings = EvaluateSettings(
-        dataset="prototypes", run="pre", split="train", pairs=[("text", "structure")]
+        dataset="prototypes", run="pre", retrieval={"pairs": [("text", "structure")]}
     )
-    alone = evaluate("alone", settings, workspace)
-    before = [row for row in rows if row.task == BACK]
-    assert [row.value for row in alone] == [row.value for row in before]
-
-
-def test_a_task_on_the_test_split_needs_no_more_name(workspace):
-    settings = EvaluateSettings(dataset="prototypes", run="pre", pairs=[("text", "structure")])
+    # On the test split a task needs no more name.
     assert {row.task for row in evaluate("unseen", settings, workspace)} == {
         "retrieval text -> structure"
     }
+    with pytest.raises(ValueError, match="every section is null"):
+        EvaluateSettings(dataset="prototypes", run="pre", retrieval=None)
 
 
-def test_an_encoder_that_diverged_is_named(rows, workspace, model, tmp_path):
+def test_an_encoder_that_diverged_is_named(rows, store, workspace, model, tmp_path):
     encoder = copy.deepcopy(model.encoders["text"])
     torch.nn.init.constant_(encoder.head.bias, torch.nan)
     save(UPath(tmp_path), encoder, read_cards(workspace.run("pre"))["text"])
-    store = StoreLocation.of(workspace, "prototypes", PRETRAINING.modalities.featurizers()).open()
     with pytest.raises(RunError, match="embeddings that are not finite"):
-        embed(store, UPath(tmp_path), np.arange(3))
+        ExportedEncoder.load(UPath(tmp_path)).embed_stored(store, np.arange(3))
 
 
 def test_a_card_of_another_version_is_the_users_error(tmp_path):
@@ -179,9 +166,9 @@ def test_a_card_of_another_version_is_the_users_error(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_what_cannot_be_evaluated_is_said(workspace):
-    pair = EvaluateSettings(dataset="prototypes", run="pre", pairs=[("dos", "text")])
-    with pytest.raises(UserError, match="both of dos -> text"):
+def test_what_cannot_be_evaluated_is_said(rows, workspace):
+    pair = EvaluateSettings(dataset="prototypes", run="pre", retrieval={"pairs": [("xrd", "text")]})
+    with pytest.raises(UserError, match="both of xrd -> text"):
         evaluate("wrong", pair, workspace)
     with pytest.raises(UserError, match="run the pretrain job"):
         evaluate("wrong", pair.model_copy(update={"run": "absent"}), workspace)

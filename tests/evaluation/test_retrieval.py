@@ -1,125 +1,145 @@
-"""Ranks against a naive sort, ties, blocks, masks and what guessing would score."""
+"""The section: pairs, pools and what is said of them. The ranks have tests of their own."""
+
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
+from upath import UPath
 
-from omnimat.evaluation.retrieval import (
-    TOP_K,
-    Ranks,
-    RetrievalScores,
-    retrieval_ranks,
-    score_all_pairs,
-)
+from omnimat.evaluation.ranks import rank_pairs
+from omnimat.evaluation.retrieval import MERGED, RetrievalSettings, retrieval_table
+from omnimat.materials.errors import UserError
+from omnimat.objectives.embeddings import Embeddings
 
 NUM, DIM = 211, 16
+GROUPS = np.arange(NUM) // 2
 
 
-@pytest.fixture
-def noisy_pair():
+@pytest.fixture(scope="module")
+def embeddings():
     generator = torch.Generator().manual_seed(3)
-    queries = torch.randn(NUM, DIM, generator=generator)
-    return queries, queries + 1.5 * torch.randn(NUM, DIM, generator=generator)
-
-
-def naive_ranks(queries, keys):
-    q, k = (x.double().numpy() for x in (queries, keys))
-    q, k = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (q, k))
-    order = np.argsort(-(q @ k.T), axis=1)
-    return np.array([list(order[i]).index(i) + 1 for i in range(len(q))])
-
-
-def test_equals_naive_sort(noisy_pair):
-    ranks = retrieval_ranks(*noisy_pair)
-    assert (ranks.expected == naive_ranks(*noisy_pair)).all()
-    assert not ranks.as_near.any()
-
-
-@pytest.mark.parametrize("block_rows", [1, 7, 64, NUM, 1000])
-def test_block_size_changes_nothing(noisy_pair, block_rows):
-    blocked = retrieval_ranks(*noisy_pair, block_rows)
-    assert (blocked.expected == retrieval_ranks(*noisy_pair).expected).all()
-
-
-def test_length_of_embeddings_changes_nothing(noisy_pair):
-    queries, keys = noisy_pair
-    lengths = torch.logspace(-3, 3, NUM).unsqueeze(1)
-    scaled = retrieval_ranks(queries, keys * lengths)
-    assert (scaled.expected == retrieval_ranks(queries, keys).expected).all()
-
-
-def test_ties_are_broken_at_random():
-    queries = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    ranks = retrieval_ranks(queries, queries)
-    assert ranks.expected.tolist() == [2.0, 2.0, 2.0, 1.0]
-    # Each of three alike is first once in three times, and among the first two twice.
-    assert [ranks.hit_rate(k) for k in (1, 2, 3)] == pytest.approx([1 / 2, 3 / 4, 1])
-
-
-def test_a_collapsed_encoder_scores_as_chance():
-    collapsed = torch.ones(50, 4)
-    scores = RetrievalScores.from_ranks(retrieval_ranks(collapsed, collapsed))
-    assert scores.mean_rank == scores.chance_rank == 25.5
-    assert scores.hit_rates == pytest.approx(scores.chance_hit_rates)
-
-
-def test_rounding_tells_no_two_keys_apart(noisy_pair):
-    queries, keys = noisy_pair
-    noise = 1e-7 * torch.randn(NUM, DIM, generator=torch.Generator().manual_seed(4))
-    twice = torch.cat([keys, keys * (1 + noise)])
-    ranks = retrieval_ranks(torch.cat([queries, queries]), twice)
-    assert (ranks.as_near == 1).all()
-    assert (ranks.expected == 2 * np.tile(naive_ranks(queries, keys), 2) - 0.5).all()
-
-
-def test_scores_and_chance_of_unrelated_embeddings():
-    generator = torch.Generator().manual_seed(5)
-    queries, keys = torch.randn(2, 4000, 32, generator=generator)
-    scores = RetrievalScores.from_ranks(retrieval_ranks(queries, keys))
-    assert scores.num_candidates == 4000
-    assert scores.chance_hit_rates[25] == 25 / 4000
-    # Four standard errors of a mean of 4000 uniform ranks, and of a binomial count of 25 hits.
-    assert abs(scores.mean_rank - scores.chance_rank) < 4 * 4000 / np.sqrt(12 * 4000)
-    assert abs(scores.hit_rates[25] * 4000 - 25) < 4 * np.sqrt(25)
-
-
-def test_scores_count_hits():
-    scores = RetrievalScores.from_ranks(Ranks(np.array([0, 0, 4, 5]), np.array([0, 0, 0, 3])))
-    assert scores.hit_rates == {1: 0.5, 5: 0.75, 10: 1.0, 25: 1.0}
-    assert (scores.mean_rank, scores.median_rank) == (3.625, 3.0)
-    assert scores.chance_hit_rates == {1: 0.25, 5: 1.0, 10: 1.0, 25: 1.0}
-    with pytest.raises(ValueError, match="no ranks"):
-        RetrievalScores.from_ranks(Ranks(np.empty(0, int), np.empty(0, int)))
-
-
-def test_hit_rates_are_what_breaking_ties_at_random_gives():
-    generator = np.random.default_rng(2)
-    nearer, as_near = generator.integers(0, 20, 40), generator.integers(0, 15, 40)
-    ranks = Ranks(nearer, as_near)
-    drawn = 1 + nearer + generator.integers(0, as_near + 1, (20_000, 40))
-    for k in TOP_K:
-        # Four standard errors of a mean of 20,000 x 40 draws are at most 0.0023.
-        assert ranks.hit_rate(k) == pytest.approx((drawn <= k).mean(), abs=0.0023)
-
-
-def test_all_pairs_score_only_rows_with_both(noisy_pair):
-    queries, keys = noisy_pair
-    has_dos = torch.arange(NUM) % 3 == 0
-    embeddings = {"structure": queries, "dos": keys, "text": queries}
+    structure = torch.randn(NUM, DIM, generator=generator)
+    values = {
+        "structure": structure,
+        "dos": structure + 1.5 * torch.randn(NUM, DIM, generator=generator),
+        "text": torch.zeros(NUM, DIM),
+    }
     present = {
         "structure": torch.ones(NUM, dtype=torch.bool),
-        "dos": has_dos,
+        "dos": torch.arange(NUM) % 3 != 0,
         "text": torch.zeros(NUM, dtype=torch.bool),
     }
-    scores = score_all_pairs(embeddings, present)
-    assert set(scores) == {("structure", "dos"), ("dos", "structure")}
-    expected = naive_ranks(queries[has_dos], keys[has_dos])
-    assert scores["structure", "dos"].num_candidates == has_dos.sum()
-    assert scores["structure", "dos"].mean_rank == expected.mean()
+    return Embeddings(values, present)
 
 
-def test_refuses_what_cannot_be_ranked():
-    with pytest.raises(ValueError, match="differ"):
-        retrieval_ranks(torch.ones(3, 2), torch.ones(2, 2))
-    with pytest.raises(ValueError, match="finite"):
-        retrieval_ranks(torch.full((3, 2), torch.nan), torch.ones(3, 2))
+@pytest.fixture(scope="module")
+def findings(embeddings):
+    return RetrievalSettings(pool_size=20).score(embeddings, GROUPS, "symmetry")
+
+
+def of(findings, task):
+    return {one.metric: one for one in findings if one.task == f"retrieval {task}"}
+
+
+def test_every_ordered_pair_that_some_material_has_is_scored(findings):
+    assert {one.task for one in findings} == {
+        "retrieval structure -> dos",
+        "retrieval dos -> structure",
+    }
+    metrics = [*(f"top-{k}" for k in (1, 5, 10, 25)), "mean rank", "median rank"]
+    metrics += [*(f"top-{k} of 20" for k in (1, 3, 10)), *(f"1 of {t}" for t in (4, 10, 20))]
+    assert list(of(findings, "dos -> structure")) == [
+        *metrics,
+        *(f"{metric}{MERGED}" for metric in metrics),
+    ]
+    assert {one.metric for one in findings if not one.higher_is_better} == {
+        f"{name} rank{suffix}" for name in ("mean", "median") for suffix in ("", MERGED)
+    }
+
+
+def test_only_materials_with_both_are_ranked(findings, embeddings):
+    both = embeddings.present["dos"].numpy()
+    queries, keys = (embeddings.values[name][both] for name in ("dos", "structure"))
+    ranks = rank_pairs(queries, keys, GROUPS[both])
+    found = of(findings, "dos -> structure")
+    assert found["top-5"].num_test == both.sum() == 140
+    assert found["top-5"].value == ranks.own.hit_rate(5)
+    assert found["mean rank"].value == ranks.own.expected.mean()
+    assert found["mean rank"].details["chance"] == 70.5
+    duplicates = found[f"top-5{MERGED}"]
+    assert duplicates.value == ranks.any_duplicate.hit_rate(5) > found["top-5"].value
+    assert duplicates.settings == {"duplicates": "symmetry"}
+    assert duplicates.details["chance"] > found["top-5"].details["chance"]
+    assert found[f"1 of 10{MERGED}"].value == ranks.own_among_others.choice_rate(10)
+
+
+def test_pools_are_disjoint_and_drawn_by_a_seed(findings, embeddings):
+    found = of(findings, "structure -> dos")["top-3 of 20"]
+    assert found.num_test == 140
+    assert found.details == {"chance": pytest.approx(3 / 20), "num_pools": 7, "left_over": 0}
+    assert found.settings == {"pool_seed": 0}
+
+    def hits(**settings):
+        return of(RetrievalSettings(**settings).score(embeddings, GROUPS, "-"), "structure -> dos")
+
+    assert hits(pool_size=20)["top-3 of 20"].value == found.value
+    top_1 = [hits(pool_size=20, pool_seed=seed)["top-1 of 20"].value for seed in range(4)]
+    assert len(set(top_1)) > 1
+    uneven = hits(pool_size=60)["top-3 of 60"]
+    assert (uneven.num_test, uneven.details["left_over"]) == (120, 20)
+    # A pool of all materials is no other task than ranking among all.
+    assert hits(pool_size=140)["top-10 of 140"].value == hits()["top-10"].value
+    assert "top-3 of 141" not in hits(pool_size=141)
+
+
+def test_pools_are_easier_than_the_whole_and_no_easier_than_they_say(embeddings):
+    found = of(
+        RetrievalSettings(pool_size=70).score(embeddings, np.arange(NUM), "-"), "dos -> structure"
+    )
+    assert found["top-10 of 70"].value > found["top-10"].value
+    # Without duplicates both ways of counting are one.
+    for metric, one in found.items():
+        if not metric.endswith(MERGED):
+            assert found[f"{metric}{MERGED}"].value == pytest.approx(one.value)
+
+
+def test_pairs_are_chosen(findings, embeddings):
+    settings = RetrievalSettings(pairs=[("dos", "structure")], pool_size=20)
+    alone = settings.score(embeddings, GROUPS, "symmetry")
+    assert alone == list(of(findings, "dos -> structure").values())
+    with pytest.raises(UserError, match="both of dos -> text"):
+        RetrievalSettings(pairs=[("dos", "text")]).score(embeddings, GROUPS, "symmetry")
+    only_text = Embeddings({"text": embeddings.values["text"]}, {"text": torch.ones(NUM).bool()})
+    with pytest.raises(UserError, match="both of any pair"):
+        RetrievalSettings().score(only_text, GROUPS, "symmetry")
+    with pytest.raises(ValidationError, match="not retrieved by itself"):
+        RetrievalSettings(pairs=[("dos", "dos")])
+
+
+def test_the_table_lists_what_guessing_gives(findings):
+    metrics = ["top-1", "mean rank", "top-1 of 1024"]
+    table = retrieval_table("title", findings, metrics)
+    cells = [list(column.cells) for column in table.columns]
+    assert cells[0] == ["structure -> dos", "  by chance", "dos -> structure", "  by chance"]
+    assert cells[1][1] == f"{100 / 140:.1f} %"
+    assert cells[2][1] == "70.5"
+    assert cells[3] == ["-"] * 4
+
+
+def test_the_report_holds_every_finding(embeddings, tmp_path, capsys):
+    class Split:
+        """What the section asks of a split."""
+
+        split, duplicates = "test", "symmetry"
+        positions, duplicate_groups = np.arange(NUM), GROUPS
+
+    Split.embeddings = embeddings
+    findings = RetrievalSettings().evaluate(Split, UPath(tmp_path))
+    report = json.loads((tmp_path / "retrieval.json").read_text())
+    assert report["num_records"] == NUM
+    table = pd.DataFrame(report["retrieval"])
+    assert table["value"].tolist() == [one.value for one in findings]
+    assert "among all, merged" in capsys.readouterr().out

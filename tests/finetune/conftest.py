@@ -14,8 +14,8 @@ from omnimat.evaluation.inputs import export_folder, featurizers_of, read_cards
 from omnimat.features.batch import feature_table
 from omnimat.features.dos import DosCurve
 from omnimat.features.structure import CrystalGraph
+from omnimat.finetune.plan import make_plan
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.finetune.sweep import make_plan
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.provenance import sha256_of
 from omnimat.materials.record import DensityOfStates, Record, Structure
@@ -40,6 +40,8 @@ def record(index: int) -> Record:
     properties["atomic_numbers"] = sorted(numbers.tolist())
     if split_of(index) != "test":
         properties["known_in_training"] = 1.0
+    if index == 0 or split_of(index) != "train":
+        properties["rare"] = 1.0
     if index == 1:
         properties["mean_atomic_number"] = None
     structure = Structure(
@@ -127,7 +129,7 @@ def settings() -> FinetuneSettings:
     return FinetuneSettings(
         dataset="cubes",
         run="pre",
-        task=TaskSettings(name="mean atomic number", target="mean_atomic_number", unit="e"),
+        tasks=(TaskSettings(name="mean atomic number", target="mean_atomic_number", unit="e"),),
         learning_rates=(1e-5, 1e-2),
         seeds=(0, 1),
         trial={"num_epochs": 8, "batch_size": 16},

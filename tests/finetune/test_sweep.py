@@ -1,16 +1,24 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import ray
+import yaml
 from upath import UPath
 
 from omnimat.evaluation.inputs import read_cards
-from omnimat.finetune.rows import best_learning_rates
+from omnimat.finetune.outcome import TrialResult
+from omnimat.finetune.plan import make_plan
+from omnimat.finetune.rows import best_points
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.finetune.sweep import make_plan, run_sweep
-from omnimat.finetune.trial import TrialResult, run_trial
+from omnimat.finetune.sweep import run_sweep
+from omnimat.finetune.trial import run_trial
 from omnimat.finetune.tuning import SweepError
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.errors import UserError
@@ -103,7 +111,7 @@ def test_a_grown_grid_runs_only_what_is_new(rows, workspace, settings):
 
 def test_several_modalities_and_numbers_make_rows_that_can_be_checked(cluster, workspace, settings):
     task = {"name": "atomic numbers", "target": "atomic_numbers", "unit": "e"}
-    changes = {"modalities": ["structure", "dos"], "task": task, "variants": ("from_scratch",)}
+    changes = {"modalities": ["structure", "dos"], "tasks": [task], "variants": ("from_scratch",)}
     changes |= {"learning_rates": (1e-2,), "seeds": (0,)}
     fused = FinetuneSettings.model_validate(settings.model_dump() | changes)
     (row,) = run_sweep("fused", fused, workspace)
@@ -114,6 +122,83 @@ def test_several_modalities_and_numbers_make_rows_that_can_be_checked(cluster, w
     errors = [np.stack(predictions[column]) for column in ("prediction", "target")]
     assert errors[0].shape == (5, 2)  # one of the six has no density of states
     assert row.value == np.abs(errors[0] - errors[1]).mean()
+
+
+def test_several_tasks_make_a_row_each(cluster, workspace, settings):
+    tasks = [
+        {"name": "mean atomic number", "target": "mean_atomic_number", "unit": "e"},
+        {"name": "Weight (class)", "target": "is_heavy", "kind": "classification"},
+    ]
+    changes = {"tasks": tasks, "variants": ("from_scratch",), "learning_rates": (1e-2,)}
+    changes |= {"train_fractions": (0.5, 1.0), "seeds": (0,)}
+    joint = FinetuneSettings.model_validate(settings.model_dump() | changes)
+    rows = run_sweep("joint", joint, workspace)
+    assert [(row.task, row.details["num_train"]) for row in rows] == [
+        ("mean atomic number", 24),
+        ("Weight (class)", 24),
+        ("mean atomic number", 48),
+        ("Weight (class)", 48),
+    ]
+    assert len({row.config_hash for row in rows}) == 2  # one a fraction
+    assert rows[0].model == "structure (potnet), from scratch, 50 % of training"
+    weight = rows[3]
+    assert "/predictions/weight-class/" in weight.predictions_uri
+    predictions = pd.read_parquet(weight.predictions_uri)
+    right = predictions["prediction"] == predictions["target"]
+    assert weight.value == right.mean()
+    assert weight.details["per_class_accuracy"] == {
+        label: right[predictions["target"] == label].mean() for label in ("False", "True")
+    }
+
+
+def test_halving_stops_poor_points_for_good_and_trains_the_best_with_every_seed(
+    cluster, workspace, settings, capsys
+):
+    """Two of three rates are hopeless; run again, nothing is."""
+    changes = {"variants": ("from_scratch",), "learning_rates": (1e-2, 1e-9, 1e-10)}
+    changes |= {"asha": {"grace_epochs": 1, "reduction_factor": 3}, "max_concurrent_trials": 1}
+    halved = FinetuneSettings.model_validate(settings.model_dump() | changes)
+    rows = run_sweep("halved", halved, workspace)
+    assert [(row.seed, row.hyperparameters["lr"]) for row in rows] == [(0, 1e-2), (1, 1e-2)]
+    trials = workspace.run("halved") / "trials"
+    assert {path.parent.name for path in trials.glob("*/stopped.json")} == {
+        "from_scratch-lr1e-09-seed0",
+        "from_scratch-lr1e-10-seed0",
+    }
+    assert {path.parent.name for path in trials.glob("*/trial.json")} == {
+        "from_scratch-lr0.01-seed0",
+        "from_scratch-lr0.01-seed1",
+    }
+    assert "stopped early, after 1 epochs" in capsys.readouterr().out
+    again = run_sweep("halved", halved, workspace)
+    assert [row.row_id for row in again] == [row.row_id for row in rows]
+    assert "3 trials, 3 of them ended before" in capsys.readouterr().out
+
+
+def test_a_sweep_killed_half_way_and_run_again_gives_the_rows_of_one_that_was_not(
+    rows, workspace, settings, tmp_path
+):
+    """SIGKILL of the driver, and of the Ray it had started, once a trial has finished."""
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    job = {"kind": "finetune", "name": "killed", "leaderboard_url": url}
+    job |= {"storage_path": str(workspace.root)} | settings.model_dump(mode="json")
+    path = tmp_path / "killed.yaml"
+    path.write_text(yaml.safe_dump(job))
+    command = [sys.executable, "-m", "omnimat.cli", "run", str(path)]
+    trials = workspace.run("killed") / "trials"
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    while not list(trials.glob("*/trial.json")):
+        assert driver.poll() is None
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    stamps = {path: path.stat().st_mtime for path in trials.glob("*/trial.json")}
+    assert 1 <= len(stamps) < 8
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert {path: path.stat().st_mtime for path in stamps} == stamps
+    made_by = {"run_name", "created_at", "wall_time_s", "checkpoint_uri", "predictions_uri"}
+    found = {row.row_id: row.model_dump(exclude=made_by) for row in LeaderboardStore(url).rows()}
+    assert found == {row.row_id: row.model_dump(exclude=made_by) for row in rows}
 
 
 def test_a_failed_trial_is_named_and_leaves_no_row(cluster, workspace, settings, tmp_path):
@@ -139,7 +224,7 @@ def test_a_failed_trial_is_named_and_leaves_no_row(cluster, workspace, settings,
 def test_a_task_that_cannot_be_is_refused_before_any_trial(
     cluster, workspace, settings, task, sentence
 ):
-    changed = settings.model_dump() | {"task": {"name": "wrong"} | task}
+    changed = settings.model_dump() | {"tasks": [{"name": "wrong"} | task]}
     with pytest.raises(UserError, match=sentence) as caught:
         run_sweep("wrong", FinetuneSettings.model_validate(changed), workspace)
     assert "\n" not in str(caught.value)
@@ -154,17 +239,18 @@ def test_selection_averages_over_seeds_and_looks_at_validation_alone(settings, w
         if p.parent.name == "finetuned-lr0.01-seed0"
     ]
 
-    def found(lr, seed, metric):
+    def found(lr, seed, error):
         changed = result.settings.model_copy(update={"lr": lr, "seed": seed})
-        return result.model_copy(update={"settings": changed, "validation_metric": metric})
+        return result.model_copy(update={"settings": changed, "validation_error": error})
 
     results = [found(1, 0, 0.1), found(1, 1, 0.9), found(2, 0, 0.4), found(2, 1, 0.4)]
-    assert best_learning_rates(results, settings.task) == {"finetuned": 2}
+    assert best_points(results) == {("finetuned", 1.0): (("lr", 2),)}
 
 
 def test_the_result_says_what_was_chosen(rows, workspace):
     result = json.loads((workspace.run("sweep") / "result.json").read_text())
-    assert result["chosen_lr"] == {row.variant: row.hyperparameters["lr"] for row in rows}
+    chosen = {one["variant"]: one["lr"] for one in result["chosen"]}
+    assert chosen == {row.variant: row.hyperparameters["lr"] for row in rows}
     settings = FinetuneSettings.model_validate(result["settings"])
     assert result["config_hash"] == settings.fingerprint()
 

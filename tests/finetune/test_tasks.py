@@ -1,15 +1,7 @@
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from omnimat.finetune.tasks import (
-    ClassIndex,
-    Standardiser,
-    TaskSettings,
-    count_unseen,
-    fit_codec,
-    read_targets,
-)
+from omnimat.finetune.tasks import TaskSettings, catalogue, read_targets
 from omnimat.materials.errors import UserError
 
 
@@ -31,46 +23,12 @@ def test_log10_leaves_out_what_is_not_positive():
 @pytest.mark.parametrize("value", ['"cubic"', "true", '{"a": 1}', "[true]", "[[1]]", "[]"])
 def test_a_target_that_is_no_number_is_refused(value):
     task = TaskSettings(name="gap", target="gap_ev")
-    with pytest.raises(UserError, match=r"task\.target: 'gap_ev'"):
+    with pytest.raises(UserError, match="tasks: 'gap': 'gap_ev' holds"):
         read_targets([f'{{"gap_ev": {value}}}'], task)
 
 
-def test_standardising_knows_only_the_training_targets_and_is_undone_exactly():
-    task = TaskSettings(name="gap", target="gap_ev")
-    codec = fit_codec(task, np.array([1.0, 3.0]))
-    assert (codec.mean, codec.std) == (2.0, 1.0)
-    others = np.array([-4.0, 7.0])
-    # float32 in between: 24 bits.
-    np.testing.assert_allclose(codec.decode(codec.encode(others)), others, rtol=1e-6)
-
-
-def test_log10_is_standardised_and_undone():
-    values = np.array([1.0, 10.0, 1000.0])
-    codec = Standardiser.fit(values, "log10")
-    assert codec.mean == pytest.approx(4 / 3)
-    assert codec.encode(values).std() == pytest.approx(1, rel=1e-6)
-    np.testing.assert_allclose(codec.decode(codec.encode(values)), values, rtol=1e-5)
-
-
-def test_equal_targets_are_only_shifted():
-    codec = Standardiser.fit(np.array([5.0, 5.0]), "none")
-    assert codec.decode(codec.encode(np.array([6.0]))) == 6
-
-
-def test_classes_are_the_sorted_training_labels_and_others_count_as_wrong():
-    task = TaskSettings(name="system", target="system", kind="classification")
-    targets = read_targets(['{"system": "b"}', '{"system": "a"}', "{}"], task)
-    codec = fit_codec(task, targets.values[targets.is_known])
-    assert codec == ClassIndex(labels=("a", "b"))
-    unknown = np.array(["a", "z", "b"])
-    assert codec.encode(unknown).tolist() == [0, -1, 1]
-    assert count_unseen(codec, unknown) == 1
-    predictions = codec.decode(np.array([[1, 0], [1, 0], [0, 1]], np.float32))
-    assert task.metric.function(unknown, predictions) == pytest.approx(2 / 3)
-
-
 def test_a_class_has_no_unit():
-    with pytest.raises(ValidationError, match="no unit and no transform"):
+    with pytest.raises(ValidationError, match="no unit, scale and transform"):
         TaskSettings(name="system", target="system", kind="classification", unit="eV")
 
 
@@ -94,19 +52,49 @@ def test_targets_of_two_lengths_are_refused(other):
         read_targets(['{"abc": [1, 2, 3]}', f'{{"abc": {other}}}'], vector_task())
 
 
-@pytest.mark.parametrize("transform", ["none", "log10"])
-def test_several_numbers_are_standardised_each_by_itself(transform):
-    values = np.array([[1.0, 200.0, 5.0], [3.0, 100.0, 5.0], [2.0, 400.0, 5.0]])
-    codec = fit_codec(vector_task(transform=transform), values)
-    assert codec.num_outputs == 3
-    encoded = codec.encode(values)
-    np.testing.assert_allclose(encoded.mean(axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(encoded.std(axis=0), [1, 1, 0], rtol=1e-6)
-    assert Standardiser.model_validate_json(codec.model_dump_json()) == codec
-    # float32 in between: 24 bits.
-    np.testing.assert_allclose(codec.decode(encoded), values, rtol=1e-5)
-
-
 def test_the_error_of_several_numbers_is_averaged_over_them():
-    metric = vector_task().metric.function
+    metric = vector_task().scoring.function
     assert metric([[1, 2, 3], [0, 0, 0]], [[1, 2, 6], [0, 3, 0]]) == 1.0
+
+
+def test_a_task_may_be_the_logarithm_of_a_property():
+    task = TaskSettings(name="bulk, log10", target="k", unit="log10(GPa)", scale="log10")
+    targets = read_targets(['{"k": 100}', '{"k": 0}', "{}", '{"k": 1}'], task)
+    assert targets.is_known.tolist() == [True, False, False, True]
+    assert targets.known.tolist() == [2.0, 0.0]
+
+
+def test_what_is_too_small_is_left_out():
+    task = TaskSettings(name="bulk", target="k", unit="GPa", minimum=0)
+    assert read_targets(['{"k": 0}', '{"k": -1}'], task).is_known.tolist() == [True, False]
+
+
+def test_a_threshold_makes_two_classes_and_is_the_upper_ones():
+    task = catalogue()["metal or not"]
+    texts = [f'{{"band_gap_ev": {gap}}}' for gap in (0, 9e-10, 1e-9, 1.2)] + ["{}"]
+    targets = read_targets(texts, task)
+    assert targets.known.tolist() == ["metal", "metal", "non-metal", "non-metal"]
+    assert targets.is_known.tolist() == [True] * 4 + [False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"threshold": {"value": 0, "below": "a", "above": "b"}}, "set kind to classification"),
+        ({"scale": "log10", "transform": "log10"}, "remove transform"),
+        ({"metric": "accuracy"}, "metric accuracy is not one of a regression task"),
+        ({"kind": "classification", "metric": "rmse"}, "rmse is not one of a classification task"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(changes, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        TaskSettings(name="gap", target="gap_ev", **changes)
+
+
+def test_the_catalogue_holds_the_papers_tasks_each_under_its_own_name():
+    tasks = catalogue()
+    assert {task.name for task in tasks.values()} == set(tasks)
+    papers = {"bulk modulus", "shear modulus", "elastic tensor, 15 components", "band gap, HSE"}
+    papers |= {"lattice lengths, scaled", "lattice angles", "formation energy", "crystal system"}
+    assert papers <= set(tasks)
+    assert all(task.unit for task in tasks.values() if task.kind == "regression")

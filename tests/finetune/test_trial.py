@@ -9,10 +9,11 @@ from upath import UPath
 
 from omnimat.encoders.export import load
 from omnimat.evaluation.inputs import read_cards
+from omnimat.finetune.outcome import read_result
+from omnimat.finetune.plan import make_plan
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
-from omnimat.finetune.sweep import make_plan
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.finetune.trial import build_model, predict, read_result, run_trial
+from omnimat.finetune.trial import build_model, predict, run_trial
 from omnimat.materials.errors import RunError, UserError
 
 
@@ -26,20 +27,32 @@ def run(plan, settings, folder):
 
 
 def replaced_task(plan, **changes):
-    return replace(plan, task=TaskSettings(**changes))
+    return replace(plan, tasks=(TaskSettings(**changes),))
+
+
+def only(mapping):
+    """Give the value of a mapping that has one."""
+    (value,) = mapping.values()
+    return value
+
+
+def metrics_of(result):
+    """Give the validation metric of each epoch, of a trial with one task."""
+    (name,) = result.validation_metrics
+    return [entry[f"validation {name}"] for entry in result.history]
 
 
 def test_a_trial_learns_and_keeps_its_best_epoch(plan, tmp_path):
     result = run(plan, trial(num_epochs=40), tmp_path)
-    metrics = [entry["validation_metric"] for entry in result.history]
+    metrics = metrics_of(result)
     assert result.history[-1]["train_loss"] < 0.1 * result.history[0]["train_loss"]
-    assert result.validation_metric == min(metrics) < 0.5 * metrics[0]
+    assert only(result.validation_metrics) == min(metrics) < 0.5 * metrics[0]
     assert result.best_epoch == 1 + metrics.index(min(metrics))
     assert result.samples_seen == 47 * 40
-    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    predicted = only(predict(plan, result, UPath(tmp_path), "validation"))
     error = np.abs(predicted["prediction"] - predicted["target"]).mean()
     # The saved weights are those of the best epoch: the same sums in the same order.
-    assert error == pytest.approx(result.validation_metric, rel=1e-12)
+    assert error == pytest.approx(only(result.validation_metrics), rel=1e-12)
 
 
 @pytest.mark.parametrize("variant", ["finetuned", "frozen", "from_scratch"])
@@ -51,7 +64,7 @@ def test_what_the_test_split_holds_changes_nothing(plan, workspace, settings, tm
     assert results[0].history == results[1].history
     assert results[0].codec == results[1].codec
     predicted = [
-        predict(each, result, UPath(tmp_path / each.fingerprint), "test")
+        only(predict(each, result, UPath(tmp_path / each.fingerprint), "test"))
         for each, result in zip((plan, other), results, strict=True)
     ]
     assert not set(predicted[0]["prediction"]) & set(predicted[1]["prediction"])
@@ -61,8 +74,8 @@ def test_records_without_a_target_are_left_out_and_counted(plan, tmp_path):
     result = run(plan, trial(num_epochs=1), tmp_path)
     assert result.num_records == {"train": 47, "validation": 6}
     assert result.num_without_target == {"train": 1, "validation": 0}
-    part = run(plan, trial(num_epochs=1, max_train_records=20), tmp_path)
-    assert part.num_records["train"] == 20
+    part = run(plan, trial(num_epochs=1, train_fraction=0.4), tmp_path)
+    assert part.num_records["train"] == 19  # two fifths of 47
 
 
 def test_the_same_seed_gives_the_same_bits(plan, tmp_path):
@@ -91,10 +104,10 @@ def test_a_frozen_encoder_stays_as_it_was(plan, tmp_path):
     saved = load_file(tmp_path / "model.safetensors")
     for name, value in load(plan.exports["structure"])[0].state_dict().items():
         assert torch.equal(saved[f"encoder.structure.{name}"], value)
-    assert result.validation_metric < result.history[0]["validation_metric"]
-    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    assert only(result.validation_metrics) < metrics_of(result)[0]
+    predicted = only(predict(plan, result, UPath(tmp_path), "validation"))
     error = np.abs(predicted["prediction"] - predicted["target"]).mean()
-    assert error == pytest.approx(result.validation_metric, rel=1e-6)
+    assert error == pytest.approx(only(result.validation_metrics), rel=1e-6)
 
 
 def test_patience_stops_a_trial(plan, tmp_path):
@@ -138,8 +151,11 @@ def test_a_wrong_grid_is_named_by_its_key(settings, changes, sentence):
 def test_a_class_is_learned(plan, tmp_path):
     plan = replaced_task(plan, name="weight", target="is_heavy", kind="classification")
     result = run(plan, trial(num_epochs=20), tmp_path)
-    assert result.validation_metric >= 5 / 6
-    assert set(predict(plan, result, UPath(tmp_path), "test")["prediction"]) <= {"True", "False"}
+    assert only(result.validation_metrics) >= 5 / 6
+    assert set(only(predict(plan, result, UPath(tmp_path), "test"))["prediction"]) <= {
+        "True",
+        "False",
+    }
 
 
 def test_a_result_is_found_again_only_for_the_same_trial(plan, tmp_path):
@@ -180,16 +196,16 @@ def fused_plan(workspace, settings):
 def test_two_modalities_are_learned_together(fused_plan, tmp_path, fusion):
     plan = fused_plan(fusion)
     result = run(plan, trial(num_epochs=30), tmp_path)
-    metrics = [entry["validation_metric"] for entry in result.history]
-    assert result.validation_metric < 0.7 * metrics[0]
+    metrics = metrics_of(result)
+    assert only(result.validation_metrics) < 0.7 * metrics[0]
     saved = load_file(tmp_path / "model.safetensors")
     for modality, folder in plan.exports.items():
         exported = load(folder)[0].state_dict()
         moved = [not torch.equal(saved[f"encoder.{modality}.{k}"], v) for k, v in exported.items()]
         assert any(moved)
-    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    predicted = only(predict(plan, result, UPath(tmp_path), "validation"))
     error = np.abs(predicted["prediction"] - predicted["target"]).mean()
-    assert error == pytest.approx(result.validation_metric, rel=1e-12)
+    assert error == pytest.approx(only(result.validation_metrics), rel=1e-12)
 
 
 def test_frozen_encoders_stay_as_they_were_under_a_fusion(fused_plan, tmp_path):
@@ -199,11 +215,11 @@ def test_frozen_encoders_stay_as_they_were_under_a_fusion(fused_plan, tmp_path):
     for modality, folder in plan.exports.items():
         for name, value in load(folder)[0].state_dict().items():
             assert torch.equal(saved[f"encoder.{modality}.{name}"], value)
-    assert result.validation_metric < result.history[0]["validation_metric"]
-    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    assert only(result.validation_metrics) < metrics_of(result)[0]
+    predicted = only(predict(plan, result, UPath(tmp_path), "validation"))
     error = np.abs(predicted["prediction"] - predicted["target"]).mean()
     # The head saw embeddings made once in training, and makes them again to predict.
-    assert error == pytest.approx(result.validation_metric, rel=1e-6)
+    assert error == pytest.approx(only(result.validation_metrics), rel=1e-6)
 
 
 def test_records_without_a_modality_are_left_out_or_fused(fused_plan, tmp_path):
@@ -226,15 +242,131 @@ def test_several_numbers_are_learned(plan, tmp_path):
     plan = replaced_task(plan, name="numbers", target="atomic_numbers")
     result = run(plan, trial(num_epochs=30), tmp_path)
     assert result.codec.num_outputs == 2
-    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    predicted = only(predict(plan, result, UPath(tmp_path), "validation"))
     found, expected = (np.stack(predicted[name]) for name in ("prediction", "target"))
     assert found.shape == (6, 2)
-    assert np.abs(found - expected).mean() == pytest.approx(result.validation_metric, rel=1e-12)
-    guess = np.abs(expected - result.codec.mean).mean()
-    assert result.validation_metric < 0.7 * guess
+    assert np.abs(found - expected).mean() == pytest.approx(
+        only(result.validation_metrics), rel=1e-12
+    )
+    guess = np.abs(expected - result.codec.codecs[0].mean).mean()
+    assert only(result.validation_metrics) < 0.7 * guess
 
 
 def test_a_grid_must_not_repeat_a_modality(settings):
     values = settings.model_dump() | {"modalities": ["structure", "structure"]}
     with pytest.raises(ValueError, match="modalities must not repeat"):
         FinetuneSettings.model_validate(values)
+
+
+def joint(plan):
+    tasks = [
+        {"name": "mean", "target": "mean_atomic_number", "unit": "e"},
+        {"name": "numbers", "target": "atomic_numbers"},
+        {"name": "weight", "target": "is_heavy", "kind": "classification"},
+    ]
+    return replace(plan, tasks=tuple(TaskSettings(**task) for task in tasks))
+
+
+def test_several_tasks_are_learned_by_one_network(plan, tmp_path):
+    plan = joint(plan)
+    result = run(plan, trial(num_epochs=40), tmp_path)
+    assert set(result.validation_metrics) == {"mean", "numbers", "weight"}
+    first, best = result.history[0], result.history[result.best_epoch - 1]
+    assert best["validation_error"] == min(e["validation_error"] for e in result.history) < 0.6
+    assert best["validation mean"] < 0.6 * first["validation mean"]
+    predicted = predict(plan, result, UPath(tmp_path), "validation")
+    assert {name: len(table) for name, table in predicted.items()} == dict.fromkeys(predicted, 6)
+    right = predicted["weight"]["prediction"] == predicted["weight"]["target"]
+    assert right.mean() == result.validation_metrics["weight"]
+
+
+def test_a_record_teaches_the_tasks_whose_target_it_has(plan, tmp_path):
+    """Record 1 has no mean; it teaches the other tasks all the same."""
+    result = run(joint(plan), trial(num_epochs=1), tmp_path)
+    assert result.num_records["train"] == 48
+    assert result.num_without_target["train"] == 0
+
+
+def test_the_validation_error_is_one_for_a_network_that_only_guesses(plan, tmp_path):
+    # So small a rate leaves the head where it begins: near zero, so near the training mean.
+    plan = replaced_task(plan, name="mean", target="mean_atomic_number")
+    result = run(plan, trial(variant="linear_probe", lr=1e-30, num_epochs=1), tmp_path)
+    guess = np.abs(
+        only(predict(plan, result, UPath(tmp_path), "validation"))["target"]
+        - result.codec.codecs[0].mean
+    ).mean()
+    expected = only(result.validation_metrics) / guess
+    assert result.validation_error == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_linear_probe_has_one_layer_whatever_the_head(fused_plan, plan, tmp_path):
+    deep = replace(plan, head=plan.head.model_copy(update={"hidden_widths": (8,)}))
+    for number, each in enumerate((deep, fused_plan("attention"))):
+        run(each, trial(variant="linear_probe", num_epochs=1), tmp_path / str(number))
+        saved = load_file(tmp_path / str(number) / "model.safetensors")
+        heads = {name: value.shape for name, value in saved.items() if name.startswith("head.")}
+        width = 16 * len(each.exports)
+        assert heads == {"head.linear.weight": (1, width), "head.linear.bias": (1,)}
+        for modality, folder in each.exports.items():
+            for name, value in load(folder)[0].state_dict().items():
+                assert torch.equal(saved[f"encoder.{modality}.{name}"], value)
+
+
+def test_a_head_may_have_hidden_layers(plan, tmp_path):
+    plan = replace(plan, head=plan.head.model_copy(update={"hidden_widths": (8, 4)}))
+    result = run(plan, trial(num_epochs=30), tmp_path)
+    assert only(result.validation_metrics) < 0.7 * metrics_of(result)[0]
+    saved = load_file(tmp_path / "model.safetensors")
+    widths = [value.shape for name, value in saved.items() if name.endswith("weight")]
+    assert [tuple(shape) for shape in widths if shape in widths][-3:] == [(8, 16), (4, 8), (1, 4)]
+
+
+@pytest.mark.parametrize("loss", ["squared", "absolute"])
+def test_bfloat16_learns_and_predicts_what_it_was_judged_by(plan, tmp_path, loss):
+    result = run(plan, trial(num_epochs=30, precision="bf16", regression_loss=loss), tmp_path)
+    assert only(result.validation_metrics) < 0.7 * metrics_of(result)[0]
+    predicted = only(predict(plan, result, UPath(tmp_path), "validation"))
+    error = np.abs(predicted["prediction"] - predicted["target"]).mean()
+    assert error == pytest.approx(only(result.validation_metrics), rel=1e-12)
+
+
+def test_a_part_without_a_target_is_refused(plan, tmp_path):
+    tasks = [{"name": "mean", "target": "mean_atomic_number"}, {"name": "rare", "target": "rare"}]
+    plan = replace(plan, tasks=tuple(TaskSettings(**task) for task in tasks))
+    with pytest.raises(UserError, match=r"of 2 training records none has 'rare'; take 0\.05 out"):
+        run(plan, trial(train_fraction=0.05), tmp_path)
+
+
+def test_a_grid_over_any_key_of_the_trial(settings):
+    changes = {"grid": {"weight_decay": [0, 0.1], "batch_size": [8]}, "seeds": (0,)}
+    changes |= {"variants": ("frozen",), "learning_rates": (1e-3,), "train_fractions": (0.1, 1)}
+    grid = FinetuneSettings.model_validate(settings.model_dump() | changes)
+    assert [one.name for one in grid.trials()] == [
+        "frozen-train10-lr0.001-weight_decay0.0-batch_size8-seed0",
+        "frozen-train10-lr0.001-weight_decay0.1-batch_size8-seed0",
+        "frozen-lr0.001-weight_decay0.0-batch_size8-seed0",
+        "frozen-lr0.001-weight_decay0.1-batch_size8-seed0",
+    ]
+    assert grid.trials()[1].point == (("lr", 1e-3), ("weight_decay", 0.1), ("batch_size", 8))
+
+
+@pytest.mark.parametrize(
+    ("grid", "sentence"),
+    [
+        ({"hidden": [1]}, r"grid\.hidden is no key of trial; choose among batch_size, final"),
+        ({"batch_size": [1]}, r"grid\.batch_size: Input should be greater than or equal to 2"),
+        ({"batch_size": [8, 8]}, "must not repeat a value"),
+    ],
+)
+def test_a_wrong_key_of_the_grid_is_named(settings, grid, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        FinetuneSettings.model_validate(settings.model_dump() | {"grid": grid})
+
+
+def test_a_task_of_the_catalogue_is_named_and_another_is_refused(settings):
+    values = settings.model_dump()
+    named = FinetuneSettings.model_validate(values | {"tasks": ["formation energy"]})
+    assert named.tasks[0].target == "formation_energy_ev_per_atom"
+    assert FinetuneSettings.model_validate(named.model_dump()) == named
+    with pytest.raises(ValidationError, match="no task 'formation' in the catalogue; choose one"):
+        FinetuneSettings.model_validate(values | {"tasks": ["formation"]})

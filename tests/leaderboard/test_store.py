@@ -1,33 +1,50 @@
-"""Rows come back as they went in, once each, whoever else is writing."""
+"""Rows come back as they went in, once each, whoever else is writing, on either database."""
 
-import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
+from omnimat.leaderboard import queries, schema
+from omnimat.leaderboard.columns import board_of, of_row
 from omnimat.leaderboard.row import Row
-from omnimat.leaderboard.store import LeaderboardStore, StoredRow, upsert_statement
-from omnimat.materials.errors import UserError
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.errors import RunError, UserError
+from omnimat.materials.settings import fingerprint
+
+VERIFIER = "omnimat 0, commit c"
 
 
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'new folder' / 'leaderboard.sqlite'}"
-
-
-def test_columns_are_the_rows_fields():
-    assert set(StoredRow.__table__.columns.keys()) == {"row_id", *Row.model_fields}
+def test_every_field_of_a_row_has_a_column():
+    assert set(schema.ROW_COLUMNS) == set(Row.model_fields)
 
 
 def test_rows_survive_reopening_exactly(url, make_row):
     rows = [make_row(seed=seed, value=0.1 + seed / 3) for seed in range(3)]
+    rows.append(make_row(model="µ", details={"classes": {"a": 0.1}}, dataset_uri="s3://b/d"))
     LeaderboardStore(url).upsert(reversed(rows))
     assert LeaderboardStore(url).rows() == rows
+
+
+def test_rows_can_be_asked_for(url, make_row):
+    store = LeaderboardStore(url)
+    rows = [
+        make_row(task="a", run_name="one"),
+        make_row(task="a", run_name="two", seed=1),
+        make_row(task="b", run_name="two"),
+    ]
+    store.upsert(rows)
+    assert store.rows(task="a") == rows[:2]
+    assert store.rows(run_name="two") == rows[1:]
+    assert store.rows(group_id=rows[0].group_id) == rows[:2]
+    assert store.rows(task="a", run_name="two") == [rows[1]]
+    assert store.row(rows[2].row_id) == rows[2]
+    assert store.row("0") is None
 
 
 def test_writing_again_replaces(url, make_row):
@@ -35,10 +52,10 @@ def test_writing_again_replaces(url, make_row):
     store.upsert([])
     assert store.rows() == []
     store.upsert([make_row(), make_row(seed=1)])
-    store.upsert([make_row(), make_row(seed=1, value=0.5, status="verified")])
-    assert [(row.seed, row.value, row.status) for row in store.rows()] == [
-        (0, 0.1, "self_reported"),
-        (1, 0.5, "verified"),
+    store.upsert([make_row(), make_row(seed=1, value=0.5, unit="meV")])
+    assert [(row.seed, row.value, row.unit) for row in store.rows()] == [
+        (0, 0.1, "eV/atom"),
+        (1, 0.5, "meV"),
     ]
 
 
@@ -46,63 +63,269 @@ def test_a_batch_is_written_whole_or_not_at_all(url, make_row):
     store = LeaderboardStore(url)
     store.upsert([make_row(value=0.3)])
     broken = make_row(seed=2).model_copy(update={"num_test": None})  # the column refuses a null
+    version = store.version()
     with pytest.raises(SQLAlchemyError):
         store.upsert([make_row(value=0.9), make_row(seed=1), broken])
     assert [row.value for row in store.rows()] == [0.3]
+    assert store.version() == version
 
 
-WRITER = """
-import sys
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_the_database_itself_refuses_what_is_no_number(url, make_row, value):
+    store = LeaderboardStore(url)
+    with pytest.raises(SQLAlchemyError):
+        store.upsert([make_row().model_copy(update={"value": value})])
+    assert store.rows() == []
+
+
+def test_a_configuration_is_stored_once(url, make_row, execute):
+    store = LeaderboardStore(url)
+    store.upsert([make_row(seed=seed) for seed in range(5)])
+    store.upsert([make_row(task="other"), make_row(config={"lr": 1})])
+    [[count]] = execute(url, "SELECT count(*) FROM leaderboard_configs")
+    assert count == 2
+    assert store.rows(task="other")[0].config == make_row().config
+
+
+def test_a_wrong_config_hash_is_refused(url, make_row):
+    with pytest.raises(UserError, match=r"config_hash 0123 is not the hash of its config"):
+        LeaderboardStore(url).upsert([make_row(config_hash="0123")])
+
+
+def test_version_changes_with_every_write_and_is_of_one_database(url, make_row, tmp_path):
+    store = LeaderboardStore(url)
+    seen = [store.version(), LeaderboardStore(f"sqlite:///{tmp_path / 'other'}").version()]
+    store.upsert([make_row()])
+    seen.append(store.version())
+    store.upsert([make_row(value=2.0)])
+    seen.append(LeaderboardStore(url).version())
+    store.mark_verified(store.rows(), VERIFIER)
+    seen.append(store.version())
+    assert len(set(seen)) == len(seen)
+    assert store.version() == seen[-1]
+
+
+class TestVerifiedRows:
+    @pytest.fixture
+    def store(self, url, make_row):
+        store = LeaderboardStore(url)
+        store.upsert([make_row(), make_row(seed=1)])
+        assert store.mark_verified([make_row()], VERIFIER) == [make_row()]
+        return store
+
+    def test_they_say_so(self, store):
+        first, second = store.rows()
+        assert (first.status, first.verified_with) == ("verified", VERIFIER)
+        assert timedelta(0) <= datetime.now(UTC) - first.verified_at < timedelta(minutes=1)
+        assert (second.status, second.verified_at) == ("self_reported", None)
+
+    def test_the_same_content_changes_nothing(self, store, make_row):
+        before = store.rows()
+        store.upsert([make_row(created_at=datetime(2027, 1, 1, tzinfo=UTC)), make_row(seed=1)])
+        assert store.rows() == before
+
+    @pytest.mark.parametrize(
+        "change", [{"value": 0.2}, {"unit": "meV"}, {"hardware": {}}, {"predictions_sha256": "0"}]
+    )
+    def test_another_content_is_refused_with_all_that_comes_with_it(self, store, make_row, change):
+        before = store.rows()
+        with pytest.raises(
+            UserError, match=f"{make_row().row_id}.*is verified.*{next(iter(change))}"
+        ):
+            store.upsert([make_row(seed=1, value=7.0), make_row(**change)])
+        assert store.rows() == before
+
+    def test_the_statement_itself_leaves_them_alone(self, store, make_row, url):
+        """Two writers that have both looked: the second must not win."""
+        with store._database.writing() as connection:
+            statement = queries.upsert(store._database.dialect)
+            connection.execute(statement, [of_row(make_row(value=9.0, seed=s)) for s in (0, 1)])
+        assert [row.value for row in store.rows()] == [0.1, 9.0]
+
+    def test_a_row_that_was_replaced_while_it_was_checked_is_not_marked(self, store, make_row):
+        checked = make_row(seed=1)
+        store.upsert([make_row(seed=1, value=0.7)])
+        assert store.mark_verified([checked], VERIFIER) == []
+        assert [row.status for row in store.rows()] == ["verified", "self_reported"]
+
+    def test_nobody_writes_a_row_that_calls_itself_verified(self, store, make_row):
+        with pytest.raises(ValueError, match="calls itself verified"):
+            store.upsert([make_row(seed=3, status="verified")])
+
+
+def board_rows(make_row, generator):
+    """Two boards, the second the better the higher; results of one to four seeds."""
+    rows = []
+    for task, higher in (("gap", False), ("system", True)):
+        for model in "abcde":
+            num_seeds = int(generator.integers(1, 5))
+            for seed in range(num_seeds):
+                value = 1 + 1e-6 * generator.random()
+                rows.append(
+                    make_row(
+                        task=task, model=model, seed=seed, value=value, higher_is_better=higher
+                    )
+                )
+    return rows
+
+
+def test_summaries_agree_with_numpy(url, make_row):
+    store = LeaderboardStore(url)
+    rows = board_rows(make_row, np.random.default_rng(0))
+    store.upsert(rows)
+    store.mark_verified([row for row in rows if row.model == "a"], VERIFIER)
+    groups = {}
+    for row in rows:
+        groups.setdefault(row.group_id, []).append(row)
+    found = store.summaries()
+    assert {one.group_id for one in found} == set(groups)
+    for one in found:
+        values = [row.value for row in groups[one.group_id]]
+        assert one.board == board_of(groups[one.group_id][0])
+        assert one.mean == pytest.approx(np.mean(values), rel=1e-14)
+        if len(values) == 1:
+            assert one.std is None
+        else:  # a mean of 1 and a deviation of 1e-6 leave six digits of the sixteen
+            assert one.std == pytest.approx(np.std(values, ddof=1), rel=1e-9)
+        assert one.n == len(values)
+        assert one.seeds == tuple(range(len(values)))
+        assert one.status == ("verified" if one.model == "a" else "self-reported")
+        assert one.newest == groups[one.group_id][0].created_at
+
+
+def test_the_best_of_each_board_comes_first(url, make_row):
+    store = LeaderboardStore(url)
+    store.upsert(board_rows(make_row, np.random.default_rng(1)))
+    every = store.summaries()
+    gap = [one for one in every if one.board.task == "gap"]
+    system = [one for one in every if one.board.task == "system"]
+    assert every == gap + system
+    assert [one.mean for one in gap] == sorted(one.mean for one in gap)
+    assert [one.mean for one in system] == sorted((one.mean for one in system), reverse=True)
+    assert store.summaries(limit=2) == gap[:2] + system[:2]
+    assert store.summaries(gap[0].board) == gap
+    assert store.summaries(task="system", limit=1) == system[:1]
+
+
+def test_verified_only_if_every_seed_is(url, make_row):
+    store = LeaderboardStore(url)
+    store.upsert([make_row(), make_row(seed=1)])
+    store.mark_verified([make_row()], VERIFIER)
+    assert [one.status for one in store.summaries()] == ["self-reported"]
+    store.mark_verified([make_row(seed=1)], VERIFIER)
+    assert [one.status for one in store.summaries()] == ["verified"]
+
+
+def test_summaries_of_a_run_have_all_their_seeds(url, make_row):
+    store = LeaderboardStore(url)
+    store.upsert(
+        [make_row(run_name="x"), make_row(seed=1, run_name="y"), make_row(model="m", run_name="z")]
+    )
+    [one] = store.summaries(run_name="y")
+    assert one.seeds == (0, 1)
+    assert store.summaries(run_name="none") == []
+
+
+def test_boards_are_counted(url, make_row):
+    store = LeaderboardStore(url)
+    late = datetime(2026, 5, 1, 1, 2, 3, tzinfo=UTC)
+    rows = [make_row(task="b", seed=seed) for seed in range(3)]
+    rows += [make_row(task="b", model="m", created_at=late), make_row(task="a")]
+    store.upsert(rows)
+    store.mark_verified(rows[:2], VERIFIER)
+    one, two = store.boards()
+    assert (one.board.task, one.num_results, one.num_rows, one.num_verified) == ("a", 1, 1, 0)
+    assert (two.board.task, two.num_results, two.num_rows, two.num_verified) == ("b", 2, 4, 2)
+    assert two.newest == late
+    assert LeaderboardStore(url).boards() == [one, two]
+
+
+def test_newest_is_in_the_order_of_time(url, make_row):
+    """Text without a fraction of a second sorts after text with one."""
+    whole = datetime(2026, 5, 1, 1, 2, 3, tzinfo=UTC)
+    later = whole + timedelta(microseconds=500_000)
+    store = LeaderboardStore(url)
+    store.upsert([make_row(created_at=later), make_row(seed=1, created_at=whole)])
+    assert store.boards()[0].newest == later
+
+
+def test_groups_are_found_by_how_they_begin(url, make_row):
+    store = LeaderboardStore(url)
+    store.upsert([make_row(seed=0), make_row(seed=1), make_row(task="b")])
+    ids = sorted({make_row().group_id, make_row(task="b").group_id})
+    assert store.group_ids("") == ids
+    assert store.group_ids(ids[0][:12]) == ids[:1]
+    assert store.group_ids("%") == []
+
+
+WRITERS = """
+import multiprocessing, sys
 from pydantic import TypeAdapter
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-print("ready", flush=True)
-rows = TypeAdapter(list[Row]).validate_json(sys.stdin.readline())
-store = LeaderboardStore(sys.argv[1])
-for row in rows:
-    store.upsert([row])
+
+def write(start, rows):
+    start.wait()
+    store = LeaderboardStore(sys.argv[1])
+    for row in rows:
+        store.upsert([row])
+
+# Forked once everything is imported, so that they write at the same time and not one by one.
+processes = multiprocessing.get_context("fork")
+batches = TypeAdapter(list[list[Row]]).validate_json(sys.stdin.read())
+start = processes.Barrier(len(batches))
+writers = [processes.Process(target=write, args=(start, rows)) for rows in batches]
+for writer in writers:
+    writer.start()
+for writer in writers:
+    writer.join()
+sys.exit(any(writer.exitcode for writer in writers))
 """
 
 
 def test_concurrent_writers_lose_nothing(url, make_row):
-    num_writers, num_each = 4, 25
-    # The first row of every writer is the same one.
+    """They also make the tables at the same time, and all begin with the same row."""
+    num_writers = 16 if url.startswith("postgresql") else 4
+    num_each = 15
     batches = [
         [make_row(seed=-1), *(make_row(seed=writer * num_each + i) for i in range(num_each))]
         for writer in range(num_writers)
     ]
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", WRITER, url],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for _ in batches
-        ]
-        assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * num_writers
-        for writer, batch in zip(writers, batches, strict=True):
-            writer.stdin.write(TypeAdapter(list[Row]).dump_json(batch).decode() + "\n")
-            writer.stdin.flush()
-        assert [writer.wait(60) for writer in writers] == [0] * num_writers
-    seeds = [row.seed for row in LeaderboardStore(url).rows()]
-    assert seeds == [-1, *range(num_writers * num_each)]
+    written = subprocess.run(
+        [sys.executable, "-c", WRITERS, url],
+        input=TypeAdapter(list[list[Row]]).dump_json(batches),
+        capture_output=True,
+    )
+    assert written.returncode == 0, written.stderr.decode()
+    store = LeaderboardStore(url)
+    assert [row.seed for row in store.rows()] == [-1, *range(num_writers * num_each)]
+    # One write for each call, none of them uncounted.
+    assert store.version().endswith(f"-{num_writers * (num_each + 1)}")
 
 
-def test_postgresql_upserts_by_row_id():
-    compiled = str(upsert_statement("postgresql").compile(dialect=postgresql.dialect()))
-    assert "ON CONFLICT (row_id) DO UPDATE SET task = excluded.task" in compiled
+def test_importing_the_store_loads_no_engine():
+    program = "import sys, omnimat.leaderboard.store, omnimat.leaderboard.exchange;"
+    program += "from omnimat.leaderboard.store import LeaderboardStore as S;"
+    program += "S('sqlite://'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert loaded.returncode == 0, loaded.stderr
+    assert not {"torch", "ray", "pymatgen", "plotly"} & set(loaded.stdout.split())
+
+
+def test_postgresql_spares_verified_rows_in_the_statement():
+    compiled = str(queries.upsert("postgresql").compile(dialect=postgresql.dialect()))
+    assert "ON CONFLICT (row_id) DO UPDATE SET" in compiled
+    assert "WHERE leaderboard_rows.status != " in compiled
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
         ("no url at all: secret", "no database URL"),
-        ("oracle9://user:secret@host/db", "no database URL"),
-        ("mssql+pyodbc://user:secret@host/db", "driver"),
+        ("oracle9://user:secret@host/db", "use one of sqlite, postgresql"),
+        ("mssql+pyodbc://user:secret@host/db", "use one of sqlite, postgresql"),
+        ("postgresql+pg8000://user:secret@host/db", "driver"),
+        ("postgresql://user:secret@127.0.0.1:1/db", "cannot be opened"),
     ],
 )
 def test_unusable_urls_are_the_users_error_and_keep_the_password(url, message):
@@ -116,10 +339,26 @@ def test_a_folder_is_no_database(tmp_path):
         LeaderboardStore(f"sqlite:///{tmp_path}")
 
 
-def test_another_versions_table_is_refused(tmp_path):
-    path = tmp_path / "old.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE leaderboard_rows (row_id TEXT PRIMARY KEY, task TEXT)")
-    connection.close()
-    with pytest.raises(UserError, match="another version"):
-        LeaderboardStore(f"sqlite:///{path}")
+def test_a_database_that_goes_away_is_said_in_a_sentence(tmp_path, make_row):
+    store = LeaderboardStore(f"sqlite:///{tmp_path / 'board.sqlite'}")
+    for path in tmp_path.iterdir():
+        path.unlink()
+    tmp_path.joinpath("board.sqlite").mkdir()
+    with pytest.raises(RunError, match="does not answer"):
+        store.upsert([make_row()])
+
+
+def test_a_row_changed_by_hand_is_the_users_error(url, make_row, execute):
+    store = LeaderboardStore(url)
+    store.upsert([make_row()])
+    execute(url, "UPDATE leaderboard_configs SET config = 'null'")
+    with pytest.raises(UserError, match=f"{make_row().row_id}.*changed by hand.*config"):
+        store.rows()
+    assert [stored.row_id for stored in store.stored()] == [make_row().row_id]
+
+
+def test_groups_are_named_by_what_they_hold(make_row):
+    row = make_row()
+    names = ("task", "metric", "unit", "higher_is_better", "dataset", "dataset_fingerprint")
+    names += ("split_sha256", "model", "variant", "config_hash")
+    assert row.group_id == fingerprint({name: getattr(row, name) for name in names})

@@ -5,7 +5,9 @@ from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
 from omnimat.materials.errors import UserError
+from omnimat.shards.manifest import Manifest
 from omnimat.sources.cifs import Cifs
+from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.training.plan import RunPlan, make_plan
 from omnimat.training.settings import PretrainSettings
@@ -25,6 +27,22 @@ def test_counts_only_the_training_split(new_plan, workspace):
     assert plan.manifest.split_counts["train"] == len(plan.records) < 40
     assert plan.steps_per_epoch == len(plan.records) // 8
     assert plan.num_steps == 3 * plan.steps_per_epoch
+
+
+def test_no_formula_that_another_data_set_holds_out_is_learned(
+    workspace, write_dataset, new_settings
+):
+    source = Prototypes(num_materials=60, max_atoms=6)
+    write_dataset(workspace, "others", IngestSettings(source=source, split={"seed": 1}))
+    others = Manifest.load(workspace.dataset("others")).records(workspace.dataset("others"))
+    kept = set(others.loc[others["split"].isin(["validation", "test"]), "reduced_formula"])
+    values = new_settings().model_dump() | {"held_out": [{"dataset": "others"}]}
+    plan = make_plan("run", PretrainSettings.model_validate(values), workspace)
+    all_of_them = make_plan("run", new_settings(), workspace).records
+    is_kept = all_of_them["reduced_formula"].isin(kept)
+    assert 0 < is_kept.sum() < len(all_of_them)
+    assert plan.records["material_id"].tolist() == all_of_them[~is_kept]["material_id"].tolist()
+    assert plan.records.index.tolist() == list(range(len(plan.records)))
 
 
 @pytest.mark.parametrize(("interval", "epochs"), [(1, [1, 2, 3]), (2, [2, 3]), (5, [3])])

@@ -1,56 +1,101 @@
-"""Embeddings of a split by an exported encoder."""
+"""Embeddings by an exported encoder, of a feature store's rows or any other feature table."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 from upath import UPath
 
 from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.export import load
+from omnimat.encoders.export import Card, load
 from omnimat.evaluation.inputs import featurizers_of, only_modalities
 from omnimat.features.batch import collate
+from omnimat.features.layout import Featurizer
 from omnimat.materials.errors import RunError
+from omnimat.objectives.embeddings import Column
 from omnimat.stream.store import FeatureStore
 
 
-@torch.no_grad()
-def embed(
-    store: FeatureStore, folder: UPath, positions: NDArray[np.int64], batch_size: int = 256
-) -> tuple[Tensor, Tensor]:
-    """Embed records of a store as ``Multimodal`` does in evaluation mode.
+@dataclass(frozen=True, slots=True)
+class ExportedEncoder:
+    """An exported encoder, ready to embed as ``Multimodal`` does in evaluation mode.
 
-    Args:
-        store: holds the encoder's modality.
-        folder: of the exported encoder.
-        positions: (N,) rows of the store.
-        batch_size: records embedded at a time.
-
-    Returns:
-        (N, d) float32, unit rows where the modality is present and zero elsewhere, and the
-        boolean (N,) that says where it is.
-
-    Raises:
-        UserError: if the folder holds no export.
-        RunError: if an embedding is not finite.
+    Attributes:
+        folder: of the export.
+        card: what it says of itself.
+        module: the network, on ``device``.
+        device: CUDA where there is one.
     """
-    encoder, card = load(folder)
-    featurizers = featurizers_of({card.modality: card})
-    features = only_modalities(store, featurizers)
-    values = torch.zeros(len(positions), card.embedding_dim)
-    present = torch.zeros(len(positions), dtype=torch.bool)
-    for start in range(0, len(positions), batch_size):
-        table = features.table(positions[start : start + batch_size])
-        tensors = ModalityTensors.from_numpy(collate(table, featurizers).modalities[card.modality])
-        rows = start + tensors.rows
-        values[rows] = F.normalize(encoder(tensors.arrays).float(), dim=-1)
-        present[rows] = True
-    if not values.isfinite().all():
-        raise RunError(
-            f"run: the encoder in {folder} gives embeddings that are not finite: it diverged; "
-            "pretrain it again with a smaller training.lr"
-        )
-    return values, present
+
+    folder: UPath
+    card: Card
+    module: nn.Module
+    device: torch.device
+
+    @classmethod
+    def load(cls, folder: UPath) -> Self:
+        """Load it.
+
+        Raises:
+            UserError: if the folder holds no export.
+        """
+        module, card = load(folder)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(folder, card, module.to(device), device)
+
+    @property
+    def featurizer(self) -> Featurizer:
+        """What gives the arrays it was trained on."""
+        return featurizers_of({self.card.modality: self.card})[self.card.modality]
+
+    def embed_stored(
+        self, store: FeatureStore, positions: NDArray[np.int64], batch_size: int = 256
+    ) -> Column:
+        """Embed N records of a store.
+
+        Args:
+            store: holds the encoder's modality.
+            positions: (N,) rows of the store.
+            batch_size: records embedded at a time.
+
+        Returns:
+            (N, d) float32 on the CPU, unit rows where the modality is present and zero elsewhere.
+
+        Raises:
+            RunError: if an embedding is not finite.
+        """
+        features = only_modalities(store, {self.card.modality: self.featurizer})
+        starts = range(0, len(positions), batch_size)
+        columns = [
+            self.embed_table(features.table(positions[start : start + batch_size]))
+            for start in starts
+        ]
+        values = [torch.zeros(0, self.card.embedding_dim), *(c.values for c in columns)]
+        present = [torch.zeros(0, dtype=torch.bool), *(c.present for c in columns)]
+        return Column(torch.cat(values), torch.cat(present))
+
+    @torch.no_grad()
+    def embed_table(self, table: pa.Table) -> Column:
+        """Embed the rows of a feature table as one batch; see ``embed_stored``."""
+        modality = self.card.modality
+        arrays = collate(table, {modality: self.featurizer}).modalities[modality]
+        tensors = ModalityTensors.from_numpy(arrays)
+        values = torch.zeros(len(table), self.card.embedding_dim)
+        present = torch.zeros(len(table), dtype=torch.bool)
+        if len(tensors.rows):
+            embedded = self.module(tensors.to(self.device).arrays)
+            values[tensors.rows] = F.normalize(embedded.float(), dim=-1).cpu()
+            present[tensors.rows] = True
+        if not values.isfinite().all():
+            raise RunError(
+                f"run: the encoder in {self.folder} gives embeddings that are not finite: it "
+                "diverged; pretrain it again with a smaller training.lr"
+            )
+        return Column(values, present)

@@ -1,142 +1,230 @@
-"""Cross-modal retrieval: find a material by another of its modalities (MultiMat, Fig. 3a)."""
+"""Cross-modal retrieval: each material of a split found by another of its modalities.
+
+Counted in four ways, raw (only the material itself is right) and ``merged`` (its duplicates, by a
+rule of ``evaluation.duplicates``, are as right as itself):
+
+- ``top-k``, ``mean rank``, ``median rank``: among all N materials that have both modalities
+  (MultiMat, Fig. 3a). Merged, the nearest of the duplicates counts.
+- ``top-k of 1024``: in pools of 1,024, as CLaC counts, drawn at random and disjoint; what is left
+  over makes no pool. CLaC's pools are the 8 batches of 128 that follow each other in its test set,
+  whose order is fixed, and its level of chance is that of the whole set; ours is the pool's.
+- ``1 of T``: the material against T - 1 others drawn at random (T-choose-one of MoleculeSTM, Liu et
+  al., Nat. Mach. Intell. 5, 1447, 2023), for all draws at once rather than for a sample. Merged,
+  duplicates are never among the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from itertools import permutations
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
-from torch.nn import functional
+from upath import UPath
 
+from omnimat.evaluation.ranks import Counts, Ranks, rank_pairs
+from omnimat.evaluation.section import EmbeddedSplit, Finding
+from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
+from omnimat.materials.settings import Settings
+from omnimat.objectives.embeddings import Embeddings
+from omnimat.shards.files import write_atomically
 
-TOP_K = (1, 5, 10, 25)
+RETRIEVAL = "retrieval.json"
+MERGED = ", merged"
+TOP_K = (1, 5, 10, 25)  # MultiMat's
+POOL_TOP_K = (1, 3, 10)  # CLaC's
+NUM_CHOICES = (4, 10, 20)  # MoleculeSTM's
 
-# Float32 rounds a similarity by 1e-7, and not alike in batches of other sizes.
-_AS_NEAR = 1e-6
+# A job's output is no terminal: left alone, rich would wrap at 80 characters.
+_TABLE_WIDTH = 110
 
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """Where N queries find their own key among N keys, ties left open.
-
-    Equal keys are usual: polymorphs have one composition. Broken at random, ties neither favour nor
-    punish duplicates, and an encoder that gives every material the same embedding scores as chance,
-    not as perfect.
-
-    Attributes:
-        nearer: (N,) int64, keys nearer than its own.
-        as_near: (N,) int64, other keys as near as its own.
-    """
-
-    nearer: NDArray[np.int64]
-    as_near: NDArray[np.int64]
-
-    @property
-    def expected(self) -> NDArray[np.float64]:
-        """(N,) ranks from 1 to N, the mean over all ways to break ties."""
-        ranks: NDArray[np.float64] = 1 + self.nearer + self.as_near / 2
-        return ranks
-
-    def hit_rate(self, k: int) -> float:
-        """Chance that a query's own key is among the k nearest, the mean over queries."""
-        return float(np.mean(np.clip((k - self.nearer) / (1 + self.as_near), 0, 1)))
+Pair = tuple[Modality, Modality]
 
 
-@dataclass(frozen=True, slots=True)
-class RetrievalScores:
-    """How well queries of one modality find their own material among the keys of another.
+class RetrievalSettings(Settings):
+    """Retrieval for every ordered pair of modalities.
 
     Attributes:
-        num_candidates: Size N of the pool, which is also the number of queries.
-        hit_rates: For each k the fraction of queries whose material is among the k nearest, ties
-            broken at random.
-        mean_rank: From 1 (always found first) to N.
-        median_rank: From 1 to N.
+        pairs: (query, key) modalities to report; None for all.
+        pool_size: materials of a pool.
+        pool_seed: draws the pools.
     """
 
-    num_candidates: int
-    hit_rates: Mapping[int, float]
-    mean_rank: float
-    median_rank: float
+    pairs: tuple[Pair, ...] | None = Field(default=None, min_length=1)
+    pool_size: int = Field(default=1024, ge=max(POOL_TOP_K))
+    pool_seed: int = Field(default=0, ge=0)
 
-    @classmethod
-    def from_ranks(cls, ranks: Ranks) -> RetrievalScores:
-        """Summarise the ranks of N queries.
+    @model_validator(mode="after")
+    def _pairs_differ(self) -> Self:
+        if any(query == key for query, key in self.pairs or ()):
+            raise ValueError("pairs: a modality is not retrieved by itself; remove that pair")
+        return self
+
+    def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
+        """Score the pairs, print them, and write ``retrieval.json``.
 
         Raises:
-            ValueError: if there are no ranks.
+            UserError: if a pair asked for, or every pair, has no material.
         """
-        if len(ranks.nearer) == 0:
-            raise ValueError("no ranks to summarise")
-        return cls(
-            num_candidates=len(ranks.nearer),
-            hit_rates={k: ranks.hit_rate(k) for k in TOP_K},
-            mean_rank=float(np.mean(ranks.expected)),
-            median_rank=float(np.median(ranks.expected)),
-        )
+        findings = self.score(split.embeddings, split.duplicate_groups, split.duplicates)
+        report = {
+            **self.model_dump(mode="json"),
+            "split": split.split,
+            "duplicates": split.duplicates,
+            "num_records": len(split.positions),
+            "retrieval": [asdict(finding) for finding in findings],
+        }
+        write_atomically(folder / RETRIEVAL, f"{json.dumps(report, indent=1)}\n".encode())
+        self._print(findings)
+        return findings
 
-    @property
-    def chance_hit_rates(self) -> dict[int, float]:
-        """Expected hit rates of guessing."""
-        return {k: min(k / self.num_candidates, 1.0) for k in self.hit_rates}
+    def _print(self, findings: list[Finding]) -> None:
+        found = {one.metric for one in findings}
+        everywhere = [*(f"top-{k}" for k in TOP_K), "mean rank", "median rank"]
+        in_pools = [f"top-{k} of {self.pool_size}" for k in POOL_TOP_K]
+        others = [f"1 of {num}" for num in NUM_CHOICES]
+        console = Console(width=_TABLE_WIDTH)
+        for title, metrics in (
+            ("among all", everywhere),
+            (f"among all{MERGED}", [f"{name}{MERGED}" for name in everywhere]),
+            ("in pools, and against others", [*in_pools, *others]),
+        ):
+            known = [metric for metric in metrics if metric in found]
+            console.print(retrieval_table(title, findings, known))
+        if not found.intersection(in_pools):
+            console.print(f"no pair has the {self.pool_size} materials of a pool")
 
-    @property
-    def chance_rank(self) -> float:
-        """Expected mean rank of guessing; the median's too."""
-        return (self.num_candidates + 1) / 2
+    def score(self, embeddings: Embeddings, groups: Counts, rule: str) -> list[Finding]:
+        """Score from what ``embeddings.npz`` holds.
+
+        Args:
+            embeddings: of N materials.
+            groups: (N,) labels of duplicates.
+            rule: that found them.
+
+        Raises:
+            UserError: if a pair asked for, or every pair, has no material.
+        """
+        findings: list[Finding] = []
+        for pair, both in self._wanted(embeddings).items():
+            rows = np.flatnonzero(both.numpy())
+            queries, keys = (embeddings.values[modality][rows] for modality in pair)
+            findings += self._score_pair(pair, queries, keys, groups[rows], rule)
+        return findings
+
+    def _wanted(self, embeddings: Embeddings) -> dict[Pair, Tensor]:
+        """Give the pairs to report and which materials have both."""
+        present = embeddings.present
+        shared = {(one, two): present[one] & present[two] for one, two in permutations(present, 2)}
+        shared = {pair: both for pair, both in shared.items() if both.any()}
+        wanted = self.pairs or tuple(shared)
+        missing = [" -> ".join(pair) for pair in wanted if pair not in shared]
+        if missing or not wanted:
+            raise UserError(
+                "retrieval.pairs: no material of this split that the run can embed has both of "
+                f"{', '.join(missing) or 'any pair'}"
+            )
+        return {pair: shared[pair] for pair in wanted}
+
+    def _score_pair(
+        self, pair: Pair, queries: Tensor, keys: Tensor, groups: Counts, rule: str
+    ) -> Iterator[Finding]:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        queries, keys = queries.to(device), keys.to(device)
+        ranks = rank_pairs(queries, keys, groups)
+        pools = [
+            rank_pairs(queries[rows], keys[rows], groups[rows]) for rows in self._pools(len(keys))
+        ]
+        task = f"retrieval {pair[0]} -> {pair[1]}"
+        for one in (
+            *_everywhere(ranks.own),
+            *self._in_pools([pool.own for pool in pools], len(keys)),
+            *_among_others(ranks.own),
+        ):
+            yield replace(one, task=task)
+        for one in (
+            *_everywhere(ranks.any_duplicate),
+            *self._in_pools([pool.any_duplicate for pool in pools], len(keys)),
+            *_among_others(ranks.own_among_others),
+        ):
+            settings = {**one.settings, "duplicates": rule}
+            yield replace(one, task=task, metric=one.metric + MERGED, settings=settings)
+
+    def _pools(self, num_materials: int) -> list[NDArray[np.int64]]:
+        order = np.random.default_rng(self.pool_seed).permutation(num_materials)
+        firsts = range(0, num_materials - self.pool_size + 1, self.pool_size)
+        return [order[first : first + self.pool_size] for first in firsts]
+
+    def _in_pools(self, pools: Sequence[Ranks], num_materials: int) -> Iterator[Finding]:
+        if pools:
+            ranks = Ranks.concatenated(pools)
+            num_left_over = num_materials - len(ranks.nearer)
+            for one in _hits(ranks, POOL_TOP_K):
+                yield replace(
+                    one,
+                    metric=f"{one.metric} of {self.pool_size}",
+                    details={**one.details, "num_pools": len(pools), "left_over": num_left_over},
+                    settings={"pool_seed": self.pool_seed},
+                )
 
 
-def retrieval_ranks(queries: Tensor, keys: Tensor, block_rows: int = 1024) -> Ranks:
-    """Rank every query's own key among all keys by cosine similarity.
-
-    Similarities within 1e-6 of each other are equal.
-
-    Args:
-        queries: (N, d), any positive length.
-        keys: (N, d); row i is the key of query i.
-        block_rows: Queries compared at a time; memory is ``block_rows * N`` float32.
-
-    Returns:
-        The ranks.
-
-    Raises:
-        ValueError: if the shapes differ or a value is not finite.
-    """
-    if queries.shape != keys.shape:
-        raise ValueError(f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)} differ")
-    if not (queries.isfinite().all() and keys.isfinite().all()):
-        raise ValueError("an embedding is not finite")
-    queries, keys = (functional.normalize(x.detach().float(), dim=1) for x in (queries, keys))
-    nearer, near = torch.zeros(2, len(queries), dtype=torch.int64, device=queries.device)
-    for start in range(0, len(queries), block_rows):
-        similarities = queries[start : start + block_rows] @ keys.T
-        own = similarities.diagonal(offset=start).unsqueeze(1)
-        nearer[start : start + block_rows] = (similarities > own + _AS_NEAR).sum(1)
-        near[start : start + block_rows] = (similarities >= own - _AS_NEAR).sum(1)
-    return Ranks(nearer.cpu().numpy(), (near - nearer - 1).cpu().numpy())
+def _everywhere(ranks: Ranks) -> Iterator[Finding]:
+    yield from _hits(ranks, TOP_K)
+    expected, by_chance = ranks.expected, ranks.by_chance.expected
+    yield _finding(ranks, "mean rank", np.mean(expected), np.mean(by_chance), False)
+    yield _finding(ranks, "median rank", np.median(expected), np.median(by_chance), False)
 
 
-def score_all_pairs(
-    embeddings: Mapping[Modality, Tensor], present: Mapping[Modality, Tensor]
-) -> dict[tuple[Modality, Modality], RetrievalScores]:
-    """Score every ordered pair of modalities over the materials that have both.
+def _hits(ranks: Ranks, top_k: Sequence[int]) -> Iterator[Finding]:
+    by_chance = ranks.by_chance
+    for k in top_k:
+        yield _finding(ranks, f"top-{k}", ranks.hit_rate(k), by_chance.hit_rate(k))
 
-    Args:
-        embeddings: For each modality (N, d).
-        present: For each modality a boolean (N,).
 
-    Returns:
-        Scores by (query modality, key modality); a pair no material has in full is left out.
-    """
-    scores = {}
-    for query, key in permutations(embeddings, 2):
-        both = present[query] & present[key]
-        if both.any():
-            ranks = retrieval_ranks(embeddings[query][both], embeddings[key][both])
-            scores[query, key] = RetrievalScores.from_ranks(ranks)
-    return scores
+def _among_others(ranks: Ranks) -> Iterator[Finding]:
+    """One of T, for each T that every query has wrong keys enough for."""
+    for num in NUM_CHOICES:
+        if num <= ranks.num_wrong.min() + 1:
+            yield _finding(ranks, f"1 of {num}", ranks.choice_rate(num), 1 / num)
+
+
+def _finding(
+    ranks: Ranks, metric: str, value: Any, chance: Any, higher_is_better: bool = True
+) -> Finding:
+    return Finding(
+        task="retrieval",
+        metric=metric,
+        value=float(value),
+        higher_is_better=higher_is_better,
+        num_test=len(ranks.nearer),
+        details={"chance": float(chance)},
+    )
+
+
+def retrieval_table(title: str, findings: Sequence[Finding], metrics: Sequence[str]) -> Table:
+    """Lay chosen metrics out for the terminal: a row a pair, followed by what guessing gives."""
+    found = {(one.task, one.metric): one for one in findings}
+    headers = [metric.removesuffix(MERGED) for metric in metrics]
+    table = Table("query -> key", *headers, title=title, title_justify="left")
+    for task in dict.fromkeys(one.task for one in findings):
+        chosen = [found.get((task, metric)) for metric in metrics]
+        values = [_cell(one, None if one is None else one.value) for one in chosen]
+        chances = [_cell(one, None if one is None else one.details["chance"]) for one in chosen]
+        table.add_row(task.removeprefix("retrieval "), *values)
+        table.add_row("  by chance", *chances, style="dim")
+    return table
+
+
+def _cell(finding: Finding | None, number: float | None) -> str:
+    if finding is None or number is None:
+        return "-"
+    return f"{100 * number:.1f} %" if finding.higher_is_better else f"{number:.1f}"

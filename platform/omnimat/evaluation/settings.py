@@ -6,7 +6,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from omnimat.materials.record import Modality
+from omnimat.evaluation.clusters import ClustersSettings
+from omnimat.evaluation.discovery import DiscoverySettings
+from omnimat.evaluation.duplicates import DuplicateRule
+from omnimat.evaluation.maps import MapsSettings
+from omnimat.evaluation.retrieval import RetrievalSettings
+from omnimat.evaluation.section import Section
+from omnimat.evaluation.zero_shot import ZeroShotSettings
 from omnimat.materials.settings import Settings
 from omnimat.materials.split import Split
 
@@ -28,22 +34,39 @@ class DownstreamSettings(Settings):
 
 
 class EvaluateSettings(DownstreamSettings):
-    """Cross-modal retrieval among the encoders of a pretraining run.
+    """What the encoders of a pretraining run know of a split; a section that is null is left out.
 
     Attributes:
         split: whose materials are queries and candidates.
-        pairs: (query, key) modalities to report; None for all.
         batch_size: materials embedded at a time.
         num_threads: of torch.
+        duplicates: which materials count as the same (see ``evaluation.duplicates``).
+        retrieval: each material found by another of its modalities.
+        discovery: crystals found by a density of states.
+        zero_shot: materials sorted by sentences.
+        clusters: how crystal systems and modalities lie to each other.
+        maps: the embeddings in two dimensions.
     """
 
     split: Split = "test"
-    pairs: tuple[tuple[Modality, Modality], ...] | None = Field(default=None, min_length=1)
     batch_size: int = Field(default=256, ge=1)
     num_threads: int = Field(default=1, ge=1)
+    duplicates: DuplicateRule = "symmetry"
+    # The sections, which run in this order.
+    retrieval: RetrievalSettings | None = RetrievalSettings()
+    discovery: DiscoverySettings | None = None
+    zero_shot: ZeroShotSettings | None = None
+    clusters: ClustersSettings | None = None
+    maps: MapsSettings | None = None
+
+    @property
+    def sections(self) -> dict[str, Section]:
+        """The sections to run, by key."""
+        values = {name: getattr(self, name) for name in EvaluateSettings.model_fields}
+        return {name: value for name, value in values.items() if isinstance(value, Section)}
 
     @model_validator(mode="after")
-    def _pairs_differ(self) -> Self:
-        if any(query == key for query, key in self.pairs or ()):
-            raise ValueError("pairs: a modality is not retrieved by itself; remove that pair")
+    def _something_to_do(self) -> Self:
+        if not self.sections:
+            raise ValueError("every section is null: leave retrieval in, or give another")
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,15 +67,26 @@ class Magpie(Settings):
             ValueError: no atoms, or an unknown element.
         """
         numbers, counts = np.unique(record.structure.atomic_numbers, return_counts=True)
-        if not numbers.size or numbers[0] < 1 or numbers[-1] > _LARGEST_ATOMIC_NUMBER:
+        return self.of_formula(numbers, counts.astype(np.float64))
+
+    def of_formula(
+        self, atomic_numbers: NDArray[np.integer[Any]], amounts: NDArray[np.float64]
+    ) -> Arrays:
+        """Give the features of a formula: (n,) elements, each once, and their (n,) amounts.
+
+        Raises:
+            ValueError: no atoms, or an unknown element.
+        """
+        numbers = atomic_numbers
+        if not numbers.size or numbers.min() < 1 or numbers.max() > _LARGEST_ATOMIC_NUMBER:
             raise ValueError("an atomic number is not of a known element")
         values = element_table()[numbers]
-        weights = counts / counts.sum()
+        weights = amounts / amounts.sum()
         lowest, highest = values.min(axis=0), values.max(axis=0)
         mean = weights @ values
         deviation = weights @ np.abs(values - mean)
         # Of equally frequent elements, the lowest value counts.
-        mode = values[counts == counts.max()].min(axis=0)
+        mode = values[amounts == amounts.max()].min(axis=0)
         statistics = np.stack([lowest, highest, highest - lowest, mean, deviation, mode], axis=1)
         return {"magpie": statistics.astype(np.float32).ravel()}
 

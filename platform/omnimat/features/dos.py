@@ -67,7 +67,20 @@ class DosCurve(Settings):
         density = None if record.dos is None else self._channel(record.dos)
         if record.dos is None or density is None:
             return None
-        energies, density = _filled(record.dos.energies_ev), _filled(density)
+        return self.of_curve(record.dos.energies_ev, density, len(record.structure.atomic_numbers))
+
+    def of_curve(self, energies_ev: Float, dos_per_ev: Float, num_atoms: int | None) -> Arrays:
+        """Give the same of the channel alone.
+
+        Args:
+            energies_ev: (n,) relative to the Fermi level, increasing.
+            dos_per_ev: (n,) the channel that ``spin`` names.
+            num_atoms: of the cell; None where that is not known.
+
+        Raises:
+            ValueError: as above, or the number of atoms is needed.
+        """
+        energies, density = _filled(energies_ev), _filled(dos_per_ev)
         if len(energies) != len(density):
             raise ValueError("energies and densities differ in length")
         if self.grid == "native":
@@ -75,7 +88,7 @@ class DosCurve(Settings):
         else:
             window = np.linspace(*self.window_ev, self.num_points)
             energies, density = window, np.interp(window, energies, density, left=0.0, right=0.0)
-        density = density / self._norm(energies, density, len(record.structure.atomic_numbers))
+        density = density / self._norm(energies, density, num_atoms)
         return {
             "energies_ev": energies.astype(np.float32),
             "dos_per_ev": density.astype(np.float32),
@@ -92,10 +105,12 @@ class DosCurve(Settings):
         places = np.linspace(0, len(values) - 1, self.num_points)
         return np.interp(places, np.arange(len(values)), values)
 
-    def _norm(self, energies: Float, density: Float, num_atoms: int) -> float:
+    def _norm(self, energies: Float, density: Float, num_atoms: int | None) -> float:
         if self.normalization == "none":
             return 1.0
         if self.normalization == "per_atom":
+            if num_atoms is None:
+                raise ValueError("normalization per_atom needs the number of atoms of the cell")
             return float(num_atoms)
         area = float(np.trapezoid(density, energies))
         if area <= 0:

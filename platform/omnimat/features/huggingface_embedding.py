@@ -72,6 +72,10 @@ class HuggingFaceEmbedding(Settings):
 
     def __call__(self, record: Record) -> Arrays | None:
         """Give the vector, or None where the record has no text."""
+        return None if record.text is None else self.of_text(record.text)
+
+    def of_text(self, text: str) -> Arrays | None:
+        """Give the vector of a text, or None where it has no tokens."""
         # The room of features does without torch, which every actor would pay for; here it is the
         # very thing that computes the feature, so only the actors of this featurizer load it.
         import torch
@@ -79,7 +83,7 @@ class HuggingFaceEmbedding(Settings):
         from omnimat.encoders.huggingface_text import language_states
 
         tokens, model = _loaded(self.model, self.weights_sha256, self.max_tokens)
-        arrays = tokens(record)
+        arrays = tokens.of_text(text)
         if arrays is None:
             return None
         ids = torch.from_numpy(arrays["token_ids"])

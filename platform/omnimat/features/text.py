@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,16 +51,17 @@ class TextEmbedding(Settings):
         Raises:
             ValueError: the stored embedding has another width.
         """
-        vector: NDArray[np.floating[Any]] | None = None
-        if self.source != "hashed":
-            vector = record.text_embedding
-        if vector is None and self.source != "stored" and record.text is not None:
-            vector = hashed_ngrams(record.text, self.width)
+        vector = None if self.source == "hashed" else record.text_embedding
         if vector is None:
-            return None
+            return None if record.text is None else self.of_text(record.text)
         if vector.shape != (self.width,):
             raise ValueError(f"the stored embedding has shape {vector.shape}, not ({self.width},)")
         return {"embedding": vector.astype(np.float32)}
+
+    def of_text(self, text: str) -> Arrays | None:
+        """Give the vector of a text, or None where only stored ones count, or it has no words."""
+        vector = None if self.source == "stored" else hashed_ngrams(text, self.width)
+        return None if vector is None else {"embedding": vector.astype(np.float32)}
 
 
 def hashed_ngrams(text: str, width: int) -> NDArray[np.float64] | None:

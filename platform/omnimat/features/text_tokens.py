@@ -93,9 +93,11 @@ class TextTokens(Settings):
         Raises:
             UserError: ``tokenizer`` is a path that leads to no tokenizer.
         """
-        if record.text is None:
-            return None
-        encoding = _loaded(self.tokenizer, self.max_tokens).encode(record.text)
+        return None if record.text is None else self.of_text(record.text)
+
+    def of_text(self, text: str) -> Arrays | None:
+        """Give the ids of a text, or None where it has none; errors as above."""
+        encoding = _loaded(self.tokenizer, self.max_tokens).encode(text)
         ids = np.array(encoding.ids, dtype=np.int32)
         return {"token_ids": ids} if ids.size else None
 

@@ -98,6 +98,22 @@ class XrdPattern(Settings):
         """
         return {"intensity": self.curve(self.reflections(record.structure)).astype(np.float32)}
 
+    def of_curve(self, two_theta_degree: Float, intensity: Float) -> Arrays:
+        """Give a measured pattern on the grid, zero where it was not measured, negatives too.
+
+        Args:
+            two_theta_degree: (n,) angles of this radiation, increasing.
+            intensity: (n,) on any scale.
+
+        Raises:
+            ValueError: there is no intensity in the range of the grid.
+        """
+        curve = np.interp(self.two_theta_degree, two_theta_degree, intensity, left=0.0, right=0.0)
+        curve = np.maximum(curve, 0.0)
+        if not curve.max() > 0:
+            raise ValueError("no intensity in the range of two theta")
+        return {"intensity": (curve * (TOP_INTENSITY / curve.max())).astype(np.float32)}
+
     def curve(self, reflections: Reflections) -> Float:
         """Smear reflections and scale the curve to its maximum: (num_points,)."""
         curve = self._smeared(reflections.two_theta_degree, reflections.intensity)

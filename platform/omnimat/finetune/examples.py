@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,9 +18,9 @@ from omnimat.encoders.fusion import Tokens
 from omnimat.evaluation.inputs import only_modalities
 from omnimat.features.batch import collate
 from omnimat.features.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
-from omnimat.finetune.model import FeatureBatch
-from omnimat.finetune.settings import MissingModalities
-from omnimat.finetune.tasks import TaskSettings, read_targets
+from omnimat.finetune.model import FeatureBatch, autocast
+from omnimat.finetune.settings import MissingModalities, TrialSettings
+from omnimat.finetune.tasks import Targets, TaskSettings, read_targets
 from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
@@ -79,14 +79,14 @@ class Examples:
 
     Attributes:
         material_ids: (N,) str.
-        targets: (N,) float64 or str, or (N, k) float64.
+        targets: of N records for each task; each record has at least one that is known.
         inputs: for N records.
-        num_without_target: records left out because the target is unknown.
+        num_without_target: records left out because no target is known.
         num_without_modality: further records left out because the features are missing.
     """
 
     material_ids: NDArray[np.str_]
-    targets: NDArray[Any]
+    targets: tuple[Targets, ...]
     inputs: Inputs
     num_without_target: int
     num_without_modality: int
@@ -102,12 +102,12 @@ class Usable:
     Attributes:
         positions: (N,) rows of the store.
         targets: of these, as in ``Examples``.
-        num_without_target: records left out because the target is unknown.
+        num_without_target: records left out because no target is known.
         num_without_modality: further records left out because the features are missing.
     """
 
     positions: NDArray[np.int64]
-    targets: NDArray[Any]
+    targets: tuple[Targets, ...]
     num_without_target: int
     num_without_modality: int
 
@@ -115,33 +115,36 @@ class Usable:
 def find_usable(
     store: FeatureStore,
     featurizers: Mapping[Modality, Featurizer],
-    task: TaskSettings,
+    tasks: Sequence[TaskSettings],
     split: Split,
     missing_modalities: MissingModalities,
 ) -> Usable:
-    """Find the records of a split that have the target and the modalities; reads no features.
+    """Find the records of a split that have a target and the modalities; reads no features.
 
     Raises:
-        UserError: if there is none.
+        UserError: if a task has none.
     """
     positions = np.flatnonzero((store.records["split"] == split).to_numpy())
     column = store.features.select([PROPERTIES_COLUMN]).take(pa.array(positions))
     properties = column[PROPERTIES_COLUMN].to_pylist()
-    targets = read_targets(properties, task)
+    targets = [read_targets(properties, task) for task in tasks]
     has = np.stack([_has(store, f)[positions] for f in featurizers.values()])
     is_present = has.all(axis=0) if missing_modalities == "leave_out" else has.any(axis=0)
-    kept = np.flatnonzero(targets.is_known & is_present)
-    if len(kept) == 0:
-        known = ", ".join(json.loads(properties[0])) if properties else ""
-        raise UserError(
-            f"task.target: of {len(positions)} {split} records none has both {task.target!r} and "
-            f"the features of {', '.join(featurizers)}; properties of the first: {known or 'none'}"
-        )
+    for task, of_task in zip(tasks, targets, strict=True):
+        if not (of_task.is_known & is_present).any():
+            known = ", ".join(json.loads(properties[0])) if properties else ""
+            raise UserError(
+                f"tasks: {task.name!r}: of {len(positions)} {split} records none has both "
+                f"{task.target!r} and the features of {', '.join(featurizers)}; properties of the "
+                f"first: {known or 'none'}"
+            )
+    is_known = np.any([of_task.is_known for of_task in targets], axis=0)
+    kept = np.flatnonzero(is_known & is_present)
     return Usable(
         positions=positions[kept],
-        targets=targets.values[kept],
-        num_without_target=int((~targets.is_known).sum()),
-        num_without_modality=int((targets.is_known & ~is_present).sum()),
+        targets=tuple(of_task[kept] for of_task in targets),
+        num_without_target=int((~is_known).sum()),
+        num_without_modality=int((is_known & ~is_present).sum()),
     )
 
 
@@ -150,16 +153,17 @@ def read_examples(
     featurizers: Mapping[Modality, Featurizer],
     usable: Usable,
     device: torch.device,
-    max_records: int | None = None,
+    fraction: float = 1.0,
 ) -> Examples:
-    """Read usable records, or so many of them, into memory."""
+    """Read usable records, or a part of them, into memory; at least one."""
     part = np.arange(len(usable.positions))
-    if max_records is not None and max_records < len(part):
-        part = np.sort(np.random.default_rng(_PART_SEED).permutation(part)[:max_records])
+    if fraction < 1:
+        num_records = max(1, round(fraction * len(part)))
+        part = np.sort(np.random.default_rng(_PART_SEED).permutation(part)[:num_records])
     table = only_modalities(store, featurizers).table(usable.positions[part]).combine_chunks()
     return Examples(
         material_ids=np.array(table[ID_COLUMN].to_pylist()),
-        targets=usable.targets[part],
+        targets=tuple(of_task[part] for of_task in usable.targets),
         inputs=FeatureInputs(table, featurizers, device),
         num_without_target=usable.num_without_target,
         num_without_modality=usable.num_without_modality,
@@ -174,10 +178,12 @@ def _has(store: FeatureStore, featurizer: Featurizer) -> NDArray[np.bool_]:
 
 @torch.no_grad()
 def apply_in_batches(
-    module: nn.Module, inputs: Inputs, num_records: int, batch_size: int
+    module: nn.Module, inputs: Inputs, num_records: int, settings: TrialSettings
 ) -> list[Any]:
     """Apply a module in evaluation mode to all records: its output for each batch of them."""
     module.eval()
-    firsts = range(0, num_records, batch_size)
-    rows = (np.arange(first, min(first + batch_size, num_records)) for first in firsts)
-    return [module(inputs.batch(part)) for part in rows]
+    device = next(module.parameters()).device
+    firsts = range(0, num_records, settings.batch_size)
+    rows = (np.arange(first, min(first + settings.batch_size, num_records)) for first in firsts)
+    with autocast(settings.precision, device):
+        return [module(inputs.batch(part)) for part in rows]

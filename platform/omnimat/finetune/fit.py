@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from omnimat.encoders.fusion import Tokens
+from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.examples import EmbeddingInputs, Examples, apply_in_batches
-from omnimat.finetune.model import PropertyModel
-from omnimat.finetune.settings import TrialSettings
-from omnimat.finetune.tasks import ClassIndex, TargetCodec, TaskSettings
+from omnimat.finetune.model import PropertyModel, autocast
+from omnimat.finetune.settings import FROZEN, TrialSettings
+from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.errors import RunError
 from omnimat.training.schedule import warmup_cosine
+
+
+def validation_key(task: TaskSettings) -> str:
+    """Name a task's validation metric in a history."""
+    return f"validation {task.name}"
 
 
 @dataclass(slots=True)
@@ -25,19 +31,22 @@ class Fit:
     """The state of training.
 
     Attributes:
-        task: what is predicted.
+        tasks: what is predicted.
         settings: of the trial.
         codec: maps targets to what is learned.
         model: trained in place.
         train: learned from.
         validation: decides which epoch is best.
-        history: one entry an epoch.
+        history: one entry an epoch, with the keys ``epoch``, ``train_loss``, ``validation_error``,
+            ``lr`` and each task's metric under its ``validation_key``. The validation error is that
+            of the task over that of guessing the training mean, or the most frequent class,
+            averaged over tasks: 0 is perfect, 1 as good as guessing.
         best: the entry of the best epoch; of equal ones the first.
     """
 
-    task: TaskSettings
+    tasks: Sequence[TaskSettings]
     settings: TrialSettings
-    codec: TargetCodec
+    codec: JointCodec
     model: PropertyModel
     train: Examples
     validation: Examples
@@ -69,16 +78,14 @@ class Fit:
 
     def _trained_network(self) -> nn.Module:
         """Give the part that learns; frozen encoders run once, and the head on what they gave."""
-        if self.settings.variant != "frozen":
+        if self.settings.variant not in FROZEN:
             return self.model
         self.train = self._embedded(self.train)
         self.validation = self._embedded(self.validation)
         return self.model.head
 
     def _embedded(self, examples: Examples) -> Examples:
-        parts = apply_in_batches(
-            self.model.encoder, examples.inputs, len(examples), self.settings.batch_size
-        )
+        parts = apply_in_batches(self.model.encoder, examples.inputs, len(examples), self.settings)
         tokens = Tokens(*(torch.cat(part) for part in zip(*parts, strict=True)))
         return replace(examples, inputs=EmbeddingInputs(tokens))
 
@@ -88,12 +95,15 @@ class Fit:
         generator = np.random.default_rng([self.settings.seed, epoch])
         num_batches = -(-len(self.train) // self.settings.batch_size)
         batches = np.array_split(generator.permutation(len(self.train)), num_batches)
-        targets = torch.from_numpy(self.codec.encode(self.train.targets)).to(self._device)
+        learned = [one.to(self._device) for one in self.codec.encode(self.train.targets)]
         network.train()
         total = torch.zeros((), device=self._device)
         for index, rows in enumerate(batches):
             lr = self._set_lr(optimizer, epoch * num_batches + index, num_batches)
-            loss = self._loss(network(self.train.inputs.batch(rows)), targets[rows])
+            with autocast(self.settings.precision, self._device):
+                outputs = network(self.train.inputs.batch(rows)).float()
+            wanted = [one[rows] for one in learned]
+            loss = self.codec.losses(outputs, wanted, self.settings.regression_loss).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -101,14 +111,9 @@ class Fit:
         return {
             "epoch": epoch + 1,
             "train_loss": self._finite(float(total) / len(self.train), epoch),
-            "validation_metric": self._validate(network, epoch),
             "lr": lr,
+            **self._validate(network, epoch),
         }
-
-    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if isinstance(self.codec, ClassIndex):
-            return F.cross_entropy(outputs, targets)
-        return F.mse_loss(outputs, targets)
 
     def _set_lr(self, optimizer: torch.optim.Optimizer, step: int, num_batches: int) -> float:
         num_steps = self.settings.num_epochs * num_batches
@@ -122,16 +127,27 @@ class Fit:
             group["lr"] = lr
         return lr
 
-    def _validate(self, network: nn.Module, epoch: int) -> float:
+    def _validate(self, network: nn.Module, epoch: int) -> dict[str, float]:
+        """Score each task, and all of them by one number."""
         parts = apply_in_batches(
-            network, self.validation.inputs, len(self.validation), self.settings.batch_size
+            network, self.validation.inputs, len(self.validation), self.settings
         )
-        outputs = torch.cat(parts)
+        outputs = torch.cat(parts).float()
         self._finite(float(outputs.sum()), epoch)
         predictions = self.codec.decode(outputs.cpu().numpy())
-        if self.task.kind == "regression":  # a power of ten may overflow where its exponent did not
-            self._finite(float(np.abs(predictions).max()), epoch)
-        return self.task.metric.function(self.validation.targets, predictions)
+        scores, errors = {}, []
+        tasks = zip(
+            self.tasks, self.codec.codecs, self.validation.targets, predictions, strict=True
+        )
+        for task, codec, targets, predicted in tasks:
+            kept = predicted[targets.is_known]
+            if task.kind == "regression":  # a power of ten may overflow where its exponent did not
+                self._finite(float(np.abs(kept).max()), epoch)
+            scores[validation_key(task)] = task.scoring.function(targets.known, kept)
+            guessed = task.scoring.error(targets.known, codec.guess(len(kept)))
+            # Where guessing is perfect there is nothing to compare with.
+            errors.append(task.scoring.error(targets.known, kept) / (guessed or 1.0))
+        return {"validation_error": fmean(errors), **scores}
 
     def _finite(self, value: float, epoch: int) -> float:
         if not np.isfinite(value):
@@ -142,10 +158,7 @@ class Fit:
         return value
 
     def _is_best(self, entry: dict[str, float]) -> bool:
-        if not self.best:
-            return True
-        sign = 1 if self.task.metric.higher_is_better else -1
-        return sign * entry["validation_metric"] > sign * self.best["validation_metric"]
+        return not self.best or entry["validation_error"] < self.best["validation_error"]
 
     def _is_out_of_patience(self) -> bool:
         patience = self.settings.patience

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, cast
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.fusion import FusionSettings, Tokens
+from omnimat.encoders.fusion import Tokens
 from omnimat.materials.record import Modality
+
+Precision = Literal["fp32", "bf16"]
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Run a network in this precision on this device."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 class FeatureBatch(NamedTuple):
@@ -43,43 +51,52 @@ class ModalityEncoders(nn.ModuleDict):
         return Tokens.stack(tuple(values), values, present)
 
 
-class LinearHead(nn.Module):
-    """A linear map of the embedding of one modality."""
+class SingleHead(nn.Module):
+    """Linear layers with ReLU between them, on the embedding of one modality."""
 
-    def __init__(self, embedding_dim: int, num_outputs: int) -> None:
+    def __init__(self, embedding_dim: int, hidden_widths: Sequence[int], num_outputs: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(embedding_dim, num_outputs)
+        widths = (embedding_dim, *hidden_widths)
+        hidden = [
+            layer
+            for before, after in itertools.pairwise(widths)
+            for layer in (nn.Linear(before, after), nn.ReLU())
+        ]
+        self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], num_outputs))
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Map the tokens of n materials and one modality to (n, num_outputs)."""
-        outputs: Tensor = self.linear(tokens.values.squeeze(1))
+        outputs: Tensor = self.layers(tokens.values.squeeze(1))
+        return outputs
+
+
+class LinearProbe(nn.Module):
+    """One linear layer on the embeddings of all modalities side by side, zero where missing."""
+
+    def __init__(self, embedding_dim: int, num_modalities: int, num_outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(num_modalities * embedding_dim, num_outputs)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Map the tokens of n materials to (n, num_outputs)."""
+        outputs: Tensor = self.linear((tokens.values * tokens.present[..., None]).flatten(1))
         return outputs
 
 
 class PropertyModel(nn.Module):
-    """Encoders with a head: linear for one modality, a fusion for several.
+    """Encoders and a head, whose last layer gives the outputs of all tasks.
 
-    A fusion's last layer gives the outputs, so that UniMat's fusion has its three linear layers.
+    So UniMat's fusion has its three linear layers.
 
     Attributes:
         encoder: of features; what it gives does not change while it is frozen.
         head: of tokens.
     """
 
-    def __init__(
-        self,
-        encoders: Mapping[Modality, nn.Module],
-        fusion: FusionSettings,
-        embedding_dim: int,
-        num_outputs: int,
-    ) -> None:
+    def __init__(self, encoders: Mapping[Modality, nn.Module], head: nn.Module) -> None:
         super().__init__()
         self.encoder = ModalityEncoders({str(name): module for name, module in encoders.items()})
-        self.head: nn.Module = (
-            LinearHead(embedding_dim, num_outputs)
-            if len(encoders) == 1
-            else fusion.build(tuple(encoders), embedding_dim, num_outputs)
-        )
+        self.head = head
 
     def forward(self, batch: FeatureBatch) -> Tensor:
         """Map the features of n materials to (n, num_outputs)."""

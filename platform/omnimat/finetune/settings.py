@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from omnimat.encoders.fusion import ConcatFusionSettings, FusionSettings
 from omnimat.evaluation.settings import DownstreamSettings
-from omnimat.finetune.tasks import TaskSettings
+from omnimat.finetune.codec import RegressionLoss
+from omnimat.finetune.model import Precision
+from omnimat.finetune.tasks import Task
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import Settings
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Variant = Literal["finetuned", "frozen", "from_scratch"]
+TrainFraction = Annotated[float, Field(gt=0, le=1)]
+Variant = Literal["finetuned", "frozen", "linear_probe", "from_scratch"]
+Contender = tuple[Variant, float]
+"""Variant and fraction of the training split."""
+Point = tuple[tuple[str, Any], ...]
+"""Keys of a trial and their values."""
+FROZEN: frozenset[Variant] = frozenset({"frozen", "linear_probe"})
 MissingModalities = Literal["leave_out", "fuse"]
+
+
+class HeadSettings(Settings):
+    """What maps the embedding of a single modality to outputs.
+
+    Attributes:
+        hidden_widths: of the layers between, with ReLU; none for a linear head.
+    """
+
+    hidden_widths: tuple[PositiveInt, ...] = ()
 
 
 class OptimizationSettings(Settings):
@@ -23,21 +43,24 @@ class OptimizationSettings(Settings):
     Attributes:
         num_epochs: at most, over the training split.
         batch_size: records a step; an epoch is cut into batches as equal as can be.
+        regression_loss: of standardised numbers, ``squared`` or ``absolute``.
+        precision: ``bf16`` runs the network under autocast, twice as fast where the processor has
+            it; weights and loss stay in float32.
         weight_decay: of AdamW.
         warmup_fraction: of all steps.
         final_lr_fraction: of the peak learning rate, at the last step.
-        patience: epochs without a better validation metric before a trial stops; None never stops.
-        max_train_records: train on a part, the same for every trial; None for all.
+        patience: epochs without a better validation error before a trial stops; None never stops.
         num_threads: of torch in a trial.
     """
 
     num_epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=64, ge=2)
+    regression_loss: RegressionLoss = "squared"
+    precision: Precision = "fp32"
     weight_decay: float = Field(default=0.0, ge=0)
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
     final_lr_fraction: float = Field(default=0.01, ge=0, le=1)
     patience: int | None = Field(default=None, ge=1)
-    max_train_records: int | None = Field(default=None, ge=1)
     num_threads: int = Field(default=1, ge=1)
 
 
@@ -46,34 +69,71 @@ class TrialSettings(OptimizationSettings):
 
     Attributes:
         variant: ``finetuned`` starts from the exported encoders, ``frozen`` trains only the head
-            on them, ``from_scratch`` starts from random weights of the same encoders.
+            on them, ``linear_probe`` only a linear layer, ``from_scratch`` starts from random
+            weights of the same encoders.
+        train_fraction: of the training split; a smaller part lies within a larger one.
         lr: peak learning rate.
         seed: of the initial weights and of the order of training.
+        chosen: keys of the grid besides the learning rate, which go into the name.
     """
 
     variant: Variant
+    train_fraction: TrainFraction = 1.0
     lr: LearningRate
     seed: NonNegativeInt
+    chosen: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Unique within a sweep."""
-        return f"{self.variant}-lr{self.lr:g}-seed{self.seed}"
+        part = "" if self.train_fraction == 1 else f"-train{100 * self.train_fraction:g}"
+        chosen = "".join(f"-{key}{getattr(self, key)}" for key in self.chosen)
+        return f"{self.variant}{part}-lr{self.lr:g}{chosen}-seed{self.seed}"
+
+    @property
+    def point(self) -> Point:
+        """What validation chooses."""
+        return tuple((key, getattr(self, key)) for key in ("lr", *self.chosen))
+
+    @property
+    def contender(self) -> Contender:
+        """What is compared on the leaderboard, each at its own best point."""
+        return self.variant, self.train_fraction
+
+
+class AshaSettings(Settings):
+    """Asynchronous successive halving (Li et al. 2020) over the points of a grid.
+
+    It looks at the first seed alone; the point it leaves the best is then trained with the others,
+    or the mean over seeds would be one over the luckiest.
+
+    Attributes:
+        grace_epochs: every trial has.
+        reduction_factor: one in so many goes on at each rung.
+    """
+
+    grace_epochs: int = Field(default=1, ge=1)
+    reduction_factor: int = Field(default=3, ge=2)
 
 
 class FinetuneSettings(DownstreamSettings):
-    """A sweep over variants, learning rates and seeds on one task.
+    """A sweep over variants, points and seeds on one or more tasks.
 
     Attributes:
         modalities: which of the run's encoders; several are trained together, under a fusion.
+        head: on a single modality.
         fusion: of several modalities. From scratch this is fusion without alignment.
         missing_modalities: a record that lacks one of several modalities is left out, or fused
             from those it has; a record without any is left out.
-        task: what to predict.
-        variants: compared with each other, each at its own best learning rate.
-        learning_rates: tried for every variant and seed.
+        tasks: what to predict: names of the catalogue, or tasks spelled out. Several are learned
+            together by one network, whose loss is the mean of theirs.
+        variants: compared with each other, each at its own best point.
+        train_fractions: of the training split, for a curve of the error by the labels there are.
+        learning_rates: tried for every variant, fraction and seed.
+        grid: further keys of ``trial`` and the values to try for each.
         seeds: repetitions.
         trial: how each trial trains.
+        asha: stop poor points early; None trains every one to its end.
         cpus_per_trial: logical CPUs.
         gpus_per_trial: logical GPUs; 0 trains on the CPU.
         max_concurrent_trials: None for as many as the cluster holds.
@@ -81,45 +141,76 @@ class FinetuneSettings(DownstreamSettings):
     """
 
     modalities: tuple[Modality, ...] = Field(default=("structure",), min_length=1)
+    head: HeadSettings = HeadSettings()
     fusion: FusionSettings = ConcatFusionSettings()
     missing_modalities: MissingModalities = "leave_out"
-    task: TaskSettings
+    tasks: tuple[Task, ...] = Field(min_length=1)
     variants: tuple[Variant, ...] = Field(default=("finetuned", "from_scratch"), min_length=1)
+    train_fractions: tuple[TrainFraction, ...] = Field(default=(1.0,), min_length=1)
     learning_rates: tuple[LearningRate, ...] = Field(default=(3e-4, 1e-3), min_length=1)
+    grid: Mapping[str, tuple[Any, ...]] = {}
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1, 2), min_length=1)
     trial: OptimizationSettings = OptimizationSettings()
+    asha: AshaSettings | None = None
     cpus_per_trial: float = Field(default=1.0, gt=0)
     gpus_per_trial: float = Field(default=0.0, ge=0)
     max_concurrent_trials: int | None = Field(default=None, ge=1)
     max_failures: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")
-    def _modalities_are_distinct(self) -> Self:
+    def _nothing_repeats(self) -> Self:
         if len(set(self.modalities)) < len(self.modalities):
             raise ValueError("modalities must not repeat a value")
+        if len({task.name for task in self.tasks}) < len(self.tasks):
+            raise ValueError("tasks must not repeat a name")
         return self
 
     @model_validator(mode="after")
-    def _points_are_distinct(self) -> Self:
-        names = [trial.name for trial in self.trials()]
+    def _grid_is_of_the_trial(self) -> Self:
+        known = set(OptimizationSettings.model_fields)
+        if unknown := set(self.grid) - known:
+            raise ValueError(
+                f"grid.{min(unknown)} is no key of trial; choose among {', '.join(sorted(known))}"
+            )
+        try:
+            names = [trial.name for trial in self.trials()]
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"grid.{first['loc'][0]}: {first['msg']}") from error
         if len(set(names)) < len(names):
-            raise ValueError("variants, learning_rates and seeds must not repeat a value")
+            raise ValueError(
+                "variants, train_fractions, learning_rates, grid and seeds must not repeat a value"
+            )
         return self
+
+    def points(self) -> list[dict[str, Any]]:
+        """Give what validation chooses among."""
+        axes = {"lr": self.learning_rates, **self.grid}
+        return [
+            dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
+        ]
 
     def trials(self) -> list[TrialSettings]:
         """Give every point of the grid."""
-        shared = self.trial.model_dump()
+        shared = self.trial.model_dump() | {"chosen": tuple(self.grid)}
         return [
-            TrialSettings(variant=variant, lr=lr, seed=seed, **shared)
+            TrialSettings(
+                **shared | {"variant": variant, "train_fraction": part} | point, seed=seed
+            )
             for variant in self.variants
-            for lr in self.learning_rates
+            for part in self.train_fractions
+            for point in self.points()
             for seed in self.seeds
         ]
 
     def method(self) -> dict[str, object]:
-        """Give what decides a number, but for variant and seed: how the work is spread does not."""
-        spread = {"variants", "seeds", "cpus_per_trial", "gpus_per_trial", "max_concurrent_trials"}
-        spread |= {"max_failures", "num_featurizers", "featurizer_num_cpus"}
-        if len(self.modalities) == 1:
-            spread |= {"fusion", "missing_modalities"}
+        """Give what decides a number, but for the contender and the seed.
+
+        How the work is spread does not.
+        """
+        spread = {"variants", "train_fractions", "seeds", "cpus_per_trial", "gpus_per_trial"}
+        spread |= {"max_concurrent_trials", "max_failures"}
+        spread |= {"num_featurizers", "featurizer_num_cpus"}
+        fusing = {"fusion", "missing_modalities"}
+        spread |= fusing if len(self.modalities) == 1 else {"head"}
         return self.model_dump(mode="json", exclude=spread)

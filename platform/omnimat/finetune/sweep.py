@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import ray
+from rich.console import Console
 from upath import UPath
 
-from omnimat.encoders.export import Card
 from omnimat.evaluation.inputs import (
-    export_folder,
-    featurizers_of,
     read_cards,
 )
-from omnimat.finetune.rows import Scored, best_learning_rates, make_row, trials_table
-from omnimat.finetune.settings import FinetuneSettings, Variant
-from omnimat.finetune.trial import TrialPlan, TrialResult, predict
-from omnimat.finetune.tuning import run_trials, trial_folder, trial_resources
+from omnimat.finetune.outcome import TrialResult, trial_folder
+from omnimat.finetune.plan import TrialPlan, make_plan
+from omnimat.finetune.rows import (
+    Scored,
+    best_points,
+    make_row,
+    selected,
+    sweep_table,
+    trials_table,
+)
+from omnimat.finetune.settings import Contender, FinetuneSettings, Point
+from omnimat.finetune.trial import predict
+from omnimat.finetune.tuning import judged, run_trials, trial_resources
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import UserError
-from omnimat.materials.provenance import sha256_of
-from omnimat.materials.record import Modality
-from omnimat.materials.settings import fingerprint
 from omnimat.materials.workspace import RESULT, Workspace
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
-from omnimat.stream.location import StoreLocation
+
+# A job's output is no terminal: left alone, rich would wrap at 80 characters.
+TABLE_WIDTH = 180
 
 
 def run_sweep(
@@ -51,7 +55,7 @@ def run_sweep(
         leaderboard_url: of SQLAlchemy; None for the workspace's own.
 
     Returns:
-        One row a variant and seed.
+        For each variant, fraction of the training split and seed one row a task.
 
     Raises:
         UserError: if the data set or the export is missing, or a split has no record for the task.
@@ -68,94 +72,52 @@ def run_sweep(
     )
     plan.check_splits()
     results = run_trials(plan, settings, run)
-    _write_parquet(run / "trials.parquet", trials_table(results, settings.task))
-    chosen = best_learning_rates(results, settings.task)
-    selected = [
-        result for result in results if chosen[result.settings.variant] == result.settings.lr
-    ]
-    scored = _score(plan, selected, settings, run)
+    chosen = best_points(judged(settings, results))
+    write_atomically(
+        run / "trials.parquet", trials_table(results, settings.tasks).to_parquet(index=False)
+    )
+    Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
+    scored = _score(plan, selected(results, chosen), settings, run)
     rows = [make_row(name, settings, plan, cards, one) for one in scored]
     LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     _write_result(run, name, settings, chosen, rows, time.perf_counter() - start_s)
     return rows
 
 
-def make_plan(
-    settings: FinetuneSettings, workspace: Workspace, cards: Mapping[Modality, Card]
-) -> TrialPlan:
-    """Work out what all trials share, without touching a cluster.
-
-    The pretraining run's own feature store is used where it is complete, else one of these
-    modalities alone.
-
-    Raises:
-        UserError: if the data set is missing or the run has no encoder of a modality.
-    """
-    if missing := [modality for modality in settings.modalities if modality not in cards]:
-        raise UserError(
-            f"modalities: run {settings.run!r} has no encoder for {', '.join(missing)}; "
-            f"choose among {', '.join(cards)}"
-        )
-    store = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
-    if not store.is_complete:
-        alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
-        store = StoreLocation.of(workspace, settings.dataset, alone)
-    run = workspace.run(settings.run)
-    exports = {modality: export_folder(run, modality) for modality in settings.modalities}
-    decides = settings.method()
-    return TrialPlan(
-        store=store,
-        exports=exports,
-        fusion=settings.fusion,
-        missing_modalities=settings.missing_modalities,
-        task=settings.task,
-        fingerprint=fingerprint(
-            {
-                "dataset": store.manifest.dataset_fingerprint,
-                "exports": {name: sha256_of(folder) for name, folder in exports.items()},
-                "fusion": decides.get("fusion"),
-                "missing_modalities": decides.get("missing_modalities"),
-                "task": decides["task"],
-            }
-        ),
-    )
-
-
 def _score(
-    plan: TrialPlan, selected: Sequence[TrialResult], settings: FinetuneSettings, run: UPath
+    plan: TrialPlan, trials: Sequence[TrialResult], settings: FinetuneSettings, run: UPath
 ) -> list[Scored]:
     """Predict the test split with every selected trial, in parallel; nothing else reads it."""
     resources = trial_resources(settings)
     task = ray.remote(predict).options(
         num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_retries=2
     )
-    folders = [trial_folder(run, result.settings) for result in selected]
+    folders = [trial_folder(run, result.settings) for result in trials]
     predicted = ray.get(
         [
             task.remote(plan, result, folder, "test")
-            for result, folder in zip(selected, folders, strict=True)
+            for result, folder in zip(trials, folders, strict=True)
         ]
     )
     scored = []
-    for result, folder, predictions in zip(selected, folders, predicted, strict=True):
-        trial = result.settings
-        path = run / "predictions" / f"{trial.variant}-seed{trial.seed}.parquet"
-        _write_parquet(path, predictions)
-        scored.append(Scored(result, folder, predictions, path))
+    for result, folder, by_task in zip(trials, folders, predicted, strict=True):
+        for one in plan.tasks:
+            path = run / "predictions" / slug(one.name) / f"{result.settings.name}.parquet"
+            write_atomically(path, by_task[one.name].to_parquet(index=False))
+            scored.append(Scored(one, result, folder, by_task[one.name], path))
     return scored
 
 
-def _write_parquet(path: UPath, table: pd.DataFrame) -> None:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    write_atomically(path, buffer.getvalue())
+def slug(name: str) -> str:
+    """Make a file's name of a task's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _write_result(
     run: UPath,
     name: str,
     settings: FinetuneSettings,
-    chosen: Mapping[Variant, float],
+    chosen: Mapping[Contender, Point],
     rows: Sequence[Row],
     wall_time_s: float,
 ) -> None:
@@ -163,7 +125,10 @@ def _write_result(
         "name": name,
         "settings": settings.model_dump(mode="json"),
         "config_hash": settings.fingerprint(),
-        "chosen_lr": dict(chosen),
+        "chosen": [
+            {"variant": variant, "train_fraction": part} | dict(point)
+            for (variant, part), point in chosen.items()
+        ],
         "rows": [row.model_dump(mode="json") for row in rows],
         "wall_time_s": round(wall_time_s, 1),
     }

@@ -3,123 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import pandas as pd
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import nn
 from upath import UPath
 
 from omnimat.encoders.export import WEIGHTS_FILE, load
-from omnimat.encoders.fusion import FusionSettings
-from omnimat.features.layout import Featurizer
-from omnimat.finetune.examples import (
-    Examples,
-    Usable,
-    apply_in_batches,
-    find_usable,
-    read_examples,
-)
-from omnimat.finetune.fit import Fit
-from omnimat.finetune.model import PropertyModel
-from omnimat.finetune.settings import MissingModalities, TrialSettings
-from omnimat.finetune.tasks import TargetCodec, TaskSettings, count_unseen, fit_codec
+from omnimat.finetune.codec import JointCodec, count_unseen
+from omnimat.finetune.examples import Examples, apply_in_batches
+from omnimat.finetune.fit import Fit, validation_key
+from omnimat.finetune.model import LinearProbe, PropertyModel, SingleHead
+from omnimat.finetune.outcome import RESULT_FILE, TrialResult
+from omnimat.finetune.plan import TrialPlan, trial_device
+from omnimat.finetune.settings import TrialSettings
 from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import code_commit, hardware
-from omnimat.materials.record import Modality
-from omnimat.materials.settings import Settings
-from omnimat.materials.split import SPLITS, Split
+from omnimat.materials.split import Split
 from omnimat.shards.files import write_atomically
-from omnimat.stream.location import StoreLocation
-from omnimat.stream.store import FeatureStore
-
-RESULT_FILE = "trial.json"
-
-
-@dataclass(frozen=True, slots=True)
-class TrialPlan:
-    """What all trials of a sweep share.
-
-    Attributes:
-        store: features that the encoders take.
-        exports: folder of each exported encoder.
-        fusion: of several modalities.
-        missing_modalities: what becomes of a record that lacks one.
-        task: what to predict.
-        fingerprint: of all of this by content; a trial of another fingerprint is another trial.
-    """
-
-    store: StoreLocation
-    exports: Mapping[Modality, UPath]
-    fusion: FusionSettings
-    missing_modalities: MissingModalities
-    task: TaskSettings
-    fingerprint: str
-
-    def examples(self, split: Split, max_records: int | None = None) -> Examples:
-        """Read a split for this process."""
-        store = self.store.open()
-        usable = self._usable(store, split)
-        return read_examples(store, self._featurizers, usable, _device(), max_records)
-
-    def check_splits(self) -> None:
-        """Find out before any training whether every split can be used.
-
-        Raises:
-            UserError: if one has no record with the target and the modalities.
-        """
-        store = self.store.open()
-        for split in SPLITS:
-            self._usable(store, split)
-
-    def _usable(self, store: FeatureStore, split: Split) -> Usable:
-        return find_usable(store, self._featurizers, self.task, split, self.missing_modalities)
-
-    @property
-    def _featurizers(self) -> dict[Modality, Featurizer]:
-        return {modality: self.store.featurizers[modality] for modality in self.exports}
-
-
-class TrialResult(Settings):
-    """What a trial found; ``trial.json`` in its folder, written last.
-
-    Attributes:
-        plan_fingerprint: of the trial's plan.
-        settings: of the trial.
-        codec: maps the network's outputs to the target.
-        validation_metric: of the best epoch, in the target's unit.
-        best_epoch: from 1.
-        samples_seen: in training, repeats counted.
-        wall_time_s: training and validation.
-        hardware: it ran on, as ``materials.provenance.hardware`` gives it.
-        code_commit: it ran, as ``materials.provenance.code_commit`` gives it.
-        code_dirty: likewise.
-        num_records: used, by split.
-        num_without_target: records left out, by split.
-        num_without_modality: further records left out, by split.
-        num_unseen_classes: validation records whose class training never saw.
-        history: per epoch ``epoch``, ``train_loss``, ``validation_metric`` and ``lr``.
-    """
-
-    plan_fingerprint: str
-    settings: TrialSettings
-    codec: TargetCodec
-    validation_metric: float
-    best_epoch: int
-    samples_seen: int
-    wall_time_s: float
-    hardware: dict[str, Any]
-    code_commit: str
-    code_dirty: bool
-    num_records: dict[Split, int]
-    num_without_target: dict[Split, int]
-    num_without_modality: dict[Split, int]
-    num_unseen_classes: int
-    history: tuple[dict[str, float], ...]
 
 
 def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> PropertyModel:
@@ -132,7 +36,18 @@ def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> P
         for modality, (encoder, card) in loaded.items()
     }
     (embedding_dim,) = {card.embedding_dim for _, card in loaded.values()}  # one run, one width
-    return PropertyModel(encoders, plan.fusion, embedding_dim, num_outputs)
+    return PropertyModel(encoders, _build_head(plan, settings, embedding_dim, num_outputs))
+
+
+def _build_head(
+    plan: TrialPlan, settings: TrialSettings, embedding_dim: int, num_outputs: int
+) -> nn.Module:
+    modalities = tuple(plan.exports)
+    if settings.variant == "linear_probe":
+        return LinearProbe(embedding_dim, len(modalities), num_outputs)
+    if len(modalities) == 1:
+        return SingleHead(embedding_dim, plan.head.hidden_widths, num_outputs)
+    return plan.fusion.build(modalities, embedding_dim, num_outputs)
 
 
 def run_trial(
@@ -158,23 +73,38 @@ def run_trial(
     """
     start_s = perf_counter()
     torch.set_num_threads(settings.num_threads)
-    train = plan.examples("train", settings.max_train_records)
+    train = plan.examples("train", settings.train_fraction)
     validation = plan.examples("validation")
-    codec = fit_codec(plan.task, train.targets)
-    model = build_model(plan, settings, codec.num_outputs).to(_device())
-    fit = Fit(plan.task, settings, codec, model, train, validation)
+    for task, targets in zip(plan.tasks, train.targets, strict=True):
+        if not targets.is_known.any():
+            raise UserError(
+                f"train_fractions: of {len(train)} training records none has {task.target!r}; take "
+                f"{settings.train_fraction:g} out"
+            )
+    codec = JointCodec.fit(plan.tasks, train.targets)
+    model = build_model(plan, settings, codec.num_outputs).to(trial_device())
+    fit = Fit(plan.tasks, settings, codec, model, train, validation)
     fit.run(report)
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(folder / WEIGHTS_FILE, save_tensors(state))
-    splits: dict[Split, Examples] = {"train": train, "validation": validation}
+    result = _result(plan, fit, {"train": train, "validation": validation}, start_s)
+    write_atomically(folder / RESULT_FILE, result.model_dump_json(indent=1).encode())
+    return result
+
+
+def _result(
+    plan: TrialPlan, fit: Fit, splits: Mapping[Split, Examples], start_s: float
+) -> TrialResult:
     commit, is_dirty = code_commit()
-    result = TrialResult(
+    judged = zip(plan.tasks, fit.codec.codecs, splits["validation"].targets, strict=True)
+    return TrialResult(
         plan_fingerprint=plan.fingerprint,
-        settings=settings,
-        codec=codec,
-        validation_metric=fit.best["validation_metric"],
+        settings=fit.settings,
+        codec=fit.codec,
+        validation_error=fit.best["validation_error"],
+        validation_metrics={task.name: fit.best[validation_key(task)] for task in plan.tasks},
         best_epoch=int(fit.best["epoch"]),
-        samples_seen=len(train) * len(fit.history),
+        samples_seen=len(splits["train"]) * len(fit.history),
         wall_time_s=round(perf_counter() - start_s, 2),
         hardware=hardware(),
         code_commit=commit,
@@ -182,58 +112,37 @@ def run_trial(
         num_records={name: len(examples) for name, examples in splits.items()},
         num_without_target={name: e.num_without_target for name, e in splits.items()},
         num_without_modality={name: e.num_without_modality for name, e in splits.items()},
-        num_unseen_classes=count_unseen(codec, validation.targets),
+        num_unseen_classes={task.name: count_unseen(c, targets) for task, c, targets in judged},
         history=tuple(fit.history),
     )
-    write_atomically(folder / RESULT_FILE, result.model_dump_json(indent=1).encode())
-    return result
 
 
-def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> TrialResult | None:
-    """Read what an earlier trial of this plan and these settings found, if it finished.
-
-    Raises:
-        UserError: if another version of omnimat wrote it.
-    """
-    path = folder / RESULT_FILE
-    if not path.exists():
-        return None
-    try:
-        result = TrialResult.model_validate_json(path.read_text())
-    except ValidationError as error:
-        raise UserError(
-            f"{path} was written by another version of omnimat; choose another name for the run, "
-            f"or delete {folder} to train this trial again"
-        ) from error
-    is_same = result.plan_fingerprint == plan.fingerprint and result.settings == settings
-    return result if is_same else None
-
-
-def predict(plan: TrialPlan, result: TrialResult, folder: UPath, split: Split) -> pd.DataFrame:
+def predict(
+    plan: TrialPlan, result: TrialResult, folder: UPath, split: Split
+) -> dict[str, pd.DataFrame]:
     """Predict a split with a trial's best weights.
 
     Returns:
-        The columns ``material_id``, ``target``, ``prediction`` and ``split``; a target of several
-        numbers is an array in its cell.
+        For each task by name the columns ``material_id``, ``target``, ``prediction`` and
+        ``split``, of the records whose target is known; a target of several numbers is an array
+        in its cell.
     """
     torch.set_num_threads(result.settings.num_threads)
     examples = plan.examples(split)
     model = build_model(plan, result.settings, result.codec.num_outputs)
     model.load_state_dict(load_tensors((folder / WEIGHTS_FILE).read_bytes()))
     parts = apply_in_batches(
-        model.to(_device()), examples.inputs, len(examples), result.settings.batch_size
+        model.to(trial_device()), examples.inputs, len(examples), result.settings
     )
-    predictions = result.codec.decode(torch.cat(parts).cpu().numpy())
-    return pd.DataFrame(
-        {
-            "material_id": examples.material_ids,
-            "target": list(examples.targets),
-            "prediction": list(predictions),
-            "split": split,
-        }
-    )
-
-
-def _device() -> torch.device:
-    """Ray hides the GPUs that a trial did not ask for."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    predictions = result.codec.decode(torch.cat(parts).float().cpu().numpy())
+    return {
+        task.name: pd.DataFrame(
+            {
+                "material_id": examples.material_ids[targets.is_known],
+                "target": list(targets.known),
+                "prediction": list(predicted[targets.is_known]),
+                "split": split,
+            }
+        )
+        for task, targets, predicted in zip(plan.tasks, examples.targets, predictions, strict=True)
+    }

@@ -3,6 +3,7 @@
 A finished trial is its ``trial.json``, which carries the fingerprint of all that decided it, so a
 sweep that was killed, or whose grid has grown, runs only what is missing. Tune's own restore keeps
 the old grid whatever the job says now, loses what finished since its last snapshot, and unpickles.
+A trial that successive halving stopped leaves ``stopped.json`` instead, and is not run again.
 """
 
 from __future__ import annotations
@@ -12,10 +13,21 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.schedulers import ASHAScheduler
 from upath import UPath
 
+from omnimat.finetune.outcome import (
+    TrialResult,
+    is_stopped,
+    read_result,
+    trial_folder,
+    write_stopped,
+)
+from omnimat.finetune.plan import TrialPlan
+from omnimat.finetune.progress import Progress
+from omnimat.finetune.rows import best_points
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
-from omnimat.finetune.trial import TrialPlan, TrialResult, read_result, run_trial
+from omnimat.finetune.trial import run_trial
 from omnimat.materials.errors import RunError, UserError
 
 
@@ -23,43 +35,93 @@ class SweepError(RunError):
     """A trial failed, or the sweep was stopped before its end."""
 
 
-def trial_folder(run: UPath, trial: TrialSettings) -> UPath:
-    """Where a trial leaves its weights and result."""
-    return run / "trials" / trial.name
-
-
 def run_trials(plan: TrialPlan, settings: FinetuneSettings, run: UPath) -> list[TrialResult]:
     """Run the trials that have not finished yet, and give the results of all, in grid order.
+
+    Under successive halving, these are the trials of the first seed that were not stopped, and
+    those of the other seeds at the points that were chosen.
 
     Raises:
         SweepError: if a trial failed or the sweep was interrupted.
     """
     trials = settings.trials()
-    pending = [t for t in trials if read_result(plan, t, trial_folder(run, t)) is None]
-    print(f"{len(trials)} trials, {len(trials) - len(pending)} of them finished before", flush=True)
+    if settings.asha is None:
+        return _finish(plan, settings, run, trials)
+    first = [trial for trial in trials if trial.seed == settings.seeds[0]]
+    results = _finish(plan, settings, run, first, _asha(settings))
+    chosen = best_points(results)
+    others = [t for t in trials if t not in first and t.point == chosen[t.contender]]
+    return results + _finish(plan, settings, run, others)
+
+
+def judged(settings: FinetuneSettings, results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Keep the results among which validation chooses: the first seed's under halving."""
+    if settings.asha is None:
+        return list(results)
+    return [result for result in results if result.settings.seed == settings.seeds[0]]
+
+
+def trial_resources(settings: FinetuneSettings) -> dict[str, float]:
+    """Give what a trial asks Ray for."""
+    resources = {"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial}
+    return {name: amount for name, amount in resources.items() if amount > 0}
+
+
+def _finish(
+    plan: TrialPlan,
+    settings: FinetuneSettings,
+    run: UPath,
+    trials: Sequence[TrialSettings],
+    scheduler: ASHAScheduler | None = None,
+) -> list[TrialResult]:
+    """Run those of the trials that have not ended, and read the results of those that finished."""
+
+    def has_ended(trial: TrialSettings) -> bool:
+        folder = trial_folder(run, trial)
+        return is_stopped(plan, trial, folder) or read_result(plan, trial, folder) is not None
+
+    pending = [trial for trial in trials if not has_ended(trial)]
+    print(f"{len(trials)} trials, {len(trials) - len(pending)} of them ended before", flush=True)
     if pending:
-        _fit(plan, settings, run, pending)
-    results = [read_result(plan, trial, trial_folder(run, trial)) for trial in trials]
-    missing = [t.name for t, result in zip(trials, results, strict=True) if result is None]
-    if missing:
+        _fit(plan, settings, run, pending, scheduler)
+    if missing := [trial.name for trial in trials if not has_ended(trial)]:
         raise SweepError(
             f"the sweep was stopped before {len(missing)} of {len(trials)} trials finished "
             f"({missing[0]}, ...); run the job again to go on"
         )
+    results = [read_result(plan, trial, trial_folder(run, trial)) for trial in trials]
     return [result for result in results if result is not None]
 
 
+def _asha(settings: FinetuneSettings) -> ASHAScheduler | None:
+    assert settings.asha is not None
+    return ASHAScheduler(
+        time_attr="epoch",
+        metric="validation_error",
+        mode="min",
+        grace_period=settings.asha.grace_epochs,
+        reduction_factor=settings.asha.reduction_factor,
+        max_t=settings.trial.num_epochs + 1,  # a trial ends by itself, not by the scheduler
+    )
+
+
 def _fit(
-    plan: TrialPlan, settings: FinetuneSettings, run: UPath, pending: Sequence[TrialSettings]
+    plan: TrialPlan,
+    settings: FinetuneSettings,
+    run: UPath,
+    pending: Sequence[TrialSettings],
+    scheduler: ASHAScheduler | None,
 ) -> None:
     trainable = tune.with_parameters(_train, plan=plan, run=run)
+    num_slots = settings.max_concurrent_trials or _num_slots(settings)
     tuner = tune.Tuner(
         tune.with_resources(trainable, trial_resources(settings)),
         param_space={"trial": tune.grid_search([t.model_dump(mode="json") for t in pending])},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=settings.max_concurrent_trials or _num_slots(settings),
+            max_concurrent_trials=num_slots,
             # A trial seeds all it uses, and a fresh process imports for ten seconds.
             reuse_actors=True,
+            scheduler=scheduler,
             trial_name_creator=_name_of,
             trial_dirname_creator=_name_of,
         ),
@@ -67,7 +129,7 @@ def _fit(
             name="tune",
             storage_path=str(run),
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-            callbacks=[_Progress(settings.task.metric_name, settings.task.unit, len(pending))],
+            callbacks=[_Ends(plan, run, Progress(len(pending)))],
             verbose=0,
         ),
     )
@@ -92,12 +154,6 @@ def _name_of(trial: Any) -> str:
     return TrialSettings.model_validate(trial.config["trial"]).name
 
 
-def trial_resources(settings: FinetuneSettings) -> dict[str, float]:
-    """Give what a trial asks Ray for."""
-    resources = {"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial}
-    return {name: amount for name, amount in resources.items() if amount > 0}
-
-
 def _num_slots(settings: FinetuneSettings) -> int:
     """Count the trials that the cluster holds at once now, at least 1: it may yet grow."""
     cluster = ray.cluster_resources()
@@ -105,21 +161,17 @@ def _num_slots(settings: FinetuneSettings) -> int:
     return max(1, min(int(cluster.get(name, 0) // amount) for name, amount in amounts))
 
 
-class _Progress(tune.Callback):  # type: ignore[misc]
-    """Prints one line a finished trial."""
+class _Ends(tune.Callback):  # type: ignore[misc]
+    """Marks what the scheduler stopped, and prints one line a trial that ended."""
 
-    def __init__(self, metric: str, unit: str, num_trials: int) -> None:
-        self._metric, self._num_trials = metric, num_trials
-        self._unit = f" {unit}" if unit else ""
-        self._num_finished = 0
+    def __init__(self, plan: TrialPlan, run: UPath, progress: Progress) -> None:
+        self._plan, self._run, self._progress = plan, run, progress
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say what a trial reached in its last epoch."""
-        self._num_finished += 1
-        last = trial.last_result
-        print(
-            f"trial {self._num_finished}/{self._num_trials} {_name_of(trial)}: "
-            f"validation {self._metric} {last['validation_metric']:.4g}{self._unit} "
-            f"after {last['epoch']:.0f} epochs, {last['time_total_s']:.0f} s",
-            flush=True,
-        )
+        """Called when a trial has finished or was stopped; only a finished one left a result."""
+        settings = TrialSettings.model_validate(trial.config["trial"])
+        folder = trial_folder(self._run, settings)
+        has_finished = read_result(self._plan, settings, folder) is not None
+        if not has_finished:
+            write_stopped(self._plan, settings, folder, trial.last_result)
+        self._progress.ended(settings.name, trial.last_result, self._plan.tasks, has_finished)

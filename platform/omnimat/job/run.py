@@ -18,6 +18,7 @@ from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.job.attempt import open_run
+from omnimat.job.leftovers import remove_leftovers
 from omnimat.job.load import load_tree
 from omnimat.job.preflight import check_fits
 from omnimat.job.spec import (
@@ -146,6 +147,8 @@ def _ray() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address="auto", runtime_env={"env_vars": {"RAY_ADDRESS": address}})
+        if left := remove_leftovers():
+            print(f"freed what {len(left)} placement groups of ended jobs still held", flush=True)
     else:
         port = _free_port()
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"

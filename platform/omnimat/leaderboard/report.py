@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,111 +15,12 @@ from plotly.offline import get_plotlyjs
 from rich.table import Table
 from rich.text import Text
 
+from omnimat.leaderboard.board import Board, Summary
+from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.row import Row
 
-_GROUP = (
-    "task",
-    "metric",
-    "unit",
-    "higher_is_better",
-    "dataset",
-    "dataset_fingerprint",
-    "split_sha256",
-    "model",
-    "variant",
-    "config_hash",
-)
-
-
 MODEL_WIDTH = 32  # of the terminal's column; a longer name takes more lines
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """What can be ranked together: one task, metric, data set and split."""
-
-    task: str
-    metric: str
-    unit: str
-    higher_is_better: bool
-    dataset: str
-    dataset_fingerprint: str
-    split_sha256: str
-
-    @property
-    def title(self) -> str:
-        """Task and data set in words."""
-        return f"{self.task} on {self.dataset}"
-
-    @property
-    def scale(self) -> str:
-        """Metric, unit and direction in words."""
-        unit = f" ({self.unit})" if self.unit else ""
-        return f"{self.metric}{unit}, {'higher' if self.higher_is_better else 'lower'} is better"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Summary:
-    """One model, variant and configuration on one board, over its seeds.
-
-    Attributes:
-        board: what it is ranked in.
-        model: label.
-        variant: how it was trained.
-        config_hash: of the configuration.
-        rows: one a seed, by seed.
-    """
-
-    board: Board
-    model: str
-    variant: str
-    config_hash: str
-    rows: tuple[Row, ...]
-
-    @property
-    def values(self) -> list[float]:
-        """The score of each seed."""
-        return [row.value for row in self.rows]
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds."""
-        return fmean(self.values)
-
-    @property
-    def std(self) -> float | None:
-        """Sample standard deviation over seeds (n - 1); None of a single seed."""
-        return stdev(self.values) if len(self.rows) > 1 else None
-
-    @property
-    def status(self) -> str:
-        """``verified`` only if every seed is, else ``self-reported``."""
-        verified = all(row.status == "verified" for row in self.rows)
-        return "verified" if verified else "self-reported"
-
-    @property
-    def score(self) -> str:
-        """Mean and deviation, rounded to the two leading digits of the deviation."""
-        if not self.std:
-            return f"{self.mean:.4g}"
-        decimals = max(0, 1 - math.floor(math.log10(self.std)))
-        return f"{self.mean:.{decimals}f} ± {self.std:.{decimals}f}"
-
-
-def summarize(rows: Iterable[Row]) -> list[Summary]:
-    """Average over seeds.
-
-    Returns:
-        Summaries board after board (by task, data set and metric), best mean first in each.
-    """
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[tuple(getattr(row, name) for name in _GROUP)].append(row)
-    summaries = []
-    for (*board, model, variant, config_hash), members in groups.items():
-        seeds = tuple(sorted(members, key=lambda row: row.seed))
-        summaries.append(Summary(Board(*board), model, variant, config_hash, seeds))
-    return sorted(summaries, key=_order)
+ID_LENGTH = 8  # enough to tell apart what one table shows
 
 
 def terminal_table(summaries: Sequence[Summary]) -> Table:
@@ -131,14 +31,17 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
         table = Table(title=Text(boards[0].dataset), title_justify="left")
         table.add_column("Task", overflow="fold", no_wrap=True)
         table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)
-        for heading in ("Variant", *(_heading(board) for board in boards), "Seeds"):
+        for heading in ("Variant", *(_heading(board) for board in boards), "Seeds", "Status", "Id"):
             table.add_column(heading, no_wrap=True)
         for members in lines:
             first = members[0]
             scores = (summary.score for summary in members)
-            seeds = str(len(first.rows))
-            cells = (first.board.task, first.model, first.variant, *scores, seeds)
-            table.add_row(*(Text(cell) for cell in cells))
+            verified = all(summary.status == "verified" for summary in members)
+            # Results of several metrics are several results, and the line has no id of its own.
+            group = first.group_id[:ID_LENGTH] if len(members) == 1 else ""
+            status = "verified" if verified else "self-reported"
+            cells = (first.board.task, first.model, first.variant, *scores, str(first.n))
+            table.add_row(*(Text(cell) for cell in (*cells, status, group)))
         page.add_row(table)
     return page
 
@@ -173,9 +76,46 @@ def _natural_metric(summary: Summary) -> tuple[bool, list[tuple[int, str]]]:
     return not summary.board.higher_is_better, numbers
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listed(Summary):
+    """A summary with its rows."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def values(self) -> list[float]:
+        return [row.value for row in self.rows]
+
+
+def _summarize(rows: Iterable[Row]) -> list[_Listed]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.group_id].append(row)
+    return sorted((_listed(members) for members in groups.values()), key=_order)
+
+
+def _listed(members: list[Row]) -> _Listed:
+    seeds = tuple(sorted(members, key=lambda row: row.seed))
+    first, values = seeds[0], [row.value for row in seeds]
+    return _Listed(
+        board=board_of(first),
+        group_id=first.group_id,
+        model=first.model,
+        variant=first.variant,
+        config_hash=first.config_hash,
+        mean=fmean(values),
+        std=stdev(values) if len(values) > 1 else None,
+        n=len(values),
+        seeds=tuple(row.seed for row in seeds),
+        status="verified" if all(row.status == "verified" for row in seeds) else "self-reported",
+        newest=max(row.created_at for row in seeds),
+        rows=seeds,
+    )
+
+
 def html_page(rows: Iterable[Row]) -> str:
     """Render one self-contained page: no file beside it and no network needed."""
-    boards = _by_board(summarize(rows))
+    boards = _by_board(_summarize(rows))
     environment = Environment(
         loader=PackageLoader("omnimat.leaderboard", "page"),
         autoescape=True,
@@ -213,14 +153,14 @@ def _order(summary: Summary) -> tuple[Any, ...]:
     return (board.task, board.dataset, board.metric, *split, place, *who)
 
 
-def _by_board(summaries: Iterable[Summary]) -> dict[Board, list[Summary]]:
-    boards: dict[Board, list[Summary]] = defaultdict(list)
+def _by_board(summaries: Iterable[_Listed]) -> dict[Board, list[_Listed]]:
+    boards: dict[Board, list[_Listed]] = defaultdict(list)
     for summary in summaries:
         boards[summary.board].append(summary)
     return dict(boards)
 
 
-def _plot_data(board: Board, summaries: Sequence[Summary]) -> dict[str, Any]:
+def _plot_data(board: Board, summaries: Sequence[_Listed]) -> dict[str, Any]:
     """Give what the page's script draws."""
     return {
         "scale": board.scale,

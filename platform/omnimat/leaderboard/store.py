@@ -2,179 +2,236 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Engine,
-    Insert,
-    NullPool,
-    create_engine,
-    event,
-    inspect,
-    select,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.schema import CreateTable
+from pydantic import ValidationError
+from sqlalchemy import Connection, select, update
 
+from omnimat.leaderboard import columns, queries, schema
+from omnimat.leaderboard.board import Board, BoardCount, Summary
+from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import UserError
 
-_DIALECTS = ("sqlite", "postgresql")
-_SQLITE_BUSY_TIMEOUT_MS = 60_000
-_SQLITE_RETRY_S = 0.02
+_IDS_AT_A_TIME = 500  # a statement takes a bounded number of values
 
 
-class _Base(DeclarativeBase):
-    type_annotation_map = {dict[str, Any]: JSON, int: BigInteger}  # noqa: RUF012
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row as the database has it, believed in nothing.
 
+    Attributes:
+        row_id: it is stored under.
+        group_id: likewise.
+        board_id: its group is stored under; None where the group or the board is missing.
+        values: of the fields of ``Row``.
+    """
 
-class StoredRow(_Base):
-    """The columns of ``Row`` under its id; instants are ISO 8601 text in UTC."""
+    row_id: str
+    group_id: str
+    board_id: str | None
+    values: dict[str, Any]
 
-    __tablename__ = "leaderboard_rows"
+    def row(self) -> Row:
+        """Read it.
 
-    row_id: Mapped[str] = mapped_column(primary_key=True)
-    task: Mapped[str] = mapped_column(index=True)
-    metric: Mapped[str]
-    unit: Mapped[str]
-    higher_is_better: Mapped[bool]
-    model: Mapped[str]
-    variant: Mapped[str]
-    seed: Mapped[int]
-    value: Mapped[float]
-    num_test: Mapped[int]
-    dataset: Mapped[str]
-    dataset_fingerprint: Mapped[str]
-    split_sha256: Mapped[str]
-    config_hash: Mapped[str]
-    config: Mapped[dict[str, Any]]
-    code_commit: Mapped[str]
-    code_dirty: Mapped[bool]
-    checkpoint_uri: Mapped[str]
-    checkpoint_sha256: Mapped[str]
-    predictions_uri: Mapped[str]
-    predictions_sha256: Mapped[str]
-    parent_run: Mapped[str]
-    run_name: Mapped[str]
-    hyperparameters: Mapped[dict[str, Any]]
-    hardware: Mapped[dict[str, Any]]
-    wall_time_s: Mapped[float]
-    samples_seen: Mapped[int]
-    created_at: Mapped[str]
-    status: Mapped[str]
+        Raises:
+            UserError: it is no row any more: something besides omnimat wrote to the database.
+        """
+        try:
+            return Row.model_validate(self.values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(
+                f"row {self.row_id} of the leaderboard was changed by hand ({where}: "
+                f"{first['msg']}); restore the database from a copy"
+            ) from error
 
 
 class LeaderboardStore:
-    """Rows in a database that several processes may write at once."""
+    """Rows in a database that several processes may write at once.
+
+    Writers take turns, so that ``version`` counts their transactions and none can slip between
+    another's reading and writing.
+    """
 
     def __init__(self, url: str) -> None:
-        """Open the database, and make the file and the table where they are missing.
+        """Open the database; make its tables, or bring them up to date, where that is needed.
 
         Args:
             url: of SQLAlchemy: ``sqlite:////path/leaderboard.sqlite`` on a local disk, or
-                ``postgresql+psycopg://user@host/database``.
+                ``postgresql://user@host/database``.
 
         Raises:
-            UserError: if the URL cannot be used, the database cannot be opened, or its table is of
-                another version.
+            UserError: if the URL cannot be used, the database cannot be opened, or another version
+                of omnimat wrote it that this one cannot read.
         """
-        self._engine = _engine(url)
-        table = StoredRow.metadata.tables[StoredRow.__tablename__]
-        try:
-            if self._engine.dialect.name == "sqlite":
-                _use_write_ahead_log(self._engine)
-            with self._engine.begin() as connection:
-                connection.execute(CreateTable(table, if_not_exists=True))
-        except OperationalError as error:
-            raise UserError(
-                f"the leaderboard {self._engine.url!r} cannot be opened: {error.orig}"
-            ) from error
-        columns = {c["name"] for c in inspect(self._engine).get_columns(table.name)}
-        if columns != set(table.columns.keys()):
-            raise UserError(
-                f"the leaderboard {self._engine.url!r} was written by another version of omnimat; "
-                "name a new one in leaderboard_url"
-            )
+        self._database = Database(url)
 
     def upsert(self, rows: Iterable[Row]) -> None:
-        """Write all rows or none, in one transaction; a row already there is replaced."""
-        values = [{"row_id": row.row_id, **row.model_dump(mode="json")} for row in rows]
-        if not values:
+        """Write all rows or none, in one transaction.
+
+        A row already there is replaced, unless it is verified: then the same content leaves it as
+        it is, and another content is an error.
+
+        Raises:
+            UserError: a row's ``config_hash`` is not that of its ``config``, or a verified row
+                would be replaced.
+            ValueError: a row calls itself verified; only ``mark_verified`` makes it so.
+        """
+        new = list(rows)
+        for row in new:
+            columns.check(row)
+        if not new:
             return
-        statement = upsert_statement(self._engine.dialect.name)
-        with self._engine.begin() as connection:
-            connection.execute(statement, values)
+        with self._database.writing() as connection:
+            _count_write(connection)
+            dialect = self._database.dialect
+            for table, values in columns.of_shared(new):
+                connection.execute(queries.insert_new(dialect, table), values)
+            connection.execute(queries.upsert(dialect), [columns.of_row(row) for row in new])
+            _refuse_other_content(connection, new)
 
-    def rows(self) -> list[Row]:
-        """Give all rows, ordered by task, metric, model, variant and seed."""
-        order = ("task", "metric", "model", "variant", "seed", "row_id")
-        query = select(StoredRow).order_by(*(getattr(StoredRow, name) for name in order))
-        with Session(self._engine) as session:
-            return [
-                Row.model_validate({name: getattr(stored, name) for name in Row.model_fields})
-                for stored in session.scalars(query)
-            ]
+    def mark_verified(self, rows: Iterable[Row], verified_with: str) -> list[Row]:
+        """Mark rows whose proof was checked; for ``omnimat.verification`` alone.
+
+        Args:
+            rows: as they were when checked.
+            verified_with: version and commit of what checked them.
+
+        Returns:
+            Those that are still what they were; the others stay as they are.
+        """
+        checked = {row.row_id: row for row in rows}
+        with self._database.writing() as connection:
+            _count_write(connection)
+            same = {
+                row_id: row
+                for row_id, row in _rows_by_id(connection, list(checked)).items()
+                if row.content == checked[row_id].content
+            }
+            marks = {
+                "status": "verified",
+                "verified_at": columns.instant(datetime.now(UTC)),
+                "verified_with": verified_with,
+            }
+            for ids in _parts(list(same)):
+                chosen = schema.rows.c.row_id.in_(ids)
+                connection.execute(update(schema.rows).where(chosen).values(marks))
+        return list(same.values())
+
+    def stored(self, *, task: str | None = None, run_name: str | None = None) -> list[StoredRow]:
+        """Give rows as the database has them, ordered as ``rows`` does."""
+        with self._database.reading() as connection:
+            return _stored(connection, task=task, run_name=run_name)
+
+    def rows(
+        self,
+        *,
+        group_id: str | None = None,
+        task: str | None = None,
+        run_name: str | None = None,
+    ) -> list[Row]:
+        """Give rows, by task, metric, model, variant and seed."""
+        with self._database.reading() as connection:
+            found = _stored(connection, group_id=group_id, task=task, run_name=run_name)
+        return [stored.row() for stored in found]
+
+    def row(self, row_id: str) -> Row | None:
+        """Give one row, or None."""
+        with self._database.reading() as connection:
+            found = _stored(connection, row_id=row_id)
+        return found[0].row() if found else None
+
+    def group_ids(self, prefix: str) -> list[str]:
+        """Give the ids of the groups with rows that begin so."""
+        ids = schema.rows.c.group_id
+        query = select(ids).where(ids.startswith(prefix, autoescape=True)).distinct().order_by(ids)
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
+    def version(self) -> str:
+        """Give a token that changes with every write, for caches; no two databases share one."""
+        with self._database.reading() as connection:
+            state = connection.execute(select(schema.state)).one()
+        return f"{state.database_id}-{state.num_writes}"
+
+    def boards(self) -> list[BoardCount]:
+        """Count what is on each board, by task, data set and metric."""
+        with self._database.reading() as connection:
+            found = connection.execute(queries.board_counts()).mappings().all()
+        counts = [queries.as_count(line) for line in found]
+        return sorted(counts, key=lambda count: queries.board_order(count.board))
+
+    def summaries(
+        self,
+        board: Board | None = None,
+        *,
+        task: str | None = None,
+        run_name: str | None = None,
+        limit: int | None = None,
+    ) -> list[Summary]:
+        """Average over seeds, in the database.
+
+        Args:
+            board: on this one alone; None for all.
+            task: of this one alone.
+            run_name: results to which this run has contributed.
+            limit: the best so many of each board.
+
+        Returns:
+            Summaries board after board (by task, data set and metric), best mean first in each.
+        """
+        query = queries.summaries(board, task, run_name, limit)
+        with self._database.reading() as connection:
+            return queries.as_summaries(connection.execute(query).mappings().all())
 
 
-def upsert_statement(dialect: str) -> Insert:
-    """Give the dialect's ``INSERT`` that replaces a row of the same id."""
-    insert = sqlite.insert(StoredRow) if dialect == "sqlite" else postgresql.insert(StoredRow)
-    replaced = {name: insert.excluded[name] for name in Row.model_fields}
-    return insert.on_conflict_do_update(index_elements=["row_id"], set_=replaced)
+def _count_write(connection: Connection) -> None:
+    """Take the turn to write: on PostgreSQL the next writer waits here."""
+    num_writes = schema.state.c.num_writes
+    connection.execute(update(schema.state).values(num_writes=num_writes + 1))
 
 
-def _engine(url: str) -> Engine:
-    # The URL may carry a password, so no message repeats it.
-    try:
-        engine = create_engine(url, poolclass=NullPool)
-    except ArgumentError as error:
-        raise UserError(
-            "leaderboard_url is no database URL; write sqlite:////path/leaderboard.sqlite or "
-            "postgresql+psycopg://user@host/database"
-        ) from error
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"leaderboard_url needs a database driver that is not installed ({error.name}); "
-            "for PostgreSQL install psycopg and write postgresql+psycopg://user@host/database"
-        ) from error
-    if engine.dialect.name not in _DIALECTS:
-        raise UserError(
-            f"leaderboard_url names {engine.dialect.name}; use one of {', '.join(_DIALECTS)}"
+def _refuse_other_content(connection: Connection, rows: Sequence[Row]) -> None:
+    wanted = {row.row_id: row.content for row in rows}
+    for row_id, stored in _rows_by_id(connection, list(wanted), status="verified").items():
+        differ = [name for name, value in stored.content.items() if value != wanted[row_id][name]]
+        if differ:
+            raise UserError(
+                f"row {row_id} ({stored.label}) is verified and not replaced by another result "
+                f"({', '.join(differ)} differ); write that to another leaderboard_url"
+            )
+
+
+def _rows_by_id(
+    connection: Connection, row_ids: Sequence[str], **wanted: str | None
+) -> dict[str, Row]:
+    parts = (_stored(connection, ids, **wanted) for ids in _parts(row_ids))
+    return {stored.row_id: stored.row() for part in parts for stored in part}
+
+
+def _stored(
+    connection: Connection, row_ids: Sequence[str] | None = None, **wanted: str | None
+) -> list[StoredRow]:
+    query = queries.stored_rows(**wanted)
+    if row_ids is not None:
+        query = query.where(schema.rows.c.row_id.in_(row_ids))
+    keys = ("row_id", "group_id", "board_id")
+    return [
+        StoredRow(
+            line["row_id"],
+            line["group_id"],
+            line["board_id"],
+            {name: value for name, value in line.items() if name not in keys},
         )
-    if engine.dialect.name == "sqlite":
-        Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True)
-        event.listen(engine, "connect", _let_writers_wait)
-    return engine
+        for line in connection.execute(query).mappings()
+    ]
 
 
-def _let_writers_wait(connection: Any, _record: Any) -> None:
-    """Make a second writer wait for the first."""
-    connection.execute(f"PRAGMA busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}")
-
-
-def _use_write_ahead_log(engine: Engine) -> None:
-    """Let readers read while a writer writes; the file remembers it.
-
-    SQLite does not wait for the lock that this change takes, so processes that make the file at
-    the same time wait here.
-    """
-    deadline_s = time.monotonic() + _SQLITE_BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            with engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            return
-        except OperationalError as error:
-            # The low byte is the kind of error, the rest its detail.
-            busy = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline_s:
-                raise
-            time.sleep(_SQLITE_RETRY_S)
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _IDS_AT_A_TIME] for start in range(0, len(ids), _IDS_AT_A_TIME))

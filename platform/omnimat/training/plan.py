@@ -31,12 +31,14 @@ class RunPlan:
         settings: of the run.
         dataset: folder of shards and manifest.
         store: feature store to read instead of the shards, or None.
+        held_out: folder of each data set of ``settings.held_out``.
     """
 
     name: str
     settings: PretrainSettings
     dataset: UPath
     store: StoreLocation | None
+    held_out: tuple[UPath, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without the record index, which every worker can read."""
@@ -49,9 +51,14 @@ class RunPlan:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """Index rows of the training split."""
+        """Index rows of the training split, without those that other data sets hold out."""
         records = self.manifest.records(self.dataset)
-        return records[records["split"] == "train"].reset_index(drop=True)
+        is_learned = records["split"] == "train"
+        for kept, folder in zip(self.settings.held_out, self.held_out, strict=True):
+            index = Manifest.load(folder).records(folder)
+            formulas = index.loc[index["split"].isin(kept.splits), "reduced_formula"]
+            is_learned &= ~records["reduced_formula"].isin(formulas)
+        return records[is_learned].reset_index(drop=True)
 
     @cached_property
     def batches(self) -> BatchPlan:
@@ -141,7 +148,8 @@ def make_plan(name: str, settings: PretrainSettings, workspace: Workspace) -> Ru
     if settings.stream.read_from == "store":
         store = StoreLocation.of(workspace, settings.dataset, settings.modalities.featurizers())
     dataset = workspace.dataset(settings.dataset)
-    plan = RunPlan(name=name, settings=settings, dataset=dataset, store=store)
+    held_out = tuple(workspace.dataset(kept.dataset) for kept in settings.held_out)
+    plan = RunPlan(name, settings, dataset, store, held_out)
     _check_modalities(plan)
     _ = plan.batches
     return plan

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from omnimat.materials.errors import UserError
 from omnimat.materials.settings import Settings, fingerprint
+from omnimat.materials.split import Split
 from omnimat.materials.workspace import Workspace
 from omnimat.modalities import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
@@ -97,6 +98,21 @@ _OF_THE_MACHINE = {
 }
 
 
+class HeldOut(Settings):
+    """Materials of another data set that training must not see, for that one to judge it.
+
+    A training record is left out if its reduced formula is among theirs: the same material goes by
+    several ids, and a polymorph tells much.
+
+    Attributes:
+        dataset: name of an ingested data set.
+        splits: of it.
+    """
+
+    dataset: str
+    splits: tuple[Split, ...] = Field(default=("validation", "test"), min_length=1)
+
+
 class FeaturizeSettings(Settings):
     """A data set's features, made ahead of the runs that read them.
 
@@ -118,6 +134,8 @@ class PretrainSettings(Settings):
 
     dataset: str
     """Name of an ingested data set."""
+    held_out: tuple[HeldOut, ...] = ()
+    """What other data sets keep for judging."""
     modalities: ModalityChoices
     embedding_dim: int = Field(default=128, ge=1)
     objective: AnyObjective

@@ -1,0 +1,109 @@
+"""The JSON interface: everybody reads, who has the token writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+
+from omnimat.leaderboard.row import Row
+from omnimat.materials.errors import UserError
+from omnimat_dashboard.board import as_json, row_record
+from omnimat_dashboard.catalogue import Catalogue
+from omnimat_dashboard.security import is_token
+
+MAX_BODY_BYTES = 32 * 2**20
+
+_ROWS = TypeAdapter(list[Row])
+
+
+def api_router(catalogue: Catalogue, token: str | None) -> APIRouter:
+    """Build the routes under ``/api``."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/boards")
+    def boards() -> list[dict[str, Any]]:
+        """Every board with its counts."""
+        return [
+            {
+                "board_id": one.board.board_id,
+                "task": one.board.task,
+                "metric": one.board.metric,
+                "unit": one.board.unit,
+                "higher_is_better": one.board.higher_is_better,
+                "dataset": one.board.dataset,
+                "dataset_fingerprint": one.board.dataset_fingerprint,
+                "split_sha256": one.board.split_sha256,
+                "num_results": one.num_results,
+                "num_rows": one.num_rows,
+                "num_verified": one.num_verified,
+                "newest": one.newest.isoformat(),
+            }
+            for one in catalogue.boards()
+        ]
+
+    @router.get("/summaries")
+    def summaries(board: str) -> list[dict[str, Any]]:
+        """Results of a board by its ``board_id``, averaged over seeds, best first."""
+        found = catalogue.board(board)
+        if found is None:
+            raise HTTPException(404, f"no board has the id {board!r}; /api/boards lists them")
+        return as_json(found, catalogue.of_board(found))
+
+    @router.get("/rows")
+    def rows(
+        group_id: str | None = None, task: str | None = None, run_name: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of a result, a task or a run, each with all its proof."""
+        if group_id is None and task is None and run_name is None:
+            raise HTTPException(422, "name a group_id, a task or a run_name")
+        found = catalogue.store.rows(group_id=group_id, task=task, run_name=run_name)
+        return [row_record(row) for row in found]
+
+    @router.post("/rows")
+    async def write(request: Request) -> dict[str, int]:
+        """Write rows, all or none; a verified row is never replaced."""
+        _check_token(request, token)
+        new = _read_rows(await _read_body(request))
+        try:
+            await run_in_threadpool(catalogue.store.upsert, new)
+        except (UserError, ValueError) as error:
+            raise HTTPException(422, str(error)) from error
+        return {"written": len(new)}
+
+    return router
+
+
+def _check_token(request: Request, token: str | None) -> None:
+    if token is None:
+        raise HTTPException(
+            403, "this server only reads; start it with a token to let it write rows"
+        )
+    if not is_token(request.headers.get("authorization", ""), token):
+        raise HTTPException(
+            401,
+            "send the server's token: Authorization: Bearer <token>",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+async def _read_body(request: Request) -> bytes:
+    """Read a body of bounded size, whatever its header says."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"send at most {MAX_BODY_BYTES} bytes at a time")
+    return bytes(body)
+
+
+def _read_rows(body: bytes) -> list[Row]:
+    try:
+        return _ROWS.validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the body"
+        raise HTTPException(422, f"{where}: {first['msg']}; send a list of rows") from error

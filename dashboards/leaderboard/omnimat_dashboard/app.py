@@ -1,0 +1,201 @@
+"""The server: pages, their files and the JSON interface, on top of the same views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from omnimat import __version__
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.errors import RunError
+from omnimat.materials.workspace import Workspace
+from omnimat_dashboard.api import api_router
+from omnimat_dashboard.artifacts import DATASET_FILES
+from omnimat_dashboard.assets import NAMES, asset, fingerprint_of_assets
+from omnimat_dashboard.board import as_csv, as_json
+from omnimat_dashboard.links import Links
+from omnimat_dashboard.pages import Pages
+from omnimat_dashboard.query import Query
+from omnimat_dashboard.security import (
+    SecurityHeaders,
+    allowed_hosts,
+    content_security_policy,
+)
+
+_MEDIA_TYPES = {"json": "application/json", "jsonl": "application/x-ndjson"}
+_FOREVER = "public, max-age=31536000, immutable"
+_MIN_GZIP_BYTES = 1000
+
+
+def create_app(
+    url: str, storage: str | None = None, token: str | None = None, host: str = "127.0.0.1"
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        url: of the leaderboard's database.
+        storage: folder or URI that holds runs and data sets; None for the default one.
+        token: allows whoever sends it to write rows; without one nobody can.
+        host: the server will listen on; on loopback it answers to its own names alone.
+
+    Raises:
+        UserError: the database cannot be used.
+    """
+    store = LeaderboardStore(url)
+    pages = Pages(store, Workspace.open(storage, url))
+    # The interactive documentation of FastAPI would load its scripts from elsewhere.
+    app = FastAPI(
+        title="omnimat leaderboard",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        redirect_slashes=False,
+    )
+    app.add_middleware(GZipMiddleware, minimum_size=_MIN_GZIP_BYTES, compresslevel=5)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(host))
+    app.add_middleware(SecurityHeaders)
+    for router in (_page_router(pages), _file_router(pages), api_router(pages.catalogue, token)):
+        app.include_router(router)
+    _explain_errors(app, pages)
+    return app
+
+
+def _page_router(pages: Pages) -> APIRouter:
+    router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+    @router.get("/")
+    def overview(request: Request) -> Response:
+        query = Query.of(request.query_params)
+        return _cached(request, pages, lambda: _html(pages.overview(_links(request), query)))
+
+    @router.get("/board/{board_id}")
+    def board(request: Request, board_id: str) -> Response:
+        query = Query.of(request.query_params)
+        links = _links(request)
+        return _cached(request, pages, lambda: _html(pages.board(links, board_id, query)))
+
+    @router.get("/result/{group_id}")
+    def result(request: Request, group_id: str) -> Response:
+        return _html(pages.result(_links(request), group_id))
+
+    @router.get("/compare")
+    def compare(request: Request, a: str = "", b: str = "") -> Response:
+        return _html(pages.compare(_links(request), a, b))
+
+    @router.get("/datasets")
+    def datasets(request: Request) -> Response:
+        return _html(pages.datasets(_links(request)))
+
+    @router.get("/dataset/{name}")
+    def dataset(request: Request, name: str) -> Response:
+        return _html(pages.dataset(_links(request), name))
+
+    @router.get("/maps")
+    def maps(request: Request) -> Response:
+        return _html(pages.maps(_links(request)))
+
+    @router.get("/map/{run}")
+    @router.get("/map/{run}/{name}")
+    def embedding_map(request: Request, run: str, name: str | None = None) -> Response:
+        answer = _html(pages.map(_links(request), run, name))
+        answer.headers["Content-Security-Policy"] = content_security_policy(webgl=True)
+        return answer
+
+    return router
+
+
+def _file_router(pages: Pages) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+    catalogue, artifacts = pages.catalogue, pages.artifacts
+
+    @router.get("/static/{name}")
+    def static(request: Request, name: str) -> Response:
+        if name not in NAMES:
+            raise HTTPException(404)
+        found = asset(name)
+        headers = {"Cache-Control": _FOREVER, "Vary": "Accept-Encoding"}
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(found.content, media_type=found.media_type, headers=headers)
+        headers["Content-Encoding"] = "gzip"
+        return Response(found.compressed, media_type=found.media_type, headers=headers)
+
+    @router.get("/dataset/{name}/{file}")
+    def dataset_file(name: str, file: str) -> Response:
+        if name not in artifacts.datasets() or file not in DATASET_FILES:
+            raise HTTPException(404)
+        found = artifacts.dataset_file(name, file)
+        if found.value is None:
+            raise HTTPException(404, found.reason)
+        media_type = _MEDIA_TYPES.get(file.rpartition(".")[2], "application/octet-stream")
+        return Response(found.value, media_type=media_type, headers=_attachment(file))
+
+    @router.get("/download/{board_id}.{kind}")
+    def board_file(request: Request, board_id: str, kind: str) -> Response:
+        board = catalogue.board(board_id)
+        if board is None or kind not in {"csv", "json"}:
+            raise HTTPException(404)
+        chosen = Query.of(request.query_params).chosen(catalogue.of_board(board))
+        headers = _attachment(f"{board_id}.{kind}")
+        if kind == "json":
+            return JSONResponse(as_json(board, chosen), headers=headers)
+        return Response(
+            as_csv(board, chosen), media_type="text/csv; charset=utf-8", headers=headers
+        )
+
+    return router
+
+
+def _links(request: Request) -> Links:
+    """Link relative to the page asked for, whatever lies before it at a proxy."""
+    return Links.at_depth(request.url.path.count("/") - 1, is_static=False)
+
+
+def _html(page: str | None) -> HTMLResponse:
+    if page is None:
+        raise HTTPException(404)
+    return HTMLResponse(page)
+
+
+def _cached(request: Request, pages: Pages, answer: Callable[[], Response]) -> Response:
+    """Answer in one line if the browser has what the store still says."""
+    tag = f'W/"{pages.catalogue.version}-{fingerprint_of_assets()}-{__version__}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    response = answer()
+    response.headers.update(headers)
+    return response
+
+
+def _attachment(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def _explain_errors(app: FastAPI, pages: Pages) -> None:
+    """Say what is wrong in the form that was asked for."""
+
+    def answer(request: Request, status: int, title: str, sentence: str) -> Response:
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"error": sentence}, status_code=status)
+        page = pages.message(_links(request), title, sentence)
+        return HTMLResponse(page, status_code=status)
+
+    @app.exception_handler(HTTPException)
+    def explain(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            sentence = "No result, data set or map has this address; it may have been removed."
+            told = sentence if error.detail == "Not Found" else error.detail
+            return answer(request, 404, "Not here", told)
+        response = answer(request, error.status_code, "This cannot be done", error.detail)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RunError)
+    def unavailable(request: Request, error: RunError) -> Response:
+        return answer(request, 503, "The leaderboard does not answer", str(error))

@@ -1,0 +1,189 @@
+"""What runs and data sets left in the storage, read with the expectation that it may be gone.
+
+Rows say where their files lie, and rows may come from anybody who holds the token: nothing outside
+the storage is ever read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+from upath import UPath
+
+from omnimat.leaderboard.row import Row
+from omnimat.materials.errors import RunError, UserError
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.workspace import Workspace
+from omnimat.shards.files import read_file
+from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
+
+T = TypeVar("T")
+
+HISTORY = "metrics.parquet"
+TRIAL = "trial.json"
+MAPS = "maps"
+DATASET_FILES = (MANIFEST_NAME, RECORDS_NAME, FAILURES_NAME)
+PREDICTION_COLUMNS = frozenset({"material_id", "target", "prediction"})
+
+_UNREADABLE = (OSError, ValueError, pa.ArrowException, UserError, RunError)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """An artifact, or why there is none.
+
+    Attributes:
+        value: None where it cannot be had.
+        reason: why; empty where it can.
+    """
+
+    value: T | None
+    reason: str = ""
+
+
+class Artifacts:
+    """The files of one storage."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Look into a storage; it may be empty."""
+        self._workspace = workspace
+
+    def datasets(self) -> list[str]:
+        """Names of the finished data sets."""
+        return self._folders("datasets", MANIFEST_NAME)
+
+    def runs_with_maps(self) -> list[str]:
+        """Names of the runs that have embedding maps."""
+        return self._folders("runs", MAPS)
+
+    def maps(self, run: str) -> list[str]:
+        """Names of a run's maps, ``<modality>-<method>``; none of an unknown run."""
+        if run not in self.runs_with_maps():
+            return []
+        return sorted(file.stem for file in (self._run(run) / MAPS).glob("*.parquet"))
+
+    def map(self, run: str, name: str) -> Found[pd.DataFrame]:
+        """Read a map of ``maps(run)``."""
+        return attempt(lambda: _parquet(self._run(run) / MAPS / f"{name}.parquet"))
+
+    def map_summary(self, run: str, name: str) -> dict[str, Any]:
+        """Read what is said of a map; empty where nothing is."""
+        path = self._run(run) / MAPS / "summary.json"
+        found = attempt(lambda: json.loads(read_file(path))).value
+        entries = found if isinstance(found, list) else []
+        of_map = (e for e in entries if isinstance(e, dict) and e.get("file") == f"{name}.parquet")
+        return next(of_map, {})
+
+    def manifest(self, dataset: str) -> Found[Manifest]:
+        """Read the manifest of a data set of ``datasets()``."""
+        return attempt(lambda: Manifest.load(self._workspace.dataset(dataset)))
+
+    def records(self, dataset: str, manifest: Manifest) -> Found[pd.DataFrame]:
+        """Read the index of a data set's records."""
+        return attempt(lambda: manifest.records(self._workspace.dataset(dataset)))
+
+    def failures(self, dataset: str) -> Found[pd.DataFrame]:
+        """Read what a data set's ingest refused: ``material_id`` and ``reason``."""
+        path = self._workspace.dataset(dataset) / FAILURES_NAME
+        return attempt(lambda: _failures(read_file(path)))
+
+    def dataset_file(self, dataset: str, name: str) -> Found[bytes]:
+        """Read one of ``DATASET_FILES``."""
+        return attempt(lambda: read_file(self._workspace.dataset(dataset) / name))
+
+    def trial(self, row: Row) -> Found[dict[str, Any]]:
+        """Read the record of the trial whose checkpoint a row names."""
+        return self._near(row.checkpoint_uri, lambda path: _json(path.parent / TRIAL))
+
+    def history(self, run: str) -> Found[pd.DataFrame]:
+        """Read the history of a pretraining run."""
+        if run not in self._folders("runs", HISTORY):
+            return Found(None, f"run {run!r} left no {HISTORY} in this storage")
+        return attempt(lambda: _parquet(self._run(run) / HISTORY))
+
+    def predictions(self, row: Row) -> Found[pd.DataFrame]:
+        """Read a row's predictions for each material, if that is what it keeps."""
+        if row.predictions_uri and not row.predictions_uri.endswith(".parquet"):
+            return Found(None, f"{_name(row.predictions_uri)} holds no predictions to plot")
+        return self._near(row.predictions_uri, lambda path: _predictions(path, row))
+
+    def _near(self, uri: str, read: Callable[[UPath], T]) -> Found[T]:
+        """Read what lies at, or beside, a file that a row names."""
+        if not uri:
+            return Found(None, "the row names no file")
+        path = attempt(lambda: self._inside(uri)).value
+        if path is None:
+            return Found(None, f"{uri} is outside this storage, so it is not read")
+        return attempt(lambda: read(path))
+
+    def _inside(self, uri: str) -> UPath | None:
+        """Give a path in the storage, or None: no other file, no other server."""
+        root = self._workspace.root
+        if root.protocol in {"", "file"}:
+            if "://" in uri.removeprefix("file://"):
+                return None
+            local = Path(uri.removeprefix("file://")).resolve()
+            return UPath(local) if local.is_relative_to(Path(root.path).resolve()) else None
+        prefix = f"{str(root).rstrip('/')}/"
+        parts = uri.removeprefix(prefix).split("/")
+        return root.joinpath(*parts) if uri.startswith(prefix) and ".." not in parts else None
+
+    def _run(self, name: str) -> UPath:
+        return self._workspace.run(name)
+
+    def _folders(self, kind: str, needed: str) -> list[str]:
+        """List what has a file or folder of this name; a later attempt counts as its run."""
+        try:
+            found = [f.parent.name for f in (self._workspace.root / kind).glob(f"*/{needed}")]
+        except OSError:
+            return []
+        return sorted({name.partition("@")[0] for name in found})
+
+
+def attempt(read: Callable[[], T]) -> Found[T]:
+    """Read something, or say in a few words why it cannot be had."""
+    try:
+        return Found(read())
+    except FileNotFoundError as error:
+        return Found(None, f"{_name(str(error.filename or error))} is not in this storage")
+    except _UNREADABLE as error:
+        return Found(None, f"it cannot be read: {error}")
+
+
+def _name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _json(path: UPath) -> dict[str, Any]:
+    content = json.loads(read_file(path))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no object")
+    return content
+
+
+def _parquet(path: UPath) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(read_file(path)))
+
+
+def _predictions(path: UPath, row: Row) -> pd.DataFrame:
+    table = _parquet(path)
+    if missing := PREDICTION_COLUMNS - set(table.columns):
+        raise ValueError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
+    if sha256_of(path) != row.predictions_sha256:
+        raise ValueError(
+            f"{path.name} was changed after the result was written; omnimat leaderboard verify "
+            "says what no longer holds"
+        )
+    return table
+
+
+def _failures(data: bytes) -> pd.DataFrame:
+    lines = [json.loads(line) for line in data.splitlines() if line.strip()]
+    return pd.DataFrame(lines, columns=["material_id", "reason"])

@@ -1,0 +1,71 @@
+"""What the store holds, remembered until somebody writes to it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Any, TypeVar
+
+from omnimat.leaderboard.board import Board, BoardCount, Summary
+from omnimat.leaderboard.store import LeaderboardStore
+
+T = TypeVar("T")
+
+BEST_OF_BOARD = 8  # shown on the overview
+
+
+class Catalogue:
+    """Boards and summaries of a store; each is asked for once a version of the store."""
+
+    def __init__(self, store: LeaderboardStore) -> None:
+        """Look into a store."""
+        self.store = store
+        self._lock = Lock()
+        self._version = ""
+        self._known: dict[str, Any] = {}
+
+    @property
+    def version(self) -> str:
+        """Changes with every write."""
+        return self.store.version()
+
+    def boards(self) -> list[BoardCount]:
+        """Every board with its counts."""
+        return self._remembered("boards", self.store.boards)
+
+    def best(self) -> dict[Board, list[Summary]]:
+        """The best few summaries of each board, best first."""
+        return self._remembered(
+            "best", lambda: _by_board(self.store.summaries(limit=BEST_OF_BOARD))
+        )
+
+    def everything(self) -> dict[Board, list[Summary]]:
+        """All summaries of each board, best first."""
+        return self._remembered("everything", lambda: _by_board(self.store.summaries()))
+
+    def board(self, name: str) -> Board | None:
+        """Find a board by its id."""
+        return next((one.board for one in self.boards() if one.board.board_id == name), None)
+
+    def of_board(self, board: Board) -> list[Summary]:
+        """All summaries of a board, best first."""
+        return self._remembered(board.board_id, lambda: self.store.summaries(board))
+
+    def _remembered(self, key: str, read: Callable[[], T]) -> T:
+        # The lock makes several browsers that come after a write wait for one reading.
+        with self._lock:
+            version = self.store.version()
+            if version != self._version:
+                self._version, self._known = version, {}
+            if key not in self._known:
+                self._known[key] = read()
+            known: T = self._known[key]
+            return known
+
+
+def _by_board(summaries: Sequence[Summary]) -> dict[Board, list[Summary]]:
+    boards: dict[Board, list[Summary]] = defaultdict(list)
+    for summary in summaries:
+        boards[summary.board].append(summary)
+    return dict(boards)

@@ -1,0 +1,238 @@
+"""Two results side by side: what differs in how they were made, and whether they differ at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from omnimat.evaluation.comparison import Comparison, compare, material_scores
+from omnimat.leaderboard.board import Board, Summary
+from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.row import Row
+from omnimat_dashboard.artifacts import Artifacts, Found, attempt
+from omnimat_dashboard.catalogue import Catalogue
+from omnimat_dashboard.figures import Figure, cloud
+from omnimat_dashboard.text import Scale, duration, hardware, unit
+
+ABSENT = "—"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two.
+
+    Attributes:
+        summary: over its seeds.
+        rows: one a seed.
+        place: on its board, from 1.
+    """
+
+    summary: Summary
+    rows: Sequence[Row]
+    place: int
+
+    @property
+    def board(self) -> Board:
+        """It is ranked on."""
+        return self.summary.board
+
+    @property
+    def scale(self) -> Scale:
+        """Of its values."""
+        return Scale.of(self.board)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that the two do not have in common, as text."""
+
+    name: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePage:
+    """Two results.
+
+    Attributes:
+        a: the first.
+        b: the second.
+        is_comparable: whether they are on one board; else their numbers say nothing.
+        differences: of their configurations.
+        num_equal: keys of the configuration that are equal.
+        circumstances: what else differs: code, machine, cost.
+        difference: of the means, in one sentence.
+        verdict: of the paired bootstrap, in one sentence; empty where it cannot be had.
+        facts: the bootstrap's numbers.
+        missing: why there is no verdict.
+        errors: of each material, one against the other.
+        closer: how often each errs less.
+        agreement: for classes: materials that both get right, only a, only b, neither.
+    """
+
+    a: Side
+    b: Side
+    is_comparable: bool
+    differences: Sequence[Difference]
+    num_equal: int
+    circumstances: Sequence[Difference]
+    difference: str
+    verdict: str
+    facts: Sequence[tuple[str, str]]
+    missing: str
+    errors: Figure | None
+    closer: str
+    agreement: tuple[int, int, int, int] | None
+
+
+def compare_page(
+    catalogue: Catalogue, artifacts: Artifacts, first: str, second: str
+) -> ComparePage | None:
+    """Compare two results; None where one is unknown."""
+    a, b = _side(catalogue, first), _side(catalogue, second)
+    if a is None or b is None:
+        return None
+    differences, num_equal = _config_differences(a.rows[0].config, b.rows[0].config)
+    is_comparable = a.board == b.board
+    found = _compared(artifacts, a, b) if is_comparable else Found[Comparison](None)
+    scores = None if found.value is None else _scores(a, b)
+    is_of_classes = a.board.metric == "accuracy"
+    return ComparePage(
+        a=a,
+        b=b,
+        is_comparable=is_comparable,
+        differences=differences,
+        num_equal=num_equal,
+        circumstances=list(_circumstances(a, b)),
+        difference=_difference(a, b),
+        verdict="" if found.value is None else _verdict(found.value, a.scale),
+        facts=[] if found.value is None else _facts(found.value, a.scale),
+        missing=found.reason,
+        errors=None if scores is None or is_of_classes else _errors(scores, a.board),
+        closer="" if scores is None else _closer(scores),
+        agreement=_agreement(scores) if scores is not None and is_of_classes else None,
+    )
+
+
+def _side(catalogue: Catalogue, group_id: str) -> Side | None:
+    rows = catalogue.store.rows(group_id=group_id)
+    if not rows:
+        return None
+    ranked = catalogue.of_board(board_of(rows[0]))
+    place = next(place for place, one in enumerate(ranked) if one.group_id == group_id)
+    return Side(ranked[place], rows, place + 1)
+
+
+def _compared(artifacts: Artifacts, a: Side, b: Side) -> Found[Comparison]:
+    """Run the paired bootstrap, on files of this storage alone."""
+    missing = (artifacts.predictions(row).reason for row in (*a.rows, *b.rows))
+    if reason := next(filter(None, missing), ""):
+        return Found(None, reason)
+    return attempt(lambda: compare(a.rows, b.rows))
+
+
+def _scores(a: Side, b: Side) -> pd.DataFrame:
+    """Give each material's score, averaged over seeds, in the columns ``a`` and ``b``."""
+    sides = {
+        name: pd.concat([material_scores(row) for row in side.rows], axis=1, join="inner").mean(
+            axis=1
+        )
+        for name, side in (("a", a), ("b", b))
+    }
+    return pd.DataFrame(sides).dropna()
+
+
+def _errors(scores: pd.DataFrame, board: Board) -> Figure:
+    of = f" ({unit(board.unit)})" if board.unit else ""
+    axes = (f"|error| of A{of}", f"|error| of B{of}")
+    x, y = scores["a"].to_numpy(), scores["b"].to_numpy()
+    return cloud(x, y, [str(name) for name in scores.index], axes=axes)
+
+
+def _closer(scores: pd.DataFrame) -> str:
+    shares = (scores["a"] < scores["b"]).mean(), (scores["b"] < scores["a"]).mean()
+    return f"A errs less on {shares[0]:.0%} of the materials, B on {shares[1]:.0%}."
+
+
+def _agreement(scores: pd.DataFrame) -> tuple[int, int, int, int]:
+    a, b = scores["a"] > 0.5, scores["b"] > 0.5
+    return int((a & b).sum()), int((a & ~b).sum()), int((~a & b).sum()), int((~a & ~b).sum())
+
+
+def _verdict(comparison: Comparison, scale: Scale) -> str:
+    paired = comparison.paired
+    if not paired.is_significant:
+        return "No difference is shown: on other test materials either might be ahead."
+    better = "A" if (paired.difference > 0) == scale.higher_is_better else "B"
+    by = f"{scale.rounded(abs(paired.difference), paired.high - paired.low)} {scale.unit}".strip()
+    return f"{better} is better, by {by}, beyond what the choice of test materials explains."
+
+
+def _facts(comparison: Comparison, scale: Scale) -> list[tuple[str, str]]:
+    paired = comparison.paired
+    width = paired.high - paired.low
+    low, high = scale.rounded(paired.low, width), scale.rounded(paired.high, width)
+    facts = [
+        ("A - B", f"{scale.rounded(paired.difference, width)} {scale.unit}"),
+        ("95 % interval", f"{low} to {high} {scale.unit}"),
+        ("p (paired bootstrap)", f"{paired.p_value:.2g}"),
+        ("materials", f"{paired.num_materials:,}"),
+        ("resamples", f"{paired.num_resamples:,}"),
+    ]
+    if comparison.num_not_shared:
+        facts.append(("not predicted by both", f"{comparison.num_not_shared:,}"))
+    return facts
+
+
+def _difference(a: Side, b: Side) -> str:
+    scale = a.scale
+    value = scale.number(a.summary.mean - b.summary.mean)
+    return f"The means differ by A - B = {value} {scale.unit}".rstrip() + "."
+
+
+def _config_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Difference], int]:
+    first, second = dict(_flat(a)), dict(_flat(b))
+    keys = list(dict.fromkeys((*first, *second)))
+    pairs = [(key, first.get(key, ABSENT), second.get(key, ABSENT)) for key in keys]
+    differ = [Difference(*pair) for pair in pairs if pair[1] != pair[2]]
+    return differ, len(pairs) - len(differ)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Give a tree's leaves by their path."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", "none" if value is None else str(value)
+
+
+def _circumstances(a: Side, b: Side) -> Iterator[Difference]:
+    first, second = _told(a), _told(b)
+    for name, value in first.items():
+        if value != second[name]:
+            yield Difference(name, value, second[name])
+
+
+def _told(side: Side) -> dict[str, str]:
+    rows = side.rows
+
+    def all_of(values: Iterator[str]) -> str:
+        return ", ".join(dict.fromkeys(values))
+
+    return {
+        "model": side.summary.model,
+        "variant": side.summary.variant.replace("_", " "),
+        "seeds": all_of(str(row.seed) for row in rows),
+        "run": all_of(row.run_name for row in rows),
+        "pretrained by": all_of(row.parent_run or "nothing" for row in rows),
+        "code": all_of(row.code_commit[:12] + " + changes" * row.code_dirty for row in rows),
+        "hardware": all_of(hardware(row.hardware) for row in rows),
+        "time, all seeds": duration(sum(row.wall_time_s for row in rows)),
+        "samples seen, a seed": all_of(f"{row.samples_seen:,}" for row in rows),
+        "materials tested": all_of(f"{row.num_test:,}" for row in rows),
+    }

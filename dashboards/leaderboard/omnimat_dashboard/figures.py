@@ -1,0 +1,118 @@
+"""What the page's script draws: plain data, small enough to travel inside the page.
+
+Every figure is a dictionary with a ``kind`` that ``static/plots.js`` has a function for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnimat.leaderboard.board import Board, Summary
+from omnimat_dashboard.links import Links
+from omnimat_dashboard.papers import printed
+from omnimat_dashboard.text import Scale
+
+Figure = dict[str, Any]
+
+MAX_POINTS = 2_000  # above, a cloud of SVG points is slow and says less than a density
+DENSITY_BINS = 90
+
+
+def dots(board: Board, summaries: Sequence[Summary], links: Links) -> Figure:
+    """Mean and deviation of each summary, and what papers print for the same task."""
+    scale = Scale.of(board)
+    return {
+        "kind": "dots",
+        "axis": f"{scale.label}, {scale.direction}",
+        "factor": scale.factor,
+        "entries": [
+            {
+                "model": one.model,
+                "variant": one.variant,
+                "score": f"{scale.score(one.mean, one.std)} {scale.unit}",
+                "mean": one.mean,
+                "std": one.std,
+                "n": one.n,
+                "href": links.result(one.group_id),
+            }
+            for one in summaries
+        ],
+        "references": [
+            {
+                "paper": paper.title,
+                "model": printed_value.model,
+                "value": printed_value.value,
+                "score": f"{scale.number(printed_value.value)} {scale.unit}",
+            }
+            for paper, task in printed(board)
+            for printed_value in task.values
+        ],
+    }
+
+
+def curves(x: str, y: str, series: Sequence[Mapping[str, Any]], *, log: bool = False) -> Figure:
+    """Lines of ``name``, ``x`` and ``y``, some with ``mark``, the x of their chosen point."""
+    lines = [dict(one) | {"y": [finite(value) for value in one["y"]]} for one in series]
+    return {"kind": "curves", "x": x, "y": y, "log": log, "series": lines}
+
+
+def bars(x: str, y: str, values: Mapping[Any, int]) -> Figure:
+    """Counts by category or number."""
+    return {"kind": "bars", "x": x, "y": y, "labels": list(values), "counts": list(values.values())}
+
+
+def cloud(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    labels: Sequence[str],
+    *,
+    axes: tuple[str, str],
+    groups: Sequence[str] = (),
+) -> Figure:
+    """Points against the diagonal; many of them as a density.
+
+    Args:
+        x: (N,) or (N, k).
+        y: of the same shape.
+        labels: N names.
+        axes: titles.
+        groups: k names, for points of k kinds.
+    """
+    columns_x, columns_y = x.reshape(len(x), -1), y.reshape(len(y), -1)
+    keep = np.asarray(np.isfinite(np.hstack((columns_x, columns_y))).all(axis=1))
+    columns_x, columns_y = columns_x[keep], columns_y[keep]
+    low, high = _limits(columns_x, columns_y)
+    figure: Figure = {"axes": axes, "limits": [low, high], "num_points": columns_x.size}
+    if columns_x.size > MAX_POINTS:
+        edges = np.linspace(low, high, DENSITY_BINS + 1)
+        counts, _, _ = np.histogram2d(columns_y.ravel(), columns_x.ravel(), bins=(edges, edges))
+        return figure | {"kind": "density", "counts": counts.astype(int).tolist()}
+    names = [str(label) for label, kept in zip(labels, keep, strict=True) if kept]
+    kinds = groups if len(groups) == columns_x.shape[1] else [""] * columns_x.shape[1]
+    clouds = [
+        {"name": kind, "x": rounded(one_x), "y": rounded(one_y)}
+        for kind, one_x, one_y in zip(kinds, columns_x.T, columns_y.T, strict=True)
+    ]
+    return figure | {"kind": "cloud", "labels": names, "clouds": clouds}
+
+
+def rounded(values: NDArray[Any], digits: int = 5) -> list[float | None]:
+    """Shorten numbers for the page; what is not finite has no place in JSON."""
+    return [finite(float(f"{value:.{digits}g}")) for value in values.tolist()]
+
+
+def finite(value: float) -> float | None:
+    """Give None for NaN and infinity."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _limits(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    if not x.size:
+        return 0.0, 1.0
+    low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+    margin = 0.03 * (high - low) or 0.5
+    return low - margin, high + margin

@@ -1,0 +1,146 @@
+"""The first page: each task with its best results, and tables of tasks that are measured alike."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from omnimat.leaderboard.board import Board, Summary
+from omnimat_dashboard.catalogue import BEST_OF_BOARD, Catalogue
+from omnimat_dashboard.figures import Figure, dots
+from omnimat_dashboard.links import Links
+from omnimat_dashboard.papers import Paper, PaperTask, printed
+from omnimat_dashboard.query import Query
+from omnimat_dashboard.text import Scale, count
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One board on the overview."""
+
+    board: Board
+    scale: Scale
+    best: Sequence[Summary]
+    num_results: int
+    figure: Figure
+    papers: Sequence[tuple[Paper, PaperTask]]
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best result of one task by one metric."""
+
+    board: Board
+    scale: Scale
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Tasks of one data set that are measured by the same several metrics: a line a task."""
+
+    dataset: str
+    split_sha256: str
+    scales: Sequence[Scale]
+    lines: Mapping[str, Sequence[Best]]
+
+    @property
+    def title(self) -> str:
+        """What the tasks have in common, and how many there are."""
+        kinds = {task.partition(" ")[0] for task in self.lines}
+        kind = kinds.pop() if len(kinds) == 1 else "tasks"
+        return f"{kind} on {self.dataset}, {count(len(self.lines), 'task')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that the first page shows.
+
+    Attributes:
+        cards: of the tasks that stand alone.
+        families: of the others.
+        query: what was searched for.
+        num_found: results, if something was searched for.
+        num_results: in the store, however many are shown.
+        num_rows: likewise.
+        num_verified: rows, likewise.
+        variants: to choose among.
+    """
+
+    cards: Sequence[Card]
+    families: Sequence[Family]
+    query: Query
+    num_found: int | None
+    num_results: int
+    num_rows: int
+    num_verified: int
+    variants: Sequence[str]
+
+
+def overview(catalogue: Catalogue, query: Query, links: Links) -> Overview:
+    """Choose what to show; without a search, the whole store is never read."""
+    counts = catalogue.boards()
+    best = catalogue.best()
+    shown, num_found = best, None
+    if query.is_search:
+        found = {b: query.chosen(all_) for b, all_ in catalogue.everything().items()}
+        shown = {board: some[:BEST_OF_BOARD] for board, some in found.items() if some}
+        num_found = sum(map(len, found.values()))
+    families, alone = _grouped([one.board for one in counts if one.board in shown])
+    totals = {one.board: one.num_results for one in counts}
+    return Overview(
+        cards=[_card(board, shown[board], totals[board], links) for board in alone],
+        families=[_family(boards, shown) for boards in families],
+        query=query,
+        num_found=num_found,
+        num_results=sum(totals.values()),
+        num_rows=sum(one.num_rows for one in counts),
+        num_verified=sum(one.num_verified for one in counts),
+        variants=sorted({one.variant for some in best.values() for one in some}),
+    )
+
+
+def _card(board: Board, best: Sequence[Summary], num_results: int, links: Links) -> Card:
+    return Card(board, Scale.of(board), best, num_results, dots(board, best, links), printed(board))
+
+
+def _family(boards: Sequence[Board], shown: Mapping[Board, Sequence[Summary]]) -> Family:
+    lines: dict[str, list[Best]] = defaultdict(list)
+    for board in sorted(boards, key=_natural):
+        lines[board.task].append(Best(board, Scale.of(board), shown[board][0]))
+    first = next(iter(lines.values()))
+    return Family(
+        dataset=first[0].board.dataset,
+        split_sha256=first[0].board.split_sha256,
+        scales=[one.scale for one in first],
+        lines=lines,
+    )
+
+
+def _grouped(boards: Sequence[Board]) -> tuple[list[list[Board]], list[Board]]:
+    """Part the boards of tasks that share several metrics from those that stand alone."""
+    by_task: dict[tuple[str, ...], list[Board]] = defaultdict(list)
+    for board in boards:
+        key = (board.dataset, board.dataset_fingerprint, board.split_sha256, board.task)
+        by_task[key].append(board)
+    alike: dict[tuple[tuple[str, ...], ...], list[list[Board]]] = defaultdict(list)
+    for (*split, _), members in by_task.items():
+        metrics = tuple(sorted(f"{board.metric} {board.unit}" for board in members))
+        alike[(tuple(split), metrics)].append(members)
+    families, alone = [], []
+    for (_, metrics), tasks in alike.items():
+        flat = [board for members in tasks for board in members]
+        if len(tasks) > 1 and len(metrics) > 1:
+            families.append(flat)
+        else:
+            alone += flat
+    return families, sorted(alone, key=lambda board: (board.task, board.dataset, board.metric))
+
+
+def _natural(board: Board) -> tuple[str, bool, list[tuple[int, str]]]:
+    """Order metrics as people do: scores before ranks, top-5 before top-10."""
+    parts = re.split(r"(\d+)", board.metric)
+    numbers = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+    return board.task, not board.higher_is_better, numbers

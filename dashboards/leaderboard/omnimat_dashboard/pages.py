@@ -1,0 +1,127 @@
+"""Every page as HTML, for a server and for a folder alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from omnimat import __version__
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.workspace import Workspace
+from omnimat_dashboard import text
+from omnimat_dashboard.artifacts import Artifacts
+from omnimat_dashboard.assets import fingerprint_of_assets, plotly_style_ids
+from omnimat_dashboard.board import board_page
+from omnimat_dashboard.catalogue import Catalogue
+from omnimat_dashboard.compare import compare_page
+from omnimat_dashboard.dataset import dataset_page
+from omnimat_dashboard.links import Links
+from omnimat_dashboard.maps import map_page, map_title
+from omnimat_dashboard.overview import overview
+from omnimat_dashboard.query import Query
+from omnimat_dashboard.result import result_page
+from omnimat_dashboard.security import content_security_policy
+
+
+class Pages:
+    """Pages of one store and one storage; a page of something unknown is None."""
+
+    def __init__(self, store: LeaderboardStore, workspace: Workspace) -> None:
+        """Look at a store and the storage its rows come from."""
+        self.catalogue = Catalogue(store)
+        self.artifacts = Artifacts(workspace)
+        self._workspace = workspace
+        self._environment = _environment()
+
+    def overview(self, links: Links, query: Query) -> str:
+        """Every task with its best results."""
+        return self._render("overview", links, page=overview(self.catalogue, query, links))
+
+    def board(self, links: Links, board_id: str, query: Query) -> str | None:
+        """All results of a board."""
+        board = self.catalogue.board(board_id)
+        if board is None:
+            return None
+        return self._render("board", links, page=board_page(self.catalogue, board, query, links))
+
+    def result(self, links: Links, group_id: str) -> str | None:
+        """One result."""
+        page = result_page(self.catalogue, self.artifacts, group_id)
+        return None if page is None else self._render("result", links, page=page)
+
+    def compare(self, links: Links, a: str, b: str) -> str | None:
+        """Two results."""
+        page = compare_page(self.catalogue, self.artifacts, a, b)
+        return None if page is None else self._render("compare", links, page=page)
+
+    def datasets(self, links: Links) -> str:
+        """Every data set in the storage."""
+        found = {name: self.artifacts.manifest(name) for name in self.artifacts.datasets()}
+        return self._render("datasets", links, found=found)
+
+    def dataset(self, links: Links, name: str) -> str | None:
+        """One data set."""
+        if name not in self.artifacts.datasets():
+            return None
+        manifest = self.artifacts.manifest(name)
+        if manifest.value is None:
+            return self.message(links, "This data set cannot be read", manifest.reason)
+        page = dataset_page(self.artifacts, name, manifest.value)
+        return self._render("dataset", links, page=page)
+
+    def maps(self, links: Links) -> str:
+        """Every embedding map in the storage."""
+        found = {run: self.artifacts.maps(run) for run in self.artifacts.runs_with_maps()}
+        return self._render("maps", links, found=found)
+
+    def map(self, links: Links, run: str, name: str | None = None) -> str | None:
+        """One embedding map, by default the run's first."""
+        page = map_page(self.artifacts, run, name)
+        return None if page is None else self._render("map", links, webgl=True, page=page)
+
+    def message(self, links: Links, title: str, sentence: str) -> str:
+        """A page that says one thing."""
+        return self._render("message", links, title=title, sentence=sentence)
+
+    def _render(self, name: str, links: Links, *, webgl: bool = False, **context: Any) -> str:
+        template = self._environment.get_template(f"{name}.html.j2")
+        policy = content_security_policy(webgl=webgl, as_header=False)
+        common: Mapping[str, Any] = {
+            "links": links,
+            "policy": policy if links.is_static else "",
+            "storage": str(self._workspace.root),
+        }
+        return template.render(**common, **context)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("omnimat_dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    # A NaN would end as a word that no browser reads as JSON.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters |= {
+        "count": text.count,
+        "day": text.day,
+        "duration": text.duration,
+        "formula": text.formula,
+        "hardware": text.hardware,
+        "map_title": map_title,
+        "moment": text.moment,
+        "size": text.size,
+        "unit": text.unit,
+        "words": text.words,
+    }
+    environment.globals |= {
+        "assets": fingerprint_of_assets(),
+        "plotly_style_ids": plotly_style_ids(),
+        "version": __version__,
+    }
+    return environment

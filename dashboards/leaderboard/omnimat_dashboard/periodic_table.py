@@ -1,0 +1,63 @@
+"""The periodic table, coloured by how often each element occurs in a set of formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+SHADES = 10
+
+# One line a period, lanthanides and actinides below; a dot is a place without an element.
+_LAYOUT = """
+H  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  He
+Li Be .  .  .  .  .  .  .  .  .  .  B  C  N  O  F  Ne
+Na Mg .  .  .  .  .  .  .  .  .  .  Al Si P  S  Cl Ar
+K  Ca Sc Ti V  Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr
+Rb Sr Y  Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I  Xe
+Cs Ba .  Hf Ta W  Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn
+Fr Ra .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .
+.  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .
+.  .  La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu .
+.  .  Ac Th Pa U  Np Pu Am Cm Bk Cf .  .  .  .  .  .
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """An element in its place.
+
+    Attributes:
+        symbol: of the element.
+        row: from 1, lanthanides in 9.
+        column: from 1.
+        count: materials that have it.
+        share: of all materials, 0 to 1.
+        shade: step of the colour scale; 0 where no material has it.
+    """
+
+    symbol: str
+    row: int
+    column: int
+    count: int
+    share: float
+    shade: int
+
+
+def periodic_table(formulas: pd.Series[str]) -> list[Cell]:
+    """Count in how many materials each element occurs."""
+    symbols = formulas.str.findall(r"[A-Z][a-z]?").map(set).explode()
+    counts = symbols.value_counts()
+    most = int(counts.max()) if len(counts) else 1
+    return [
+        _cell(symbol, row, column, int(counts.get(symbol, 0)), len(formulas), most)
+        for row, line in enumerate(_LAYOUT.split("\n")[1:-1], start=1)
+        for column, symbol in enumerate(line.split(), start=1)
+        if symbol != "."
+    ]
+
+
+def _cell(symbol: str, row: int, column: int, count: int, total: int, most: int) -> Cell:
+    # The root brings out rare elements beside oxygen, which half of all materials have.
+    shade = max(1, round(SHADES * (count / most) ** 0.5)) if count else 0
+    return Cell(symbol, row, column, count, count / max(total, 1), shade)

@@ -1,0 +1,195 @@
+"""One model and configuration over its seeds: what it scored, how it learned, how to check it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from omnimat.leaderboard.board import Board, Summary
+from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.row import Row
+from omnimat_dashboard.artifacts import Artifacts, Found
+from omnimat_dashboard.catalogue import Catalogue
+from omnimat_dashboard.figures import Figure, curves
+from omnimat_dashboard.papers import PaperTask, printed
+from omnimat_dashboard.predictions import (
+    Confusion,
+    confusion,
+    is_classification,
+    parity,
+    statistics,
+)
+from omnimat_dashboard.text import Scale, hardware, moment, unit
+
+MAX_PARITY_PLOTS = 3
+MAX_RIVALS = 50  # to compare with
+
+_FACTS: Mapping[str, Callable[[Row], str]] = {
+    "Run": lambda row: row.run_name,
+    "Pretrained by": lambda row: row.parent_run or "nothing: from scratch",
+    "Data set": lambda row: f"{row.dataset} {row.dataset_fingerprint}",
+    "Data set's folder": lambda row: row.dataset_uri or "not recorded",
+    "Split sha256": lambda row: row.split_sha256,
+    "Code": lambda row: row.code_commit + " with uncommitted changes" * row.code_dirty,
+    "Hardware": lambda row: hardware(row.hardware),
+    "Chosen on validation": lambda row: json.dumps(row.hyperparameters),
+    "Made": lambda row: moment(row.created_at),
+    "Checkpoint": lambda row: row.checkpoint_uri or "none",
+    "Predictions": lambda row: row.predictions_uri or "none",
+    "Verified": lambda row: (
+        f"{moment(row.verified_at)} with {row.verified_with}" if row.verified_at else "not yet"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """One seed's predictions against the truth."""
+
+    seed: int
+    figure: Figure
+    statistics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPage:
+    """One result.
+
+    Attributes:
+        board: it is ranked on.
+        scale: of its values.
+        summary: over its seeds.
+        rows: one a seed.
+        place: on the board, from 1.
+        num_results: on the board.
+        rivals: others of the board, best first.
+        curves: how it learned.
+        curves_missing: why there are none.
+        parities: of regression.
+        confusion: of classification.
+        predictions_missing: why there is neither.
+        per_class: what a paper prints for each class.
+        runs_with_maps: of those it comes from.
+        provenance: names and values; what all seeds share is said once.
+    """
+
+    board: Board
+    scale: Scale
+    summary: Summary
+    rows: Sequence[Row]
+    place: int
+    num_results: int
+    rivals: Sequence[Summary]
+    curves: Sequence[Figure]
+    curves_missing: str
+    parities: Sequence[Parity]
+    confusion: Confusion | None
+    predictions_missing: str
+    per_class: PaperTask | None
+    runs_with_maps: Sequence[str]
+    provenance: Sequence[tuple[str, str]]
+
+
+def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> ResultPage | None:
+    """Collect what is known of a result; None of an unknown one."""
+    rows = sorted(catalogue.store.rows(group_id=group_id), key=lambda row: row.seed)
+    if not rows:
+        return None
+    board = board_of(rows[0])
+    everything = catalogue.of_board(board)
+    place = [one.group_id for one in everything].index(group_id)
+    drawn = _curves(artifacts, rows, board)
+    tables = [(row, artifacts.predictions(row)) for row in rows]
+    kept = [(row, found.value) for row, found in tables if found.value is not None]
+    of_classes = bool(kept) and is_classification(kept[0][1])
+    with_maps = set(artifacts.runs_with_maps())
+    return ResultPage(
+        board=board,
+        scale=Scale.of(board),
+        summary=everything[place],
+        rows=rows,
+        place=place + 1,
+        num_results=len(everything),
+        rivals=[one for one in everything if one.group_id != group_id][:MAX_RIVALS],
+        curves=drawn.value or (),
+        curves_missing=drawn.reason,
+        parities=[] if of_classes else [_parity(*one, board) for one in kept[:MAX_PARITY_PLOTS]],
+        confusion=confusion([table for _, table in kept]) if of_classes else None,
+        predictions_missing="" if kept else tables[0][1].reason,
+        per_class=next((task for _, task in printed(board) if task.per_class), None),
+        runs_with_maps=[
+            name
+            for name in dict.fromkeys((rows[0].run_name, rows[0].parent_run))
+            if name in with_maps
+        ],
+        provenance=_provenance(rows),
+    )
+
+
+def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    facts = []
+    for name, told in _FACTS.items():
+        values = [told(row) for row in rows]
+        if len(set(values)) == 1:
+            facts.append((name, values[0]))
+        else:
+            facts += [(f"{name}, seed {row.seed}", v) for row, v in zip(rows, values, strict=True)]
+    return facts
+
+
+def _parity(row: Row, table: pd.DataFrame, board: Board) -> Parity:
+    return Parity(row.seed, parity(table, board), statistics(table))
+
+
+def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[list[Figure]]:
+    """Draw the trials behind the rows, or for encoders alone the pretraining behind them."""
+    trials = [(row, artifacts.trial(row)) for row in rows]
+    kept = [(row, found.value) for row, found in trials if found.value is not None]
+    histories = [(row, trial) for row, trial in kept if trial.get("history")]
+    if histories:
+        return Found(_trial_curves(histories, board))
+    if rows[0].variant == "pretrained" and rows[0].parent_run:
+        history = artifacts.history(rows[0].parent_run)
+        if history.value is not None:
+            return Found(_pretraining_curves(history.value))
+        return Found(None, history.reason)
+    return Found(None, trials[0][1].reason or "its trial kept no history")
+
+
+def _trial_curves(histories: Sequence[tuple[Row, Mapping[str, Any]]], board: Board) -> list[Figure]:
+    of = f" ({unit(board.unit)})" if board.unit else ""
+    panels = (("train_loss", "training loss"), ("validation_metric", f"validation{of}"))
+    return [
+        curves(
+            "epoch",
+            title,
+            [
+                {
+                    "name": f"seed {row.seed}",
+                    "x": [entry["epoch"] for entry in trial["history"]],
+                    "y": [entry.get(key, float("nan")) for entry in trial["history"]],
+                    "mark": trial.get("best_epoch"),
+                }
+                for row, trial in histories
+            ],
+        )
+        for key, title in panels
+    ]
+
+
+def _pretraining_curves(history: pd.DataFrame) -> list[Figure]:
+    pairs = [name for name in history.columns if name == "loss" or name.startswith("loss/")]
+    losses = [
+        {
+            "name": "mean of pairs" if pair == "loss" else pair.removeprefix("loss/"),
+            "x": history["step"].tolist(),
+            "y": history[pair].tolist(),
+        }
+        for pair in pairs
+    ]
+    rate = [{"name": "lr", "x": history["step"].tolist(), "y": history["lr"].tolist()}]
+    return [curves("step", "contrastive loss", losses), curves("step", "learning rate", rate)]

@@ -1,0 +1,77 @@
+"""What every answer says to the browser, and who may write."""
+
+from __future__ import annotations
+
+import secrets
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def content_security_policy(*, webgl: bool = False, as_header: bool = True) -> str:
+    """Give the policy: scripts and styles are files of this site, nothing comes from elsewhere.
+
+    Args:
+        webgl: for plotly's WebGL, which compiles its drawing commands with ``Function``; only pages
+            with a map have it.
+        as_header: a ``meta`` element may not say who frames the page.
+    """
+    directives = {
+        "default-src": "'none'",
+        "script-src": "'self' 'unsafe-eval'" if webgl else "'self'",
+        "style-src": "'self'",
+        # plotly sets attributes (crisp pixels of a heatmap); an attribute can load nothing here.
+        "style-src-attr": "'unsafe-inline'",
+        "img-src": "'self' data: blob:",
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+    }
+    if as_header:
+        directives["frame-ancestors"] = "'none'"
+    return "; ".join(f"{name} {value}" for name, value in directives.items())
+
+
+class SecurityHeaders:
+    """Adds the headers to every answer; a page's own policy stays."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application."""
+        self._app = app
+        self._headers = _HEADERS | {"Content-Security-Policy": content_security_policy()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def is_token(authorization: str, token: str) -> bool:
+    """Say whether a request's ``Authorization`` carries the token, in constant time."""
+    scheme, _, given = authorization.partition(" ")
+    same = secrets.compare_digest(given.strip().encode(), token.encode())
+    return scheme.lower() == "bearer" and same
+
+
+def allowed_hosts(host: str) -> list[str]:
+    """Give the names this server answers to.
+
+    On loopback only its own: a page elsewhere whose name is made to point here reads nothing.
+    """
+    return [*LOOPBACK] if host in {*LOOPBACK, "::1"} else ["*"]

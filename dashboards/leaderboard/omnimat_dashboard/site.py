@@ -1,0 +1,80 @@
+"""The same pages in a folder, for any web server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.workspace import Workspace
+from omnimat_dashboard.artifacts import DATASET_FILES
+from omnimat_dashboard.assets import NAMES, asset
+from omnimat_dashboard.board import as_csv, as_json
+from omnimat_dashboard.links import Links
+from omnimat_dashboard.pages import Pages
+from omnimat_dashboard.query import Query
+
+EVERYTHING = Query()
+
+
+def write_site(url: str, storage: str | None, folder: Path) -> int:
+    """Write every page but comparisons, with the files they need and let people download.
+
+    Args:
+        url: of the leaderboard's database.
+        storage: folder or URI that holds runs and data sets; None for the default one.
+        folder: to write into; files of the same names are replaced.
+
+    Returns:
+        The number of pages.
+
+    Raises:
+        UserError: the database cannot be used.
+    """
+    pages = Pages(LeaderboardStore(url), Workspace.open(storage, url))
+    num_pages = 0
+    for parts, html in _pages(pages):
+        _write(folder, (*parts[:-1], f"{parts[-1]}.html"), html.encode())
+        num_pages += 1
+    for name in NAMES:
+        _write(folder, ("static", name), asset(name).content)
+    for parts, content in _files(pages):
+        _write(folder, parts, content)
+    return num_pages
+
+
+def _pages(pages: Pages) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Give each page's path, without its ending, and its HTML."""
+    top, below, deep = (Links.at_depth(depth, is_static=True) for depth in range(3))
+    yield ("index",), pages.overview(top, EVERYTHING)
+    yield ("datasets",), pages.datasets(top)
+    yield ("maps",), pages.maps(top)
+    for board, summaries in pages.catalogue.everything().items():
+        yield ("board", board.board_id), pages.board(below, board.board_id, EVERYTHING) or ""
+        for one in summaries:
+            yield ("result", one.group_id), pages.result(below, one.group_id) or ""
+    for name in pages.artifacts.datasets():
+        yield ("dataset", name), pages.dataset(below, name) or ""
+    for run in pages.artifacts.runs_with_maps():
+        for name in pages.artifacts.maps(run):
+            yield ("map", run, name), pages.map(deep, run, name) or ""
+        yield ("map", run), pages.map(below, run) or ""
+
+
+def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    for board, summaries in pages.catalogue.everything().items():
+        content = json.dumps(as_json(board, summaries), indent=1)
+        yield ("download", f"{board.board_id}.json"), content.encode()
+        yield ("download", f"{board.board_id}.csv"), as_csv(board, summaries).encode()
+    for dataset in pages.artifacts.datasets():
+        for name in DATASET_FILES:
+            found = pages.artifacts.dataset_file(dataset, name)
+            if found.value is not None:
+                yield ("dataset", dataset, name), found.value
+
+
+def _write(folder: Path, parts: tuple[str, ...], content: bytes) -> None:
+    path = folder.joinpath(*parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

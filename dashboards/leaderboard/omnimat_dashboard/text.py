@@ -1,0 +1,147 @@
+"""Numbers, units, formulas and times as people who make materials write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from markupsafe import Markup, escape
+
+from omnimat.leaderboard.board import Board
+
+_SIGNS = (("angstrom", "Å"), ("degree", "°"), ("^2", "²"), ("^3", "³"))
+_METRICS = {"mae": "MAE", "rmse": "RMSE", "nmae": "nMAE", "balanced_accuracy": "balanced accuracy"}
+_FRACTIONS = ("accuracy", "balanced_accuracy", "top-", "hit rate")
+_COUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the values of a board are written.
+
+    Attributes:
+        metric: its name in words.
+        unit: as printed; empty where it has none.
+        factor: printed numbers are this many times the stored ones: 100 for a fraction.
+        higher_is_better: which way is better.
+    """
+
+    metric: str
+    unit: str
+    factor: float
+    higher_is_better: bool
+
+    @classmethod
+    def of(cls, board: Board) -> Scale:
+        """Read the scale off a board; a fraction without a unit is printed in per cent."""
+        is_fraction = not board.unit and board.metric.startswith(_FRACTIONS)
+        return cls(
+            metric=_METRICS.get(board.metric, board.metric),
+            unit="%" if is_fraction else unit(board.unit),
+            factor=100.0 if is_fraction else 1.0,
+            higher_is_better=board.higher_is_better,
+        )
+
+    @property
+    def label(self) -> str:
+        """Metric and unit: ``MAE (eV/atom)``."""
+        return f"{self.metric} ({self.unit})" if self.unit else self.metric
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better, as a sign."""
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def direction(self) -> str:
+        """Which way is better, in words."""
+        return f"{'higher' if self.higher_is_better else 'lower'} is better"
+
+    def number(self, value: float) -> str:
+        """Write one stored value, without its unit; four digits, of per cent two decimals."""
+        return f"{value * self.factor:.2f}" if self.unit == "%" else _plain(value)
+
+    def score(self, mean: float, std: float | None) -> str:
+        """Write a mean and deviation, rounded to the deviation's two leading digits."""
+        if not std:
+            return self.number(mean)
+        return f"{self.rounded(mean, std)} ± {self.rounded(std, std)}"
+
+    def rounded(self, value: float, spread: float | None) -> str:
+        """Write a value to the two leading digits of a spread, if there is one."""
+        if not spread:
+            return self.number(value)
+        decimals = max(0, 1 - math.floor(math.log10(spread * self.factor)))
+        return f"{value * self.factor:.{decimals}f}"
+
+
+def unit(text: str) -> str:
+    """Write a unit with its signs: ``angstrom^3/atom`` becomes ``Å³/atom``."""
+    for name, sign in _SIGNS:
+        text = text.replace(name, sign)
+    return text
+
+
+def words(name: str) -> str:
+    """Write a stored name as people read it: ``retrieval dos → charge density``."""
+    return name.replace("->", "→").replace("_", " ")
+
+
+def formula(text: str) -> Markup:
+    """Set the counts of a chemical formula as subscripts."""
+    return Markup(_COUNT.sub(r"<sub>\1</sub>", str(escape(text))))
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as people do: ``12.5 s``, ``3 min 20 s``, ``5 h 02 min``."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(num_bytes: int) -> str:
+    """Write a number of bytes: ``64.0 MB``."""
+    number = float(num_bytes)
+    for name in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {name}" if name == "bytes" else f"{number:.1f} {name}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def count(number: int, name: str) -> str:
+    """Write a number of things: ``1 seed``, ``12,345 results``."""
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+
+
+def day(moment: datetime) -> str:
+    """Give the date in UTC, ISO 8601."""
+    return moment.astimezone(UTC).date().isoformat()
+
+
+def moment(instant: datetime) -> str:
+    """Give date and time in UTC."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def hardware(facts: dict[str, object]) -> str:
+    """Put a machine in a few words: ``1 x H200, 2 cores of AMD EPYC, 23.5 GiB``."""
+    gpus = facts.get("gpus")
+    names = [str(gpu) for gpu in gpus] if isinstance(gpus, list) else []
+    parts = [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
+    if facts.get("cpu"):
+        parts.append(f"{facts.get('cores', '?')} cores of {facts['cpu']}")
+    if facts.get("memory_gib"):
+        parts.append(f"{facts['memory_gib']} GiB")
+    return ", ".join(parts) or "not recorded"
+
+
+def _plain(value: float) -> str:
+    """Write four significant digits, without an exponent where a person would not use one."""
+    text = f"{value:.4g}"
+    return f"{value:,.0f}" if "e+" in text and abs(value) < 1e7 else text

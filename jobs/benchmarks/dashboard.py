@@ -1,0 +1,142 @@
+#!/usr/bin/env python
+"""How long the server works on a page when the leaderboard holds 100,000 rows.
+
+    python jobs/benchmarks/dashboard.py
+
+The rows are three seeds of results spread over boards, with a configuration each. A page is asked
+for in the same process, through the whole application: ``after a write`` when the row before it has
+just changed the store, so that nothing is remembered; ``again`` when nothing has changed.
+"""
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from fastapi.testclient import TestClient
+from measure import report
+
+from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.settings import fingerprint
+from omnimat_dashboard.app import create_app
+
+VARIANTS = ("finetuned", "frozen", "linear_probe", "from_scratch")
+ROWS_AT_A_TIME = 5_000
+
+
+def make_rows(number: int, boards: int, seeds: int = 3) -> Iterator[Row]:
+    """Spread results over boards; each has a configuration of a usual job's size."""
+    noise = np.random.default_rng(0)
+    for group in range(number // seeds):
+        modalities = {f"modality {i}": {"encoder": {"width": 64 + i}} for i in range(4)}
+        config = {"lr": 1e-3 * (1 + group % 7), "group": group, "modalities": modalities}
+        level = noise.lognormal(-2, 0.5)
+        for seed in range(seeds):
+            yield Row(
+                task=f"task {group % boards}",
+                metric="mae",
+                unit="eV/atom",
+                higher_is_better=False,
+                model=f"structure (potnet) + xrd (xrd_cnn), fusion, run {group}",
+                variant=VARIANTS[group % len(VARIANTS)],
+                seed=seed,
+                value=float(level * noise.normal(1, 0.02)),
+                num_test=8_959,
+                dataset="mp20",
+                dataset_fingerprint="0123456789abcdef",
+                split_sha256="a" * 64,
+                config=config,
+                config_hash=fingerprint(config),
+                code_commit="c" * 40,
+                code_dirty=False,
+                checkpoint_uri=f"/storage/runs/run-{group}/trials/seed{seed}/model.safetensors",
+                checkpoint_sha256="b" * 64,
+                predictions_uri=f"/storage/runs/run-{group}/predictions/seed{seed}.parquet",
+                predictions_sha256="d" * 64,
+                run_name=f"run-{group}",
+                hardware={"cpu": "a cpu", "cores": 2, "memory_gib": 8.0, "gpus": []},
+                wall_time_s=100.0,
+                samples_seen=1_000_000,
+                created_at=datetime(2026, 11, 20, tzinfo=UTC),
+            )
+
+
+def timed(ask: Callable[[], Any], before: Callable[[], Any], repeats: int) -> float:
+    """Give the median milliseconds of asking, without what comes before it."""
+    times_ms = []
+    for _ in range(repeats):
+        before()
+        start = time.perf_counter()
+        ask()
+        times_ms.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times_ms)
+
+
+def measure(url: str, store: LeaderboardStore, repeats: int) -> list[dict[str, Any]]:
+    """Time each page after a write and again."""
+    counter = itertools.count()
+    changing = next(make_rows(3, 1))
+
+    def write() -> None:
+        store.upsert([changing.model_copy(update={"wall_time_s": float(next(counter))})])
+
+    board = store.boards()[0].board.board_id
+    pages = {
+        "overview": "/",
+        "overview, search": "/?q=frozen+fusion",
+        "board": f"/board/{board}",
+        "board, sorted": f"/board/{board}?sort=model",
+        "board, CSV": f"/download/{board}.csv",
+    }
+    rows = []
+    with TestClient(create_app(url), "http://127.0.0.1") as client:
+        for name, path in pages.items():
+
+            def ask(path: str = path) -> None:
+                client.get(path).raise_for_status()
+
+            ask()
+            after_write, again = timed(ask, write, repeats), timed(ask, lambda: None, repeats)
+            rows.append(
+                {
+                    "page": name,
+                    "after a write, ms": after_write,
+                    "again, ms": again,
+                    "HTML, kB": len(client.get(path).content) / 1e3,
+                }
+            )
+    return rows
+
+
+@click.command()
+@click.option("--rows", "number", default=100_000, show_default=True)
+@click.option("--boards", default=40, show_default=True)
+@click.option("--repeats", default=20, show_default=True)
+def main(number: int, boards: int, repeats: int) -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "leaderboard.sqlite"
+        url = f"sqlite:///{path}"
+        store = LeaderboardStore(url)
+        rows = make_rows(number, boards)
+        while part := list(itertools.islice(rows, ROWS_AT_A_TIME)):
+            store.upsert(part)
+        size_mb = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+        report(
+            f"server time of a page, {number:,} rows on {boards} boards, {size_mb:.0f} MB",
+            measure(url, store, repeats),
+            rows_stored=number,
+            boards=boards,
+            repeats=repeats,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Between targets and what a network learns: one map a task, fitted on the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from omnimat.finetune.tasks import Targets, TaskSettings, Transform
+from omnimat.materials.settings import Settings
+
+RegressionLoss = Literal["squared", "absolute"]
+_UNSEEN = -1
+
+
+class Standardiser(Settings):
+    """Numbers of mean 0 and standard deviation 1 over the training split.
+
+    Attributes:
+        mean: of the transformed numbers, each by itself where a target is several.
+        std: likewise.
+        transform: taken first.
+    """
+
+    type: Literal["standardiser"] = "standardiser"
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
+    transform: Transform
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], transform: Transform) -> Self:
+        """Measure (N,) or (N, k) training targets; equal targets are only shifted."""
+        numbers = _transformed(values, transform)
+        std = numbers.std(axis=0)
+        return cls(
+            mean=numbers.mean(axis=0).tolist(),
+            std=np.where(std == 0, 1.0, std).tolist(),
+            transform=transform,
+        )
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers the network gives a record."""
+        return np.size(self.mean)
+
+    def encode(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Map (N,) or (N, k) targets to the (N, 1 or k) float32 that are learned."""
+        standard = (_transformed(values, self.transform) - self.mean) / self.std
+        return standard.astype(np.float32).reshape(len(values), self.num_outputs)
+
+    def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Map (N, 1 or k) outputs to (N,) or (N, k) predictions in the target's unit.
+
+        A power of ten beyond float64 is infinite.
+        """
+        standard = outputs.astype(np.float64).reshape(len(outputs), *np.shape(self.mean))
+        numbers = standard * self.std + self.mean
+        with np.errstate(over="ignore"):
+            predictions: NDArray[np.float64] = (
+                np.power(10.0, numbers) if self.transform == "log10" else numbers
+            )
+        return predictions
+
+    def guess(self, num_records: int) -> NDArray[np.float64]:
+        """Predict the training mean for every record."""
+        return self.decode(np.zeros((num_records, self.num_outputs), np.float32))
+
+
+class ClassIndex(Settings):
+    """Classes by their place among the sorted labels of the training split.
+
+    Attributes:
+        labels: of the training split, sorted.
+        most_frequent: of these in the training split.
+    """
+
+    type: Literal["class_index"] = "class_index"
+    labels: tuple[str, ...]
+    most_frequent: str
+
+    @classmethod
+    def fit(cls, values: NDArray[np.str_]) -> Self:
+        """Collect the labels of (N,) training targets."""
+        labels, counts = np.unique(values, return_counts=True)
+        return cls(labels=tuple(labels.tolist()), most_frequent=str(labels[counts.argmax()]))
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers the network gives a record."""
+        return len(self.labels)
+
+    def encode(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Map (N,) labels to (N,) int64; a label not seen in training is -1."""
+        place = {label: index for index, label in enumerate(self.labels)}
+        return np.array([place.get(label, _UNSEEN) for label in values.tolist()], dtype=np.int64)
+
+    def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.str_]:
+        """Map (N, labels) outputs to the (N,) likeliest labels."""
+        labels: NDArray[np.str_] = np.array(self.labels)[outputs.argmax(axis=1)]
+        return labels
+
+    def guess(self, num_records: int) -> NDArray[np.str_]:
+        """Predict the most frequent training label for every record."""
+        return np.full(num_records, self.most_frequent)
+
+
+TargetCodec = Annotated[Standardiser | ClassIndex, Field(discriminator="type")]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a network learns of one task, for N records.
+
+    Attributes:
+        values: (N, k) float32 or (N,) int64; anything finite where not learned.
+        is_learned: (N,) bool; an unknown target is not, nor a class that training never saw.
+    """
+
+    values: Tensor
+    is_learned: Tensor
+
+    def __getitem__(self, rows: Any) -> Learned:
+        """Give the targets of some records."""
+        return Learned(self.values[rows], self.is_learned[rows])
+
+    def to(self, device: torch.device) -> Learned:
+        """Move to a device."""
+        return Learned(self.values.to(device), self.is_learned.to(device))
+
+
+class JointCodec(Settings):
+    """The maps of all tasks of a network, whose outputs lie side by side.
+
+    Attributes:
+        codecs: one a task, in order.
+    """
+
+    codecs: tuple[TargetCodec, ...]
+
+    @classmethod
+    def fit(cls, tasks: Sequence[TaskSettings], train: Sequence[Targets]) -> Self:
+        """Fit on the known training targets of each task, at least one."""
+        return cls(
+            codecs=tuple(
+                ClassIndex.fit(targets.known)
+                if task.kind == "classification"
+                else Standardiser.fit(targets.known, task.transform)
+                for task, targets in zip(tasks, train, strict=True)
+            )
+        )
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers the network gives a record."""
+        return sum(codec.num_outputs for codec in self.codecs)
+
+    def encode(self, targets: Sequence[Targets]) -> list[Learned]:
+        """Map the targets of each task to what is learned."""
+        return [_learned(*pair) for pair in zip(self.codecs, targets, strict=True)]
+
+    def losses(
+        self, outputs: Tensor, learned: Sequence[Learned], regression: RegressionLoss
+    ) -> Tensor:
+        """Average each task's loss over the records that have its target.
+
+        Args:
+            outputs: (n, num_outputs).
+            learned: of each task, for these n records.
+            regression: of standardised numbers; classes have cross-entropy.
+
+        Returns:
+            (tasks,), zero where no record has the target.
+        """
+        parts = torch.split(outputs, [codec.num_outputs for codec in self.codecs], dim=1)
+        each = [
+            (
+                F.cross_entropy(part, one.values.clamp(min=0), reduction="none")
+                if one.values.ndim == 1
+                else _REGRESSION[regression](part, one.values, reduction="none").mean(dim=1)
+            )
+            for part, one in zip(parts, learned, strict=True)
+        ]
+        kept = [
+            torch.where(one.is_learned, loss, 0).sum() / one.is_learned.sum().clamp(min=1)
+            for loss, one in zip(each, learned, strict=True)
+        ]
+        return torch.stack(kept)
+
+    def decode(self, outputs: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Map (N, num_outputs) to the predictions of each task."""
+        ends = np.cumsum([codec.num_outputs for codec in self.codecs])[:-1]
+        parts = np.split(outputs, ends, axis=1)
+        return [codec.decode(part) for codec, part in zip(self.codecs, parts, strict=True)]
+
+
+_REGRESSION = {"squared": F.mse_loss, "absolute": F.l1_loss}
+
+
+def _learned(codec: TargetCodec, targets: Targets) -> Learned:
+    # A NaN would survive in the gradient even where the loss is masked.
+    values = torch.from_numpy(np.nan_to_num(codec.encode(targets.values)))
+    is_learned = torch.from_numpy(targets.is_known)
+    if isinstance(codec, ClassIndex):
+        is_learned = is_learned & (values != _UNSEEN)
+    return Learned(values, is_learned)
+
+
+def count_unseen(codec: TargetCodec, targets: Targets) -> int:
+    """Count known targets whose class training never saw; they are always predicted wrong."""
+    if isinstance(codec, Standardiser):
+        return 0
+    return int((codec.encode(targets.known) == _UNSEEN).sum())
+
+
+def _transformed(values: NDArray[Any], transform: Transform) -> NDArray[np.float64]:
+    numbers = values.astype(np.float64)
+    if transform == "none":
+        return numbers
+    return np.log10(numbers, where=numbers > 0, out=np.full_like(numbers, np.nan))

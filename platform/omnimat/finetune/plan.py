@@ -1,0 +1,119 @@
+"""What all trials of a sweep share, and how it is worked out before any cluster is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from upath import UPath
+
+from omnimat.encoders.export import Card
+from omnimat.encoders.fusion import FusionSettings
+from omnimat.evaluation.inputs import export_folder, featurizers_of
+from omnimat.features.layout import Featurizer
+from omnimat.finetune.examples import Examples, Usable, find_usable, read_examples
+from omnimat.finetune.settings import FinetuneSettings, HeadSettings, MissingModalities
+from omnimat.finetune.tasks import TaskSettings
+from omnimat.materials.errors import UserError
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.record import Modality
+from omnimat.materials.settings import fingerprint
+from omnimat.materials.split import SPLITS, Split
+from omnimat.materials.workspace import Workspace
+from omnimat.stream.location import StoreLocation
+from omnimat.stream.store import FeatureStore
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPlan:
+    """What all trials of a sweep share.
+
+    Attributes:
+        store: features that the encoders take.
+        exports: folder of each exported encoder.
+        head: of a single modality.
+        fusion: of several modalities.
+        missing_modalities: what becomes of a record that lacks one.
+        tasks: what to predict.
+        fingerprint: of all of this by content; a trial of another fingerprint is another trial.
+    """
+
+    store: StoreLocation
+    exports: Mapping[Modality, UPath]
+    head: HeadSettings
+    fusion: FusionSettings
+    missing_modalities: MissingModalities
+    tasks: tuple[TaskSettings, ...]
+    fingerprint: str
+
+    def examples(self, split: Split, fraction: float = 1.0) -> Examples:
+        """Read a split, or a part of it, for this process."""
+        store = self.store.open()
+        usable = self._usable(store, split)
+        return read_examples(store, self._featurizers, usable, trial_device(), fraction)
+
+    def check_splits(self) -> None:
+        """Find out before any training whether every split can be used.
+
+        Raises:
+            UserError: if one has no record with the modalities and a task's target.
+        """
+        store = self.store.open()
+        for split in SPLITS:
+            self._usable(store, split)
+
+    def _usable(self, store: FeatureStore, split: Split) -> Usable:
+        return find_usable(store, self._featurizers, self.tasks, split, self.missing_modalities)
+
+    @property
+    def _featurizers(self) -> dict[Modality, Featurizer]:
+        return {modality: self.store.featurizers[modality] for modality in self.exports}
+
+
+def make_plan(
+    settings: FinetuneSettings, workspace: Workspace, cards: Mapping[Modality, Card]
+) -> TrialPlan:
+    """Work out what all trials share, without touching a cluster.
+
+    The pretraining run's own feature store is used where it is complete, else one of these
+    modalities alone.
+
+    Raises:
+        UserError: if the data set is missing or the run has no encoder of a modality.
+    """
+    if missing := [modality for modality in settings.modalities if modality not in cards]:
+        raise UserError(
+            f"modalities: run {settings.run!r} has no encoder for {', '.join(missing)}; "
+            f"choose among {', '.join(cards)}"
+        )
+    store = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
+    if not store.is_complete:
+        alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
+        store = StoreLocation.of(workspace, settings.dataset, alone)
+    run = workspace.run(settings.run)
+    exports = {modality: export_folder(run, modality) for modality in settings.modalities}
+    decides = settings.method()
+    return TrialPlan(
+        store=store,
+        exports=exports,
+        head=settings.head,
+        fusion=settings.fusion,
+        missing_modalities=settings.missing_modalities,
+        tasks=settings.tasks,
+        fingerprint=fingerprint(
+            {
+                "dataset": store.manifest.dataset_fingerprint,
+                "exports": {name: sha256_of(folder) for name, folder in exports.items()},
+                "head": decides.get("head"),
+                "fusion": decides.get("fusion"),
+                "missing_modalities": decides.get("missing_modalities"),
+                "tasks": decides["tasks"],
+            }
+        ),
+    )
+
+
+def trial_device() -> torch.device:
+    """Give the GPU, where there is one; Ray hides those that a trial did not ask for."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

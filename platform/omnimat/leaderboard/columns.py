@@ -1,0 +1,65 @@
+"""A row as values for the tables: its own, and what it has in common with others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table
+
+from omnimat.leaderboard.board import Board
+from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.schema import boards, configs, groups, rows
+from omnimat.materials.errors import UserError
+from omnimat.materials.settings import fingerprint
+
+
+def check(row: Row) -> None:
+    """Refuse a row that cannot be what it says.
+
+    Raises:
+        UserError: ``config_hash`` is not that of ``config``.
+        ValueError: it calls itself verified, which nobody who writes results may.
+    """
+    if row.status == "verified":
+        raise ValueError(f"row {row.row_id} ({row.label}) calls itself verified")
+    if row.config_hash != fingerprint(row.config):
+        raise UserError(
+            f"row {row.row_id} ({row.label}): config_hash {row.config_hash} is not the hash of its "
+            f"config, which is {fingerprint(row.config)}"
+        )
+
+
+def board_of(row: Row) -> Board:
+    """Give what the row is ranked in."""
+    return Board(**{field.name: getattr(row, field.name) for field in fields(Board)})
+
+
+def of_shared(all_rows: Sequence[Row]) -> list[tuple[Table, list[dict[str, Any]]]]:
+    """Give what rows have in common, once each, in the order in which tables refer to another."""
+    found: dict[Table, dict[str, dict[str, Any]]] = {configs: {}, boards: {}, groups: {}}
+    for row in {row.group_id: row for row in all_rows}.values():
+        board = board_of(row)
+        found[configs][row.config_hash] = {"config_hash": row.config_hash, "config": row.config}
+        found[boards][board.board_id] = {"board_id": board.board_id, **asdict(board)}
+        found[groups][row.group_id] = {
+            "group_id": row.group_id,
+            "board_id": board.board_id,
+            "model": row.model,
+            "variant": row.variant,
+            "config_hash": row.config_hash,
+        }
+    return [(table, list(values.values())) for table, values in found.items()]
+
+
+def of_row(row: Row) -> dict[str, Any]:
+    """Give the columns of the row itself."""
+    values = {column.name: getattr(row, column.name) for column in rows.columns}
+    return values | {name: instant(values[name]) for name in ("created_at", "verified_at")}
+
+
+def instant(moment: datetime | None) -> str | None:
+    """Write a moment in UTC so that text is in the order of time."""
+    return None if moment is None else moment.isoformat(timespec="microseconds")

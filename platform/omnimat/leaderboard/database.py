@@ -1,0 +1,166 @@
+"""The database behind the leaderboard: its connection, its transactions, its schema's version."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+
+from omnimat.leaderboard.schema import HEAD, VERSION_TABLE
+from omnimat.materials.errors import RunError, UserError
+
+_SQLITE_BUSY_TIMEOUT_MS = 60_000
+_SQLITE_RETRY_S = 0.02
+# Chosen at random: PostgreSQL knows a lock by its number alone.
+_POSTGRESQL_MIGRATION_LOCK = 6_311_407_052_218_339
+_UNREACHABLE = (OperationalError, InterfaceError)
+
+
+class Database:
+    """Transactions on an SQLite file or a PostgreSQL database of the newest schema."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database and bring its schema up to date; makes the file where it is missing.
+
+        Raises:
+            UserError: the URL cannot be used, the database cannot be opened, or another version of
+                omnimat wrote it and this one cannot read that.
+        """
+        self._engine = _engine(url)
+        self.dialect = self._engine.dialect.name
+        self._name = self._engine.url.render_as_string(hide_password=True)
+        try:
+            if self.dialect == "sqlite":
+                _use_write_ahead_log(self._engine)
+            self._migrate()
+        except (*_UNREACHABLE, sqlite3.OperationalError) as error:
+            cause = getattr(error, "orig", error)
+            raise UserError(f"the leaderboard {self._name} cannot be opened: {cause}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read in one transaction.
+
+        Raises:
+            RunError: the database does not answer any more.
+        """
+        with self._transaction("DEFERRED") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Write all or nothing.
+
+        Raises:
+            RunError: the database does not answer any more.
+        """
+        # Else SQLite refuses, at once, one of two that have read and then want to write.
+        with self._transaction("IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, sqlite_kind: str) -> Iterator[Connection]:
+        try:
+            with self._engine.execution_options(sqlite_kind=sqlite_kind).begin() as connection:
+                yield connection
+        except _UNREACHABLE as error:
+            raise RunError(
+                f"the leaderboard {self._name} does not answer: {error.orig}; try again"
+            ) from error
+
+    def _migrate(self) -> None:
+        with self._engine.begin() as connection:
+            if self._version(connection) == HEAD:
+                return
+        # Loaded here, for it takes time and most databases are up to date.
+        from omnimat.leaderboard.migrations.upgrade import upgrade
+
+        with self._engine.execution_options(sqlite_kind="IMMEDIATE").begin() as connection:
+            if self.dialect == "postgresql":
+                lock = text("SELECT pg_advisory_xact_lock(:number)")
+                connection.execute(lock, {"number": _POSTGRESQL_MIGRATION_LOCK})
+            upgrade(connection, self._version(connection), self._name)
+
+    def _version(self, connection: Connection) -> str | None:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        version: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+        return version
+
+
+def _engine(url: str) -> Engine:
+    # The URL may carry a password, so no message repeats it.
+    try:
+        engine = create_engine(_with_driver(make_url(url)), poolclass=NullPool)
+    except ArgumentError as error:
+        raise UserError(
+            "leaderboard_url is no database URL; write sqlite:////path/leaderboard.sqlite or "
+            "postgresql://user@host/database"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"leaderboard_url needs a database driver that is not installed ({error.name}); "
+            "for PostgreSQL install psycopg and write postgresql://user@host/database"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        event.listen(engine, "connect", _leave_transactions_to_us)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _with_driver(url: URL) -> URL:
+    """Name psycopg 3 for PostgreSQL, where SQLAlchemy would take psycopg2."""
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise UserError(
+            f"leaderboard_url names {url.get_backend_name()}; use one of sqlite, postgresql"
+        )
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
+    """Make a second writer wait for the first, and let ``_begin`` begin."""
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}")
+
+
+def _begin(connection: Connection) -> None:
+    """Begin before tables are made too; left alone, sqlite3 begins before it changes rows."""
+    kind = connection.get_execution_options().get("sqlite_kind", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+def _use_write_ahead_log(engine: Engine) -> None:
+    """Let readers read while a writer writes; the file remembers it.
+
+    SQLite does not wait for the lock that this change takes, so processes that make the file at
+    the same time wait here.
+    """
+    deadline_s = time.monotonic() + _SQLITE_BUSY_TIMEOUT_MS / 1000
+    with closing(engine.raw_connection()) as connection:
+        while True:
+            try:
+                connection.cursor().execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # The low byte is the kind of error, the rest its detail.
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_SQLITE_RETRY_S)

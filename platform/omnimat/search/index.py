@@ -1,0 +1,164 @@
+"""Embeddings of a whole data set by one encoder of a run: made once, memory-mapped ever after.
+
+A file ``search/<data set>/<modality>-<key>.npy`` in the run's folder; the key is the fingerprint of
+the data set and of the encoder's bytes, so one of another state of either is never found, and is
+removed when its successor is written.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from upath import UPath
+
+from omnimat.encoders.export import Card
+from omnimat.evaluation.embed import ExportedEncoder
+from omnimat.evaluation.inputs import export_folder, featurizers_of
+from omnimat.materials.errors import UserError
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.record import Modality
+from omnimat.materials.settings import fingerprint
+from omnimat.materials.workspace import Workspace
+from omnimat.shards.files import read_file, write_atomically
+from omnimat.stream.location import StoreLocation
+from omnimat.stream.source import Source
+from omnimat.stream.store import FeatureStore
+from omnimat.stream.unit import take
+
+Float = NDArray[np.float32]
+
+_SEARCH = "search"
+# Featurized in this process where there is no feature store: a minute or so.
+_MAX_FEATURIZED_HERE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The N materials of a data set.
+
+    Attributes:
+        dataset: folder of the data set.
+        records: its record index (``shards.manifest.RECORDS_SCHEMA``).
+        embeddings: (N, d) float32 unit rows, zero where a material lacks the modality.
+    """
+
+    dataset: UPath
+    records: pd.DataFrame
+    embeddings: Float
+
+    def candidates(self, split: str | None) -> NDArray[np.int64]:
+        """Give the rows of the materials that have the modality, of one split or of all."""
+        present = self.embeddings.any(axis=1)
+        if split is not None:
+            present &= (self.records["split"] == split).to_numpy()
+        return np.flatnonzero(present)
+
+
+def open_index(
+    workspace: Workspace,
+    run: UPath,
+    dataset: str,
+    modality: Modality,
+    cards: Mapping[Modality, Card],
+) -> Index:
+    """Open the index of a data set by a run's encoder of a modality; make it where it is missing.
+
+    Args:
+        workspace: holds the data set.
+        run: folder of the pretraining run.
+        dataset: name of the data set.
+        modality: to compare; the run has an encoder of it.
+        cards: of the run's encoders.
+
+    Raises:
+        UserError: the data set is missing, or it is large and its features are.
+        RunError: an embedding is not finite.
+    """
+    location = StoreLocation.of(workspace, dataset, featurizers_of(cards))
+    manifest = location.manifest
+    export = export_folder(run, modality)
+    key = fingerprint([manifest.dataset_fingerprint, sha256_of(export)])
+    path = run / _SEARCH / dataset / f"{modality}-{key}.npy"
+    if not path.exists():
+        print(f"indexing {modality} of {manifest.num_records} materials", file=sys.stderr)
+        _write(path, _embeddings(location, export, modality))
+        for stale in path.parent.glob(f"{modality}-*.npy"):
+            if stale.name != path.name:
+                stale.unlink()
+    return Index(location.dataset, manifest.records(location.dataset), _mapped(path))
+
+
+def nearest(
+    queries: Float, keys: Float, rows: NDArray[np.int64], top: int, block_rows: int = 16_384
+) -> tuple[NDArray[np.int64], Float]:
+    """Find the keys nearest to each query, exactly.
+
+    Args:
+        queries: (Q, d) unit rows.
+        keys: (N, d) unit rows; may be mapped from a file.
+        rows: (n,) of the keys to compare with, increasing.
+        top: keys to find.
+        block_rows: keys in memory at a time.
+
+    Returns:
+        (Q, k) rows of the keys, nearest first, and (Q, k) cosines to six decimals, which is what
+        single precision tells; k is ``top`` or n, whichever is less. Of equal cosines the first
+        row comes first.
+    """
+    best = np.empty((len(queries), 0), dtype=np.float32)
+    places = np.empty((len(queries), 0), dtype=np.int64)
+    for start in range(0, len(rows), block_rows):
+        block = rows[start : start + block_rows]
+        cosines = np.concatenate([best, np.round(queries @ keys[block].T, 6)], axis=1)
+        wide = np.broadcast_to(block, (len(queries), len(block)))
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :top]
+        places = np.take_along_axis(np.concatenate([places, wide], axis=1), order, axis=1)
+        best = np.take_along_axis(cosines, order, axis=1)
+    return places, best
+
+
+def _embeddings(location: StoreLocation, export: UPath, modality: Modality) -> Float:
+    store = location.open() if location.is_complete else _featurized_here(location, modality)
+    positions = np.arange(len(store.records))
+    column = ExportedEncoder.load(export).embed_stored(store, positions)
+    values: Float = column.values.numpy()
+    return values
+
+
+def _featurized_here(location: StoreLocation, modality: Modality) -> FeatureStore:
+    """Featurize one modality of a small data set.
+
+    Raises:
+        UserError: it is not small.
+    """
+    manifest = location.manifest
+    if manifest.num_records > _MAX_FEATURIZED_HERE:
+        raise UserError(
+            f"dataset: {location.folder} is no complete feature store, and "
+            f"{location.dataset.name!r} has {manifest.num_records} materials, more than the "
+            f"{_MAX_FEATURIZED_HERE} that are featurized on the spot: run an evaluate job of this "
+            "run on it first"
+        )
+    records = manifest.records(location.dataset)
+    source = Source(location.dataset, None, {modality: location.featurizers[modality]})
+    return FeatureStore(records, source.features(take(records, np.arange(len(records)))))
+
+
+def _write(path: UPath, values: Float) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+
+
+def _mapped(path: UPath) -> Float:
+    """Map a file of this machine into memory; read one that lies elsewhere."""
+    is_local = path.protocol in {"", "file"}
+    source = str(path) if is_local else io.BytesIO(read_file(path))
+    values: Float = np.load(source, mmap_mode="r" if is_local else None, allow_pickle=False)
+    return values

@@ -1,0 +1,49 @@
+"""Answers on the terminal: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from omnimat.search.search import Answer
+
+
+def as_json(answers: Sequence[Answer]) -> str:
+    """Give a JSON list of answers, keys as in ``Answer`` and ``Hit``."""
+    return json.dumps([asdict(answer) for answer in answers], indent=1)
+
+
+def print_tables(answers: Sequence[Answer], width: int | None) -> None:
+    """Print a table for each answer, so many characters wide; None for the terminal's width."""
+    console = Console(width=width)
+    for answer in answers:
+        console.print(
+            # Text: what was typed, or a formula, may look like rich's markup.
+            Text(
+                f"{answer.query}: {answer.modality} -> {answer.against}, "
+                f"{answer.num_candidates} materials of {answer.dataset}"
+            )
+        )
+        console.print(_table(answer))
+        for note in answer.notes:
+            console.print(Text(note, style="yellow"))
+
+
+def _table(answer: Answer) -> Table:
+    table = Table("rank", "material", "formula", "space group", "crystal system", "similarity")
+    for hit in answer.hits:
+        group = f"{hit.space_group} ({hit.space_group_number})" if hit.space_group else "-"
+        table.add_row(
+            str(hit.rank),
+            Text(hit.material_id),
+            Text(hit.reduced_formula),
+            group,
+            hit.crystal_system or "-",
+            f"{hit.similarity:.4f}",
+        )
+    return table

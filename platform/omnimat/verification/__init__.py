@@ -1,0 +1,1 @@
+"""Results computed again from their files, and believed only then."""

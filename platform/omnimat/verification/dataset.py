@@ -1,0 +1,182 @@
+"""A data set proven: from the bytes of its shards to the fingerprint that rows carry."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from omnimat.leaderboard.row import Row
+from omnimat.materials.errors import RunError, UserError
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.record import Record
+from omnimat.materials.split import Split, split_sha256
+from omnimat.shards.codec import decode
+from omnimat.shards.files import read_file
+from omnimat.shards.manifest import (
+    MANIFEST_NAME,
+    RECORDS_NAME,
+    RECORDS_SCHEMA,
+    Manifest,
+    ShardEntry,
+    dataset_fingerprint,
+)
+from omnimat.shards.reader import read_records
+from omnimat.verification.outcome import UnreachableError
+
+_PROPERTIES = "properties.json"
+_RECORDS_AT_A_TIME = 512  # a record may hold megabytes
+_SHOWN = 3
+
+
+# No slots: cached_property needs a __dict__.
+@dataclass(frozen=True)
+class CheckedDataset:
+    """A data set whose every file was read and compared with its manifest.
+
+    Attributes:
+        directory: its folder.
+        manifest: of it.
+        records: its index; None where that cannot be read.
+        faults: one sentence for each thing that is not what the manifest says.
+    """
+
+    directory: UPath
+    manifest: Manifest
+    records: pd.DataFrame | None
+    faults: Sequence[str]
+
+    @property
+    def index(self) -> pd.DataFrame:
+        """The records.
+
+        Raises:
+            UnreachableError: their index cannot be read.
+        """
+        if self.records is None:
+            raise UnreachableError(f"{self.directory / RECORDS_NAME} cannot be read")
+        return self.records
+
+    @cached_property
+    def split_by_id(self) -> dict[str, str]:
+        """The split of every material."""
+        return dict(zip(self.index["material_id"], self.index["split"], strict=True))
+
+    def properties(self, split: Split) -> dict[str, str]:
+        """Read the properties of a split's materials out of the shards, JSON by material id.
+
+        Raises:
+            UnreachableError: a record cannot be read.
+        """
+        wanted = self.index[self.index["split"] == split]
+        return {
+            material_id: members.get(_PROPERTIES, b"{}").decode()
+            for material_id, members in self._members(wanted)
+        }
+
+    def records_of(self, material_ids: Sequence[str]) -> list[Record]:
+        """Read whole records, in the order of the index.
+
+        Raises:
+            UnreachableError: one cannot be read.
+        """
+        wanted = self.index[self.index["material_id"].isin(set(material_ids))]
+        return [decode(material_id, members) for material_id, members in self._members(wanted)]
+
+    def _members(self, wanted: pd.DataFrame) -> Iterator[tuple[str, dict[str, bytes]]]:
+        for start in range(0, len(wanted), _RECORDS_AT_A_TIME):
+            part = wanted.iloc[start : start + _RECORDS_AT_A_TIME]
+            try:
+                raws = read_records(self.directory, part)
+            except RunError as error:
+                raise UnreachableError(str(error)) from error
+            for raw in raws:
+                if raw.quarantine_reason is not None:
+                    raise UnreachableError(
+                        f"{self.directory}: {raw.material_id}: {raw.quarantine_reason}"
+                    )
+                yield raw.material_id, raw.members
+
+
+def check_dataset(directory: UPath) -> CheckedDataset:
+    """Read and hash every file of a data set.
+
+    Raises:
+        UnreachableError: a file is missing or cannot be read.
+    """
+    try:
+        manifest = Manifest.load(directory)
+    except (UserError, RunError) as error:
+        raise UnreachableError(str(error)) from error
+    records, found = _read_index(directory, manifest)
+    for entry in manifest.shards:
+        found += _shard_faults(directory / entry.name, entry)
+    found += _hash_faults(manifest, directory)
+    return CheckedDataset(directory, manifest, records, found)
+
+
+def check_of_row(row: Row, dataset: CheckedDataset) -> Iterator[str]:
+    """Compare what a row says of its data set with what that is."""
+    manifest, path = dataset.manifest, dataset.directory / MANIFEST_NAME
+    yield from dataset.faults
+    for name, there in (
+        ("dataset", manifest.name),
+        ("dataset_fingerprint", manifest.dataset_fingerprint),
+        ("split_sha256", manifest.split_sha256),
+    ):
+        if getattr(row, name) != there:
+            yield f"{path}: {name} is {there}, the row says {getattr(row, name)}"
+
+
+def _read_index(directory: UPath, manifest: Manifest) -> tuple[pd.DataFrame | None, list[str]]:
+    path = directory / RECORDS_NAME
+    try:
+        data = read_file(path)
+    except (FileNotFoundError, UserError, RunError) as error:
+        raise UnreachableError(f"{path} cannot be read: {error}") from error
+    there = hashlib.sha256(data).hexdigest()
+    found = list(_differs(path, "sha256", there, manifest.records_sha256))
+    try:
+        frame: Any = pq.read_table(io.BytesIO(data)).to_pandas()
+        records: pd.DataFrame = frame.reindex(columns=RECORDS_SCHEMA.names)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return None, [*found, f"{path} is no Parquet file: {error}"]
+    if (twice := records["material_id"][records["material_id"].duplicated()]).size:
+        found.append(f"{path}: {named(twice)} twice")
+    pairs = zip(records["material_id"], records["split"], strict=True)
+    found += _differs(path, "split_sha256 of its ids", split_sha256(pairs), manifest.split_sha256)
+    return records, found
+
+
+def _shard_faults(path: UPath, entry: ShardEntry) -> Iterator[str]:
+    try:
+        there = sha256_of(path)
+    except (OSError, UserError, RunError) as error:
+        raise UnreachableError(f"{path} cannot be read: {error}") from error
+    yield from _differs(path, "sha256", there, entry.sha256)
+
+
+def _hash_faults(manifest: Manifest, directory: UPath) -> Iterator[str]:
+    there = dataset_fingerprint(manifest.shards, manifest.split_sha256)
+    what = "fingerprint of its shards and split"
+    yield from _differs(directory / MANIFEST_NAME, what, there, manifest.dataset_fingerprint)
+
+
+def _differs(path: UPath, what: str, there: str, said: str) -> Iterator[str]:
+    if there != said:
+        yield f"{path}: {what} is {there[:16]}, the manifest says {said[:16]}"
+
+
+def named(material_ids: Any) -> str:
+    """Name the first few of many materials."""
+    ids = [str(material_id) for material_id in material_ids]
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return ", ".join(ids[:_SHOWN]) + more

@@ -1,0 +1,141 @@
+"""What rows of an evaluation have in common: stored embeddings, and the run that made them."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from upath import UPath
+
+from omnimat.evaluation.inputs import featurizers_of, read_cards
+from omnimat.features.layout import Featurizer
+from omnimat.leaderboard.row import Row
+from omnimat.materials.errors import UserError
+from omnimat.materials.record import MODALITIES, Modality
+from omnimat.materials.split import SPLITS, Split
+from omnimat.materials.workspace import RESULT
+from omnimat.objectives.embeddings import Embeddings
+from omnimat.verification.dataset import CheckedDataset, named
+from omnimat.verification.evidence import Evidence
+from omnimat.verification.modalities import usable
+from omnimat.verification.outcome import FaultError, Finding, Note, UnreachableError
+
+_TASK = re.compile(r"(?P<task>.+?)( \((?P<split>\w+) split\))?")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEmbeddings:
+    """What ``embeddings.npz`` holds of N materials.
+
+    Attributes:
+        material_ids: of them.
+        groups: (N,) labels of duplicates.
+        embeddings: of each modality.
+    """
+
+    material_ids: Sequence[str]
+    groups: NDArray[np.int64]
+    embeddings: Embeddings
+
+
+def task_and_split(row: Row) -> tuple[str, Split]:
+    """Give the task without its split, and that.
+
+    Raises:
+        FaultError: it is not the split of the configuration.
+    """
+    matched = _TASK.fullmatch(row.task)
+    told = (matched["split"] if matched else None) or "test"
+    split = next((one for one in SPLITS if one == told), None)
+    if matched is None or split is None or row.config.get("split") != split:
+        raise FaultError(f"task is {row.task!r}, config is of the {row.config.get('split')} split")
+    return matched["task"], split
+
+
+def read_embeddings(row: Row, evidence: Evidence) -> StoredEmbeddings:
+    """Read the row's ``embeddings.npz``, once for all rows of it.
+
+    Raises:
+        FaultError: it is none.
+        UnreachableError: it is not there.
+    """
+    return evidence.remembered(("embeddings", row.predictions_uri), lambda: _read(row, evidence))
+
+
+def _read(row: Row, evidence: Evidence) -> StoredEmbeddings:
+    data = evidence.data(row.predictions_uri, "predictions_uri")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found = dict(arrays)
+        names: list[Modality] = [name for name in MODALITIES if name in found]
+        values = {name: torch.from_numpy(found[name]) for name in names}
+        present = {name: torch.from_numpy(found[f"{name}_present"]) for name in names}
+        ids = found["material_id"].tolist()
+        groups = found.get("duplicate_group", np.arange(len(ids)))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, TypeError) as error:
+        raise FaultError(f"{row.predictions_uri} holds no embeddings: {error}") from error
+    return StoredEmbeddings(ids, groups, Embeddings(values, present))
+
+
+def check_embedded(
+    row: Row, stored: StoredEmbeddings, split: Split, evidence: Evidence
+) -> list[Finding]:
+    """See that the materials are those of the split, and that none lacks what it could have."""
+    key = ("embedded", row.predictions_uri, split, row.checkpoint_uri)
+    return evidence.remembered(
+        key, lambda: list(_check_embedded(row, stored, split, evidence.dataset(row)))
+    )
+
+
+def _check_embedded(
+    row: Row, stored: StoredEmbeddings, split: Split, dataset: CheckedDataset
+) -> Iterator[Finding]:
+    uri, ids = row.predictions_uri, list(stored.material_ids)
+    there = {one for one, its in dataset.split_by_id.items() if its == split}
+    seen: set[str] = set()
+    twice = [one for one in ids if one in seen or seen.add(one)]
+    for what, wrong in (
+        ("is there more than once", twice),
+        (f"is not of the {split} split", sorted(seen - there)),
+        (f"of the {split} split is left out", sorted(there - seen)),
+    ):
+        if wrong:
+            yield f"{uri}: material {named(wrong)} {what}"
+    featurizers = featurizers_of_run(row)
+    for modality, present in stored.embeddings.present.items():
+        absent = [one for one, is_there in zip(ids, present.tolist(), strict=True) if not is_there]
+        if could := usable(dataset, absent, {modality: featurizers[modality]}, "all"):
+            yield f"{uri}: material {named(could)} has {modality}, but no embedding of it"
+        elif absent:
+            yield Note(f"{len(absent)} materials of the {split} split lack {modality}")
+
+
+def featurizers_of_run(row: Row) -> dict[Modality, Featurizer]:
+    """Give the featurizers of the encoders in the row's checkpoint.
+
+    Raises:
+        UnreachableError: there are none.
+    """
+    try:
+        return featurizers_of(read_cards(UPath(row.checkpoint_uri).parent))
+    except UserError as error:
+        raise UnreachableError(str(error)) from error
+
+
+def check_pretraining_seed(row: Row, evidence: Evidence) -> Iterator[Finding]:
+    """Compare the seed with that of the pretraining run."""
+    path = UPath(row.checkpoint_uri).parent / RESULT
+    try:
+        result = json.loads(evidence.data(str(path), "checkpoint_uri"))
+        seed = result["settings"]["training"]["seed"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreachableError(f"{path} is no result of a pretraining run: {error}") from error
+    if seed != row.seed:
+        yield f"{path}: seed is {seed}, the row says {row.seed}"

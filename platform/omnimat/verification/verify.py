@@ -1,0 +1,157 @@
+"""Verification of a leaderboard: every row is computed again, and only then marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from omnimat import __version__
+from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.store import LeaderboardStore, StoredRow
+from omnimat.materials.errors import UserError
+from omnimat.materials.provenance import code_commit
+from omnimat.materials.workspace import Workspace
+from omnimat.verification.evidence import Evidence
+from omnimat.verification.outcome import (
+    FaultError,
+    Finding,
+    Note,
+    Outcome,
+    UnreachableError,
+    Verdict,
+)
+from omnimat.verification.properties import check_properties, is_of_properties
+from omnimat.verification.retrieval import check_retrieval, is_of_retrieval
+from omnimat.verification.row_checks import (
+    check_checkpoint,
+    check_config,
+    check_dataset_of,
+    check_identity,
+    check_predictions_file,
+    check_seeds,
+)
+
+Check = Callable[[Row, Evidence], Iterator[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How rows of one shape are computed again.
+
+    Attributes:
+        applies: tells them by what they hold.
+        check: gives what is wrong with one, in sentences that name the file and what differs;
+            raises ``FaultError`` where it is so wrong that there is nothing more to check, and
+            ``UnreachableError`` where something is missing.
+    """
+
+    applies: Callable[[Row], bool]
+    check: Check
+
+
+# The first that applies is asked. A new kind of result is proven by a line here.
+KINDS: tuple[Kind, ...] = (
+    Kind(is_of_retrieval, check_retrieval),
+    Kind(is_of_properties, check_properties),
+)
+_OF_ANY_KIND: tuple[Check, ...] = (check_predictions_file, check_checkpoint, check_dataset_of)
+
+
+def verify(
+    store: LeaderboardStore,
+    workspace: Workspace,
+    *,
+    task: str | None = None,
+    run_name: str | None = None,
+    track: Callable[[Sequence[StoredRow]], Iterable[StoredRow]] = iter,
+) -> list[Outcome]:
+    """Compute rows again from predictions, split and data set, and mark those that hold.
+
+    It never changes a number: a row that fails stays as it is, verified before or not.
+
+    Args:
+        store: of the rows.
+        workspace: holds the data sets of rows that do not say where theirs lies.
+        task: of this one alone.
+        run_name: of this one alone.
+        track: goes through the rows, and may show how far it is.
+
+    Returns:
+        One outcome a row.
+    """
+    evidence = Evidence(workspace)
+    all_stored = store.stored(task=task, run_name=run_name)
+    readable = dict(_readable(all_stored))
+    repeated: dict[str, list[Finding]] = {}
+    for row_id, finding in check_seeds(readable):
+        repeated.setdefault(row_id, []).append(finding)
+    outcomes = [
+        check_row(stored, evidence, repeated.get(stored.row_id, ())) for stored in track(all_stored)
+    ]
+    new = [
+        readable[outcome.row_id]
+        for outcome in outcomes
+        if outcome.verdict == "verified" and readable[outcome.row_id].status != "verified"
+    ]
+    marked = {row.row_id for row in store.mark_verified(new, _verifier())}
+    overtaken = {row.row_id for row in new} - marked
+    return [_overtaken(one) if one.row_id in overtaken else one for one in outcomes]
+
+
+def check_row(stored: StoredRow, evidence: Evidence, known: Iterable[Finding] = ()) -> Outcome:
+    """Check one row; what is known of it already counts too."""
+    was_verified = stored.values.get("status") == "verified"
+    try:
+        row = stored.row()
+    except UserError as error:
+        label = f"{stored.values.get('task')}, {stored.values.get('metric')}"
+        verdict: Verdict = "tampered" if was_verified else "failed"
+        return Outcome(stored.row_id, label, verdict, (str(error),))
+    findings = [*known, *check_identity(stored, row), *check_config(row)]
+    unreachable = []
+    for check in (*_OF_ANY_KIND, _check_of(row)):
+        try:
+            for finding in check(row, evidence):
+                findings.append(finding)  # so that those before an error count
+        except FaultError as error:
+            findings.append(str(error))
+        except UnreachableError as error:
+            unreachable.append(str(error))
+    faults = [one for one in findings if isinstance(one, str)]
+    notes = [one.text for one in findings if isinstance(one, Note)]
+    if faults:
+        verdict = "tampered" if was_verified else "failed"
+        return Outcome(stored.row_id, row.label, verdict, _once([*faults, *unreachable]), notes)
+    verdict = "unverifiable" if unreachable else "verified"
+    return Outcome(stored.row_id, row.label, verdict, _once(unreachable), notes)
+
+
+def _check_of(row: Row) -> Check:
+    return next((kind.check for kind in KINDS if kind.applies(row)), _unknown)
+
+
+def _unknown(row: Row, evidence: Evidence) -> Iterator[Finding]:
+    del evidence
+    raise UnreachableError(f"no check is known for the metric {row.metric!r} of {row.task!r}")
+
+
+def _readable(all_stored: Iterable[StoredRow]) -> Iterator[tuple[str, Row]]:
+    for stored in all_stored:
+        try:
+            yield stored.row_id, stored.row()
+        except UserError:  # reported by check_row
+            continue
+
+
+def _once(sentences: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sentences))
+
+
+def _overtaken(outcome: Outcome) -> Outcome:
+    sentence = "another result was written under this id meanwhile; verify again"
+    return replace(outcome, verdict="unverifiable", sentences=(sentence,))
+
+
+def _verifier() -> str:
+    commit, is_dirty = code_commit()
+    return f"omnimat {__version__}, commit {commit}{' with changes' if is_dirty else ''}"

@@ -1,0 +1,253 @@
+"""A storage with a data set, runs and a leaderboard, small but whole, and pages on top of it."""
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+from upath import UPath
+
+from omnimat.evaluation.metrics import METRICS
+from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.settings import fingerprint
+from omnimat.shards.manifest import Manifest
+from omnimat.sources.ingest import write_slice
+from omnimat.sources.merge import merge
+from omnimat.sources.prototypes import Prototypes
+from omnimat.sources.settings import IngestSettings
+from omnimat_dashboard.app import create_app
+
+DATASET = "mp20-mini"  # its name makes UniMat's numbers comparable
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}<!--"
+TOKEN = "a token of these tests"
+SYSTEMS = ["cubic", "hexagonal", "monoclinic", "orthorhombic", "tetragonal", "triclinic"]
+HARDWARE = {"cpu": "a cpu", "cores": 2, "memory_gib": 8.0, "gpus": []}
+TASKS = {
+    "formation energy": ("mae", "eV/atom"),
+    "lattice lengths, scaled": ("mae", "angstrom"),
+    "crystal system": ("accuracy", ""),
+}
+# Model, variant, and how far its predictions are off; both first ones predict alike by one seed.
+MODELS = {
+    "aligned": ("xrd + composition, fused, aligned first", "finetuned", 0.8),
+    "scratch": ("xrd + composition, fused", "from_scratch", 1.0),
+    "hostile": (HOSTILE, "frozen", 2.0),
+}
+
+
+def write_dataset(folder: UPath, num_materials: int) -> Manifest:
+    settings = IngestSettings(
+        source=Prototypes(num_materials=num_materials, max_atoms=6), records_per_shard=num_materials
+    )
+    report = write_slice(settings, folder, 0, ())
+    refused = (("broken-1", "atoms 0 and 1 are 0.31 angstrom apart"), ("broken-2", HOSTILE))
+    return merge(
+        name=DATASET,
+        source={"type": "prototypes"},
+        settings_fingerprint=settings.fingerprint(),
+        reports=[report.model_copy(update={"failures": refused})],
+        destination=folder,
+    )
+
+
+def predictions(task: str, ids: list[str], off: float, seed: int) -> pd.DataFrame:
+    """Targets that all models share, and predictions that are off by so much."""
+    truth, noise = np.random.default_rng(0), np.random.default_rng([seed, int(10 * off)])
+    number = len(ids)
+    if task == "crystal system":
+        target = truth.choice(SYSTEMS, number)
+        wrong = noise.random(number) < 0.2 * off
+        guess = np.where(wrong, noise.choice(SYSTEMS, number), target)
+    else:
+        shape = (number, 3) if task.startswith("lattice") else (number,)
+        target = truth.normal(2.0, 0.7, shape)
+        guess = target + noise.normal(0, 0.1 * off, shape)
+    columns = {"material_id": ids, "target": list(target), "prediction": list(guess)}
+    return pd.DataFrame(columns | {"split": "test"})
+
+
+def write_trial(folder: UPath, seed: int, off: float) -> UPath:
+    """What the pages read of a trial, and bytes in place of its weights."""
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes([seed]))
+    history = [
+        {"epoch": float(e), "train_loss": off / e, "validation_metric": off / e**0.5, "lr": 1e-3}
+        for e in range(1, 13)
+    ]
+    content = {"best_epoch": 10, "history": history}
+    (folder / "trial.json").write_text(json.dumps(content))
+    return folder / "model.safetensors"
+
+
+def finetune_rows(root: UPath, manifest: Manifest, ids: list[str], seeds: int) -> list[Row]:
+    rows = []
+    for task, (metric, unit) in TASKS.items():
+        run = root / "runs" / f"mini-{task.replace(', ', '-').replace(' ', '-')}"
+        for key, (model, variant, off) in MODELS.items():
+            config = {"task": task, "trial": {"lr": 1e-3, "layers": [1, 2]}, "start": key}
+            for seed in range(seeds):
+                table = predictions(task, ids, off, seed)
+                path = run / "predictions" / f"{key}-seed{seed}.parquet"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                table.to_parquet(path)
+                weights = write_trial(run / "trials" / f"{key}-seed{seed}", seed, off)
+                value = METRICS[metric].function(
+                    table["target"].tolist(), table["prediction"].tolist()
+                )
+                rows.append(
+                    Row(
+                        task=task,
+                        metric=metric,
+                        unit=unit,
+                        higher_is_better=metric == "accuracy",
+                        model=model,
+                        variant=variant,
+                        seed=seed,
+                        value=value,
+                        num_test=len(ids),
+                        dataset=DATASET,
+                        dataset_fingerprint=manifest.dataset_fingerprint,
+                        split_sha256=manifest.split_sha256,
+                        config=config,
+                        config_hash=fingerprint(config),
+                        code_commit="c" * 40,
+                        code_dirty=seed == 1,
+                        checkpoint_uri=str(weights),
+                        checkpoint_sha256=sha256_of(weights),
+                        predictions_uri=str(path),
+                        predictions_sha256=sha256_of(path),
+                        parent_run="" if key == "scratch" else "mini-anchored",
+                        run_name=run.name,
+                        hyperparameters={"lr": 1e-3, "best_epoch": 10},
+                        hardware=HARDWARE,
+                        wall_time_s=75.0,
+                        samples_seen=26_251 * 12,
+                        created_at=datetime(2026, 11, 20, 12, seed, tzinfo=UTC),
+                    )
+                )
+    return rows
+
+
+def retrieval_rows(root: UPath, manifest: Manifest) -> list[Row]:
+    config = {"pretrain": {"objective": {"type": "clip"}}, "split": "test"}
+    common = {
+        "model": "mini-anchored",
+        "variant": "pretrained",
+        "seed": 0,
+        "num_test": 40,
+        "dataset": DATASET,
+        "dataset_fingerprint": manifest.dataset_fingerprint,
+        "split_sha256": manifest.split_sha256,
+        "config": config,
+        "config_hash": fingerprint(config),
+        "code_commit": "c" * 40,
+        "code_dirty": False,
+        "predictions_uri": str(root / "runs" / "mini-retrieval" / "embeddings.npz"),
+        "predictions_sha256": "e" * 64,
+        "parent_run": "mini-anchored",
+        "run_name": "mini-retrieval",
+        "hardware": HARDWARE,
+        "created_at": datetime(2026, 11, 19, tzinfo=UTC),
+    }
+    return [
+        Row(
+            **common,
+            task=f"retrieval {query} -> {key}",
+            metric=metric,
+            value=value,
+            higher_is_better=metric.startswith("top"),
+            details={"chance": 0.25},
+        )
+        for query, key in (("structure", "xrd"), ("xrd", "structure"), ("text", "structure"))
+        for metric, value in (("top-10", 0.7234), ("top-1", 0.3512), ("median rank", 3.0))
+    ]
+
+
+def write_history(run: UPath) -> None:
+    run.mkdir(parents=True)
+    steps = np.arange(10, 81, 10)
+    columns = {"step": steps, "lr": 1e-3 / steps, "loss": 4 - steps / 50}
+    table = pd.DataFrame(columns | {"loss/structure|xrd": 4 - steps / 40})
+    table.to_parquet(run / "metrics.parquet")
+
+
+def write_map(run: UPath, records: pd.DataFrame) -> None:
+    (run / "maps").mkdir(parents=True)
+    number = len(records)
+    numbers = np.random.default_rng(0)
+    for name in ("structure-umap", "xrd-tsne"):
+        energies = numbers.normal(-1, 0.5, number)
+        energies[0] = np.nan
+        table = pd.DataFrame(
+            {
+                "material_id": records["material_id"],
+                "reduced_formula": records["reduced_formula"],
+                "x": numbers.normal(0, 3, number).astype(np.float32),
+                "y": numbers.normal(0, 3, number).astype(np.float32),
+                "crystal_system": [*numbers.choice(SYSTEMS, number - 1), None],
+                "formation_energy_ev_per_atom": energies,
+                "is_metal": [*(numbers.random(number - 1) < 0.4), None],
+            }
+        )
+        table.to_parquet(run / "maps" / f"{name}.parquet")
+    trust = {"value": 0.931, "num_neighbors": 15, "num_materials": number}
+    entry = {"file": "structure-umap.parquet", "num_materials": number, "num_embedded": 2 * number}
+    (run / "maps" / "summary.json").write_text(json.dumps([entry | {"trustworthiness": trust}]))
+
+
+def write_storage(
+    folder, *, num_materials: int = 60, num_test: int | None = None, seeds: int = 3
+) -> SimpleNamespace:
+    """Write all of it, and give what tests ask for."""
+    root = UPath(folder)
+    manifest = write_dataset(root / "datasets" / DATASET, num_materials)
+    records = manifest.records(root / "datasets" / DATASET)
+    ids = records["material_id"].tolist()
+    tested = ids if num_test is None else [f"mp-{number}" for number in range(num_test)]
+    rows = finetune_rows(root, manifest, tested, seeds) + retrieval_rows(root, manifest)
+    write_history(root / "runs" / "mini-anchored")
+    write_map(root / "runs" / "mini-retrieval", records)
+    url = f"sqlite:///{root / 'leaderboard.sqlite'}"
+    store = LeaderboardStore(url)
+    store.upsert(rows)
+    proven = [row for row in rows if row.model == MODELS["aligned"][0]]
+    store.mark_verified(proven, "omnimat 0.1.0, test")
+    groups = {
+        (row.task, key): row.group_id
+        for row in rows
+        for key, (model, _, _) in MODELS.items()
+        if row.model == model
+    }
+    return SimpleNamespace(
+        root=root,
+        url=url,
+        store=store,
+        rows=rows,
+        groups=groups,
+        records=records,
+        manifest=manifest,
+    )
+
+
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory):
+    """Not to be written to."""
+    return write_storage(tmp_path_factory.mktemp("storage"))
+
+
+@pytest.fixture(scope="session")
+def client(storage):
+    with TestClient(create_app(storage.url, str(storage.root)), "http://127.0.0.1") as client:
+        yield client
+
+
+@pytest.fixture
+def empty_client(tmp_path):
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    with TestClient(create_app(url, str(tmp_path), TOKEN), "http://127.0.0.1") as client:
+        yield client

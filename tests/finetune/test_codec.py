@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from omnimat.finetune.codec import ClassIndex, JointCodec, Standardiser, count_unseen
+from omnimat.finetune.tasks import Targets, TaskSettings
+
+
+def known(values):
+    values = np.array(values)
+    return Targets(values, np.ones(len(values), dtype=bool))
+
+
+def test_standardising_is_of_the_training_targets_and_is_undone():
+    codec = Standardiser.fit(np.array([1.0, 3.0]), "none")
+    assert (codec.mean, codec.std) == (2.0, 1.0)
+    others = np.array([-4.0, 7.0])
+    # float32 in between: 24 bits.
+    np.testing.assert_allclose(codec.decode(codec.encode(others)), others, rtol=1e-6)
+    assert codec.guess(3).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_log10_is_standardised_and_undone():
+    values = np.array([1.0, 10.0, 1000.0])
+    codec = Standardiser.fit(values, "log10")
+    assert codec.mean == pytest.approx(4 / 3)
+    assert codec.encode(values).std() == pytest.approx(1, rel=1e-6)
+    np.testing.assert_allclose(codec.decode(codec.encode(values)), values, rtol=1e-5)
+
+
+def test_equal_targets_are_only_shifted():
+    codec = Standardiser.fit(np.array([5.0, 5.0]), "none")
+    assert codec.decode(codec.encode(np.array([6.0]))) == 6
+
+
+@pytest.mark.parametrize("transform", ["none", "log10"])
+def test_several_numbers_are_standardised_each_by_itself(transform):
+    values = np.array([[1.0, 200.0, 5.0], [3.0, 100.0, 5.0], [2.0, 400.0, 5.0]])
+    codec = Standardiser.fit(values, transform)
+    assert codec.num_outputs == 3
+    encoded = codec.encode(values)
+    np.testing.assert_allclose(encoded.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(encoded.std(axis=0), [1, 1, 0], rtol=1e-6)
+    assert Standardiser.model_validate_json(codec.model_dump_json()) == codec
+    # float32 in between: 24 bits.
+    np.testing.assert_allclose(codec.decode(encoded), values, rtol=1e-5)
+
+
+def test_classes_are_the_sorted_training_labels_and_others_count_as_wrong():
+    codec = ClassIndex.fit(np.array(["b", "a", "b"]))
+    assert codec == ClassIndex(labels=("a", "b"), most_frequent="b")
+    unknown = np.array(["a", "z", "b"])
+    assert codec.encode(unknown).tolist() == [0, -1, 1]
+    assert count_unseen(codec, known(unknown)) == 1
+    predictions = codec.decode(np.array([[1, 0], [1, 0], [0, 1]], np.float32))
+    assert predictions.tolist() == ["a", "a", "b"]
+    assert codec.guess(2).tolist() == ["b", "b"]
+
+
+TASKS = (
+    TaskSettings(name="gap", target="gap_ev", transform="log10"),
+    TaskSettings(name="lengths", target="abc"),
+    TaskSettings(name="system", target="system", kind="classification"),
+)
+
+
+def joint():
+    """Three tasks of four records, of which some lack a target."""
+    targets = [
+        Targets(np.array([1.0, np.nan, 100.0, -5.0]), np.array([True, False, True, False])),
+        known([[1.0, 2.0, 3.0], [2.0, 2.0, 2.0], [0.0, 1.0, 5.0], [3.0, 3.0, 3.0]]),
+        Targets(np.array(["a", "b", "None", "b"]), np.array([True, True, False, True])),
+    ]
+    return JointCodec.fit(TASKS, targets), targets
+
+
+@pytest.mark.parametrize("regression", ["squared", "absolute"])
+def test_the_joint_loss_is_each_tasks_own_over_the_records_that_have_it(regression):
+    codec, targets = joint()
+    outputs = torch.randn(4, codec.num_outputs, generator=torch.Generator().manual_seed(0))
+    outputs.requires_grad_()
+    losses = codec.losses(outputs, codec.encode(targets), regression)
+    measure = {"squared": functional.mse_loss, "absolute": functional.l1_loss}[regression]
+    gap, lengths, _ = codec.codecs
+    expected = [
+        measure(outputs[[0, 2], :1], torch.from_numpy(gap.encode(targets[0].known))),
+        measure(outputs[:, 1:4], torch.from_numpy(lengths.encode(targets[1].known))),
+        functional.cross_entropy(outputs[[0, 1, 3], 4:], torch.tensor([0, 1, 1])),
+    ]
+    # The same sums in another order: a few units of float32 in the last place.
+    torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-6, atol=0)
+    losses.sum().backward()
+    (wanted,) = torch.autograd.grad(torch.stack(expected).sum(), outputs)
+    torch.testing.assert_close(outputs.grad, wanted, rtol=1e-5, atol=1e-8)
+
+
+def test_a_task_without_any_target_in_a_batch_gives_zero_and_no_gradient():
+    codec, targets = joint()
+    outputs = torch.randn(1, codec.num_outputs, requires_grad=True)
+    learned = [one[np.array([1])] for one in codec.encode(targets)]
+    losses = codec.losses(outputs, learned, "squared")
+    assert losses[0] == 0
+    losses.sum().backward()
+    assert outputs.grad is not None
+    assert outputs.grad[0, 0] == 0
+    assert outputs.grad.isfinite().all()
+
+
+def test_a_class_that_training_never_saw_teaches_nothing():
+    codec, targets = joint()
+    unseen = Targets(np.array(["a", "z"]), np.array([True, True]))
+    learned = codec.encode([targets[0][:2], targets[1][:2], unseen])
+    assert learned[2].is_learned.tolist() == [True, False]
+
+
+def test_outputs_are_decoded_task_by_task():
+    codec, _ = joint()
+    predictions = codec.decode(np.zeros((4, codec.num_outputs), np.float32))
+    assert [one.shape for one in predictions] == [(4,), (4, 3), (4,)]
+    np.testing.assert_allclose(predictions[0], 10.0, rtol=1e-6)  # of log10: the middle of 0 and 2
+    assert JointCodec.model_validate_json(codec.model_dump_json()) == codec

@@ -1,0 +1,145 @@
+"""The commands of `omnimat leaderboard`, as a user types them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from omnimat.cli import main
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.provenance import sha256_of
+
+
+@pytest.fixture
+def storage(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNIMAT_STORAGE", str(tmp_path / "storage"))
+    monkeypatch.delenv("OMNIMAT_LEADERBOARD", raising=False)
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def store(storage, make_row):
+    store = LeaderboardStore(f"sqlite:///{storage / 'leaderboard.sqlite'}")
+    rows = [make_row(seed=seed, value=0.1 + 0.01 * seed) for seed in range(3)]
+    store.upsert([*rows, make_row(task="band gap", unit="eV", run_name="gaps")])
+    return store
+
+
+def leaderboard(*arguments):
+    return CliRunner().invoke(main, ["leaderboard", *map(str, arguments)])
+
+
+def test_an_empty_board_says_what_to_run(storage):
+    for command in ("show", "verify"):
+        result = leaderboard(command)
+        assert result.exit_code == 0, result.output
+        assert "omnimat run jobs/demo.yaml" in result.output
+
+
+def test_show_averages_and_names_results(store, make_row):
+    result = leaderboard("show")
+    assert "0.110 ± 0.010" in result.output
+    assert make_row().group_id[:8] in result.output
+
+
+def test_show_one_task_or_run(store):
+    only = leaderboard("show", "--task", "band gap").output
+    assert "band gap" in only
+    assert "formation_energy" not in only
+    assert leaderboard("show", "--run", "gaps").output == only
+    nothing = leaderboard("show", "--task", "heat").output
+    assert "there are: band gap, formation_energy_per_atom" in nothing
+
+
+def test_rows_whose_files_are_out_of_reach_are_unverifiable_and_no_failure(storage, make_row):
+    store = LeaderboardStore(f"sqlite:///{storage / 'leaderboard.sqlite'}")
+    store.upsert([make_row(predictions_uri="/nowhere/p.parquet", checkpoint_uri="/nowhere/c")])
+    result = leaderboard("verify")
+    assert result.exit_code == 0, result.output
+    assert "1 rows: 1 unverifiable" in result.output
+    assert "/nowhere/p.parquet cannot be read" in result.output
+
+
+def test_a_failed_check_ends_with_exit_code_1(storage, make_row):
+    store = LeaderboardStore(f"sqlite:///{storage / 'leaderboard.sqlite'}")
+    store.upsert([make_row(predictions_uri="", checkpoint_uri="", checkpoint_sha256="")])
+    result = leaderboard("verify")
+    assert result.exit_code == 1
+    assert "1 rows: 1 failed" in result.output
+    assert "predictions_uri is empty" in result.output
+
+
+def test_export_and_import_give_the_same_board(store, storage, tmp_path):
+    exported = leaderboard("export", tmp_path / "new" / "board.json")
+    assert exported.exit_code == 0, exported.output
+    url = f"sqlite:///{tmp_path / 'other.sqlite'}"
+    for _ in range(2):
+        imported = leaderboard("import", "--url", url, tmp_path / "new" / "board.json")
+        assert imported.exit_code == 0, imported.output
+    assert "4 rows; prove them with" in imported.output
+    assert LeaderboardStore(url).rows() == store.rows()
+
+
+def test_export_of_csv(store, tmp_path):
+    assert leaderboard("export", tmp_path / "board.csv").exit_code == 0
+    table = pd.read_csv(tmp_path / "board.csv", float_precision="round_trip")
+    assert table["value"].tolist() == [row.value for row in store.rows()]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read"), ("{}x", "is no export of a leaderboard")]
+)
+def test_import_of_what_is_no_export_is_the_users_error(storage, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "board.json").write_text(content)
+    result = leaderboard("import", tmp_path / "board.json")
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+@pytest.fixture
+def two_groups(storage, tmp_path, make_row):
+    rows = []
+    for model, noise in (("good", 0.1), ("bad", 0.4)):
+        for seed in range(2):
+            generator = np.random.default_rng(seed)
+            target = generator.normal(size=200)
+            table = pd.DataFrame(
+                {
+                    "material_id": [f"m{i}" for i in range(200)],
+                    "target": target,
+                    "prediction": target + noise * generator.normal(size=200),
+                }
+            )
+            path = tmp_path / f"{model}-{seed}.parquet"
+            table.to_parquet(path)
+            files = {"predictions_uri": str(path), "predictions_sha256": sha256_of(path)}
+            rows.append(make_row(model=model, seed=seed, **files))
+    LeaderboardStore(f"sqlite:///{storage / 'leaderboard.sqlite'}").upsert(rows)
+    return rows[0].group_id, rows[2].group_id
+
+
+def test_compare_says_which_is_better_and_on_what(two_groups):
+    good, bad = two_groups
+    result = leaderboard("compare", good[:6], bad)
+    assert result.exit_code == 0, result.output
+    assert "A is better: A - B = -0.2" in result.output
+    assert "on 200 materials; each material's score is averaged over seeds first" in result.output
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message"), [("", "is that of 2 results"), ("xyz", "is of no result")]
+)
+def test_compare_wants_one_result_each(two_groups, prefix, message):
+    result = leaderboard("compare", prefix, two_groups[1])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_exported_json_is_plain(store, tmp_path):
+    leaderboard("export", tmp_path / "board.json")
+    document = json.loads((tmp_path / "board.json").read_text())
+    assert document["format"] == "omnimat leaderboard"
+    assert len(document["rows"]) == 4

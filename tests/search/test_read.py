@@ -1,0 +1,145 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimat.encoders.text_transformer import TextTransformerSettings
+from omnimat.features.composition import Magpie
+from omnimat.features.dos import DosCurve
+from omnimat.features.text import TextEmbedding
+from omnimat.features.xrd import XrdPattern
+from omnimat.materials.errors import UserError
+from omnimat.search.query import Formula, Sentence
+from omnimat.search.read import read_query
+from omnimat.sources.cifs import Cifs
+from omnimat.testing.materials import example_records, featurizer_for
+
+
+def test_a_cif_is_read_as_the_source_reads_it(query_files):
+    file = Path(query_files["structure"])
+    (expected,) = Cifs(path=str(file.parent)).read(0, 1)
+    found = read_query(str(file)).record.structure
+    for field in dataclasses.fields(found):
+        np.testing.assert_array_equal(
+            getattr(found, field.name), getattr(expected.structure, field.name)
+        )
+
+
+def test_a_dos_is_the_same_from_either_kind_of_file(query_files, sought, tmp_path):
+    dos = sought.dos
+    np.savez(tmp_path / "dos.npz", energies_ev=dos.energies_ev, dos=dos.spin_up_per_ev)
+    expected = DosCurve()(sought)
+    for file in (query_files["dos"], str(tmp_path / "dos.npz")):
+        arrays = read_query(file).arrays(DosCurve())
+        np.testing.assert_allclose(arrays["dos_per_ev"], expected["dos_per_ev"], rtol=1e-6)
+        np.testing.assert_allclose(arrays["energies_ev"], expected["energies_ev"], rtol=1e-6)
+
+
+def test_a_dos_without_its_cell_cannot_be_given_per_atom(query_files):
+    with pytest.raises(ValueError, match="number of atoms"):
+        read_query(query_files["dos"]).arrays(DosCurve(normalization="per_atom"))
+
+
+def test_a_pattern_is_scaled_and_brought_to_the_grid(tmp_path):
+    file = tmp_path / "sample.xy"
+    angles = np.linspace(10.005, 70.005, 3001)
+    lines = [f"{angle:.4f} {500 + 5 * angle:.4f}\n" for angle in angles]
+    file.write_text("# from the lab\n! Cu K-alpha\n" + "".join(lines))
+    query, pattern = read_query(str(file)), XrdPattern()
+    intensity, grid = query.arrays(pattern)["intensity"], pattern.two_theta_degree
+    measured = (grid >= angles[0]) & (grid <= angles[-1])
+    assert (intensity[~measured] == 0).all()
+    assert intensity.max() == 100
+    # A line is reproduced by linear interpolation.
+    expected = (500 + 5 * grid[measured]) / (500 + 5 * grid[measured][-1]) * 100
+    np.testing.assert_allclose(intensity[measured], expected, rtol=1e-5)
+    (note,) = query.notes(pattern)
+    assert "from 10.005 to 70.005 degrees" in note
+    assert "0 to 89.9" in note
+
+
+def test_what_a_pattern_should_not_be_is_noted(tmp_path):
+    file = tmp_path / "sticks.xy"
+    file.write_text("0 0\n20 100\n45 -3\n90 0\n")
+    notes = " ".join(read_query(str(file)).notes(XrdPattern()))
+    assert "list of peaks" in notes
+    assert "Negative" in notes
+    assert "0 where nothing" not in notes
+
+
+def test_a_formula_has_the_features_of_its_crystal(query_files, sought):
+    arrays = read_query(query_files["composition"]).arrays(Magpie())
+    np.testing.assert_allclose(arrays["magpie"], Magpie()(sought)["magpie"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("formula", ["Li0.5CoO2", "LiCo2O4", "Li(CoO2)2"])
+def test_a_formula_may_have_fractions_and_brackets(formula):
+    query = read_query(formula)
+    assert isinstance(query, Formula)
+    fractions = dict(zip(query.atomic_numbers, query.amounts / query.amounts.sum(), strict=True))
+    assert fractions == pytest.approx({3: 1 / 7, 27: 2 / 7, 8: 4 / 7})
+
+
+def test_several_words_are_a_sentence():
+    text = "A cubic perovskite of Ba, Ti and O. " * 20  # longer than a file's name may be
+    query = read_query(text)
+    assert isinstance(query, Sentence)
+    featurizer = TextEmbedding(source="hashed")
+    assert query.arrays(featurizer)["embedding"].shape == (768,)
+    with pytest.raises(ValueError, match="no words"):
+        Sentence("... !").arrays(featurizer)
+    with pytest.raises(ValueError, match="text_tokens"):
+        query.arrays(TextEmbedding(source="stored"))
+
+
+def test_a_sentence_becomes_tokens_as_a_description_does():
+    record = example_records()[0]
+    featurizer = featurizer_for(TextTransformerSettings())
+    found = read_query(record.text).arrays(featurizer)
+    np.testing.assert_array_equal(found["token_ids"], featurizer(record)["token_ids"])
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("Xx2O3", "Xx: no such element"),
+        ("NaCl(", "NaCl"),
+        ("perovskite", "no formula"),
+        ("absent.cif", "no such file"),
+    ],
+)
+def test_what_is_no_query_is_said(given, reason):
+    with pytest.raises(UserError, match=reason):
+        read_query(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.poscar", "NaCl\n1.0\n", "unknown kind"),
+        ("a.cif", "data_nothing\n", "structure"),
+        ("a.cif", b"\xff\xfe\x00", "decode"),
+        ("a.csv", "energy,states\n0,1\n", "no energies_ev and no dos"),
+        ("a.csv", "energies_ev,dos\n1,1\n0,1\n", "energies_ev must increase"),
+        ("a.csv", "", "No columns"),
+        ("a.npz", "no zip", "a.npz"),
+        ("a.xy", "", "two columns"),
+        ("a.xy", "10 1\n10 2\n", "two theta must increase"),
+        ("a.xy", "10 nan\n11 2\n", "not finite"),
+        ("a.xy", "angle counts\n11 2\n", "could not convert"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path, name, content, reason):
+    file = tmp_path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=reason) as caught:
+        read_query(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_beyond_the_grid_is_refused(tmp_path):
+    file = tmp_path / "far.xy"
+    file.write_text("100 1\n110 2\n")
+    with pytest.raises(ValueError, match="no intensity in the range"):
+        read_query(str(file)).arrays(XrdPattern())

@@ -1,0 +1,210 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+from upath import UPath
+
+from omnimat.cli import main
+from omnimat.evaluation.inputs import export_folder, featurizers_of, read_cards
+from omnimat.features.batch import feature_table
+from omnimat.materials.errors import UserError
+from omnimat.materials.workspace import Workspace
+from omnimat.search import index as index_module
+from omnimat.search.index import nearest, open_index
+from omnimat.search.search import search
+from omnimat.stream.location import StoreLocation
+from omnimat.stream.store import COMPLETE, features_name, store_fingerprint
+
+MODALITIES = ("structure", "dos", "text", "xrd", "composition")
+
+
+def opened(workspace, modality="composition"):
+    run = workspace.run("pre")
+    return open_index(workspace, run, "prototypes", modality, read_cards(run))
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_material_is_found_by_what_is_known_of_it(workspace, query_files, sought, modality):
+    (answer,) = search("pre", [query_files[modality]], workspace, against=modality, top=3)
+    assert (answer.modality, answer.against, answer.dataset) == (modality, modality, "prototypes")
+    assert answer.num_candidates == 30
+    assert [hit.rank for hit in answer.hits] == [1, 2, 3]
+    first, second = answer.hits[:2]
+    assert first.material_id == sought.material_id
+    assert (first.reduced_formula, first.space_group) == ("Te2Au", "C12/m1")
+    assert first.space_group_number == sought.properties["space_group_number"] == 12
+    assert first.crystal_system == sought.properties["crystal_system"] == "monoclinic"
+    # Rounding to single precision and to the digits of the file.
+    assert first.similarity == pytest.approx(1, abs=1e-5)
+    assert second.similarity < first.similarity
+
+
+@pytest.mark.parametrize("modality", ["xrd", "composition"])
+def test_a_structure_serves_encoders_of_what_follows_from_it(workspace, query_files, modality):
+    files = [query_files["structure"], query_files[modality]]
+    by_cif, by_itself = search("pre", files, workspace, modality=modality)
+    assert by_cif.modality == modality
+    found = [[hit.material_id for hit in answer.hits] for answer in (by_cif, by_itself)]
+    assert found[0] == found[1]
+
+
+def test_polymorphs_share_a_composition_and_come_in_the_order_of_the_data_set(workspace):
+    (answer,) = search("pre", ["ZnS"], workspace, against="composition", top=3)
+    assert [hit.material_id for hit in answer.hits[:2]] == [
+        "AB_cF8_216_c_a-ZnS",
+        "AB_hP4_186_b_b-ZnS",
+    ]
+    assert answer.hits[0].similarity == answer.hits[1].similarity > answer.hits[2].similarity
+
+
+def test_one_split_alone_is_searched(workspace, query_files):
+    records = opened(workspace).records
+    for split in ("train", "test"):
+        (answer,) = search("pre", [query_files["structure"]], workspace, split=split, top=100)
+        expected = set(records["material_id"][records["split"] == split])
+        assert {hit.material_id for hit in answer.hits} == expected
+        assert answer.num_candidates == len(expected) > 0
+
+
+@pytest.mark.parametrize("block_rows", [1, 7, 1000])
+def test_nearest_is_exact_in_blocks_of_any_size(block_rows):
+    generator = np.random.default_rng(0)
+    # Few distinct values, so that ties abound.
+    queries = generator.integers(-1, 2, (5, 3)).astype(np.float32)
+    keys = generator.integers(-1, 2, (200, 3)).astype(np.float32)
+    rows = np.flatnonzero(generator.random(200) < 0.6)
+    places, cosines = nearest(queries, keys, rows, top=20, block_rows=block_rows)
+    for query, place, cosine in zip(queries, places, cosines, strict=True):
+        expected = sorted(rows.tolist(), key=lambda row, q=query: (-float(q @ keys[row]), row))[:20]
+        assert place.tolist() == expected
+        np.testing.assert_array_equal(cosine, keys[place] @ query)
+
+
+def test_there_may_be_fewer_than_asked_for():
+    keys = np.eye(3, dtype=np.float32)
+    places, _ = nearest(keys[:1], keys, np.arange(3), top=10)
+    assert places.tolist() == [[0, 1, 2]]
+
+
+@pytest.fixture
+def copy(workspace, tmp_path) -> Workspace:
+    """A workspace to change."""
+    shutil.copytree(str(workspace.root), str(tmp_path / "storage"))
+    return Workspace(UPath(tmp_path / "storage"))
+
+
+def test_an_index_is_made_once_and_mapped_into_memory(copy, capsys):
+    first = opened(copy)
+    assert isinstance(first.embeddings, np.memmap)
+    (file,) = (copy.run("pre") / "search" / "prototypes").glob("composition-*.npy")
+    written = file.stat().st_mtime_ns
+    capsys.readouterr()
+    np.testing.assert_array_equal(opened(copy).embeddings, first.embeddings)
+    assert file.stat().st_mtime_ns == written
+    assert not capsys.readouterr().err
+
+
+def test_an_index_of_a_run_on_another_machine_is_read_whole(workspace):
+    run, export = UPath("memory://pre"), workspace.run("pre") / "export" / "composition"
+    for file in export.iterdir():
+        (export_folder(run, "composition") / file.name).parent.mkdir(parents=True, exist_ok=True)
+        (export_folder(run, "composition") / file.name).write_bytes(file.read_bytes())
+    cards = read_cards(workspace.run("pre"))
+    made, read = (
+        open_index(workspace, run, "prototypes", "composition", cards).embeddings for _ in range(2)
+    )
+    assert not isinstance(read, np.memmap)
+    np.testing.assert_array_equal(made, read)
+    np.testing.assert_array_equal(read, opened(workspace).embeddings)
+
+
+def test_an_index_of_another_encoder_is_not_used(copy):
+    before = np.array(opened(copy).embeddings)
+    weights = export_folder(copy.run("pre"), "composition") / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 0x01  # the exponent of the last weight
+    weights.write_bytes(bytes(data))
+    assert not np.array_equal(opened(copy).embeddings, before)
+    # The old one is gone.
+    assert len(list((copy.run("pre") / "search" / "prototypes").glob("composition-*"))) == 1
+
+
+def test_a_feature_store_is_used_where_there_is_one(copy, records, monkeypatch):
+    expected = np.array(opened(copy).embeddings)
+    (file,) = (copy.run("pre") / "search" / "prototypes").glob("composition-*.npy")
+    file.unlink()
+    monkeypatch.setattr(index_module, "_MAX_FEATURIZED_HERE", 29)
+    with pytest.raises(UserError, match="run an evaluate job"):
+        opened(copy)
+    write_store(copy, records)
+    np.testing.assert_allclose(opened(copy).embeddings, expected, atol=1e-6)
+
+
+def write_store(workspace, records):
+    featurizers = featurizers_of(read_cards(workspace.run("pre")))
+    location = StoreLocation.of(workspace, "prototypes", featurizers)
+    table = feature_table(records, featurizers)
+    location.folder.mkdir(parents=True)
+    for shard, rows in enumerate((table[:20], table[20:])):
+        with pa.ipc.new_file(str(location.folder / features_name(shard)), rows.schema) as writer:
+            writer.write_table(rows)
+    card = {"fingerprint": store_fingerprint(location.manifest, featurizers)}
+    (location.folder / COMPLETE).write_text(json.dumps(card))
+
+
+def test_materials_without_the_modality_are_no_candidates(copy):
+    index = opened(copy)
+    values = np.array(index.embeddings)
+    values[3] = 0
+    index = dataclasses.replace(index, embeddings=values)
+    assert 3 not in index.candidates(None)
+    assert len(index.candidates(None)) == 29
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["search", *arguments])
+
+
+def test_the_command_prints_tables_and_json(storage, query_files, sought):
+    result = invoke("pre", query_files["xrd"], "ZnS", "--against", "xrd", "--top", "2")
+    assert result.exit_code == 0, result.output
+    assert sought.material_id in result.stdout
+    assert "C12/m1 (12)" in result.stdout
+    result = invoke("pre", query_files["xrd"], "ZnS", "--against", "xrd", "--json")
+    first, second = json.loads(result.stdout)
+    assert first["hits"][0]["material_id"] == sought.material_id
+    assert (second["modality"], len(second["hits"])) == ("composition", 10)
+
+
+def test_a_query_is_no_markup(storage):
+    result = invoke("pre", "a [bold]cubic[/bold] oxide", "--against", "text")
+    assert "[bold]cubic[/bold]" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["pre", "XxO2"], "Xx: no such element"),
+        (["pre", "NaCl", "--against", "charge_density"], "choose one of structure, dos, text, xrd"),
+        (["pre", "NaCl", "--modality", "xrd"], "a formula gives composition, not xrd"),
+        (["pre", "NaCl", "--split", "exam"], "choose one of train, validation, test"),
+        (["pre", "NaCl", "--dataset", "absent"], "ingest the data set first"),
+        (["absent", "NaCl"], "run its pretrain job"),
+        (["two", "a wide band gap", "--against", "xrd"], "a sentence needs an encoder of text"),
+        (["two", "quartz.cif", "--against", "xrd"], "give --modality xrd"),
+        (["stored", "a wide band gap", "--against", "text"], "text_tokens"),
+    ],
+)
+def test_what_cannot_be_searched_is_the_users_error(
+    storage, query_files, tmp_path, monkeypatch, arguments, reason
+):
+    shutil.copy(query_files["structure"], tmp_path / "quartz.cif")
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,288 @@
+"""An honest leaderboard: a small data set, its predictions and embeddings, and rows of them."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from upath import UPath
+
+from omnimat.encoders.dos_transformer import DosTransformerSettings
+from omnimat.encoders.export import Card, save
+from omnimat.encoders.potnet import PotNetSettings
+from omnimat.evaluation.duplicates import by_symmetry
+from omnimat.evaluation.metrics import per_class_accuracy
+from omnimat.evaluation.retrieval import RetrievalSettings
+from omnimat.features.dos import DosCurve
+from omnimat.features.structure import CrystalGraph
+from omnimat.finetune.tasks import TaskSettings, read_targets
+from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.record import DensityOfStates, Record, Structure
+from omnimat.materials.settings import fingerprint
+from omnimat.materials.split import split_sha256
+from omnimat.materials.workspace import Workspace
+from omnimat.objectives.embeddings import Embeddings
+from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
+from omnimat.shards.writer import write_shard
+
+NUM_RECORDS = 60
+TASKS = (
+    TaskSettings(name="lattice lengths", target="lattice_lengths_angstrom", unit="angstrom"),
+    TaskSettings(name="crystal system", target="crystal_system", kind="classification"),
+    TaskSettings(name="mean number", target="mean_number", unit="e", transform="log10"),
+)
+SYSTEMS = ("cubic", "hexagonal", "tetragonal")
+
+
+def split_of(index):
+    return {8: "validation", 9: "test", 4: "test"}.get(index % 10, "train")
+
+
+def record(index):
+    """A caesium chloride; every seventh has no density of states, one has no mean number."""
+    generator = np.random.default_rng(index)
+    numbers = generator.integers(3, 50, 2).astype(np.int32)
+    lengths = generator.uniform(3, 4, 3)
+    properties = {
+        "lattice_lengths_angstrom": lengths.tolist(),
+        "crystal_system": SYSTEMS[index % 3],
+        "space_group_number": 221,
+        "mean_number": None if index == 19 else float(numbers.mean()),
+    }
+    structure = Structure(np.diag(lengths), numbers, np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]))
+    energies = np.linspace(-5, 5, 16, dtype=np.float32)
+    dos = None if index % 7 == 3 else DensityOfStates(energies, np.exp(-(energies**2)))
+    return Record(f"mat-{index:03d}", structure, dos=dos, properties=properties)
+
+
+def write_dataset(directory):
+    """Two shards, with the manifest that an ingest would write."""
+    records = [record(index) for index in range(NUM_RECORDS)]
+    half = NUM_RECORDS // 2
+    written = [
+        write_shard(directory / f"shard-{shard:05d}.tar", records[shard * half :][:half])
+        for shard in range(2)
+    ]
+    rows = [row | {"shard": shard} for shard, one in enumerate(written) for row in one.rows]
+    index = pd.DataFrame(rows).assign(
+        split=[split_of(i) for i in range(NUM_RECORDS)],
+        reduced_formula=[f"A{i // 2}" for i in range(NUM_RECORDS)],
+    )
+    index.to_parquet(directory / RECORDS_NAME)
+    write_manifest(directory, index, tuple(one.entry for one in written))
+
+
+def write_manifest(directory, index, shards):
+    splits = split_sha256(zip(index["material_id"], index["split"], strict=True))
+    Manifest(
+        name=directory.name,
+        source={},
+        settings_fingerprint="0",
+        licences=(),
+        database_versions=(),
+        shards=shards,
+        split_counts=index["split"].value_counts().to_dict(),
+        split_sha256=splits,
+        records_sha256=sha256_of(directory / RECORDS_NAME),
+        num_failures=0,
+        dataset_fingerprint=dataset_fingerprint(shards, splits),
+    ).save(directory)
+
+
+def cards():
+    """Encoders of two modalities."""
+    graph = CrystalGraph(lattice_sums="none", max_neighbors=8)
+    encoders = {
+        graph: PotNetSettings(preset="tiny", lattice_sums=False),
+        DosCurve(num_points=16): DosTransformerSettings(preset="tiny"),
+    }
+    return {
+        featurizer.modality: Card(
+            modality=featurizer.modality,
+            encoder=encoder,
+            featurizer=featurizer.model_dump(),
+            embedding_dim=8,
+            parent_run="pre",
+            config_hash="0",
+            dataset_fingerprint="0",
+            samples_seen=0,
+        )
+        for featurizer, encoder in encoders.items()
+    }
+
+
+@dataclass
+class Bench:
+    """A workspace with a leaderboard of its own, and what tests do to them."""
+
+    workspace: Workspace
+
+    @property
+    def url(self):
+        return self.workspace.leaderboard_url
+
+    @property
+    def store(self):
+        return LeaderboardStore(self.url)
+
+    @property
+    def dataset(self):
+        return self.workspace.dataset("cubes")
+
+    def test_records(self):
+        return [record(index) for index in range(NUM_RECORDS) if split_of(index) == "test"]
+
+    def properties(self, modalities):
+        """Predictions for every task and two seeds, as a fine-tuning run leaves them; its rows."""
+        used = [
+            one for one in self.test_records() if "dos" not in modalities or one.dos is not None
+        ]
+        known = cards()
+        config = {
+            "tasks": [task.model_dump(mode="json") for task in TASKS],
+            "modalities": list(modalities),
+            "missing_modalities": "leave_out",
+            "cards": {name: known[name].model_dump(mode="json") for name in modalities},
+        }
+        return [self._property_row(task, seed, used, config) for task in TASKS for seed in (0, 1)]
+
+    def _property_row(self, task, seed, used, config):
+        run = self.workspace.run(f"fit-{'-'.join(config['modalities'])}")
+        trial = run / "trials" / f"frozen-seed{seed}"
+        trial.mkdir(parents=True, exist_ok=True)
+        (trial / "model.safetensors").write_bytes(f"weights of seed {seed}".encode())
+        settings = {"seed": seed, "variant": "frozen", "lr": 1e-3}
+        (trial / "trial.json").write_text(json.dumps({"settings": settings}))
+        table = self.predictions(task, seed, used)
+        path = run / "predictions" / task.name.replace(" ", "-") / f"frozen-seed{seed}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(path)
+        return Row(
+            task=task.name,
+            metric=task.metric_name,
+            unit=task.unit,
+            higher_is_better=task.scoring.higher_is_better,
+            model=" + ".join(config["modalities"]),
+            variant="frozen",
+            seed=seed,
+            value=task.scoring.function(table["target"].tolist(), table["prediction"].tolist()),
+            num_test=len(table),
+            config=config,
+            config_hash=fingerprint(config),
+            checkpoint_uri=str(trial / "model.safetensors"),
+            checkpoint_sha256=sha256_of(trial / "model.safetensors"),
+            predictions_uri=str(path),
+            predictions_sha256=sha256_of(path),
+            run_name=run.name,
+            details=details_of(task, table),
+            **self.common(),
+        )
+
+    def predictions(self, task, seed, used):
+        """A table of targets out of the records, and guesses that are off."""
+        targets = read_targets([json.dumps(dict(one.properties)) for one in used], task)
+        generator = np.random.default_rng(seed)
+        if task.kind == "classification":
+            guesses = generator.choice(SYSTEMS, len(used))
+        else:
+            guesses = targets.values + generator.uniform(0.1, 0.2, targets.values.shape)
+        table = pd.DataFrame(
+            {
+                "material_id": [one.material_id for one in used],
+                "target": list(targets.values),
+                "prediction": list(guesses),
+                "split": "test",
+            }
+        )
+        return table[targets.is_known].reset_index(drop=True)
+
+    def common(self):
+        manifest = Manifest.load(self.dataset)
+        return {
+            "dataset": "cubes",
+            "dataset_uri": str(self.dataset),
+            "dataset_fingerprint": manifest.dataset_fingerprint,
+            "split_sha256": manifest.split_sha256,
+            "code_commit": "c" * 40,
+            "code_dirty": False,
+        }
+
+    def retrieval(self):
+        """Embeddings of the test split and what retrieval makes of them, as an evaluation does."""
+        pre, run = self.workspace.run("pre"), self.workspace.run("score")
+        torch.manual_seed(0)
+        for modality, card in cards().items():
+            save(pre / "export" / modality, card.encoder.build(8), card)
+        (pre / "result.json").write_text(json.dumps({"settings": {"training": {"seed": 5}}}))
+        records = self.test_records()
+        present = {
+            "structure": torch.ones(len(records), dtype=torch.bool),
+            "dos": torch.tensor([one.dos is not None for one in records]),
+        }
+        values = {
+            name: torch.nn.functional.normalize(torch.randn(len(records), 8), dim=1)
+            * there[:, None]
+            for name, there in present.items()
+        }
+        index = Manifest.load(self.dataset).records(self.dataset)
+        index = index[index["split"] == "test"].reset_index(drop=True)
+        groups = by_symmetry(index, [one.properties for one in records], self.dataset)
+        arrays = {"material_id": np.array([one.material_id for one in records])}
+        arrays |= {"duplicate_group": groups}
+        arrays |= {name: value.numpy() for name, value in values.items()}
+        arrays |= {f"{name}_present": value.numpy() for name, value in present.items()}
+        run.mkdir(parents=True, exist_ok=True)
+        write_npz(run / "embeddings.npz", arrays)
+        settings = RetrievalSettings(pool_size=10)
+        findings = settings.score(Embeddings(values, present), groups, "symmetry")
+        return [self._retrieval_row(one, pre, run) for one in findings]
+
+    def _retrieval_row(self, finding, pre, run):
+        config = {"pretrain": {}, "split": "test", **finding.settings}
+        return Row(
+            task=finding.task,
+            metric=finding.metric,
+            higher_is_better=finding.higher_is_better,
+            model="pre",
+            variant="pretrained",
+            seed=5,
+            value=finding.value,
+            num_test=finding.num_test,
+            details=dict(finding.details),
+            config=config,
+            config_hash=fingerprint(config),
+            checkpoint_uri=str(pre / "export"),
+            checkpoint_sha256=sha256_of(pre / "export"),
+            predictions_uri=str(run / "embeddings.npz"),
+            predictions_sha256=sha256_of(run / "embeddings.npz"),
+            parent_run="pre",
+            run_name="score",
+            **self.common(),
+        )
+
+
+def details_of(task, table):
+    if task.kind == "regression":
+        return {}
+    columns = (table[name].tolist() for name in ("target", "prediction"))
+    return {"per_class_accuracy": per_class_accuracy(*columns)}
+
+
+def write_npz(path, arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    path.write_bytes(buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(Workspace(UPath(tmp_path)))
+    write_dataset(bench.dataset)
+    return bench
