@@ -154,25 +154,26 @@ def test_several_tasks_make_a_row_each(cluster, workspace, settings):
 def test_halving_stops_poor_points_for_good_and_trains_the_best_with_every_seed(
     cluster, workspace, settings, capsys
 ):
-    """Two of three rates are hopeless; run again, nothing is."""
-    changes = {"variants": ("from_scratch",), "learning_rates": (1e-2, 1e-9, 1e-10)}
-    changes |= {"asha": {"grace_epochs": 1, "reduction_factor": 3}, "max_concurrent_trials": 1}
+    """One of two rates is hopeless, for each of two contenders; run again, nothing is."""
+    changes = {"variants": ("frozen", "from_scratch"), "learning_rates": (1e-2, 1e-9)}
+    changes |= {"asha": {"grace_epochs": 1, "reduction_factor": 2}, "max_concurrent_trials": 1}
     halved = FinetuneSettings.model_validate(settings.model_dump() | changes)
     rows = run_sweep("halved", halved, workspace)
-    assert [(row.seed, row.hyperparameters["lr"]) for row in rows] == [(0, 1e-2), (1, 1e-2)]
+    assert [(row.variant, row.seed, row.hyperparameters["lr"]) for row in rows] == [
+        (variant, seed, 1e-2) for seed in (0, 1) for variant in ("frozen", "from_scratch")
+    ]
     trials = workspace.run("halved") / "trials"
     assert {path.parent.name for path in trials.glob("*/stopped.json")} == {
+        "frozen-lr1e-09-seed0",
         "from_scratch-lr1e-09-seed0",
-        "from_scratch-lr1e-10-seed0",
     }
     assert {path.parent.name for path in trials.glob("*/trial.json")} == {
-        "from_scratch-lr0.01-seed0",
-        "from_scratch-lr0.01-seed1",
+        f"{variant}-lr0.01-seed{seed}" for variant in ("frozen", "from_scratch") for seed in (0, 1)
     }
     assert "stopped early, after 1 epochs" in capsys.readouterr().out
     again = run_sweep("halved", halved, workspace)
     assert [row.row_id for row in again] == [row.row_id for row in rows]
-    assert "3 trials, 3 of them ended before" in capsys.readouterr().out
+    assert "4 trials, 4 of them ended before" in capsys.readouterr().out
 
 
 def test_a_sweep_killed_half_way_and_run_again_gives_the_rows_of_one_that_was_not(

@@ -13,9 +13,9 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
 from upath import UPath
 
+from omnimat.finetune.halving import HalvingWithinContenders
 from omnimat.finetune.outcome import (
     TrialResult,
     is_stopped,
@@ -48,7 +48,8 @@ def run_trials(plan: TrialPlan, settings: FinetuneSettings, run: UPath) -> list[
     if settings.asha is None:
         return _finish(plan, settings, run, trials)
     first = [trial for trial in trials if trial.seed == settings.seeds[0]]
-    results = _finish(plan, settings, run, first, _asha(settings))
+    halving = HalvingWithinContenders(settings.asha, settings.trial.num_epochs)
+    results = _finish(plan, settings, run, first, halving)
     chosen = best_points(results)
     others = [t for t in trials if t not in first and t.point == chosen[t.contender]]
     return results + _finish(plan, settings, run, others)
@@ -72,7 +73,7 @@ def _finish(
     settings: FinetuneSettings,
     run: UPath,
     trials: Sequence[TrialSettings],
-    scheduler: ASHAScheduler | None = None,
+    scheduler: HalvingWithinContenders | None = None,
 ) -> list[TrialResult]:
     """Run those of the trials that have not ended, and read the results of those that finished."""
 
@@ -93,24 +94,12 @@ def _finish(
     return [result for result in results if result is not None]
 
 
-def _asha(settings: FinetuneSettings) -> ASHAScheduler | None:
-    assert settings.asha is not None
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric="validation_error",
-        mode="min",
-        grace_period=settings.asha.grace_epochs,
-        reduction_factor=settings.asha.reduction_factor,
-        max_t=settings.trial.num_epochs + 1,  # a trial ends by itself, not by the scheduler
-    )
-
-
 def _fit(
     plan: TrialPlan,
     settings: FinetuneSettings,
     run: UPath,
     pending: Sequence[TrialSettings],
-    scheduler: ASHAScheduler | None,
+    scheduler: HalvingWithinContenders | None,
 ) -> None:
     trainable = tune.with_parameters(_train, plan=plan, run=run)
     num_slots = settings.max_concurrent_trials or _num_slots(settings)
