@@ -166,7 +166,8 @@ class PretrainSettings(Settings):
 
     def fingerprint(self) -> str:
         """Hash what decides the numbers: a run may go on with other workers than it began with."""
-        values = self.model_dump(mode="json")
+        # Nothing held out is as if there were no such key, as in runs from before there was.
+        values = self.model_dump(mode="json", exclude=set() if self.held_out else {"held_out"})
         for part, names in _OF_THE_MACHINE.items():
             values[part] = {k: v for k, v in values[part].items() if k not in names}
         return fingerprint(values)
