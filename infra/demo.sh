@@ -36,4 +36,5 @@ done
 ray job submit jobs/demo.yaml
 
 omnimat leaderboard show
-echo "HTML page: $(omnimat leaderboard export "$OMNIMAT_STORAGE/leaderboard.html")"
+echo "Pages for a browser: $(omnimat leaderboard export "$OMNIMAT_STORAGE/leaderboard")/index.html"
+echo "The same, live, with comparisons: OMNIMAT_STORAGE=$OMNIMAT_STORAGE omnimat leaderboard serve"

@@ -251,3 +251,9 @@ def empty_client(tmp_path):
     url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
     with TestClient(create_app(url, str(tmp_path), TOKEN), "http://127.0.0.1") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    """A name that would like to be markup, a script and a template."""
+    return HOSTILE

@@ -54,7 +54,7 @@ def rows(workspace):
 CUBIC = {
     "name": "cubic or not",
     "target": "space_group_number",
-    "threshold": {"value": 195, "below": "not cubic", "otherwise": "cubic"},
+    "threshold": {"value": 195, "below": "not cubic", "above": "cubic"},
     "prompts": {"cubic": ["The structure is cubic."], "not cubic": ["It is triclinic."]},
 }
 

@@ -14,7 +14,6 @@ from omnimat.materials.errors import UserError
 from omnimat.objectives.embeddings import Embeddings
 
 # umap-learn tells that TensorFlow, which one of its methods needs, is not installed.
-pytestmark = pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
 
 
 @pytest.fixture(scope="module")

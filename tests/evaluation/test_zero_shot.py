@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from sklearn import metrics as reference
 from upath import UPath
 
-from omnimat.evaluation.zero_shot import PromptTask, Threshold, ZeroShotSettings, prompt_embedding
+from omnimat.evaluation.zero_shot import PromptTask, ZeroShotSettings, prompt_embedding
 from omnimat.materials.errors import UserError
+from omnimat.materials.threshold import Threshold
 from omnimat.objectives.embeddings import Embeddings
 
 SYSTEMS = (
@@ -28,7 +29,7 @@ CRYSTAL_SYSTEM = PromptTask(
 DENSE = PromptTask(
     name="dense or not",
     target="density_g_per_cm3",
-    threshold=Threshold(value=5.0, below="light", otherwise="dense"),
+    threshold=Threshold(value=5.0, below="light", above="dense"),
     prompts={"light": ("It is light.",), "dense": ("It is dense.",)},
 )
 
@@ -119,7 +120,7 @@ def test_a_sentence_is_embedded_as_a_description_is(split, encoder, embedder):
 
 def test_a_threshold_makes_two_labels():
     assert [DENSE.truth({"density_g_per_cm3": d}) for d in (4.9, 5.0)] == ["light", "dense"]
-    metal = Threshold(value=1e-9, below="metal", otherwise="nonmetal")
+    metal = Threshold(value=1e-9, below="metal", above="nonmetal")
     assert [metal.label(gap) for gap in (0.0, 0.01)] == ["metal", "nonmetal"]
     assert DENSE.truth({}) is None
 
@@ -161,7 +162,7 @@ def test_an_encoder_of_stored_embeddings_reads_no_sentence(encoder):
     ("changes", "message"),
     [
         ({"prompts": {"light": ("a",), "dense": ()}}, "dense has no sentence"),
-        ({"prompts": {"light": ("a",), "heavy": ("b",)}}, "threshold.below and .otherwise"),
+        ({"prompts": {"light": ("a",), "heavy": ("b",)}}, "threshold.below and .above"),
         ({"prompts": {"light": ("a",)}}, "at least 2"),
         ({"modality": "text"}, "text is what the sentences are"),
         ({"name": "../up"}, "pattern"),

@@ -34,7 +34,7 @@ NEW_FIELDS = {"details", "dataset_uri", "verified_at", "verified_with"}
 
 def write_old(url, rows, execute):
     """Make the table of before and fill it as its code did."""
-    statements = [OLD, "CREATE INDEX ix_leaderboard_rows_task ON leaderboard_rows (task)"]
+    statements = [OLD]
     for row in rows:
         values = {"row_id": row.row_id, **row.model_dump(mode="json", exclude=NEW_FIELDS)}
         cells = [json.dumps(v) if isinstance(v, dict) else v for v in values.values()]

@@ -1,22 +1,28 @@
 """An honest leaderboard: a small data set, its predictions and embeddings, and rows of them."""
 
-import hashlib
 import io
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import normalize
 from upath import UPath
 
 from omnimat.encoders.dos_transformer import DosTransformerSettings
 from omnimat.encoders.export import Card, save
 from omnimat.encoders.potnet import PotNetSettings
+from omnimat.evaluation.clusters import ClustersSettings
+from omnimat.evaluation.discovery import Neighbors
+from omnimat.evaluation.dos_curves import Curves, best_of, read_densities
 from omnimat.evaluation.duplicates import by_symmetry
-from omnimat.evaluation.metrics import per_class_accuracy
+from omnimat.evaluation.metrics import METRICS, per_class_accuracy
 from omnimat.evaluation.retrieval import RetrievalSettings
+from omnimat.evaluation.section import Finding
+from omnimat.evaluation.zero_shot import PromptTask
 from omnimat.features.dos import DosCurve
 from omnimat.features.structure import CrystalGraph
 from omnimat.finetune.tasks import TaskSettings, read_targets
@@ -57,7 +63,8 @@ def record(index):
     }
     structure = Structure(np.diag(lengths), numbers, np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]))
     energies = np.linspace(-5, 5, 16, dtype=np.float32)
-    dos = None if index % 7 == 3 else DensityOfStates(energies, np.exp(-(energies**2)))
+    peak = np.exp(-((energies - (numbers.mean() - 25) / 10) ** 2))
+    dos = None if index % 7 == 3 else DensityOfStates(energies, peak)
     return Record(f"mat-{index:03d}", structure, dos=dos, properties=properties)
 
 
@@ -213,8 +220,8 @@ class Bench:
             "code_dirty": False,
         }
 
-    def retrieval(self):
-        """Embeddings of the test split and what retrieval makes of them, as an evaluation does."""
+    def embedded(self):
+        """Embed the test split, as an evaluation does: what its sections look at."""
         pre, run = self.workspace.run("pre"), self.workspace.run("score")
         torch.manual_seed(0)
         for modality, card in cards().items():
@@ -226,24 +233,97 @@ class Bench:
             "dos": torch.tensor([one.dos is not None for one in records]),
         }
         values = {
-            name: torch.nn.functional.normalize(torch.randn(len(records), 8), dim=1)
-            * there[:, None]
+            name: normalize(torch.randn(len(records), 8), dim=1) * there[:, None]
             for name, there in present.items()
         }
         index = Manifest.load(self.dataset).records(self.dataset)
         index = index[index["split"] == "test"].reset_index(drop=True)
-        groups = by_symmetry(index, [one.properties for one in records], self.dataset)
+        properties = [dict(one.properties) for one in records]
+        groups = by_symmetry(index, properties, self.dataset)
         arrays = {"material_id": np.array([one.material_id for one in records])}
         arrays |= {"duplicate_group": groups}
         arrays |= {name: value.numpy() for name, value in values.items()}
         arrays |= {f"{name}_present": value.numpy() for name, value in present.items()}
         run.mkdir(parents=True, exist_ok=True)
-        write_npz(run / "embeddings.npz", arrays)
-        settings = RetrievalSettings(pool_size=10)
-        findings = settings.score(Embeddings(values, present), groups, "symmetry")
-        return [self._retrieval_row(one, pre, run) for one in findings]
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        (run / "embeddings.npz").write_bytes(buffer.getvalue())
+        return SimpleNamespace(
+            embeddings=Embeddings(values, present), groups=groups, properties=properties
+        )
 
-    def _retrieval_row(self, finding, pre, run):
+    def retrieval(self):
+        """Rows of retrieval."""
+        split = self.embedded()
+        settings = RetrievalSettings(pool_size=10)
+        return self.rows_of(settings.score(split.embeddings, split.groups, "symmetry"))
+
+    def clusters(self):
+        """Rows about how the embeddings are laid out."""
+        return self.rows_of(ClustersSettings(max_materials=10).evaluate(self.embedded(), None))
+
+    def zero_shot(self):
+        """Rows of crystal systems told from sentences."""
+        self.embedded()
+        task = PromptTask(
+            name="crystal system",
+            target="crystal_system",
+            prompts={label: (f"a {label} crystal",) for label in SYSTEMS[:2]},
+            modality="dos",
+        )
+        known = [one for one in self.test_records() if one.dos is not None]
+        known = [one for one in known if one.properties["crystal_system"] in task.prompts]
+        truth = [one.properties["crystal_system"] for one in known]
+        guesses = np.random.default_rng(0).choice(SYSTEMS[:2], len(known)).tolist()
+        ids = [one.material_id for one in known]
+        columns = {"material_id": ids, "target": truth, "prediction": guesses, "split": "test"}
+        pd.DataFrame(columns).to_parquet(self.workspace.run("score") / task.file)
+        return self.rows_of(
+            Finding(
+                task="zero-shot crystal system of dos",
+                metric=metric,
+                value=METRICS[metric].function(truth, guesses),
+                higher_is_better=True,
+                num_test=len(known),
+                predictions=task.file,
+                details={"per_class_accuracy": per_class_accuracy(truth, guesses)},
+                settings={"zero_shot": task.model_dump(mode="json")},
+            )
+            for metric in ("accuracy", "balanced_accuracy")
+        )
+
+    def discovery(self):
+        """Rows of crystals found by a density of states."""
+        self.embedded()
+        index = Manifest.load(self.dataset).records(self.dataset)
+        wishes, known = (self._curves(index, split) for split in ("test", "train"))
+        found = Neighbors.among(wishes, known, 5)
+        (self.workspace.run("score") / "discovery.parquet").write_bytes(found.to_parquet())
+        return self.rows_of(
+            Finding(
+                task="discovery dos -> structure",
+                metric=f"nMAE, best of {n}",
+                value=best_of(found.errors)[n - 1],
+                higher_is_better=False,
+                num_test=len(wishes.ids),
+                predictions="discovery.parquet",
+                settings={"discovery": {"candidates": "train"}},
+            )
+            for n in (1, 5)
+        )
+
+    def _curves(self, index, split):
+        records = index[index["split"] == split].reset_index(drop=True)
+        rows, densities = read_densities(self.dataset, records)
+        values = normalize(torch.randn(len(rows), 8), dim=1)
+        return Curves(records["material_id"].to_numpy(dtype=str)[rows], values, densities)
+
+    def rows_of(self, findings):
+        """Rows of an evaluation's findings."""
+        return [self._row_of(finding) for finding in findings]
+
+    def _row_of(self, finding):
+        pre, run = self.workspace.run("pre"), self.workspace.run("score")
         config = {"pretrain": {}, "split": "test", **finding.settings}
         return Row(
             task=finding.task,
@@ -259,8 +339,8 @@ class Bench:
             config_hash=fingerprint(config),
             checkpoint_uri=str(pre / "export"),
             checkpoint_sha256=sha256_of(pre / "export"),
-            predictions_uri=str(run / "embeddings.npz"),
-            predictions_sha256=sha256_of(run / "embeddings.npz"),
+            predictions_uri=str(run / finding.predictions),
+            predictions_sha256=sha256_of(run / finding.predictions),
             parent_run="pre",
             run_name="score",
             **self.common(),
@@ -272,13 +352,6 @@ def details_of(task, table):
         return {}
     columns = (table[name].tolist() for name in ("target", "prediction"))
     return {"per_class_accuracy": per_class_accuracy(*columns)}
-
-
-def write_npz(path, arrays):
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    path.write_bytes(buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 @pytest.fixture

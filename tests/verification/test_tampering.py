@@ -215,7 +215,7 @@ TAMPERINGS = {
     "a target": (tamper_target, "target of material mat-019 is not that of the data set"),
     "a target's last bit": (move_a_targets_last_bit, "target of material mat-019"),
     "a split in the predictions": (relabel_a_split, "column split of material mat-019"),
-    "a dropped material": (drop_a_material, "material mat-029 of the test split is left out"),
+    "a dropped material": (drop_a_material, "material mat-029 of the split is left out"),
     "a duplicated material": (duplicate_a_material, "material mat-014 is there more than once"),
     "a training material": (smuggle("mat-000"), "material mat-000 is of the train split"),
     "a validation material": (smuggle("mat-008"), "mat-008 is of the validation split"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -60,8 +60,9 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=_MIN_GZIP_BYTES, compresslevel=5)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(host))
     app.add_middleware(SecurityHeaders)
-    for router in (_page_router(pages), _file_router(pages), api_router(pages.catalogue, token)):
+    for router in (_page_router(pages), _file_router(pages), _download_router(pages)):
         app.include_router(router)
+    app.include_router(api_router(pages.catalogue, token))
     _explain_errors(app, pages)
     return app
 
@@ -112,7 +113,12 @@ def _page_router(pages: Pages) -> APIRouter:
 
 def _file_router(pages: Pages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    catalogue, artifacts = pages.catalogue, pages.artifacts
+
+    @router.get("/healthz")
+    def health() -> PlainTextResponse:
+        """Answer if the database does."""
+        pages.catalogue.store.version()
+        return PlainTextResponse("ok")
 
     @router.get("/static/{name}")
     def static(request: Request, name: str) -> Response:
@@ -124,6 +130,13 @@ def _file_router(pages: Pages) -> APIRouter:
             return Response(found.content, media_type=found.media_type, headers=headers)
         headers["Content-Encoding"] = "gzip"
         return Response(found.compressed, media_type=found.media_type, headers=headers)
+
+    return router
+
+
+def _download_router(pages: Pages) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+    catalogue, artifacts = pages.catalogue, pages.artifacts
 
     @router.get("/dataset/{name}/{file}")
     def dataset_file(name: str, file: str) -> Response:

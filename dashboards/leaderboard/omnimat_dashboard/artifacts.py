@@ -6,6 +6,7 @@ the storage is ever read.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from upath import UPath
 
 from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import RunError, UserError
-from omnimat.materials.provenance import sha256_of
 from omnimat.materials.workspace import Workspace
 from omnimat.shards.files import read_file
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
@@ -32,7 +32,16 @@ MAPS = "maps"
 DATASET_FILES = (MANIFEST_NAME, RECORDS_NAME, FAILURES_NAME)
 PREDICTION_COLUMNS = frozenset({"material_id", "target", "prediction"})
 
-_UNREADABLE = (OSError, ValueError, pa.ArrowException, UserError, RunError)
+# A file of another version, or of other software, may hold anything.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    pa.ArrowException,
+    UserError,
+    RunError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +182,15 @@ def _parquet(path: UPath) -> pd.DataFrame:
 
 
 def _predictions(path: UPath, row: Row) -> pd.DataFrame:
-    table = _parquet(path)
-    if missing := PREDICTION_COLUMNS - set(table.columns):
-        raise ValueError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
-    if sha256_of(path) != row.predictions_sha256:
+    data = read_file(path)
+    if hashlib.sha256(data).hexdigest() != row.predictions_sha256:
         raise ValueError(
             f"{path.name} was changed after the result was written; omnimat leaderboard verify "
             "says what no longer holds"
         )
+    table = pd.read_parquet(io.BytesIO(data))
+    if missing := PREDICTION_COLUMNS - set(table.columns):
+        raise ValueError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
     return table
 
 

@@ -24,6 +24,7 @@ class Catalogue:
         self._lock = Lock()
         self._version = ""
         self._known: dict[str, Any] = {}
+        self._reading: dict[str, Lock] = {}
 
     @property
     def version(self) -> str:
@@ -53,15 +54,17 @@ class Catalogue:
         return self._remembered(board.board_id, lambda: self.store.summaries(board))
 
     def _remembered(self, key: str, read: Callable[[], T]) -> T:
-        # The lock makes several browsers that come after a write wait for one reading.
+        version = self.store.version()
         with self._lock:
-            version = self.store.version()
             if version != self._version:
-                self._version, self._known = version, {}
-            if key not in self._known:
-                self._known[key] = read()
-            known: T = self._known[key]
-            return known
+                self._version, self._known, self._reading = version, {}, {}
+            known, reading = self._known, self._reading.setdefault(key, Lock())
+        # Browsers that come after a write wait for one reading of what they all want.
+        with reading:
+            if key not in known:
+                known[key] = read()
+            value: T = known[key]
+            return value
 
 
 def _by_board(summaries: Sequence[Summary]) -> dict[Board, list[Summary]]:

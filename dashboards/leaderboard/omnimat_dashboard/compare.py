@@ -98,7 +98,7 @@ def compare_page(
         return None
     differences, num_equal = _config_differences(a.rows[0].config, b.rows[0].config)
     is_comparable = a.board == b.board
-    found = _compared(artifacts, a, b) if is_comparable else Found[Comparison](None)
+    found: Found[Comparison] = _compared(artifacts, a, b) if is_comparable else Found(None)
     scores = None if found.value is None else _scores(a, b)
     is_of_classes = a.board.metric == "accuracy"
     return ComparePage(

@@ -19,7 +19,7 @@ from omnimat_dashboard.text import Scale
 Figure = dict[str, Any]
 
 MAX_POINTS = 2_000  # above, a cloud of SVG points is slow and says less than a density
-DENSITY_BINS = 90
+DENSITY_BINS = 64
 
 
 def dots(board: Board, summaries: Sequence[Summary], links: Links) -> Figure:
@@ -89,8 +89,8 @@ def cloud(
     figure: Figure = {"axes": axes, "limits": [low, high], "num_points": columns_x.size}
     if columns_x.size > MAX_POINTS:
         edges = np.linspace(low, high, DENSITY_BINS + 1)
-        counts, _, _ = np.histogram2d(columns_y.ravel(), columns_x.ravel(), bins=(edges, edges))
-        return figure | {"kind": "density", "counts": counts.astype(int).tolist()}
+        counts, _, _ = np.histogram2d(columns_x.ravel(), columns_y.ravel(), bins=(edges, edges))
+        return figure | {"kind": "density", "bins": DENSITY_BINS} | _filled(counts, edges)
     names = [str(label) for label, kept in zip(labels, keep, strict=True) if kept]
     kinds = groups if len(groups) == columns_x.shape[1] else [""] * columns_x.shape[1]
     clouds = [
@@ -108,6 +108,17 @@ def rounded(values: NDArray[Any], digits: int = 5) -> list[float | None]:
 def finite(value: float) -> float | None:
     """Give None for NaN and infinity."""
     return float(value) if np.isfinite(value) else None
+
+
+def _filled(counts: NDArray[np.float64], edges: NDArray[np.float64]) -> Figure:
+    """Give centre and count of each square that holds a point."""
+    centres = (edges[:-1] + edges[1:]) / 2
+    columns, lines = np.nonzero(counts)
+    return {
+        "x": rounded(centres[columns]),
+        "y": rounded(centres[lines]),
+        "counts": counts[columns, lines].astype(int).tolist(),
+    }
 
 
 def _limits(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

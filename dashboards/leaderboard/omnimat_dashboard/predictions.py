@@ -61,7 +61,9 @@ class Confusion:
 
 def is_classification(table: pd.DataFrame) -> bool:
     """Say whether targets are labels."""
-    first = table["target"].iloc[0] if len(table) else 0.0
+    if not len(table):
+        raise ValueError("the predictions are of no material")
+    first = table["target"].iloc[0]
     return isinstance(first, str | bool)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.row import Row
-from omnimat_dashboard.artifacts import Artifacts, Found
+from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, curves
 from omnimat_dashboard.papers import PaperTask, printed
@@ -105,7 +105,8 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
     drawn = _curves(artifacts, rows, board)
     tables = [(row, artifacts.predictions(row)) for row in rows]
     kept = [(row, found.value) for row, found in tables if found.value is not None]
-    of_classes = bool(kept) and is_classification(kept[0][1])
+    shown = attempt(lambda: _predicted(kept, board)) if kept else Found(None, tables[0][1].reason)
+    parities, matrix = shown.value or ([], None)
     with_maps = set(artifacts.runs_with_maps())
     return ResultPage(
         board=board,
@@ -117,9 +118,9 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
         rivals=[one for one in everything if one.group_id != group_id][:MAX_RIVALS],
         curves=drawn.value or (),
         curves_missing=drawn.reason,
-        parities=[] if of_classes else [_parity(*one, board) for one in kept[:MAX_PARITY_PLOTS]],
-        confusion=confusion([table for _, table in kept]) if of_classes else None,
-        predictions_missing="" if kept else tables[0][1].reason,
+        parities=parities,
+        confusion=matrix,
+        predictions_missing=shown.reason,
         per_class=next((task for _, task in printed(board) if task.per_class), None),
         runs_with_maps=[
             name
@@ -141,6 +142,15 @@ def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return facts
 
 
+def _predicted(
+    kept: Sequence[tuple[Row, pd.DataFrame]], board: Board
+) -> tuple[list[Parity], Confusion | None]:
+    """Draw numbers against numbers, or count classes."""
+    if is_classification(kept[0][1]):
+        return [], confusion([table for _, table in kept])
+    return [_parity(row, table, board) for row, table in kept[:MAX_PARITY_PLOTS]], None
+
+
 def _parity(row: Row, table: pd.DataFrame, board: Board) -> Parity:
     return Parity(row.seed, parity(table, board), statistics(table))
 
@@ -151,12 +161,13 @@ def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[li
     kept = [(row, found.value) for row, found in trials if found.value is not None]
     histories = [(row, trial) for row, trial in kept if trial.get("history")]
     if histories:
-        return Found(_trial_curves(histories, board))
+        return attempt(lambda: _trial_curves(histories, board))
     if rows[0].variant == "pretrained" and rows[0].parent_run:
         history = artifacts.history(rows[0].parent_run)
-        if history.value is not None:
-            return Found(_pretraining_curves(history.value))
-        return Found(None, history.reason)
+        table = history.value
+        if table is None:
+            return Found(None, history.reason)
+        return attempt(lambda: _pretraining_curves(table))
     return Found(None, trials[0][1].reason or "its trial kept no history")
 
 

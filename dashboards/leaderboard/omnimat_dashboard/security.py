@@ -29,7 +29,7 @@ def content_security_policy(*, webgl: bool = False, as_header: bool = True) -> s
         "default-src": "'none'",
         "script-src": "'self' 'unsafe-eval'" if webgl else "'self'",
         "style-src": "'self'",
-        # plotly sets attributes (crisp pixels of a heatmap); an attribute can load nothing here.
+        # plotly sets subscripts and bold labels by style attributes, which can load nothing here.
         "style-src-attr": "'unsafe-inline'",
         "img-src": "'self' data: blob:",
         "connect-src": "'self'",

@@ -34,29 +34,12 @@ from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.materials.settings import Settings
 from omnimat.materials.split import Split
+from omnimat.materials.threshold import Threshold
 from omnimat.shards.files import write_atomically
 
 ZERO_SHOT = "zero_shot.json"
 
 Labels = NDArray[np.str_]
-
-
-class Threshold(Settings):
-    """Makes two labels of a number.
-
-    Attributes:
-        value: of the target.
-        below: label of what is below it.
-        otherwise: label of the rest.
-    """
-
-    value: float
-    below: str
-    otherwise: str
-
-    def label(self, number: float) -> str:
-        """Label one number."""
-        return self.below if number < self.value else self.otherwise
 
 
 class PromptTask(Settings):
@@ -81,8 +64,8 @@ class PromptTask(Settings):
         if empty := [label for label, sentences in self.prompts.items() if not sentences]:
             raise ValueError(f"prompts: {', '.join(empty)} has no sentence")
         threshold = self.threshold
-        if threshold and {threshold.below, threshold.otherwise} != set(self.prompts):
-            raise ValueError("prompts: their labels must be threshold.below and .otherwise")
+        if threshold and {threshold.below, threshold.above} != set(self.prompts):
+            raise ValueError("prompts: their labels must be threshold.below and .above")
         if self.modality == "text":
             raise ValueError("modality: text is what the sentences are; name another")
         return self

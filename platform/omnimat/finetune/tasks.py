@@ -18,23 +18,10 @@ from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 from omnimat.evaluation.metrics import METRICS, Metric, MetricName
 from omnimat.materials.errors import UserError
 from omnimat.materials.settings import Settings
+from omnimat.materials.threshold import Threshold
 
 Transform = Literal["none", "log10"]
 CATALOGUE = "tasks.yaml"
-
-
-class Threshold(Settings):
-    """Two classes by a number.
-
-    Attributes:
-        value: the border, which belongs to ``above``.
-        below: label of smaller numbers.
-        above: label of the others.
-    """
-
-    value: FiniteFloat
-    below: str
-    above: str
 
 
 class TaskSettings(Settings):
@@ -160,9 +147,8 @@ def _classes(found: Sequence[Any], task: TaskSettings) -> Targets:
     if task.threshold is None:
         is_known = pd.Series(found, dtype=object).notna().to_numpy()
         return Targets(np.array([str(value) for value in found]), is_known)
-    border, values = task.threshold, _numbers(found, task)
-    labels = np.where(values < border.value, border.below, border.above)
-    return Targets(labels, np.isfinite(values))
+    values = _numbers(found, task)
+    return Targets(np.array([task.threshold.label(v) for v in values]), np.isfinite(values))
 
 
 def _numbers(found: Sequence[Any], task: TaskSettings) -> NDArray[np.float64]:

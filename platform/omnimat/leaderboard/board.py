@@ -27,17 +27,6 @@ class Board:
         """Hash of all fields."""
         return fingerprint(astuple(self))
 
-    @property
-    def title(self) -> str:
-        """Task and data set in words."""
-        return f"{self.task} on {self.dataset}"
-
-    @property
-    def scale(self) -> str:
-        """Metric, unit and direction in words."""
-        unit = f" ({self.unit})" if self.unit else ""
-        return f"{self.metric}{unit}, {'higher' if self.higher_is_better else 'lower'} is better"
-
 
 @dataclass(frozen=True, slots=True)
 class BoardCount:

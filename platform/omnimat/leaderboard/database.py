@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ class Database:
         """
         self._engine = _engine(url)
         self.dialect = self._engine.dialect.name
+        # A transaction of SQLite sees one state anyway.
+        is_sqlite = self.dialect == "sqlite"
+        self._snapshot = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._name = self._engine.url.render_as_string(hide_password=True)
         try:
             if self.dialect == "sqlite":
@@ -55,12 +58,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read in one transaction.
+        """Read one state of the database, whoever writes meanwhile.
 
         Raises:
             RunError: the database does not answer any more.
         """
-        with self._transaction("DEFERRED") as connection:
+        with self._transaction(self._snapshot) as connection:
             yield connection
 
     @contextmanager
@@ -71,13 +74,13 @@ class Database:
             RunError: the database does not answer any more.
         """
         # Else SQLite refuses, at once, one of two that have read and then want to write.
-        with self._transaction("IMMEDIATE") as connection:
+        with self._transaction({"sqlite_kind": "IMMEDIATE"}) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, sqlite_kind: str) -> Iterator[Connection]:
+    def _transaction(self, options: Mapping[str, str]) -> Iterator[Connection]:
         try:
-            with self._engine.execution_options(sqlite_kind=sqlite_kind).begin() as connection:
+            with self._engine.execution_options(**options).begin() as connection:
                 yield connection
         except _UNREACHABLE as error:
             raise RunError(

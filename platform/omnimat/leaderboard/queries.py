@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from statistics import fmean
 from typing import Any
 
 from sqlalchemy import (
     CTE,
-    ColumnElement,
     Insert,
     RowMapping,
     Select,
-    String,
     case,
-    cast,
     func,
     select,
 )
@@ -23,6 +21,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.schema import ROW_COLUMNS, boards, configs, groups, rows
+
+# A line of ``repetitions``.
+Repetition = Any
 
 _BOARD = [column for column in boards.columns if column.name != "board_id"]
 
@@ -65,25 +66,19 @@ def insert_new(dialect: str, table: Any) -> Insert:
     return insert.on_conflict_do_nothing()
 
 
-def _averages() -> CTE:
-    """Average each group's rows."""
+def board_counts() -> Select[Any]:
+    """Count groups, rows and verified rows of each board."""
     is_verified = case((rows.c.status == "verified", 1), else_=0)
-    return (
+    one = (
         select(
             rows.c.group_id,
-            func.avg(rows.c.value).label("mean"),
             func.count().label("n"),
             func.sum(is_verified).label("num_verified"),
             func.max(rows.c.created_at).label("newest"),
         )
         .group_by(rows.c.group_id)
-        .cte("averages")
+        .cte("one")
     )
-
-
-def board_counts() -> Select[Any]:
-    """Count groups, rows and verified rows of each board."""
-    one = _averages()
     counts = (
         select(
             groups.c.board_id,
@@ -101,10 +96,10 @@ def board_counts() -> Select[Any]:
     ).join(counts, boards.c.board_id == counts.c.board_id)
 
 
-def summaries(
+def ranking(
     board: Board | None, task: str | None, run_name: str | None, limit: int | None
 ) -> Select[Any]:
-    """Average over seeds, and tell each group's place on its board.
+    """Select groups with their place, from 1, among those wanted of their board.
 
     Args:
         board: on this one alone.
@@ -112,53 +107,48 @@ def summaries(
         run_name: of groups in which this run has a row.
         limit: the best so many of each board.
     """
-    ranked = _ranked(board, task, run_name)
+    wanted = select(groups.c.group_id).join(boards, groups.c.board_id == boards.c.board_id)
+    if board is not None:
+        wanted = wanted.where(groups.c.board_id == board.board_id)
+    if task is not None:
+        wanted = wanted.where(boards.c.task == task)
+    if run_name is not None:
+        of_run = select(rows.c.group_id).where(rows.c.run_name == run_name)
+        wanted = wanted.where(groups.c.group_id.in_(of_run))
+    means = select(rows.c.group_id, func.avg(rows.c.value).label("mean"))
+    if (board, task, run_name) != (None, None, None):
+        means = means.where(rows.c.group_id.in_(wanted))
+    ranked = _placed(means.group_by(rows.c.group_id).cte("means"))
     within = [] if limit is None else [ranked.c.place <= limit]
-    deviation = rows.c.value - ranked.c.mean
-    spread = (
-        select(
-            rows.c.group_id,
-            func.sum(deviation * deviation).label("squares"),
-            func.aggregate_strings(cast(rows.c.seed, String), ",").label("seeds"),
-        )
-        .join(ranked, rows.c.group_id == ranked.c.group_id)
-        .where(*within)
-        .group_by(rows.c.group_id)
-        .cte("spread")
-    )
     return (
-        select(ranked, *_BOARD, spread.c.squares, spread.c.seeds)
-        .join(spread, ranked.c.group_id == spread.c.group_id)
-        .join(boards, ranked.c.board_id == boards.c.board_id)
+        select(groups, *_BOARD, ranked.c.place)
+        .select_from(ranked)
+        .join(groups, ranked.c.group_id == groups.c.group_id)
+        .join(boards, groups.c.board_id == boards.c.board_id)
+        .where(*within)
     )
 
 
-def _ranked(board: Board | None, task: str | None, run_name: str | None) -> CTE:
-    """Give each group its averages and its place among those wanted of its board, from 1."""
-    one = _averages()
-    worse_is_more = case((boards.c.higher_is_better, -one.c.mean), else_=one.c.mean)
+def _placed(means: CTE) -> CTE:
+    """Number the groups of each board by their mean; narrow, since all of them are sorted."""
+    worse_is_more = case((boards.c.higher_is_better, -means.c.mean), else_=means.c.mean)
     place = func.row_number().over(
         partition_by=groups.c.board_id, order_by=[worse_is_more, groups.c.group_id]
     )
-    conditions: list[ColumnElement[bool]] = []
-    if board is not None:
-        conditions.append(groups.c.board_id == board.board_id)
-    if task is not None:
-        conditions.append(boards.c.task == task)
-    if run_name is not None:
-        of_run = select(rows.c.group_id).where(rows.c.run_name == run_name)
-        conditions.append(groups.c.group_id.in_(of_run))
     return (
-        select(
-            *groups.columns,
-            *(one.c[name] for name in ("mean", "n", "num_verified", "newest")),
-            place.label("place"),
-        )
-        .join(one, groups.c.group_id == one.c.group_id)
+        select(means.c.group_id, place.label("place"))
+        .join(groups, means.c.group_id == groups.c.group_id)
         .join(boards, groups.c.board_id == boards.c.board_id)
-        .where(*conditions)
         .cte("ranked")
     )
+
+
+def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
+    """Select what averages over seeds take, of these groups or of all."""
+    query = select(
+        *(rows.c[name] for name in ("group_id", "seed", "value", "status", "created_at"))
+    )
+    return query if group_ids is None else query.where(rows.c.group_id.in_(group_ids))
 
 
 def as_count(found: RowMapping) -> BoardCount:
@@ -172,16 +162,23 @@ def as_count(found: RowMapping) -> BoardCount:
     )
 
 
-def as_summaries(found: Sequence[RowMapping]) -> list[Summary]:
-    """Read the lines of ``summaries``, boards by task, data set and metric."""
-    known: dict[str, Board] = {}
-    for line in found:
-        if line["board_id"] not in known:
-            known[line["board_id"]] = _board(line)
-    order = sorted(known, key=lambda board_id: board_order(known[board_id]))
+def as_summaries(found: Sequence[RowMapping], repeated: Iterable[Repetition]) -> list[Summary]:
+    """Average the rows of ``repetitions`` for the lines of ``ranking``.
+
+    Returns:
+        Boards by task, data set and metric, best first in each.
+    """
+    members: dict[str, list[Repetition]] = {}
+    for row in repeated:
+        members.setdefault(row.group_id, []).append(row)
+    known = {line["board_id"]: line for line in found}
+    boards_by_id = {board_id: _board(line) for board_id, line in known.items()}
+    order = sorted(boards_by_id, key=lambda board_id: board_order(boards_by_id[board_id]))
     places = {board_id: place for place, board_id in enumerate(order)}
     lines = sorted(found, key=lambda line: (places[line["board_id"]], line["place"]))
-    return [_summary(line, known[line["board_id"]]) for line in lines]
+    return [
+        _summary(line, boards_by_id[line["board_id"]], members[line["group_id"]]) for line in lines
+    ]
 
 
 def board_order(board: Board) -> tuple[str, ...]:
@@ -190,21 +187,30 @@ def board_order(board: Board) -> tuple[str, ...]:
     return (board.task, board.dataset, board.metric, *split)
 
 
-def _summary(line: RowMapping, board: Board) -> Summary:
-    n = int(line["n"])
+def _summary(line: RowMapping, board: Board, members: Sequence[Repetition]) -> Summary:
+    values = [member.value for member in members]
+    is_verified = all(member.status == "verified" for member in members)
     return Summary(
         board=board,
         group_id=line["group_id"],
         model=line["model"],
         variant=line["variant"],
         config_hash=line["config_hash"],
-        mean=line["mean"],
-        std=math.sqrt(line["squares"] / (n - 1)) if n > 1 else None,
-        n=n,
-        seeds=tuple(sorted(map(int, line["seeds"].split(",")))),
-        status="verified" if line["num_verified"] == n else "self-reported",
-        newest=datetime.fromisoformat(line["newest"]),
+        mean=fmean(values),
+        std=_deviation(values),
+        n=len(values),
+        seeds=tuple(sorted(member.seed for member in members)),
+        status="verified" if is_verified else "self-reported",
+        newest=datetime.fromisoformat(max(member.created_at for member in members)),
     )
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    # statistics.stdev is exact, and twenty times slower than this.
+    mean = fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def _board(found: Mapping[Any, Any]) -> Board:

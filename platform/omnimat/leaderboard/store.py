@@ -175,7 +175,7 @@ class LeaderboardStore:
         run_name: str | None = None,
         limit: int | None = None,
     ) -> list[Summary]:
-        """Average over seeds, in the database.
+        """Average over seeds.
 
         Args:
             board: on this one alone; None for all.
@@ -186,9 +186,15 @@ class LeaderboardStore:
         Returns:
             Summaries board after board (by task, data set and metric), best mean first in each.
         """
-        query = queries.summaries(board, task, run_name, limit)
+        is_all = (board, task, run_name, limit) == (None, None, None, None)
         with self._database.reading() as connection:
-            return queries.as_summaries(connection.execute(query).mappings().all())
+            ranking = queries.ranking(board, task, run_name, limit)
+            found = connection.execute(ranking).mappings().all()
+            parts = [None] if is_all else list(_parts([line["group_id"] for line in found]))
+            repeated = [
+                row for part in parts for row in connection.execute(queries.repetitions(part))
+            ]
+        return queries.as_summaries(found, repeated)
 
 
 def _count_write(connection: Connection) -> None:

@@ -42,9 +42,8 @@ def check_agreement(
 
 def _agree(said: Any, there: Any, tolerance: float) -> bool:
     if isinstance(there, Mapping):
-        return isinstance(said, Mapping) and said.keys() == there.keys() and all(
-            _agree(said[key], there[key], tolerance) for key in there
-        )
+        is_alike = isinstance(said, Mapping) and said.keys() == there.keys()
+        return is_alike and all(_agree(said[key], there[key], tolerance) for key in there)
     if isinstance(there, int | float) and isinstance(said, int | float):
         return is_same(there, said, tolerance)
     return bool(said == there)

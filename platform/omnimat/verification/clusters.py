@@ -40,9 +40,7 @@ def check_clusters(row: Row, evidence: Evidence) -> Iterator[Finding]:
     """
     task, split = task_and_split(row)
     stored = read_embeddings(row, evidence)
-    dataset = evidence.dataset(row)
-    key = ("properties", str(dataset.directory), split)
-    properties = evidence.remembered(key, lambda: dataset.properties(split))
+    properties = evidence.properties(evidence.dataset(row), split)
     try:
         if task.startswith(_SPREAD):
             found = _spread(task, stored.embeddings)
@@ -50,7 +48,7 @@ def check_clusters(row: Row, evidence: Evidence) -> Iterator[Finding]:
             found = _alignment(task, stored.embeddings)
         else:
             found = _systems(row, task, stored, properties)
-    except (KeyError, ValueError) as error:
+    except (KeyError, StopIteration, ValueError) as error:
         told = f"{task!r} cannot be measured: {error}"
         raise FaultError(f"{row.predictions_uri}: {told}") from error
     yield from check_agreement(row, [found], _RELATIVE_TOLERANCE)

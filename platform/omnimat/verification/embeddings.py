@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -99,8 +100,8 @@ def _check_embedded(
 ) -> Iterator[Finding]:
     uri, ids = row.predictions_uri, list(stored.material_ids)
     there = {one for one, its in dataset.split_by_id.items() if its == split}
-    seen: set[str] = set()
-    twice = [one for one in ids if one in seen or seen.add(one)]
+    seen, counts = set(ids), Counter(ids)
+    twice = [one for one, count in counts.items() if count > 1]
     for what, wrong in (
         ("is there more than once", twice),
         (f"is not of the {split} split", sorted(seen - there)),

@@ -12,6 +12,7 @@ from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.filesystem import location
 from omnimat.materials.provenance import sha256_of
+from omnimat.materials.split import Split
 from omnimat.materials.workspace import Workspace
 from omnimat.shards.files import read_file
 from omnimat.verification.dataset import CheckedDataset, check_dataset
@@ -51,6 +52,15 @@ class Evidence:
         else:
             directory = self._workspace.dataset(row.dataset)
         return self.remembered(("dataset", str(directory)), lambda: check_dataset(directory))
+
+    def properties(self, dataset: CheckedDataset, split: Split) -> dict[str, str]:
+        """Read the properties of a split's materials, JSON by material id.
+
+        Raises:
+            UnreachableError: a record cannot be read.
+        """
+        key = ("properties", str(dataset.directory), split)
+        return self.remembered(key, lambda: dataset.properties(split))
 
     def sha256(self, uri: str, key: str) -> str:
         """Hash a file, or a folder as ``materials.provenance.sha256_of`` does.

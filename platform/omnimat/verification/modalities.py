@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy as np
 from omnimat.features.batch import feature_table
 from omnimat.features.layout import ID_COLUMN, Featurizer
 from omnimat.materials.record import Modality
-from omnimat.verification.dataset import CheckedDataset
+from omnimat.verification.dataset import CheckedDataset, named
+from omnimat.verification.outcome import Finding, Note
 
 Needs = Literal["all", "any"]
 _COMBINED = {"all": np.all, "any": np.any}
@@ -43,6 +44,35 @@ def usable(
     has = _COMBINED[needs]([table[first].is_valid().to_numpy() for first in firsts], axis=0)
     ids = table[ID_COLUMN].to_pylist()
     return [one for one, is_there in zip(ids, has, strict=True) if is_there]
+
+
+def check_left_out(
+    uri: str,
+    dataset: CheckedDataset,
+    left_out: Sequence[str],
+    featurizers: Mapping[Modality, Featurizer],
+    needs: Needs,
+) -> Iterator[Finding]:
+    """See that materials with a target were left out for want of a modality alone.
+
+    Args:
+        uri: of the predictions.
+        dataset: they are of.
+        left_out: materials of the split that have a target and no prediction.
+        featurizers: of the model's modalities.
+        needs: as of ``usable``.
+
+    Raises:
+        UnreachableError: a record cannot be read.
+    """
+    if could := usable(dataset, left_out, featurizers, needs):
+        yield (
+            f"{uri}: material {named(could)} of the split is left out, but has the target and the "
+            "modalities"
+        )
+    if lacking := len(left_out) - len(could):
+        what = (" or " if needs == "all" else " and ").join(featurizers)
+        yield Note(f"{lacking} materials of the split have the target and lack {what}")
 
 
 def _by_index(

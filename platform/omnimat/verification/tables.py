@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from omnimat.evaluation.metrics import Metric
+from omnimat.evaluation.metrics import Metric, per_class_accuracy
 from omnimat.finetune.tasks import Targets
+from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
 from omnimat.verification.dataset import named
 from omnimat.verification.outcome import FaultError, Finding
 
 COLUMNS = ("material_id", "target", "prediction", "split")
+_CLASSES = "per_class_accuracy"
 RELATIVE_TOLERANCE = 1e-9  # the same numbers, added up in another order
 
 
@@ -103,16 +105,28 @@ def unscored(table: pd.DataFrame, material_ids: Sequence[str], targets: Targets)
     return [one for one, is_known in known if is_known and one not in scored]
 
 
-def recomputed(table: pd.DataFrame, metric: Metric, uri: str) -> float:
-    """Compute the metric of a table's predictions.
+def check_numbers(row: Row, table: pd.DataFrame, metric: Metric) -> Iterator[Finding]:
+    """Compute the value again, and what else the row says of its predictions.
+
+    Args:
+        row: of the leaderboard.
+        table: its predictions.
+        metric: that the row has to be scored by.
 
     Raises:
         FaultError: a number is not finite, or targets and predictions are not of one shape.
     """
+    uri, columns = row.predictions_uri, (table["target"].tolist(), table["prediction"].tolist())
+    if row.num_test != len(table):
+        yield f"{uri}: {len(table)} predictions, num_test says {row.num_test}"
     try:
-        return metric.function(table["target"].tolist(), table["prediction"].tolist())
+        value = metric.function(*columns)
     except (ValueError, TypeError) as error:
         raise FaultError(f"{uri}: no metric of its predictions: {error}") from error
+    if not is_same(value, row.value):
+        yield f"value is {row.value!r}, {row.metric} of the predictions in {uri} is {value!r}"
+    if _CLASSES in row.details and row.details[_CLASSES] != per_class_accuracy(*columns):
+        yield f"details: {_CLASSES} is not that of {uri}"
 
 
 def is_same(value: float, said: float, tolerance: float = RELATIVE_TOLERANCE) -> bool:

@@ -11,6 +11,8 @@ from omnimat.leaderboard.store import LeaderboardStore, StoredRow
 from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import code_commit
 from omnimat.materials.workspace import Workspace
+from omnimat.verification.clusters import check_clusters, is_of_clusters
+from omnimat.verification.discovery import check_discovery, is_of_discovery
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import (
     FaultError,
@@ -30,6 +32,7 @@ from omnimat.verification.row_checks import (
     check_predictions_file,
     check_seeds,
 )
+from omnimat.verification.zero_shot import check_zero_shot, is_of_zero_shot
 
 Check = Callable[[Row, Evidence], Iterator[Finding]]
 
@@ -52,6 +55,9 @@ class Kind:
 # The first that applies is asked. A new kind of result is proven by a line here.
 KINDS: tuple[Kind, ...] = (
     Kind(is_of_retrieval, check_retrieval),
+    Kind(is_of_clusters, check_clusters),
+    Kind(is_of_zero_shot, check_zero_shot),
+    Kind(is_of_discovery, check_discovery),
     Kind(is_of_properties, check_properties),
 )
 _OF_ANY_KIND: tuple[Check, ...] = (check_predictions_file, check_checkpoint, check_dataset_of)

@@ -76,7 +76,6 @@ def _set_aside(connection: sa.Connection) -> sa.TableClause | None:
             f"the leaderboard {context.config.attributes['name']} was written by another version "
             "of omnimat, which this one cannot read; name a new one in leaderboard_url"
         )
-    op.drop_index("ix_leaderboard_rows_task", _OLD)
     op.rename_table(_OLD, _SET_ASIDE)
     if connection.dialect.name == "postgresql":  # else the new table's has no name left
         op.execute(f"ALTER INDEX {_OLD}_pkey RENAME TO {_SET_ASIDE}_pkey")

@@ -1,0 +1,287 @@
+"""The pages in a browser: Debian's Chromium, driven by Playwright, on a real server."""
+
+import csv
+import functools
+import http.server
+import json
+import shutil
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+import uvicorn
+from playwright.sync_api import expect, sync_playwright
+
+from omnimat.leaderboard.columns import board_of
+from omnimat_dashboard import write_site
+from omnimat_dashboard.app import create_app
+
+# No sandbox and no GPU: it has to run in a container; WebGL is drawn by the CPU.
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
+expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium on the PATH: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(storage):
+    """Of a server on a free port."""
+    app = create_app(storage.url, str(storage.root))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def site(storage, tmp_path_factory):
+    """The same pages in a folder behind a web server that knows nothing, in a folder of its own."""
+    root = tmp_path_factory.mktemp("www")
+    write_site(storage.url, str(storage.root), root / "lab" / "leaderboard")
+    handler = functools.partial(QuietHandler, directory=str(root))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/lab/leaderboard"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Open pages that may complain of nothing and ask nobody else; say so at the end."""
+    contexts, complaints = [], []
+
+    def open_page(url, **options):
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        origin = urlsplit(url).netloc
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        # A map reads pixels back to find what is under the mouse; a CPU says that this is slow.
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(message.text)
+                if message.type != "log" and "GPU stall due to ReadPixels" not in message.text
+                else None
+            ),
+        )
+        page.on(
+            "request",
+            lambda request: (
+                complaints.append(request.url)
+                if urlsplit(request.url).netloc not in {origin, ""}
+                else None
+            ),
+        )
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def board(storage, task) -> str:
+    row = next(row for row in storage.rows if row.task == task)
+    return f"/board/{board_of(row).board_id}"
+
+
+def models(page) -> list[str]:
+    return page.locator("tr.result:not([hidden]) .model a").all_inner_texts()
+
+
+def test_a_board_is_sorted_and_its_address_remembers(open_page, address, storage):
+    page = open_page(address + board(storage, "formation energy"))
+    by_score = models(page)
+    page.get_by_role("link", name="Model").click()
+    assert models(page) == sorted(by_score, key=str.lower)
+    page.get_by_role("link", name="Model").click()
+    assert models(page) == sorted(by_score, key=str.lower, reverse=True)
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    page.reload()
+    assert models(page) == sorted(by_score, key=str.lower, reverse=True)
+
+
+def test_a_board_is_filtered_and_its_download_follows(open_page, address, storage, tmp_path):
+    page = open_page(address + board(storage, "formation energy"))
+    page.get_by_role("searchbox").fill("fused first")
+    expect(page.locator("tr.result:visible")).to_have_count(1)
+    expect(page.locator(".filters output")).to_have_text("1 shown")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    download.value.save_as(tmp_path / "shown.csv")
+    with (tmp_path / "shown.csv").open() as lines:
+        assert [line["variant"] for line in csv.DictReader(lines)] == ["finetuned"]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="JSON", exact=True).first.click()
+    assert len(json.loads(download.value.path().read_text())) == 1
+    page.get_by_role("searchbox").fill("zeolite")
+    expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
+    page.get_by_role("searchbox").fill("")
+    page.locator("select[name=variant]").select_option("from scratch")
+    expect(page.locator("tr.result:visible")).to_have_count(1)
+    assert "variant=from_scratch" in page.url
+
+
+def test_the_overview_asks_the_server_for_what_it_does_not_hold(open_page, address):
+    page = open_page(address)
+    page.get_by_role("searchbox").fill("lattice frozen")
+    expect(page.locator("section.card tr.result")).to_have_count(1)
+    expect(page.locator(".filters output")).to_have_text("1 result")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    assert page.url.endswith("?q=lattice+frozen")
+    expect(page.locator(".plot .main-svg").first).to_be_attached()
+
+
+def test_a_result_opens_with_its_figures(open_page, address, storage):
+    page = open_page(address)
+    page.locator("section", has_text="lattice lengths").locator(".model a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(storage.rows[0].model)
+    page.locator(".plot").last.scroll_into_view_if_needed()
+    expect(page.locator(".plot[data-drawn]")).to_have_count(5)
+    expect(page.locator(".plot .scatterlayer .point").first).to_be_attached()
+    assert page.locator("pre").inner_text().startswith("omnimat leaderboard verify")
+
+
+def test_two_results_are_chosen_and_compared(open_page, address, storage):
+    page = open_page(address + board(storage, "crystal system"))
+    button = page.get_by_role("button", name="Compare two")
+    expect(button).to_be_disabled()
+    for place in (0, 2, 1):  # a third choice replaces the first
+        page.get_by_role("checkbox").nth(place).check()
+    assert page.get_by_role("checkbox", checked=True).count() == 2
+    button.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Do they differ?")
+    expect(page.locator(".verdict")).to_contain_text("is better, by")
+
+
+def test_a_map_tells_the_formula_under_the_mouse(open_page, address, storage):
+    page = open_page(f"{address}/map/mini-retrieval")
+    expect(page.locator(".plot[data-drawn]")).to_have_count(1)
+    assert page.locator(".plot canvas").count() > 0  # WebGL
+    x, y = page.evaluate(
+        """() => {
+          const plot = document.querySelector(".canvas"), { xaxis, yaxis } = plot._fullLayout;
+          const box = plot.getBoundingClientRect(), point = plot.data[0];
+          return [box.x + xaxis._offset + xaxis.d2p(point.x[0]),
+                  box.y + yaxis._offset + yaxis.d2p(point.y[0])];
+        }"""
+    )
+    page.mouse.move(x, y)
+    label = page.locator(".hoverlayer .hovertext")
+    expect(label).to_be_visible()
+    text = label.text_content()
+    assert any(one in text for one in storage.records["material_id"])
+    assert "crystal system: " in text
+    page.get_by_label("Colour by").select_option("formation energy (eV/atom)")
+    expect(page.locator(".cbtitle")).to_contain_text("eV/atom")
+    formula = storage.records["reduced_formula"].iloc[0]
+    page.get_by_role("searchbox").fill(formula)
+    expect(page.locator("#found")).to_contain_text("found")
+    assert not page.locator("#found").inner_text().startswith("0 ")
+
+
+def background(page) -> int:
+    """How bright the page is."""
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return int(colour.partition("(")[2].partition(",")[0])
+
+
+def test_dark_follows_the_system_until_somebody_chooses(open_page, address):
+    page = open_page(address, color_scheme="dark")
+    assert background(page) < 60
+    expect(page.locator(".plot[data-drawn]").first).to_be_attached()
+    text = page.locator(".plot .ytick text").first
+    dark = text.evaluate("node => node.style.fill")
+    page.keyboard.press("t")
+    page.get_by_role("button", name="light").wait_for()
+    assert background(page) > 200
+    page.wait_for_function(
+        "dark => document.querySelector('.plot .ytick text').style.fill !== dark", arg=dark
+    )
+    page.reload()
+    assert background(page) > 200
+
+
+def test_nothing_is_wider_than_a_phone(open_page, address, storage):
+    groups = storage.groups
+    a, b = groups["crystal system", "aligned"], groups["crystal system", "hostile"]
+    paths = ["/", board(storage, "crystal system"), f"/result/{a}", f"/compare?a={a}&b={b}"]
+    paths += ["/datasets", "/dataset/mp20-mini", "/maps", "/map/mini-retrieval"]
+    page = open_page(address, viewport=PHONE)
+    for path in paths:
+        page.goto(address + path)
+        page.wait_for_load_state("networkidle")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"], path
+
+
+def test_everything_goes_by_the_keyboard(open_page, address, storage):
+    page = open_page(address + board(storage, "formation energy"))
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("fused")
+    expect(page.locator("tr.result:visible")).to_have_count(2)
+    page.keyboard.press("Escape")
+    expect(page.locator("tr.result:visible")).to_have_count(3)
+    page.keyboard.press("Escape")
+    for key in ("j", "x", "j", "x", "c"):
+        page.keyboard.press(key)
+    page.wait_for_url("**/compare?**")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("o")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Results")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/result/*")
+
+
+def test_a_folder_on_any_web_server_does_the_same(open_page, site, storage):
+    page = open_page(f"{site}/index.html?q=lattice")
+    expect(page.locator("section.card tr.result:visible")).to_have_count(3)
+    page.get_by_role("link", name="lattice lengths, scaled", exact=True).last.click()
+    page.get_by_role("link", name="Model").click()
+    assert models(page) == sorted(models(page), key=str.lower)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.path().read_text().count("\n") == 4
+    page.locator(".model a").first.click()
+    expect(page.locator(".plot[data-drawn]").first).to_be_attached()
+    for name in ("Data sets", "Maps", "Results"):
+        page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
+        expect(page.get_by_role("heading", level=1)).to_be_visible()

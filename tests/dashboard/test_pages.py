@@ -1,0 +1,397 @@
+"""What the server answers: pages that no name can break out of, files, and nothing else."""
+
+import csv
+import io
+import json
+import shutil
+from html.parser import HTMLParser
+from urllib.parse import urlencode
+
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+from upath import UPath
+
+from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.provenance import sha256_of
+from omnimat.materials.settings import fingerprint
+from omnimat_dashboard.app import create_app
+from omnimat_dashboard.papers import papers
+from omnimat_dashboard.query import PAGE_LENGTH
+
+DATASET = "mp20-mini"
+
+
+class Page(HTMLParser):
+    """Collects a page's tags, attributes, scripts and text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.scripts, self.text = [], [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data):
+        if self.lasttag == "script" and self.cdata_elem:
+            self.scripts[-1] += data
+        else:
+            self.text += data
+
+    def values(self, tag, name):
+        return [value for t, n, value in self.attributes if (t, n) == (tag, name)]
+
+    @property
+    def figures(self):
+        return [json.loads(script) for script in self.scripts if script.strip()]
+
+
+def get(client, path) -> Page:
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.text
+    return Page(answer.text)
+
+
+def board_path(storage, task, suffix=""):
+    row = next(row for row in storage.rows if row.task == task)
+    return f"/board/{board_of(row).board_id}{suffix}"
+
+
+def every_path(storage):
+    groups = storage.groups
+    a, b = groups["formation energy", "aligned"], groups["formation energy", "hostile"]
+    c, d = groups["crystal system", "aligned"], groups["crystal system", "hostile"]
+    results = [f"/result/{row.group_id}" for row in storage.rows]
+    return [
+        "/",
+        board_path(storage, "crystal system"),
+        *dict.fromkeys(results),
+        f"/compare?a={a}&b={b}",
+        f"/compare?a={c}&b={d}",
+        "/datasets",
+        f"/dataset/{DATASET}",
+        "/maps",
+        "/map/mini-retrieval",
+        "/map/mini-retrieval/xrd-tsne",
+    ]
+
+
+def test_no_name_becomes_markup_or_script_anywhere(client, storage):
+    for path in every_path(storage):
+        page = get(client, path)
+        assert [src for src in page.values("img", "src") if "icon.svg" not in src] == []
+        assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+        # Scripts are files of our own, or data that is JSON.
+        assert all(
+            "/static/" in src or src.startswith("./static/") for src in page.values("script", "src")
+        )
+        assert all(isinstance(figure, dict) for figure in page.figures)
+
+
+def test_hostile_values_leave_every_page_as_it_is(storage, tmp_path, hostile):
+    """Every text of a row, one after the other a harmless word and something hostile."""
+    names = ("task", "metric", "unit", "model", "variant", "dataset", "run_name", "parent_run")
+    names += ("checkpoint_uri", "predictions_uri", "dataset_uri", "code_commit", "split_sha256")
+    pages = []
+    for value in ("harmless", hostile):
+        config = {value: {value: value}}
+        changes = dict.fromkeys(names, value) | {"config": config}
+        changes |= {"config_hash": fingerprint(config), "details": config, "hardware": config}
+        row = storage.rows[0].model_copy(update=changes)
+        url = f"sqlite:///{tmp_path / fingerprint(value)}.sqlite"
+        LeaderboardStore(url).upsert([row])
+        paths = ("/", f"/board/{board_of(row).board_id}", f"/result/{row.group_id}")
+        paths += (
+            f"/compare?a={row.group_id}&b={row.group_id}",
+            f"/?{urlencode({'q': value, 'variant': value})}",
+        )
+        with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
+            pages.append([get(client, path) for path in paths])
+    for harmless, same in zip(*pages, strict=True):
+        assert harmless.tags == same.tags
+        assert [a[:2] for a in harmless.attributes] == [a[:2] for a in same.attributes]
+        assert hostile in same.text
+
+
+def test_a_hostile_name_is_shown_as_it_is(client, storage, hostile):
+    page = get(client, "/")
+    assert hostile in page.text
+    assert hostile in [e["model"] for figure in page.figures for e in figure["entries"]]
+
+
+def test_every_answer_has_the_headers(client, storage):
+    for path in ("/", "/nowhere", "/api/boards", "/static/site.js", "/map/mini-retrieval"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        script = policy.partition("script-src ")[2].partition(";")[0]
+        assert script == ("'self' 'unsafe-eval'" if path.startswith("/map/") else "'self'")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "set-cookie" not in headers
+
+
+def test_pages_link_only_to_what_is_there(client, storage):
+    seen = set()
+    for path in every_path(storage):
+        for link in get(client, path).values("a", "href"):
+            if link.startswith(("https://arxiv.org/abs/", "#")):
+                continue
+            seen.add(str(client.build_request("GET", path).url.join(link)))
+    assert len(seen) > 30
+    assert [
+        (url, client.get(url).status_code) for url in seen if client.get(url).status_code != 200
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dataset/..%2f..%2fetc/manifest.json",
+        "/dataset/%2e%2e/manifest.json",
+        f"/dataset/{DATASET}/..%2f..%2fleaderboard.sqlite",
+        f"/dataset/{DATASET}/shard-00000.tar",
+        "/map/..%2fdatasets",
+        "/map/mini-retrieval/..%2f..%2f..%2fleaderboard",
+        "/map/mini-anchored",
+        "/static/..%2fapp.py",
+        "/static/app.py",
+        "/board/0",
+        "/result/0",
+        "/download/0.csv",
+        "/compare?a=0&b=0",
+    ],
+)
+def test_nothing_else_can_be_asked_for(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "To the results" in answer.text
+
+
+def test_files_that_a_row_names_outside_the_storage_are_not_read(storage, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("predictions.parquet", "trial.json"):
+        (outside / name).write_bytes(b"{}")
+    row = storage.rows[0]
+    for uri in (str(outside / "predictions.parquet"), "http://127.0.0.1:9/p.parquet", "\0.parquet"):
+        url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+        changed = row.model_copy(update={"predictions_uri": uri, "checkpoint_uri": uri})
+        LeaderboardStore(url).upsert([changed])
+        with TestClient(create_app(url, str(storage.root)), "http://127.0.0.1") as client:
+            text = get(client, f"/result/{row.group_id}").text
+        assert text.count("is outside this storage, so it is not read") == 2
+
+
+def test_a_board_without_its_files_says_so(storage, tmp_path):
+    with TestClient(create_app(storage.url, str(tmp_path)), "http://127.0.0.1") as client:
+        page = get(client, f"/result/{storage.groups['formation energy', 'aligned']}")
+        assert "No curves here" in page.text
+        assert "No predictions here" in page.text
+        compared = get(client, every_path(storage)[-7])
+        assert "cannot be said" in compared.text
+
+
+def test_predictions_that_were_changed_are_not_shown(storage, tmp_path):
+    shutil.copytree(str(storage.root), tmp_path / "copy")
+    row = storage.rows[0]
+    path = tmp_path / "copy" / row.predictions_uri.removeprefix(f"{storage.root}/")
+    path.write_bytes(path.read_bytes() + b"\0")
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    LeaderboardStore(url).upsert([row.model_copy(update={"predictions_uri": str(path)})])
+    with TestClient(create_app(url, str(tmp_path / "copy")), "http://127.0.0.1") as client:
+        assert (
+            "was changed after the result was written"
+            in get(client, f"/result/{row.group_id}").text
+        )
+
+
+def test_a_server_on_loopback_answers_to_its_own_name_alone(client):
+    assert client.get("/", headers={"host": "attacker.example"}).status_code == 400
+
+
+def test_a_browser_is_told_when_nothing_changed(client):
+    first = client.get("/")
+    again = client.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_papers_are_references_of_their_own_task_and_data_set_alone(client, storage):
+    lengths, other = (
+        get(client, board_path(storage, t))
+        for t in ("lattice lengths, scaled", "retrieval text -> structure")
+    )
+    values = [one["value"] for one in lengths.figures[0]["references"]]
+    assert values == [0.128, 0.136, 0.173, 0.203, 0.330]
+    assert "cube root of the number of atoms" in lengths.text
+    assert other.figures[0]["references"] == []
+    [unimat] = papers()
+    row = next(row for row in storage.rows if row.task == "formation energy")
+    board = board_of(row.model_copy(update={"dataset": "mp408"}))
+    assert unimat.task(board) is None
+
+
+def test_the_overview_has_each_board_and_its_best(client, storage):
+    page = get(client, "/")
+    assert [len(figure["entries"]) for figure in page.figures] == [3, 3, 3]
+    assert "retrieval on mp20-mini, 3 tasks" in page.text
+    assert "72.34" in page.text
+
+
+def test_search_finds_across_the_whole_store(client):
+    page = get(client, "/?q=ALIGNED+energy")
+    assert [len(figure["entries"]) for figure in page.figures] == [1]
+    assert "1 result" in page.text
+    nothing = get(client, "/?q=zeolite")
+    assert nothing.figures == []
+    assert "Nothing found" in nothing.text
+
+
+def test_a_board_sorts_filters_and_gives_what_it_shows(client, storage):
+    path = board_path(storage, "formation energy", "?sort=model&order=desc&status=self-reported")
+    page = get(client, path)
+    hidden = [value for tag, name, value in page.attributes if (tag, name) == ("tr", "hidden")]
+    assert len(hidden) == 1
+    links = page.values("a", "href")
+    [table] = [link for link in links if ".csv" in link]
+    answer = client.get(str(client.build_request("GET", path).url.join(table)))
+    lines = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [line["variant"] for line in lines] == ["from_scratch", "frozen"]
+    assert float(lines[0]["mean"]) < 0.2
+    assert lines[0]["seeds"] == "0 1 2"
+    [records] = [link for link in links if ".json" in link]
+    found = client.get(str(client.build_request("GET", path).url.join(records))).json()
+    assert [one["variant"] for one in found] == ["from_scratch", "frozen"]
+
+
+def test_a_spreadsheet_reads_no_name_as_a_formula(storage, tmp_path):
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    row = storage.rows[0].model_copy(update={"model": '=HYPERLINK("http://x")'})
+    LeaderboardStore(url).upsert([row])
+    with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
+        text = client.get(f"/download/{board_of(row).board_id}.csv").text
+    assert next(csv.DictReader(io.StringIO(text)))["model"] == '\'=HYPERLINK("http://x")'
+
+
+def test_a_long_board_comes_in_pages(storage, tmp_path):
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    row = storage.rows[0]
+    rows = [
+        row.model_copy(update={"model": f"model {number:04d}", "value": 1 + number / 1000})
+        for number in range(PAGE_LENGTH + 20)
+    ]
+    LeaderboardStore(url).upsert(rows)
+    path = f"/board/{board_of(row).board_id}"
+    with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
+        first, last = get(client, path), get(client, f"{path}?page=2&sort=model&order=desc")
+        beyond = get(client, f"{path}?page=99")
+    assert "page 1 of 2" in first.text
+    assert first.values("tr", "class").count("result") == PAGE_LENGTH
+    assert last.values("tr", "class").count("result") == 20
+    assert "model 0000" in last.text
+    assert "page 2 of 2" in beyond.text
+
+
+def test_a_result_shows_its_seeds_curves_and_predictions(client, storage):
+    page = get(client, f"/result/{storage.groups['lattice lengths, scaled', 'aligned']}")
+    kinds = [figure["kind"] for figure in page.figures]
+    assert kinds == ["curves", "curves", "cloud", "cloud", "cloud"]
+    assert [one["mark"] for one in page.figures[0]["series"]] == [10, 10, 10]
+    assert [cloud["name"] for cloud in page.figures[2]["clouds"]] == ["a", "b", "c"]
+    for text in ("+ changes", "1 min 15 s", "315,012", "verify --run mini-lattice-lengths-scaled"):
+        assert text in page.text
+
+
+def test_a_classification_shows_its_confusion_beside_the_papers(client, storage):
+    page = get(client, f"/result/{storage.groups['crystal system', 'aligned']}")
+    assert "accuracy (%)" in page.text
+    assert "98.1" in page.text  # cubic, Table 3
+    shades = [value for value in page.values("td", "class") if value and "diagonal" in value]
+    assert len(shades) == 6
+
+
+def test_a_pretrained_result_shows_the_pretraining_and_chance(client, storage):
+    row = next(row for row in storage.rows if row.metric == "top-10")
+    page = get(client, f"/result/{row.group_id}")
+    assert [figure["y"] for figure in page.figures] == ["contrastive loss", "learning rate"]
+    assert "by chance 25.00 %" in page.text
+    assert "Embedding maps of mini-retrieval" in page.text
+
+
+def test_a_comparison_tells_whether_they_differ(client, storage):
+    groups = storage.groups
+    a, b = groups["formation energy", "aligned"], groups["formation energy", "hostile"]
+    page = get(client, f"/compare?a={a}&b={b}")
+    assert "A is better, by" in page.text
+    assert "Keys that differ: 1 of 4." in page.text
+    assert [figure["kind"] for figure in page.figures] == ["cloud"]
+    same = get(client, f"/compare?a={a}&b={a}")
+    assert "No difference is shown" in same.text
+    apart = get(client, f"/compare?a={a}&b={groups['crystal system', 'aligned']}")
+    assert "different boards" in apart.text
+
+
+def test_a_data_set_shows_splits_coverage_elements_and_what_was_refused(client, storage, hostile):
+    page = get(client, f"/dataset/{DATASET}")
+    counts = storage.manifest.split_counts
+    assert [int(v) for v in page.values("progress", "max")][:3] == [v for v in counts.values() if v]
+    assert "density of states" in page.text
+    assert hostile in page.text
+    assert "atoms … and … are … angstrom apart" in page.text
+    [sizes] = page.figures
+    assert sum(sizes["counts"]) == storage.manifest.num_records
+    data = client.get(f"/dataset/{DATASET}/failures.jsonl")
+    assert data.headers["content-disposition"] == 'attachment; filename="failures.jsonl"'
+    assert len(data.text.splitlines()) == 2
+
+
+def test_a_map_has_its_points_and_what_colours_them(client, storage):
+    [figure] = get(client, "/map/mini-retrieval").figures
+    assert figure["ids"] == storage.records["material_id"].tolist()
+    keys = [one["key"] for one in figure["colours"]]
+    assert keys == ["crystal_system", "formation_energy_ev_per_atom", "is_metal"]
+    assert figure["colours"][1]["values"][0] is None
+    assert set(figure["colours"][2]["values"]) == {"metal", "non-metal", "not known"}
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("/", "omnimat run jobs/demo.yaml"),
+        ("/datasets", "omnimat run jobs/ingest.yaml"),
+        ("/maps", "omnimat run jobs/evaluate.yaml"),
+    ],
+)
+def test_empty_pages_say_what_to_run(empty_client, path, command):
+    assert command in get(empty_client, path).text
+
+
+def test_scripts_and_styles_are_kept_by_browsers(client):
+    for name in ("plotly.min.js", "site.js", "plots.js", "theme.js", "site.css", "plotly.css"):
+        answer = client.get(f"/static/{name}")
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["content-encoding"] == "gzip"
+    plain = client.get("/static/site.js", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+
+
+def test_a_file_that_holds_something_else_is_no_error_of_the_server(storage, tmp_path):
+    row = storage.rows[0]
+    table = pd.DataFrame({"material_id": ["a"], "target": [[1.0, 2.0]], "prediction": [None]})
+    path = UPath(tmp_path / "runs" / "odd" / "predictions.parquet")
+    path.parent.mkdir(parents=True)
+    table.to_parquet(path)
+    (path.parent / "trial.json").write_text('{"history": [{}]}')
+    changed = {"checkpoint_uri": str(path.parent / "model"), "predictions_uri": str(path)}
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    changed |= {"predictions_sha256": sha256_of(path)}
+    LeaderboardStore(url).upsert([row.model_copy(update=changed)])
+    with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
+        text = get(client, f"/result/{row.group_id}").text
+    assert text.count("it cannot be read") == 2
