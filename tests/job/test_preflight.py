@@ -12,7 +12,7 @@ kind: finetune
 name: sweep
 dataset: tiny-data
 run: tiny
-task: {name: volume, target: volume}
+tasks: [{name: volume, target: volume}]
 """
 EVALUATE = "{kind: evaluate, name: scores, dataset: tiny-data, run: tiny}\n"
 
