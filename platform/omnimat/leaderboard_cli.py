@@ -39,15 +39,21 @@ _run = click.option("--run", "run_name", metavar="NAME", help="Of this run alone
 @_task
 @_run
 def show(url: str | None, task: str | None, run_name: str | None) -> None:
-    """Print the leaderboard: mean and standard deviation over seeds."""
-    from omnimat.leaderboard.report import terminal_table
+    """Print the leaderboard: mean and standard deviation over seeds.
+
+    Without --task, metrics that are variations of another («top-1, merged») are left to it.
+    """
+    from omnimat.leaderboard.report import is_variation, terminal_table
 
     store = _store(url)
-    summaries = store.summaries(task=task, run_name=run_name)
-    if summaries:
-        _console().print(terminal_table(summaries))
-    else:
+    found = store.summaries(task=task, run_name=run_name)
+    if not found:
         _say_why_empty(store)
+        return
+    shown = [one for one in found if task or not is_variation(one)]
+    _console().print(terminal_table(shown))
+    if len(shown) < len(found):
+        click.echo(f"{len(found) - len(shown)} more, of variations of these metrics: give --task")
 
 
 @leaderboard.command()

@@ -37,7 +37,8 @@ def embeddings():
 
 @pytest.fixture(scope="module")
 def findings(embeddings):
-    return RetrievalSettings(pool_size=20).score(embeddings, GROUPS, "symmetry")
+    settings = RetrievalSettings(pool_size=20, num_choices=(4, 10, 20))
+    return settings.score(embeddings, GROUPS, "symmetry")
 
 
 def of(findings, task):
@@ -107,7 +108,9 @@ def test_pools_are_easier_than_the_whole_and_no_easier_than_they_say(embeddings)
 
 
 def test_pairs_are_chosen(findings, embeddings):
-    settings = RetrievalSettings(pairs=[("dos", "structure")], pool_size=20)
+    settings = RetrievalSettings(
+        pairs=[("dos", "structure")], pool_size=20, num_choices=(4, 10, 20)
+    )
     alone = settings.score(embeddings, GROUPS, "symmetry")
     assert alone == list(of(findings, "dos -> structure").values())
     with pytest.raises(UserError, match="both of dos -> text"):

@@ -255,7 +255,7 @@ class Bench:
     def retrieval(self):
         """Rows of retrieval."""
         split = self.embedded()
-        settings = RetrievalSettings(pool_size=10)
+        settings = RetrievalSettings(pool_size=10, num_choices=(4, 10))
         return self.rows_of(settings.score(split.embeddings, split.groups, "symmetry"))
 
     def clusters(self):

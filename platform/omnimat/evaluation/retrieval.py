@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import permutations
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -42,7 +42,6 @@ RETRIEVAL = "retrieval.json"
 MERGED = ", merged"
 TOP_K = (1, 5, 10, 25)  # MultiMat's
 POOL_TOP_K = (1, 3, 10)  # CLaC's
-NUM_CHOICES = (4, 10, 20)  # MoleculeSTM's
 
 # A job's output is no terminal: left alone, rich would wrap at 80 characters.
 _TABLE_WIDTH = 110
@@ -55,13 +54,15 @@ class RetrievalSettings(Settings):
 
     Attributes:
         pairs: (query, key) modalities to report; None for all.
-        pool_size: materials of a pool.
+        pool_size: materials of a pool; None counts in no pools.
         pool_seed: draws the pools.
+        num_choices: each T of ``1 of T``; MoleculeSTM has 4, 10 and 20.
     """
 
     pairs: tuple[Pair, ...] | None = Field(default=None, min_length=1)
-    pool_size: int = Field(default=1024, ge=max(POOL_TOP_K))
+    pool_size: int | None = Field(default=None, ge=max(POOL_TOP_K))
     pool_seed: int = Field(default=0, ge=0)
+    num_choices: tuple[Annotated[int, Field(ge=2)], ...] = ()
 
     @model_validator(mode="after")
     def _pairs_differ(self) -> Self:
@@ -91,16 +92,16 @@ class RetrievalSettings(Settings):
         found = {one.metric for one in findings}
         everywhere = [*(f"top-{k}" for k in TOP_K), "mean rank", "median rank"]
         in_pools = [f"top-{k} of {self.pool_size}" for k in POOL_TOP_K]
-        others = [f"1 of {num}" for num in NUM_CHOICES]
+        others = [f"1 of {num}" for num in self.num_choices]
         console = Console(width=_TABLE_WIDTH)
         for title, metrics in (
             ("among all", everywhere),
             (f"among all{MERGED}", [f"{name}{MERGED}" for name in everywhere]),
             ("in pools, and against others", [*in_pools, *others]),
         ):
-            known = [metric for metric in metrics if metric in found]
-            console.print(retrieval_table(title, findings, known))
-        if not found.intersection(in_pools):
+            if known := [metric for metric in metrics if metric in found]:
+                console.print(retrieval_table(title, findings, known))
+        if self.pool_size is not None and not found.intersection(in_pools):
             console.print(f"no pair has the {self.pool_size} materials of a pool")
 
     def score(self, embeddings: Embeddings, groups: Counts, rule: str) -> list[Finding]:
@@ -148,18 +149,20 @@ class RetrievalSettings(Settings):
         for one in (
             *_everywhere(ranks.own),
             *self._in_pools([pool.own for pool in pools], len(keys)),
-            *_among_others(ranks.own),
+            *_among_others(ranks.own, self.num_choices),
         ):
             yield replace(one, task=task)
         for one in (
             *_everywhere(ranks.any_duplicate),
             *self._in_pools([pool.any_duplicate for pool in pools], len(keys)),
-            *_among_others(ranks.own_among_others),
+            *_among_others(ranks.own_among_others, self.num_choices),
         ):
             settings = {**one.settings, "duplicates": rule}
             yield replace(one, task=task, metric=one.metric + MERGED, settings=settings)
 
     def _pools(self, num_materials: int) -> list[NDArray[np.int64]]:
+        if self.pool_size is None:
+            return []
         order = np.random.default_rng(self.pool_seed).permutation(num_materials)
         firsts = range(0, num_materials - self.pool_size + 1, self.pool_size)
         return [order[first : first + self.pool_size] for first in firsts]
@@ -190,9 +193,9 @@ def _hits(ranks: Ranks, top_k: Sequence[int]) -> Iterator[Finding]:
         yield _finding(ranks, f"top-{k}", ranks.hit_rate(k), by_chance.hit_rate(k))
 
 
-def _among_others(ranks: Ranks) -> Iterator[Finding]:
+def _among_others(ranks: Ranks, num_choices: Sequence[int]) -> Iterator[Finding]:
     """One of T, for each T that every query has wrong keys enough for."""
-    for num in NUM_CHOICES:
+    for num in num_choices:
         if num <= ranks.num_wrong.min() + 1:
             yield _finding(ranks, f"1 of {num}", ranks.choice_rate(num), 1 / num)
 

@@ -16,6 +16,11 @@ MAX_METRICS = 5  # of one table; more of them get another
 ID_LENGTH = 8  # enough to tell apart what one table shows
 
 
+def is_variation(summary: Summary) -> bool:
+    """Tell a metric that is another, counted in another way: ``top-1, merged``."""
+    return ", " in summary.board.metric
+
+
 def terminal_table(summaries: Sequence[Summary]) -> Table:
     """Lay summaries out for the terminal: a column a metric, a table for tasks measured alike."""
     page = Table.grid(padding=(0, 0, 1, 0))

@@ -28,6 +28,7 @@ from omnimat.verification.outcome import FaultError, Finding, UnreachableError
 
 _TASK = re.compile(r"retrieval (?P<query>\w+) -> (?P<key>\w+)")
 _POOL = re.compile(r"top-\d+ of (?P<size>\d+)")
+_CHOICE = re.compile(r"1 of (?P<num>\d+)")
 
 # Cosines in float32 differ by 1e-7 from one BLAS library to another, so of every hundred thousand
 # ranks a few are others.
@@ -69,9 +70,13 @@ def check_scores(
 ) -> Iterator[Finding]:
     """Compare the row with what ranking again gives."""
     pool = _POOL.match(row.metric)
-    size = max(int(pool["size"]), *POOL_TOP_K) if pool else RetrievalSettings().pool_size
-    seed = row.config.get("pool_seed", 0)
-    settings = RetrievalSettings(pairs=(pair,), pool_size=size, pool_seed=seed)
+    choice = _CHOICE.match(row.metric)
+    settings = RetrievalSettings(
+        pairs=(pair,),
+        pool_size=max(int(pool["size"]), *POOL_TOP_K) if pool else None,
+        pool_seed=row.config.get("pool_seed", 0),
+        num_choices=(max(int(choice["num"]), 2),) if choice else (),
+    )
     key = ("retrieval", row.predictions_uri, settings.fingerprint())
     try:
         found = evidence.remembered(
