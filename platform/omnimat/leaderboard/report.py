@@ -12,7 +12,7 @@ from rich.text import Text
 from omnimat.leaderboard.board import Board, Summary
 
 MODEL_WIDTH = 32  # of the terminal's column; a longer name takes more lines
-MAX_METRICS = 5  # of one table; more of them get another
+MAX_METRICS = 6  # of one table; more of them get another
 ID_LENGTH = 8  # enough to tell apart what one table shows
 
 
