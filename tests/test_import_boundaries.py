@@ -56,7 +56,10 @@ NO_TORCH = [
         (LEARNING, {"ray", "deepspeed"}),
         (NO_TORCH, {"torch", "deepspeed"}),
         (RECORDS_ONLY, {"torch", "ray", "pymatgen", "matminer"}),
-        (["leaderboard.store"], {"torch", "ray", "pymatgen"}),
+        (
+            ["leaderboard.store", "leaderboard.exchange", "leaderboard_cli"],
+            {"torch", "ray", "pymatgen"},
+        ),
     ],
     ids=["pure", "learning", "no torch", "records", "leaderboard"],
 )

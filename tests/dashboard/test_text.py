@@ -3,7 +3,7 @@
 import pytest
 
 from omnimat.leaderboard.board import Board
-from omnimat_dashboard.text import Scale, duration, formula, hardware, size, unit, words
+from omnimat_dashboard.text import Scale, formula, hardware, size, unit, words
 
 
 def scale(metric="mae", unit="eV/atom", higher=False) -> Scale:
@@ -43,14 +43,6 @@ def test_formulas_have_subscripts_and_stay_text():
     assert formula("Li0.5CoO2") == "Li<sub>0.5</sub>CoO<sub>2</sub>"
     assert formula("Ca(OH)2") == "Ca(OH)<sub>2</sub>"
     assert formula("<b>2") == "&lt;b&gt;2"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.0, "0 s"), (12.345, "12.3 s"), (200, "3 min 20 s"), (3599.7, "1 h 00 min")],
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_words_sizes_and_machines():

@@ -12,10 +12,11 @@ from omnimat.evaluation.comparison import Comparison, compare, material_scores
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.row import Row
+from omnimat.materials.duration import duration
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, cloud
-from omnimat_dashboard.text import Scale, duration, hardware, unit
+from omnimat_dashboard.text import Scale, hardware, unit
 
 ABSENT = "—"
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from omnimat import __version__
 from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.duration import duration
 from omnimat.materials.workspace import Workspace
 from omnimat_dashboard import text
 from omnimat_dashboard.artifacts import Artifacts
@@ -110,7 +111,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "count": text.count,
         "day": text.day,
-        "duration": text.duration,
+        "duration": duration,
         "formula": text.formula,
         "hardware": text.hardware,
         "map_title": map_title,

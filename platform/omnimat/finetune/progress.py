@@ -8,7 +8,7 @@ from typing import Any
 
 from omnimat.finetune.fit import validation_key
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.leaderboard.report import duration
+from omnimat.materials.duration import duration
 
 
 class Progress:

@@ -75,13 +75,3 @@ def _natural_metric(summary: Summary) -> tuple[bool, list[tuple[int, str]]]:
     parts = re.split(r"(\d+)", summary.board.metric)
     numbers = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
     return not summary.board.higher_is_better, numbers
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as people do: ``12.5 s``, ``3 min 20 s``, ``5 h 02 min``."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
