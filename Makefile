@@ -31,7 +31,7 @@ lint: env
 
 test: env
 	$(BIN)/python infra/check_layout.py
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 demo: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMNIMAT_STORAGE="$(RUNS)" \

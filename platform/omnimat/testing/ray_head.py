@@ -178,7 +178,7 @@ class RayHead:
         raise RuntimeError(f"the Ray head did not start:\n{log}")
 
     def command(
-        self, *command: str, folder: Path, timeout_s: float = 120
+        self, *command: str, folder: Path, timeout_s: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run a command against this head."""
         return subprocess.run(
