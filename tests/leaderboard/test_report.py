@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from omnimat.leaderboard.report import duration, terminal_table
+from omnimat.leaderboard.report import is_variation, terminal_table
 from omnimat.leaderboard.store import LeaderboardStore
 
 
@@ -64,22 +64,14 @@ def test_terminal_table_puts_the_metrics_of_a_task_on_one_line(make_row, summari
 
 
 def test_many_metrics_are_told_in_several_tables(make_row, summaries_of):
-    rows = [make_row(metric=f"top-{k}", unit="", value=k / 100) for k in range(1, 13)]
+    rows = [make_row(metric=f"top-{k}", unit="", value=k / 100) for k in range(1, 15)]
     lines = lines_of(summaries_of(rows))
     assert sum("formation_energy" in line for line in lines) == 3
     text = "\n".join(lines)
-    assert all(f"top-{k} " in text and f"{k / 100:.4g} " in text for k in range(1, 13))
+    assert all(f"top-{k} " in text and f"{k / 100:.4g} " in text for k in range(1, 15))
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0 s"),
-        (12.345, "12.3 s"),
-        (200, "3 min 20 s"),
-        (3599.7, "1 h 00 min"),
-        (18120, "5 h 02 min"),
-    ],
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
+def test_a_metric_counted_in_another_way_is_a_variation(make_row, summaries_of):
+    rows = [make_row(metric=metric) for metric in ("top-1", "top-1, merged", "top-1 of 1024")]
+    told = {one.board.metric: is_variation(one) for one in summaries_of(rows)}
+    assert told == {"top-1": False, "top-1, merged": True, "top-1 of 1024": False}
