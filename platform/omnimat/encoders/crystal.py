@@ -1,4 +1,8 @@
-"""What the encoders of crystal graphs share: their needs, and sums over edges and atoms."""
+"""What the encoders of crystal graphs share: their needs, and sums over edges and atoms.
+
+torch_geometric is imported where it is called: with all of torch._dynamo it takes two seconds,
+which each driver and actor that only reads settings would pay.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,6 @@ from typing import Literal
 import torch
 from pydantic import PositiveFloat
 from torch import Tensor, nn
-from torch_geometric.nn import global_add_pool, global_mean_pool
-from torch_geometric.utils import scatter
 
 from omnimat.encoders.elements import NUM_ELEMENT_FEATURES, element_table
 from omnimat.encoders.precision import at_least_single
@@ -87,6 +89,8 @@ def lengths_and_directions(
 
 def sum_at(values: Tensor, positions: Tensor, num_positions: int) -> Tensor:
     """Sum (m, ...) values at each of n positions, in float32 whatever their precision: (n, ...)."""
+    from torch_geometric.utils import scatter
+
     total: Tensor = scatter(widened(values), positions, dim=0, dim_size=num_positions)
     return total.to(values.dtype)
 
@@ -96,6 +100,8 @@ def pool_atoms(atoms: Tensor, num_atoms: Tensor, pool: Pool = "mean") -> Tensor:
 
     The mean does not change when a cell is repeated; the sum grows with the cell.
     """
+    from torch_geometric.nn import global_add_pool, global_mean_pool
+
     crystals = torch.arange(len(num_atoms), device=atoms.device)
     # Told the size, it need not wait for the device to count.
     crystals = crystals.repeat_interleave(num_atoms, output_size=len(atoms))

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
-from torch_geometric.nn.inits import glorot_orthogonal
 
 from omnimat.encoders.crystal import (
     CutoffEncoderSettings,
@@ -82,6 +81,11 @@ class DimeNetPlusPlus(nn.Module):
         self.outputs = nn.ModuleList(
             AtomOutput(settings, embedding_dim) for _ in range(settings.num_blocks + 1)
         )
+        self._initialize()
+
+    def _initialize(self) -> None:
+        from torch_geometric.nn.inits import glorot_orthogonal  # see crystal.py
+
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 glorot_orthogonal(module.weight, scale=2.0)

@@ -14,7 +14,6 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
-from pymatgen.core.molecule_structure_comparator import CovalentRadius
 
 MAX_ATOMIC_NUMBER = 118
 NUM_ELEMENT_FEATURES = 92
@@ -37,6 +36,8 @@ def element_table() -> NDArray[np.float32]:
 
 
 def _element_row(element: Element) -> NDArray[np.float32]:
+    from pymatgen.core.molecule_structure_comparator import CovalentRadius  # brings matplotlib
+
     radius_angstrom = CovalentRadius.radius.get(element.symbol)
     ionisation_ev = (element.data.get("Ionization energies") or [None])[0]
     return np.concatenate(

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
 
 from omnimat.encoders.batch_norm import BatchNorm
 from omnimat.encoders.crystal import (
@@ -20,7 +19,7 @@ from omnimat.encoders.crystal import (
     edge_index,
     pool_atoms,
     starts_of,
-    widened,
+    sum_at,
 )
 from omnimat.encoders.elements import NUM_ELEMENT_FEATURES, element_table
 from omnimat.encoders.lattice_sums import lattice_sums
@@ -154,7 +153,7 @@ class InfiniteEdges(nn.Module):
         return normal
 
 
-class PotentialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no usable types
+class PotentialConv(nn.Module):
     """One convolution: x_i <- relu(x_i + BN(sum_j sigmoid(BN(a(z_ij))) * b(z_ij))).
 
     z_ij = [x_i, x_j, e_ij], and a and b are Linear, SiLU, Linear. The first Linear of both is
@@ -163,7 +162,7 @@ class PotentialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no usabl
     """
 
     def __init__(self, width: int) -> None:
-        super().__init__(aggr="sum")
+        super().__init__()
         self.from_target = nn.Linear(width, 2 * width)
         self.from_source = nn.Linear(width, 2 * width, bias=False)
         self.from_edge = nn.Linear(width, 2 * width, bias=False)
@@ -178,28 +177,13 @@ class PotentialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no usabl
 
     def forward(self, nodes: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
         """Update (atoms, width) with the messages along (2, edges) of source, target."""
-        incoming = self.propagate(
-            edge_index,
-            target=self.from_target(nodes),
-            source=self.from_source(nodes),
-            edge=self.from_edge(edges),
-        )
+        sources, targets = edge_index
+        joint = self.from_target(nodes)[targets] + self.from_source(nodes)[sources]
+        gate, content = F.silu(joint + self.from_edge(edges)).chunk(2, dim=-1)
+        openness = torch.sigmoid(self.gate_norm(self.gate(gate)))
+        incoming = sum_at(openness * self.content(content), targets, len(nodes))
         updated: Tensor = F.relu(nodes + self.norm(incoming))
         return updated
-
-    def message(self, target_i: Tensor, source_j: Tensor, edge: Tensor) -> Tensor:
-        """Give the (edges, width) messages."""
-        gate, content = F.silu(target_i + source_j + edge).chunk(2, dim=-1)
-        openness = torch.sigmoid(self.gate_norm(self.gate(gate)))
-        messages: Tensor = openness * self.content(content)
-        return messages
-
-    def aggregate(
-        self, inputs: Tensor, index: Tensor, ptr: Tensor | None = None, dim_size: int | None = None
-    ) -> Tensor:
-        """Sum the messages of each atom, in float32 whatever their precision."""
-        total: Tensor = super().aggregate(widened(inputs), index, ptr=ptr, dim_size=dim_size)
-        return total.to(inputs.dtype)
 
 
 def pair_potentials(arrays: Mapping[str, Tensor], num_atoms: Tensor) -> Tensor:

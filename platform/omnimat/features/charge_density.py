@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
-from scipy.signal import resample
 
 from omnimat.features.layout import Arrays, Field
 from omnimat.materials.record import Modality, Record
@@ -56,6 +55,8 @@ class ChargeDensityGrid(Settings):
             raise ValueError("the charge density is not a 3D grid of finite values")
         for axis, size in enumerate(density.shape):
             if size != self.num_points:
+                from scipy.signal import resample  # 0.4 s of import, seldom needed
+
                 density = resample(density, self.num_points, axis=axis)
         if self.scale != "raw":
             density = density / abs(np.linalg.det(record.structure.lattice_angstrom))

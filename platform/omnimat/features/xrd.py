@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveFloat, model_validator
-from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS, WAVELENGTHS
 from pymatgen.core import Element
 
 from omnimat.features.layout import Arrays, Field
@@ -24,6 +23,7 @@ Float = NDArray[np.floating[Any]]
 
 _SMEARING_REACH = 6.0  # in sigma; a Gaussian has fallen to 1.5e-8 there
 TOP_INTENSITY = 100.0
+DEFAULT_RADIATION = "CuKa"
 
 
 class Reflections(NamedTuple):
@@ -59,7 +59,7 @@ class XrdPattern(Settings):
     index_columns: ClassVar[tuple[str, ...]] = ()
 
     type: Literal["xrd_pattern"] = "xrd_pattern"
-    radiation: str | PositiveFloat = "CuKa"
+    radiation: str | PositiveFloat = DEFAULT_RADIATION
     two_theta_min_degree: float = 0.0
     two_theta_max_degree: float = 90.0
     step_degree: PositiveFloat = 0.1
@@ -67,8 +67,10 @@ class XrdPattern(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if isinstance(self.radiation, str) and self.radiation not in WAVELENGTHS:
-            raise ValueError(f"radiation must be one of {', '.join(WAVELENGTHS)}, or in angstrom")
+        if isinstance(self.radiation, str) and self.radiation != DEFAULT_RADIATION:
+            known = _tables().WAVELENGTHS
+            if self.radiation not in known:
+                raise ValueError(f"radiation must be one of {', '.join(known)}, or in angstrom")
         if not 0 <= self.two_theta_min_degree < self.two_theta_max_degree <= 180:
             raise ValueError("two_theta_min_degree and two_theta_max_degree must rise in [0, 180]")
         return self
@@ -82,8 +84,9 @@ class XrdPattern(Settings):
     @property
     def wavelength_angstrom(self) -> float:
         """Wavelength of the radiation."""
-        named = isinstance(self.radiation, str)
-        return float(WAVELENGTHS[self.radiation] if named else self.radiation)
+        if isinstance(self.radiation, str):
+            return float(_tables().WAVELENGTHS[self.radiation])
+        return self.radiation
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -178,9 +181,18 @@ def _structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray
 
 
 @cache
+def _tables() -> Any:
+    """Import pymatgen's tables, and matplotlib with them: 0.6 s that settings alone do not need."""
+    from pymatgen.analysis.diffraction import xrd
+
+    return xrd
+
+
+@cache
 def _scattering_coefficients(atomic_number: int) -> Float:
     """Fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2): (2, terms)."""
     symbol = Element.from_Z(atomic_number).symbol
-    if symbol not in ATOMIC_SCATTERING_PARAMS:
+    known = _tables().ATOMIC_SCATTERING_PARAMS
+    if symbol not in known:
         raise ValueError(f"no X-ray scattering factor is known for {symbol}")
-    return np.array(ATOMIC_SCATTERING_PARAMS[symbol], dtype=np.float64).T
+    return np.array(known[symbol], dtype=np.float64).T

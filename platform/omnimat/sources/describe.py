@@ -21,7 +21,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
-from pymatgen.analysis.bond_valence import BVAnalyzer
 from pymatgen.core import Structure as PymatgenStructure
 
 from omnimat.materials.record import Record, Structure
@@ -124,6 +123,8 @@ def describe(structure: Structure) -> str:
 
 def _with_oxidation_states(crystal: PymatgenStructure) -> PymatgenStructure:
     """Assign charges by bond valence, else by composition, else leave the atoms neutral."""
+    from pymatgen.analysis.bond_valence import BVAnalyzer  # reads its tables for 0.4 s
+
     try:
         return BVAnalyzer().get_oxi_state_decorated_structure(crystal)
     except (ValueError, KeyError):  # no assignment, an element without parameters

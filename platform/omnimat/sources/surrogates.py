@@ -7,10 +7,10 @@ is physics to draw conclusions from. Every record that carries one says so in it
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
 from pymatgen.core import Element
 from pymatgen.core import Structure as PymatgenStructure
 from scipy.special import ndtr
@@ -94,7 +94,16 @@ def density_of_states(structure: Structure) -> DensityOfStates:
 @functools.cache
 def _is_tabulated(element: Element) -> bool:
     orbitals = element.data.get("Atomic orbitals")
-    return element.symbol in ATOMIC_SCATTERING_PARAMS and isinstance(orbitals, dict)
+    return element.symbol in _scattering_parameters() and isinstance(orbitals, dict)
+
+
+@functools.cache
+def _scattering_parameters() -> Mapping[str, Sequence[tuple[float, float]]]:
+    """Give the fits by symbol; their module brings matplotlib, so it is loaded when asked for."""
+    from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
+
+    parameters: Mapping[str, Sequence[tuple[float, float]]] = ATOMIC_SCATTERING_PARAMS
+    return parameters
 
 
 def _form_factor(number: int, squared_per_angstrom2: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,7 +111,7 @@ def _form_factor(number: int, squared_per_angstrom2: NDArray[np.float64]) -> NDA
     s_squared = squared_per_angstrom2 / 4
     electron = sum(
         a * np.exp(-b * s_squared)
-        for a, b in ATOMIC_SCATTERING_PARAMS[Element.from_Z(number).symbol]
+        for a, b in _scattering_parameters()[Element.from_Z(number).symbol]
     )
     return np.asarray(number - _MOTT_BETHE * s_squared * electron)
 
