@@ -35,6 +35,26 @@ def tiny_jobs_folder(tmp_path_factory) -> Path:
     return write_tiny_jobs(tmp_path_factory.mktemp("tiny-jobs"))
 
 
+@pytest.fixture(scope="session")
+def write_dataset():
+    """Ingest into a workspace, in this process."""
+    from omnimat.sources.ingest import write_slice
+    from omnimat.sources.merge import merge
+
+    def write_dataset(workspace, name, settings):
+        folder = workspace.dataset(name)
+        num_shards = -(-settings.source.num_items() // settings.records_per_shard)
+        merge(
+            name=name,
+            source={},
+            settings_fingerprint=settings.fingerprint(),
+            reports=[write_slice(settings, folder, shard, ()) for shard in range(num_shards)],
+            destination=folder,
+        )
+
+    return write_dataset
+
+
 def write_tiny_jobs(folder: Path) -> Path:
     (folder / "jobs").mkdir()
     for name, text in TINY_JOBS.items():

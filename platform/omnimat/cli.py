@@ -13,9 +13,9 @@ import click
 from omnimat import __version__
 from omnimat.leaderboard_cli import leaderboard
 from omnimat.materials.errors import RunError, UserError
+from omnimat.terminal import width
 
 EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2
-LOG_WIDTH = 180
 
 
 class _Group(click.Group):
@@ -107,6 +107,59 @@ def check(job_files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
+@_job_file
+@_overrides
+@click.option("--gpus", "num_gpus", type=click.IntRange(min=1), help="One worker on each.")
+@click.option("--cores", "num_cores", type=float, help="CPU cores that all processes share.")
+@click.option(
+    "--gpu-speedup", type=float, metavar="X", help="Of a GPU against this CPU, where none is here."
+)
+@click.option("--interconnect", default=10.0, show_default=True, metavar="GBIT_PER_S")
+@click.option("--gpu-hour", default=0.0, metavar="PRICE", help="Of one GPU.")
+@click.option("--core-hour", default=0.0, metavar="PRICE", help="Of one CPU core.")
+@click.option("--measure-again", is_flag=True, help="Although the rates of such a run are known.")
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+def plan(
+    job_file: Path,
+    overrides: tuple[str, ...],
+    num_gpus: int | None,
+    num_cores: float | None,
+    gpu_speedup: float | None,
+    interconnect: float,
+    gpu_hour: float,
+    core_hour: float,
+    measure_again: bool,
+    is_json: bool,
+) -> None:
+    """Predict time, cost and bottleneck of a pretrain job on more and more workers.
+
+    Featurizes and trains on a few batches here, once, and keeps the rates in the storage. Plan on a
+    machine with a GPU to measure one. The data set must be there: run the job's needs first.
+    """
+    from omnimat.job.plan import forecast_job
+    from omnimat.planning.forecast import Prices, as_json, table
+
+    rows, assumptions = forecast_job(
+        job_file,
+        overrides,
+        num_gpus=num_gpus,
+        num_cores=num_cores,
+        gpu_speedup=gpu_speedup,
+        interconnect_gbit_per_s=interconnect,
+        prices=Prices(gpu_hour, core_hour),
+        measures_again=measure_again,
+    )
+    if is_json:
+        content = {"forecasts": [as_json(row) for row in rows], "assumptions": assumptions}
+        click.echo(json.dumps(content, indent=1))
+        return
+    from rich.console import Console
+
+    Console(width=width()).print(table(rows))
+    click.echo("\n".join(f"- {line}" for line in assumptions))
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of job files, for editors."""
     from omnimat.job.spec import JOB
@@ -168,7 +221,7 @@ def search(
     if is_json:
         click.echo(as_json(answers))
     else:
-        print_tables(answers, width=None if sys.stdout.isatty() else LOG_WIDTH)
+        print_tables(answers, width=width())
 
 
 main.add_command(leaderboard)

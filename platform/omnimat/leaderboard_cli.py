@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimat.materials.errors import UserError
+from omnimat.terminal import width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 EXIT_CHECK_FAILED = 1
 NO_RESULTS = "no results yet; make some with: omnimat run jobs/demo.yaml"
-_LOG_WIDTH = 180
 
 
 @click.group()
@@ -188,5 +188,4 @@ def _say_why_empty(store: LeaderboardStore) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    # Piped into a file or a job's log there is no width to ask for.
-    return Console(width=None if sys.stdout.isatty() else _LOG_WIDTH)
+    return Console(width=width())

@@ -1,10 +1,13 @@
 """A job that the cluster can never hold is refused at once, in one sentence with the numbers."""
 
+import re
+
 import pytest
 import ray
 
+from omnimat.job.asks import Ask
 from omnimat.job.load import load
-from omnimat.job.preflight import check_fits
+from omnimat.job.preflight import Cluster, check_fits, placement
 from omnimat.materials.errors import UserError
 
 FINETUNE = """\
@@ -19,7 +22,13 @@ EVALUATE = "{kind: evaluate, name: scores, dataset: tiny-data, run: tiny}\n"
 
 @pytest.fixture(scope="module")
 def _two_cpus():
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        labels={"zone": "a"},
+        include_dashboard=False,
+        log_to_driver=False,
+    )
     yield
     ray.shutdown()
 
@@ -35,27 +44,52 @@ def test_only_what_can_never_run_is_refused(tiny_jobs):
         with pytest.raises(UserError) as caught:
             check_fits(load(folder / file, overrides).job)
         message = str(caught.value)
-        assert message.endswith("the cluster has 2; lower them or use a larger cluster") or (
-            message.endswith("the cluster has 0; lower them or use a larger cluster")
-        )
+        assert re.search("the cluster has [02]; lower them or use a larger cluster$", message)
         return message
 
     for file in ("data.yaml", "pretrain.yaml", "finetune.yaml", "evaluate.yaml"):
         check_fits(load(folder / file).job)
-    # 0.5 for the worker, 0.25 for its reader, 0.25 for its featurizer: two fit exactly.
-    check_fits(load(folder / "pretrain.yaml", ["training.num_workers=2"]).job)
-    assert "training.num_workers with their readers and featurizers ask for 4 CPU" in refusal(
+    # 0.5 for the worker and twice 0.25 for its featurizers: two fit exactly.
+    two = ["training.num_workers=2", "stream.num_featurizers=2"]
+    check_fits(load(folder / "pretrain.yaml", two).job)
+    assert "training.num_workers and their featurizers ask for 3 CPU" in refusal(
         "pretrain.yaml", "training.num_workers=4"
     )
-    assert "ask for 2.75 CPU" in refusal("pretrain.yaml", "stream.num_featurizers=8")
+    # A run that may go on with fewer needs no more than these.
+    elastic = ["training.num_workers=4", "training.min_workers=2", "training.global_batch_size=12"]
+    check_fits(load(folder / "pretrain.yaml", elastic).job)
+    assert "ask for 2.5 CPU" in refusal("pretrain.yaml", "stream.num_featurizers=8")
     assert "stream.num_featurizers ask for 8 CPU" in refusal(
         "pretrain.yaml", "stream={read_from: store, num_featurizers: 4, featurizer_num_cpus: 2}"
     )
-    assert "training.num_workers with use_gpu ask for 1 GPU" in refusal(
-        "pretrain.yaml", "training.use_gpu=true"
-    )
-    assert "cpus_per_trial ask for 3 CPU" in refusal("finetune.yaml", "cpus_per_trial=3")
+    assert "training.num_workers ask for 1 GPU" in refusal("pretrain.yaml", "training.use_gpu=true")
+    assert "gpus_per_trial ask for 3 CPU" in refusal("finetune.yaml", "cpus_per_trial=3")
     assert "num_featurizers ask for 4 CPU" in refusal("finetune.yaml", "num_featurizers=4")
     assert "gpus_per_trial ask for 0.5 GPU" in refusal("finetune.yaml", "gpus_per_trial=0.5")
     assert "num_featurizers ask for 5 CPU" in refusal("evaluate.yaml", "num_featurizers=5")
     assert "num_cpus_per_task ask for 2.5 CPU" in refusal("data.yaml", "num_cpus_per_task=2.5")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("_two_cpus")
+def test_labels_decide_where_there_are_such_nodes(tiny_jobs):
+    job = load(
+        tiny_jobs / "jobs" / "pretrain.yaml",
+        ["training.label_selector={zone: a}", "training.num_workers=2"],
+    ).job
+    check_fits(job)
+    lines = placement(job)
+    assert lines == [
+        "cluster of 1 nodes, 2 CPU",
+        "  trainers: 2 x (0.5 CPU) on 1 nodes labelled zone=a",
+        "  featurizers: 2 x (0.25 CPU) on any node (none is labelled omnimat.io/role=featurizer)",
+    ]
+
+
+def test_one_node_must_hold_one_worker():
+    """Four times three CPUs are enough in sum for a worker of four, and yet none fits."""
+    nodes = [{"Labels": {"zone": "b"}, "Resources": {"CPU": 3.0}}] * 4
+    ask = Ask("trainers", "training.num_workers", 1, {"CPU": 4.0})
+    assert not Cluster(nodes, node_types=(), largest={}).can_hold(ask, {})
+    assert not Cluster(nodes, node_types=(), largest={}).can_hold(ask, {"zone": "c"})
+    assert Cluster(nodes, node_types=({"CPU": 4.0},), largest={}).can_hold(ask, {})

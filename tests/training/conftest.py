@@ -2,29 +2,9 @@ import pytest
 from upath import UPath
 
 from omnimat.materials.workspace import Workspace
-from omnimat.sources.ingest import write_slice
-from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.training.settings import PretrainSettings
-
-
-@pytest.fixture(scope="session")
-def write_dataset():
-    """Ingest into a workspace, in this process."""
-
-    def write_dataset(workspace: Workspace, name: str, settings: IngestSettings) -> None:
-        folder = workspace.dataset(name)
-        num_shards = -(-settings.source.num_items() // settings.records_per_shard)
-        merge(
-            name=name,
-            source={},
-            settings_fingerprint=settings.fingerprint(),
-            reports=[write_slice(settings, folder, shard, ()) for shard in range(num_shards)],
-            destination=folder,
-        )
-
-    return write_dataset
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ def train(world_size: int, zero_stage: int, precision: str, num_steps: int) -> d
     )
     model = build()
     make_batch_norm_global(model)
-    engine = build_engine(model, settings, torch.device("cpu"))
+    engine = build_engine(model, settings, torch.device("cpu"), world_size)
     losses = []
     for _ in range(num_steps):
         local, logit_scale = engine(share_of_batch(rank, world_size), ROWS // world_size)

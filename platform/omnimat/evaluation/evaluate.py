@@ -24,6 +24,7 @@ from omnimat.materials.record import Modality
 from omnimat.materials.settings import fingerprint
 from omnimat.materials.split import Split
 from omnimat.materials.workspace import EXPORT, RESULT, Workspace
+from omnimat.ray_metrics import RayMetrics, leaderboard_write
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
@@ -76,7 +77,8 @@ def evaluate(
     config = _config(settings, cards, pretraining)
     proofs = {file: _proof(run / file) for file in {one.predictions for one in findings}}
     rows = [_row(one, common | proofs[one.predictions], config) for one in findings]
-    LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
+    with RayMetrics(name) as watch, leaderboard_write(watch, len(rows)):
+        LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     result = {
         "name": name,
         "settings": settings.model_dump(mode="json"),

@@ -1,26 +1,44 @@
-"""How far a sweep is: one line a trial that ended, with the time left."""
+"""How far a sweep is: one line a trial that ended, with the time left; counts for dashboards."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from omnimat.finetune.fit import validation_key
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.duration import duration
+from omnimat.ray_metrics import Watcher
+
+State = Literal["running", "finished", "stopped", "failed"]
 
 
 class Progress:
     """Counts trials; the time left supposes that the others take as long as these did."""
 
-    def __init__(self, num_trials: int) -> None:
+    def __init__(self, num_trials: int, watch: Watcher) -> None:
         self._num_trials = num_trials
-        self._num_ended = 0
+        self._watch = watch
+        self._states: dict[str, State] = {}
+        self._best: dict[str, float] = {}
         self._start_s = time.perf_counter()
 
+    def started(self, name: str) -> None:
+        """Count a trial as running; one that is tried again still does."""
+        self._count(name, "running")
+
+    def failed(self, name: str) -> None:
+        """Count a trial that is not tried again."""
+        self._count(name, "failed")
+
     def ended(
-        self, name: str, last: Mapping[str, Any], tasks: Sequence[TaskSettings], has_finished: bool
+        self,
+        name: str,
+        last: Mapping[str, Any],
+        tasks: Sequence[TaskSettings],
+        validation_error: float | None,
     ) -> None:
         """Print what a trial reached in its last epoch.
 
@@ -28,19 +46,33 @@ class Progress:
             name: of the trial.
             last: entry of its history, with Tune's own ``time_total_s``.
             tasks: it predicts.
-            has_finished: or was stopped early.
+            validation_error: of its best epoch; None if it was stopped early.
         """
-        self._num_ended += 1
+        if validation_error is not None:
+            least = min([validation_error, *self._best.values()])
+            self._best = {"best_validation_error": least}
+        self._count(name, "stopped" if validation_error is None else "finished")
         scores = ", ".join(
             f"{task.name} {task.metric_name} {last[validation_key(task)]:.4g} {task.unit}".rstrip()
             for task in tasks
         )
-        how = "after" if has_finished else "stopped early, after"
+        how = "stopped early, after" if validation_error is None else "after"
         print(
             f"trial {self._num_ended}/{self._num_trials} {name}: validation {scores} {how} "
             f"{last['epoch']:.0f} epochs, {duration(last['time_total_s'])}{self._left()}",
             flush=True,
         )
+
+    def _count(self, name: str, state: State) -> None:
+        self._states[name] = state
+        counts = Counter[str](self._states.values())
+        counts["pending"] = self._num_trials - len(self._states)
+        states = ("pending", "running", "finished", "stopped", "failed")
+        self._watch({f"trials_{one}": counts[one] for one in states} | self._best)
+
+    @property
+    def _num_ended(self) -> int:
+        return sum(state in {"finished", "stopped"} for state in self._states.values())
 
     def _left(self) -> str:
         num_left = self._num_trials - self._num_ended

@@ -30,6 +30,7 @@ from omnimat.finetune.tuning import judged, run_trials, trial_resources
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.workspace import RESULT, Workspace
+from omnimat.ray_metrics import RayMetrics, leaderboard_write
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
 
@@ -71,15 +72,17 @@ def run_sweep(
         num_cpus=settings.featurizer_num_cpus,
     )
     plan.check_splits()
-    results = run_trials(plan, settings, run)
-    chosen = best_points(judged(settings, results))
-    write_atomically(
-        run / "trials.parquet", trials_table(results, settings.tasks).to_parquet(index=False)
-    )
-    Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
-    scored = _score(plan, selected(results, chosen), settings, run)
-    rows = [make_row(name, settings, plan, cards, one) for one in scored]
-    LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
+    with RayMetrics(name) as watch:
+        results = run_trials(plan, settings, run, watch)
+        chosen = best_points(judged(settings, results))
+        write_atomically(
+            run / "trials.parquet", trials_table(results, settings.tasks).to_parquet(index=False)
+        )
+        Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
+        scored = _score(plan, selected(results, chosen), settings, run)
+        rows = [make_row(name, settings, plan, cards, one) for one in scored]
+        with leaderboard_write(watch, len(rows)):
+            LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     _write_result(run, name, settings, chosen, rows, time.perf_counter() - start_s)
     return rows
 

@@ -29,30 +29,39 @@ from omnimat.finetune.rows import best_points
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.trial import run_trial
 from omnimat.materials.errors import RunError, UserError
+from omnimat.ray_metrics import Watcher
 
 
 class SweepError(RunError):
     """A trial failed, or the sweep was stopped before its end."""
 
 
-def run_trials(plan: TrialPlan, settings: FinetuneSettings, run: UPath) -> list[TrialResult]:
+def run_trials(
+    plan: TrialPlan, settings: FinetuneSettings, run: UPath, watch: Watcher
+) -> list[TrialResult]:
     """Run the trials that have not finished yet, and give the results of all, in grid order.
 
     Under successive halving, these are the trials of the first seed that were not stopped, and
     those of the other seeds at the points that were chosen.
+
+    Args:
+        plan: of the sweep.
+        settings: of the sweep.
+        run: its folder.
+        watch: is told how many trials are in which state.
 
     Raises:
         SweepError: if a trial failed or the sweep was interrupted.
     """
     trials = settings.trials()
     if settings.asha is None:
-        return _finish(plan, settings, run, trials)
+        return _finish(plan, settings, run, watch, trials)
     first = [trial for trial in trials if trial.seed == settings.seeds[0]]
     halving = HalvingWithinContenders(settings.asha, settings.trial.num_epochs)
-    results = _finish(plan, settings, run, first, halving)
+    results = _finish(plan, settings, run, watch, first, halving)
     chosen = best_points(results)
     others = [t for t in trials if t not in first and t.point == chosen[t.contender]]
-    return results + _finish(plan, settings, run, others)
+    return results + _finish(plan, settings, run, watch, others)
 
 
 def judged(settings: FinetuneSettings, results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -72,6 +81,7 @@ def _finish(
     plan: TrialPlan,
     settings: FinetuneSettings,
     run: UPath,
+    watch: Watcher,
     trials: Sequence[TrialSettings],
     scheduler: HalvingWithinContenders | None = None,
 ) -> list[TrialResult]:
@@ -84,7 +94,7 @@ def _finish(
     pending = [trial for trial in trials if not has_ended(trial)]
     print(f"{len(trials)} trials, {len(trials) - len(pending)} of them ended before", flush=True)
     if pending:
-        _fit(plan, settings, run, pending, scheduler)
+        _fit(plan, settings, run, watch, pending, scheduler)
     if missing := [trial.name for trial in trials if not has_ended(trial)]:
         raise SweepError(
             f"the sweep was stopped before {len(missing)} of {len(trials)} trials finished "
@@ -98,6 +108,7 @@ def _fit(
     plan: TrialPlan,
     settings: FinetuneSettings,
     run: UPath,
+    watch: Watcher,
     pending: Sequence[TrialSettings],
     scheduler: HalvingWithinContenders | None,
 ) -> None:
@@ -118,7 +129,7 @@ def _fit(
             name="tune",
             storage_path=str(run),
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-            callbacks=[_Ends(plan, run, Progress(len(pending)))],
+            callbacks=[_Ends(plan, run, Progress(len(pending), watch))],
             verbose=0,
         ),
     )
@@ -151,16 +162,25 @@ def _num_slots(settings: FinetuneSettings) -> int:
 
 
 class _Ends(tune.Callback):  # type: ignore[misc]
-    """Marks what the scheduler stopped, and prints one line a trial that ended."""
+    """Follows the trials: marks what the scheduler stopped, and tells how far the sweep is."""
 
     def __init__(self, plan: TrialPlan, run: UPath, progress: Progress) -> None:
         self._plan, self._run, self._progress = plan, run, progress
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called when a trial is started, or started again."""
+        self._progress.started(_name_of(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called when a trial has failed for good."""
+        self._progress.failed(_name_of(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called when a trial has finished or was stopped; only a finished one left a result."""
         settings = TrialSettings.model_validate(trial.config["trial"])
         folder = trial_folder(self._run, settings)
-        has_finished = read_result(self._plan, settings, folder) is not None
-        if not has_finished:
+        result = read_result(self._plan, settings, folder)
+        if result is None:
             write_stopped(self._plan, settings, folder, trial.last_result)
-        self._progress.ended(settings.name, trial.last_result, self._plan.tasks, has_finished)
+        error = None if result is None else result.validation_error
+        self._progress.ended(settings.name, trial.last_result, self._plan.tasks, error)

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import ray
 from ray._private.state import state
 
-from omnimat.job.spec import (
-    EvaluateJob,
-    FeaturizeJob,
-    FinetuneJob,
-    IngestJob,
-    JobHeader,
-    PretrainJob,
-)
+from omnimat.job.asks import Ask, phases
+from omnimat.job.spec import JobHeader
 from omnimat.materials.errors import UserError
+from omnimat.stream.placement import carries, living_nodes, on_labelled
+
+_TOLERANCE = 1e-6  # of sums of fractions of a CPU
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a cluster has, and what it may grow to.
+
+    Attributes:
+        nodes: that live, as Ray describes them.
+        node_types: resources of each kind of node that an autoscaler may add.
+        largest: amount of each resource the autoscaler may reach.
+    """
+
+    nodes: Sequence[Mapping[str, Any]]
+    node_types: Sequence[Mapping[str, float]]
+    largest: Mapping[str, float]
+
+    @classmethod
+    def now(cls) -> Cluster:
+        """Ask the cluster that this process is connected to."""
+        config = state.get_cluster_config()
+        groups = config.node_group_configs if config else ()
+        return cls(
+            nodes=living_nodes(),
+            node_types=[dict(group.resources) for group in groups if group.max_count],
+            largest=state.get_max_resources_from_cluster_config() or {},
+        )
+
+    def amount(self, resource: str, labels: Mapping[str, str]) -> float:
+        """Give how much there is, or may be, on nodes with these labels."""
+        there = sum(node["Resources"].get(resource, 0.0) for node in self.labelled(labels))
+        return float(max(there, self.largest.get(resource, 0.0)))
+
+    def labelled(self, labels: Mapping[str, str]) -> list[Mapping[str, Any]]:
+        """Give the living nodes that carry all these labels."""
+        return [node for node in self.nodes if carries(node, labels)]
+
+    def can_hold(self, ask: Ask, labels: Mapping[str, str]) -> bool:
+        """Say whether some node is large enough for one of these."""
+        nodes = [*(node["Resources"] for node in self.labelled(labels)), *self.node_types]
+        return any(
+            all(node.get(name, 0.0) + _TOLERANCE >= amount for name, amount in ask.each.items())
+            for node in nodes
+        )
 
 
 def check_fits(job: JobHeader) -> None:
@@ -24,49 +65,55 @@ def check_fits(job: JobHeader) -> None:
     Raises:
         UserError: naming the resource, what is asked and what there is.
     """
-    available = cluster_capacity()
-    for resource, (asked, key) in demand(job).items():
-        if asked > available.get(resource, 0.0) + 1e-6:
-            raise UserError(
-                f"{job.name}: {key} ask for {asked:g} {resource}, the cluster has "
-                f"{available.get(resource, 0.0):g}; lower them or use a larger cluster"
-            )
+    cluster = Cluster.now()
+    for asks in phases(job):
+        for refusal in _refusals(asks, cluster):
+            raise UserError(f"{job.name}: {refusal}; lower them or use a larger cluster")
 
 
-def demand(job: JobHeader) -> dict[str, tuple[float, str]]:
-    """Give what must run at once for the job to make progress, and the keys that ask for it."""
-    if isinstance(job, IngestJob):
-        return {"CPU": (job.num_cpus_per_task, "num_cpus_per_task")}
-    if isinstance(job, PretrainJob):
-        return _demand_of_training(job)
-    if isinstance(job, FinetuneJob):
-        asked = {"CPU": max((job.cpus_per_trial, "cpus_per_trial"), _featurizers(job))}
-        if job.gpus_per_trial:
-            asked["GPU"] = (job.gpus_per_trial, "gpus_per_trial")
-        return asked
-    if isinstance(job, EvaluateJob | FeaturizeJob):
-        return {"CPU": _featurizers(job)}
-    return {}
+def placement(job: JobHeader) -> list[str]:
+    """Say in lines what of a job runs at once, and where."""
+    cluster = Cluster.now()
+    lines = [_summary(cluster)]
+    for asks in phases(job):
+        for ask in asks:
+            labels = on_labelled(ask.labels)
+            each = ", ".join(f"{amount:g} {name}" for name, amount in ask.each.items())
+            lines.append(f"  {ask.who}: {ask.count} x ({each}) on {_nodes(cluster, ask, labels)}")
+    return lines
 
 
-def _demand_of_training(job: PretrainJob) -> dict[str, tuple[float, str]]:
-    training, stream = job.training, job.stream
-    cpus = training.num_workers * (training.cpus_per_worker + stream.num_cpus_per_worker())
-    asked = {"CPU": (cpus, "training.num_workers with their readers and featurizers")}
-    if stream.read_from == "store":  # whose featurizers run before the workers
-        store = stream.num_featurizers * stream.featurizer_num_cpus
-        asked["CPU"] = max(asked["CPU"], (store, "stream.num_featurizers"))
-    if training.use_gpu:
-        asked["GPU"] = (float(training.num_workers), "training.num_workers with use_gpu")
-    return asked
+def _refusals(asks: Sequence[Ask], cluster: Cluster) -> Iterator[str]:
+    """Find what does not fit: on all nodes together, on those with some label, on any one node."""
+    placed = [(ask, on_labelled(ask.labels)) for ask in asks]
+    for labels in ({}, *(labels for _, labels in placed if labels)):
+        together = [ask for ask, own in placed if not labels or own == labels]
+        for resource in dict.fromkeys(name for ask in together for name in ask.each):
+            asking = [ask for ask in together if ask.each.get(resource)]
+            asked = sum(ask.count * ask.each[resource] for ask in asking)
+            there = cluster.amount(resource, labels)
+            if asked > there + _TOLERANCE:
+                keys = " and ".join(ask.key for ask in asking)
+                where = f"the nodes labelled {_text(labels)} have" if labels else "the cluster has"
+                yield f"{keys} ask for {asked:g} {resource}, {where} {there:g}"
+    for ask, labels in placed:
+        if not cluster.can_hold(ask, labels):
+            each = " and ".join(f"{amount:g} {name}" for name, amount in ask.each.items())
+            yield f"{ask.key} ask for {each} on one node, no node has so many"
 
 
-def _featurizers(job: FinetuneJob | EvaluateJob | FeaturizeJob) -> tuple[float, str]:
-    return job.num_featurizers * job.featurizer_num_cpus, "num_featurizers"
+def _summary(cluster: Cluster) -> str:
+    totals = {name: cluster.amount(name, {}) for name in ("CPU", "GPU")}
+    amounts = ", ".join(f"{amount:g} {name}" for name, amount in totals.items() if amount)
+    grows = " at most" if cluster.largest else ""
+    return f"cluster of {len(cluster.nodes)} nodes, {amounts or 'no CPU'}{grows}"
 
 
-def cluster_capacity() -> Mapping[str, float]:
-    """Give the resources the cluster has, or may grow to where an autoscaler runs."""
-    now: Mapping[str, float] = ray.cluster_resources()
-    largest = state.get_max_resources_from_cluster_config() or {}
-    return {name: max(now.get(name, 0.0), largest.get(name, 0.0)) for name in {*now, *largest}}
+def _nodes(cluster: Cluster, ask: Ask, labels: Mapping[str, str]) -> str:
+    if labels:
+        return f"{len(cluster.labelled(labels))} nodes labelled {_text(labels)}"
+    return "any node" + (f" (none is labelled {_text(ask.labels)})" if ask.labels else "")
+
+
+def _text(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items())

@@ -20,7 +20,8 @@ from omnimat.finetune.sweep import run_sweep
 from omnimat.job.attempt import open_run
 from omnimat.job.leftovers import remove_leftovers
 from omnimat.job.load import load_tree
-from omnimat.job.preflight import check_fits
+from omnimat.job.plan import expectation
+from omnimat.job.preflight import check_fits, placement
 from omnimat.job.spec import (
     EvaluateJob,
     FeaturizeJob,
@@ -125,10 +126,13 @@ def _go_on(job: RunJob, workspace: Workspace, *, fresh: bool) -> None:
         plan = make_plan(job.name, pretrain_settings, workspace)
         run = open_run(job.name, pretrain_settings, workspace, fresh=fresh)
         if run is not None:
+            lines = [*placement(job), expectation(plan, workspace)]
+            print("\n".join(lines), flush=True)
             pretrain(plan, run)
     elif isinstance(job, FinetuneJob):
         finetune_settings = room_settings(job, FinetuneSettings)
         if open_run(job.name, finetune_settings, workspace, fresh=fresh) is not None:
+            print("\n".join(placement(job)), flush=True)
             run_sweep(job.name, finetune_settings, workspace)
     else:
         evaluate_settings = room_settings(job, EvaluateSettings)

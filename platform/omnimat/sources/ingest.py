@@ -12,6 +12,7 @@ from tqdm import tqdm
 from upath import UPath
 
 from omnimat.materials.errors import UserError
+from omnimat.ray_metrics import RayMetrics
 from omnimat.shards.files import write_atomically
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest, shard_name
 from omnimat.shards.writer import write_shard
@@ -62,13 +63,16 @@ def ingest(
     if num_items == 0:
         raise UserError(f"the source of {name} has no items: check source.path")
     num_shards = -(-num_items // settings.records_per_shard)
-    progress = tqdm(total=num_shards, desc=f"ingest {name}", disable=not report_progress)
-    with progress:
-        reports = _write_shards(
-            located, destination, dict.fromkeys(range(num_shards), ()), progress
-        )
-    if again := duplicates(reports):
-        reports |= _write_shards(located, destination, again, None)
+    reports: dict[int, ShardReport] = {}
+    bar = tqdm(total=num_shards, desc=f"ingest {name}", disable=not report_progress)
+    with bar, RayMetrics(name) as watch:
+        everything = dict.fromkeys(range(num_shards), ())
+        for shard, report in _write_shards(located, destination, everything):
+            reports[shard] = report
+            bar.update()
+            watch(_told(reports, num_shards))
+        reports |= dict(_write_shards(located, destination, duplicates(reports)))
+        watch(_told(reports, num_shards))
     manifest = merge(
         name=name,
         source=description,
@@ -121,18 +125,21 @@ def _write_shards(
     settings: IngestSettings,
     destination: UPath,
     excluded_ids: Mapping[int, tuple[str, ...]],
-    progress: tqdm[Any] | None,
-) -> dict[int, ShardReport]:
+) -> Iterator[tuple[int, ShardReport]]:
     """Run one task a shard."""
     calls = {
         shard: (settings, destination, shard, excluded) for shard, excluded in excluded_ids.items()
     }
-    reports: dict[int, ShardReport] = {}
-    for shard, report in _in_parallel(settings.num_cpus_per_task, write_slice, calls):
-        reports[shard] = report
-        if progress is not None:
-            progress.update()
-    return reports
+    return _in_parallel(settings.num_cpus_per_task, write_slice, calls)
+
+
+def _told(reports: Mapping[int, ShardReport], num_shards: int) -> dict[str, float]:
+    """Say how far an ingest is."""
+    return {
+        "ingested_records": sum(len(report.rows) for report in reports.values()),
+        "refused_records": sum(len(report.failures) for report in reports.values()),
+        "shards_left": num_shards - len(reports),
+    }
 
 
 def _in_parallel(

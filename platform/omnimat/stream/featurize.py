@@ -14,9 +14,12 @@ from upath import UPath
 
 from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer
 from omnimat.materials.record import Modality
+from omnimat.ray_metrics import RayMetrics
 from omnimat.shards.files import write_atomically
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
+from omnimat.stream.placement import on_labelled
+from omnimat.stream.settings import FEATURIZER_NODES
 from omnimat.stream.source import Source
 from omnimat.stream.store import COMPLETE, features_name, open_features, store_fingerprint
 from omnimat.stream.unit import take
@@ -30,13 +33,19 @@ class _WriteShard:
         self._records = Manifest.load(source.dataset).records(source.dataset)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-        for shard in batch["shard"]:
-            target = self._store / features_name(int(shard))
-            if not target.exists():
-                rows = np.flatnonzero(self._records["shard"] == shard)
-                features = self._source.features(take(self._records, rows))
-                write_atomically(target, _arrow_file(features))
-        return batch
+        counts = [self._quarantined_in(int(shard)) for shard in batch["shard"]]
+        return batch | {"quarantined": np.asarray(counts)}
+
+    def _quarantined_in(self, shard: int) -> int:
+        """Make a shard's features unless they are there, and count the records with a fault."""
+        target = self._store / features_name(shard)
+        if target.exists():
+            features = open_features(target)
+        else:
+            rows = np.flatnonzero(self._records["shard"] == shard)
+            features = self._source.features(take(self._records, rows))
+            write_atomically(target, _arrow_file(features))
+        return len(features) - int(features[QUARANTINE_COLUMN].null_count)
 
 
 def _arrow_file(table: pa.Table) -> bytes:
@@ -47,13 +56,20 @@ def _arrow_file(table: pa.Table) -> bytes:
     return data
 
 
-def write_store(location: StoreLocation, *, num_featurizers: int, num_cpus: float) -> None:
+def write_store(
+    location: StoreLocation,
+    *,
+    num_featurizers: int,
+    num_cpus: float,
+    label_selector: Mapping[str, str] = FEATURIZER_NODES,
+) -> None:
     """Featurize a data set on a pool of actors; killed and run again, it goes on.
 
     Args:
         location: of the store; left alone where it is complete.
         num_featurizers: actors.
         num_cpus: logical CPUs of each.
+        label_selector: of the nodes they run on; where none carries these labels, on any.
     """
     if location.is_complete:
         return
@@ -66,10 +82,21 @@ def write_store(location: StoreLocation, *, num_featurizers: int, num_cpus: floa
         compute=ray.data.ActorPoolStrategy(size=num_featurizers),
         batch_size=1,
         num_cpus=num_cpus,
+        label_selector=on_labelled(label_selector),
     )
-    with tqdm(total=manifest.num_records, desc="featurize", unit="record") as progress:
+    num_quarantined = 0
+    bar = tqdm(total=manifest.num_records, desc="featurize", unit="record")
+    with bar, RayMetrics(location.dataset.name) as watch:
         for row in written.iter_rows():
-            progress.update(manifest.shards[int(row["shard"])].num_records)
+            bar.update(manifest.shards[int(row["shard"])].num_records)
+            num_quarantined += int(row["quarantined"])
+            watch(
+                {
+                    "featurized_records": bar.n,
+                    "records_to_featurize": manifest.num_records,
+                    "quarantined_records": num_quarantined,
+                }
+            )
     _complete(store, manifest, location.featurizers)
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import ray.data
 
+from omnimat.stream.placement import near_this_process, on_labelled
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.source import Source
 from omnimat.stream.timing import stamped
@@ -44,20 +46,13 @@ class RayPipeline:
         self, source: Source, units: Sequence[ReadUnit], num_records: int
     ) -> Iterator[pa.Table]:
         """Give the units' feature rows in order, in tables of ``num_records`` records."""
-        is_store = source.store is not None
         # from_arrow would run a task on each, of a whole CPU, which no node may ever have to give.
         dataset = ray.data.from_blocks([unit.to_table() for unit in units]).map_batches(
             _FeatureActor,
             fn_constructor_args=(source,),
             batch_size=None,  # a unit
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(
-                size=1 if is_store else self.settings.num_featurizers,
-                max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT_PER_ACTOR,
-            ),
-            num_cpus=(
-                self.settings.reader_num_cpus if is_store else self.settings.featurizer_num_cpus
-            ),
+            **self._actors(is_store=source.store is not None),
         )
         dataset.context.execution_options.preserve_order = True
         # Every worker's execution would take the cluster's object store for its own.
@@ -72,6 +67,25 @@ class RayPipeline:
             prefetch_batches=self.settings.prefetch_batches,
         )
         yield from rebatched(blocks, num_records * source.views.num_views)
+
+    def _actors(self, *, is_store: bool) -> dict[str, Any]:
+        """Say how many actors there are, what each takes, and where."""
+        settings = self.settings
+        compute = ray.data.ActorPoolStrategy(
+            size=1 if is_store else settings.num_featurizers,
+            max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT_PER_ACTOR,
+        )
+        if is_store:  # what it maps into memory is used where it lies
+            return {
+                "compute": compute,
+                "num_cpus": settings.reader_num_cpus,
+                **near_this_process(),
+            }
+        return {
+            "compute": compute,
+            "num_cpus": settings.featurizer_num_cpus,
+            "label_selector": on_labelled(settings.featurizer_label_selector),
+        }
 
 
 class _FeatureActor:

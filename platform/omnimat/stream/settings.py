@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
 from omnimat.materials.settings import Settings
+
+ROLE_LABEL = "omnimat.io/role"
+"""What a cluster's nodes are for; infra/ gives it to them."""
+FEATURIZER_NODES = {ROLE_LABEL: "featurizer"}
 
 
 class StreamSettings(Settings):
@@ -16,7 +21,10 @@ class StreamSettings(Settings):
     """``shards`` featurizes on the way; ``store`` reads what a featurize job wrote."""
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=0.25, gt=0)
+    featurizer_label_selector: Mapping[str, str] = FEATURIZER_NODES
+    """Labels of the nodes where featurizers run; where none carries them, they run anywhere."""
     reader_num_cpus: float = Field(default=0.25, gt=0)
+    """Of what reads a store, on the worker's own node where that has them to spare."""
     shuffle_window_shards: int = Field(default=8, ge=1)
     read_unit_mib: float = Field(default=16.0, gt=0)
     """Bytes of records a read task may hold at once."""
@@ -26,4 +34,4 @@ class StreamSettings(Settings):
         """Logical CPUs that the data side of one train worker needs to make progress."""
         if self.read_from == "store":
             return self.reader_num_cpus
-        return self.reader_num_cpus + self.num_featurizers * self.featurizer_num_cpus
+        return self.num_featurizers * self.featurizer_num_cpus

@@ -13,7 +13,9 @@ from torch import nn
 from omnimat.training.settings import TrainingSettings
 
 
-def deepspeed_config(settings: TrainingSettings, *, from_universal: bool = False) -> dict[str, Any]:
+def deepspeed_config(
+    settings: TrainingSettings, world_size: int, *, from_universal: bool = False
+) -> dict[str, Any]:
     """Derive DeepSpeed's dictionary; nothing in it is written by hand elsewhere.
 
     bf16 is torch autocast over fp32 parameters: DeepSpeed's own bf16 would cast batch-norm
@@ -21,7 +23,9 @@ def deepspeed_config(settings: TrainingSettings, *, from_universal: bool = False
     """
     config: dict[str, Any] = {
         "train_batch_size": settings.global_batch_size,
-        "train_micro_batch_size_per_gpu": settings.micro_batch_size,
+        "train_micro_batch_size_per_gpu": (
+            settings.global_batch_size // (world_size * settings.num_micro_batches)
+        ),
         "gradient_accumulation_steps": settings.num_micro_batches,
         "gradient_clipping": settings.gradient_clip,
         "zero_optimization": {"stage": settings.zero_stage},
@@ -39,6 +43,7 @@ def build_engine(
     model: nn.Module,
     settings: TrainingSettings,
     device: torch.device,
+    world_size: int,
     *,
     from_universal: bool = False,
 ) -> Any:
@@ -64,7 +69,7 @@ def build_engine(
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=optimizer,
-        config=deepspeed_config(settings, from_universal=from_universal),
+        config=deepspeed_config(settings, world_size, from_universal=from_universal),
     )
     return engine
 

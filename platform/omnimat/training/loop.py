@@ -65,7 +65,9 @@ def _build_or_resume(
     """Wrap the model, as it was at the newest checkpoint where there is one."""
     with newest_state(context) as saved:
         from_universal = saved is not None and saved.universal is not None
-        engine = build_engine(model, training, context.device, from_universal=from_universal)
+        engine = build_engine(
+            model, training, context.device, context.world_size, from_universal=from_universal
+        )
         done = Progress(0, context.world_size, training.zero_stage)
         if saved is not None:
             saved.load_into(engine)
@@ -120,5 +122,6 @@ def _steps(
         if is_checkpoint or step % plan.settings.training.report_interval_steps == 0:
             stream.audit.quarantined.update(join_over_workers(stream.audit.quarantined))
             counts = {"step": step, "lr": lr, "epoch": step / plan.steps_per_epoch}
+            counts["num_workers"] = context.world_size
             quarantined = {"quarantined_records": len(stream.audit.quarantined)}
             yield counts | meter.read() | quarantined, is_checkpoint

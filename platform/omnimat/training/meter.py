@@ -3,6 +3,7 @@
 =========================  =========================================================================
 ``step``, ``epoch``        taken so far; the latter in fractions
 ``lr``                     learning rate of the last step
+``num_workers``            that took it; of a run with ``min_workers`` they come and go
 ``loss``, ``loss/<pair>``  means since the last report, over pairs and of each pair; all workers
 ``samples_per_s``          materials a second, whatever views each has; all workers
 ``step_s``                 seconds a step, and of these ``<phase>_s`` in each of ``PHASES``

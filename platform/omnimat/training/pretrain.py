@@ -29,6 +29,7 @@ def pretrain(plan: RunPlan, run: UPath) -> dict[str, Any]:
             plan.store,
             num_featurizers=plan.settings.stream.num_featurizers,
             num_cpus=plan.settings.stream.featurizer_num_cpus,
+            label_selector=plan.settings.stream.featurizer_label_selector,
         )
     fit(plan, run)
     return finish(plan, run, time.perf_counter() - start_s)

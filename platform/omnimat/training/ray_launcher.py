@@ -13,11 +13,13 @@ import ray.train.torch
 from upath import UPath
 
 from omnimat.materials.errors import RunError
+from omnimat.ray_metrics import RayMetrics
 from omnimat.stream.pipeline import RayPipeline
+from omnimat.stream.placement import on_labelled
 from omnimat.training.context import WorkerContext
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
-from omnimat.training.ray_metrics import RayMetrics
+from omnimat.training.settings import TrainingSettings
 
 # A worker group that cannot start is retried without end by default; pre-flight has checked that
 # it fits, so a few failures mean a cluster that shrank.
@@ -63,9 +65,11 @@ def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTra
         _train_loop,
         train_loop_config={"plan": plan, "run": run},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=training.num_workers,
+            num_workers=_num_workers(training),
             use_gpu=training.use_gpu,
             resources_per_worker=resources | ({"GPU": 1} if training.use_gpu else {}),
+            label_selector=on_labelled(training.label_selector) or None,
+            elastic_resize_monitor_interval_s=training.resize_interval_s,
         ),
         run_config=ray.train.RunConfig(
             name=plan.name,
@@ -80,6 +84,12 @@ def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTra
     )
 
 
+def _num_workers(training: TrainingSettings) -> int | tuple[int, int]:
+    """Give the number of workers, or the range that Ray Train may choose from as nodes come."""
+    smallest, largest = training.world_sizes[0], training.world_sizes[-1]
+    return largest if smallest == largest else (smallest, largest)
+
+
 def _known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
     """Give what a worker raised with a sentence for the user."""
     failures = getattr(error, "worker_failures", {}).values()
@@ -91,8 +101,9 @@ def _train_loop(config: dict[str, Any]) -> None:
     plan: RunPlan = config["plan"]
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train's INFO repeats every report in full
     run: UPath = config["run"]
-    context = WorkerContext(run, ray.train.torch.get_device(), (RayMetrics(run.name),))
-    train_worker(plan, context, RayPipeline(plan.settings.stream, context.world_size))
+    with RayMetrics(run.name) as metrics:
+        context = WorkerContext(run, ray.train.torch.get_device(), (metrics,))
+        train_worker(plan, context, RayPipeline(plan.settings.stream, context.world_size))
 
 
 def _worker_environment(*, use_gpu: bool) -> dict[str, Any]:

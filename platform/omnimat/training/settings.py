@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,13 +14,20 @@ from omnimat.materials.split import Split
 from omnimat.materials.workspace import Workspace
 from omnimat.modalities import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
-from omnimat.stream.settings import StreamSettings
+from omnimat.stream.settings import ROLE_LABEL, StreamSettings
 
 
 class TrainingSettings(Settings):
     """Optimisation and distribution; names follow Ray Train and DeepSpeed."""
 
     num_workers: int = Field(default=1, ge=1)
+    min_workers: int | None = Field(default=None, ge=1)
+    """Go on with as few as these while the cluster has no more; None: wait for ``num_workers``."""
+    resize_interval_s: float = Field(default=60.0, gt=0)
+    """How often a run with ``min_workers`` looks for room for more; with more it starts again from
+    its newest checkpoint."""
+    label_selector: Mapping[str, str] = {ROLE_LABEL: "trainer"}
+    """Labels of the nodes where workers run; where none carries them, they run anywhere."""
     cpus_per_worker: float = Field(default=0.5, gt=0)
     use_gpu: bool = False
     threads_per_worker: int = Field(default=1, ge=1)
@@ -49,9 +58,9 @@ class TrainingSettings(Settings):
     num_checkpoints_kept: int = Field(default=2, ge=1)
 
     @property
-    def micro_batch_size(self) -> int:
-        """Materials that one worker holds with their graphs at once."""
-        return self.global_batch_size // (self.num_workers * self.num_micro_batches)
+    def world_sizes(self) -> range:
+        """Numbers of workers that the run may have."""
+        return range(self.min_workers or self.num_workers, self.num_workers + 1)
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TrainingSettings:
@@ -64,12 +73,17 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> TrainingSettings:
-        num_parts = self.num_workers * self.num_micro_batches
-        if self.global_batch_size % num_parts:
+        if not self.world_sizes:
+            raise ValueError(
+                f"min_workers {self.min_workers} is more than num_workers {self.num_workers}"
+            )
+        parts = [size * self.num_micro_batches for size in self.world_sizes]
+        if any(self.global_batch_size % number for number in parts):
+            workers = " or ".join(map(str, self.world_sizes))
             raise ValueError(
                 f"global_batch_size {self.global_batch_size} does not divide by num_workers "
-                f"{self.num_workers} x num_micro_batches {self.num_micro_batches}; every worker "
-                "needs an equal share"
+                f"{workers} x num_micro_batches {self.num_micro_batches}; every worker needs an "
+                f"equal share: take a multiple of {math.lcm(*parts)}"
             )
         return self
 
@@ -79,6 +93,9 @@ class TrainingSettings(Settings):
 _OF_THE_MACHINE = {
     "training": {
         "num_workers",
+        "min_workers",
+        "resize_interval_s",
+        "label_selector",
         "cpus_per_worker",
         "use_gpu",
         "threads_per_worker",
@@ -91,6 +108,7 @@ _OF_THE_MACHINE = {
         "read_from",
         "num_featurizers",
         "featurizer_num_cpus",
+        "featurizer_label_selector",
         "reader_num_cpus",
         "read_unit_mib",
         "prefetch_batches",
