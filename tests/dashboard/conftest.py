@@ -1,6 +1,7 @@
 """A storage with a data set, runs and a leaderboard, small but whole, and pages on top of it."""
 
 import json
+import os
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -20,10 +21,12 @@ from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
+from omnimat.training.history import History
 from omnimat_dashboard.app import create_app
 
 DATASET = "mp20-mini"  # its name makes UniMat's numbers comparable
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}<!--"
+MARKUP = "<img src=x onerror=alert(1)>"  # the name of a folder may be anything but a path
 TOKEN = "a token of these tests"
 SYSTEMS = ["cubic", "hexagonal", "monoclinic", "orthorhombic", "tetragonal", "triclinic"]
 HARDWARE = {"cpu": "a cpu", "cores": 2, "memory_gib": 8.0, "gpus": []}
@@ -176,6 +179,60 @@ def write_history(run: UPath) -> None:
     table.to_parquet(run / "metrics.parquet")
 
 
+def report(step: int) -> dict[str, float]:
+    """A line of a run's history."""
+    return {
+        "step": step,
+        "lr": 1e-3,
+        "epoch": step / 40,
+        "loss": 4 - step / 100,
+        "loss/structure|xrd": 4 - step / 90,
+        "samples_per_s": 200.0 + step % 7,
+        "step_s": 0.5,
+        "data_wait_s": 0.06,
+        "forward_s": 0.2,
+        "backward_s": 0.24,
+        "data_wait_share": 0.12,
+        "read_rows_per_s": 900.0,
+        "featurize_rows_per_s": 150.0,
+        "collate_rows_per_s": 8000.0,
+        "queued_rows": 512.0,
+        "quarantined_records": 2,
+    }
+
+
+def claim(run: UPath, settings: dict) -> None:
+    """Begin a run."""
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "job.json").write_text(json.dumps({"config_hash": "0", "settings": settings}))
+
+
+def write_runs(runs: UPath) -> None:
+    """One run of each kind and state."""
+    for name in ("going", "silent", MARKUP):
+        claim(runs / name, {"training": {"num_epochs": 5}})
+        history = History.begin(runs / name)
+        for step in range(10, 130, 10):
+            history.add(report(step))
+    for path in (runs / "silent").rglob("*.json*"):
+        os.utime(path.path, (10**9, 10**9))
+    claim(runs / "begun", {"training": {"num_epochs": 5}})
+    claim(runs / "mini-anchored", {"training": {"num_epochs": 2}})
+    (runs / "mini-anchored" / "result.json").write_text("{}")
+    claim(runs / "mini-retrieval", {"retrieval": {}})
+    grid = {"variants": [0, 1], "train_fractions": [1], "learning_rates": [1], "seeds": [0, 1]}
+    claim(runs / "mini-sweep", grid | {"grid": {"weight_decay": [0, 1]}})
+    for name, error in (("worse", 0.5), ("better", 0.25)):
+        found = {"best_epoch": 3, "validation_error": error, "wall_time_s": 75.0}
+        (runs / "mini-sweep" / "trials" / name).mkdir(parents=True)
+        (runs / "mini-sweep" / "trials" / name / "trial.json").write_text(json.dumps(found))
+    (runs / "mini-sweep" / "trials" / "early").mkdir()
+    reached = {"epoch": 1, "validation_error": 0.9}
+    (runs / "mini-sweep" / "trials" / "early" / "stopped.json").write_text(json.dumps(reached))
+    (runs / "broken").mkdir()
+    (runs / "broken" / "job.json").write_text("{")
+
+
 def write_map(run: UPath, records: pd.DataFrame) -> None:
     (run / "maps").mkdir(parents=True)
     number = len(records)
@@ -212,6 +269,7 @@ def write_storage(
     rows = finetune_rows(root, manifest, tested, seeds) + retrieval_rows(root, manifest)
     write_history(root / "runs" / "mini-anchored")
     write_map(root / "runs" / "mini-retrieval", records)
+    write_runs(root / "runs")
     url = f"sqlite:///{root / 'leaderboard.sqlite'}"
     store = LeaderboardStore(url)
     store.upsert(rows)
@@ -232,6 +290,25 @@ def write_storage(
         records=records,
         manifest=manifest,
     )
+
+
+@pytest.fixture(scope="session")
+def begin_run():
+    """Begin a run that has reported some steps, and give its history."""
+
+    def begin_run(run: UPath, *steps: int) -> History:
+        claim(run, {"training": {"num_epochs": 5}})
+        history = History.begin(run)
+        for step in steps:
+            history.add(report(step))
+        return history
+
+    return begin_run
+
+
+@pytest.fixture(scope="session")
+def new_report():
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The pages in a browser: Debian's Chromium, driven by Playwright, on a real server."""
 
+import contextlib
 import csv
 import functools
 import http.server
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.sync_api import expect, sync_playwright
+from upath import UPath
 
 from omnimat.leaderboard.columns import board_of
 from omnimat_dashboard import write_site
@@ -43,10 +45,10 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def address(storage):
-    """Of a server on a free port."""
-    app = create_app(storage.url, str(storage.root))
+@contextlib.contextmanager
+def serving(url, folder):
+    """Give the address of a server on a free port."""
+    app = create_app(url, str(folder))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -55,6 +57,12 @@ def address(storage):
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(storage):
+    with serving(storage.url, storage.root) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -241,12 +249,40 @@ def test_nothing_is_wider_than_a_phone(open_page, address, storage):
     a, b = groups["crystal system", "aligned"], groups["crystal system", "hostile"]
     paths = ["/", board(storage, "crystal system"), f"/result/{a}", f"/compare?a={a}&b={b}"]
     paths += ["/datasets", "/dataset/mp20-mini", "/maps", "/map/mini-retrieval"]
+    paths += ["/runs", "/run/going", "/run/mini-sweep"]
     page = open_page(address, viewport=PHONE)
     for path in paths:
         page.goto(address + path)
         page.wait_for_load_state("networkidle")
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= PHONE["width"], path
+
+
+def test_the_page_of_a_run_goes_on_with_it(open_page, tmp_path, begin_run, new_report):
+    run = UPath(tmp_path) / "runs" / "going"
+    history = begin_run(run, 10, 20)
+    with serving(f"sqlite:///{tmp_path / 'leaderboard.sqlite'}", tmp_path) as address:
+        page = open_page(f"{address}/runs")
+        page.get_by_role("link", name="going").click()
+        expect(page.locator(".counts")).to_contain_text("20 of 200")
+        page.clock.install()
+        page.reload()
+        expect(page.locator(".plot[data-drawn] .main-svg").first).to_be_attached()
+        history.add(new_report(30))
+        page.clock.fast_forward("00:16")
+        expect(page.locator(".counts")).to_contain_text("30 of 200")
+        expect(page.locator(".plot[data-drawn] .main-svg").first).to_be_attached()
+        page.wait_for_function("document.querySelector('.canvas').data[0].x.at(-1) === 30")
+        (run / "result.json").write_text("{}")
+        page.clock.fast_forward("00:16")
+        expect(page.locator(".status")).to_have_text("finished")
+        expect(page.locator("#live")).not_to_have_attribute("data-live", "")
+
+
+def test_a_run_is_read_without_scripts(open_page, address):
+    page = open_page(f"{address}/runs", java_script_enabled=False)
+    page.get_by_role("link", name="mini-sweep").click()
+    expect(page.get_by_role("cell", name="better")).to_be_visible()
 
 
 def test_everything_goes_by_the_keyboard(open_page, address, storage):
@@ -282,6 +318,6 @@ def test_a_folder_on_any_web_server_does_the_same(open_page, site, storage):
     assert download.value.path().read_text().count("\n") == 4
     page.locator(".model a").first.click()
     expect(page.locator(".plot[data-drawn]").first).to_be_attached()
-    for name in ("Data sets", "Maps", "Results"):
+    for name in ("Data sets", "Maps", "Runs", "Results"):
         page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
         expect(page.get_by_role("heading", level=1)).to_be_visible()

@@ -78,6 +78,8 @@ def every_path(storage):
         "/maps",
         "/map/mini-retrieval",
         "/map/mini-retrieval/xrd-tsne",
+        "/runs",
+        *(f"/run/{name}" for name in ("going", "silent", "begun", "mini-anchored", "mini-sweep")),
     ]
 
 
@@ -160,6 +162,8 @@ def test_pages_link_only_to_what_is_there(client, storage):
         "/map/..%2fdatasets",
         "/map/mini-retrieval/..%2f..%2f..%2fleaderboard",
         "/map/mini-anchored",
+        "/run/nowhere",
+        "/run/..%2fdatasets",
         "/static/..%2fapp.py",
         "/static/app.py",
         "/board/0",
@@ -194,7 +198,8 @@ def test_a_board_without_its_files_says_so(storage, tmp_path):
         page = get(client, f"/result/{storage.groups['formation energy', 'aligned']}")
         assert "No curves here" in page.text
         assert "No predictions here" in page.text
-        compared = get(client, every_path(storage)[-7])
+        [path] = [path for path in every_path(storage) if "compare" in path][1:]
+        compared = get(client, path)
         assert "cannot be said" in compared.text
 
 
@@ -366,6 +371,7 @@ def test_a_map_has_its_points_and_what_colours_them(client, storage):
         ("/", "omnimat run jobs/demo.yaml"),
         ("/datasets", "omnimat run jobs/ingest.yaml"),
         ("/maps", "omnimat run jobs/evaluate.yaml"),
+        ("/runs", "omnimat run jobs/pretrain.yaml"),
     ],
 )
 def test_empty_pages_say_what_to_run(empty_client, path, command):

@@ -13,6 +13,7 @@ from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import UserError
 from omnimat_dashboard.board import as_json, row_record
 from omnimat_dashboard.catalogue import Catalogue
+from omnimat_dashboard.metrics import Metrics
 from omnimat_dashboard.security import is_token
 
 MAX_BODY_BYTES = 32 * 2**20
@@ -20,7 +21,7 @@ MAX_BODY_BYTES = 32 * 2**20
 _ROWS = TypeAdapter(list[Row])
 
 
-def api_router(catalogue: Catalogue, token: str | None) -> APIRouter:
+def api_router(catalogue: Catalogue, metrics: Metrics, token: str | None) -> APIRouter:
     """Build the routes under ``/api``."""
     router = APIRouter(prefix="/api")
 
@@ -66,13 +67,14 @@ def api_router(catalogue: Catalogue, token: str | None) -> APIRouter:
     @router.post("/rows")
     async def write(request: Request) -> dict[str, int]:
         """Write rows, all or none; a verified row is never replaced."""
-        _check_token(request, token)
-        new = _read_rows(await _read_body(request))
-        try:
-            await run_in_threadpool(catalogue.store.upsert, new)
-        except (UserError, ValueError) as error:
-            raise HTTPException(422, str(error)) from error
-        return {"written": len(new)}
+        with metrics.post():
+            _check_token(request, token)
+            new = _read_rows(await _read_body(request))
+            try:
+                await run_in_threadpool(catalogue.store.upsert, new)
+            except (UserError, ValueError) as error:
+                raise HTTPException(422, str(error)) from error
+            return {"written": len(new)}
 
     return router
 

@@ -19,6 +19,8 @@ from omnimat_dashboard.artifacts import DATASET_FILES
 from omnimat_dashboard.assets import NAMES, asset, fingerprint_of_assets
 from omnimat_dashboard.board import as_csv, as_json
 from omnimat_dashboard.links import Links
+from omnimat_dashboard.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from omnimat_dashboard.metrics import Metrics
 from omnimat_dashboard.pages import Pages
 from omnimat_dashboard.query import Query
 from omnimat_dashboard.security import (
@@ -48,6 +50,7 @@ def create_app(
     """
     store = LeaderboardStore(url)
     pages = Pages(store, Workspace.open(storage, url))
+    metrics = Metrics(pages.catalogue)
     # The interactive documentation of FastAPI would load its scripts from elsewhere.
     app = FastAPI(
         title="omnimat leaderboard",
@@ -60,9 +63,10 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=_MIN_GZIP_BYTES, compresslevel=5)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(host))
     app.add_middleware(SecurityHeaders)
-    for router in (_page_router(pages), _file_router(pages), _download_router(pages)):
+    for router in (_page_router(pages), _storage_router(pages), _download_router(pages)):
         app.include_router(router)
-    app.include_router(api_router(pages.catalogue, token))
+    app.include_router(_file_router(pages, metrics))
+    app.include_router(api_router(pages.catalogue, metrics, token))
     _explain_errors(app, pages)
     return app
 
@@ -89,6 +93,13 @@ def _page_router(pages: Pages) -> APIRouter:
     def compare(request: Request, a: str = "", b: str = "") -> Response:
         return _html(pages.compare(_links(request), a, b))
 
+    return router
+
+
+def _storage_router(pages: Pages) -> APIRouter:
+    """Pages of what lies in the storage, whether or not the leaderboard knows of it."""
+    router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
     @router.get("/datasets")
     def datasets(request: Request) -> Response:
         return _html(pages.datasets(_links(request)))
@@ -96,6 +107,14 @@ def _page_router(pages: Pages) -> APIRouter:
     @router.get("/dataset/{name}")
     def dataset(request: Request, name: str) -> Response:
         return _html(pages.dataset(_links(request), name))
+
+    @router.get("/runs")
+    def runs(request: Request) -> Response:
+        return _html(pages.runs(_links(request)))
+
+    @router.get("/run/{name}")
+    def run(request: Request, name: str) -> Response:
+        return _html(pages.run(_links(request), name))
 
     @router.get("/maps")
     def maps(request: Request) -> Response:
@@ -111,7 +130,7 @@ def _page_router(pages: Pages) -> APIRouter:
     return router
 
 
-def _file_router(pages: Pages) -> APIRouter:
+def _file_router(pages: Pages, metrics: Metrics) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/healthz")
@@ -119,6 +138,10 @@ def _file_router(pages: Pages) -> APIRouter:
         """Answer if the database does."""
         pages.catalogue.store.version()
         return PlainTextResponse("ok")
+
+    @router.get("/metrics")
+    def prometheus() -> Response:
+        return Response(metrics.text(), media_type=METRICS_MEDIA_TYPE)
 
     @router.get("/static/{name}")
     def static(request: Request, name: str) -> Response:

@@ -18,16 +18,16 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
+from omnimat.job.attempt import CLAIM
 from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.workspace import Workspace
 from omnimat.shards.files import read_file
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
+from omnimat_dashboard.run_files import HISTORY, TRIAL, RunFiles
 
 T = TypeVar("T")
 
-HISTORY = "metrics.parquet"
-TRIAL = "trial.json"
 MAPS = "maps"
 DATASET_FILES = (MANIFEST_NAME, RECORDS_NAME, FAILURES_NAME)
 PREDICTION_COLUMNS = frozenset({"material_id", "target", "prediction"})
@@ -67,6 +67,14 @@ class Artifacts:
     def datasets(self) -> list[str]:
         """Names of the finished data sets."""
         return self._folders("datasets", MANIFEST_NAME)
+
+    def runs(self) -> list[str]:
+        """Names of the runs that were begun."""
+        return self._folders("runs", CLAIM)
+
+    def run(self, name: str) -> RunFiles:
+        """The files of one of ``runs()``."""
+        return RunFiles(self._run(name))
 
     def runs_with_maps(self) -> list[str]:
         """Names of the runs that have embedding maps."""
@@ -115,7 +123,7 @@ class Artifacts:
         """Read the history of a pretraining run."""
         if run not in self._folders("runs", HISTORY):
             return Found(None, f"run {run!r} left no {HISTORY} in this storage")
-        return attempt(lambda: _parquet(self._run(run) / HISTORY))
+        return attempt(self.run(run).history)
 
     def predictions(self, row: Row) -> Found[pd.DataFrame]:
         """Read a row's predictions for each material, if that is what it keeps."""

@@ -6,7 +6,7 @@ Every figure is a dictionary with a ``kind`` that ``static/plots.js`` has a func
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from omnimat_dashboard.papers import printed
 from omnimat_dashboard.text import Scale
 
 Figure = dict[str, Any]
+AxisScale = Literal["linear", "from zero", "log"]
 
 MAX_POINTS = 2_000  # above, a cloud of SVG points is slow and says less than a density
 DENSITY_BINS = 64
@@ -54,10 +55,26 @@ def dots(board: Board, summaries: Sequence[Summary], links: Links) -> Figure:
     }
 
 
-def curves(x: str, y: str, series: Sequence[Mapping[str, Any]], *, log: bool = False) -> Figure:
-    """Lines of ``name``, ``x`` and ``y``, some with ``mark``, the x of their chosen point."""
+def curves(
+    x: str,
+    y: str,
+    series: Sequence[Mapping[str, Any]],
+    *,
+    scale: AxisScale = "linear",
+    stacked: bool = False,
+) -> Figure:
+    """Lines of ``name``, ``x`` and ``y``, some with ``mark``, the x of their chosen point.
+
+    Args:
+        x: title of the axis.
+        y: likewise.
+        series: the lines.
+        scale: of y.
+        stacked: one on top of the other, since they add up to a whole.
+    """
     lines = [dict(one) | {"y": [finite(value) for value in one["y"]]} for one in series]
-    return {"kind": "curves", "x": x, "y": y, "log": log, "series": lines}
+    form = {"kind": "curves", "x": x, "y": y, "scale": scale, "stacked": stacked}
+    return form | {"series": lines}
 
 
 def bars(x: str, y: str, values: Mapping[Any, int]) -> Figure:

@@ -23,6 +23,7 @@ from omnimat_dashboard.maps import map_page, map_title
 from omnimat_dashboard.overview import overview
 from omnimat_dashboard.query import Query
 from omnimat_dashboard.result import result_page
+from omnimat_dashboard.runs import run_lines, run_page
 from omnimat_dashboard.security import content_security_policy
 
 
@@ -81,6 +82,19 @@ class Pages:
         """One embedding map, by default the run's first."""
         page = map_page(self.artifacts, run, name)
         return None if page is None else self._render("map", links, webgl=True, page=page)
+
+    def runs(self, links: Links) -> str:
+        """How far every run in the storage is."""
+        return self._render("runs", links, found=run_lines(self.artifacts))
+
+    def run(self, links: Links, name: str) -> str | None:
+        """One run, while it goes on and after."""
+        if name not in self.artifacts.runs():
+            return None
+        page = run_page(self.artifacts, name)
+        if page.value is None:
+            return self.message(links, "This run cannot be read", page.reason)
+        return self._render("run", links, page=page.value)
 
     def message(self, links: Links, title: str, sentence: str) -> str:
         """A page that says one thing."""

@@ -15,6 +15,7 @@ from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, curves
+from omnimat_dashboard.history import learning
 from omnimat_dashboard.papers import PaperTask, printed
 from omnimat_dashboard.predictions import (
     Confusion,
@@ -167,7 +168,7 @@ def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[li
         table = history.value
         if table is None:
             return Found(None, history.reason)
-        return attempt(lambda: _pretraining_curves(table))
+        return attempt(lambda: learning(table))
     return Found(None, trials[0][1].reason or "its trial kept no history")
 
 
@@ -190,17 +191,3 @@ def _trial_curves(histories: Sequence[tuple[Row, Mapping[str, Any]]], board: Boa
         )
         for key, title in panels
     ]
-
-
-def _pretraining_curves(history: pd.DataFrame) -> list[Figure]:
-    pairs = [name for name in history.columns if name == "loss" or name.startswith("loss/")]
-    losses = [
-        {
-            "name": "mean of pairs" if pair == "loss" else pair.removeprefix("loss/"),
-            "x": history["step"].tolist(),
-            "y": history[pair].tolist(),
-        }
-        for pair in pairs
-    ]
-    rate = [{"name": "lr", "x": history["step"].tolist(), "y": history["lr"].tolist()}]
-    return [curves("step", "contrastive loss", losses), curves("step", "learning rate", rate)]

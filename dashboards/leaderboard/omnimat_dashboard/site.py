@@ -50,12 +50,15 @@ def _pages(pages: Pages) -> Iterator[tuple[tuple[str, ...], str]]:
     yield ("index",), pages.overview(top, EVERYTHING)
     yield ("datasets",), pages.datasets(top)
     yield ("maps",), pages.maps(top)
+    yield ("runs",), pages.runs(top)
     for board, summaries in pages.catalogue.everything().items():
         yield ("board", board.board_id), pages.board(below, board.board_id, EVERYTHING) or ""
         for one in summaries:
             yield ("result", one.group_id), pages.result(below, one.group_id) or ""
     for name in pages.artifacts.datasets():
         yield ("dataset", name), pages.dataset(below, name) or ""
+    for run in pages.artifacts.runs():
+        yield ("run", run), pages.run(below, run) or ""
     for run in pages.artifacts.runs_with_maps():
         for name in pages.artifacts.maps(run):
             yield ("map", run, name), pages.map(deep, run, name) or ""

@@ -22,7 +22,8 @@ const faded = (name, opacity) => {
   const [red, green, blue] = colour(name).match(/[\d.]+/g);
   return `rgba(${red}, ${green}, ${blue}, ${opacity})`;
 };
-const category = (place) => colour(`--c${place % 7}`);
+const hue = (place) => `--c${place % 8}`;
+const category = (place) => colour(hue(place));
 
 // A colour for good: the same on every page.
 const VARIANTS = ["finetuned", "from_scratch", "frozen", "linear_probe", "pretrained"];
@@ -123,10 +124,19 @@ function dots({ entries, references, factor, axis: title }, width) {
   };
 }
 
-function curves({ x, y, log, series }) {
+const SCALES = {
+  linear: {},
+  "from zero": { rangemode: "tozero" },
+  // Labels in full; plotly would write the first digit alone.
+  log: { type: "log", tickformat: "~s",
+         tickvals: [...Array(18).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** (power - 9))) },
+};
+
+function curves({ x, y, scale, stacked, series }) {
   const lines = series.map((one, place) => ({
     x: one.x, y: one.y, name: plain(one.name), mode: one.x.length > 1 ? "lines" : "markers",
-    line: { color: category(place), width: 2 },
+    line: { color: category(place), width: stacked ? 0.5 : 2 },
+    ...(stacked ? { stackgroup: "all", fillcolor: faded(hue(place), 0.6) } : {}),
     hovertemplate: `${plain(x)} %{x}: %{y:.4g}<extra>${plain(one.name)}</extra>`,
   }));
   const marks = series.filter((one) => one.mark != null).map((one) => {
@@ -139,8 +149,8 @@ function curves({ x, y, log, series }) {
   });
   return {
     traces: [...lines, ...marks],
-    layout: layout({ height: 300, showlegend: series.length > 1, margin: { l: 12, r: 14, t: 30, b: 12 },
-                     xaxis: axis(x, { showgrid: false }), yaxis: axis(y, { type: log ? "log" : "linear" }) }),
+    layout: layout({ height: stacked ? 380 : 300, showlegend: series.length > 1, margin: { l: 12, r: 14, t: 30, b: 12 },
+                     xaxis: axis(x, { showgrid: false }), yaxis: axis(y, SCALES[scale]) }),
   };
 }
 
@@ -170,7 +180,7 @@ function cloud(figure, width) {
   return {
     traces: clouds.map((one, place) => ({
       x: one.x, y: one.y, text: labels.map(plain), name: plain(one.name), mode: "markers",
-      marker: { size: 6, color: faded(clouds.length > 1 ? `--c${place % 7}` : "--accent", 0.55) },
+      marker: { size: 6, color: faded(clouds.length > 1 ? hue(place) : "--accent", 0.55) },
       hovertemplate: `%{text}<br>%{x:.4g} → %{y:.4g}<extra>${plain(one.name)}</extra>`,
     })),
     layout: layout({ ...square(figure, width), showlegend: clouds.length > 1 }),
@@ -279,9 +289,9 @@ function draw(figure) {
   if (!known.has(figure)) known.set(figure, JSON.parse(figure.querySelector("script").textContent));
   const { traces, layout: form, config = {} } = KINDS[kind](known.get(figure), canvas.clientWidth, canvas.clientHeight);
   Plotly.react(canvas, traces, form, { displayModeBar: false, responsive: false, ...config });
-  if (!figure.dataset.drawn) {
+  if (kind === "dots" && !figure.dataset.drawn) {
     canvas.on("plotly_click", ({ points }) => {
-      if (points[0].customdata && kind === "dots") location.href = points[0].customdata;
+      if (points[0].customdata) location.href = points[0].customdata;
     });
   }
   figure.dataset.drawn = "true";

@@ -81,6 +81,28 @@ async function refresh(url) {
   document.dispatchEvent(new Event("contentchange"));
 }
 
+/* Pages of what goes on */
+
+const RENEWED_EVERY_S = 15;
+const live = () => document.getElementById("live");
+
+async function renew() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const before = all(".plot .canvas", live());
+  live().replaceWith(find("#live", page));
+  const after = all(".plot .canvas", live());
+  // Each figure keeps its drawing and moves on to the new data, so that nothing flickers.
+  if (before.length === after.length) after.forEach((canvas, place) => canvas.replaceWith(before[place]));
+  document.dispatchEvent(new Event("contentchange"));
+}
+
+setInterval(() => {
+  if (!live()?.hasAttribute("data-live") || document.hidden || live().contains(document.activeElement)) return;
+  renew().catch(() => {});  // a server that is gone leaves the page as it was
+}, 1000 * RENEWED_EVERY_S);
+
 /* Order */
 
 const NUMERIC = new Set(["score", "seeds"]);

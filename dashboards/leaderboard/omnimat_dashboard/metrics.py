@@ -1,0 +1,60 @@
+"""What Prometheus reads of a leaderboard: its rows by status, and posts to this server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from omnimat_dashboard.catalogue import Catalogue
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics(Collector):
+    """Metrics of one server."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        """Count what a catalogue holds when it is asked, and posts from now on."""
+        self._catalogue = catalogue
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self._posts = Counter(
+            "omnimat_leaderboard_posts",
+            "Posts of rows to this server",
+            ["outcome"],
+            registry=self._registry,
+        )
+        for outcome in ("written", "refused"):  # so that the first one is an increase
+            self._posts.labels(outcome)
+
+    @contextmanager
+    def post(self) -> Iterator[None]:
+        """Count a post by whether what happens inside has written it."""
+        try:
+            yield
+        except Exception:
+            self._posts.labels("refused").inc()
+            raise
+        self._posts.labels("written").inc()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the counts of the database."""
+        boards = self._catalogue.boards()
+        rows = GaugeMetricFamily(
+            "omnimat_leaderboard_rows", "Rows of the leaderboard", labels=["status"]
+        )
+        num_verified = sum(board.num_verified for board in boards)
+        rows.add_metric(["verified"], num_verified)
+        rows.add_metric(["self-reported"], sum(b.num_rows for b in boards) - num_verified)
+        yield rows
+        yield GaugeMetricFamily(
+            "omnimat_leaderboard_boards", "Boards of the leaderboard", value=len(boards)
+        )
+
+    def text(self) -> bytes:
+        """Write all of it as Prometheus reads it."""
+        return generate_latest(self._registry)

@@ -1,0 +1,180 @@
+"""Runs while they go on, and after: how far each is, and its curves, without Ray or Grafana."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from omnimat_dashboard.artifacts import Artifacts, Found, attempt
+from omnimat_dashboard.figures import Figure
+from omnimat_dashboard.history import learning, speed
+from omnimat_dashboard.run_files import RunFiles
+
+State = Literal["running", "silent", "finished"]
+
+SILENT_AFTER_S = 600  # longer than most steps, trials and evaluations say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """How far a run is.
+
+    Attributes:
+        name: of the run.
+        kind: of its job.
+        state: ``silent`` where it has said nothing for long: it hangs, has ended, or is slow.
+        done: steps or trials; None where the kind has neither.
+        total: of them; None where it is not known yet.
+        at: when it last said something.
+        samples_per_s: of a pretraining run.
+        data_wait_share: likewise.
+    """
+
+    name: str
+    kind: str
+    state: State
+    done: int | None
+    total: int | None
+    at: datetime
+    samples_per_s: float | None = None
+    data_wait_share: float | None = None
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it last said something."""
+        return max(0.0, (datetime.now(UTC) - self.at).total_seconds())
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return "trials" if self.kind == "finetune" else "steps"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialLine:
+    """What a trial of a sweep reached, or had reached when it was stopped early.
+
+    Attributes:
+        name: of the trial.
+        state: ``finished`` or ``stopped``.
+        epoch: the best one, or the last before it was stopped.
+        validation_error: of that epoch: 0 is perfect, 1 as good as guessing.
+        wall_time_s: None where it was stopped.
+    """
+
+    name: str
+    state: str
+    epoch: int
+    validation_error: float
+    wall_time_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One run.
+
+    Attributes:
+        line: how far it is.
+        figures: of a pretraining run.
+        trials: of a sweep that have ended, best first.
+        missing: why there is neither.
+    """
+
+    line: RunLine
+    figures: Sequence[Figure]
+    trials: Sequence[TrialLine]
+    missing: str
+
+
+def run_lines(artifacts: Artifacts) -> dict[str, Found[RunLine]]:
+    """Tell how far every run is; those that spoke last come first."""
+    lines = {name: run_line(artifacts, name) for name in artifacts.runs()}
+    never = datetime.min.replace(tzinfo=UTC)
+    order = sorted(lines, key=lambda name: one.at if (one := lines[name].value) else never)
+    return {name: lines[name] for name in reversed(order)}
+
+
+def run_line(artifacts: Artifacts, name: str) -> Found[RunLine]:
+    """Tell how far a run of ``artifacts.runs()`` is."""
+    return attempt(lambda: _line(name, artifacts.run(name)))
+
+
+def run_page(artifacts: Artifacts, name: str) -> Found[RunPage]:
+    """Collect what a run of ``artifacts.runs()`` has left by now."""
+    return attempt(lambda: _page(name, artifacts.run(name)))
+
+
+def _page(name: str, files: RunFiles) -> RunPage:
+    line = _line(name, files)
+    if line.kind == "pretrain":
+        history = files.history()
+        figures = [] if history.empty else [*learning(history), *speed(history)]
+        return RunPage(line, figures, (), "it has not reported a step yet")
+    if line.kind == "finetune":
+        trials = [_trial(key, *left) for key, left in files.trials().items()]
+        trials.sort(key=lambda trial: trial.validation_error)
+        return RunPage(line, (), trials, "no trial has ended yet")
+    return RunPage(line, (), (), "an evaluation leaves rows on the leaderboard, and no curves")
+
+
+def _line(name: str, files: RunFiles) -> RunLine:
+    settings, finished_at = files.settings, files.finished_at
+    if "training" in settings:
+        return _pretraining(name, files, settings, finished_at)
+    is_sweep = "learning_rates" in settings
+    ended = files.ended_trials() if is_sweep else {}
+    at = finished_at or max([files.begun_at, *ended.values()])
+    return RunLine(
+        name=name,
+        kind="finetune" if is_sweep else "evaluate",
+        state=_state(at, finished_at),
+        done=len(ended) if is_sweep else None,
+        total=_num_trials(settings) if is_sweep else None,
+        at=at,
+    )
+
+
+def _pretraining(
+    name: str, files: RunFiles, settings: dict[str, Any], finished_at: datetime | None
+) -> RunLine:
+    report = files.newest_report()
+    metrics = {} if report is None else report.metrics
+    at = finished_at or max([files.begun_at, *([report.at] if report else [])])
+    step, epoch = metrics.get("step", 0), metrics.get("epoch")
+    num_epochs = settings["training"]["num_epochs"]
+    return RunLine(
+        name=name,
+        kind="pretrain",
+        state=_state(at, finished_at),
+        done=int(step),
+        total=round(num_epochs * step / epoch) if epoch else None,
+        at=at,
+        samples_per_s=metrics.get("samples_per_s"),
+        data_wait_share=metrics.get("data_wait_share"),
+    )
+
+
+def _state(at: datetime, finished_at: datetime | None) -> State:
+    if finished_at is not None:
+        return "finished"
+    return "silent" if (datetime.now(UTC) - at).total_seconds() > SILENT_AFTER_S else "running"
+
+
+def _num_trials(settings: dict[str, Any]) -> int:
+    """Count the grid; successive halving runs fewer."""
+    axes = [settings[key] for key in ("variants", "train_fractions", "learning_rates", "seeds")]
+    return math.prod(len(axis) for axis in [*axes, *settings["grid"].values()])
+
+
+def _trial(name: str, state: str, left: dict[str, Any]) -> TrialLine:
+    is_finished = state == "finished"
+    return TrialLine(
+        name=name,
+        state=state,
+        epoch=int(left["best_epoch"] if is_finished else left["epoch"]),
+        validation_error=float(left["validation_error"]),
+        wall_time_s=float(left["wall_time_s"]) if is_finished else None,
+    )

@@ -1,0 +1,148 @@
+"""Runs are followed while they go on, by what they leave in the storage alone."""
+
+import os
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from upath import UPath
+
+from omnimat.materials.workspace import Workspace
+from omnimat_dashboard import write_site
+from omnimat_dashboard.app import create_app
+from omnimat_dashboard.artifacts import Artifacts
+from omnimat_dashboard.history import MAX_STEPS
+from omnimat_dashboard.runs import SILENT_AFTER_S, run_line, run_lines, run_page
+
+
+@pytest.fixture(scope="module")
+def artifacts(storage):
+    return Artifacts(Workspace(storage.root))
+
+
+def test_the_list_says_how_far_each_run_is(artifacts):
+    lines = {name: found.value for name, found in run_lines(artifacts).items()}
+    going, sweep = lines["going"], lines["mini-sweep"]
+    # Forty steps an epoch, as its own reports say.
+    assert (going.state, going.done, going.total, going.unit) == ("running", 120, 200, "steps")
+    assert (going.samples_per_s, going.data_wait_share) == (201.0, 0.12)
+    assert (sweep.kind, sweep.done, sweep.total, sweep.unit) == ("finetune", 3, 8, "trials")
+    assert (lines["begun"].done, lines["begun"].total) == (0, None)
+    assert lines["silent"].state == "silent"
+    assert lines["silent"].age_s > SILENT_AFTER_S
+    assert lines["mini-anchored"].state == "finished"
+    assert lines["mini-retrieval"].kind == "evaluate"
+    assert lines["broken"] is None
+    order = [one.at for one in lines.values() if one]
+    assert order == sorted(order, reverse=True)
+
+
+def test_the_curves_are_those_of_the_history(artifacts):
+    page = run_page(artifacts, "going").value
+    titles = [figure["y"] for figure in page.figures]
+    assert titles == [
+        "contrastive loss",
+        "learning rate",
+        "samples a second",
+        "seconds a step",
+        "share of a step that waits",
+        "rows a second while at it",
+        "rows ready for the trainer",
+        "records quarantined",
+    ]
+    loss, phases = page.figures[0], page.figures[3]
+    assert [one["name"] for one in loss["series"]] == ["mean of pairs", "structure|xrd"]
+    assert loss["series"][0]["x"] == list(range(10, 130, 10))
+    assert loss["series"][0]["y"] == [4 - step / 100 for step in range(10, 130, 10)]
+    assert phases["stacked"]
+    assert [one["name"] for one in phases["series"]] == ["data wait", "forward", "backward"]
+    # What a step took is the sum of its phases, so it is no phase itself.
+    assert sum(one["y"][0] for one in phases["series"]) == pytest.approx(0.5)
+
+
+def test_a_long_history_is_thinned_and_ends_with_the_newest(tmp_path, begin_run):
+    run = UPath(tmp_path) / "runs" / "long"
+    begin_run(run, *range(1, MAX_STEPS + 52))
+    found = run_page(Artifacts(Workspace(UPath(tmp_path))), "long").value
+    steps = found.figures[0]["series"][0]["x"]
+    assert len(steps) <= MAX_STEPS
+    assert (steps[0], steps[-1]) == (1, MAX_STEPS + 51)
+    assert steps == sorted(steps)
+
+
+def test_a_step_taken_again_counts_once_and_a_new_attempt_replaces_the_old(tmp_path, begin_run):
+    runs = UPath(tmp_path) / "runs"
+    artifacts = Artifacts(Workspace(UPath(tmp_path)))
+    begin_run(runs / "r", 10, 20, 30)
+    begin_run(runs / "r", 20)
+    assert run_line(artifacts, "r").value.done == 20
+    assert run_page(artifacts, "r").value.figures[0]["series"][0]["x"] == [10, 20, 30]
+    begin_run(runs / "r@2", 10)
+    assert artifacts.runs() == ["r"]
+    assert run_line(artifacts, "r").value.done == 10
+
+
+def test_a_run_that_says_nothing_is_called_silent_not_dead(tmp_path, begin_run, client):
+    run = UPath(tmp_path) / "runs" / "r"
+    begin_run(run, 10)
+    artifacts = Artifacts(Workspace(UPath(tmp_path)))
+    assert run_line(artifacts, "r").value.state == "running"
+    for path in run.rglob("*.json*"):
+        os.utime(path.path, (10**9, 10**9))
+    assert run_line(artifacts, "r").value.state == "silent"
+    assert "It may hang" in client.get("/run/silent").text
+    assert "It may hang" not in client.get("/run/going").text
+
+
+def test_a_sweep_shows_its_trials_best_first(client):
+    text = client.get("/run/mini-sweep").text
+    assert text.index("better") < text.index("worse") < text.index("early")
+    assert "stopped early" in text
+    assert "3 / 8" in client.get("/runs").text
+
+
+def test_pages_without_curves_say_why(client):
+    assert "it has not reported a step yet" in client.get("/run/begun").text
+    assert "leaves rows on the leaderboard" in client.get("/run/mini-retrieval").text
+    assert "it cannot be read" in client.get("/runs").text
+    assert "This run cannot be read" in client.get("/run/broken").text
+
+
+def test_only_what_goes_on_is_read_again(client, storage, tmp_path):
+    refresh = '<noscript><meta http-equiv="refresh"'
+    for path, goes_on in (("/runs", True), ("/run/going", True), ("/run/mini-anchored", False)):
+        text = client.get(path).text
+        assert (refresh in text, "data-live>" in text) == (goes_on, goes_on), path
+    write_site(storage.url, str(storage.root), tmp_path)
+    for path in (tmp_path / "runs.html", tmp_path / "run" / "going.html"):
+        text = path.read_text()
+        assert refresh not in text
+        assert "data-live>" not in text
+        assert " ago" not in text
+
+
+def samples(client) -> dict[str, float]:
+    return {
+        f"{sample.name} {' '.join(sample.labels.values())}".strip(): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+    }
+
+
+def test_prometheus_reads_rows_by_status_and_posts(client, storage, tmp_path):
+    verified = sum(row.status == "verified" for row in storage.store.rows())
+    found = samples(client)
+    assert verified > 0
+    assert found["omnimat_leaderboard_rows verified"] == verified
+    assert found["omnimat_leaderboard_rows self-reported"] == len(storage.rows) - verified
+    assert found["omnimat_leaderboard_boards"] == len(storage.store.boards())
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    with TestClient(create_app(url, str(tmp_path), "t"), "http://127.0.0.1") as writer:
+        assert samples(writer)["omnimat_leaderboard_posts_total refused"] == 0
+        body = f"[{storage.rows[0].model_dump_json()}]"
+        for token in ("t", "t", "other"):
+            writer.post("/api/rows", content=body, headers={"Authorization": f"Bearer {token}"})
+        counted = samples(writer)
+    assert counted["omnimat_leaderboard_posts_total written"] == 2
+    assert counted["omnimat_leaderboard_posts_total refused"] == 1
+    assert counted["omnimat_leaderboard_rows self-reported"] == 1
