@@ -1,11 +1,7 @@
 # Two commands: make demo, make test. Both make the environment first, in .venv.
 PYTHON ?= python3.11
-# torch is installed by itself first: asked for as a range, pip takes the newest build with all of
-# CUDA. The version is the newest the tests ran on. On a machine without a GPU,
-#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# takes the CPU build, a tenth of the size.
-TORCH ?= torch==2.13.0
-TORCH_INDEX ?=
+# Which build of torch: cuda, or cpu, a tenth of the size.
+ACCELERATOR ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 BIN := .venv/bin
 RUNS := $(CURDIR)/runs
 # A port of our own, so that another Ray on this machine is left alone.
@@ -13,16 +9,17 @@ GCS_PORT ?= 6399
 DASHBOARD_PORT ?= 8299
 export RAY_DEDUP_LOGS := 0
 
-.PHONY: env test lint demo clean
+.PHONY: env lock test lint demo clean
 
 env: .venv/installed
 
-.venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev,text]"
+.venv/installed: pyproject.toml $(wildcard infra/docker/requirements*.txt)
+	PYTHON=$(PYTHON) infra/docker/build_environment.sh $(ACCELERATOR) .venv dev
 	touch $@
+
+# After a change of pyproject.toml; with UPGRADE=--upgrade, the newest of everything.
+lock:
+	$(PYTHON) infra/docker/lock.py $(UPGRADE)
 
 lint: env
 	$(BIN)/ruff check .

@@ -57,13 +57,12 @@ def phases(job: JobHeader) -> tuple[Phase, ...]:
 def _of_training(job: PretrainJob) -> tuple[Phase, ...]:
     training, stream = job.training, job.stream
     num_workers = training.world_sizes[0]  # with as few it makes progress
-    each = {"CPU": training.cpus_per_worker, "GPU": float(training.use_gpu)}
     workers = Ask(
         "trainers",
         "training.num_workers",
         num_workers,
-        _without_zeros(each),
-        training.label_selector,
+        training.worker_resources,
+        training.worker_labels,
     )
     featurizer = {"CPU": stream.featurizer_num_cpus}
     labels = stream.featurizer_label_selector

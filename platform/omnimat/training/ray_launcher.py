@@ -28,9 +28,12 @@ CONTROLLER_FAILURE_LIMIT = 5
 _RAY_TRAIN_ENVIRONMENT = {
     # Print sends each line to a logger too, and both end in the same place.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    # Where no node is to spare, the one that replaces a lost one takes minutes to come.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
 }
+# Where no node is to spare, the one that replaces a lost one takes minutes to come.
+START_TIMEOUT_S = 300
+# A run that may go on with fewer asks for as many as before at first, since Ray Train notices late
+# that a node is lost; only then does it count again.
+ELASTIC_START_TIMEOUT_S = 45
 
 
 def fit(plan: RunPlan, run: UPath) -> None:
@@ -46,7 +49,9 @@ def fit(plan: RunPlan, run: UPath) -> None:
     Raises:
         RunError: a worker failed for a known reason, more often than ``max_failures``.
     """
-    for variable, value in _RAY_TRAIN_ENVIRONMENT.items():
+    timeout_s = ELASTIC_START_TIMEOUT_S if plan.settings.training.min_workers else START_TIMEOUT_S
+    timeout = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(timeout_s)}
+    for variable, value in (_RAY_TRAIN_ENVIRONMENT | timeout).items():
         os.environ.setdefault(variable, value)
     on_interrupt = signal.getsignal(signal.SIGINT)
     with tempfile.TemporaryDirectory(prefix="omnimat-ray-train-") as folder:
@@ -60,15 +65,14 @@ def fit(plan: RunPlan, run: UPath) -> None:
 
 def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTrainer:
     training = plan.settings.training
-    resources = {"CPU": training.cpus_per_worker}
     return ray.train.torch.TorchTrainer(
         _train_loop,
         train_loop_config={"plan": plan, "run": run},
         scaling_config=ray.train.ScalingConfig(
             num_workers=_num_workers(training),
             use_gpu=training.use_gpu,
-            resources_per_worker=resources | ({"GPU": 1} if training.use_gpu else {}),
-            label_selector=on_labelled(training.label_selector) or None,
+            resources_per_worker=training.worker_resources,
+            label_selector=on_labelled(training.worker_labels) or None,
             elastic_resize_monitor_interval_s=training.resize_interval_s,
         ),
         run_config=ray.train.RunConfig(

@@ -27,7 +27,13 @@ class TrainingSettings(Settings):
     """How often a run with ``min_workers`` looks for room for more; with more it starts again from
     its newest checkpoint."""
     label_selector: Mapping[str, str] = {ROLE_LABEL: "trainer"}
-    """Labels of the nodes where workers run; where none carries them, they run anywhere."""
+    """Labels of the nodes where workers run; where none carries them, they run anywhere.
+
+    With ``min_workers`` they count for nothing: Ray 2.60 sees how many workers there is room for by
+    resources alone, and would wait for nodes of that label without end.
+    """
+    resources_per_worker: Mapping[str, float] = {}
+    """Resources of one's own that nodes were given, which each worker takes besides CPU and GPU."""
     cpus_per_worker: float = Field(default=0.5, gt=0)
     use_gpu: bool = False
     threads_per_worker: int = Field(default=1, ge=1)
@@ -61,6 +67,17 @@ class TrainingSettings(Settings):
     def world_sizes(self) -> range:
         """Numbers of workers that the run may have."""
         return range(self.min_workers or self.num_workers, self.num_workers + 1)
+
+    @property
+    def worker_labels(self) -> Mapping[str, str]:
+        """Labels of the nodes where workers run."""
+        return {} if self.min_workers else self.label_selector
+
+    @property
+    def worker_resources(self) -> dict[str, float]:
+        """What Ray sets aside for a worker."""
+        own = {"CPU": self.cpus_per_worker, "GPU": float(self.use_gpu), **self.resources_per_worker}
+        return {name: amount for name, amount in own.items() if amount}
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TrainingSettings:
@@ -96,6 +113,7 @@ _OF_THE_MACHINE = {
         "min_workers",
         "resize_interval_s",
         "label_selector",
+        "resources_per_worker",
         "cpus_per_worker",
         "use_gpu",
         "threads_per_worker",
