@@ -65,7 +65,9 @@ def newest_state(context: WorkerContext) -> Iterator[SavedState | None]:
     progress = Progress.read(newest)
     is_universal = progress.zero_stage > 0 and progress.world_size != context.world_size
     is_here = newest.protocol in {"", "file"}
-    copy = Path(tempfile.gettempdir()) / f"omnimat-resume-{_digest(newest)}"
+    # Machines may share their temporary folder; ranks of one follow each other.
+    machine = context.rank - context.local_rank
+    copy = Path(tempfile.gettempdir()) / f"omnimat-resume-{_digest(newest)}-{machine}"
     source = Path(newest.path) if is_here else copy
     if context.local_rank == 0:
         shutil.rmtree(copy, ignore_errors=True)
