@@ -132,7 +132,7 @@ def test_job_that_never_fits_fails_at_once(ray_head, tiny_jobs):
     assert failed.returncode != 0
     said = failed.stdout + failed.stderr
     assert "failed with exit code 2" in said
-    assert "omnimat: large: training.num_workers with their readers and featurizers ask" in said
+    assert "omnimat: large: training.num_workers and their featurizers ask" in said
     assert "Traceback" not in said
 
 

@@ -79,7 +79,7 @@ def test_the_history_says_where_time_went(whole, storage):
     phases = [f"{phase}_s" for phase in PHASES]
     rates = [f"{stage}_rows_per_s" for stage in (*STAGES, "collate")]
     assert set(history.columns) == {
-        *("step", "epoch", "lr", "loss", "loss/dos|text", "samples_per_s", "step_s"),
+        *("step", "epoch", "lr", "num_workers", "loss", "loss/dos|text", "samples_per_s", "step_s"),
         *("data_wait_share", "queued_rows", "quarantined_records", *phases, *rates),
     }
     assert np.isfinite(history).all(axis=None)
