@@ -56,6 +56,9 @@ def test_measures_once_and_then_predicts(measured, plan, storage):
     found = json.loads(again.stdout)
     assert [row["num_workers"] for row in found["forecasts"]] == [1, 2, 4]
     assert [row["num_featurizers"] for row in found["forecasts"]] == [2, 4, 8]
+    needed = [row["num_featurizers_needed"] for row in found["forecasts"]]
+    assert needed == sorted(needed)
+    assert needed[0] >= 1
     assert found["assumptions"][0] == measured["assumptions"][0]  # its date above all
     assert len(list((storage / "rates").iterdir())) == 1
 

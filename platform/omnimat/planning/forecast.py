@@ -10,7 +10,14 @@ from rich.table import Table
 
 from omnimat.materials.duration import duration
 from omnimat.materials.errors import UserError
-from omnimat.planning.prediction import START_S, Machines, Prediction, Work, predict
+from omnimat.planning.prediction import (
+    START_S,
+    Machines,
+    Prediction,
+    Work,
+    featurizers_needed,
+    predict,
+)
 from omnimat.planning.rates import Rates
 from omnimat.training.plan import RunPlan
 
@@ -37,12 +44,14 @@ class Forecast:
         prediction: of it.
         num_cores: that it occupies.
         cost: of it, start included.
+        num_featurizers_needed: so that its workers never wait for data.
     """
 
     machines: Machines
     prediction: Prediction
     num_cores: float
     cost: float
+    num_featurizers_needed: int
 
 
 def work_of(plan: RunPlan) -> Work:
@@ -86,14 +95,25 @@ def forecasts(
         prediction = predict(rates, work, machines)
         num_cores = machines.num_cores or num_workers + machines.num_featurizers
         per_hour = num_cores * prices.core_hour + use_gpu * num_workers * prices.gpu_hour
-        yield Forecast(machines, prediction, num_cores, per_hour * prediction.run_s / 3600)
+        cost = per_hour * prediction.run_s / 3600
+        needed = featurizers_needed(rates, work, machines)
+        yield Forecast(machines, prediction, num_cores, cost, needed)
 
 
 def table(rows: list[Forecast]) -> Table:
     """Lay forecasts out for a terminal."""
     has_price = any(row.cost for row in rows)
     shown = Table()
-    columns = ["workers", "featurizers", "cores", "samples/s", "efficiency", "run takes", "limit"]
+    columns = [
+        "workers",
+        "featurizers",
+        "needed",
+        "cores",
+        "samples/s",
+        "efficiency",
+        "run takes",
+        "limit",
+    ]
     for column in [*columns, *(["cost"] if has_price else [])]:
         shown.add_column(column, justify="left" if column == "limit" else "right", no_wrap=True)
     first = rows[0]
@@ -102,6 +122,7 @@ def table(rows: list[Forecast]) -> Table:
         cells = [
             str(row.machines.num_workers),
             str(row.machines.num_featurizers),
+            str(row.num_featurizers_needed),
             f"{row.num_cores:g}",
             f"{row.prediction.samples_per_s:,.0f}",
             f"{speedup * first.machines.num_workers / row.machines.num_workers:.0%}",
@@ -139,6 +160,7 @@ def as_json(row: Forecast) -> dict[str, Any]:
     return {
         "num_workers": row.machines.num_workers,
         "num_featurizers": row.machines.num_featurizers,
+        "num_featurizers_needed": row.num_featurizers_needed,
         "num_cores": row.num_cores,
         "samples_per_s": row.prediction.samples_per_s,
         "workers_per_s": row.prediction.workers_per_s,
