@@ -8,10 +8,7 @@ ratio is that of the median step after the warm-up; from shards, under Ray, the 
 spent waiting for data is shown against the number of featurizer actors.
 """
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from typing import Any
 import click
 import pandas as pd
 import yaml
-from measure import report
+from measure import omnimat, report
 from upath import UPath
 
 from omnimat.training.history import read_history
@@ -61,16 +58,6 @@ PRETRAIN = {
         "warmup_epochs": 0,
     },
 }
-
-
-def omnimat(folder: Path, *arguments: str) -> None:
-    """Run a command on the benchmark's own storage."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {"OMNIMAT_STORAGE": str(folder / "storage"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "omnimat.cli", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
 
 
 def warm_steps(folder: Path, name: str, warm_up_steps: int) -> pd.DataFrame:

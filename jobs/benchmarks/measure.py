@@ -4,8 +4,11 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -29,6 +32,17 @@ def interleaved(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dic
             function()
             seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def omnimat(folder: Path, *arguments: str) -> str:
+    """Run a command in a folder, on a storage of its own there, and give what it prints."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"OMNIMAT_STORAGE": str(folder / "storage"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "omnimat.cli", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return done.stdout
 
 
 def report(title: str, rows: Sequence[Mapping[str, Any]], **conditions: Any) -> None:

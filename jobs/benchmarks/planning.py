@@ -9,15 +9,13 @@ workers and featurizers asked for, on the cores that are here.
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
-from measure import report
+from measure import omnimat, report
 from upath import UPath
 
 from omnimat.training.history import read_history
@@ -51,17 +49,6 @@ PRETRAIN = {
         "warmup_epochs": 0,
     },
 }
-
-
-def omnimat(folder: Path, *arguments: str) -> str:
-    """Run a command on the benchmark's own storage and give what it prints."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {"OMNIMAT_STORAGE": str(folder / "storage"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "omnimat.cli", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    return done.stdout
 
 
 def settings(num_workers: int, num_featurizers: int) -> list[str]:

@@ -29,9 +29,3 @@ class StreamSettings(Settings):
     read_unit_mib: float = Field(default=16.0, gt=0)
     """Bytes of records a read task may hold at once."""
     prefetch_batches: int = Field(default=4, ge=1)
-
-    def num_cpus_per_worker(self) -> float:
-        """Logical CPUs that the data side of one train worker needs to make progress."""
-        if self.read_from == "store":
-            return self.reader_num_cpus
-        return self.num_featurizers * self.featurizer_num_cpus
