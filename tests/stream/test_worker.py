@@ -45,10 +45,11 @@ def test_the_order_follows_from_manifest_seed_and_epoch_alone(dataset, new_strea
     shutil.copytree(str(dataset), copied, ignore=shutil.ignore_patterns("*.tar"))
     orders = []
     for folder, hash_seed in ((dataset, "1"), (copied, "2")):
-        program = [sys.executable, "-c", ORDER, str(folder)]
+        program = [sys.executable, "-X", "faulthandler", "-c", ORDER, str(folder)]
         environment = os.environ | {"PYTHONHASHSEED": hash_seed}
-        result = subprocess.run(program, env=environment, capture_output=True, check=True)
-        orders.append(result.stdout.decode().split())
+        result = subprocess.run(program, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        orders.append(result.stdout.split())
     assert orders[0] == orders[1]
     for limit_bytes in (1, 10**5, 10**9):
         stream = new_stream(1, world_size=2, read_unit_bytes=limit_bytes)

@@ -7,7 +7,6 @@ the storage is ever read.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from omnimat.job.attempt import CLAIM
 from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.workspace import Workspace
-from omnimat.shards.files import read_file
+from omnimat.shards.files import parquet_frame, read_file
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
 from omnimat_dashboard.run_files import HISTORY, TRIAL, RunFiles
 
@@ -88,7 +87,7 @@ class Artifacts:
 
     def map(self, run: str, name: str) -> Found[pd.DataFrame]:
         """Read a map of ``maps(run)``."""
-        return attempt(lambda: _parquet(self._run(run) / MAPS / f"{name}.parquet"))
+        return attempt(lambda: parquet_frame(read_file(self._run(run) / MAPS / f"{name}.parquet")))
 
     def map_summary(self, run: str, name: str) -> dict[str, Any]:
         """Read what is said of a map; empty where nothing is."""
@@ -185,10 +184,6 @@ def _json(path: UPath) -> dict[str, Any]:
     return content
 
 
-def _parquet(path: UPath) -> pd.DataFrame:
-    return pd.read_parquet(io.BytesIO(read_file(path)))
-
-
 def _predictions(path: UPath, row: Row) -> pd.DataFrame:
     data = read_file(path)
     if hashlib.sha256(data).hexdigest() != row.predictions_sha256:
@@ -196,7 +191,7 @@ def _predictions(path: UPath, row: Row) -> pd.DataFrame:
             f"{path.name} was changed after the result was written; omnimat leaderboard verify "
             "says what no longer holds"
         )
-    table = pd.read_parquet(io.BytesIO(data))
+    table = parquet_frame(data)
     if missing := PREDICTION_COLUMNS - set(table.columns):
         raise ValueError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from upath import UPath
 
 from omnimat.job.attempt import CLAIM
 from omnimat.materials.workspace import METRICS, RESULT
-from omnimat.shards.files import read_file
+from omnimat.shards.files import parquet_frame, read_file
 from omnimat.training.history import read_history
 
 HISTORY = "metrics.parquet"
@@ -75,7 +74,7 @@ class RunFiles:
         """Read a pretraining run's history; empty before the first report."""
         path = self.folder / HISTORY
         if path.exists():
-            return pd.read_parquet(io.BytesIO(read_file(path)))
+            return parquet_frame(read_file(path))
         if self.newest_report() is None:
             return pd.DataFrame()
         return read_history(self.folder)

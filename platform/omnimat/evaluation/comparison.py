@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -16,7 +15,7 @@ from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import UserError
 from omnimat.materials.filesystem import location
-from omnimat.shards.files import read_file
+from omnimat.shards.files import parquet_frame, read_file
 
 # Of a metric that is a mean over materials, each material's part is known.
 COMPARABLE = ("mae", "accuracy")
@@ -98,7 +97,7 @@ def material_scores(row: Row) -> pd.Series[float]:
             f"{row.label!r} cannot be compared material by material; "
             f"that takes predictions and one of the metrics {', '.join(COMPARABLE)}"
         )
-    table = pd.read_parquet(io.BytesIO(_unchanged(row)))
+    table = parquet_frame(_unchanged(row))
     truth, guess = (np.array(table[name].tolist()) for name in ("target", "prediction"))
     is_class = row.metric == "accuracy"
     scores = (truth == guess).astype(np.float64) if is_class else _absolute_errors(truth, guess)

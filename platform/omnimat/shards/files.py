@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import uuid
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from upath import UPath
 
 from omnimat.materials.errors import UserError
@@ -24,6 +27,19 @@ def read_file(path: UPath) -> bytes:
         RunError: the storage did not answer.
     """
     return patiently(lambda: bytes(path.fs.cat_file(path.path)), path)
+
+
+def parquet_frame(data: bytes) -> pd.DataFrame:
+    """Parse a Parquet file.
+
+    Not by way of a Python file object: a thread of Arrow's pool may be the last to hold it, and
+    aborts a process that ends meanwhile (https://github.com/apache/arrow/issues/34314).
+
+    Raises:
+        pyarrow.ArrowException: it is none.
+    """
+    frame: pd.DataFrame = pq.read_table(pa.BufferReader(data)).to_pandas()
+    return frame
 
 
 def write_atomically(path: UPath, data: bytes) -> None:

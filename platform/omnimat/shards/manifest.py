@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 from upath import UPath
 
 from omnimat.materials.errors import UserError
 from omnimat.materials.settings import Settings
-from omnimat.shards.files import read_file, write_atomically
+from omnimat.shards.files import parquet_frame, read_file, write_atomically
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -117,9 +115,8 @@ class Manifest(Settings):
             raise UserError(f"{path} does not exist: ingest the data set again") from None
         if hashlib.sha256(data).hexdigest() != self.records_sha256:
             raise UserError(f"{path} was changed after ingest: ingest the data set again")
-        frame: pd.DataFrame = pq.read_table(io.BytesIO(data)).to_pandas()
         # Data sets from before there was a crc32 stay readable, unchecked.
-        return frame.reindex(columns=RECORDS_SCHEMA.names)
+        return parquet_frame(data).reindex(columns=RECORDS_SCHEMA.names)
 
 
 def dataset_fingerprint(shards: tuple[ShardEntry, ...], split_sha256: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
 from omnimat.leaderboard.row import Row
@@ -20,7 +18,7 @@ from omnimat.materials.provenance import sha256_of
 from omnimat.materials.record import Record
 from omnimat.materials.split import Split, split_sha256
 from omnimat.shards.codec import decode
-from omnimat.shards.files import read_file
+from omnimat.shards.files import parquet_frame, read_file
 from omnimat.shards.manifest import (
     MANIFEST_NAME,
     RECORDS_NAME,
@@ -145,8 +143,7 @@ def _read_index(directory: UPath, manifest: Manifest) -> tuple[pd.DataFrame | No
     there = hashlib.sha256(data).hexdigest()
     found = list(_differs(path, "sha256", there, manifest.records_sha256))
     try:
-        frame: Any = pq.read_table(io.BytesIO(data)).to_pandas()
-        records: pd.DataFrame = frame.reindex(columns=RECORDS_SCHEMA.names)
+        records = parquet_frame(data).reindex(columns=RECORDS_SCHEMA.names)
     except (pa.ArrowException, OSError, ValueError) as error:
         return None, [*found, f"{path} is no Parquet file: {error}"]
     if (twice := records["material_id"][records["material_id"].duplicated()]).size:

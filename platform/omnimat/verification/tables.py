@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from omnimat.evaluation.metrics import Metric, per_class_accuracy
 from omnimat.finetune.tasks import Targets
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
+from omnimat.shards.files import parquet_frame
 from omnimat.verification.dataset import named
 from omnimat.verification.outcome import FaultError, Finding
 
@@ -36,7 +35,7 @@ def read_table(data: bytes, uri: str, columns: Sequence[str] = COLUMNS) -> pd.Da
         FaultError: it is no Parquet file of these columns, or has no rows.
     """
     try:
-        table: pd.DataFrame = pq.read_table(io.BytesIO(data)).to_pandas()
+        table = parquet_frame(data)
     except (pa.ArrowException, OSError) as error:
         raise FaultError(f"{uri} is no Parquet file: {error}") from error
     if missing := [name for name in columns if name not in table.columns]:
