@@ -14,7 +14,7 @@ from omnimat.finetune.codec import RegressionLoss
 from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import Task
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import Settings
+from omnimat.materials.settings import Settings, fingerprint
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
@@ -116,6 +116,17 @@ class AshaSettings(Settings):
     reduction_factor: int = Field(default=3, ge=2)
 
 
+# Where and how fast a sweep goes; what it computes stays the same.
+_OF_THE_MACHINE = {
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "max_concurrent_trials",
+    "max_failures",
+    "num_featurizers",
+    "featurizer_num_cpus",
+}
+
+
 class FinetuneSettings(DownstreamSettings):
     """A sweep over variants, points and seeds on one or more tasks.
 
@@ -135,7 +146,8 @@ class FinetuneSettings(DownstreamSettings):
         trial: how each trial trains.
         asha: stop poor points early; None trains every one to its end.
         cpus_per_trial: logical CPUs.
-        gpus_per_trial: logical GPUs; 0 trains on the CPU.
+        gpus_per_trial: logical GPUs; 0 trains on the CPU, ``auto`` on one GPU where the cluster
+            has any.
         max_concurrent_trials: None for as many as the cluster holds.
         max_failures: times a trial is tried again after its process or node died.
     """
@@ -153,9 +165,16 @@ class FinetuneSettings(DownstreamSettings):
     trial: OptimizationSettings = OptimizationSettings()
     asha: AshaSettings | None = None
     cpus_per_trial: float = Field(default=1.0, gt=0)
-    gpus_per_trial: float = Field(default=0.0, ge=0)
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
     max_concurrent_trials: int | None = Field(default=None, ge=1)
     max_failures: int = Field(default=1, ge=0)
+
+    @property
+    def trial_resources(self) -> dict[str, float]:
+        """What Ray sets aside for a trial; no GPU while that is left open."""
+        num_gpus = 0.0 if self.gpus_per_trial == "auto" else self.gpus_per_trial
+        amounts = {"CPU": self.cpus_per_trial, "GPU": num_gpus}
+        return {name: amount for name, amount in amounts.items() if amount}
 
     @model_validator(mode="after")
     def _nothing_repeats(self) -> Self:
@@ -204,13 +223,11 @@ class FinetuneSettings(DownstreamSettings):
         ]
 
     def method(self) -> dict[str, object]:
-        """Give what decides a number, but for the contender and the seed.
+        """Give what decides a number, but for the contender and the seed."""
+        unused = {"fusion", "missing_modalities"} if len(self.modalities) == 1 else {"head"}
+        contender = {"variants", "train_fractions", "seeds"}
+        return self.model_dump(mode="json", exclude={*_OF_THE_MACHINE, *contender, *unused})
 
-        How the work is spread does not.
-        """
-        spread = {"variants", "train_fractions", "seeds", "cpus_per_trial", "gpus_per_trial"}
-        spread |= {"max_concurrent_trials", "max_failures"}
-        spread |= {"num_featurizers", "featurizer_num_cpus"}
-        fusing = {"fusion", "missing_modalities"}
-        spread |= fusing if len(self.modalities) == 1 else {"head"}
-        return self.model_dump(mode="json", exclude=spread)
+    def fingerprint(self) -> str:
+        """Hash what decides the numbers: a sweep may go on in other places than it began in."""
+        return fingerprint(self.model_dump(mode="json", exclude=_OF_THE_MACHINE))

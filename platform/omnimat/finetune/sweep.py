@@ -26,7 +26,7 @@ from omnimat.finetune.rows import (
 )
 from omnimat.finetune.settings import Contender, FinetuneSettings, Point
 from omnimat.finetune.trial import predict
-from omnimat.finetune.tuning import judged, run_trials, trial_resources
+from omnimat.finetune.tuning import judged, run_trials
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.workspace import RESULT, Workspace
@@ -91,7 +91,7 @@ def _score(
     plan: TrialPlan, trials: Sequence[TrialResult], settings: FinetuneSettings, run: UPath
 ) -> list[Scored]:
     """Predict the test split with every selected trial, in parallel; nothing else reads it."""
-    resources = trial_resources(settings)
+    resources = settings.trial_resources
     task = ray.remote(predict).options(
         num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_retries=2
     )

@@ -71,12 +71,6 @@ def judged(settings: FinetuneSettings, results: Sequence[TrialResult]) -> list[T
     return [result for result in results if result.settings.seed == settings.seeds[0]]
 
 
-def trial_resources(settings: FinetuneSettings) -> dict[str, float]:
-    """Give what a trial asks Ray for."""
-    resources = {"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial}
-    return {name: amount for name, amount in resources.items() if amount > 0}
-
-
 def _finish(
     plan: TrialPlan,
     settings: FinetuneSettings,
@@ -115,7 +109,7 @@ def _fit(
     trainable = tune.with_parameters(_train, plan=plan, run=run)
     num_slots = settings.max_concurrent_trials or _num_slots(settings)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, trial_resources(settings)),
+        tune.with_resources(trainable, settings.trial_resources),
         param_space={"trial": tune.grid_search([t.model_dump(mode="json") for t in pending])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=num_slots,
@@ -157,7 +151,7 @@ def _name_of(trial: Any) -> str:
 def _num_slots(settings: FinetuneSettings) -> int:
     """Count the trials that the cluster holds at once now, at least 1: it may yet grow."""
     cluster = ray.cluster_resources()
-    amounts = trial_resources(settings).items()
+    amounts = settings.trial_resources.items()
     return max(1, min(int(cluster.get(name, 0) // amount) for name, amount in amounts))
 
 

@@ -46,8 +46,7 @@ def phases(job: JobHeader) -> tuple[Phase, ...]:
     if isinstance(job, PretrainJob):
         return _of_training(job)
     if isinstance(job, FinetuneJob):
-        each = {"CPU": job.cpus_per_trial, "GPU": job.gpus_per_trial}
-        trials = Ask("trials", "cpus_per_trial and gpus_per_trial", 1, _without_zeros(each))
+        trials = Ask("trials", "cpus_per_trial and gpus_per_trial", 1, job.trial_resources)
         return ((_featurizers(job),), (trials,))
     if isinstance(job, EvaluateJob | FeaturizeJob):
         return ((_featurizers(job),),)
@@ -79,7 +78,3 @@ def _of_training(job: PretrainJob) -> tuple[Phase, ...]:
 def _featurizers(job: FinetuneJob | EvaluateJob | FeaturizeJob) -> Ask:
     each = {"CPU": job.featurizer_num_cpus}
     return Ask("featurizers", "num_featurizers", job.num_featurizers, each, FEATURIZER_NODES)
-
-
-def _without_zeros(amounts: Mapping[str, float]) -> dict[str, float]:
-    return {name: amount for name, amount in amounts.items() if amount}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from omnimat.job.devices import on_devices
 from omnimat.job.load import load
 from omnimat.job.spec import PretrainJob, room_settings
 from omnimat.materials.errors import UserError
@@ -51,12 +52,12 @@ def forecast_job(
     Raises:
         UserError: the job cannot be predicted as it is.
     """
-    job = load(path, overrides).job
+    job = on_devices(load(path, overrides).job, torch.cuda.device_count())
     if not isinstance(job, PretrainJob):
         raise UserError(f"{path}: kind {job.kind} is not planned; give a job of kind pretrain")
     workspace = Workspace.open(job.storage_path)
     settings = room_settings(job, PretrainSettings).located(workspace)
-    use_gpu = num_gpus is not None or settings.training.use_gpu
+    use_gpu = num_gpus is not None or settings.training.on_gpu
     rates = _rates(job.name, settings, workspace, use_gpu=use_gpu, again=measures_again)
     if use_gpu and rates.device == "cpu" and gpu_speedup is None:
         raise UserError(

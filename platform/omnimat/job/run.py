@@ -12,16 +12,18 @@ from pathlib import Path
 from types import FrameType
 
 import ray
+import torch
 
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.job.attempt import open_run
+from omnimat.job.devices import on_devices
 from omnimat.job.leftovers import remove_leftovers
 from omnimat.job.load import load_tree
 from omnimat.job.plan import expectation
-from omnimat.job.preflight import check_fits, placement
+from omnimat.job.preflight import Cluster, check_fits, placement
 from omnimat.job.spec import (
     EvaluateJob,
     FeaturizeJob,
@@ -66,6 +68,8 @@ def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> No
     for job in jobs:
         check_static(job)
     with _ray():
+        num_gpus = Cluster.now().amount("GPU", {})
+        jobs = [on_devices(job, num_gpus) for job in jobs]
         for job in jobs:
             check_fits(job)
         for job in jobs[:-1]:
@@ -156,7 +160,9 @@ def _ray() -> Iterator[None]:
     else:
         port = _free_port()
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
-        ray.init(address="local", dashboard_port=port)
+        # Ray counts GPUs that a torch built for the CPU cannot use.
+        num_gpus = None if torch.cuda.is_available() else 0
+        ray.init(address="local", dashboard_port=port, num_gpus=num_gpus)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield

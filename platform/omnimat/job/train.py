@@ -6,7 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from omnimat.job.attempt import open_run
+from omnimat.job.devices import on_devices
 from omnimat.job.load import load
 from omnimat.job.spec import PretrainJob, room_settings
 from omnimat.materials.errors import UserError
@@ -24,7 +27,7 @@ def train(path: Path, overrides: Sequence[str], *, fresh: bool) -> None:
     """
     if is_worker():  # as many as torchrun started
         overrides = [*overrides, f"training.num_workers={os.environ['WORLD_SIZE']}"]
-    job = load(path, overrides).job
+    job = on_devices(load(path, overrides).job, torch.cuda.device_count())
     if not isinstance(job, PretrainJob):
         raise UserError(f"{path}: kind {job.kind} is not trained; give a job of kind pretrain")
     workspace = Workspace.open(job.storage_path)

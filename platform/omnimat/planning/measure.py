@@ -40,7 +40,7 @@ def measure(plan: RunPlan) -> Rates:
     row_s = {name: 1 / rate for name, rate in meter.read(elapsed_s=1.0).items() if rate}
     material_s = {name: settings.objective.num_views * seconds for name, seconds in row_s.items()}
     return Rates(
-        device="cuda" if settings.training.use_gpu else "cpu",
+        device="cuda" if settings.training.on_gpu else "cpu",
         hardware=hardware(),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         read_s=material_s["read_rows_per_s"],

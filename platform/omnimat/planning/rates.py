@@ -97,8 +97,9 @@ def rates_file(settings: PretrainSettings, workspace: Workspace) -> UPath:
         "embedding_dim": settings.embedding_dim,
         "dataset": settings.dataset,
         "read_from": settings.stream.read_from,
-        "training": training.model_dump(
-            include={"precision", "use_gpu", "threads_per_worker", "num_micro_batches"}
-        ),
+        "training": {
+            **training.model_dump(include={"precision", "threads_per_worker", "num_micro_batches"}),
+            "use_gpu": training.on_gpu,
+        },
     }
     return workspace.root / "rates" / f"{fingerprint(work)}.json"

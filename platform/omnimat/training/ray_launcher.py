@@ -70,7 +70,7 @@ def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTra
         train_loop_config={"plan": plan, "run": run},
         scaling_config=ray.train.ScalingConfig(
             num_workers=_num_workers(training),
-            use_gpu=training.use_gpu,
+            use_gpu=training.on_gpu,
             resources_per_worker=training.worker_resources,
             label_selector=on_labelled(training.worker_labels) or None,
             elastic_resize_monitor_interval_s=training.resize_interval_s,
@@ -82,7 +82,7 @@ def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTra
                 max_failures=training.max_failures,
                 controller_failure_limit=CONTROLLER_FAILURE_LIMIT,
             ),
-            worker_runtime_env=_worker_environment(use_gpu=training.use_gpu),
+            worker_runtime_env=_worker_environment(use_gpu=training.on_gpu),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )

@@ -35,7 +35,7 @@ def step_seconds(
             do not count.
     """
     training = settings.training
-    device = torch.device("cuda" if training.use_gpu else "cpu")
+    device = torch.device("cuda" if training.on_gpu else "cpu")
     torch.set_num_threads(training.threads_per_worker)
     with _alone(device) as context:
         return {

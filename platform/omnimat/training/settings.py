@@ -35,7 +35,8 @@ class TrainingSettings(Settings):
     resources_per_worker: Mapping[str, float] = {}
     """Resources of one's own that nodes were given, which each worker takes besides CPU and GPU."""
     cpus_per_worker: float = Field(default=0.5, gt=0)
-    use_gpu: bool = False
+    use_gpu: bool | Literal["auto"] = "auto"
+    """``auto``: where the cluster has a GPU for each worker."""
     threads_per_worker: int = Field(default=1, ge=1)
     max_failures: int = Field(default=2, ge=0)
 
@@ -69,6 +70,11 @@ class TrainingSettings(Settings):
         return range(self.min_workers or self.num_workers, self.num_workers + 1)
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether workers train on GPUs; not while it is left open."""
+        return self.use_gpu is True
+
+    @property
     def worker_labels(self) -> Mapping[str, str]:
         """Labels of the nodes where workers run."""
         return {} if self.min_workers else self.label_selector
@@ -76,7 +82,7 @@ class TrainingSettings(Settings):
     @property
     def worker_resources(self) -> dict[str, float]:
         """What Ray sets aside for a worker."""
-        own = {"CPU": self.cpus_per_worker, "GPU": float(self.use_gpu), **self.resources_per_worker}
+        own = {"CPU": self.cpus_per_worker, "GPU": float(self.on_gpu), **self.resources_per_worker}
         return {name: amount for name, amount in own.items() if amount}
 
     @model_validator(mode="after")
@@ -130,6 +136,7 @@ _OF_THE_MACHINE = {
         "reader_num_cpus",
         "read_unit_mib",
         "prefetch_batches",
+        "stall_timeout_s",
     },
 }
 

@@ -43,7 +43,7 @@ def train_process(plan: RunPlan, run: UPath) -> None:
     """Train as one worker to the end of the plan; rank 0 leaves export and ``result.json``."""
     start_s = time.perf_counter()
     run.mkdir(parents=True, exist_ok=True)
-    device = _device(use_gpu=plan.settings.training.use_gpu)
+    device = _device(use_gpu=plan.settings.training.on_gpu)
     _meet_other_workers("nccl" if device.type == "cuda" else "gloo")
     try:
         context = WorkerContext(run, device)

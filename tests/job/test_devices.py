@@ -1,0 +1,71 @@
+"""One job file: on the GPUs of a cluster that has them, on the CPUs of one that has none."""
+
+import pytest
+
+from omnimat.job.asks import phases
+from omnimat.job.devices import on_devices
+from omnimat.job.load import load
+
+FINETUNE = """\
+kind: finetune
+name: sweep
+dataset: tiny-data
+run: tiny
+tasks: [{name: volume, target: volume}]
+"""
+
+
+@pytest.fixture
+def finetune(tiny_jobs):
+    path = tiny_jobs / "jobs" / "finetune.yaml"
+    path.write_text(FINETUNE)
+    return path
+
+
+def gpus(job, who: str) -> float:
+    """Number of GPUs that each of these processes asks for."""
+    [ask] = [ask for phase in phases(job) for ask in phase if ask.who == who]
+    return ask.each.get("GPU", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_gpus", "expected"),
+    [
+        ((), 0, 0),
+        ((), 1, 1),
+        (("training.num_workers=2",), 1, 0),  # one of two would wait for ever
+        (("training.num_workers=2",), 2, 1),
+        (
+            ("training.num_workers=4", "training.min_workers=2", "training.global_batch_size=12"),
+            2,
+            1,
+        ),
+        (("training.use_gpu=false",), 8, 0),
+        (("training.use_gpu=true",), 0, 1),  # which pre-flight then refuses
+    ],
+)
+def test_workers_take_gpus_where_each_can_have_one(tiny_jobs, overrides, num_gpus, expected):
+    job = load(tiny_jobs / "jobs" / "pretrain.yaml", overrides).job
+    there = on_devices(job, num_gpus)
+    assert gpus(there, "trainers") == expected
+    assert there.model_copy(update={"training": job.training}) == job  # nothing else changed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_gpus", "expected"),
+    [((), 0, 0), ((), 1, 1), (("gpus_per_trial=0",), 8, 0), (("gpus_per_trial=0.25",), 8, 0.25)],
+)
+def test_trials_take_a_gpu_where_there_is_one(finetune, overrides, num_gpus, expected):
+    job = load(finetune, overrides).job
+    assert gpus(on_devices(job, num_gpus), "trials") == expected
+
+
+def test_a_run_goes_on_elsewhere(tiny_jobs, finetune):
+    for path in (tiny_jobs / "jobs" / "pretrain.yaml", finetune):
+        job = load(path).job
+        assert on_devices(job, 0).fingerprint() == on_devices(job, 8).fingerprint()
+
+
+def test_other_kinds_are_left_as_they_are(tiny_jobs):
+    job = load(tiny_jobs / "jobs" / "data.yaml").job
+    assert on_devices(job, 8) is job
