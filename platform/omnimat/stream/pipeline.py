@@ -19,6 +19,7 @@ import ray.data
 from omnimat.stream.placement import near_this_process, on_labelled
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.source import Source
+from omnimat.stream.stall import unless_stalled
 from omnimat.stream.timing import stamped
 from omnimat.stream.unit import ReadUnit
 from omnimat.stream.worker import rebatched
@@ -66,6 +67,7 @@ class RayPipeline:
             batch_format="pyarrow",
             prefetch_batches=self.settings.prefetch_batches,
         )
+        blocks = unless_stalled(iter(blocks), self.settings.stall_timeout_s)
         yield from rebatched(blocks, num_records * source.views.num_views)
 
     def _actors(self, *, is_store: bool) -> dict[str, Any]:

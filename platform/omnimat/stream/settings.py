@@ -29,3 +29,5 @@ class StreamSettings(Settings):
     read_unit_mib: float = Field(default=16.0, gt=0)
     """Bytes of records a read task may hold at once."""
     prefetch_batches: int = Field(default=4, ge=1)
+    stall_timeout_s: float = Field(default=600.0, gt=0)
+    """Without features for so long a worker fails, and the run goes on from its checkpoint."""
