@@ -1,4 +1,6 @@
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -21,6 +23,30 @@ def ray_head(tmp_path_factory):
     head = RayHead.start(REPOSITORY, storage=tmp_path_factory.mktemp("head-storage"))
     yield head
     head.stop()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Serve a leaderboard on a free port: ``with serving(url, storage) as address``."""
+    import uvicorn
+
+    from omnimat_dashboard.app import create_app
+
+    @contextmanager
+    def serve(url, storage):
+        app = create_app(url, str(storage))
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+        thread = Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            thread.join(0.05)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    return serve
 
 
 @pytest.fixture

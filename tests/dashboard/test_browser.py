@@ -1,6 +1,5 @@
 """The pages in a browser: Debian's Chromium, driven by Playwright, on a real server."""
 
-import contextlib
 import csv
 import functools
 import http.server
@@ -10,13 +9,11 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
 from playwright.sync_api import expect, sync_playwright
 from upath import UPath
 
 from omnimat.leaderboard.columns import board_of
 from omnimat_dashboard import write_site
-from omnimat_dashboard.app import create_app
 
 # No sandbox and no GPU: it has to run in a container; WebGL is drawn by the CPU.
 ARGUMENTS = [
@@ -45,22 +42,8 @@ def chromium():
         browser.close()
 
 
-@contextlib.contextmanager
-def serving(url, folder):
-    """Give the address of a server on a free port."""
-    app = create_app(url, str(folder))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-
-
 @pytest.fixture(scope="module")
-def address(storage):
+def address(storage, serving):
     with serving(storage.url, storage.root) as address:
         yield address
 
@@ -258,7 +241,7 @@ def test_nothing_is_wider_than_a_phone(open_page, address, storage):
         assert width <= PHONE["width"], path
 
 
-def test_the_page_of_a_run_goes_on_with_it(open_page, tmp_path, begin_run, new_report):
+def test_the_page_of_a_run_goes_on_with_it(open_page, tmp_path, begin_run, new_report, serving):
     run = UPath(tmp_path) / "runs" / "going"
     history = begin_run(run, 10, 20)
     with serving(f"sqlite:///{tmp_path / 'leaderboard.sqlite'}", tmp_path) as address:

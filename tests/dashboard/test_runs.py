@@ -1,18 +1,27 @@
 """Runs are followed while they go on, by what they leave in the storage alone."""
 
+import json
 import os
+import threading
+from datetime import UTC, datetime
 
+import fsspec
 import pytest
 from fastapi.testclient import TestClient
+from fsspec.implementations.memory import MemoryFileSystem
 from prometheus_client.parser import text_string_to_metric_families
 from upath import UPath
 
 from omnimat.materials.workspace import Workspace
+from omnimat.testing.ray_head import free_ports
 from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app
-from omnimat_dashboard.artifacts import Artifacts
+from omnimat_dashboard.artifacts import Artifacts, attempt
 from omnimat_dashboard.history import MAX_STEPS
-from omnimat_dashboard.runs import SILENT_AFTER_S, run_line, run_lines, run_page
+from omnimat_dashboard.run_files import RunFiles
+from omnimat_dashboard.runs import SILENT_AFTER_S, run_lines, run_page
+
+SWEEP = {"variants": [0], "train_fractions": [1], "learning_rates": [0, 1, 2], "seeds": [0, 1, 2]}
 
 
 @pytest.fixture(scope="module")
@@ -75,21 +84,109 @@ def test_a_step_taken_again_counts_once_and_a_new_attempt_replaces_the_old(tmp_p
     artifacts = Artifacts(Workspace(UPath(tmp_path)))
     begin_run(runs / "r", 10, 20, 30)
     begin_run(runs / "r", 20)
-    assert run_line(artifacts, "r").value.done == 20
+    assert run_lines(artifacts)["r"].value.done == 20
     assert run_page(artifacts, "r").value.figures[0]["series"][0]["x"] == [10, 20, 30]
-    begin_run(runs / "r@2", 10)
-    assert artifacts.runs() == ["r"]
-    assert run_line(artifacts, "r").value.done == 10
+    for number in (2, 9, 10):
+        begin_run(runs / f"r@{number}", number)
+    assert list(artifacts.runs()) == ["r"]
+    assert run_lines(artifacts)["r"].value.done == 10
+
+
+def write(path: UPath, content: dict) -> None:
+    path.fs.pipe_file(path.path, json.dumps(content).encode())
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names of the calls to filesystems in memory, without those that they make of themselves."""
+    calls, inside = [], threading.local()
+
+    def counted(name, method):
+        def call(*arguments, **options):
+            if getattr(inside, "method", None):
+                return method(*arguments, **options)
+            calls.append(name)
+            inside.method = name
+            try:
+                return method(*arguments, **options)
+            finally:
+                inside.method = None
+
+        return call
+
+    for name in ("cat_file", "exists", "find", "glob", "info", "isdir", "ls", "open", "walk"):
+        monkeypatch.setattr(MemoryFileSystem, name, counted(name, getattr(MemoryFileSystem, name)))
+    return calls
+
+
+def test_a_finished_run_costs_one_call_and_a_sweep_three_whatever_its_trials(calls):
+    root = UPath("memory://calls-of-the-page-of-runs")
+    for number in range(20):
+        run = root / "runs" / f"finished-{number}"
+        write(run / "job.json", {"settings": {"training": {"num_epochs": 5}}})
+        write(run / "metrics" / "00001-000000.jsonl", {"step": 40, "epoch": 1})
+        write(run / "result.json", {})
+    write(root / "runs" / "sweep" / "job.json", {"settings": SWEEP | {"grid": {"a": [*range(6)]}}})
+    for number in range(54):
+        write(root / "runs" / "sweep" / "trials" / f"trial-{number}" / "trial.json", {})
+    artifacts = Artifacts(Workspace(root))
+    first = run_lines(artifacts)
+    calls.clear()
+    again = run_lines(artifacts)
+    # All runs; each run, the sweep among them; what the sweep was begun with; its trials.
+    assert sorted(calls) == ["cat_file", "find", *["ls"] * 22]
+    assert again == first
+    assert (again["sweep"].value.done, again["sweep"].value.total) == (54, 54)
+    assert {again[f"finished-{number}"].value.done for number in range(20)} == {40}
+    root.fs.rm(root.path, recursive=True)
+
+
+def test_a_run_made_anew_under_the_name_of_a_finished_one_is_read_again(tmp_path, begin_run):
+    run = UPath(tmp_path) / "runs" / "r"
+    artifacts = Artifacts(Workspace(UPath(tmp_path)))
+    for step, finished_at_s in ((10, 10**9), (20, 10**9 + 1)):
+        begin_run(run, step)
+        (run / "result.json").write_text("{}")
+        os.utime((run / "result.json").path, (finished_at_s, finished_at_s))
+        line = run_lines(artifacts)["r"].value
+        assert (line.done, line.at) == (step, datetime.fromtimestamp(finished_at_s, UTC))
+
+
+@pytest.fixture
+def dead_s3(monkeypatch):
+    """The address of a bucket where nobody answers."""
+    pytest.importorskip("s3fs")
+    (port,) = free_ports(1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # else its client alone takes some seconds a call
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "testing")
+    # Clients are remembered by their arguments, and a server's address is none of them.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    yield "s3://bucket/omnimat"
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_a_storage_that_does_not_answer_is_said_in_a_sentence(dead_s3, tmp_path):
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    with TestClient(create_app(url, dead_s3), "http://127.0.0.1") as client:
+        for path, kind in (("/runs", "runs"), ("/run/r", "runs"), ("/datasets", "datasets")):
+            answer = client.get(path)
+            assert answer.status_code == 503
+            assert f"{dead_s3}/{kind} is out of reach: EndpointConnectionError: " in answer.text
+    files = RunFiles(UPath(dead_s3) / "runs" / "r")
+    for read in (files.times, files.newest_report, files.ended_trials):
+        assert "is out of reach: EndpointConnectionError: " in attempt(read).reason
 
 
 def test_a_run_that_says_nothing_is_called_silent_not_dead(tmp_path, begin_run, client):
     run = UPath(tmp_path) / "runs" / "r"
     begin_run(run, 10)
     artifacts = Artifacts(Workspace(UPath(tmp_path)))
-    assert run_line(artifacts, "r").value.state == "running"
+    assert run_lines(artifacts)["r"].value.state == "running"
     for path in run.rglob("*.json*"):
         os.utime(path.path, (10**9, 10**9))
-    assert run_line(artifacts, "r").value.state == "silent"
+    assert run_lines(artifacts)["r"].value.state == "silent"
     assert "It may hang" in client.get("/run/silent").text
     assert "It may hang" not in client.get("/run/going").text
 

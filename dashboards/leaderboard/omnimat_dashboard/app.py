@@ -234,4 +234,4 @@ def _explain_errors(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(RunError)
     def unavailable(request: Request, error: RunError) -> Response:
-        return answer(request, 503, "The leaderboard does not answer", str(error))
+        return answer(request, 503, "This cannot be shown now", str(error))

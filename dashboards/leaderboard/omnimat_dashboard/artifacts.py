@@ -17,13 +17,12 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
-from omnimat.job.attempt import CLAIM
 from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.workspace import Workspace
 from omnimat.shards.files import parquet_frame, read_file
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
-from omnimat_dashboard.run_files import HISTORY, TRIAL, RunFiles
+from omnimat_dashboard.run_files import TRIAL, RunFiles, ask, folders_in
 
 T = TypeVar("T")
 
@@ -57,7 +56,10 @@ class Found(Generic[T]):
 
 
 class Artifacts:
-    """The files of one storage."""
+    """The files of one storage.
+
+    What is listed raises ``RunError`` where the storage is out of reach; what is read says so.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         """Look into a storage; it may be empty."""
@@ -67,13 +69,23 @@ class Artifacts:
         """Names of the finished data sets."""
         return self._folders("datasets", MANIFEST_NAME)
 
-    def runs(self) -> list[str]:
-        """Names of the runs that were begun."""
-        return self._folders("runs", CLAIM)
+    def runs(self) -> dict[str, RunFiles]:
+        """The newest attempt of every run, by the run's name: one listing, whatever they hold."""
+        runs = self._workspace.root / "runs"
+        # Of two attempts, the name of the later one is longer, or has the higher number.
+        folders = sorted(folders_in(runs), key=lambda folder: (len(folder), folder))
+        newest = {folder.partition("@")[0]: folder for folder in folders}
+        return {name: RunFiles(runs / folder) for name, folder in sorted(newest.items())}
 
     def run(self, name: str) -> RunFiles:
-        """The files of one of ``runs()``."""
-        return RunFiles(self._run(name))
+        """The files of a run.
+
+        Raises:
+            FileNotFoundError: there is none of this name.
+        """
+        if (files := self.runs().get(name)) is None:
+            raise FileNotFoundError(name)
+        return files
 
     def runs_with_maps(self) -> list[str]:
         """Names of the runs that have embedding maps."""
@@ -83,7 +95,8 @@ class Artifacts:
         """Names of a run's maps, ``<modality>-<method>``; none of an unknown run."""
         if run not in self.runs_with_maps():
             return []
-        return sorted(file.stem for file in (self._run(run) / MAPS).glob("*.parquet"))
+        folder = self._run(run) / MAPS
+        return ask(lambda: sorted(file.stem for file in folder.glob("*.parquet")), folder)
 
     def map(self, run: str, name: str) -> Found[pd.DataFrame]:
         """Read a map of ``maps(run)``."""
@@ -91,8 +104,7 @@ class Artifacts:
 
     def map_summary(self, run: str, name: str) -> dict[str, Any]:
         """Read what is said of a map; empty where nothing is."""
-        path = self._run(run) / MAPS / "summary.json"
-        found = attempt(lambda: json.loads(read_file(path))).value
+        found = attempt(lambda: json.loads(read_file(self._run(run) / MAPS / "summary.json"))).value
         entries = found if isinstance(found, list) else []
         of_map = (e for e in entries if isinstance(e, dict) and e.get("file") == f"{name}.parquet")
         return next(of_map, {})
@@ -119,10 +131,8 @@ class Artifacts:
         return self._near(row.checkpoint_uri, lambda path: _json(path.parent / TRIAL))
 
     def history(self, run: str) -> Found[pd.DataFrame]:
-        """Read the history of a pretraining run."""
-        if run not in self._folders("runs", HISTORY):
-            return Found(None, f"run {run!r} left no {HISTORY} in this storage")
-        return attempt(self.run(run).history)
+        """Read the history of a pretraining run that has ended."""
+        return attempt(lambda: self.run(run).final_history())
 
     def predictions(self, row: Row) -> Found[pd.DataFrame]:
         """Read a row's predictions for each material, if that is what it keeps."""
@@ -152,14 +162,12 @@ class Artifacts:
         return root.joinpath(*parts) if uri.startswith(prefix) and ".." not in parts else None
 
     def _run(self, name: str) -> UPath:
-        return self._workspace.run(name)
+        return self.run(name).folder
 
     def _folders(self, kind: str, needed: str) -> list[str]:
         """List what has a file or folder of this name; a later attempt counts as its run."""
-        try:
-            found = [f.parent.name for f in (self._workspace.root / kind).glob(f"*/{needed}")]
-        except OSError:
-            return []
+        root = self._workspace.root / kind
+        found = ask(lambda: [path.parent.name for path in root.glob(f"*/{needed}")], root)
         return sorted({name.partition("@")[0] for name in found})
 
 

@@ -108,7 +108,7 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
     kept = [(row, found.value) for row, found in tables if found.value is not None]
     shown = attempt(lambda: _predicted(kept, board)) if kept else Found(None, tables[0][1].reason)
     parities, matrix = shown.value or ([], None)
-    with_maps = set(artifacts.runs_with_maps())
+    with_maps = set(attempt(artifacts.runs_with_maps).value or ())
     return ResultPage(
         board=board,
         scale=Scale.of(board),

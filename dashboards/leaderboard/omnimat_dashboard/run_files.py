@@ -1,24 +1,40 @@
-"""What one run has left in its folder by now, whether it goes on or has ended."""
+"""What one run has left in its folder by now, whether it goes on or has ended.
+
+Pages of what goes on are read every few seconds, and each call to a remote storage is a round trip:
+one listing tells all that can be known without reading, and many files are read at once.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from upath import UPath
 
 from omnimat.job.attempt import CLAIM
+from omnimat.materials.errors import RunError
 from omnimat.materials.workspace import METRICS, RESULT
 from omnimat.shards.files import parquet_frame, read_file
+from omnimat.shards.retry import reason
 from omnimat.training.history import read_history
 
 HISTORY = "metrics.parquet"
+TRIALS = "trials"
 TRIAL = "trial.json"
 STOPPED = "stopped.json"
+
+MAX_AT_ONCE = 16
+
+# What filesystems call the time of writing; memory knows only when a file was created.
+_TIMES = ("mtime", "LastModified", "last_modified", "created")
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +51,21 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """When a run began and ended.
+
+    Attributes:
+        begun_at: or begun again.
+        finished_at: when it left its result; None before.
+    """
+
+    begun_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The files of a run; all raise ``OSError`` or ``ValueError`` where one cannot be read.
+    """The files of a run; what cannot be read raises ``OSError``, ``ValueError`` or ``RunError``.
 
     Attributes:
         folder: of the run's newest attempt.
@@ -47,57 +76,109 @@ class RunFiles:
     @property
     def settings(self) -> dict[str, Any]:
         """What the run was begun with."""
-        claim: dict[str, Any] = json.loads(read_file(self.folder / CLAIM))
-        settings: dict[str, Any] = claim["settings"]
+        settings: dict[str, Any] = _json(self.folder / CLAIM)["settings"]
         return settings
 
-    @property
-    def begun_at(self) -> datetime:
-        """When it was begun, or begun again."""
-        return _written_at(self.folder / CLAIM)
-
-    @property
-    def finished_at(self) -> datetime | None:
-        """When it left its result; None before."""
-        path = self.folder / RESULT
-        return _written_at(path) if path.exists() else None
+    def times(self) -> Times:
+        """Tell when the run began and ended."""
+        files = files_in(self.folder)
+        if CLAIM not in files:
+            raise FileNotFoundError(str(self.folder / CLAIM))
+        return Times(files[CLAIM], files.get(RESULT))
 
     def newest_report(self) -> Report | None:
         """Read the last line of a pretraining run's history; None before the first."""
-        parts = sorted((self.folder / METRICS).glob("*.jsonl"), key=lambda path: path.name)
+        folder = self.folder / METRICS
+        parts = {name: at for name, at in files_in(folder).items() if name.endswith(".jsonl")}
         if not parts:
             return None
-        *_, last = read_file(parts[-1]).splitlines()
-        return Report(json.loads(last), _written_at(parts[-1]))
+        newest = max(parts)
+        *_, last = read_file(folder / newest).splitlines()
+        return Report(json.loads(last), parts[newest])
 
     def history(self) -> pd.DataFrame:
         """Read a pretraining run's history; empty before the first report."""
-        path = self.folder / HISTORY
-        if path.exists():
-            return parquet_frame(read_file(path))
-        if self.newest_report() is None:
-            return pd.DataFrame()
-        return read_history(self.folder)
+        try:
+            return self.final_history()
+        except FileNotFoundError:
+            return pd.DataFrame() if self.newest_report() is None else read_history(self.folder)
+
+    def final_history(self) -> pd.DataFrame:
+        """Read what a pretraining run left of its history at its end."""
+        return parquet_frame(read_file(self.folder / HISTORY))
 
     def ended_trials(self) -> dict[str, datetime]:
         """Tell when each trial of a sweep ended, by its name."""
-        found = [*self._of_trials(TRIAL), *self._of_trials(STOPPED)]
-        return {path.parent.name: _written_at(path) for path in found}
+        return {trial: at for trial, (_, at) in self._ends().items()}
 
     def trials(self) -> dict[str, tuple[str, dict[str, Any]]]:
         """Read what each trial that ended left: that it ``finished`` or ``stopped``, and what."""
-        stopped = {path.parent.name: ("stopped", _json(path)) for path in self._of_trials(STOPPED)}
-        finished = {path.parent.name: ("finished", _json(path)) for path in self._of_trials(TRIAL)}
-        return dict(sorted((stopped | finished).items()))
+        ends = {trial: name for trial, (name, _) in self._ends().items()}
+        left = at_once(lambda end: _json(self.folder / TRIALS / end[0] / end[1]), ends.items())
+        states = ("finished" if name == TRIAL else "stopped" for name in ends.values())
+        return dict(zip(ends, zip(states, left, strict=True), strict=True))
 
-    def _of_trials(self, name: str) -> Iterator[UPath]:
-        yield from (self.folder / "trials").glob(f"*/{name}")
+    def _ends(self) -> dict[str, tuple[str, datetime]]:
+        """Find the file that each trial left at its end, and when, by the trial's name."""
+        folder = self.folder / TRIALS
+        found = ask(lambda: folder.fs.find(folder.path, detail=True), folder)
+        ends = {}
+        for path in sorted(found):  # a trial's result comes after that it was stopped
+            *_, parent, trial, name = path.split("/")
+            if parent == TRIALS and name in {TRIAL, STOPPED}:
+                ends[trial] = (name, _written_at(found[path]))
+        return ends
+
+
+def ask(call: Callable[[], T], what: object) -> T:
+    """Ask a filesystem something, once: its client tries again by itself, and so does the page.
+
+    Raises:
+        FileNotFoundError: as the call does.
+        RunError: it did not answer, or does not allow this.
+    """
+    try:
+        return call()
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # most filesystems let those of the libraries under them through
+        raise RunError(f"{what} is out of reach: {reason(error)}") from error
+
+
+def at_once(read: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Read several things, in the time of the slowest."""
+    with ThreadPoolExecutor(MAX_AT_ONCE) as threads:
+        return list(threads.map(read, items))
+
+
+def files_in(folder: UPath) -> dict[str, datetime]:
+    """Tell when each file of a folder was written, by its name; of no folder, nothing."""
+    files = (entry for entry in _entries(folder) if entry["type"] == "file")
+    return {_name(entry): _written_at(entry) for entry in files}
+
+
+def folders_in(folder: UPath) -> list[str]:
+    """Name the folders in a folder; in no folder, none."""
+    return [_name(entry) for entry in _entries(folder) if entry["type"] == "directory"]
+
+
+def _entries(folder: UPath) -> list[Mapping[str, Any]]:
+    try:
+        return ask(lambda: list(folder.fs.ls(folder.path, detail=True)), folder)
+    except FileNotFoundError:
+        return []
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    path: str = entry["name"]
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _written_at(entry: Mapping[str, Any]) -> datetime:
+    at = next((entry[key] for key in _TIMES if key in entry), 0.0)
+    return at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
 
 
 def _json(path: UPath) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(read_file(path))
     return content
-
-
-def _written_at(path: UPath) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)

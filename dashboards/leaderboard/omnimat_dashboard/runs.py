@@ -6,16 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.figures import Figure
 from omnimat_dashboard.history import learning, speed
-from omnimat_dashboard.run_files import RunFiles
+from omnimat_dashboard.run_files import RunFiles, Times, at_once
 
 State = Literal["running", "silent", "finished"]
 
 SILENT_AFTER_S = 600  # longer than most steps, trials and evaluations say nothing
+MAX_REMEMBERED = 4096  # lines of runs that have finished, of some hundred bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +92,17 @@ class RunPage:
 
 
 def run_lines(artifacts: Artifacts) -> dict[str, Found[RunLine]]:
-    """Tell how far every run is; those that spoke last come first."""
-    lines = {name: run_line(artifacts, name) for name in artifacts.runs()}
+    """Tell how far every run is; those that spoke last come first.
+
+    Raises:
+        RunError: the storage is out of reach.
+    """
+    runs = artifacts.runs()
+    found = at_once(lambda run: attempt(lambda: _line(*run)), runs.items())
+    lines = dict(zip(runs, found, strict=True))
     never = datetime.min.replace(tzinfo=UTC)
     order = sorted(lines, key=lambda name: one.at if (one := lines[name].value) else never)
     return {name: lines[name] for name in reversed(order)}
-
-
-def run_line(artifacts: Artifacts, name: str) -> Found[RunLine]:
-    """Tell how far a run of ``artifacts.runs()`` is."""
-    return attempt(lambda: _line(name, artifacts.run(name)))
 
 
 def run_page(artifacts: Artifacts, name: str) -> Found[RunPage]:
@@ -121,34 +124,42 @@ def _page(name: str, files: RunFiles) -> RunPage:
 
 
 def _line(name: str, files: RunFiles) -> RunLine:
-    settings, finished_at = files.settings, files.finished_at
+    times = files.times()
+    read = _read_line if times.finished_at is None else _finished_line
+    return read(name, files, times)
+
+
+def _read_line(name: str, files: RunFiles, times: Times) -> RunLine:
+    settings = files.settings
     if "training" in settings:
-        return _pretraining(name, files, settings, finished_at)
+        return _pretraining(name, files, times, settings)
     is_sweep = "learning_rates" in settings
     ended = files.ended_trials() if is_sweep else {}
-    at = finished_at or max([files.begun_at, *ended.values()])
+    at = times.finished_at or max([times.begun_at, *ended.values()])
     return RunLine(
         name=name,
         kind="finetune" if is_sweep else "evaluate",
-        state=_state(at, finished_at),
+        state=_state(at, times),
         done=len(ended) if is_sweep else None,
         total=_num_trials(settings) if is_sweep else None,
         at=at,
     )
 
 
-def _pretraining(
-    name: str, files: RunFiles, settings: dict[str, Any], finished_at: datetime | None
-) -> RunLine:
+# What has finished never changes; a run made anew under its name has other times.
+_finished_line = lru_cache(MAX_REMEMBERED)(_read_line)
+
+
+def _pretraining(name: str, files: RunFiles, times: Times, settings: dict[str, Any]) -> RunLine:
     report = files.newest_report()
     metrics = {} if report is None else report.metrics
-    at = finished_at or max([files.begun_at, *([report.at] if report else [])])
+    at = times.finished_at or max([times.begun_at, *([report.at] if report else [])])
     step, epoch = metrics.get("step", 0), metrics.get("epoch")
     num_epochs = settings["training"]["num_epochs"]
     return RunLine(
         name=name,
         kind="pretrain",
-        state=_state(at, finished_at),
+        state=_state(at, times),
         done=int(step),
         total=round(num_epochs * step / epoch) if epoch else None,
         at=at,
@@ -157,8 +168,8 @@ def _pretraining(
     )
 
 
-def _state(at: datetime, finished_at: datetime | None) -> State:
-    if finished_at is not None:
+def _state(at: datetime, times: Times) -> State:
+    if times.finished_at is not None:
         return "finished"
     return "silent" if (datetime.now(UTC) - at).total_seconds() > SILENT_AFTER_S else "running"
 

@@ -98,9 +98,13 @@ async function renew() {
   document.dispatchEvent(new Event("contentchange"));
 }
 
+let renewing = false;
 setInterval(() => {
   if (!live()?.hasAttribute("data-live") || document.hidden || live().contains(document.activeElement)) return;
-  renew().catch(() => {});  // a server that is gone leaves the page as it was
+  if (renewing) return;  // a slow server is not asked again before it has answered
+  renewing = true;
+  // One that is gone leaves the page as it was.
+  renew().catch(() => {}).finally(() => { renewing = false; });
 }, 1000 * RENEWED_EVERY_S);
 
 /* Order */
