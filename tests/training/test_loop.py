@@ -1,5 +1,6 @@
 """The loop and its checkpoints on real processes, without Ray."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +39,16 @@ def dying(source: Source, units, num_rows):
         yield table
 
 
-def train(plan: RunPlan, folder: Path, killed_once: bool) -> dict:
-    """Train, and where asked be killed once and started again."""
-    context = WorkerContext(UPath(folder), torch.device("cpu"))
+def train(plan: RunPlan, folder: Path, killed_once: bool) -> list[int]:
+    """Train, and where asked be killed once and started again; give what a watcher saw of steps."""
+    seen = []
+    watchers = (lambda metrics: seen.append(metrics["step"]),)
+    context = WorkerContext(UPath(folder), torch.device("cpu"), watchers)
     if killed_once:
         with pytest.raises(Killed):
             train_worker(plan, context, dying)
     train_worker(plan, context, in_process)
-    return {"rank": context.rank}
+    return seen
 
 
 def losses(folder: Path) -> pd.Series:
@@ -60,15 +63,20 @@ def test_a_killed_run_ends_like_one_that_was_not(
     settings = new_settings(num_workers=world_size, zero_stage=zero_stage)
     plan = make_plan("run", settings, workspace)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
+    seen = {}
     for folder in (whole, killed):
         folder.mkdir()
-        run_workers(train, world_size, plan, folder, folder == killed)
+        seen[folder], *others = run_workers(train, world_size, plan, folder, folder == killed)
+        assert others == [[]] * (world_size - 1)
     expected, resumed = losses(whole), losses(killed)
     assert expected.index.tolist() == list(range(1, plan.num_steps + 1))
     assert resumed.index.tolist() == [
         *range(1, 6),
         *range(plan.steps_per_epoch + 1, plan.num_steps + 1),
     ]
+    # Each start is seen before its first step, where it may hang.
+    assert seen[whole] == [0, *expected.index]
+    assert seen[killed] == [0, *range(1, 6), *range(plan.steps_per_epoch, plan.num_steps + 1)]
     # Bit for bit: the same process count adds the same numbers in the same order.
     assert (resumed == expected[resumed.index].to_numpy()).all()
     assert expected.iloc[-1] < expected.iloc[0]
@@ -82,7 +90,7 @@ def test_a_killed_run_ends_like_one_that_was_not(
 def meter_readings() -> list[dict[str, float]]:
     meter = Meter(4, Stopwatch(torch.device("cpu")), StreamMeter())
     readings = []
-    for value in (1.0, 5.0):
+    for value in (1.0, 5.0, math.nan, math.inf):
         for _ in meter.waiting(range(2)):
             meter.add({"a|b": torch.tensor(value), "a|c": torch.tensor(0.0)})
         readings.append(meter.read())
@@ -90,9 +98,10 @@ def meter_readings() -> list[dict[str, float]]:
 
 
 def test_a_reading_starts_the_meter_anew():
-    ((first, second),) = run_workers(meter_readings, 1)
+    ((first, second, *lost),) = run_workers(meter_readings, 1)
     assert (first["loss"], first["loss/a|b"], first["loss/a|c"]) == (0.5, 1.0, 0.0)
     assert (second["loss"], second["loss/a|b"]) == (2.5, 5.0)
+    assert [reading["loss_is_finite"] for reading in (first, second, *lost)] == [1, 1, 0, 0]
     assert 0 <= second["data_wait_share"] < 1
     phases = [second[f"{name}_s"] for name in PHASES]
     assert sum(phases) == pytest.approx(second["step_s"])

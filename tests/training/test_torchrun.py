@@ -80,7 +80,8 @@ def test_the_history_says_where_time_went(whole, storage):
     rates = [f"{stage}_rows_per_s" for stage in (*STAGES, "collate")]
     assert set(history.columns) == {
         *("step", "epoch", "lr", "num_workers", "loss", "loss/dos|text", "samples_per_s", "step_s"),
-        *("data_wait_share", "queued_rows", "quarantined_records", *phases, *rates),
+        *("loss_is_finite", "data_wait_share", "queued_rows", "quarantined_records"),
+        *(*phases, *rates),
     }
     assert np.isfinite(history).all(axis=None)
     np.testing.assert_allclose(history[phases].sum(axis=1), history["step_s"])

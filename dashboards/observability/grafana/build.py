@@ -37,7 +37,8 @@ TRAINING = Dashboard(
                 "Loss",
                 "none",
                 {"{{run}}": of_run("loss")},
-                "Mean over pairs of modalities, of all workers, since the last report.",
+                "Mean over pairs of modalities, of all workers, since the last report; "
+                "ends where it is no longer finite.",
             ),
             Panel(
                 "Loss by pair",
@@ -93,7 +94,12 @@ TRAINING = Dashboard(
                 {"{{run}}": of_run("num_workers")},
                 "They vary in an elastic run.",
             ),
-            Panel("Nodes", "none", {"nodes": "sum(ray_cluster_active_nodes)"}),
+            Panel(
+                "Nodes",
+                "none",
+                # Apart where the autoscaler is of version 2; a cluster may have either alone.
+                {"nodes": 'sum({__name__=~"ray_cluster_(active|idle)_nodes"})'},
+            ),
             Panel(
                 "Groups of workers that wait for room",
                 "none",

@@ -49,11 +49,15 @@ class WorkerContext:
 
     def report(self, metrics: Metrics) -> None:
         """Add a line to the run's history and tell the watchers; rank 0 alone does so."""
-        if self.rank != 0:
-            return
-        self._history.add(metrics)
-        for watch in self.watchers:
-            watch(metrics)
+        if self.rank == 0:
+            self._history.add(metrics)
+        self.tell(metrics)
+
+    def tell(self, metrics: Metrics) -> None:
+        """Tell the watchers what is no line of the history; rank 0 alone does so."""
+        if self.rank == 0:
+            for watch in self.watchers:
+                watch(metrics)
 
     @cached_property
     def _history(self) -> History:

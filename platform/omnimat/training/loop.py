@@ -42,6 +42,7 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
     engine, done = _build_or_resume(model.to(context.device), training, context)
     stream = plan.stream(context.rank, context.world_size, pipeline)
     stream.audit.quarantined.update(done.quarantined)
+    context.tell(_standing(done.step, stream, context))  # a run may hang before its first report
     checkpoints = _checkpoint_store(plan, context)
     meter = Meter(training.global_batch_size, Stopwatch(context.device), stream.meter)
     for metrics, is_checkpoint in _steps(engine, plan, stream, context, meter, done.step):
@@ -121,7 +122,14 @@ def _steps(
         is_checkpoint = plan.is_checkpoint_step(step)
         if is_checkpoint or step % plan.settings.training.report_interval_steps == 0:
             stream.audit.quarantined.update(join_over_workers(stream.audit.quarantined))
-            counts = {"step": step, "lr": lr, "epoch": step / plan.steps_per_epoch}
-            counts["num_workers"] = context.world_size
-            quarantined = {"quarantined_records": len(stream.audit.quarantined)}
-            yield counts | meter.read() | quarantined, is_checkpoint
+            progress = {"lr": lr, "epoch": step / plan.steps_per_epoch}
+            yield _standing(step, stream, context) | progress | meter.read(), is_checkpoint
+
+
+def _standing(step: int, stream: WorkerStream, context: WorkerContext) -> dict[str, float]:
+    """Say where a run stands, whether it has taken a step or not."""
+    return {
+        "step": step,
+        "num_workers": context.world_size,
+        "quarantined_records": len(stream.audit.quarantined),
+    }

@@ -5,6 +5,7 @@
 ``lr``                     learning rate of the last step
 ``num_workers``            that took it; of a run with ``min_workers`` they come and go
 ``loss``, ``loss/<pair>``  means since the last report, over pairs and of each pair; all workers
+``loss_is_finite``         1, or 0 where the loss is NaN or infinite
 ``samples_per_s``          materials a second, whatever views each has; all workers
 ``step_s``                 seconds a step, and of these ``<phase>_s`` in each of ``PHASES``
 ``data_wait_share``        of a step's time
@@ -21,6 +22,7 @@ there is one queue: between the actors and the trainer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -88,6 +90,8 @@ class Meter:
         elapsed_s = sum(seconds.values())
         step_s = elapsed_s / self._num_steps
         metrics = {"loss": sum(losses) / len(losses)}
+        # A series of its own: where a value is not finite, Ray shows Prometheus none at all.
+        metrics["loss_is_finite"] = float(math.isfinite(metrics["loss"]))
         metrics |= {f"loss/{p}": loss for p, loss in zip(self._shares, losses, strict=True)}
         metrics |= {"samples_per_s": self.global_batch_size / step_s, "step_s": step_s}
         metrics |= {f"{name}_s": seconds.get(name, 0.0) / self._num_steps for name in PHASES}
