@@ -15,6 +15,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
     _derive_autoscaling_config_from_ray_cr,
 )
 
+from omnimat.job.preflight import LARGEST
 from omnimat.materials.errors import UserError
 from validation import project, shell
 from validation.schema import Document, errors, sentence
@@ -124,6 +125,9 @@ def _cluster_faults(spec: Document) -> Iterator[str]:
         return
     node_types, head = config["available_node_types"], config["head_node_type"]
     yield from project.node_type_faults(node_types, head)
+    variables = spec["headGroupSpec"]["template"]["spec"]["containers"][0].get("env", ())
+    told = next((v.get("value") for v in variables if v["name"] == LARGEST), None)
+    yield from project.largest_faults(node_types, told)
     groups = {head: spec["headGroupSpec"]} | {g["groupName"]: g for g in spec["workerGroupSpecs"]}
     for name, group in groups.items():
         pod = group["template"]["spec"]

@@ -15,6 +15,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from omnimat.job.preflight import LARGEST
 from validation import project
 from validation.schema import Document, errors, suggestion
 
@@ -22,6 +23,8 @@ _SCHEMA = Path(ray.autoscaler.__file__).with_name("ray-schema.json")
 _UNKNOWN = re.compile(
     r'Unknown parameter in (?:input|(?P<where>.+)): "(?P<key>\w+)", .*: (?P<known>.*)'
 )
+
+_LARGEST = re.compile(rf"--env {LARGEST}=(\S+)")
 
 
 def faults(path: Path) -> Iterator[str]:
@@ -40,6 +43,8 @@ def _own_faults(config: Document) -> Iterator[str]:
         return
     node_types, head = prepared["available_node_types"], prepared["head_node_type"]
     yield from project.node_type_faults(node_types, head)
+    told = _LARGEST.search(" ".join(config.get("docker", {}).get("run_options", ())))
+    yield from project.largest_faults(node_types, told and told[1])
     for name, node_type in node_types.items():
         image = _image(config, name)
         has_gpu = bool(node_type["resources"].get("GPU"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from omnimat.job.load import load_tree
+from omnimat.job.preflight import LARGEST
 from omnimat.materials.errors import UserError
 from omnimat.stream.settings import ROLE_LABEL
 from validation.schema import Document, suggestion
@@ -55,6 +57,23 @@ def node_type_faults(node_types: Mapping[str, Document], head: str) -> Iterator[
         if roles[name] == "featurizer" and node_types[name]["resources"].get("GPU"):
             yield f"{name}: featurizers use no GPU"
     yield from (f"no node type is a {role}" for role in ROLES if role not in roles.values())
+
+
+def largest_faults(node_types: Mapping[str, Document], told: str | None) -> Iterator[str]:
+    """Check that jobs are told what the cluster may grow to.
+
+    Args:
+        node_types: by name, in the layout of ``ray up``.
+        told: the variable of the head.
+    """
+    largest: Counter[str] = Counter()
+    for node_type in node_types.values():
+        for resource in ("CPU", "GPU"):
+            amount = node_type["resources"].get(resource, 0)
+            largest[resource] += node_type.get("max_workers", 0) * amount
+    expected = ",".join(f"{name}={amount:g}" for name, amount in largest.items() if amount)
+    if told != expected:
+        yield f"the head's {LARGEST} is {told!r}; its groups may grow to {expected!r}"
 
 
 def image_faults(node_type: str, image: str, *, has_gpu: bool) -> Iterator[str]:

@@ -35,6 +35,7 @@ def test_ray_up_would_take_it(file, infra):
         (AWS, "{CPU: 0}", "{CPU: 4}", "the head must have 0 CPUs"),
         (AWS, "omnimat.io/role: trainer", "omnimat.io/rol: trainer", "omnimat.io/role is None"),
         (AWS, "omnimat:0.1.0-cuda", "omnimat:0.1.0-cpu", "not omnimat:0.1.0-cuda"),
+        (AWS, "GPU: 4", "GPU: 8", "is 'CPU=736,GPU=24'; its groups may grow to 'CPU=736,GPU=48'"),
         (GCP, "  type: gcp", "  typ: gcp", "provider: 'type' is missing"),
         (GCP, "idle_timeout_minutes: 5", "idle_timeout_minute: 5", "did you mean 'idle_tim"),
         (GCP, "    labels: {omnimat.io/role: featurizer}\n", "", "omnimat.io/role is None"),

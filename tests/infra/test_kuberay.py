@@ -58,6 +58,14 @@ def test_overlays_differ_in_machines(objects):
     assert "kueue.x-k8s.io/queue-name" in labels
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_wrong_job_file_is_not_tried_again(overlay, objects):
+    """KubeRay makes a new cluster after any failure; a lost head needs its submitter alone."""
+    spec = objects[overlay, "job"]["RayJob"]["spec"]
+    assert spec["backoffLimit"] == 0
+    assert spec["submitterConfig"]["backoffLimit"] > 2, "two, KubeRay's own, last half a minute"
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "sentence"),
     [

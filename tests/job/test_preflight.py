@@ -6,8 +6,9 @@ import pytest
 import ray
 
 from omnimat.job.asks import Ask
+from omnimat.job.devices import on_devices
 from omnimat.job.load import load
-from omnimat.job.preflight import Cluster, check_fits, placement
+from omnimat.job.preflight import LARGEST, Cluster, check_fits, placement
 from omnimat.materials.errors import UserError
 
 FINETUNE = """\
@@ -44,7 +45,7 @@ def test_only_what_can_never_run_is_refused(tiny_jobs):
         with pytest.raises(UserError) as caught:
             check_fits(load(folder / file, overrides).job)
         message = str(caught.value)
-        assert re.search("the cluster has [02]; lower them or use a larger cluster$", message)
+        assert re.search("the cluster has [02]; lower them or use a larger cluster", message)
         return message
 
     for file in ("data.yaml", "pretrain.yaml", "finetune.yaml", "evaluate.yaml"):
@@ -86,10 +87,26 @@ def test_labels_decide_where_there_are_such_nodes(tiny_jobs):
     ]
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("_two_cpus")
+def test_a_cluster_that_grows_says_how_far(tiny_jobs, monkeypatch):
+    job = load(tiny_jobs / "jobs" / "pretrain.yaml", ["training.num_workers=4"]).job
+    monkeypatch.setenv(LARGEST, "CPU=56,GPU=8")
+    on_gpus = on_devices(job, Cluster.now().amount("GPU", {}))
+    check_fits(on_gpus)
+    assert placement(on_gpus)[:2] == [
+        "cluster of 1 nodes, 56 CPU, 8 GPU at most",
+        "  trainers: 4 x (0.5 CPU, 1 GPU) on any node (none is labelled omnimat.io/role=trainer)",
+    ]
+    monkeypatch.setenv(LARGEST, "GPU=many")
+    with pytest.raises(UserError, match="OMNIMAT_LARGEST_CLUSTER is 'GPU=many'; write amounts"):
+        Cluster.now()
+
+
 def test_one_node_must_hold_one_worker():
     """Four times three CPUs are enough in sum for a worker of four, and yet none fits."""
     nodes = [{"Labels": {"zone": "b"}, "Resources": {"CPU": 3.0}}] * 4
     ask = Ask("trainers", "training.num_workers", 1, {"CPU": 4.0})
-    assert not Cluster(nodes, node_types=(), largest={}).can_hold(ask, {})
-    assert not Cluster(nodes, node_types=(), largest={}).can_hold(ask, {"zone": "c"})
-    assert Cluster(nodes, node_types=({"CPU": 4.0},), largest={}).can_hold(ask, {})
+    assert not Cluster(nodes, largest={}).can_hold(ask, {})
+    assert not Cluster(nodes, largest={}).can_hold(ask, {"zone": "c"})
+    assert Cluster(nodes, largest={"CPU": 16.0}).can_hold(ask, {})

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from ray._private.state import state
 
 from omnimat.job.asks import Ask, phases
 from omnimat.job.spec import JobHeader
 from omnimat.materials.errors import UserError
 from omnimat.stream.placement import carries, living_nodes, on_labelled
 
+LARGEST = "OMNIMAT_LARGEST_CLUSTER"
+"""Variable that says what a cluster may grow to, as ``CPU=296,GPU=8``: Ray 2.60 tells no driver
+what its autoscaler may add."""
 _TOLERANCE = 1e-6  # of sums of fractions of a CPU
 
 
@@ -22,24 +24,20 @@ class Cluster:
 
     Attributes:
         nodes: that live, as Ray describes them.
-        node_types: resources of each kind of node that an autoscaler may add.
-        largest: amount of each resource the autoscaler may reach.
+        largest: amount of each resource that an autoscaler may reach; nothing where there is none.
     """
 
     nodes: Sequence[Mapping[str, Any]]
-    node_types: Sequence[Mapping[str, float]]
     largest: Mapping[str, float]
 
     @classmethod
     def now(cls) -> Cluster:
-        """Ask the cluster that this process is connected to."""
-        config = state.get_cluster_config()
-        groups = config.node_group_configs if config else ()
-        return cls(
-            nodes=living_nodes(),
-            node_types=[dict(group.resources) for group in groups if group.max_count],
-            largest=state.get_max_resources_from_cluster_config() or {},
-        )
+        """Ask the cluster that this process is connected to.
+
+        Raises:
+            UserError: what it may grow to is not said in numbers.
+        """
+        return cls(living_nodes(), amounts(os.environ.get(LARGEST, "")))
 
     def amount(self, resource: str, labels: Mapping[str, str]) -> float:
         """Give how much there is, or may be, on nodes with these labels."""
@@ -51,12 +49,27 @@ class Cluster:
         return [node for node in self.nodes if carries(node, labels)]
 
     def can_hold(self, ask: Ask, labels: Mapping[str, str]) -> bool:
-        """Say whether some node is large enough for one of these."""
-        nodes = [*(node["Resources"] for node in self.labelled(labels)), *self.node_types]
+        """Say whether some node is large enough for one of these, or one to come may be."""
+        nodes = [*(node["Resources"] for node in self.labelled(labels)), self.largest]
         return any(
             all(node.get(name, 0.0) + _TOLERANCE >= amount for name, amount in ask.each.items())
             for node in nodes
         )
+
+
+def amounts(text: str) -> dict[str, float]:
+    """Read the value of ``LARGEST``.
+
+    Raises:
+        UserError: it says no amounts.
+    """
+    parts = [part.partition("=") for part in text.split(",") if part]
+    try:
+        return {name.strip(): float(amount) for name, _, amount in parts}
+    except ValueError:
+        raise UserError(
+            f"${LARGEST} is {text!r}; write amounts by resource, as CPU=296,GPU=8"
+        ) from None
 
 
 def check_fits(job: JobHeader) -> None:
@@ -68,7 +81,10 @@ def check_fits(job: JobHeader) -> None:
     cluster = Cluster.now()
     for asks in phases(job):
         for refusal in _refusals(asks, cluster):
-            raise UserError(f"{job.name}: {refusal}; lower them or use a larger cluster")
+            raise UserError(
+                f"{job.name}: {refusal}; lower them or use a larger cluster (of one that grows, "
+                f"${LARGEST} says how large it may be)"
+            )
 
 
 def placement(job: JobHeader) -> list[str]:
