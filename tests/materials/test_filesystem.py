@@ -36,6 +36,6 @@ def test_a_filesystem_that_is_not_installed_is_one_sentence():
     result = subprocess.run(program, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == [
         "UserError storage_path: s3://bucket/x cannot be reached: Install s3fs to access S3; "
-        "for S3, pip install 'omnimat[s3]'",
+        "pip install 'omnimat[s3]' or 'omnimat[gcs]'",
         "UserError s3://bucket/x/manifest.json: ImportError: Install s3fs to access S3",
     ]

@@ -23,11 +23,11 @@ def location(uri: str, key: str) -> UPath:
         fsspec.get_filesystem_class(path.protocol)
     except ImportError as error:
         raise UserError(
-            f"{key}: {uri} cannot be reached: {error}; for S3, pip install 'omnimat[s3]'"
+            f"{key}: {uri} cannot be reached: {error}; pip install 'omnimat[s3]' or 'omnimat[gcs]'"
         ) from error
     except ValueError as error:
         raise UserError(f"{key}: {uri} cannot be reached: {error}; check its first part") from error
-    if path.protocol in {"s3", "s3a"}:
+    if path.protocol in {"s3", "s3a", "gs", "gcs"}:
         # Else answers come from its last listing of a folder, in which other processes write.
         return UPath(uri, protocol=path.protocol, use_listings_cache=False)
     return path
