@@ -1,4 +1,4 @@
-"""A run on several machines, each with an address of its own, that come and go.
+"""A run on several machines, each with an address of its own, that come, go, and lose each other.
 
 Every step of it is that of one worker on one machine.
 """
@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(900)]
 TIMEOUT_S = 240  # for one event on a busy machine
 TRAINER = ("--labels=omnimat.io/role=trainer", '--resources={"trainer": 1}')
 FEATURIZER = ("--labels=omnimat.io/role=featurizer",)
+OUTAGE_S = 20  # shorter than what a machine is given up after
 NUM_STEPS = 600
 OVERRIDES = {
     "name": "spread",
@@ -26,6 +27,8 @@ OVERRIDES = {
     "text: {featurizer: {source: hashed}, encoder: {preset: tiny}}}",
     "training.global_batch_size": 12,  # divides by 2 and by 3
     "training.num_epochs": NUM_STEPS // 2,
+    # Small: what adding up in another order changes grows with every step.
+    "training.lr": 2e-5,
     "training.checkpoint_interval_epochs": 5,
     "training.num_workers": 3,
     "training.min_workers": 2,
@@ -33,6 +36,7 @@ OVERRIDES = {
     "training.cpus_per_worker": 1,
     "training.resources_per_worker": "{trainer: 1}",
     "training.max_failures": 10,
+    "stream.stall_timeout_s": 20,
 }
 
 
@@ -74,8 +78,12 @@ def test_machines_come_and_go(cluster, tiny_jobs_folder, capsys):
     figures["first step of three after a machine joined"] = run.wait_for_steps(num_workers=3)
     third.kill()
     figures["first step of two after one was lost"] = run.wait_for_steps(num_workers=2)
-    cluster.join(*TRAINER, num_cpus=1)
+    third = cluster.join(*TRAINER, num_cpus=1)
     figures["first step of three again"] = run.wait_for_steps(num_workers=3)
+    third.cut()
+    time.sleep(OUTAGE_S)
+    third.mend()
+    figures[f"next step after {OUTAGE_S} s without network"] = run.wait_for_steps(num_workers=3)
     assert run.process.wait(TIMEOUT_S) == 0, run.log.read_text()[-5000:]
     with capsys.disabled():
         print("", *(f"{what}: {seconds:.0f} s" for what, seconds in figures.items()), sep="\n")
@@ -83,8 +91,9 @@ def test_machines_come_and_go(cluster, tiny_jobs_folder, capsys):
     alone = on_one_machine(cluster, tiny_jobs_folder)
     history = read_history(run.folder)
     assert history["step"].tolist() == alone["step"].tolist() == list(range(1, NUM_STEPS + 1))
-    # Sums of floats in another order: after 240 steps far below what one lost record would do.
-    np.testing.assert_allclose(history["loss"], alone["loss"], rtol=1e-3)
+    # One worker and three of torchrun differ by 0.4 % at most in 600 steps, two batches by 2.7 %.
+    np.testing.assert_allclose(history["loss"], alone["loss"], rtol=0.01)
+    assert np.median(np.abs(np.diff(alone["loss"]) / alone["loss"][1:])) > 0.02
     said = run.log.read_text()
     assert "trainers: 2 x (1 CPU, 1 trainer) on any node" in said
     assert "(0.25 CPU) on 1 nodes labelled omnimat.io/role=featurizer" in said

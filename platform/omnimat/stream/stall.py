@@ -8,12 +8,14 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
+from omnimat.materials.errors import RunError
+
 T = TypeVar("T")
 
 _Asked = SimpleQueue[Future[T | None] | None]
 
 
-class StallError(RuntimeError):
+class StallError(RunError):
     """Nothing came for too long."""
 
 

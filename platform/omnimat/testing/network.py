@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import psutil
 
@@ -67,9 +66,17 @@ class Machine:
                 found.append(psutil.Process(int(pid)))
         return found
 
+    def cut(self) -> None:
+        """Pull its cable: all that runs on it goes on, and reaches nothing."""
+        self.network.set_port(self.name, "down")
+
+    def mend(self) -> None:
+        """Put its cable back."""
+        self.network.set_port(self.name, "up")
+
     def kill(self) -> None:
         """Lose the machine: all that runs on it is gone, nobody says goodbye, and none answers."""
-        self.network.set_port(self.name, "down")  # its cable is pulled
+        self.cut()
         while processes := self.processes():
             kill(processes)
         for process in self._started:
@@ -87,35 +94,24 @@ class Network:
 
     switch: str
     machines: list[Machine] = field(default_factory=list)
+    _namespaces: list[str] = field(default_factory=list)
 
-    @classmethod
-    def make(cls) -> Self:
-        """Make a switch.
+    def add(self) -> Machine:
+        """Add a machine.
 
         Raises:
             NoNamespaces: by a sentence of the system.
         """
-        network = cls(f"omnimat-{os.getpid()}")
-        try:
-            _ip("netns", "add", network.switch)
-            _ip("-n", network.switch, "link", "add", _BRIDGE, "type", "bridge")
-            _ip("-n", network.switch, "link", "set", _BRIDGE, "up")
-        except (OSError, subprocess.CalledProcessError) as error:
-            reason = getattr(error, "stderr", None) or str(error)
-            raise NoNamespaces(f"no network namespaces here: {reason.strip()}") from None
-        return network
-
-    def add(self) -> Machine:
-        """Add a machine."""
         number = len(self.machines) + 1
         machine = Machine(f"{self.switch}-{number}", f"{_SUBNET}.{number}", self)
-        _ip("netns", "add", machine.name)
-        cable = ("link", "add", INTERFACE, "netns", machine.name, "type", "veth")
-        _ip(*cable, "peer", "name", machine.name[-15:], "netns", self.switch)
-        self.set_port(machine.name, "master", _BRIDGE, "up")
-        _ip("-n", machine.name, "address", "add", f"{machine.address}/24", "dev", INTERFACE)
-        for interface in (INTERFACE, "lo"):
-            _ip("-n", machine.name, "link", "set", interface, "up")
+        with _permitted():
+            self._make_namespace(machine.name)
+            cable = ("link", "add", INTERFACE, "netns", machine.name, "type", "veth")
+            _ip(*cable, "peer", "name", machine.name[-15:], "netns", self.switch)
+            self.set_port(machine.name, "master", _BRIDGE, "up")
+            _ip("-n", machine.name, "address", "add", f"{machine.address}/24", "dev", INTERFACE)
+            for interface in (INTERFACE, "lo"):
+                _ip("-n", machine.name, "link", "set", interface, "up")
         self.machines.append(machine)
         return machine
 
@@ -127,8 +123,18 @@ class Network:
         """End all that runs on it, and the network."""
         for machine in self.machines:
             machine.kill()
-            _ip("netns", "delete", machine.name)
-        _ip("netns", "delete", self.switch)
+        for name in reversed(self._namespaces):
+            _ip("netns", "delete", name)
+
+    def _make_switch(self) -> None:
+        with _permitted():
+            self._make_namespace(self.switch)
+            _ip("-n", self.switch, "link", "add", _BRIDGE, "type", "bridge")
+            _ip("-n", self.switch, "link", "set", _BRIDGE, "up")
+
+    def _make_namespace(self, name: str) -> None:
+        _ip("netns", "add", name)
+        self._namespaces.append(name)
 
 
 @contextmanager
@@ -138,11 +144,21 @@ def network() -> Iterator[Network]:
     Raises:
         NoNamespaces: none may be made here.
     """
-    made = Network.make()
+    made = Network(f"omnimat-{os.getpid()}")
     try:
+        made._make_switch()
         yield made
     finally:
         made.remove()
+
+
+@contextmanager
+def _permitted() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or str(error)
+        raise NoNamespaces(f"no network namespaces here: {reason.strip()}") from None
 
 
 def _ip(*arguments: str) -> str:

@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ray.train
@@ -21,15 +23,15 @@ from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
 from omnimat.training.settings import TrainingSettings
 
-# A worker group that cannot start is retried without end by default; pre-flight has checked that
-# it fits, so a few failures mean a cluster that shrank.
-CONTROLLER_FAILURE_LIMIT = 5
+# Starts of workers that may fail in all the life of a run: each lost machine costs some, until one
+# takes its place. Without a limit, a run whose workers can never start would try for ever.
+CONTROLLER_FAILURE_LIMIT = 288
 # Ray Train takes these from the driver's environment to its controller and workers.
 _RAY_TRAIN_ENVIRONMENT = {
     # Print sends each line to a logger too, and both end in the same place.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
-# Where no node is to spare, the one that replaces a lost one takes minutes to come.
+# Where no node is to spare, the one that replaces a lost one takes minutes to come, or a day.
 START_TIMEOUT_S = 300
 # A run that may go on with fewer asks for as many as before at first, since Ray Train notices late
 # that a node is lost; only then does it count again.
@@ -51,16 +53,29 @@ def fit(plan: RunPlan, run: UPath) -> None:
     """
     timeout_s = ELASTIC_START_TIMEOUT_S if plan.settings.training.min_workers else START_TIMEOUT_S
     timeout = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(timeout_s)}
-    for variable, value in (_RAY_TRAIN_ENVIRONMENT | timeout).items():
-        os.environ.setdefault(variable, value)
     on_interrupt = signal.getsignal(signal.SIGINT)
-    with tempfile.TemporaryDirectory(prefix="omnimat-ray-train-") as folder:
+    with (
+        _unless_set(_RAY_TRAIN_ENVIRONMENT | timeout),
+        tempfile.TemporaryDirectory(prefix="omnimat-ray-train-") as folder,
+    ):
         try:
             _trainer(plan, run, folder).fit()
         except ray.train.TrainingFailedError as error:
             raise _known_reason(error) or error from None
         finally:  # Ray Train's own handler stays behind and would later exit with code 0
             signal.signal(signal.SIGINT, on_interrupt)
+
+
+@contextmanager
+def _unless_set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a while, but for those that the user has set."""
+    added = variables.keys() - os.environ.keys()
+    os.environ.update({name: variables[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTrainer:
