@@ -41,6 +41,7 @@ PRETRAIN = {
     "objective": {"type": "all_pairs_clip"},
     "stream": {"featurizer_num_cpus": 0.1},
     "training": {
+        "use_gpu": False,
         "cpus_per_worker": 0.1,
         "global_batch_size": 64,
         "num_epochs": 30,

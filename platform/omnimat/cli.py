@@ -134,7 +134,8 @@ def plan(
     """Predict time, cost and bottleneck of a pretrain job on more and more workers.
 
     Featurizes and trains on a few batches here, once, and keeps the rates in the storage. Plan on a
-    machine with a GPU to measure one. The data set must be there: run the job's needs first.
+    machine with a GPU to measure one: there `use_gpu: auto` is planned on GPUs, elsewhere on CPUs
+    unless --gpus says how many. The data set must be there: run the job's needs first.
     """
     from omnimat.job.plan import forecast_job
     from omnimat.planning.forecast import Prices, as_json, table

@@ -24,14 +24,19 @@ def storage(tmp_path_factory, write_dataset):
     return folder
 
 
+def environment(storage):
+    return {"OMNIMAT_STORAGE": str(storage), "CUDA_VISIBLE_DEVICES": ""}
+
+
 @pytest.fixture(scope="module")
 def measured(storage, tiny_jobs_folder):
     """What the command prints the first time."""
     command = [sys.executable, "-m", "omnimat.cli", "plan", "jobs/pretrain.yaml", "--json"]
+    command += ["--set", "training.num_epochs=1"]  # fewer steps than are measured
     done = subprocess.run(
         command,
         cwd=tiny_jobs_folder,
-        env=os.environ | {"OMNIMAT_STORAGE": str(storage)},
+        env=os.environ | environment(storage),
         capture_output=True,
         text=True,
     )
@@ -42,7 +47,8 @@ def measured(storage, tiny_jobs_folder):
 @pytest.fixture
 def plan(storage, measured, tiny_jobs_folder, monkeypatch):
     """Call the command once more, with other options."""
-    monkeypatch.setenv("OMNIMAT_STORAGE", str(storage))
+    for name, value in environment(storage).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tiny_jobs_folder)
     return lambda *options: CliRunner().invoke(main, ["plan", "jobs/pretrain.yaml", *options])
 
@@ -50,6 +56,7 @@ def plan(storage, measured, tiny_jobs_folder, monkeypatch):
 def test_measures_once_and_then_predicts(measured, plan, storage):
     [alone] = measured["forecasts"]
     assert alone["num_workers"] == 1
+    assert alone["device"] == "cpu"
     assert alone["samples_per_s"] > 0
     assert len(list((storage / "rates").iterdir())) == 1
     again = plan("--json", "--set", "training.num_workers=4", "--set", "stream.num_featurizers=2")
@@ -82,6 +89,10 @@ def test_cores_are_shared(plan):
     [
         (["--gpus", "2"], "measured on a CPU alone and is to run on GPUs"),
         (["--gpus", "3", "--gpu-speedup", "9"], "global_batch_size 8 does not divide by 3 workers"),
+        (
+            ["--set", "training.num_micro_batches=4", "--gpus", "4", "--gpu-speedup", "9"],
+            "global_batch_size 8 does not divide by 4 workers x 4 num_micro_batches",
+        ),
         (["--set", "dataset=other"], "ingest the data set first"),
     ],
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from omnimat.job.devices import on_devices
 from omnimat.job.load import load
 from omnimat.job.spec import PretrainJob, room_settings
 from omnimat.materials.errors import UserError
@@ -52,73 +52,103 @@ def forecast_job(
     Raises:
         UserError: the job cannot be predicted as it is.
     """
-    job = on_devices(load(path, overrides).job, torch.cuda.device_count())
+    job = load(path, overrides).job
     if not isinstance(job, PretrainJob):
         raise UserError(f"{path}: kind {job.kind} is not planned; give a job of kind pretrain")
     workspace = Workspace.open(job.storage_path)
-    settings = room_settings(job, PretrainSettings).located(workspace)
-    use_gpu = num_gpus is not None or settings.training.on_gpu
-    rates = _rates(job.name, settings, workspace, use_gpu=use_gpu, again=measures_again)
-    if use_gpu and rates.device == "cpu" and gpu_speedup is None:
+    settings = _asked(room_settings(job, PretrainSettings).located(workspace), num_gpus)
+    plan = make_plan(job.name, settings, workspace)
+    rates = _rates(plan, workspace, again=measures_again)
+    is_assumed = settings.training.on_gpu and rates.device == "cpu"
+    if is_assumed and gpu_speedup is None:
         raise UserError(
             f"{path}: it was measured on a CPU alone and is to run on GPUs: plan it once on a "
             "machine with a GPU and the same storage_path, or say by --gpu-speedup how many times "
             "as fast as one core here a GPU is taken to be"
         )
-    plan = make_plan(job.name, settings, workspace)
     largest = replace(
-        _machines(settings, num_gpus or settings.training.num_workers),
+        _machines(settings),
         num_cores=num_cores,
-        speedup=(gpu_speedup or 1.0) if use_gpu and rates.device == "cpu" else 1.0,
+        speedup=(gpu_speedup or 1.0) if is_assumed else 1.0,
         interconnect_gbit_per_s=interconnect_gbit_per_s,
     )
-    rows = list(forecasts(plan, rates, largest, prices, use_gpu=use_gpu))
-    return rows, assumptions(rates, largest)
+    rows = list(forecasts(plan, rates, largest, prices))
+    return rows, assumptions(rates, rows)
 
 
 def expectation(plan: RunPlan, workspace: Workspace) -> str:
     """Say in a line how fast a run should be and what limits it, where its rates are known."""
-    settings = plan.settings
-    rates = known_rates(settings, workspace)
+    try:
+        rates = known_rates(plan, workspace)
+    except UserError as error:  # no reason not to train
+        return f"expected speed: not known; {error}"
     if rates is None:
         return "expected speed: not known; omnimat plan measures what this job takes"
-    expected = predict(rates, work_of(plan), _machines(settings, settings.training.num_workers))
+    expected = predict(rates, work_of(plan), _machines(plan.settings))
     return (
         f"expected: {expected.samples_per_s:,.0f} samples/s, limited by {expected.bottleneck} "
         f"(workers could take {expected.workers_per_s:,.0f}, what feeds them gives "
-        f"{expected.featurizers_per_s:,.0f}; as measured {rates.measured_at})"
+        f"{expected.featurizers_per_s:,.0f}; as measured {rates.measured_at} on "
+        f"{rates.measured_on})"
     )
 
 
-def known_rates(settings: PretrainSettings, workspace: Workspace) -> Rates | None:
-    """Give what was measured for such a run on its kind of device, here or elsewhere."""
+def known_rates(plan: RunPlan, workspace: Workspace) -> Rates | None:
+    """Give what was measured for such a run on its kind of device, here or elsewhere.
+
+    Raises:
+        UserError: the file holds something else, or rates of another version.
+    """
     try:
-        return Rates.load(rates_file(settings, workspace))
+        return Rates.load(rates_file(plan, workspace))
     except FileNotFoundError:
         return None
 
 
-def _rates(
-    name: str, settings: PretrainSettings, workspace: Workspace, *, use_gpu: bool, again: bool
-) -> Rates:
+def _asked(settings: PretrainSettings, num_gpus: int | None) -> PretrainSettings:
+    """Settle how many workers are planned for, and on what; ``auto`` is a GPU if one is here.
+
+    Raises:
+        UserError: the batch cannot be cut into so many equal shares.
+    """
+    training = settings.training
+    num_workers = num_gpus or training.num_workers
+    if training.global_batch_size % (num_workers * training.num_micro_batches):
+        raise UserError(
+            f"training.global_batch_size {training.global_batch_size} does not divide by "
+            f"{num_workers} workers x {training.num_micro_batches} num_micro_batches; plan for "
+            "another number, or set another batch size"
+        )
+    use_gpu = torch.cuda.is_available() if training.use_gpu == "auto" else training.use_gpu
+    return _trained(settings, num_workers=num_workers, use_gpu=use_gpu or num_gpus is not None)
+
+
+def _rates(plan: RunPlan, workspace: Workspace, *, again: bool) -> Rates:
     """Find the rates of the device asked for; without such a device here, those of this CPU."""
-    wanted = _on(settings, use_gpu=use_gpu)
-    found = None if again else known_rates(wanted, workspace)
-    if found is None and use_gpu and not torch.cuda.is_available():
-        wanted = _on(settings, use_gpu=False)
-        found = None if again else known_rates(wanted, workspace)
-    if found is None:
-        found = measure(make_plan(name, wanted, workspace))
-        found.save(rates_file(wanted, workspace))
-    return found
+    found = None if again else known_rates(plan, workspace)
+    if found is not None:
+        return found
+    if plan.settings.training.on_gpu and not torch.cuda.is_available():
+        on_cpu = replace(plan, settings=_trained(plan.settings, use_gpu=False))
+        return _rates(on_cpu, workspace, again=again)
+    rates = measure(plan)
+    rates.save(rates_file(plan, workspace))
+    return rates
 
 
-def _on(settings: PretrainSettings, *, use_gpu: bool) -> PretrainSettings:
-    training = settings.training.model_copy(update={"use_gpu": use_gpu})
+def _trained(settings: PretrainSettings, **update: Any) -> PretrainSettings:
+    """Give settings with other values of ``training``, unchecked."""
+    training = settings.training.model_copy(update=update)
     return settings.model_copy(update={"training": training})
 
 
-def _machines(settings: PretrainSettings, num_workers: int) -> Machines:
-    stream = settings.stream
-    each = 1 if stream.read_from == "store" else stream.num_featurizers
-    return Machines(num_workers, num_workers * each)
+def _machines(settings: PretrainSettings) -> Machines:
+    """Give what a run occupies where nothing is shared."""
+    training, stream = settings.training, settings.stream
+    readers_each = 1 if stream.read_from == "store" else stream.num_featurizers
+    return Machines(
+        num_workers=training.num_workers,
+        num_featurizers=training.num_workers * readers_each,
+        device="cuda" if training.on_gpu else "cpu",
+        cores_per_worker=1 if training.on_gpu else training.threads_per_worker,
+    )

@@ -44,16 +44,25 @@ class Machines:
     Attributes:
         num_workers: that train.
         num_featurizers: actors that feed all workers together; of a store, its readers.
-        num_cores: that all processes share; None: each has one of its own.
+        device: that each worker trains on.
+        cores_per_worker: that one keeps busy while it computes.
+        num_cores: that all processes share; None: each has its own.
         speedup: of a worker there against the one that was measured.
         interconnect_gbit_per_s: between workers.
     """
 
     num_workers: int
     num_featurizers: int
+    device: Literal["cpu", "cuda"] = "cpu"
+    cores_per_worker: int = 1
     num_cores: float | None = None
     speedup: float = 1.0
     interconnect_gbit_per_s: float = 10.0
+
+    @property
+    def num_busy_cores(self) -> float:
+        """Cores that are occupied and paid for."""
+        return self.num_cores or self.num_workers * self.cores_per_worker + self.num_featurizers
 
 
 @dataclass(frozen=True)
@@ -100,16 +109,19 @@ class Prediction:
 def predict(rates: Rates, work: Work, machines: Machines) -> Prediction:
     """Predict a run from what its parts were measured to take."""
     batch = work.global_batch_size
-    compute_s = _compute_s(rates, machines, batch)
-    step_s = compute_s + exchange_s(rates, machines, batch)
-    stream_s = rates.read_s + (rates.featurize_s if work.featurizes_on_the_way else 0.0)
-    core_s = machines.num_workers * compute_s / batch + stream_s
+    share = batch / machines.num_workers
+    compute_s = rates.step.seconds(share, batch) / machines.speedup
+    collate_s = share * rates.collate_s
+    together_s = exchange_s(rates, machines, batch) + waiting_s(rates, machines)
+    stream_s = _stream_s(rates, work)
+    core_s = (machines.cores_per_worker * compute_s + collate_s) / share + stream_s
     cores = math.inf if machines.num_cores is None else machines.num_cores
+    shared_s = batch * core_s / cores + together_s
     actors = min(work.num_ahead_actors, cores)
     return Prediction(
-        workers_per_s=batch / step_s,
+        workers_per_s=batch / (compute_s + collate_s + together_s),
         featurizers_per_s=machines.num_featurizers / stream_s,
-        cores_per_s=cores / core_s,
+        cores_per_s=batch / shared_s if machines.num_cores else math.inf,
         num_steps=work.num_steps,
         global_batch_size=batch,
         ahead_s=work.num_ahead * (rates.read_s + rates.featurize_s) / actors,
@@ -127,15 +139,17 @@ def exchange_s(rates: Rates, machines: Machines, global_batch_size: int) -> floa
     return num_bytes / (machines.interconnect_gbit_per_s * 1e9 / 8)
 
 
+def waiting_s(rates: Rates, machines: Machines) -> float:
+    """Give the seconds a step that workers wait for each other, more at each doubling."""
+    return (rates.waiting_s or 0.0) * math.log2(machines.num_workers)
+
+
 def featurizers_needed(rates: Rates, work: Work, machines: Machines) -> int:
     """Count the actors with which the workers never wait for data."""
     prediction = predict(rates, work, machines)
-    stream_s = rates.read_s + (rates.featurize_s if work.featurizes_on_the_way else 0.0)
-    return math.ceil(prediction.workers_per_s * stream_s)
+    return math.ceil(prediction.workers_per_s * _stream_s(rates, work))
 
 
-def _compute_s(rates: Rates, machines: Machines, global_batch_size: int) -> float:
-    """Give the seconds of a step in which a worker computes, its own collating included."""
-    share = global_batch_size / machines.num_workers
-    seconds = rates.step.seconds(share, global_batch_size) / machines.speedup
-    return seconds + share * rates.collate_s
+def _stream_s(rates: Rates, work: Work) -> float:
+    """Give the seconds of a core that a material takes on its way to a worker."""
+    return rates.read_s + (rates.featurize_s if work.featurizes_on_the_way else 0.0)

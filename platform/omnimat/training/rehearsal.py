@@ -1,20 +1,24 @@
-"""A few steps of training in this process alone, thrown away: to learn what a step takes."""
+"""A few steps of training on this machine, thrown away: to learn what a step takes."""
 
 from __future__ import annotations
 
 import os
 import statistics
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch._C._distributed_c10d import FileStore, HashStore, Store
 from upath import UPath
 
 from omnimat.features.batch import Batch
 from omnimat.stream.timing import StreamMeter
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
+from omnimat.training.gather import make_batch_norm_global
 from omnimat.training.loop import build_model
 from omnimat.training.meter import Meter
 from omnimat.training.settings import PretrainSettings
@@ -34,13 +38,34 @@ def step_seconds(
         shares: batch size -> steps -> micro-batches; the first ``NUM_WARM_UP_STEPS`` of each size
             do not count.
     """
-    training = settings.training
-    device = torch.device("cuda" if training.on_gpu else "cpu")
-    torch.set_num_threads(training.threads_per_worker)
-    with _alone(device) as context:
+    with _worker(settings, HashStore(), rank=0, world_size=1) as context:
         return {
             size: _median_step_s(settings, size, steps, context) for size, steps in shares.items()
         }
+
+
+def two_workers_step_s(
+    settings: PretrainSettings, share: int, steps: Sequence[Sequence[Batch]]
+) -> float | None:
+    """Give the median time of a step of two workers of this machine, which wait for each other.
+
+    Args:
+        settings: as for ``step_seconds``.
+        share: materials of each worker in a step.
+        steps: as for ``step_seconds``; the other worker takes them in the opposite order.
+
+    Returns:
+        Seconds, or None where the machine has no room for two.
+    """
+    places = torch.cuda.device_count() if settings.training.on_gpu else os.cpu_count() or 1
+    if places < 2:
+        return None
+    seconds = mp.get_context("spawn").SimpleQueue()
+    with tempfile.NamedTemporaryFile() as meeting:
+        arguments = (settings, share, steps, meeting.name, seconds)
+        mp.spawn(_one_of_two, arguments, nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
+    median_s: float = seconds.get()
+    return median_s
 
 
 def num_gradient_bytes(settings: PretrainSettings) -> int:
@@ -56,7 +81,9 @@ def _median_step_s(
     context: WorkerContext,
 ) -> float:
     training = settings.training.model_copy(update={"global_batch_size": batch_size})
-    model = build_model(settings).to(context.device)
+    model = build_model(settings)
+    make_batch_norm_global(model)
+    model = model.to(context.device)
     engine = build_engine(model, training, context.device, context.world_size)
     meter = Meter(batch_size, Stopwatch(context.device), StreamMeter())
     seconds = []
@@ -67,13 +94,36 @@ def _median_step_s(
     return statistics.median(seconds[NUM_WARM_UP_STEPS:])
 
 
+def _one_of_two(
+    rank: int,
+    settings: PretrainSettings,
+    share: int,
+    steps: Sequence[Sequence[Batch]],
+    meeting: str,
+    seconds: mp.SimpleQueue[float],
+) -> None:
+    ordered = steps if rank == 0 else steps[::-1]
+    with _worker(settings, FileStore(meeting, 2), rank=rank, world_size=2) as context:
+        median_s = _median_step_s(settings, 2 * share, ordered, context)
+    if rank == 0:
+        seconds.put(median_s)
+
+
 @contextmanager
-def _alone(device: torch.device) -> Iterator[WorkerContext]:
-    """Make this process the only worker of a run that has no folder."""
-    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    store = dist.HashStore()  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=store, rank=0, world_size=1)
+def _worker(
+    settings: PretrainSettings, store: Store, *, rank: int, world_size: int
+) -> Iterator[WorkerContext]:
+    """Make this process a worker of a run that has no folder."""
+    training = settings.training
+    torch.set_num_threads(training.threads_per_worker)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+    device = torch.device("cuda", rank) if training.on_gpu else torch.device("cpu")
+    if training.on_gpu:
+        torch.cuda.set_device(device)
+    else:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    backend = "nccl" if training.on_gpu else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     try:
         yield WorkerContext(UPath("memory://rehearsal"), device)
     finally:
