@@ -6,21 +6,6 @@ from omnimat.job.asks import phases
 from omnimat.job.devices import on_devices
 from omnimat.job.load import load
 
-FINETUNE = """\
-kind: finetune
-name: sweep
-dataset: tiny-data
-run: tiny
-tasks: [{name: volume, target: volume}]
-"""
-
-
-@pytest.fixture
-def finetune(tiny_jobs):
-    path = tiny_jobs / "jobs" / "finetune.yaml"
-    path.write_text(FINETUNE)
-    return path
-
 
 def gpus(job, who: str) -> float:
     """Number of GPUs that each of these processes asks for."""

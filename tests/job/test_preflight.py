@@ -11,13 +11,6 @@ from omnimat.job.load import load
 from omnimat.job.preflight import LARGEST, Cluster, check_fits, placement
 from omnimat.materials.errors import UserError
 
-FINETUNE = """\
-kind: finetune
-name: sweep
-dataset: tiny-data
-run: tiny
-tasks: [{name: volume, target: volume}]
-"""
 EVALUATE = "{kind: evaluate, name: scores, dataset: tiny-data, run: tiny}\n"
 
 
@@ -36,9 +29,8 @@ def _two_cpus():
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("_two_cpus")
-def test_only_what_can_never_run_is_refused(tiny_jobs):
+def test_only_what_can_never_run_is_refused(tiny_jobs, finetune):
     folder = tiny_jobs / "jobs"
-    (folder / "finetune.yaml").write_text(FINETUNE)
     (folder / "evaluate.yaml").write_text(EVALUATE)
 
     def refusal(file: str, *overrides: str) -> str:

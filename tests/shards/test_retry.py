@@ -46,6 +46,7 @@ TRANSIENT = [
     botocore.exceptions.ConnectionClosedError(endpoint_url="x"),
 ]
 LASTING = [
+    OSError("Forbidden: https://storage.googleapis.com/b"),  # gcsfs of 403
     FileNotFoundError("x"),
     PermissionError("Forbidden"),
     IsADirectoryError("x"),
