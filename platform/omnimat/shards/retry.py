@@ -37,7 +37,7 @@ def is_transient(error: Exception) -> bool:
     """Say whether trying again may help."""
     if isinstance(error, _LASTING) or type(error).__name__ in _NO_CREDENTIALS:
         return False
-    if str(error).startswith("Forbidden: "):  # gcsfs says so of a 403, by a bare OSError
+    if type(error) is OSError and str(error).startswith("Forbidden: "):  # gcsfs of a 403
         return False
     # aiohttp has the first (and deprecates the second), gcsfs the second.
     status = error.status if hasattr(error, "status") else getattr(error, "code", None)
