@@ -30,7 +30,7 @@ from omnimat.finetune.tuning import judged, run_trials
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.workspace import RESULT, Workspace
-from omnimat.ray_metrics import RayMetrics, leaderboard_write
+from omnimat.ray_metrics import NOTHING_WRITTEN, RayMetrics, leaderboard_write
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
 
@@ -73,6 +73,7 @@ def run_sweep(
     )
     plan.check_splits()
     with RayMetrics(name) as watch:
+        watch(NOTHING_WRITTEN)
         results = run_trials(plan, settings, run, watch)
         chosen = best_points(judged(settings, results))
         write_atomically(
