@@ -37,7 +37,7 @@ class Cluster:
         Raises:
             UserError: what it may grow to is not said in numbers.
         """
-        return cls(living_nodes(), amounts(os.environ.get(LARGEST, "")))
+        return cls(living_nodes(), _amounts(os.environ.get(LARGEST, "")))
 
     def amount(self, resource: str, labels: Mapping[str, str]) -> float:
         """Give how much there is, or may be, on nodes with these labels."""
@@ -57,7 +57,7 @@ class Cluster:
         )
 
 
-def amounts(text: str) -> dict[str, float]:
+def _amounts(text: str) -> dict[str, float]:
     """Read the value of ``LARGEST``.
 
     Raises:
