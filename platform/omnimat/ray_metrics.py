@@ -14,7 +14,7 @@ of a pretraining run           all that ``training.meter`` tells
 ``trials_<state>``             of this start of a sweep: ``pending``, ``running``, ``finished``,
                                ``stopped`` early, ``failed``
 ``best_validation_error``      of the trials that have finished, as ``finetune.fit`` explains it
-``leaderboard_rows_written``   by the job; of a sweep, 0 until its end
+``leaderboard_rows_written``   by the job
 ``leaderboard_rows_refused``   that the job could not write; it then fails
 =============================  =====================================================================
 """
@@ -31,9 +31,6 @@ from ray.util.metrics import Gauge
 REPEATED_EVERY_S = 5.0  # of the ten seconds between Ray's reports
 
 Watcher = Callable[[Mapping[str, float]], None]
-
-# Told from a sweep's beginning: Prometheus may miss the last words of a driver on a busy machine.
-NOTHING_WRITTEN = {"leaderboard_rows_written": 0, "leaderboard_rows_refused": 0}
 
 
 class RayMetrics:
@@ -100,6 +97,6 @@ def leaderboard_write(watch: Watcher, num_rows: int) -> Iterator[None]:
     try:
         yield
     except Exception:
-        watch(NOTHING_WRITTEN | {"leaderboard_rows_refused": num_rows})
+        watch({"leaderboard_rows_written": 0, "leaderboard_rows_refused": num_rows})
         raise
-    watch(NOTHING_WRITTEN | {"leaderboard_rows_written": num_rows})
+    watch({"leaderboard_rows_written": num_rows, "leaderboard_rows_refused": 0})

@@ -78,8 +78,8 @@ class Prometheus:
         return self.get("query_range", query=expr, **times)["result"]
 
 
-def wait_for(condition) -> None:
-    deadline_s = time.monotonic() + TIMEOUT_S
+def wait_for(condition, timeout_s=TIMEOUT_S) -> None:
+    deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it never came"
         time.sleep(0.2)
@@ -161,6 +161,11 @@ def watched(prometheus, head, tiny_jobs_folder) -> Prometheus:
     }
     for name, process in processes.items():
         assert process.wait(TIMEOUT_S) == 0, logs[name].read_text()
+    # What a driver tells last reaches its node's agent as it ends, and Prometheus with the scrapes
+    # until the agent forgets it.
+    last = "ray_omnimat_leaderboard_rows_written > 0"
+    wait_for(lambda: prometheus.seen(last), timeout_s=10 * REPORT_INTERVAL_S)
+    wait_for(lambda: not prometheus.get("query", query=last)["result"])
     wait_for(lambda: prometheus.seen('ALERTS{alertname="NodeLeft",alertstate="firing"}'))
     return prometheus
 

@@ -11,9 +11,7 @@ import ray
 from rich.console import Console
 from upath import UPath
 
-from omnimat.evaluation.inputs import (
-    read_cards,
-)
+from omnimat.evaluation.inputs import read_cards
 from omnimat.finetune.outcome import TrialResult, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.rows import (
@@ -30,7 +28,7 @@ from omnimat.finetune.tuning import judged, run_trials
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.workspace import RESULT, Workspace
-from omnimat.ray_metrics import NOTHING_WRITTEN, RayMetrics, leaderboard_write
+from omnimat.ray_metrics import RayMetrics, leaderboard_write
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
 
@@ -73,7 +71,6 @@ def run_sweep(
     )
     plan.check_splits()
     with RayMetrics(name) as watch:
-        watch(NOTHING_WRITTEN)
         results = run_trials(plan, settings, run, watch)
         chosen = best_points(judged(settings, results))
         write_atomically(
