@@ -2,6 +2,7 @@
 
 import pytest
 
+from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.job.asks import phases
 from omnimat.job.devices import on_devices
 from omnimat.job.load import load
@@ -49,6 +50,14 @@ def test_a_run_goes_on_elsewhere(tiny_jobs, finetune):
     for path in (tiny_jobs / "jobs" / "pretrain.yaml", finetune):
         job = load(path).job
         assert on_devices(job, 0).fingerprint() == on_devices(job, 8).fingerprint()
+
+
+def test_an_evaluation_goes_on_elsewhere():
+    asked = {"dataset": "tiny-data", "run": "tiny"}
+    here = EvaluateSettings(**asked)
+    there = EvaluateSettings(**asked, num_featurizers=8, featurizer_num_cpus=0.5, num_threads=4)
+    assert there.fingerprint() == here.fingerprint()
+    assert EvaluateSettings(**asked, split="train").fingerprint() != here.fingerprint()
 
 
 def test_other_kinds_are_left_as_they_are(tiny_jobs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from omnimat.evaluation.maps import MapsSettings
 from omnimat.evaluation.retrieval import RetrievalSettings
 from omnimat.evaluation.section import Section
 from omnimat.evaluation.zero_shot import ZeroShotSettings
-from omnimat.materials.settings import Settings
+from omnimat.materials.settings import Settings, fingerprint
 from omnimat.materials.split import Split
 
 
@@ -21,16 +21,23 @@ class DownstreamSettings(Settings):
     """What every job on top of a pretraining run says.
 
     Attributes:
+        of_the_machine: keys of where and how fast it goes; what it computes stays the same.
         dataset: name of an ingested data set.
         run: name of the pretraining run whose exported encoders are used.
         num_featurizers: actors, where the features have to be made first.
         featurizer_num_cpus: logical CPUs of each.
     """
 
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_featurizers", "featurizer_num_cpus"})
+
     dataset: str
     run: str
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
+
+    def fingerprint(self) -> str:
+        """Hash what decides the numbers: a run may go on in other places than it began in."""
+        return fingerprint(self.model_dump(mode="json", exclude=set(self.of_the_machine)))
 
 
 class EvaluateSettings(DownstreamSettings):
@@ -47,6 +54,8 @@ class EvaluateSettings(DownstreamSettings):
         clusters: how crystal systems and modalities lie to each other.
         maps: the embeddings in two dimensions.
     """
+
+    of_the_machine = DownstreamSettings.of_the_machine | {"num_threads"}
 
     split: Split = "test"
     batch_size: int = Field(default=256, ge=1)

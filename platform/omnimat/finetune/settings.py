@@ -14,7 +14,7 @@ from omnimat.finetune.codec import RegressionLoss
 from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import Task
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import Settings, fingerprint
+from omnimat.materials.settings import Settings
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
@@ -116,17 +116,6 @@ class AshaSettings(Settings):
     reduction_factor: int = Field(default=3, ge=2)
 
 
-# Where and how fast a sweep goes; what it computes stays the same.
-_OF_THE_MACHINE = {
-    "cpus_per_trial",
-    "gpus_per_trial",
-    "max_concurrent_trials",
-    "max_failures",
-    "num_featurizers",
-    "featurizer_num_cpus",
-}
-
-
 class FinetuneSettings(DownstreamSettings):
     """A sweep over variants, points and seeds on one or more tasks.
 
@@ -151,6 +140,13 @@ class FinetuneSettings(DownstreamSettings):
         max_concurrent_trials: None for as many as the cluster holds.
         max_failures: times a trial is tried again after its process or node died.
     """
+
+    of_the_machine = DownstreamSettings.of_the_machine | {
+        "cpus_per_trial",
+        "gpus_per_trial",
+        "max_concurrent_trials",
+        "max_failures",
+    }
 
     modalities: tuple[Modality, ...] = Field(default=("structure",), min_length=1)
     head: HeadSettings = HeadSettings()
@@ -226,8 +222,4 @@ class FinetuneSettings(DownstreamSettings):
         """Give what decides a number, but for the contender and the seed."""
         unused = {"fusion", "missing_modalities"} if len(self.modalities) == 1 else {"head"}
         contender = {"variants", "train_fractions", "seeds"}
-        return self.model_dump(mode="json", exclude={*_OF_THE_MACHINE, *contender, *unused})
-
-    def fingerprint(self) -> str:
-        """Hash what decides the numbers: a sweep may go on in other places than it began in."""
-        return fingerprint(self.model_dump(mode="json", exclude=_OF_THE_MACHINE))
+        return self.model_dump(mode="json", exclude={*self.of_the_machine, *contender, *unused})
