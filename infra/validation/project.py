@@ -12,8 +12,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from omnimat.job.load import load_tree
-from omnimat.job.preflight import LARGEST
 from omnimat.materials.errors import UserError
+from omnimat.stream.cluster import LARGEST
 from omnimat.stream.settings import ROLE_LABEL
 from validation.schema import Document, suggestion
 

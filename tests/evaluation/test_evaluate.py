@@ -105,6 +105,13 @@ def test_what_a_section_was_told_sets_rows_apart(rows):
     assert prompts["prompts"]["cubic"] == ["The structure is cubic."]
 
 
+def test_how_training_was_spread_sets_no_rows_apart(rows):
+    pretrain = rows[0].config["pretrain"]
+    assert "lr" in pretrain["training"]
+    assert {"num_workers", "use_gpu", "seed"}.isdisjoint(pretrain["training"])
+    assert {"num_featurizers", "read_from"}.isdisjoint(pretrain["stream"])
+
+
 def test_the_rows_follow_from_the_kept_embeddings(rows, embeddings):
     queries, keys = (torch.from_numpy(embeddings[name]) for name in ("text", "structure"))
     ranks = rank_pairs(queries, keys, embeddings["duplicate_group"])

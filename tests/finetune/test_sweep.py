@@ -19,10 +19,11 @@ from omnimat.finetune.rows import best_points
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.finetune.trial import run_trial
-from omnimat.finetune.tuning import SweepError
+from omnimat.finetune.tuning import SweepError, num_slots
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.errors import UserError
 from omnimat.materials.provenance import sha256_of
+from omnimat.stream.cluster import LARGEST
 
 pytestmark = pytest.mark.ray
 
@@ -107,6 +108,23 @@ def test_a_grown_grid_runs_only_what_is_new(rows, workspace, settings):
     assert len(again) == 6
     assert [row.row_id for row in again if row.seed < 2] == [row.row_id for row in rows]
     assert {p: p.stat().st_mtime for p in old} == old
+
+
+def test_other_threads_make_no_other_trial(rows, workspace, settings):
+    old = {p: p.stat().st_mtime for p in workspace.run("sweep").glob("trials/*/trial.json")}
+    changes = {"trial": settings.trial.model_dump() | {"num_threads": 2}}
+    elsewhere = FinetuneSettings.model_validate(settings.model_dump() | changes)
+    again = run_sweep("sweep", elsewhere, workspace)
+    assert [row.row_id for row in again] == [row.row_id for row in rows]
+    assert {p: p.stat().st_mtime for p in old} == old
+
+
+def test_as_many_trials_run_at_once_as_the_cluster_may_hold(cluster, settings, monkeypatch):
+    assert num_slots(settings) == 2
+    on_gpus = FinetuneSettings.model_validate(settings.model_dump() | {"gpus_per_trial": 0.5})
+    assert num_slots(on_gpus) == 1  # Ray says what is missing, and an autoscaler may bring it
+    monkeypatch.setenv(LARGEST, "CPU=296,GPU=8")
+    assert num_slots(on_gpus) == 16
 
 
 def test_several_modalities_and_numbers_make_rows_that_can_be_checked(cluster, workspace, settings):

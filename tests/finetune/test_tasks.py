@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings, catalogue, read_targets
 from omnimat.materials.errors import UserError
 
@@ -25,6 +26,15 @@ def test_a_target_that_is_no_number_is_refused(value):
     task = TaskSettings(name="gap", target="gap_ev")
     with pytest.raises(UserError, match="tasks: 'gap': 'gap_ev' holds"):
         read_targets([f'{{"gap_ev": {value}}}'], task)
+
+
+def test_names_are_told_apart_in_files_too():
+    tasks = [{"name": name, "target": "k_vrh"} for name in ("log10(K_VRH)", "log10 K_VRH")]
+    assert TaskSettings(name="形成能 / atom", target="e").slug == "形成能-atom"
+    with pytest.raises(ValidationError, match="two names differ by signs alone"):
+        FinetuneSettings(dataset="d", run="r", tasks=tasks)
+    with pytest.raises(ValidationError, match="has no letter or digit"):
+        TaskSettings(name="%", target="e")
 
 
 def test_a_class_has_no_unit():

@@ -1,11 +1,13 @@
 """One job file: on the GPUs of a cluster that has them, on the CPUs of one that has none."""
 
 import pytest
+import torch
 
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.job.asks import phases
 from omnimat.job.devices import on_devices
 from omnimat.job.load import load
+from omnimat.job.train import gpus_of_all
 
 
 def gpus(job, who: str) -> float:
@@ -44,6 +46,23 @@ def test_workers_take_gpus_where_each_can_have_one(tiny_jobs, overrides, num_gpu
 def test_trials_take_a_gpu_where_there_is_one(finetune, overrides, num_gpus, expected):
     job = load(finetune, overrides).job
     assert gpus(on_devices(job, num_gpus), "trials") == expected
+
+
+@pytest.mark.parametrize(
+    ("num_here", "num_gpus", "expected"), [(None, 8, 16), (None, 0, 0), (8, 8, 16), (8, 7, 0)]
+)
+def test_under_torchrun_each_machine_looks_at_its_own_gpus(
+    num_here, num_gpus, expected, monkeypatch
+):
+    """Sixteen workers: all on this machine (of 16 GPUs or none), or eight on each of two."""
+    if num_here is None:
+        monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+        num_gpus *= 2
+    else:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(num_here))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    assert gpus_of_all(16) == expected
 
 
 def test_a_run_goes_on_elsewhere(tiny_jobs, finetune):

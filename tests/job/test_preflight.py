@@ -5,11 +5,11 @@ import re
 import pytest
 import ray
 
-from omnimat.job.asks import Ask
 from omnimat.job.devices import on_devices
 from omnimat.job.load import load
-from omnimat.job.preflight import LARGEST, Cluster, check_fits, placement
+from omnimat.job.preflight import check_fits, placement
 from omnimat.materials.errors import UserError
+from omnimat.stream.cluster import LARGEST, Cluster
 
 EVALUATE = "{kind: evaluate, name: scores, dataset: tiny-data, run: tiny}\n"
 
@@ -48,9 +48,13 @@ def test_only_what_can_never_run_is_refused(tiny_jobs, finetune):
     assert "training.num_workers and their featurizers ask for 3 CPU" in refusal(
         "pretrain.yaml", "training.num_workers=4"
     )
-    # A run that may go on with fewer needs no more than these.
-    elastic = ["training.num_workers=4", "training.min_workers=2", "training.global_batch_size=12"]
-    check_fits(load(folder / "pretrain.yaml", elastic).job)
+    # Of a run that may have fewer workers Ray starts as many as fit by themselves: four, which
+    # leave nothing for their featurizers; one of 1.5 CPUs leaves enough.
+    elastic = ["training.num_workers=4", "training.min_workers=1", "training.global_batch_size=12"]
+    assert "training.num_workers and their featurizers ask for 3 CPU" in refusal(
+        "pretrain.yaml", *elastic
+    )
+    check_fits(load(folder / "pretrain.yaml", [*elastic, "training.cpus_per_worker=1.5"]).job)
     assert "ask for 2.5 CPU" in refusal("pretrain.yaml", "stream.num_featurizers=8")
     assert "stream.num_featurizers ask for 8 CPU" in refusal(
         "pretrain.yaml", "stream={read_from: store, num_featurizers: 4, featurizer_num_cpus: 2}"
@@ -98,7 +102,15 @@ def test_a_cluster_that_grows_says_how_far(tiny_jobs, monkeypatch):
 def test_one_node_must_hold_one_worker():
     """Four times three CPUs are enough in sum for a worker of four, and yet none fits."""
     nodes = [{"Labels": {"zone": "b"}, "Resources": {"CPU": 3.0}}] * 4
-    ask = Ask("trainers", "training.num_workers", 1, {"CPU": 4.0})
-    assert not Cluster(nodes, largest={}).can_hold(ask, {})
-    assert not Cluster(nodes, largest={}).can_hold(ask, {"zone": "c"})
-    assert Cluster(nodes, largest={"CPU": 16.0}).can_hold(ask, {})
+    worker = {"CPU": 4.0}
+    assert not Cluster(nodes, largest={}).can_hold(worker, {})
+    assert not Cluster(nodes, largest={}).can_hold(worker, {"zone": "c"})
+    assert Cluster(nodes, largest={"CPU": 16.0}).can_hold(worker, {})
+
+
+def test_as_many_fit_as_each_node_holds():
+    nodes = [{"Labels": {}, "Resources": {"CPU": 3.0, "GPU": 1.0}}, {"Labels": {}, "Resources": {}}]
+    cluster = Cluster(nodes, largest={"CPU": 99.0})
+    assert cluster.count({"CPU": 1.0}) == 3
+    assert cluster.count({"CPU": 1.0, "GPU": 1.0}) == 1
+    assert cluster.count({"CPU": 0.3}) == 10  # 3.0 // 0.3 is 9

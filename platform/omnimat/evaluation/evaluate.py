@@ -28,6 +28,7 @@ from omnimat.ray_metrics import RayMetrics, leaderboard_write
 from omnimat.shards.files import write_atomically
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
+from omnimat.training.settings import decisive
 
 
 def evaluate(
@@ -149,12 +150,13 @@ def _config(
 ) -> dict[str, Any]:
     """Give what a result depends on but the seed and the name of the run, which goes with it.
 
-    It tells the data set that was trained on, since another state of it may have another split.
+    How the run was spread over machines is not in it, or its seeds would not be averaged. It tells
+    the data set that was trained on, since another state of it may have another split.
     """
-    training = dict(pretraining["settings"]["training"])
-    del training["seed"]
+    pretrain = decisive(pretraining["settings"])
+    del pretrain["training"]["seed"]
     return {
-        "pretrain": pretraining["settings"] | {"training": training},
+        "pretrain": pretrain,
         "pretrain_dataset_fingerprint": next(iter(cards.values())).dataset_fingerprint,
         "split": settings.split,
     }

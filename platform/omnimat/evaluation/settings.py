@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -28,7 +29,10 @@ class DownstreamSettings(Settings):
         featurizer_num_cpus: logical CPUs of each.
     """
 
-    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_featurizers", "featurizer_num_cpus"})
+    of_the_machine: ClassVar[Mapping[str, Any]] = {
+        "num_featurizers": True,
+        "featurizer_num_cpus": True,
+    }
 
     dataset: str
     run: str
@@ -37,7 +41,7 @@ class DownstreamSettings(Settings):
 
     def fingerprint(self) -> str:
         """Hash what decides the numbers: a run may go on in other places than it began in."""
-        return fingerprint(self.model_dump(mode="json", exclude=set(self.of_the_machine)))
+        return fingerprint(self.model_dump(mode="json", exclude=dict(self.of_the_machine)))
 
 
 class EvaluateSettings(DownstreamSettings):
@@ -55,7 +59,10 @@ class EvaluateSettings(DownstreamSettings):
         maps: the embeddings in two dimensions.
     """
 
-    of_the_machine = DownstreamSettings.of_the_machine | {"num_threads"}
+    of_the_machine: ClassVar[Mapping[str, Any]] = {
+        **DownstreamSettings.of_the_machine,
+        "num_threads": True,
+    }
 
     split: Split = "test"
     batch_size: int = Field(default=256, ge=1)

@@ -82,8 +82,8 @@ def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> Tria
             f"{path} was written by another version of omnimat; choose another name for the run, "
             f"or delete {folder} to train this trial again"
         ) from error
-    is_same = result.plan_fingerprint == plan.fingerprint and result.settings == settings
-    return result if is_same else None
+    found = {"plan_fingerprint": result.plan_fingerprint, "settings": _decisive(result.settings)}
+    return result if found == _identity(plan, settings) else None
 
 
 def is_stopped(plan: TrialPlan, trial: TrialSettings, folder: UPath) -> bool:
@@ -102,4 +102,8 @@ def write_stopped(
 
 
 def _identity(plan: TrialPlan, trial: TrialSettings) -> dict[str, Any]:
-    return {"plan_fingerprint": plan.fingerprint, "settings": trial.model_dump(mode="json")}
+    return {"plan_fingerprint": plan.fingerprint, "settings": _decisive(trial)}
+
+
+def _decisive(trial: TrialSettings) -> dict[str, Any]:
+    return trial.model_dump(mode="json", exclude={"num_threads"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
@@ -14,7 +14,7 @@ from omnimat.finetune.codec import RegressionLoss
 from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import Task
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import Settings
+from omnimat.materials.settings import Settings, fingerprint
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
@@ -141,11 +141,13 @@ class FinetuneSettings(DownstreamSettings):
         max_failures: times a trial is tried again after its process or node died.
     """
 
-    of_the_machine = DownstreamSettings.of_the_machine | {
-        "cpus_per_trial",
-        "gpus_per_trial",
-        "max_concurrent_trials",
-        "max_failures",
+    of_the_machine: ClassVar[Mapping[str, Any]] = {
+        **DownstreamSettings.of_the_machine,
+        "cpus_per_trial": True,
+        "gpus_per_trial": True,
+        "max_concurrent_trials": True,
+        "max_failures": True,
+        "trial": {"num_threads": True},
     }
 
     modalities: tuple[Modality, ...] = Field(default=("structure",), min_length=1)
@@ -178,6 +180,8 @@ class FinetuneSettings(DownstreamSettings):
             raise ValueError("modalities must not repeat a value")
         if len({task.name for task in self.tasks}) < len(self.tasks):
             raise ValueError("tasks must not repeat a name")
+        if len({task.slug for task in self.tasks}) < len(self.tasks):
+            raise ValueError("tasks: two names differ by signs alone, which no file's name keeps")
         return self
 
     @model_validator(mode="after")
@@ -221,5 +225,12 @@ class FinetuneSettings(DownstreamSettings):
     def method(self) -> dict[str, object]:
         """Give what decides a number, but for the contender and the seed."""
         unused = {"fusion", "missing_modalities"} if len(self.modalities) == 1 else {"head"}
-        contender = {"variants", "train_fractions", "seeds"}
-        return self.model_dump(mode="json", exclude={*self.of_the_machine, *contender, *unused})
+        left_out = dict.fromkeys({"variants", "train_fractions", "seeds", *unused}, True)
+        return self.model_dump(mode="json", exclude={**self.of_the_machine, **left_out})
+
+    def claim(self) -> str:
+        """Hash what a sweep that has begun must keep; its trials tell themselves apart."""
+        which = dict.fromkeys(
+            ("variants", "train_fractions", "learning_rates", "grid", "seeds"), True
+        )
+        return fingerprint(self.model_dump(mode="json", exclude={**self.of_the_machine, **which}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -103,15 +102,10 @@ def _score(
     scored = []
     for result, folder, by_task in zip(trials, folders, predicted, strict=True):
         for one in plan.tasks:
-            path = run / "predictions" / slug(one.name) / f"{result.settings.name}.parquet"
+            path = run / "predictions" / one.slug / f"{result.settings.name}.parquet"
             write_atomically(path, by_task[one.name].to_parquet(index=False))
             scored.append(Scored(one, result, folder, by_task[one.name], path))
     return scored
-
-
-def slug(name: str) -> str:
-    """Make a file's name of a task's."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _write_result(

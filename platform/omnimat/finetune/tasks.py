@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -63,9 +64,16 @@ class TaskSettings(Settings):
             raise ValueError("threshold makes classes; set kind to classification")
         if self.scale == "log10" and self.transform == "log10":
             raise ValueError("scale takes the logarithm already; remove transform")
+        if not self.slug:
+            raise ValueError(f"name {self.name!r} has no letter or digit")
         if self.scoring.is_of_classes != is_class:
             raise ValueError(f"metric {self.metric} is not one of a {self.kind} task")
         return self
+
+    @property
+    def slug(self) -> str:
+        """The name as a file may have it."""
+        return re.sub(r"\W+", "-", self.name.lower()).strip("-")
 
     @property
     def metric_name(self) -> MetricName:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import ray
 from ray import tune
 from upath import UPath
 
@@ -30,6 +29,7 @@ from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.trial import run_trial
 from omnimat.materials.errors import RunError, UserError
 from omnimat.ray_metrics import Watcher
+from omnimat.stream.cluster import Cluster
 
 
 class SweepError(RunError):
@@ -107,12 +107,12 @@ def _fit(
     scheduler: HalvingWithinContenders | None,
 ) -> None:
     trainable = tune.with_parameters(_train, plan=plan, run=run)
-    num_slots = settings.max_concurrent_trials or _num_slots(settings)
+    num_concurrent = settings.max_concurrent_trials or num_slots(settings)
     tuner = tune.Tuner(
         tune.with_resources(trainable, settings.trial_resources),
         param_space={"trial": tune.grid_search([t.model_dump(mode="json") for t in pending])},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=num_slots,
+            max_concurrent_trials=num_concurrent,
             # A trial seeds all it uses, and a fresh process imports for ten seconds.
             reuse_actors=True,
             scheduler=scheduler,
@@ -148,11 +148,11 @@ def _name_of(trial: Any) -> str:
     return TrialSettings.model_validate(trial.config["trial"]).name
 
 
-def _num_slots(settings: FinetuneSettings) -> int:
-    """Count the trials that the cluster holds at once now, at least 1: it may yet grow."""
-    cluster = ray.cluster_resources()
+def num_slots(settings: FinetuneSettings) -> int:
+    """Count the trials that the cluster holds at once, or may grow to hold; at least 1."""
+    cluster = Cluster.now()
     amounts = settings.trial_resources.items()
-    return max(1, min(int(cluster.get(name, 0) // amount) for name, amount in amounts))
+    return max(1, min(int(cluster.amount(name, {}) // amount) for name, amount in amounts))
 
 
 class _Ends(tune.Callback):  # type: ignore[misc]

@@ -39,12 +39,17 @@ Phase = tuple[Ask, ...]
 """What runs at the same time; a job's phases follow each other."""
 
 
-def phases(job: JobHeader) -> tuple[Phase, ...]:
-    """Give what must run at once, phase by phase; nothing for kinds that only call others."""
+def phases(job: JobHeader, num_workers: int | None = None) -> tuple[Phase, ...]:
+    """Give what must run at once, phase by phase; nothing for kinds that only call others.
+
+    Args:
+        job: of any kind.
+        num_workers: of a pretrain job; None for the fewest with which it makes progress.
+    """
     if isinstance(job, IngestJob):
         return ((Ask("ingest tasks", "num_cpus_per_task", 1, {"CPU": job.num_cpus_per_task}),),)
     if isinstance(job, PretrainJob):
-        return _of_training(job)
+        return _of_training(job, num_workers or job.training.world_sizes[0])
     if isinstance(job, FinetuneJob):
         trials = Ask("trials", "cpus_per_trial and gpus_per_trial", 1, job.trial_resources)
         return ((_featurizers(job),), (trials,))
@@ -53,9 +58,8 @@ def phases(job: JobHeader) -> tuple[Phase, ...]:
     return ()
 
 
-def _of_training(job: PretrainJob) -> tuple[Phase, ...]:
+def _of_training(job: PretrainJob, num_workers: int) -> tuple[Phase, ...]:
     training, stream = job.training, job.stream
-    num_workers = training.world_sizes[0]  # with as few it makes progress
     workers = Ask(
         "trainers",
         "training.num_workers",

@@ -29,19 +29,19 @@ def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool
     run = workspace.run(name)
     if fresh and run.exists():
         run = workspace.next_attempt(name)
-    for record in (run / RESULT, run / CLAIM):
-        if record.exists():
-            _check_settings(record, name, settings)
+    for file, expected in ((RESULT, settings.fingerprint()), (CLAIM, settings.claim())):
+        if (run / file).exists():
+            _check(run / file, name, expected)
     if (run / RESULT).exists():
         print(f"{name}: finished, nothing to do ({run})", flush=True)
         return None
-    claim = {"config_hash": settings.fingerprint(), "settings": settings.model_dump(mode="json")}
+    claim = {"config_hash": settings.claim(), "settings": settings.model_dump(mode="json")}
     write_atomically(run / CLAIM, f"{json.dumps(claim, indent=1)}\n".encode())
     return run
 
 
-def _check_settings(record: UPath, name: str, settings: Settings) -> None:
-    if json.loads(record.read_text())["config_hash"] != settings.fingerprint():
+def _check(record: UPath, name: str, expected: str) -> None:
+    if json.loads(record.read_text())["config_hash"] != expected:
         raise UserError(
             f"name: run {name!r} was made under other settings; choose another name, or begin "
             f"anew beside {record.parent} with --fresh"

@@ -2,74 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from omnimat.job.asks import Ask, phases
-from omnimat.job.spec import JobHeader
+from omnimat.job.spec import JobHeader, PretrainJob
 from omnimat.materials.errors import UserError
-from omnimat.stream.placement import carries, living_nodes, on_labelled
-
-LARGEST = "OMNIMAT_LARGEST_CLUSTER"
-"""Variable that says what a cluster may grow to, as ``CPU=296,GPU=8``: Ray 2.60 tells no driver
-what its autoscaler may add."""
-_TOLERANCE = 1e-6  # of sums of fractions of a CPU
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What a cluster has, and what it may grow to.
-
-    Attributes:
-        nodes: that live, as Ray describes them.
-        largest: amount of each resource that an autoscaler may reach; nothing where there is none.
-    """
-
-    nodes: Sequence[Mapping[str, Any]]
-    largest: Mapping[str, float]
-
-    @classmethod
-    def now(cls) -> Cluster:
-        """Ask the cluster that this process is connected to.
-
-        Raises:
-            UserError: what it may grow to is not said in numbers.
-        """
-        return cls(living_nodes(), _amounts(os.environ.get(LARGEST, "")))
-
-    def amount(self, resource: str, labels: Mapping[str, str]) -> float:
-        """Give how much there is, or may be, on nodes with these labels."""
-        there = sum(node["Resources"].get(resource, 0.0) for node in self.labelled(labels))
-        return float(max(there, self.largest.get(resource, 0.0)))
-
-    def labelled(self, labels: Mapping[str, str]) -> list[Mapping[str, Any]]:
-        """Give the living nodes that carry all these labels."""
-        return [node for node in self.nodes if carries(node, labels)]
-
-    def can_hold(self, ask: Ask, labels: Mapping[str, str]) -> bool:
-        """Say whether some node is large enough for one of these, or one to come may be."""
-        nodes = [*(node["Resources"] for node in self.labelled(labels)), self.largest]
-        return any(
-            all(node.get(name, 0.0) + _TOLERANCE >= amount for name, amount in ask.each.items())
-            for node in nodes
-        )
-
-
-def _amounts(text: str) -> dict[str, float]:
-    """Read the value of ``LARGEST``.
-
-    Raises:
-        UserError: it says no amounts.
-    """
-    parts = [part.partition("=") for part in text.split(",") if part]
-    try:
-        return {name.strip(): float(amount) for name, _, amount in parts}
-    except ValueError:
-        raise UserError(
-            f"${LARGEST} is {text!r}; write amounts by resource, as CPU=296,GPU=8"
-        ) from None
+from omnimat.stream.cluster import LARGEST, TOLERANCE, Cluster
+from omnimat.stream.placement import on_labelled
 
 
 def check_fits(job: JobHeader) -> None:
@@ -79,7 +18,7 @@ def check_fits(job: JobHeader) -> None:
         UserError: naming the resource, what is asked and what there is.
     """
     cluster = Cluster.now()
-    for asks in phases(job):
+    for asks in phases(job, _num_started(job, cluster)):
         for refusal in _refusals(asks, cluster):
             raise UserError(
                 f"{job.name}: {refusal}; lower them or use a larger cluster (of one that grows, "
@@ -99,6 +38,17 @@ def placement(job: JobHeader) -> list[str]:
     return lines
 
 
+def _num_started(job: JobHeader, cluster: Cluster) -> int | None:
+    """Count the workers of a pretrain job that Ray starts first: as many as fit by themselves.
+
+    Of a run that may have fewer it takes all there is room for, and leaves none for featurizers.
+    """
+    if not isinstance(job, PretrainJob):
+        return None
+    fewest, most = job.training.world_sizes[0], job.training.world_sizes[-1]
+    return min(max(fewest, cluster.count(job.training.worker_resources)), most)
+
+
 def _refusals(asks: Sequence[Ask], cluster: Cluster) -> Iterator[str]:
     """Find what does not fit: on all nodes together, on those with some label, on any one node."""
     placed = [(ask, on_labelled(ask.labels)) for ask in asks]
@@ -108,12 +58,12 @@ def _refusals(asks: Sequence[Ask], cluster: Cluster) -> Iterator[str]:
             asking = [ask for ask in together if ask.each.get(resource)]
             asked = sum(ask.count * ask.each[resource] for ask in asking)
             there = cluster.amount(resource, labels)
-            if asked > there + _TOLERANCE:
+            if asked > there + TOLERANCE:
                 keys = " and ".join(ask.key for ask in asking)
                 where = f"the nodes labelled {_text(labels)} have" if labels else "the cluster has"
                 yield f"{keys} ask for {asked:g} {resource}, {where} {there:g}"
     for ask, labels in placed:
-        if not cluster.can_hold(ask, labels):
+        if not cluster.can_hold(ask.each, labels):
             each = " and ".join(f"{amount:g} {name}" for name, amount in ask.each.items())
             yield f"{ask.key} ask for {each} on one node, no node has so many"
 

@@ -23,7 +23,7 @@ from omnimat.job.devices import on_devices
 from omnimat.job.leftovers import remove_leftovers
 from omnimat.job.load import load_tree
 from omnimat.job.plan import expectation
-from omnimat.job.preflight import Cluster, check_fits, placement
+from omnimat.job.preflight import check_fits, placement
 from omnimat.job.spec import (
     EvaluateJob,
     FeaturizeJob,
@@ -40,6 +40,7 @@ from omnimat.materials.workspace import Workspace
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.sources.ingest import finished, ingest
 from omnimat.sources.settings import IngestSettings
+from omnimat.stream.cluster import Cluster
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset

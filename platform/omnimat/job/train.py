@@ -27,9 +27,10 @@ def train(path: Path, overrides: Sequence[str], *, fresh: bool) -> None:
     """
     if is_worker():  # as many as torchrun started
         overrides = [*overrides, f"training.num_workers={os.environ['WORLD_SIZE']}"]
-    job = on_devices(load(path, overrides).job, torch.cuda.device_count())
+    job = load(path, overrides).job
     if not isinstance(job, PretrainJob):
         raise UserError(f"{path}: kind {job.kind} is not trained; give a job of kind pretrain")
+    job = on_devices(job, gpus_of_all(job.training.num_workers))
     workspace = Workspace.open(job.storage_path)
     settings = room_settings(job, PretrainSettings).located(workspace)
     plan = make_plan(job.name, settings, workspace)
@@ -40,3 +41,12 @@ def train(path: Path, overrides: Sequence[str], *, fresh: bool) -> None:
     elif open_run(job.name, settings, workspace, fresh=fresh) is not None:
         arguments = ["train", str(path), "--launcher=torchrun"]
         start_workers(settings.training, [*arguments, *(f"--set={one}" for one in overrides)])
+
+
+def gpus_of_all(num_workers: int) -> int:
+    """Count the GPUs of all workers: one each where this machine has as many as workers, else none.
+
+    On several machines each looks at its own; torchrun says how many workers that has.
+    """
+    num_here = int(os.environ["LOCAL_WORLD_SIZE"]) if is_worker() else num_workers
+    return num_workers if torch.cuda.device_count() >= num_here else 0

@@ -19,6 +19,10 @@ class Settings(BaseModel):
         """Hash every value; equal settings have equal fingerprints."""
         return fingerprint(self.model_dump(mode="json"))
 
+    def claim(self) -> str:
+        """Hash what a run must keep from its begin to its end: here, all that is hashed."""
+        return self.fingerprint()
+
 
 class PresetSettings(Settings):
     """Settings whose ``preset`` names a set of defaults that other keys may override."""

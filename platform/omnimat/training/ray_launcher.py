@@ -23,15 +23,15 @@ from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
 from omnimat.training.settings import TrainingSettings
 
-# Starts of workers that may fail in all the life of a run: each lost machine costs some, until one
-# takes its place. Without a limit, a run whose workers can never start would try for ever.
-CONTROLLER_FAILURE_LIMIT = 288
 # Ray Train takes these from the driver's environment to its controller and workers.
 _RAY_TRAIN_ENVIRONMENT = {
     # Print sends each line to a logger too, and both end in the same place.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
-# Where no node is to spare, the one that replaces a lost one takes minutes to come, or a day.
+# Where no node is to spare, the one that replaces a lost one takes minutes to come, or a day: for
+# so long in all the life of a run its starts may fail. An elastic one that has no room for its
+# fewest workers does not fail for Ray 2.60: it waits.
+STARTS_FAIL_FOR_S = 24 * 3600
 START_TIMEOUT_S = 300
 # A run that may go on with fewer asks for as many as before at first, since Ray Train notices late
 # that a node is lost; only then does it count again.
@@ -49,9 +49,10 @@ def fit(plan: RunPlan, run: UPath) -> None:
         run: the run's folder, reachable from every node.
 
     Raises:
-        RunError: a worker failed for a known reason, more often than ``max_failures``.
+        RunError: a worker failed for a known reason, more often than ``max_failures``, or there
+            was no room for the workers.
     """
-    timeout_s = ELASTIC_START_TIMEOUT_S if plan.settings.training.min_workers else START_TIMEOUT_S
+    timeout_s = _start_timeout_s(plan.settings.training)
     timeout = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(timeout_s)}
     on_interrupt = signal.getsignal(signal.SIGINT)
     with (
@@ -95,7 +96,7 @@ def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTra
             storage_path=folder,
             failure_config=ray.train.FailureConfig(
                 max_failures=training.max_failures,
-                controller_failure_limit=CONTROLLER_FAILURE_LIMIT,
+                controller_failure_limit=STARTS_FAIL_FOR_S // _start_timeout_s(training),
             ),
             worker_runtime_env=_worker_environment(use_gpu=training.on_gpu),
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),
@@ -106,11 +107,20 @@ def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTra
 def _num_workers(training: TrainingSettings) -> int | tuple[int, int]:
     """Give the number of workers, or the range that Ray Train may choose from as nodes come."""
     smallest, largest = training.world_sizes[0], training.world_sizes[-1]
-    return largest if smallest == largest else (smallest, largest)
+    return (smallest, largest) if training.is_elastic else largest
+
+
+def _start_timeout_s(training: TrainingSettings) -> int:
+    return ELASTIC_START_TIMEOUT_S if training.is_elastic else START_TIMEOUT_S
 
 
 def _known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
-    """Give what a worker raised with a sentence for the user."""
+    """Give what a worker raised with a sentence for the user, or that none could be started."""
+    if isinstance(error, ray.train.ControllerError):
+        return RunError(
+            f"Ray Train gave up ({error.controller_failure}); run the job again to go on from the "
+            "last checkpoint"
+        )
     failures = getattr(error, "worker_failures", {}).values()
     reasons = [getattr(failure, "_base_exc", failure) for failure in failures]
     return next((reason for reason in reasons if isinstance(reason, RunError)), None)

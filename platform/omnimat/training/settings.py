@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -70,6 +70,11 @@ class TrainingSettings(Settings):
         return range(self.min_workers or self.num_workers, self.num_workers + 1)
 
     @property
+    def is_elastic(self) -> bool:
+        """Whether workers may come and go."""
+        return len(self.world_sizes) > 1
+
+    @property
     def on_gpu(self) -> bool:
         """Whether workers train on GPUs; not while it is left open."""
         return self.use_gpu is True
@@ -77,7 +82,7 @@ class TrainingSettings(Settings):
     @property
     def worker_labels(self) -> Mapping[str, str]:
         """Labels of the nodes where workers run."""
-        return {} if self.min_workers else self.label_selector
+        return {} if self.is_elastic else self.label_selector
 
     @property
     def worker_resources(self) -> dict[str, float]:
@@ -139,6 +144,16 @@ _OF_THE_MACHINE = {
         "stall_timeout_s",
     },
 }
+
+
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of a run's settings, written as JSON, what decides the numbers."""
+    return {
+        part: {k: v for k, v in value.items() if k not in _OF_THE_MACHINE[part]}
+        if part in _OF_THE_MACHINE
+        else value
+        for part, value in settings.items()
+    }
 
 
 class HeldOut(Settings):
@@ -211,9 +226,7 @@ class PretrainSettings(Settings):
         """Hash what decides the numbers: a run may go on with other workers than it began with."""
         # Nothing held out is as if there were no such key, as in runs from before there was.
         values = self.model_dump(mode="json", exclude=set() if self.held_out else {"held_out"})
-        for part, names in _OF_THE_MACHINE.items():
-            values[part] = {k: v for k, v in values[part].items() if k not in names}
-        return fingerprint(values)
+        return fingerprint(decisive(values))
 
     def located(self, workspace: Workspace) -> Self:
         """Give the same settings holding the files they name, so that these count as settings.
