@@ -20,7 +20,7 @@ TORCH_INDEX = os.environ.get("TORCH_INDEX", TORCH_CPU_INDEX)  # or a mirror of i
 FOR_CUDA = re.compile(r"torch|triton|nvidia-.+|cuda-.+")
 
 # What every environment of omnimat has, beside its dependencies.
-EXTRAS = ("gcs", "postgresql", "s3", "text")
+EXTRAS = ("gcp", "gcs", "postgresql", "s3", "text")
 
 TITLES = {
     "build": "What installs and builds the others.",

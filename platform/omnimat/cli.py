@@ -106,17 +106,28 @@ def check(job_files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
         click.echo(f"{path}: ok")
 
 
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_PRICE = click.FloatRange(min=0)
+
+
 @main.command()
 @_job_file
 @_overrides
 @click.option("--gpus", "num_gpus", type=click.IntRange(min=1), help="One worker on each.")
-@click.option("--cores", "num_cores", type=float, help="CPU cores that all processes share.")
 @click.option(
-    "--gpu-speedup", type=float, metavar="X", help="Of a GPU against this CPU, where none is here."
+    "--cores", "num_cores", type=_POSITIVE, metavar="N", help="CPU cores that all processes share."
 )
-@click.option("--interconnect", default=10.0, show_default=True, metavar="GBIT_PER_S")
-@click.option("--gpu-hour", default=0.0, metavar="PRICE", help="Of one GPU.")
-@click.option("--core-hour", default=0.0, metavar="PRICE", help="Of one CPU core.")
+@click.option(
+    "--gpu-speedup",
+    type=_POSITIVE,
+    metavar="X",
+    help="Of a GPU against this CPU, where none is here.",
+)
+@click.option(
+    "--interconnect", type=_POSITIVE, default=10.0, show_default=True, metavar="GBIT_PER_S"
+)
+@click.option("--gpu-hour", type=_PRICE, default=0.0, metavar="PRICE", help="Of one GPU.")
+@click.option("--core-hour", type=_PRICE, default=0.0, metavar="PRICE", help="Of one CPU core.")
 @click.option("--measure-again", is_flag=True, help="Although the rates of such a run are known.")
 @click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 def plan(

@@ -21,6 +21,13 @@ def test_ray_up_would_take_it(file, infra):
     assert list(faults(infra / file)) == []
 
 
+@pytest.mark.parametrize("file", [AWS, GCP])
+def test_nothing_comes_beside_the_images_locks(file, infra):
+    commands = (infra / file).read_text()
+    assert "ray start" in commands
+    assert not [word for word in ("pip install", "apt-get", "PYTHONPATH") if word in commands]
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "sentence"),
     [

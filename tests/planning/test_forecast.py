@@ -157,9 +157,12 @@ def test_objectives_are_timed_by_themselves(modalities, objective, others):
     augmentation = {} if objective == "clac" else None
     settings = new_settings(*modalities, objective=objective, augmentation=augmentation)
     assert num_others(settings.objective) == others
+    # A difference of two times, which a busy machine may turn around, but not again and again.
+    measured_s = [comparison_s(settings) for _ in range(3)]
     # A comparison takes 2 x 8 multiplications forward at least, and no core makes 1e13 a second;
     # as much as 10 microseconds would be 10,000 of them.
-    assert 1e-12 < comparison_s(settings) < 1e-5
+    assert max(measured_s) > 1e-12
+    assert min(measured_s) < 1e-5
 
 
 def test_barlow_twins_compares_no_rows():

@@ -63,9 +63,7 @@ def test_measures_once_and_then_predicts(measured, plan, storage):
     found = json.loads(again.stdout)
     assert [row["num_workers"] for row in found["forecasts"]] == [1, 2, 4]
     assert [row["num_featurizers"] for row in found["forecasts"]] == [2, 4, 8]
-    needed = [row["num_featurizers_needed"] for row in found["forecasts"]]
-    assert needed == sorted(needed)
-    assert needed[0] >= 1
+    assert all(row["num_featurizers_needed"] >= 1 for row in found["forecasts"])
     assert found["assumptions"][0] == measured["assumptions"][0]  # its date above all
     assert len(list((storage / "rates").iterdir())) == 1
 
@@ -94,6 +92,12 @@ def test_cores_are_shared(plan):
             "global_batch_size 8 does not divide by 4 workers x 4 num_micro_batches",
         ),
         (["--set", "dataset=other"], "ingest the data set first"),
+        (["--cores", "0"], "Invalid value for '--cores'"),
+        (["--cores", "-1"], "Invalid value for '--cores'"),
+        (["--interconnect", "0"], "Invalid value for '--interconnect'"),
+        (["--gpus", "2", "--gpu-speedup", "0"], "Invalid value for '--gpu-speedup'"),
+        (["--gpu-hour", "-3"], "Invalid value for '--gpu-hour'"),
+        (["--core-hour", "-0.1"], "Invalid value for '--core-hour'"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_in_a_sentence(plan, options, message):

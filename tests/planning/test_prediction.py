@@ -73,6 +73,14 @@ def test_no_term_of_a_fit_is_negative():
     assert found.seconds(1, 1) > 0
 
 
+def test_of_steps_of_one_size_no_more_is_fixed_than_was_measured_to_be():
+    """A batch twice as large is not promised to be faster than two of that size."""
+    found = fitted({4: STEP.seconds(4, 4)})
+    assert found.fixed_s == 0
+    assert found.seconds(4, 4) == pytest.approx(STEP.seconds(4, 4))
+    assert found.seconds(8, 4) == pytest.approx(2 * STEP.seconds(4, 4))
+
+
 def test_comparing_by_threes_grows_with_the_square_of_the_batch():
     triples = STEP.model_copy(update={"num_others": 2})
     compared_s = triples.seconds(8, 200) - triples.seconds(8, 100)
@@ -97,6 +105,17 @@ def test_as_many_featurizers_as_needed_are_enough_and_one_less_is_not():
     number = featurizers_needed(RATES, WORK, machines(2, 1))
     assert predict(RATES, WORK, machines(2, number)).bottleneck == "workers"
     assert predict(RATES, WORK, machines(2, number - 1)).bottleneck == "featurizers"
+
+
+def test_more_workers_need_more_featurizers_unless_they_wait_for_each_other():
+    def needed(waiting_s):
+        rates = RATES.model_copy(update={"waiting_s": waiting_s})
+        return [featurizers_needed(rates, WORK, machines(n, 1)) for n in (1, 2, 4, 8)]
+
+    assert needed(0.0) == sorted(needed(0.0))
+    assert needed(0.0)[-1] > needed(0.0)[0]
+    assert needed(1.0) == sorted(needed(1.0), reverse=True)
+    assert needed(1.0)[-1] < needed(1.0)[0]
 
 
 def test_a_store_is_filled_first_and_then_only_read():

@@ -60,7 +60,8 @@ def forecast_job(
     plan = make_plan(job.name, settings, workspace)
     rates = _rates(plan, workspace, again=measures_again)
     is_assumed = settings.training.on_gpu and rates.device == "cpu"
-    if is_assumed and gpu_speedup is None:
+    speedup = gpu_speedup if is_assumed else 1.0
+    if speedup is None:
         raise UserError(
             f"{path}: it was measured on a CPU alone and is to run on GPUs: plan it once on a "
             "machine with a GPU and the same storage_path, or say by --gpu-speedup how many times "
@@ -69,7 +70,7 @@ def forecast_job(
     largest = replace(
         _machines(settings),
         num_cores=num_cores,
-        speedup=(gpu_speedup or 1.0) if is_assumed else 1.0,
+        speedup=speedup,
         interconnect_gbit_per_s=interconnect_gbit_per_s,
     )
     rows = list(forecasts(plan, rates, largest, prices))

@@ -51,7 +51,7 @@ def measure(plan: RunPlan) -> Rates:
         plan = replace(plan, store=None)
     settings, objective = plan.settings, plan.settings.objective
     load_average, measured_at = os.getloadavg()[0], datetime.now(UTC)
-    steps, row_s = _stream(plan, _batch_sizes(settings.training))
+    steps, row_s = _stream(plan, batch_sizes(settings.training))
     material_s = {name: objective.num_views * seconds for name, seconds in row_s.items()}
     step = StepCost.fitted(
         step_seconds(settings, steps),
@@ -84,14 +84,18 @@ def num_embedding_bytes(settings: PretrainSettings) -> int:
     return 4 * settings.embedding_dim * num_embeddings
 
 
-def _batch_sizes(training: TrainingSettings) -> list[int]:
-    """Give up to three sizes, the largest one a worker's share where that is not too large."""
+def batch_sizes(training: TrainingSettings) -> list[int]:
+    """Give up to three sizes, the largest one a worker's share where that is not too large.
+
+    Each is cut into as many micro-batches as the run's, so that the smallest may have a material in
+    each: batch normalisation allows that. An objective compares two materials at least.
+    """
     num_parts = training.num_micro_batches
     share = training.global_batch_size // training.num_workers if training.on_gpu else 0
     largest = max(LARGEST_BATCH_SIZE, 2 * num_parts, min(share, LARGEST_BATCH_SIZE_ON_GPU))
     largest = min(largest, training.global_batch_size)
     sizes = {largest // part // num_parts * num_parts for part in (1, 2, 4)}
-    return sorted(size for size in sizes if size >= 2 * num_parts)
+    return sorted(size for size in sizes if size >= 2)
 
 
 def _stream(plan: RunPlan, sizes: Sequence[int]) -> tuple[dict[int, list[Step]], dict[str, float]]:

@@ -36,12 +36,13 @@ class StepCost(Settings):
         """Fit the first two terms to the seconds of steps on one worker, by batch size.
 
         Steps of small batches say nothing of the last term: it is given, and taken off. No term is
-        negative.
+        negative. Where there is but one size, all the rest counts as per sample: the step of a
+        larger batch is then taken for too long rather than too short.
         """
         sizes = np.array(list(seconds), dtype=np.float64)
         steps_s = np.array(list(seconds.values()))
         rest_s = np.maximum(steps_s - comparison_s * sizes ** (1 + num_others), 0.0)
-        terms = np.stack([np.ones_like(sizes), sizes], axis=1)
+        terms = np.stack([np.full_like(sizes, len(sizes) > 1), sizes], axis=1)
         # Divided by the steps' seconds, so that relative errors count alike.
         fixed_s, per_sample_s = nnls(terms / steps_s[:, None], rest_s / steps_s)[0]
         return cls(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,16 +14,18 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch._C._distributed_c10d import FileStore, HashStore, Store
+from torch.multiprocessing.spawn import ProcessRaisedException
 from upath import UPath
 
 from omnimat.features.batch import Batch
+from omnimat.materials.provenance import hardware
 from omnimat.stream.timing import StreamMeter
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
 from omnimat.training.gather import make_batch_norm_global
 from omnimat.training.loop import build_model
 from omnimat.training.meter import Meter
-from omnimat.training.settings import PretrainSettings
+from omnimat.training.settings import PretrainSettings, TrainingSettings
 from omnimat.training.step import train_step
 from omnimat.training.stopwatch import Stopwatch
 
@@ -55,23 +59,53 @@ def two_workers_step_s(
         steps: as for ``step_seconds``; the other worker takes them in the opposite order.
 
     Returns:
-        Seconds, or None where the machine has no room for two.
+        Seconds, or None where the machine has no room for two: GPUs, cores or memory.
     """
-    places = torch.cuda.device_count() if settings.training.on_gpu else os.cpu_count() or 1
-    if places < 2:
+    if _num_places(settings.training) < 2:
         return None
-    seconds = mp.get_context("spawn").SimpleQueue()
-    with tempfile.NamedTemporaryFile() as meeting:
-        arguments = (settings, share, steps, meeting.name, seconds)
-        mp.spawn(_one_of_two, arguments, nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
-    median_s: float = seconds.get()
-    return median_s
+    _free_memory()
+    try:
+        return _step_s_of_two(settings, share, steps)
+    except ProcessRaisedException as error:
+        # OutOfMemoryError says so, and so do CUDA and NCCL where they cannot even start.
+        if "out of memory" not in str(error):
+            raise
+    print(
+        "two workers do not fit into this machine's memory: how long they wait for each other is "
+        "not measured",
+        file=sys.stderr,
+    )
+    return None
 
 
 def num_gradient_bytes(settings: PretrainSettings) -> int:
     """Count what workers exchange of gradients in a step."""
     parameters = build_model(settings).parameters()
     return sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+
+
+def _num_places(training: TrainingSettings) -> int:
+    """Count the workers that this machine has GPUs for, or cores for all their threads."""
+    if training.on_gpu:
+        return torch.cuda.device_count()
+    return int(hardware()["cores"]) // training.threads_per_worker
+
+
+def _free_memory() -> None:
+    """Give back what engines of this process have left, for others to train on the same GPU."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def _step_s_of_two(
+    settings: PretrainSettings, share: int, steps: Sequence[Sequence[Batch]]
+) -> float:
+    seconds = mp.get_context("spawn").SimpleQueue()
+    with tempfile.NamedTemporaryFile() as meeting:
+        arguments = (settings, share, steps, meeting.name, seconds)
+        mp.spawn(_one_of_two, arguments, nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
+    median_s: float = seconds.get()
+    return median_s
 
 
 def _median_step_s(
