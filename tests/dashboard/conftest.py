@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 from upath import UPath
 
 from omnimat.evaluation.metrics import METRICS
+from omnimat.finetune.fit import validation_key
+from omnimat.finetune.tasks import TaskSettings
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.provenance import sha256_of
@@ -74,12 +76,19 @@ def predictions(task: str, ids: list[str], off: float, seed: int) -> pd.DataFram
     return pd.DataFrame(columns | {"split": "test"})
 
 
-def write_trial(folder: UPath, seed: int, off: float) -> UPath:
+def write_trial(folder: UPath, task: str, seed: int, off: float) -> UPath:
     """What the pages read of a trial, and bytes in place of its weights."""
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(bytes([seed]))
+    scored = validation_key(TaskSettings(name=task, target="any"))
     history = [
-        {"epoch": float(e), "train_loss": off / e, "validation_metric": off / e**0.5, "lr": 1e-3}
+        {
+            "epoch": e,
+            "train_loss": off / e,
+            "lr": 1e-3,
+            "validation_error": 0.1 + off / e,
+            scored: off / e**0.5,
+        }
         for e in range(1, 13)
     ]
     content = {"best_epoch": 10, "history": history}
@@ -98,7 +107,7 @@ def finetune_rows(root: UPath, manifest: Manifest, ids: list[str], seeds: int) -
                 path = run / "predictions" / f"{key}-seed{seed}.parquet"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 table.to_parquet(path)
-                weights = write_trial(run / "trials" / f"{key}-seed{seed}", seed, off)
+                weights = write_trial(run / "trials" / f"{key}-seed{seed}", task, seed, off)
                 value = METRICS[metric].function(
                     table["target"].tolist(), table["prediction"].tolist()
                 )

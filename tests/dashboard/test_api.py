@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
+from omnimat.cli import main
 from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.errors import UserError
 from omnimat_dashboard.api import MAX_BODY_BYTES
 from omnimat_dashboard.app import create_app
 
@@ -52,6 +55,25 @@ def test_another_token_writes_nothing(empty_client, storage, given):
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert empty_client.get("/api/boards").json() == []
+
+
+@pytest.mark.parametrize("token", ["", " "])
+def test_a_token_that_everybody_has_is_refused(tmp_path, token):
+    with pytest.raises(UserError, match="the token is empty, so everybody could write"):
+        create_app(f"sqlite:///{tmp_path / 'leaderboard.sqlite'}", str(tmp_path), token)
+    environment = {"OMNIMAT_STORAGE": str(tmp_path)}
+    command = ["leaderboard", "serve", "--token", token]
+    refused = CliRunner(env=environment).invoke(main, command)
+    assert (refused.exit_code, "the token is empty" in refused.output) == (2, True)
+
+
+def test_a_token_of_any_letters_is_compared(storage, tmp_path):
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    with TestClient(create_app(url, str(tmp_path), "schlüssel"), "http://127.0.0.1") as client:
+        answer = client.post(
+            "/api/rows", content="[]", headers={"Authorization": "Bearer schlüssel".encode()}
+        )
+    assert answer.status_code == 200
 
 
 def test_the_token_writes_rows_once(empty_client, storage):

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import shlex
 import shutil
+import sqlite3
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
@@ -16,6 +19,7 @@ from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.provenance import sha256_of
 from omnimat.materials.settings import fingerprint
+from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app
 from omnimat_dashboard.papers import papers
 from omnimat_dashboard.query import PAGE_LENGTH
@@ -221,6 +225,90 @@ def test_a_server_on_loopback_answers_to_its_own_name_alone(client):
     assert client.get("/", headers={"host": "attacker.example"}).status_code == 400
 
 
+def test_a_server_on_loopback_of_ipv6_answers_to_its_address(storage):
+    app = create_app(storage.url, str(storage.root), host="::1")
+    with TestClient(app, "http://[::1]:8600") as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/healthz", headers={"host": "attacker.example"}).status_code == 400
+
+
+@pytest.fixture
+def board_of_one(storage, tmp_path):
+    """Serve one row, changed, and give a client and the row."""
+
+    @contextmanager
+    def board_of_one(**changes):
+        row = storage.rows[0].model_copy(update=changes)
+        url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+        LeaderboardStore(url).upsert([row])
+        app = create_app(url, str(tmp_path))
+        with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
+            yield client, row
+
+    return board_of_one
+
+
+def test_a_damaged_row_is_said_in_a_sentence(board_of_one, tmp_path):
+    with board_of_one() as (client, row):
+        connection = sqlite3.connect(tmp_path / "leaderboard.sqlite")
+        with connection:
+            connection.execute("UPDATE leaderboard_rows SET num_test = 0")
+        connection.close()
+        page = client.get(f"/result/{row.group_id}")
+        rows = client.get("/api/rows", params={"run_name": row.run_name})
+    sentence = f"row {row.row_id} of the leaderboard was changed by hand (num_test"
+    assert (page.status_code, sentence in page.text) == (500, True)
+    assert (rows.status_code, sentence in rows.json()["error"]) == (500, True)
+
+
+def test_a_huge_value_breaks_no_page(board_of_one, tmp_path):
+    with board_of_one(value=1e300) as (client, row):
+        LeaderboardStore(f"sqlite:///{tmp_path / 'leaderboard.sqlite'}").upsert(
+            [row.model_copy(update={"seed": 1, "value": -1e300})]
+        )
+        board = board_of(row).board_id
+        for path in ("/", f"/board/{board}", f"/result/{row.group_id}", f"/download/{board}.json"):
+            get(client, path) if path[-1] != "n" else client.get(path).json()
+
+
+def test_the_command_of_a_result_can_be_pasted(board_of_one):
+    with board_of_one(run_name="a; rm -rf b's") as (client, row):
+        page = get(client, f"/result/{row.group_id}")
+    command = page.text.partition("omnimat leaderboard verify ")[2].partition("\n")[0]
+    assert shlex.split(command)[:2] == ["--run", "a; rm -rf b's"]
+
+
+def test_only_a_board_of_the_test_split_says_so(board_of_one):
+    for split, is_said in (("", True), (" (train split)", False)):
+        with board_of_one(task=f"retrieval{split}") as (client, row):
+            text = get(client, f"/board/{board_of(row).board_id}").text
+        assert ("materials of the test split" in text) == is_said
+
+
+def test_maps_are_those_of_the_newest_attempt(storage, tmp_path):
+    root = UPath(tmp_path / "storage")
+    for name in ("mini-retrieval", "kept"):
+        maps = storage.root / "runs" / "mini-retrieval" / "maps"
+        shutil.copytree(str(maps), str(root / "runs" / name / "maps"))
+    (root / "runs" / "mini-retrieval@2").mkdir()
+    (root / "runs" / "empty" / "maps").mkdir(parents=True)
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    LeaderboardStore(url).upsert([row for row in storage.rows if row.metric == "top-10"])
+    with TestClient(create_app(url, str(root)), "http://127.0.0.1") as client:
+        group = next(row.group_id for row in storage.rows if row.metric == "top-10")
+        assert "Embedding maps of" not in get(client, f"/result/{group}").text
+        maps = [link for link in get(client, "/maps").values("a", "href") if "/map/" in link]
+        assert maps
+        assert all("kept" in link for link in maps)
+    write_site(url, str(root), tmp_path / "site")
+    pages = [*(tmp_path / "site" / "map").rglob("*.html")]
+    assert {page.relative_to(tmp_path / "site" / "map").parts[0] for page in pages} == {
+        "kept",
+        "kept.html",
+    }
+    assert all(page.stat().st_size for page in pages)
+
+
 def test_a_browser_is_told_when_nothing_changed(client):
     first = client.get("/")
     again = client.get("/", headers={"If-None-Match": first.headers["etag"]})
@@ -295,12 +383,13 @@ def test_a_long_board_comes_in_pages(storage, tmp_path):
     path = f"/board/{board_of(row).board_id}"
     with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
         first, last = get(client, path), get(client, f"{path}?page=2&sort=model&order=desc")
-        beyond = get(client, f"{path}?page=99")
+        beyond, before = get(client, f"{path}?page=99"), get(client, f"{path}?page=0")
     assert "page 1 of 2" in first.text
     assert first.values("tr", "class").count("result") == PAGE_LENGTH
     assert last.values("tr", "class").count("result") == 20
     assert "model 0000" in last.text
     assert "page 2 of 2" in beyond.text
+    assert before.values("tr", "class").count("result") == PAGE_LENGTH
 
 
 def test_a_result_shows_its_seeds_curves_and_predictions(client, storage):
@@ -308,6 +397,7 @@ def test_a_result_shows_its_seeds_curves_and_predictions(client, storage):
     kinds = [figure["kind"] for figure in page.figures]
     assert kinds == ["curves", "curves", "cloud", "cloud", "cloud"]
     assert [one["mark"] for one in page.figures[0]["series"]] == [10, 10, 10]
+    assert page.figures[1]["series"][0]["y"] == [0.8 / epoch**0.5 for epoch in range(1, 13)]
     assert [cloud["name"] for cloud in page.figures[2]["clouds"]] == ["a", "b", "c"]
     for text in ("+ changes", "1 min 15 s", "315,012", "verify --run mini-lattice-lengths-scaled"):
         assert text in page.text

@@ -237,9 +237,11 @@ def test_prometheus_reads_rows_by_status_and_posts(client, storage, tmp_path):
     with TestClient(create_app(url, str(tmp_path), "t"), "http://127.0.0.1") as writer:
         assert samples(writer)["omnimat_leaderboard_posts_total refused"] == 0
         body = f"[{storage.rows[0].model_dump_json()}]"
-        for token in ("t", "t", "other"):
-            writer.post("/api/rows", content=body, headers={"Authorization": f"Bearer {token}"})
+        for token, content in (("t", body), ("t", body), ("t", "{}"), ("other", body)):
+            headers = {"Authorization": f"Bearer {token}"}
+            writer.post("/api/rows", content=content, headers=headers)
         counted = samples(writer)
     assert counted["omnimat_leaderboard_posts_total written"] == 2
     assert counted["omnimat_leaderboard_posts_total refused"] == 1
+    assert counted["omnimat_leaderboard_posts_total unauthorised"] == 1
     assert counted["omnimat_leaderboard_rows self-reported"] == 1

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from omnimat.encoders.dos_transformer import DosTransformerSettings
 from omnimat.encoders.export import Card, save
 from omnimat.encoders.potnet import PotNetSettings
 from omnimat.evaluation.clusters import ClustersSettings
-from omnimat.evaluation.discovery import Neighbors
+from omnimat.evaluation.discovery import DiscoverySettings, Neighbors
 from omnimat.evaluation.dos_curves import Curves, best_of, read_densities
 from omnimat.evaluation.duplicates import by_symmetry
 from omnimat.evaluation.metrics import METRICS, per_class_accuracy
@@ -36,6 +37,7 @@ from omnimat.materials.workspace import Workspace
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
 from omnimat.shards.writer import write_shard
+from omnimat.sources.crystals import reduced_formula
 
 NUM_RECORDS = 60
 TASKS = (
@@ -51,10 +53,12 @@ def split_of(index):
 
 
 def record(index):
-    """A caesium chloride; every seventh has no density of states, one has no mean number."""
-    generator = np.random.default_rng(index)
-    numbers = generator.integers(3, 50, 2).astype(np.int32)
-    lengths = generator.uniform(3, 4, 3)
+    """A caesium chloride; every seventh has no density of states, one has no mean number.
+
+    Two in succession are of the same elements.
+    """
+    numbers = np.random.default_rng(index // 2).integers(3, 50, 2).astype(np.int32)
+    lengths = np.random.default_rng(index).uniform(3, 4, 3)
     properties = {
         "lattice_lengths_angstrom": lengths.tolist(),
         "crystal_system": SYSTEMS[index % 3],
@@ -79,7 +83,7 @@ def write_dataset(directory):
     rows = [row | {"shard": shard} for shard, one in enumerate(written) for row in one.rows]
     index = pd.DataFrame(rows).assign(
         split=[split_of(i) for i in range(NUM_RECORDS)],
-        reduced_formula=[f"A{i // 2}" for i in range(NUM_RECORDS)],
+        reduced_formula=[reduced_formula(one.structure.atomic_numbers) for one in records],
     )
     index.to_parquet(directory / RECORDS_NAME)
     write_manifest(directory, index, tuple(one.entry for one in written))
@@ -100,6 +104,14 @@ def write_manifest(directory, index, shards):
         num_failures=0,
         dataset_fingerprint=dataset_fingerprint(shards, splits),
     ).save(directory)
+
+
+def trial_result(seed):
+    """What a trial says of itself, as far as rows have it too."""
+    settings = {"seed": seed, "variant": "frozen", "train_fraction": 1.0, "lr": 1e-3}
+    settings |= {"chosen": ["weight_decay"], "weight_decay": 0.0}
+    counts = {"samples_seen": 120, "num_records": {"train": 40, "validation": 6}}
+    return {"settings": settings, "best_epoch": 3, **counts}
 
 
 def cards():
@@ -155,6 +167,7 @@ class Bench:
             "tasks": [task.model_dump(mode="json") for task in TASKS],
             "modalities": list(modalities),
             "missing_modalities": "leave_out",
+            "train_fraction": 1.0,
             "cards": {name: known[name].model_dump(mode="json") for name in modalities},
         }
         return [self._property_row(task, seed, used, config) for task in TASKS for seed in (0, 1)]
@@ -164,8 +177,7 @@ class Bench:
         trial = run / "trials" / f"frozen-seed{seed}"
         trial.mkdir(parents=True, exist_ok=True)
         (trial / "model.safetensors").write_bytes(f"weights of seed {seed}".encode())
-        settings = {"seed": seed, "variant": "frozen", "lr": 1e-3}
-        (trial / "trial.json").write_text(json.dumps({"settings": settings}))
+        (trial / "trial.json").write_text(json.dumps(trial_result(seed)))
         table = self.predictions(task, seed, used)
         path = run / "predictions" / task.name.replace(" ", "-") / f"frozen-seed{seed}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +199,9 @@ class Bench:
             predictions_uri=str(path),
             predictions_sha256=sha256_of(path),
             run_name=run.name,
-            details=details_of(task, table),
+            hyperparameters={"lr": 1e-3, "weight_decay": 0.0, "best_epoch": 3},
+            samples_seen=120,
+            details=details_of(task, table) | {"num_train": 40},
             **self.common(),
         )
 
@@ -219,6 +233,21 @@ class Bench:
             "code_commit": "c" * 40,
             "code_dirty": False,
         }
+
+    def with_another_split(self, row):
+        """Give a row of the same records, of which one of the test split is in training."""
+        folder = self.dataset.with_name("moved")
+        shutil.copytree(str(self.dataset), str(folder))
+        index = pd.read_parquet(folder / RECORDS_NAME)
+        index.loc[4, "split"] = "train"
+        index.to_parquet(folder / RECORDS_NAME)
+        write_manifest(folder, index, Manifest.load(self.dataset).shards)
+        manifest = Manifest.load(folder)
+        names = ("dataset_fingerprint", "split_sha256")
+        changes = {name: getattr(manifest, name) for name in names}
+        return row.model_copy(
+            update=changes | {"dataset": manifest.name, "dataset_uri": str(folder)}
+        )
 
     def embedded(self):
         """Embed the test split, as an evaluation does: what its sections look at."""
@@ -278,6 +307,8 @@ class Bench:
         ids = [one.material_id for one in known]
         columns = {"material_id": ids, "target": truth, "prediction": guesses, "split": "test"}
         pd.DataFrame(columns).to_parquet(self.workspace.run("score") / task.file)
+        most = max(truth.count(label) for label in truth) / len(truth)
+        majority = {"accuracy": most, "balanced_accuracy": 1 / len(set(truth))}
         return self.rows_of(
             Finding(
                 task="zero-shot crystal system of dos",
@@ -286,7 +317,13 @@ class Bench:
                 higher_is_better=True,
                 num_test=len(known),
                 predictions=task.file,
-                details={"per_class_accuracy": per_class_accuracy(truth, guesses)},
+                details={
+                    "per_class_accuracy": per_class_accuracy(truth, guesses),
+                    "chance": 1 / 2,
+                    "num_per_class": {label: truth.count(label) for label in sorted(set(truth))},
+                    "num_left_out": len(self.test_records()) - len(known),
+                    "majority": majority[metric],
+                },
                 settings={"zero_shot": task.model_dump(mode="json")},
             )
             for metric in ("accuracy", "balanced_accuracy")
@@ -299,6 +336,12 @@ class Bench:
         wishes, known = (self._curves(index, split) for split in ("test", "train"))
         found = Neighbors.among(wishes, known, 5)
         (self.workspace.run("score") / "discovery.parquet").write_bytes(found.to_parquet())
+        chance = DiscoverySettings(seed=3)._by_chance(wishes, known, 5)
+        counts = {
+            "num_targets": len(wishes.ids),
+            "num_dropped": 0,
+            "num_candidates": len(known.ids),
+        }
         return self.rows_of(
             Finding(
                 task="discovery dos -> structure",
@@ -307,6 +350,7 @@ class Bench:
                 higher_is_better=False,
                 num_test=len(wishes.ids),
                 predictions="discovery.parquet",
+                details={"chance": chance[n - 1], **counts},
                 settings={"discovery": {"candidates": "train"}},
             )
             for n in (1, 5)

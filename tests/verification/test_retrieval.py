@@ -119,6 +119,23 @@ def test_tampering_is_caught_and_named(bench, rows, metric, tamper, changes, mes
     assert re.search(message, "\n".join(outcome.sentences)), outcome.sentences
 
 
+@pytest.mark.parametrize(
+    ("metric", "changes", "message"),
+    [
+        (DUPLICATES, {"duplicates": None}, "config has no rule of duplicates"),
+        (TOP, {"pool_seed": "x"}, "pool_seed cannot be what retrieval is of"),
+    ],
+)
+def test_a_configuration_of_no_retrieval_is_a_fault(bench, rows, metric, changes, message):
+    row = rows["retrieval structure -> dos", metric]
+    config = {name: value for name, value in (row.config | changes).items() if value is not None}
+    changes = {"config": config, "config_hash": fingerprint(config)}
+    bench.store.upsert([row.model_copy(update=changes)])
+    [outcome] = verify(bench.store, bench.workspace)
+    assert outcome.verdict == "failed"
+    assert message in outcome.sentences[0]
+
+
 def test_a_rule_of_duplicates_that_is_not_known_is_unverifiable(bench, rows):
     row = rows["retrieval structure -> dos", DUPLICATES]
     config = row.config | {"duplicates": "smell"}

@@ -15,6 +15,7 @@ import pytest
 
 from omnimat.evaluation.metrics import mean_absolute_error
 from omnimat.materials.provenance import sha256_of
+from omnimat.materials.settings import fingerprint
 from omnimat.materials.split import split_sha256
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
 from omnimat.verification.verify import verify
@@ -151,6 +152,23 @@ def edit_index_and_manifest(bench, row):
     ).save(bench.dataset)
 
 
+def rewrite_index(edit):
+    def tamper(bench, row):
+        """The index changed, and its hash in the manifest with it."""
+        path = bench.dataset / RECORDS_NAME
+        edit(pd.read_parquet(path)).to_parquet(path)
+        update = {"records_sha256": sha256_of(path)}
+        Manifest.load(bench.dataset).model_copy(update=update).save(bench.dataset)
+
+    return tamper
+
+
+def move_out_of_the_shards(bench, row):
+    """A record replaced by one in a file that the manifest does not know."""
+    shutil.copy(bench.dataset / "shard-00000.tar", bench.dataset / "shard-00007.tar")
+    rewrite_index(lambda t: edit_cell(t, "shard", lambda _: 7, place=4))(bench, row)
+
+
 def edit_manifest(bench, row):
     manifest = Manifest.load(bench.dataset)
     shards = (manifest.shards[0].model_copy(update={"sha256": "0" * 64}), *manifest.shards[1:])
@@ -208,6 +226,19 @@ def forge_details(bench, row):
     edit_row(bench, row, details=json.dumps({"per_class_accuracy": {"cubic": 1.0}}))
 
 
+def edit_json(column, **changes):
+    def tamper(bench, row):
+        edit_row(bench, row, **{column: json.dumps(getattr(row, column) | changes)})
+
+    return tamper
+
+
+def forge_part_of_training(bench, row):
+    """All of training told as a tenth of it."""
+    config = row.config | {"train_fraction": 0.1}
+    forge(config=config, config_hash=fingerprint(config))(bench, row)
+
+
 TAMPERINGS = {
     "value": (tamper_value, "value is"),
     "a prediction": (tamper_prediction, "predictions_sha256 is"),
@@ -227,6 +258,28 @@ TAMPERINGS = {
     "a byte of a shard": (flip_a_byte_of_a_shard, "shard-00001.tar: sha256 is"),
     "the index": (edit_index, "records.parquet: sha256 is"),
     "the index and the manifest": (edit_index_and_manifest, "split_sha256 is"),
+    "the index's modalities": (
+        rewrite_index(lambda t: edit_cell(t, "has_dos", lambda _: False, place=4)),
+        "records.parquet: has_dos of material mat-004 is wrong",
+    ),
+    "the index's numbers of atoms": (
+        rewrite_index(lambda t: edit_cell(t, "num_atoms", lambda _: 3, place=4)),
+        "records.parquet: num_atoms of material mat-004 is wrong",
+    ),
+    "the index's formulas": (
+        rewrite_index(
+            lambda t: edit_cell(t, "reduced_formula", lambda _: t.at[9, "reduced_formula"], 4)
+        ),
+        "records.parquet: reduced_formula of material .*mat-004.* is not that of its atoms",
+    ),
+    "the index's places": (
+        rewrite_index(lambda t: edit_cell(t, "offset_bytes", lambda v: v + 512, place=4)),
+        "shard-00000.tar: material mat-004 is not where .*records.parquet says",
+    ),
+    "the index's shards": (
+        move_out_of_the_shards,
+        "material mat-004 is in no shard of the manifest",
+    ),
     "the manifest": (edit_manifest, "manifest.json: fingerprint of its shards and split"),
     "checkpoint": (swap_checkpoint, "checkpoint_sha256 is"),
     "seed": (edit_seed, "trial.json: seed is 0, the row says 17"),
@@ -246,6 +299,14 @@ TAMPERINGS = {
     "unit, forged": (forge(unit="pm"), "unit is 'pm', that of task"),
     "variant, forged": (forge(variant="linear_probe"), "variant is frozen, the row says linear"),
     "task, forged": (forge(task="mean number", unit="e"), "target.* shape|is not that of"),
+    "part of training": (forge_part_of_training, "train_fraction is 1.0, the row says 0.1"),
+    "the point": (
+        edit_json("hyperparameters", lr=1e-2),
+        "hyperparameters is .* the row says {'lr': 0.01",
+    ),
+    "the best epoch": (edit_json("hyperparameters", best_epoch=9), "hyperparameters is {.*3}, the"),
+    "samples seen": (lambda b, r: edit_row(b, r, samples_seen=9), "samples_seen is 120, the row"),
+    "materials that taught": (edit_json("details", num_train=9), "num_train is 40, the row says 9"),
     "fingerprint, forged": (forge(dataset_fingerprint="0" * 16), "dataset_fingerprint is"),
 }
 

@@ -1,10 +1,17 @@
 """An honest leaderboard passes and is marked; what cannot be checked is said to be so."""
 
+import re
+import weakref
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.settings import fingerprint
+from omnimat.shards.files import read_file
+from omnimat.verification import embeddings, evidence
+from omnimat.verification.embeddings import StoredEmbeddings
 from omnimat.verification.verify import verify
 
 
@@ -97,10 +104,133 @@ def test_a_result_written_while_it_is_checked_is_not_marked(bench):
     store = bench.store
     store.upsert([row])
 
-    def meanwhile(stored):
-        yield from stored
-        store.upsert([row.model_copy(update={"value": 9.0})])
+    def meanwhile(all_stored):
+        for stored in all_stored:
+            store.upsert([row.model_copy(update={"value": 9.0})])
+            yield stored
 
     [outcome] = verify(store, bench.workspace, track=meanwhile)
     assert (outcome.verdict, store.rows()[0].status) == ("unverifiable", "self_reported")
     assert "written under this id meanwhile" in said(outcome)
+
+
+def odd(row, **changes):
+    config = row.config | changes.pop("config", {})
+    return row.model_copy(
+        update=changes | {"config": config, "config_hash": fingerprint(config), "model": "odd"}
+    )
+
+
+WORDS = TaskSettings(name="lattice lengths", target="crystal_system", unit="angstrom").model_dump(
+    mode="json"
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "verdict", "message"),
+    [
+        (
+            "crystal system", {"config": {"tasks": []}},
+            "unverifiable", "config has tasks that this omnimat cannot read",
+        ),
+        (
+            "lattice lengths", {"config": {"tasks": [WORDS]}},
+            "failed", "config does not fit the data set: .* which is no number",
+        ),
+        (
+            "crystal system", {"checkpoint_uri": "wandb://x", "checkpoint_sha256": "0"},
+            "unverifiable", "checkpoint_uri: wandb://x cannot be reached",
+        ),
+        (
+            "retrieval structure -> dos", {"config": {"pool_seed": 0.5}, "metric": "top-1"},
+            "failed", "pool_seed cannot be what retrieval is of",
+        ),
+        (
+            "retrieval structure -> dos",
+            {"checkpoint_uri": "wandb://x", "checkpoint_sha256": "0", "metric": "top-1"},
+            "unverifiable", "checkpoint_uri: wandb://x cannot be reached",
+        ),
+        (
+            "discovery dos -> structure", {"config": {"discovery": [1]}},
+            "unverifiable", "cannot be checked by this omnimat: AttributeError: 'list' object",
+        ),
+    ],
+)  # fmt: skip
+def test_an_odd_row_does_not_keep_others_from_being_proven(bench, task, changes, verdict, message):
+    honest = [*bench.properties(["structure"]), *bench.discovery(), *bench.retrieval()]
+    row = odd(next(one for one in honest if one.task == task), **changes)
+    bench.store.upsert([row, *honest])
+    outcomes = {one.row_id: one for one in verify(bench.store, bench.workspace)}
+    outcome = outcomes.pop(row.row_id)
+    assert outcome.verdict == verdict, outcome.sentences
+    assert re.search(message, said(outcome)), outcome.sentences
+    assert {one.verdict for one in outcomes.values()} == {"verified"}
+
+
+def test_what_was_proven_is_marked_whatever_ends_it_after(bench):
+    rows = bench.properties(["structure"])
+    bench.store.upsert(rows)
+
+    def killed(all_stored):
+        yield from list(all_stored)[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(bench.store, bench.workspace, track=killed)
+    assert [row.status for row in bench.store.rows()].count("verified") == 2
+
+
+def test_a_seed_that_another_run_has_is_found_from_either_run(bench):
+    rows = bench.properties(["structure"])
+    [first, second, *_] = rows
+    again = second.model_copy(
+        update={"seed": 17, "predictions_uri": first.predictions_uri, "run_name": "other"}
+    )
+    bench.store.upsert([*rows, again])
+    outcomes = verify(bench.store, bench.workspace, run_name=first.run_name)
+    told = {one.row_id: said(one) for one in outcomes}
+    assert again.row_id not in told
+    assert "rows that are averaged as seeds" in told[first.row_id]
+
+
+@pytest.mark.parametrize("kind", ["retrieval", "discovery"])
+@pytest.mark.parametrize("model", ["a", "z"])  # it is checked before the honest ones, or after
+def test_one_file_under_several_rows_is_judged_for_each(bench, kind, model):
+    """By another data set, or the encoders of another run, it may be wrong."""
+    rows = getattr(bench, kind)()
+    other = rows[0].model_copy(update={"model": model, "checkpoint_uri": "wandb://x"})
+    moved = bench.with_another_split(rows[0].model_copy(update={"model": f"{model} moved"}))
+    bench.store.upsert([other, moved, *rows])
+    outcomes = {one.row_id: one for one in verify(bench.store, bench.workspace)}
+    assert {outcomes[row.row_id].verdict for row in rows} == {"verified"}
+    assert outcomes[other.row_id].verdict == "unverifiable"
+    assert "mat-004 is not of the test split" in said(outcomes[moved.row_id])
+
+
+def test_a_file_of_many_rows_is_read_once_and_let_go(bench, monkeypatch):
+    """Of two evaluations only the last one's embeddings are held."""
+    read, held = Counter(), []
+
+    def counted(path):
+        read[path.name] += 1
+        return read_file(path)
+
+    class Watched(StoredEmbeddings):
+        def __init__(self, *values):
+            super().__init__(*values)
+            held.append(weakref.ref(self))
+            assert sum(one() is not None for one in held) == 1
+
+    monkeypatch.setattr(evidence, "read_file", counted)
+    monkeypatch.setattr(embeddings, "StoredEmbeddings", Watched)
+    rows = bench.retrieval()
+    file = Path(rows[0].predictions_uri)
+    copy = file.with_name("other") / file.name
+    copy.parent.mkdir()
+    copy.write_bytes(file.read_bytes())
+    other = [r.model_copy(update={"predictions_uri": str(copy), "model": "other"}) for r in rows]
+    bench.store.upsert([row for pair in zip(rows, other, strict=True) for row in pair])
+    outcomes = verify(bench.store, bench.workspace)
+    assert {one.verdict for one in outcomes} == {"verified"}
+    assert (read[file.name], len(held)) == (2, 2)
+    assert [one.row_id for one in outcomes] == [row.row_id for row in bench.store.rows()]

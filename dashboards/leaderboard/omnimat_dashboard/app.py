@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from omnimat import __version__
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import RunError
+from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.workspace import Workspace
 from omnimat_dashboard.api import api_router
 from omnimat_dashboard.artifacts import DATASET_FILES
@@ -26,6 +26,7 @@ from omnimat_dashboard.query import Query
 from omnimat_dashboard.security import (
     SecurityHeaders,
     allowed_hosts,
+    check_token,
     content_security_policy,
 )
 
@@ -46,8 +47,9 @@ def create_app(
         host: the server will listen on; on loopback it answers to its own names alone.
 
     Raises:
-        UserError: the database cannot be used.
+        UserError: the token is empty, or the database cannot be used.
     """
+    check_token(token)
     store = LeaderboardStore(url)
     pages = Pages(store, Workspace.open(storage, url))
     metrics = Metrics(pages.catalogue)
@@ -235,3 +237,7 @@ def _explain_errors(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(RunError)
     def unavailable(request: Request, error: RunError) -> Response:
         return answer(request, 503, "This cannot be shown now", str(error))
+
+    @app.exception_handler(UserError)
+    def damaged(request: Request, error: UserError) -> Response:
+        return answer(request, 500, "This cannot be shown", str(error))

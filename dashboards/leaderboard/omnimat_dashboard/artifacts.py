@@ -67,7 +67,7 @@ class Artifacts:
 
     def datasets(self) -> list[str]:
         """Names of the finished data sets."""
-        return self._folders("datasets", MANIFEST_NAME)
+        return sorted(self._folders("datasets", MANIFEST_NAME))
 
     def runs(self) -> dict[str, RunFiles]:
         """The newest attempt of every run, by the run's name: one listing, whatever they hold."""
@@ -88,14 +88,15 @@ class Artifacts:
         return files
 
     def runs_with_maps(self) -> list[str]:
-        """Names of the runs that have embedding maps."""
-        return self._folders("runs", MAPS)
+        """Names of the runs whose newest attempt has a folder of embedding maps."""
+        folders = self._folders("runs", MAPS)
+        return [name for name, files in self.runs().items() if files.folder.name in folders]
 
     def maps(self, run: str) -> list[str]:
         """Names of a run's maps, ``<modality>-<method>``; none of an unknown run."""
-        if run not in self.runs_with_maps():
+        if (files := self.runs().get(run)) is None:
             return []
-        folder = self._run(run) / MAPS
+        folder = files.folder / MAPS
         return ask(lambda: sorted(file.stem for file in folder.glob("*.parquet")), folder)
 
     def map(self, run: str, name: str) -> Found[pd.DataFrame]:
@@ -164,11 +165,10 @@ class Artifacts:
     def _run(self, name: str) -> UPath:
         return self.run(name).folder
 
-    def _folders(self, kind: str, needed: str) -> list[str]:
-        """List what has a file or folder of this name; a later attempt counts as its run."""
+    def _folders(self, kind: str, needed: str) -> set[str]:
+        """Name the folders that have a file or folder of this name."""
         root = self._workspace.root / kind
-        found = ask(lambda: [path.parent.name for path in root.glob(f"*/{needed}")], root)
-        return sorted({name.partition("@")[0] for name in found})
+        return ask(lambda: {path.parent.name for path in root.glob(f"*/{needed}")}, root)
 
 
 def attempt(read: Callable[[], T]) -> Found[T]:

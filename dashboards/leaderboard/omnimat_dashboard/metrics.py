@@ -12,6 +12,8 @@ from prometheus_client.registry import Collector
 from omnimat_dashboard.catalogue import Catalogue
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
+_OUTCOMES = ("written", "refused", "unauthorised")
+_UNAUTHORISED = (401, 403)
 
 
 class Metrics(Collector):
@@ -28,16 +30,17 @@ class Metrics(Collector):
             ["outcome"],
             registry=self._registry,
         )
-        for outcome in ("written", "refused"):  # so that the first one is an increase
+        for outcome in _OUTCOMES:  # so that the first one is an increase
             self._posts.labels(outcome)
 
     @contextmanager
     def post(self) -> Iterator[None]:
-        """Count a post by whether what happens inside has written it."""
+        """Count a post by what came of it; whoever has no token loses no result by that."""
         try:
             yield
-        except Exception:
-            self._posts.labels("refused").inc()
+        except Exception as error:
+            is_stranger = getattr(error, "status_code", None) in _UNAUTHORISED
+            self._posts.labels("unauthorised" if is_stranger else "refused").inc()
             raise
         self._posts.labels("written").inc()
 

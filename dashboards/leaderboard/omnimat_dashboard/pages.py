@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,6 +131,7 @@ def _environment() -> Environment:
         "hardware": text.hardware,
         "map_title": map_title,
         "moment": text.moment,
+        "shell": shlex.quote,
         "size": text.size,
         "unit": text.unit,
         "words": text.words,

@@ -52,7 +52,7 @@ class Query:
             status=parameters.get("status", ""),
             sort=sort if sort in _KEYS else "",
             descending=parameters.get("order") == "desc",
-            page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
+            page=max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
         )
 
     @property

@@ -108,7 +108,6 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
     kept = [(row, found.value) for row, found in tables if found.value is not None]
     shown = attempt(lambda: _predicted(kept, board)) if kept else Found(None, tables[0][1].reason)
     parities, matrix = shown.value or ([], None)
-    with_maps = set(attempt(artifacts.runs_with_maps).value or ())
     return ResultPage(
         board=board,
         scale=Scale.of(board),
@@ -123,13 +122,14 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
         confusion=matrix,
         predictions_missing=shown.reason,
         per_class=next((task for _, task in printed(board) if task.per_class), None),
-        runs_with_maps=[
-            name
-            for name in dict.fromkeys((rows[0].run_name, rows[0].parent_run))
-            if name in with_maps
-        ],
+        runs_with_maps=attempt(lambda: _with_maps(artifacts, rows[0])).value or (),
         provenance=_provenance(rows),
     )
+
+
+def _with_maps(artifacts: Artifacts, row: Row) -> list[str]:
+    names = dict.fromkeys((row.run_name, row.parent_run))
+    return [name for name in names if artifacts.maps(name)]
 
 
 def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -174,7 +174,9 @@ def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[li
 
 def _trial_curves(histories: Sequence[tuple[Row, Mapping[str, Any]]], board: Board) -> list[Figure]:
     of = f" ({unit(board.unit)})" if board.unit else ""
-    panels = (("train_loss", "training loss"), ("validation_metric", f"validation{of}"))
+    # As `finetune.fit.validation_key` has it, which would load torch.
+    validation = f"validation {board.task}"
+    panels = (("train_loss", "training loss"), (validation, f"validation{of}"))
     return [
         curves(
             "epoch",

@@ -7,6 +7,8 @@ import secrets
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from omnimat.materials.errors import UserError
+
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -14,7 +16,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-LOOPBACK = ("127.0.0.1", "localhost")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")  # as addresses of pages have them
 
 
 def content_security_policy(*, webgl: bool = False, as_header: bool = True) -> str:
@@ -62,11 +64,22 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+def check_token(token: str | None) -> None:
+    """Refuse a token that everybody has.
+
+    Raises:
+        UserError: it is empty.
+    """
+    if token is not None and not token.strip():
+        raise UserError("the token is empty, so everybody could write: give one, or none at all")
+
+
 def is_token(authorization: str, token: str) -> bool:
     """Say whether a request's ``Authorization`` carries the token, in constant time."""
     scheme, _, given = authorization.partition(" ")
-    same = secrets.compare_digest(given.strip().encode(), token.encode())
-    return scheme.lower() == "bearer" and same
+    # Headers are decoded as Latin-1, whatever their bytes are.
+    sent = given.strip().encode("latin-1")
+    return scheme.lower() == "bearer" and secrets.compare_digest(sent, token.strip().encode())
 
 
 def allowed_hosts(host: str) -> list[str]:

@@ -24,7 +24,7 @@ def serve(
         token: allows whoever sends it to write rows; without one nobody can.
 
     Raises:
-        UserError: the database cannot be used.
+        UserError: the token is empty, or the database cannot be used.
     """
     app = create_app(url, storage, token, host)
     uvicorn.run(app, host=host, port=port, access_log=False, server_header=False)

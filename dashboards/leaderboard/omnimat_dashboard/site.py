@@ -60,9 +60,11 @@ def _pages(pages: Pages) -> Iterator[tuple[tuple[str, ...], str]]:
     for run in pages.artifacts.runs():
         yield ("run", run), pages.run(below, run) or ""
     for run in pages.artifacts.runs_with_maps():
-        for name in pages.artifacts.maps(run):
+        names = pages.artifacts.maps(run)
+        for name in names:
             yield ("map", run, name), pages.map(deep, run, name) or ""
-        yield ("map", run), pages.map(below, run) or ""
+        if names:
+            yield ("map", run), pages.map(below, run) or ""
 
 
 def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:

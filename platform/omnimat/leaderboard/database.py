@@ -20,7 +20,13 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+)
 
 from omnimat.leaderboard.schema import HEAD, VERSION_TABLE
 from omnimat.materials.errors import RunError, UserError
@@ -29,6 +35,7 @@ _SQLITE_BUSY_TIMEOUT_MS = 60_000
 _SQLITE_RETRY_S = 0.02
 # Chosen at random: PostgreSQL knows a lock by its number alone.
 _POSTGRESQL_MIGRATION_LOCK = 6_311_407_052_218_339
+_INSUFFICIENT_PRIVILEGE = "42501"  # SQLSTATE of PostgreSQL
 _UNREACHABLE = (OperationalError, InterfaceError)
 
 
@@ -47,14 +54,16 @@ class Database:
         # A transaction of SQLite sees one state anyway.
         is_sqlite = self.dialect == "sqlite"
         self._snapshot = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        self._name = self._engine.url.render_as_string(hide_password=True)
+        # The query may hold a password, too.
+        self._name = self._engine.url.set(query={}).render_as_string(hide_password=True)
         try:
             if self.dialect == "sqlite":
                 _use_write_ahead_log(self._engine)
             self._migrate()
-        except (*_UNREACHABLE, sqlite3.OperationalError) as error:
-            cause = getattr(error, "orig", error)
-            raise UserError(f"the leaderboard {self._name} cannot be opened: {cause}") from error
+        except (DBAPIError, sqlite3.Error) as error:
+            raise UserError(
+                f"the leaderboard {self._name} cannot be opened: {_cause(error)}"
+            ) from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -84,7 +93,13 @@ class Database:
                 yield connection
         except _UNREACHABLE as error:
             raise RunError(
-                f"the leaderboard {self._name} does not answer: {error.orig}; try again"
+                f"the leaderboard {self._name} does not answer: {_cause(error)}; try again"
+            ) from error
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+                raise
+            raise UserError(
+                f"the leaderboard {self._name} refuses this user: {_cause(error)}"
             ) from error
 
     def _migrate(self) -> None:
@@ -108,21 +123,23 @@ class Database:
 
 
 def _engine(url: str) -> Engine:
-    # The URL may carry a password, so no message repeats it.
     try:
         engine = create_engine(_with_driver(make_url(url)), poolclass=NullPool)
-    except ArgumentError as error:
+    except UserError:
+        raise
+    except (ArgumentError, ValueError):
+        # The URL, and what is said of its parts, may hold a password, so nothing repeats them.
         raise UserError(
             "leaderboard_url is no database URL; write sqlite:////path/leaderboard.sqlite or "
             "postgresql://user@host/database"
-        ) from error
+        ) from None
     except ModuleNotFoundError as error:
         raise UserError(
             f"leaderboard_url needs a database driver that is not installed ({error.name}); "
             "for PostgreSQL install psycopg and write postgresql://user@host/database"
         ) from error
     if engine.dialect.name == "sqlite":
-        Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(engine.url.database or "").parent)
         event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin)
     return engine
@@ -135,6 +152,20 @@ def _with_driver(url: URL) -> URL:
             f"leaderboard_url names {url.get_backend_name()}; use one of sqlite, postgresql"
         )
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"leaderboard_url: the folder {folder} cannot be made: {error.strerror}"
+        ) from error
+
+
+def _cause(error: Exception) -> str:
+    """Say in one line what the database answered."""
+    return " ".join(str(getattr(error, "orig", error)).split())
 
 
 def _leave_transactions_to_us(connection: Any, _record: Any) -> None:

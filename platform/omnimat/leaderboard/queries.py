@@ -115,7 +115,9 @@ def ranking(
     if run_name is not None:
         of_run = select(rows.c.group_id).where(rows.c.run_name == run_name)
         wanted = wanted.where(groups.c.group_id.in_(of_run))
-    means = select(rows.c.group_id, func.avg(rows.c.value).label("mean"))
+    # PostgreSQL's avg squares what it averages, and refuses where that overflows.
+    mean = func.sum(rows.c.value) / func.count()
+    means = select(rows.c.group_id, mean.label("mean"))
     if (board, task, run_name) != (None, None, None):
         means = means.where(rows.c.group_id.in_(wanted))
     ranked = _placed(means.group_by(rows.c.group_id).cte("means"))
@@ -208,9 +210,8 @@ def _summary(line: RowMapping, board: Board, members: Sequence[Repetition]) -> S
 def _deviation(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
-    # statistics.stdev is exact, and twenty times slower than this.
-    mean = fmean(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    # statistics.stdev is exact, and twenty times slower; a sum of squares may overflow.
+    return math.dist(values, [fmean(values)] * len(values)) / math.sqrt(len(values) - 1)
 
 
 def _board(found: Mapping[Any, Any]) -> Board:

@@ -39,6 +39,11 @@ _GROUP = (
 _CIRCUMSTANCES = frozenset({"status", "created_at", "verified_at", "verified_with"})
 
 
+# What the databases hold, and what sums over seeds stay finite of.
+_MAX_INTEGER = 2**63 - 1
+_MAX_VALUE = 1e300
+
+
 class Row(Settings):
     """The score of one model, trained with one seed, on one task's test split.
 
@@ -83,9 +88,9 @@ class Row(Settings):
     higher_is_better: bool
     model: str = Field(min_length=1)
     variant: str = Field(min_length=1)
-    seed: int
-    value: FiniteFloat
-    num_test: int = Field(gt=0)
+    seed: int = Field(ge=-_MAX_INTEGER, le=_MAX_INTEGER)
+    value: FiniteFloat = Field(ge=-_MAX_VALUE, le=_MAX_VALUE)
+    num_test: int = Field(gt=0, le=_MAX_INTEGER)
     dataset: str
     dataset_uri: str = ""
     dataset_fingerprint: str
@@ -104,7 +109,7 @@ class Row(Settings):
     details: dict[str, Any] = Field(default_factory=dict)
     hardware: dict[str, Any] = Field(default_factory=dict)
     wall_time_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    samples_seen: int = Field(default=0, ge=0)
+    samples_seen: int = Field(default=0, ge=0, le=_MAX_INTEGER)
     created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     status: Literal["self_reported", "verified"] = "self_reported"
     verified_at: AwareDatetime | None = None

@@ -79,13 +79,14 @@ class LeaderboardStore:
         it is, and another content is an error.
 
         Raises:
-            UserError: a row's ``config_hash`` is not that of its ``config``, or a verified row
-                would be replaced.
+            UserError: a row's ``config_hash`` is not that of its ``config``, two results have one
+                id, or a verified row would be replaced.
             ValueError: a row calls itself verified; only ``mark_verified`` makes it so.
         """
         new = list(rows)
         for row in new:
             columns.check(row)
+        _refuse_twice(new)
         if not new:
             return
         with self._database.writing() as connection:
@@ -201,6 +202,17 @@ def _count_write(connection: Connection) -> None:
     """Take the turn to write: on PostgreSQL the next writer waits here."""
     num_writes = schema.state.c.num_writes
     connection.execute(update(schema.state).values(num_writes=num_writes + 1))
+
+
+def _refuse_twice(rows: Sequence[Row]) -> None:
+    known: dict[str, Row] = {}
+    for row in rows:
+        first = known.setdefault(row.row_id, row)
+        if first is not row and first.content != row.content:
+            raise UserError(
+                f"row {row.row_id} ({row.label}) is there twice, with other numbers or proof; keep "
+                "one of them"
+            )
 
 
 def _refuse_other_content(connection: Connection, rows: Sequence[Row]) -> None:

@@ -34,10 +34,22 @@ def check_agreement(
         said, there = getattr(row, name), getattr(one, name)
         if said != there:
             yield f"{name} is {said!r}, by {row.predictions_uri} {there!r}"
+    yield from check_details(row, one.details, tolerance)
+
+
+def check_details(
+    row: Row, again: Mapping[str, Any], tolerance: float = RELATIVE_TOLERANCE
+) -> Iterator[Finding]:
+    """Compare those details of a row that can be computed again.
+
+    Args:
+        row: of the leaderboard.
+        again: details by name, computed again.
+        tolerance: relative, of numbers.
+    """
     for name, said in row.details.items():
-        if name in one.details and not _agree(said, one.details[name], tolerance):
-            there = one.details[name]
-            yield f"details: {name} is {said!r}, by {row.predictions_uri} {there!r}"
+        if name in again and not _agree(said, again[name], tolerance):
+            yield f"details: {name} is {said!r}, by {row.predictions_uri} {again[name]!r}"
 
 
 def _agree(said: Any, there: Any, tolerance: float) -> bool:

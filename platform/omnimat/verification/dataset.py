@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -14,7 +13,6 @@ from upath import UPath
 
 from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import RunError, UserError
-from omnimat.materials.provenance import sha256_of
 from omnimat.materials.record import Record
 from omnimat.materials.split import Split, split_sha256
 from omnimat.shards.codec import decode
@@ -28,11 +26,11 @@ from omnimat.shards.manifest import (
     dataset_fingerprint,
 )
 from omnimat.shards.reader import read_records
-from omnimat.verification.outcome import UnreachableError
+from omnimat.verification.index import IndexCheck
+from omnimat.verification.outcome import UnreachableError, named
 
 _PROPERTIES = "properties.json"
 _RECORDS_AT_A_TIME = 512  # a record may hold megabytes
-_SHOWN = 3
 
 
 # No slots: cached_property needs a __dict__.
@@ -115,8 +113,11 @@ def check_dataset(directory: UPath) -> CheckedDataset:
     except (UserError, RunError) as error:
         raise UnreachableError(str(error)) from error
     records, found = _read_index(directory, manifest)
+    index = None if records is None else IndexCheck.of(directory / RECORDS_NAME, records)
     for entry in manifest.shards:
-        found += _shard_faults(directory / entry.name, entry)
+        found += _shard_faults(directory / entry.name, entry, index)
+    if index is not None:
+        found += index.faults({entry.name for entry in manifest.shards})
     found += _hash_faults(manifest, directory)
     return CheckedDataset(directory, manifest, records, found)
 
@@ -153,12 +154,14 @@ def _read_index(directory: UPath, manifest: Manifest) -> tuple[pd.DataFrame | No
     return records, found
 
 
-def _shard_faults(path: UPath, entry: ShardEntry) -> Iterator[str]:
+def _shard_faults(path: UPath, entry: ShardEntry, index: IndexCheck | None) -> Iterator[str]:
     try:
-        there = sha256_of(path)
+        data = read_file(path)
     except (OSError, UserError, RunError) as error:
         raise UnreachableError(f"{path} cannot be read: {error}") from error
-    yield from _differs(path, "sha256", there, entry.sha256)
+    yield from _differs(path, "sha256", hashlib.sha256(data).hexdigest(), entry.sha256)
+    if index is not None:
+        yield from index.read(path, data)
 
 
 def _hash_faults(manifest: Manifest, directory: UPath) -> Iterator[str]:
@@ -170,10 +173,3 @@ def _hash_faults(manifest: Manifest, directory: UPath) -> Iterator[str]:
 def _differs(path: UPath, what: str, there: str, said: str) -> Iterator[str]:
     if there != said:
         yield f"{path}: {what} is {there[:16]}, the manifest says {said[:16]}"
-
-
-def named(material_ids: Any) -> str:
-    """Name the first few of many materials."""
-    ids = [str(material_id) for material_id in material_ids]
-    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-    return ", ".join(ids[:_SHOWN]) + more

@@ -13,20 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from upath import UPath
 
 from omnimat.evaluation.inputs import featurizers_of, read_cards
 from omnimat.features.layout import Featurizer
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import UserError
+from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.record import MODALITIES, Modality
 from omnimat.materials.split import SPLITS, Split
 from omnimat.materials.workspace import RESULT
 from omnimat.objectives.embeddings import Embeddings
-from omnimat.verification.dataset import CheckedDataset, named
-from omnimat.verification.evidence import Evidence
+from omnimat.verification.dataset import CheckedDataset
+from omnimat.verification.evidence import Evidence, location_of
 from omnimat.verification.modalities import usable
-from omnimat.verification.outcome import FaultError, Finding, Note, UnreachableError
+from omnimat.verification.outcome import FaultError, Finding, Note, UnreachableError, named
 
 _TASK = re.compile(r"(?P<task>.+?)( \((?P<split>\w+) split\))?")
 
@@ -61,17 +60,17 @@ def task_and_split(row: Row) -> tuple[str, Split]:
 
 
 def read_embeddings(row: Row, evidence: Evidence) -> StoredEmbeddings:
-    """Read the row's ``embeddings.npz``, once for all rows of it.
+    """Read the row's ``embeddings.npz``, once for all rows of it that are checked in succession.
 
     Raises:
         FaultError: it is none.
         UnreachableError: it is not there.
     """
-    return evidence.remembered(("embeddings", row.predictions_uri), lambda: _read(row, evidence))
+    return evidence.latest("embeddings", row.predictions_uri, lambda: _read(row, evidence))
 
 
 def _read(row: Row, evidence: Evidence) -> StoredEmbeddings:
-    data = evidence.data(row.predictions_uri, "predictions_uri")
+    data = evidence.predictions(row).data
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = dict(arrays)
@@ -89,9 +88,10 @@ def check_embedded(
     row: Row, stored: StoredEmbeddings, split: Split, evidence: Evidence
 ) -> list[Finding]:
     """See that the materials are those of the split, and that none lacks what it could have."""
-    key = ("embedded", row.predictions_uri, split, row.checkpoint_uri)
+    dataset = evidence.dataset(row)
+    files = (row.predictions_uri, row.checkpoint_uri, str(dataset.directory))
     return evidence.remembered(
-        key, lambda: list(_check_embedded(row, stored, split, evidence.dataset(row)))
+        ("embedded", *files, split), lambda: list(_check_embedded(row, stored, split, dataset))
     )
 
 
@@ -124,15 +124,16 @@ def featurizers_of_run(row: Row) -> dict[Modality, Featurizer]:
     Raises:
         UnreachableError: there are none.
     """
+    folder = location_of(row.checkpoint_uri, "checkpoint_uri").parent
     try:
-        return featurizers_of(read_cards(UPath(row.checkpoint_uri).parent))
-    except UserError as error:
+        return featurizers_of(read_cards(folder))
+    except (UserError, RunError) as error:
         raise UnreachableError(str(error)) from error
 
 
 def check_pretraining_seed(row: Row, evidence: Evidence) -> Iterator[Finding]:
     """Compare the seed with that of the pretraining run."""
-    path = UPath(row.checkpoint_uri).parent / RESULT
+    path = location_of(row.checkpoint_uri, "checkpoint_uri").parent / RESULT
     try:
         result = json.loads(evidence.data(str(path), "checkpoint_uri"))
         seed = result["settings"]["training"]["seed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from upath import UPath
@@ -21,6 +22,24 @@ from omnimat.verification.outcome import UnreachableError
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """A file of predictions or embeddings, hashed as it was read.
+
+    Attributes:
+        data: of the file.
+        sha256: of the data.
+    """
+
+    data: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Predictions:
+        """Hash what was read."""
+        return cls(data, hashlib.sha256(data).hexdigest())
+
+
 class Evidence:
     """Files and data sets that rows point to."""
 
@@ -28,18 +47,23 @@ class Evidence:
         """Look for data sets of rows that do not say where theirs lies in this workspace."""
         self._workspace = workspace
         self._remembered: dict[Hashable, Any] = {}
+        self._latest: dict[str, dict[Hashable, Any]] = {}
 
     def remembered(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Make something once; a check that many rows share keeps its results here."""
-        if key not in self._remembered:
-            try:
-                self._remembered[key] = make()
-            except UnreachableError as error:
-                self._remembered[key] = error
-        found: _T | UnreachableError = self._remembered[key]
-        if isinstance(found, UnreachableError):
-            raise found
-        return found
+        return _made_once(self._remembered, key, make)
+
+    def latest(self, kind: str, key: Hashable, make: Callable[[], _T]) -> _T:
+        """Make something large once while one row after another asks for it.
+
+        Args:
+            kind: of which the last is kept.
+            key: of this one.
+            make: makes it.
+        """
+        if key not in self._latest.get(kind, {}):
+            self._latest[kind] = {}
+        return _made_once(self._latest[kind], key, make)
 
     def dataset(self, row: Row) -> CheckedDataset:
         """Prove the data set of a row.
@@ -48,7 +72,7 @@ class Evidence:
             UnreachableError: it is not there.
         """
         if row.dataset_uri:
-            directory = _location(row.dataset_uri, "dataset_uri")
+            directory = location_of(row.dataset_uri, "dataset_uri")
         else:
             directory = self._workspace.dataset(row.dataset)
         return self.remembered(("dataset", str(directory)), lambda: check_dataset(directory))
@@ -72,24 +96,42 @@ class Evidence:
         Raises:
             UnreachableError: it is not there or may not be read.
         """
-        return self.remembered(("sha256", uri), lambda: _hashed(_location(uri, key)))
+        return self.remembered(("sha256", uri), lambda: _hashed(location_of(uri, key)))
+
+    def predictions(self, row: Row) -> Predictions:
+        """Read a row's predictions, once for all rows of them that are checked in succession.
+
+        Raises:
+            UnreachableError: they are not there or may not be read.
+        """
+        uri = row.predictions_uri
+        return self.latest(
+            "predictions", uri, lambda: Predictions.of(self.data(uri, "predictions_uri"))
+        )
 
     def data(self, uri: str, key: str) -> bytes:
-        """Read a file, and keep its hash for ``sha256``.
+        """Read a file.
 
         Raises:
             UnreachableError: it is not there or may not be read.
         """
-        path = _location(uri, key)
+        path = location_of(uri, key)
         try:
-            data = read_file(path)
+            return read_file(path)
         except (OSError, UserError, RunError) as error:
             raise UnreachableError(f"{path} cannot be read: {error}") from error
-        self.remembered(("sha256", uri), lambda: hashlib.sha256(data).hexdigest())
-        return data
 
 
-def _location(uri: str, key: str) -> UPath:
+def location_of(uri: str, key: str) -> UPath:
+    """Make a path of what a row names.
+
+    Args:
+        uri: of it.
+        key: field of the row that names it.
+
+    Raises:
+        UnreachableError: no filesystem is known for it.
+    """
     try:
         return location(uri, key)
     except UserError as error:
@@ -101,3 +143,16 @@ def _hashed(path: UPath) -> str:
         return sha256_of(path)
     except (OSError, UserError, RunError) as error:
         raise UnreachableError(f"{path} cannot be read: {error}") from error
+
+
+def _made_once(kept: dict[Hashable, Any], key: Hashable, make: Callable[[], _T]) -> _T:
+    if key not in kept:
+        try:
+            kept[key] = make()
+        except Exception as error:
+            kept[key] = error  # the next row would have to wait for the same
+            raise
+    found: _T | Exception = kept[key]
+    if isinstance(found, Exception):
+        raise found
+    return found

@@ -10,8 +10,8 @@ import numpy as np
 from omnimat.features.batch import feature_table
 from omnimat.features.layout import ID_COLUMN, Featurizer
 from omnimat.materials.record import Modality
-from omnimat.verification.dataset import CheckedDataset, named
-from omnimat.verification.outcome import Finding, Note
+from omnimat.verification.dataset import CheckedDataset
+from omnimat.verification.outcome import Finding, Note, named
 
 Needs = Literal["all", "any"]
 _COMBINED = {"all": np.all, "any": np.any}

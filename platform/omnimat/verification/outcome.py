@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+_SHOWN = 3
 
 Verdict = Literal["verified", "failed", "tampered", "unverifiable"]
 
@@ -47,3 +49,10 @@ class Note:
 
 Finding = str | Note
 """What a check gives: a sentence for each fault, a note for what is only worth knowing."""
+
+
+def named(material_ids: Any) -> str:
+    """Name the first few of many materials."""
+    ids = [str(material_id) for material_id in material_ids]
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return ", ".join(ids[:_SHOWN]) + more

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from upath import UPath
 
 from omnimat.encoders.export import Card
 from omnimat.evaluation.inputs import featurizers_of
 from omnimat.features.layout import Featurizer
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.row import Row
+from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
-from omnimat.verification.evidence import Evidence
+from omnimat.verification.evidence import Evidence, location_of
 from omnimat.verification.modalities import Needs, check_left_out
 from omnimat.verification.outcome import FaultError, Finding, UnreachableError
 from omnimat.verification.tables import (
@@ -29,6 +29,7 @@ from omnimat.verification.tables import (
 
 _SPLIT: Split = "test"
 _TRIAL = "trial.json"
+_ALL = 1.0  # of the training split
 
 
 def is_of_properties(row: Row) -> bool:
@@ -50,12 +51,15 @@ def check_properties(row: Row, evidence: Evidence) -> Iterator[Finding]:
     task = tasks[row.task]
     yield from check_fit(row, task)
     uri = row.predictions_uri
-    table = read_table(evidence.data(uri, "predictions_uri"), uri)
+    table = read_table(evidence.predictions(row).data, uri)
     yield from check_numbers(row, table, task.scoring)
     dataset = evidence.dataset(row)
     yield from check_materials(table, dataset.split_by_id, _SPLIT, uri)
     properties = evidence.properties(dataset, _SPLIT)
-    targets = read_targets(properties.values(), task)
+    try:
+        targets = read_targets(properties.values(), task)
+    except UserError as error:
+        raise FaultError(f"config does not fit the data set: {error}") from error
     yield from check_targets(table, list(properties), targets, uri)
     if left_out := unscored(table, list(properties), targets):
         needs: Needs = "any" if row.config.get("missing_modalities") == "fuse" else "all"
@@ -69,7 +73,7 @@ def tasks_of(config: Mapping[str, Any]) -> dict[str, TaskSettings]:
     Raises:
         UnreachableError: this version does not know such tasks.
     """
-    entries = config.get("tasks") or [config["task"]]
+    entries = config.get("tasks") or [config.get("task")]
     try:
         tasks = [TaskSettings.model_validate(entry) for entry in entries]
     except (ValidationError, TypeError) as error:
@@ -89,17 +93,39 @@ def check_fit(row: Row, task: TaskSettings) -> Iterator[Finding]:
 
 
 def check_trial(row: Row, evidence: Evidence) -> Iterator[Finding]:
-    """Compare seed and variant with the trial that left the checkpoint, where there is one."""
+    """Compare the row with the trial that left the checkpoint, where there is one."""
     if not row.checkpoint_uri:
         return
-    path = UPath(row.checkpoint_uri).parent / _TRIAL
+    path = location_of(row.checkpoint_uri, "checkpoint_uri").parent / _TRIAL
     try:
-        settings = json.loads(evidence.data(str(path), "checkpoint_uri"))["settings"]
+        there = _told(json.loads(evidence.data(str(path), "checkpoint_uri")))
     except (ValueError, KeyError, TypeError) as error:
         raise UnreachableError(f"{path} is no result of a trial: {error}") from error
-    for name in ("seed", "variant"):
-        if settings.get(name) != getattr(row, name):
-            yield f"{path}: {name} is {settings.get(name)}, the row says {getattr(row, name)}"
+    said = {
+        "seed": row.seed,
+        "variant": row.variant,
+        "train_fraction": row.config.get("train_fraction", _ALL),
+        "hyperparameters": row.hyperparameters,
+        "samples_seen": row.samples_seen,
+        "num_train": row.details.get("num_train", there["num_train"]),
+    }
+    for name, value in there.items():
+        if said[name] != value:
+            yield f"{path}: {name} is {value}, the row says {said[name]}"
+
+
+def _told(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a trial tells of its row; those from before a key was there had its default."""
+    settings = trial["settings"]
+    point = {key: settings[key] for key in ("lr", *settings.get("chosen", ()))}
+    return {
+        "seed": settings["seed"],
+        "variant": settings["variant"],
+        "train_fraction": settings.get("train_fraction", _ALL),
+        "hyperparameters": point | {"best_epoch": trial["best_epoch"]},
+        "samples_seen": trial["samples_seen"],
+        "num_train": trial["num_records"]["train"],
+    }
 
 
 def _featurizers(row: Row) -> dict[Modality, Featurizer]:

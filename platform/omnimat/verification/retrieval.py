@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
 from omnimat.evaluation.duplicates import DUPLICATE_RULES
-from omnimat.evaluation.retrieval import POOL_TOP_K, RetrievalSettings
+from omnimat.evaluation.retrieval import MERGED, POOL_TOP_K, RetrievalSettings
 from omnimat.evaluation.section import EMBEDDINGS
 from omnimat.leaderboard.row import Row
 from omnimat.materials.errors import UserError
@@ -69,14 +71,7 @@ def check_scores(
     row: Row, pair: tuple[Modality, Modality], stored: StoredEmbeddings, evidence: Evidence
 ) -> Iterator[Finding]:
     """Compare the row with what ranking again gives."""
-    pool = _POOL.match(row.metric)
-    choice = _CHOICE.match(row.metric)
-    settings = RetrievalSettings(
-        pairs=(pair,),
-        pool_size=max(int(pool["size"]), *POOL_TOP_K) if pool else None,
-        pool_seed=row.config.get("pool_seed", 0),
-        num_choices=(max(int(choice["num"]), 2),) if choice else (),
-    )
+    settings = _settings(row, pair)
     key = ("retrieval", row.predictions_uri, settings.fingerprint())
     try:
         found = evidence.remembered(
@@ -88,12 +83,30 @@ def check_scores(
     yield from check_agreement(row, found, RELATIVE_TOLERANCE)
 
 
+def _settings(row: Row, pair: tuple[Modality, Modality]) -> RetrievalSettings:
+    pool = _POOL.match(row.metric)
+    choice = _CHOICE.match(row.metric)
+    try:
+        return RetrievalSettings(
+            pairs=(pair,),
+            pool_size=max(int(pool["size"]), *POOL_TOP_K) if pool else None,
+            pool_seed=row.config.get("pool_seed", 0),
+            num_choices=(max(int(choice["num"]), 2),) if choice else (),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "pairs"
+        raise FaultError(f"{where} cannot be what retrieval is of: {first['msg']}") from error
+
+
 def check_groups(
     row: Row, stored: StoredEmbeddings, split: Split, evidence: Evidence
 ) -> Iterator[Finding]:
     """Find duplicates again, where the row counts them."""
     rule = row.config.get("duplicates")
     if rule is None:
+        if row.metric.endswith(MERGED):
+            raise FaultError(f"metric is {row.metric!r}, and config has no rule of duplicates")
         return
     if rule not in DUPLICATE_RULES:
         raise UnreachableError(f"config.duplicates is {rule!r}, which this omnimat does not know")

@@ -47,13 +47,14 @@ def check_predictions_file(row: Row, evidence: Evidence) -> Iterator[Finding]:
     if not row.predictions_uri:
         yield "predictions_uri is empty: nothing to compute the value from"
         return
-    yield from _check_file(row, evidence, "predictions")
+    yield from _differs(row, "predictions", evidence.predictions(row).sha256)
 
 
 def check_checkpoint(row: Row, evidence: Evidence) -> Iterator[Finding]:
     """Compare the checkpoint's bytes with their hash; a model may do without one."""
     if row.checkpoint_uri or row.checkpoint_sha256:
-        yield from _check_file(row, evidence, "checkpoint")
+        there = evidence.sha256(row.checkpoint_uri, "checkpoint_uri")
+        yield from _differs(row, "checkpoint", there)
 
 
 def check_dataset_of(row: Row, evidence: Evidence) -> Iterator[Finding]:
@@ -86,8 +87,7 @@ def _repeated(members: Sequence[str], values: Sequence[str]) -> Iterator[tuple[s
             yield row_id, f"{value} is that of {counts[value]} rows that are averaged as seeds"
 
 
-def _check_file(row: Row, evidence: Evidence, name: str) -> Iterator[Finding]:
+def _differs(row: Row, name: str, there: str) -> Iterator[Finding]:
     uri, said = getattr(row, f"{name}_uri"), getattr(row, f"{name}_sha256")
-    there = evidence.sha256(uri, f"{name}_uri")
     if there != said:
         yield f"{uri}: {name}_sha256 is {there[:16]}, the row says {said[:16]}"

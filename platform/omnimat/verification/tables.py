@@ -15,8 +15,7 @@ from omnimat.finetune.tasks import Targets
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
 from omnimat.shards.files import parquet_frame
-from omnimat.verification.dataset import named
-from omnimat.verification.outcome import FaultError, Finding
+from omnimat.verification.outcome import FaultError, Finding, named
 
 COLUMNS = ("material_id", "target", "prediction", "split")
 _CLASSES = "per_class_accuracy"

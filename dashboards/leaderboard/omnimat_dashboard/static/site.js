@@ -90,8 +90,10 @@ async function renew() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = find("#live", page);
+  if (!fresh) return;  // the page of what cannot be read just now has none
   const before = all(".plot .canvas", live());
-  live().replaceWith(find("#live", page));
+  live().replaceWith(fresh);
   const after = all(".plot .canvas", live());
   // Each figure keeps its drawing and moves on to the new data, so that nothing flickers.
   if (before.length === after.length) after.forEach((canvas, place) => canvas.replaceWith(before[place]));

@@ -1,0 +1,102 @@
+"""The index of the records against the records: what it says of one is read out of it again.
+
+A formula is a name: that the same names stand for the same compositions is what is checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from upath import UPath
+
+from omnimat.shards.codec import EXTENSIONS
+from omnimat.shards.manifest import RECORDS_SCHEMA, shard_name
+from omnimat.shards.reader import parse_members
+from omnimat.verification.outcome import named
+
+_HAS = {
+    name: extension
+    for extension in EXTENSIONS
+    if (name := f"has_{extension.partition('.')[0]}") in RECORDS_SCHEMA.names
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCheck:
+    """An index that is compared with one shard after the other.
+
+    Attributes:
+        path: of the index.
+        records: of it.
+        shards: names of the files they are in.
+        told: by the records themselves, under their place in the index.
+    """
+
+    path: UPath
+    records: pd.DataFrame
+    shards: pd.Series[str]
+    told: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: UPath, records: pd.DataFrame) -> IndexCheck:
+        """Begin with nothing read."""
+        return cls(path, records, records["shard"].map(shard_name))
+
+    def read(self, shard: UPath, data: bytes) -> Iterator[str]:
+        """Read the records that the index finds in a shard; tell which are not there.
+
+        Args:
+            shard: path of it.
+            data: of it.
+        """
+        of_shard = self.records[self.shards == shard.name]
+        where = of_shard[["material_id", "offset_bytes", "size_bytes"]]
+        for place, material_id, start, size in where.itertuples(name=None):
+            try:
+                members = parse_members(data[start : start + size], material_id)
+                self.told[place] = _told(members)
+            except (ValueError, KeyError, TypeError) as error:
+                yield f"{shard}: material {material_id} is not where {self.path} says: {error}"
+
+    def faults(self, shards: set[str]) -> Iterator[str]:
+        """Compare the index with all that was read.
+
+        Args:
+            shards: names of those of the manifest.
+        """
+        ids = self.records["material_id"]
+        if (lost := ids[~self.shards.isin(shards)]).size:
+            yield f"{self.path}: material {named(lost)} is in no shard of the manifest"
+        told = pd.DataFrame.from_dict(self.told, orient="index")
+        said = self.records.loc[told.index]
+        for name in told.columns.drop("composition", errors="ignore"):
+            # What an older omnimat did not write is not compared.
+            differ = said[name].notna() & (said[name] != told[name])
+            if differ.any():
+                yield f"{self.path}: {name} of material {named(ids[told.index][differ])} is wrong"
+        if len(told):
+            yield from self._formula_faults(told["composition"])
+
+    def _formula_faults(self, compositions: pd.Series[Any]) -> Iterator[str]:
+        names = self.records["reduced_formula"].loc[compositions.index]
+        pairs = pd.DataFrame({"name": names, "composition": compositions})
+        once = pairs.drop_duplicates()
+        for column in once.columns:
+            twice = set(once[column][once[column].duplicated()])
+            if wrong := pairs.index[pairs[column].isin(twice)].tolist():
+                found = named(self.records["material_id"].loc[wrong])
+                yield f"{self.path}: reduced_formula of material {found} is not that of its atoms"
+
+
+def _told(members: dict[str, bytes]) -> dict[str, Any]:
+    numbers = np.array(json.loads(members["structure.json"])["atomic_numbers"])
+    elements, counts = np.unique(numbers, return_counts=True)
+    parts = counts // np.gcd.reduce(counts)
+    has = {name: extension in members for name, extension in _HAS.items()}
+    composition = tuple(zip(elements.tolist(), parts.tolist(), strict=True))
+    return {"num_atoms": len(numbers), "composition": composition, **has}
