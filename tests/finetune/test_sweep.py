@@ -148,7 +148,7 @@ def test_several_tasks_make_a_row_each(cluster, workspace, settings):
         {"name": "Weight (class)", "target": "is_heavy", "kind": "classification"},
     ]
     changes = {"tasks": tasks, "variants": ("from_scratch",), "learning_rates": (1e-2,)}
-    changes |= {"train_fractions": (0.5, 1.0), "seeds": (0,)}
+    changes |= {"train_fractions": (0.5, 1.0), "seeds": (0,), "label": "together"}
     joint = FinetuneSettings.model_validate(settings.model_dump() | changes)
     rows = run_sweep("joint", joint, workspace)
     assert [(row.task, row.details["num_train"]) for row in rows] == [
@@ -158,7 +158,7 @@ def test_several_tasks_make_a_row_each(cluster, workspace, settings):
         ("Weight (class)", 48),
     ]
     assert len({row.config_hash for row in rows}) == 2  # one a fraction
-    assert rows[0].model == "structure (potnet), from scratch, 50 % of training"
+    assert rows[0].model == "structure (potnet), from scratch, 50 % of training, together"
     weight = rows[3]
     assert "/predictions/weight-class/" in weight.predictions_uri
     predictions = pd.read_parquet(weight.predictions_uri)

@@ -178,8 +178,9 @@ def make_row(
 
 
 def _trained(settings: FinetuneSettings, trial: TrialSettings) -> str:
-    part = f", {100 * trial.train_fraction:g} % of training" if trial.train_fraction < 1 else ""
-    return _TRAINED[trial.variant].format(run=settings.run) + part
+    part = f"{100 * trial.train_fraction:g} % of training" if trial.train_fraction < 1 else ""
+    how = _TRAINED[trial.variant].format(run=settings.run)
+    return ", ".join(words for words in (how, part, settings.label) if words)
 
 
 def _test_values(scored: Scored) -> tuple[list[Any], list[Any]]:

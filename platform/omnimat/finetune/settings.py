@@ -125,6 +125,8 @@ class FinetuneSettings(DownstreamSettings):
         fusion: of several modalities. From scratch this is fusion without alignment.
         missing_modalities: a record that lacks one of several modalities is left out, or fused
             from those it has; a record without any is left out.
+        label: words after the model's name on the leaderboard, where that alone would not tell two
+            jobs apart.
         tasks: what to predict: names of the catalogue, or tasks spelled out. Several are learned
             together by one network, whose loss is the mean of theirs.
         variants: compared with each other, each at its own best point.
@@ -154,6 +156,7 @@ class FinetuneSettings(DownstreamSettings):
     head: HeadSettings = HeadSettings()
     fusion: FusionSettings = ConcatFusionSettings()
     missing_modalities: MissingModalities = "leave_out"
+    label: str = ""
     tasks: tuple[Task, ...] = Field(min_length=1)
     variants: tuple[Variant, ...] = Field(default=("finetuned", "from_scratch"), min_length=1)
     train_fractions: tuple[TrainFraction, ...] = Field(default=(1.0,), min_length=1)
@@ -225,7 +228,7 @@ class FinetuneSettings(DownstreamSettings):
     def method(self) -> dict[str, object]:
         """Give what decides a number, but for the contender and the seed."""
         unused = {"fusion", "missing_modalities"} if len(self.modalities) == 1 else {"head"}
-        left_out = dict.fromkeys({"variants", "train_fractions", "seeds", *unused}, True)
+        left_out = dict.fromkeys({"label", "variants", "train_fractions", "seeds", *unused}, True)
         return self.model_dump(mode="json", exclude={**self.of_the_machine, **left_out})
 
     def claim(self) -> str:
