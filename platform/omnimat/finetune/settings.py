@@ -233,7 +233,6 @@ class FinetuneSettings(DownstreamSettings):
 
     def claim(self) -> str:
         """Hash what a sweep that has begun must keep; its trials tell themselves apart."""
-        which = dict.fromkeys(
-            ("variants", "train_fractions", "learning_rates", "grid", "seeds"), True
-        )
-        return fingerprint(self.model_dump(mode="json", exclude={**self.of_the_machine, **which}))
+        grid = ("variants", "train_fractions", "learning_rates", "grid", "seeds")
+        free = {**self.of_the_machine, **dict.fromkeys(("label", *grid), True)}
+        return fingerprint(self.model_dump(mode="json", exclude=free))
