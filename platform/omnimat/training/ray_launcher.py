@@ -62,7 +62,7 @@ def fit(plan: RunPlan, run: UPath) -> None:
         try:
             _trainer(plan, run, folder).fit()
         except ray.train.TrainingFailedError as error:
-            raise _known_reason(error) or error from None
+            raise known_reason(error) or error from None
         finally:  # Ray Train's own handler stays behind and would later exit with code 0
             signal.signal(signal.SIGINT, on_interrupt)
 
@@ -114,7 +114,7 @@ def _start_timeout_s(training: TrainingSettings) -> int:
     return ELASTIC_START_TIMEOUT_S if training.is_elastic else START_TIMEOUT_S
 
 
-def _known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
+def known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
     """Give what a worker raised with a sentence for the user, or that none could be started."""
     if isinstance(error, ray.train.ControllerError):
         return RunError(

@@ -1,0 +1,22 @@
+"""What a user is told of a run that Ray Train has given up."""
+
+import pytest
+import ray.train
+
+from omnimat.materials.errors import RunError
+from omnimat.training.ray_launcher import known_reason
+
+
+def test_a_group_that_never_started_is_a_sentence():
+    reason = known_reason(ray.train.ControllerError(TimeoutError("no room for 4 workers")))
+    assert isinstance(reason, RunError)
+    assert str(reason) == (
+        "Ray Train gave up (no room for 4 workers); run the job again to go on from the last "
+        "checkpoint"
+    )
+
+
+@pytest.mark.parametrize("failure", [RunError("the disk is full"), ValueError("a bug")])
+def test_what_a_worker_knows_is_told_and_what_it_does_not_is_left_as_it_is(failure):
+    found = known_reason(ray.train.WorkerGroupError("rank 1 failed", {1: failure}))
+    assert found is (failure if isinstance(failure, RunError) else None)
