@@ -14,7 +14,7 @@ from pathlib import Path
 
 from validation import kubernetes, launcher, project, shell, skypilot
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 
 INFRA = Path(__file__).resolve().parent
 

@@ -15,8 +15,8 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
     _derive_autoscaling_config_from_ray_cr,
 )
 
-from omnimat.materials.errors import UserError
-from omnimat.stream.cluster import LARGEST
+from omnimat.base.errors import UserError
+from omnimat.cluster.capacity import LARGEST
 from validation import project, shell
 from validation.schema import Document, errors, sentence
 

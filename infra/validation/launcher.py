@@ -15,7 +15,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from omnimat.stream.cluster import LARGEST
+from omnimat.cluster.capacity import LARGEST
 from validation import project
 from validation.schema import Document, errors, suggestion
 

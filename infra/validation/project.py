@@ -11,9 +11,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from omnimat.base.errors import UserError
+from omnimat.cluster.capacity import LARGEST
 from omnimat.job.load import load_tree
-from omnimat.materials.errors import UserError
-from omnimat.stream.cluster import LARGEST
 from omnimat.stream.settings import ROLE_LABEL
 from validation.schema import Document, suggestion
 

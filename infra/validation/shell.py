@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 
 
 def command(name: str, package: str) -> str:

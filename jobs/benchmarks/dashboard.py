@@ -22,9 +22,9 @@ import numpy as np
 from fastapi.testclient import TestClient
 from measure import report
 
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.settings import fingerprint
 from omnimat_dashboard.app import create_app
 
 VARIANTS = ("finetuned", "frozen", "linear_probe", "from_scratch")

@@ -8,7 +8,7 @@ import click
 import torch
 from measure import interleaved, report
 
-from omnimat.encoders.registry import ENCODERS, EncoderSettings
+from omnimat.modalities.encoders import ENCODERS, EncoderSettings
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
 
 EMBEDDING_DIM = 128

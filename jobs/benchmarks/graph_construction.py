@@ -14,9 +14,9 @@ import numpy as np
 from measure import interleaved, report
 from pymatgen.core import Structure as PymatgenStructure
 
-from omnimat.features.structure import CrystalGraph
+from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Record
-from omnimat.sources.crystals import to_pymatgen
+from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.testing.materials import example_records
 
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray]

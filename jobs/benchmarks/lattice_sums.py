@@ -18,8 +18,8 @@ import click  # NumPy and torch read the variables when they are loaded
 import numpy as np
 import torch
 
-from omnimat.encoders.lattice_sums import lattice_sums as batched_lattice_sums
-from omnimat.features.lattice_sums import lattice_sums
+from omnimat.modalities.structure.batched_sums import lattice_sums as batched_lattice_sums
+from omnimat.modalities.structure.lattice_sums import lattice_sums
 
 CITED_MS = {10: 55.0, 30: 460.0}
 VOLUME_ANGSTROM3_PER_ATOM = 18.0  # of a typical oxide

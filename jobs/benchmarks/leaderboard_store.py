@@ -21,9 +21,9 @@ from statistics import fmean, stdev
 import numpy as np
 from measure import interleaved, report
 
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.settings import fingerprint
 
 TASKS = (
     ("lattice lengths, scaled", "mae", "angstrom"),

@@ -17,12 +17,12 @@ import pyarrow as pa
 from measure import report
 from upath import UPath
 
-from omnimat.features.batch import collate, feature_table
-from omnimat.features.layout import Featurizer
-from omnimat.features.registry import FEATURIZERS
-from omnimat.features.text import TextEmbedding
 from omnimat.materials.record import Modality, Record
 from omnimat.materials.split import SplitSettings
+from omnimat.modalities.batch import collate, feature_table
+from omnimat.modalities.featurizers import FEATURIZERS
+from omnimat.modalities.layout import Featurizer
+from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.shards.codec import decode, encode
 from omnimat.shards.writer import write_shard
 from omnimat.sources.base import Source

@@ -29,8 +29,8 @@ from measure import report
 from stream_throughput import ENVIRONMENT, write_dataset
 from upath import UPath
 
-from omnimat.features.charge_density import ChargeDensityGrid
-from omnimat.features.dos import DosCurve
+from omnimat.modalities.charge_density.features import ChargeDensityGrid
+from omnimat.modalities.dos.features import DosCurve
 from omnimat.shards.manifest import Manifest, shard_name
 from omnimat.sources.prototypes import Prototypes
 from omnimat.stream.order import BatchPlan

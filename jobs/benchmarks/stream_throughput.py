@@ -29,14 +29,14 @@ import psutil
 from measure import THREAD_VARIABLES, report
 from upath import UPath
 
-from omnimat.features.batch import Batch, collate, feature_table
-from omnimat.features.charge_density import ChargeDensityGrid
-from omnimat.features.composition import Magpie
-from omnimat.features.dos import DosCurve
-from omnimat.features.layout import Arrays, Featurizer, Field
-from omnimat.features.structure import CrystalGraph
-from omnimat.features.xrd import XrdPattern
 from omnimat.materials.record import Modality, Record
+from omnimat.modalities.batch import Batch, collate, feature_table
+from omnimat.modalities.charge_density.features import ChargeDensityGrid
+from omnimat.modalities.composition.features import Magpie
+from omnimat.modalities.dos.features import DosCurve
+from omnimat.modalities.layout import Arrays, Featurizer, Field
+from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import Manifest
 from omnimat.sources.ingest import write_slice

@@ -11,13 +11,13 @@ import pytest
 from fastapi.testclient import TestClient
 from upath import UPath
 
+from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
 from omnimat.evaluation.metrics import METRICS
 from omnimat.finetune.fit import validation_key
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.provenance import sha256_of
-from omnimat.materials.settings import fingerprint
 from omnimat.shards.manifest import Manifest
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge

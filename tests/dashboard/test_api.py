@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
-from omnimat.cli import main
+from omnimat.base.errors import UserError
+from omnimat.cli.main import main
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import UserError
 from omnimat_dashboard.api import MAX_BODY_BYTES
 from omnimat_dashboard.app import create_app
 

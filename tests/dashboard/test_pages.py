@@ -15,10 +15,10 @@ import pytest
 from fastapi.testclient import TestClient
 from upath import UPath
 
+from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.provenance import sha256_of
-from omnimat.materials.settings import fingerprint
 from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app
 from omnimat_dashboard.papers import papers

@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from prometheus_client.parser import text_string_to_metric_families
 from upath import UPath
 
-from omnimat.materials.workspace import Workspace
+from omnimat.base.workspace import Workspace
 from omnimat.testing.ray_head import free_ports
 from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app

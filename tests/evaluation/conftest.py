@@ -6,11 +6,10 @@ import pytest
 import torch
 from upath import UPath
 
-from omnimat.encoders.export import Card, save
-from omnimat.encoders.multimodal import Multimodal
-from omnimat.evaluation.inputs import export_folder, featurizers_of, read_cards
+from omnimat.base.workspace import Workspace
 from omnimat.evaluation.section import Embedder
-from omnimat.materials.workspace import Workspace
+from omnimat.models.export import Card, save
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 from omnimat.shards.manifest import Manifest
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
@@ -19,6 +18,7 @@ from omnimat.sources.settings import IngestSettings
 from omnimat.stream.source import Source
 from omnimat.stream.store import FeatureStore
 from omnimat.stream.unit import ReadUnit
+from omnimat.training.model import Multimodal
 from omnimat.training.settings import PretrainSettings
 
 NUM_MATERIALS, RECORDS_PER_SHARD = 90, 45

@@ -10,11 +10,11 @@ import torch
 from pydantic import ValidationError
 from upath import UPath
 
+from omnimat.base.errors import UserError
 from omnimat.evaluation.discovery import DiscoverySettings, Neighbors
 from omnimat.evaluation.dos_curves import Curves, normalized_errors
 from omnimat.evaluation.section import EmbeddedSplit
-from omnimat.features.dos import DosCurve
-from omnimat.materials.errors import UserError
+from omnimat.modalities.dos.features import DosCurve
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.shards.codec import decode
 from omnimat.shards.reader import read_records

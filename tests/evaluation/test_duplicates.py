@@ -6,9 +6,9 @@ import pytest
 from upath import UPath
 
 from omnimat.evaluation.duplicates import by_structure, by_symmetry
+from omnimat.materials.crystals import reduced_formula
 from omnimat.materials.record import Record, Structure
 from omnimat.shards.writer import write_shard
-from omnimat.sources.crystals import reduced_formula
 
 ROCKSALT = Structure(
     4.2 * np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]),

@@ -8,17 +8,17 @@ import ray
 import torch
 from upath import UPath
 
-from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.export import save
-from omnimat.evaluation.embed import ExportedEncoder
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.provenance import sha256_of
 from omnimat.evaluation.evaluate import evaluate
-from omnimat.evaluation.inputs import export_folder, read_cards
 from omnimat.evaluation.ranks import rank_pairs
 from omnimat.evaluation.settings import EvaluateSettings
-from omnimat.features.batch import collate
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import RunError, UserError
-from omnimat.materials.provenance import sha256_of
+from omnimat.modalities.batch import collate
+from omnimat.modalities.tensors import ModalityTensors
+from omnimat.models.embed import ExportedEncoder
+from omnimat.models.export import save
+from omnimat.models.inputs import export_folder, read_cards
 from omnimat.stream.location import StoreLocation
 
 pytestmark = [

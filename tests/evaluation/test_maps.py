@@ -8,9 +8,9 @@ import pytest
 import torch
 from upath import UPath
 
+from omnimat.base.errors import UserError
 from omnimat.evaluation.maps import MAP_SCHEMA, MapsSettings, map_table, trust
-from omnimat.features.layout import PROPERTIES_COLUMN
-from omnimat.materials.errors import UserError
+from omnimat.modalities.layout import PROPERTIES_COLUMN
 from omnimat.objectives.embeddings import Embeddings
 
 # umap-learn tells that TensorFlow, which one of its methods needs, is not installed.

@@ -9,9 +9,9 @@ import torch
 from pydantic import ValidationError
 from upath import UPath
 
+from omnimat.base.errors import UserError
 from omnimat.evaluation.ranks import rank_pairs
 from omnimat.evaluation.retrieval import MERGED, RetrievalSettings, retrieval_table
-from omnimat.materials.errors import UserError
 from omnimat.objectives.embeddings import Embeddings
 
 NUM, DIM = 211, 16

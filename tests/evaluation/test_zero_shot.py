@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from sklearn import metrics as reference
 from upath import UPath
 
+from omnimat.base.errors import UserError
+from omnimat.evaluation.threshold import Threshold
 from omnimat.evaluation.zero_shot import PromptTask, ZeroShotSettings, prompt_embedding
-from omnimat.materials.errors import UserError
-from omnimat.materials.threshold import Threshold
 from omnimat.objectives.embeddings import Embeddings
 
 SYSTEMS = (

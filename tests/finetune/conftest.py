@@ -7,20 +7,20 @@ import pytest
 import torch
 from upath import UPath
 
-from omnimat.encoders.dos_transformer import DosTransformerSettings
-from omnimat.encoders.export import Card, save
-from omnimat.encoders.potnet import PotNetSettings
-from omnimat.evaluation.inputs import export_folder, featurizers_of, read_cards
-from omnimat.features.batch import feature_table
-from omnimat.features.dos import DosCurve
-from omnimat.features.structure import CrystalGraph
+from omnimat.base.provenance import sha256_of
+from omnimat.base.workspace import Workspace
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.provenance import sha256_of
 from omnimat.materials.record import DensityOfStates, Record, Structure
 from omnimat.materials.split import split_sha256
-from omnimat.materials.workspace import Workspace
+from omnimat.modalities.batch import feature_table
+from omnimat.modalities.dos.features import DosCurve
+from omnimat.modalities.dos.transformer import DosTransformerSettings
+from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.structure.potnet import PotNetSettings
+from omnimat.models.export import Card, save
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
 from omnimat.shards.writer import write_shard
 from omnimat.stream.location import StoreLocation

@@ -12,7 +12,9 @@ import ray
 import yaml
 from upath import UPath
 
-from omnimat.evaluation.inputs import read_cards
+from omnimat.base.errors import UserError
+from omnimat.base.provenance import sha256_of
+from omnimat.cluster.capacity import LARGEST
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.rows import best_points
@@ -21,9 +23,7 @@ from omnimat.finetune.sweep import run_sweep
 from omnimat.finetune.trial import run_trial
 from omnimat.finetune.tuning import SweepError, num_slots
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import UserError
-from omnimat.materials.provenance import sha256_of
-from omnimat.stream.cluster import LARGEST
+from omnimat.models.inputs import read_cards
 
 pytestmark = pytest.mark.ray
 

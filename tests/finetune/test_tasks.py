@@ -1,9 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
+from omnimat.base.errors import UserError
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings, catalogue, read_targets
-from omnimat.materials.errors import UserError
 
 
 def test_numbers_are_read_and_what_is_unknown_is_marked():

@@ -7,14 +7,14 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from upath import UPath
 
-from omnimat.encoders.export import load
-from omnimat.evaluation.inputs import read_cards
+from omnimat.base.errors import RunError, UserError
 from omnimat.finetune.outcome import read_result
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import build_model, predict, run_trial
-from omnimat.materials.errors import RunError, UserError
+from omnimat.models.export import load
+from omnimat.models.inputs import read_cards
 
 
 def trial(**changes):

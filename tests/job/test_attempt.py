@@ -3,12 +3,12 @@
 import pytest
 from upath import UPath
 
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import RESULT, Workspace
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.job.attempt import open_run
 from omnimat.job.load import load
 from omnimat.job.spec import room_settings
-from omnimat.materials.errors import UserError
-from omnimat.materials.workspace import RESULT, Workspace
 
 GRID = ("learning_rates=[1e-3]", "seeds=[0, 1, 2, 3]", "grid={weight_decay: [0, 0.1]}")
 

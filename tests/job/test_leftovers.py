@@ -29,7 +29,7 @@ ray.get(survivor.leak_after.remote(os.getpid()))
 """
 CLEAN = """
 import time, ray
-from omnimat.job.leftovers import remove_leftovers
+from omnimat.cluster.leftovers import remove_leftovers
 
 ray.init(log_to_driver=False)
 mine = ray.util.placement_group([{"memory": 1}])

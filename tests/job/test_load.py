@@ -9,12 +9,12 @@ import yaml
 from click.testing import CliRunner
 from upath import UPath
 
-from omnimat.cli import main
+from omnimat.base.errors import UserError
+from omnimat.base.provenance import sha256_of
+from omnimat.base.workspace import Workspace
+from omnimat.cli.main import main
 from omnimat.job.load import load, load_tree
 from omnimat.job.run import check_static
-from omnimat.materials.errors import UserError
-from omnimat.materials.provenance import sha256_of
-from omnimat.materials.workspace import Workspace
 from omnimat.shards.manifest import RECORDS_NAME, Manifest
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge

@@ -8,8 +8,8 @@ import fsspec
 import pytest
 from upath import UPath
 
+from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.workspace import Workspace
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes

@@ -5,11 +5,11 @@ import re
 import pytest
 import ray
 
+from omnimat.base.errors import UserError
+from omnimat.cluster.capacity import LARGEST, Cluster
 from omnimat.job.devices import on_devices
 from omnimat.job.load import load
 from omnimat.job.preflight import check_fits, placement
-from omnimat.materials.errors import UserError
-from omnimat.stream.cluster import LARGEST, Cluster
 
 EVALUATE = "{kind: evaluate, name: scores, dataset: tiny-data, run: tiny}\n"
 

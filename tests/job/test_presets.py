@@ -7,9 +7,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from omnimat.cli import main
+from omnimat.base.errors import UserError
+from omnimat.cli.main import main
 from omnimat.job.load import load, load_tree
-from omnimat.materials.errors import UserError
 
 DATA = {
     "kind": "ingest",

@@ -5,9 +5,9 @@ import importlib.util
 import pytest
 import yaml
 
+from omnimat.base.errors import UserError
 from omnimat.job.load import load
 from omnimat.job.spec import TokenizerJob
-from omnimat.materials.errors import UserError
 
 pytest.importorskip("tokenizers")
 
@@ -86,7 +86,7 @@ def test_what_does_not_go_together_is_said_in_a_sentence(tmp_path, text, message
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "omnimat.materials.huggingface.find_spec",
+        "omnimat.modalities.text.huggingface.find_spec",
         lambda name: None if name == "tokenizers" else found(name),
     )
     with pytest.raises(UserError, match=r"run: pip install 'omnimat\[text\]'"):

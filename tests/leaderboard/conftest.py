@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url
 
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.row import Row
-from omnimat.materials.settings import fingerprint
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from omnimat.cli import main
+from omnimat.base.provenance import sha256_of
+from omnimat.cli.main import main
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.provenance import sha256_of
 
 
 @pytest.fixture

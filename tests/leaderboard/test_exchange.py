@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from omnimat.base.errors import UserError
 from omnimat.leaderboard.exchange import from_json, to_csv, to_json
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import UserError
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, make_url
 
+from omnimat.base.errors import UserError
 from omnimat.leaderboard import schema
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import UserError
 
 # What omnimat wrote before its leaderboard had versions.
 OLD = """

@@ -13,12 +13,12 @@ from sqlalchemy import make_url
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard import queries, schema
 from omnimat.leaderboard.columns import board_of, of_row
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import RunError, UserError
-from omnimat.materials.settings import fingerprint
 
 VERIFIER = "omnimat 0, commit c"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.clip import ClipSettings
 from omnimat.objectives.contrastive import mean_over_groups

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.materials.record import MODALITIES
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.anchored_clip import AnchoredClipSettings

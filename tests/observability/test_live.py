@@ -53,7 +53,7 @@ REPORT_INTERVAL_S = 6
 # A job that has one thing to tell, and one that is no number, and lives on.
 TOLD_ONCE = f"""
 import time, ray
-from omnimat.ray_metrics import RayMetrics
+from omnimat.cluster.metrics import RayMetrics
 ray.init(address="auto", log_to_driver=False)
 with RayMetrics("once") as tell:
     tell({{"probe": 1, "lost_probe": float("nan")}})

@@ -2,10 +2,10 @@
 
 import pytest
 
+from omnimat.base.errors import UserError
+from omnimat.cluster.metrics import leaderboard_write
 from omnimat.finetune.progress import Progress
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.errors import UserError
-from omnimat.ray_metrics import leaderboard_write
 
 TASK = TaskSettings(name="volume per atom", target="v", unit="angstrom^3/atom")
 LAST = {"epoch": 3.0, "validation volume per atom": 1.5, "time_total_s": 2.0}

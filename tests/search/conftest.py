@@ -7,13 +7,13 @@ from pymatgen.io.cif import CifWriter
 from torch import nn
 from upath import UPath
 
-from omnimat.encoders.export import Card, save
-from omnimat.evaluation.inputs import export_folder
-from omnimat.features.xrd import XrdPattern
+from omnimat.base.workspace import RESULT, STORAGE_VARIABLE, Workspace
+from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Record
-from omnimat.materials.workspace import RESULT, STORAGE_VARIABLE, Workspace
-from omnimat.modalities import ModalityChoices
-from omnimat.sources.crystals import to_pymatgen
+from omnimat.modalities.choices import ModalityChoices
+from omnimat.modalities.xrd.features import XrdPattern
+from omnimat.models.export import Card, save
+from omnimat.models.inputs import export_folder
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes

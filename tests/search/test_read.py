@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimat.encoders.text_transformer import TextTransformerSettings
-from omnimat.features.composition import Magpie
-from omnimat.features.dos import DosCurve
-from omnimat.features.text import TextEmbedding
-from omnimat.features.xrd import XrdPattern
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.modalities.composition.features import Magpie
+from omnimat.modalities.dos.features import DosCurve
+from omnimat.modalities.text.embedding import TextEmbedding
+from omnimat.modalities.text.transformer import TextTransformerSettings
+from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.search.query import Formula, Sentence
 from omnimat.search.read import read_query
 from omnimat.sources.cifs import Cifs

@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 from upath import UPath
 
-from omnimat.cli import main
-from omnimat.evaluation.inputs import export_folder, featurizers_of, read_cards
-from omnimat.features.batch import feature_table
-from omnimat.materials.errors import UserError
-from omnimat.materials.workspace import Workspace
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
+from omnimat.cli.main import main
+from omnimat.modalities.batch import feature_table
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 from omnimat.search import index as index_module
 from omnimat.search.index import nearest, open_index
 from omnimat.search.search import search

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.shards.manifest import (
     MANIFEST_NAME,
     RECORDS_NAME,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from omnimat.shards import ranges, retry
+from omnimat.base import retry
+from omnimat.shards import ranges
 from omnimat.shards.ranges import ByteRange, as_requests, fetch
 
 

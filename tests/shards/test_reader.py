@@ -150,7 +150,7 @@ def test_senseless_ranges_are_quarantined(folder, index):
 
 
 def test_a_missing_shard_quarantines_its_records_at_once(folder, index, monkeypatch):
-    monkeypatch.setattr("omnimat.shards.retry.FIRST_WAIT_S", 1e6)
+    monkeypatch.setattr("omnimat.base.retry.FIRST_WAIT_S", 1e6)
     rows = pd.concat([index, index.assign(shard=7)], ignore_index=True)
     raw = read_records(folder, rows)
     assert is_good(raw) == [True] * 4 + [False] * 4

@@ -1,7 +1,7 @@
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.sources.base import Failure
 from omnimat.sources.cifs import Cifs
 

@@ -7,11 +7,11 @@ from pymatgen.core import Lattice
 from pymatgen.core import Structure as PymatgenStructure
 from upath import UPath
 
+from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Record
 from omnimat.shards.codec import decode
 from omnimat.shards.reader import read_records
 from omnimat.sources.cifs import Cifs
-from omnimat.sources.crystals import from_pymatgen
 from omnimat.sources.describe import Robocrystallographer, describe_missing
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.settings import IngestSettings

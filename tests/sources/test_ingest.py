@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 from upath import UPath
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
 from omnimat.shards.reader import read_records

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.sources.base import Failure
 from omnimat.sources.mp20 import Mp20
 

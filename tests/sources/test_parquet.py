@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.materials.split import SplitSettings
 from omnimat.sources.base import Failure
 from omnimat.sources.checker import Checker

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from omnimat.features.augment import RandomViews
-from omnimat.features.augment_charge import ChargeDensityAugmentation
-from omnimat.features.augment_structure import StructureAugmentation
-from omnimat.features.charge_density import ChargeDensityGrid
-from omnimat.features.dos import DosCurve
-from omnimat.features.structure import CrystalGraph
+from omnimat.modalities.charge_density.augment import ChargeDensityAugmentation
+from omnimat.modalities.charge_density.features import ChargeDensityGrid
+from omnimat.modalities.dos.features import DosCurve
+from omnimat.modalities.structure.augment import StructureAugmentation
+from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.views import RandomViews
 from omnimat.shards.manifest import Manifest, shard_name
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from omnimat.features.dos import DosCurve
-from omnimat.materials.errors import RunError
+from omnimat.base.errors import RunError
+from omnimat.modalities.dos.features import DosCurve
 from omnimat.shards.reader import read_records
 from omnimat.testing.faulty_storage import TRANSIENT_KINDS, Fault, faulty, happened
 
@@ -14,7 +14,7 @@ POSITIONS_PER_KIND = 25
 
 @pytest.fixture(autouse=True)
 def _no_wait(monkeypatch):
-    monkeypatch.setattr("omnimat.shards.retry.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("omnimat.base.retry.FIRST_WAIT_S", 0.0)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_an_unreadable_byte_costs_its_record_alone(dataset, records, new_stream,
 
 
 def test_what_is_forbidden_is_said_at_once(dataset, records, plan, monkeypatch):
-    monkeypatch.setattr("omnimat.shards.retry.FIRST_WAIT_S", 1e6)
+    monkeypatch.setattr("omnimat.base.retry.FIRST_WAIT_S", 1e6)
     locked = Fault("shard-00002.tar", 0, "denied", times=10**6)
     found = read_records(faulty(dataset, plan, [locked]), records)
     reasons = [raw.quarantine_reason for raw in found]

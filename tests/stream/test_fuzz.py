@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from upath import UPath
 
-from omnimat.features.dos import DosCurve
+from omnimat.modalities.dos.features import DosCurve
 from omnimat.shards.codec import encode
 from omnimat.shards.manifest import shard_name
 from omnimat.shards.reader import read_records
@@ -42,7 +42,7 @@ def original(records, tmp_path_factory):
 @pytest.fixture
 def deliver(tmp_path, monkeypatch):
     """Stream a shard of these bytes; give the undecoded records, and reasons by id."""
-    monkeypatch.setattr("omnimat.shards.retry.FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("omnimat.base.retry.FIRST_WAIT_S", 0.0)
 
     def deliver(data, index):
         (tmp_path / shard_name(0)).write_bytes(data)

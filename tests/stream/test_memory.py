@@ -17,7 +17,7 @@ import json, sys
 from pathlib import Path
 import pandas as pd
 from upath import UPath
-from omnimat.features.dos import DosCurve
+from omnimat.modalities.dos.features import DosCurve
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import WorkerStream

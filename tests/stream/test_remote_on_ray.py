@@ -8,8 +8,8 @@ import pytest
 import ray
 from upath import UPath
 
-from omnimat.features.dos import DosCurve
-from omnimat.shards.files import write_atomically
+from omnimat.base.files import write_atomically
+from omnimat.modalities.dos.features import DosCurve
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.pipeline import RayPipeline

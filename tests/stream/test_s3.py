@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from omnimat.features.dos import DosCurve
-from omnimat.materials.errors import RunError, UserError
-from omnimat.shards import retry
-from omnimat.shards.files import read_file, write_atomically
+from omnimat.base import retry
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import read_file, write_atomically
+from omnimat.modalities.dos.features import DosCurve
 from omnimat.shards.manifest import Manifest
 from omnimat.shards.reader import read_records
 
@@ -16,7 +16,7 @@ FEATURIZERS = {"dos": DosCurve()}
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr("omnimat.shards.retry.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("omnimat.base.retry.FIRST_WAIT_S", 0.01)
 
 
 @pytest.fixture

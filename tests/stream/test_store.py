@@ -9,10 +9,10 @@ import pytest
 import ray
 from upath import UPath
 
-from omnimat.features.augment import RandomViews
-from omnimat.features.dos import DosCurve
-from omnimat.features.layout import feature_schema
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.modalities.dos.features import DosCurve
+from omnimat.modalities.layout import feature_schema
+from omnimat.modalities.views import RandomViews
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.pipeline import RayPipeline

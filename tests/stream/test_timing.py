@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from omnimat.features.layout import feature_schema
+from omnimat.modalities.layout import feature_schema
 from omnimat.stream.timing import STAGES, StreamMeter, stamped
 from omnimat.stream.unit import take
 

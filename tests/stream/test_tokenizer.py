@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from upath import UPath
 
-from omnimat.encoders.batch import ModalityTensors
-from omnimat.features.batch import collate
-from omnimat.features.text import TextEmbedding
-from omnimat.features.text_tokens import TextTokens
-from omnimat.materials.errors import UserError
-from omnimat.materials.workspace import Workspace
-from omnimat.modalities import ModalityChoices
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
+from omnimat.modalities.batch import collate
+from omnimat.modalities.choices import ModalityChoices
+from omnimat.modalities.tensors import ModalityTensors
+from omnimat.modalities.text.embedding import TextEmbedding
+from omnimat.modalities.text.tokens import TextTokens
 from omnimat.shards.manifest import Manifest
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge

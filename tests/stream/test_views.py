@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from omnimat.features.augment import RandomViews
-from omnimat.features.batch import feature_table
+from omnimat.modalities.batch import feature_table
+from omnimat.modalities.views import RandomViews
 from omnimat.shards.codec import decode
 from omnimat.shards.reader import read_records
 from omnimat.stream.unit import take

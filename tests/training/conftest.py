@@ -1,7 +1,7 @@
 import pytest
 from upath import UPath
 
-from omnimat.materials.workspace import Workspace
+from omnimat.base.workspace import Workspace
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.training.settings import PretrainSettings

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.composition_mlp import CompositionMlpSettings
-from omnimat.encoders.multimodal import Multimodal
-from omnimat.encoders.text_mlp import TextMlpSettings
+from omnimat.modalities.composition.mlp import CompositionMlpSettings
+from omnimat.modalities.tensors import ModalityTensors
+from omnimat.modalities.text.mlp import TextMlpSettings
 from omnimat.objectives.barlow_twins import BarlowTwinsSettings
 from omnimat.objectives.clip import ClipSettings
 from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.testing.distributed import run_workers
 from omnimat.training.accumulate import accumulate_gradients
 from omnimat.training.gather import gather_embeddings, sum_over_workers
+from omnimat.training.model import Multimodal
 
 DIM, ROWS = 8, 12
 PRESENT = np.arange(ROWS) % 5 != 4

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.composition_mlp import CompositionMlpSettings
-from omnimat.encoders.multimodal import Multimodal
-from omnimat.encoders.text_mlp import TextMlpSettings
-from omnimat.encoders.xrd_cnn import XrdCnnSettings
+from omnimat.modalities.composition.mlp import CompositionMlpSettings
+from omnimat.modalities.tensors import ModalityTensors
+from omnimat.modalities.text.mlp import TextMlpSettings
+from omnimat.modalities.xrd.cnn import XrdCnnSettings
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.testing.distributed import run_workers
 from omnimat.training.engine import build_engine, whole_parameters
 from omnimat.training.gather import gather_embeddings, make_batch_norm_global, sum_over_workers
+from omnimat.training.model import Multimodal
 from omnimat.training.settings import TrainingSettings
 
 DIM, ROWS = 8, 12

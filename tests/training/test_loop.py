@@ -9,7 +9,7 @@ import pytest
 import torch
 from upath import UPath
 
-from omnimat.encoders.export import load
+from omnimat.models.export import load
 from omnimat.stream.source import Source
 from omnimat.stream.timing import StreamMeter
 from omnimat.stream.worker import in_process

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.shards.manifest import Manifest
 from omnimat.sources.cifs import Cifs
 from omnimat.sources.prototypes import Prototypes

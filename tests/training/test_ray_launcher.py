@@ -3,7 +3,7 @@
 import pytest
 import ray.train
 
-from omnimat.materials.errors import RunError
+from omnimat.base.errors import RunError
 from omnimat.training.ray_launcher import known_reason
 
 

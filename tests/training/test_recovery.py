@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from upath import UPath
 
-from omnimat.materials.provenance import sha256_of
+from omnimat.base.provenance import sha256_of
 from omnimat.testing.ray_head import RayHead, descendants, kill, named, start
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history, read_reports

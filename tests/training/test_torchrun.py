@@ -12,7 +12,7 @@ import psutil
 import pytest
 from upath import UPath
 
-from omnimat.materials.workspace import Workspace
+from omnimat.base.workspace import Workspace
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.timing import STAGES

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from upath import UPath
 
-from omnimat.materials.workspace import Workspace
+from omnimat.base.workspace import Workspace
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.training.context import WorkerContext

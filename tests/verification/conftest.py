@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import normalize
 from upath import UPath
 
-from omnimat.encoders.dos_transformer import DosTransformerSettings
-from omnimat.encoders.export import Card, save
-from omnimat.encoders.potnet import PotNetSettings
+from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
+from omnimat.base.workspace import Workspace
 from omnimat.evaluation.clusters import ClustersSettings
 from omnimat.evaluation.discovery import DiscoverySettings, Neighbors
 from omnimat.evaluation.dos_curves import Curves, best_of, read_densities
@@ -24,20 +24,20 @@ from omnimat.evaluation.metrics import METRICS, per_class_accuracy
 from omnimat.evaluation.retrieval import RetrievalSettings
 from omnimat.evaluation.section import Finding
 from omnimat.evaluation.zero_shot import PromptTask
-from omnimat.features.dos import DosCurve
-from omnimat.features.structure import CrystalGraph
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.provenance import sha256_of
+from omnimat.materials.crystals import reduced_formula
 from omnimat.materials.record import DensityOfStates, Record, Structure
-from omnimat.materials.settings import fingerprint
 from omnimat.materials.split import split_sha256
-from omnimat.materials.workspace import Workspace
+from omnimat.modalities.dos.features import DosCurve
+from omnimat.modalities.dos.transformer import DosTransformerSettings
+from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.structure.potnet import PotNetSettings
+from omnimat.models.export import Card, save
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
 from omnimat.shards.writer import write_shard
-from omnimat.sources.crystals import reduced_formula
 
 NUM_RECORDS = 60
 TASKS = (

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from omnimat.base.settings import fingerprint
 from omnimat.evaluation.retrieval import MERGED
-from omnimat.materials.settings import fingerprint
 from omnimat.verification.verify import verify
 
 

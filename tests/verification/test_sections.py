@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from omnimat.materials.provenance import sha256_of
+from omnimat.base.provenance import sha256_of
 from omnimat.verification.verify import verify
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
 from omnimat.evaluation.metrics import mean_absolute_error
-from omnimat.materials.provenance import sha256_of
-from omnimat.materials.settings import fingerprint
 from omnimat.materials.split import split_sha256
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
 from omnimat.verification.verify import verify

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from omnimat.base.files import read_file
+from omnimat.base.settings import fingerprint
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.settings import fingerprint
-from omnimat.shards.files import read_file
 from omnimat.verification import embeddings, evidence
 from omnimat.verification.embeddings import StoredEmbeddings
 from omnimat.verification.verify import verify

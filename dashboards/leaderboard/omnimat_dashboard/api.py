@@ -9,8 +9,8 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+from omnimat.base.errors import UserError
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import UserError
 from omnimat_dashboard.board import as_json, row_record
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.metrics import Metrics

@@ -11,9 +11,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from omnimat import __version__
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import RunError, UserError
-from omnimat.materials.workspace import Workspace
 from omnimat_dashboard.api import api_router
 from omnimat_dashboard.artifacts import DATASET_FILES
 from omnimat_dashboard.assets import NAMES, asset, fingerprint_of_assets

@@ -17,10 +17,10 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import parquet_frame, read_file
+from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import RunError, UserError
-from omnimat.materials.workspace import Workspace
-from omnimat.shards.files import parquet_frame, read_file
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
 from omnimat_dashboard.run_files import TRIAL, RunFiles, ask, folders_in
 

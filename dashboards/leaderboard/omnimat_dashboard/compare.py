@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from omnimat.evaluation.comparison import Comparison, compare, material_scores
+from omnimat.base.duration import duration
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.comparison import Comparison, compare, material_scores
 from omnimat.leaderboard.row import Row
-from omnimat.materials.duration import duration
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, cloud

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from omnimat import __version__
+from omnimat.base.duration import duration
+from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.duration import duration
-from omnimat.materials.workspace import Workspace
 from omnimat_dashboard import text
 from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.assets import fingerprint_of_assets, plotly_style_ids

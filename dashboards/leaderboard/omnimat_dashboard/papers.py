@@ -9,8 +9,8 @@ from importlib.resources import files
 import yaml
 from pydantic import Field, TypeAdapter
 
+from omnimat.base.settings import Settings
 from omnimat.leaderboard.board import Board
-from omnimat.materials.settings import Settings
 
 
 class PaperValue(Settings):

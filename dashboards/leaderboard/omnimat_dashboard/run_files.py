@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import pandas as pd
 from upath import UPath
 
+from omnimat.base.errors import RunError
+from omnimat.base.files import parquet_frame, read_file
+from omnimat.base.retry import reason
+from omnimat.base.workspace import METRICS, RESULT
 from omnimat.job.attempt import CLAIM
-from omnimat.materials.errors import RunError
-from omnimat.materials.workspace import METRICS, RESULT
-from omnimat.shards.files import parquet_frame, read_file
-from omnimat.shards.retry import reason
 from omnimat.training.history import read_history
 
 HISTORY = "metrics.parquet"

@@ -7,7 +7,7 @@ import secrets
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",

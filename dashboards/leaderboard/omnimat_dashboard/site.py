@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.workspace import Workspace
 from omnimat_dashboard.artifacts import DATASET_FILES
 from omnimat_dashboard.assets import NAMES, asset
 from omnimat_dashboard.board import as_csv, as_json

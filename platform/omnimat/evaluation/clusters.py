@@ -19,8 +19,8 @@ from pydantic import Field
 from torch import Tensor
 from upath import UPath
 
+from omnimat.base.settings import Settings
 from omnimat.evaluation.section import EmbeddedSplit, Finding
-from omnimat.materials.settings import Settings
 from omnimat.objectives.embeddings import Column, Embeddings
 
 CRYSTAL_SYSTEM = "crystal_system"

@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from upath import UPath
 
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.settings import Settings
 from omnimat.evaluation.dos_curves import (
     Curves,
     Float,
@@ -34,11 +37,8 @@ from omnimat.evaluation.dos_curves import (
     read_densities,
 )
 from omnimat.evaluation.section import EmbeddedSplit, Embedder, Finding
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
 from omnimat.materials.split import Split
 from omnimat.objectives.embeddings import Column
-from omnimat.shards.files import write_atomically
 
 DISCOVERY = "discovery.json"
 NEIGHBORS = "discovery.parquet"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from upath import UPath
 
-from omnimat.features.batch import collate
-from omnimat.features.dos import DosCurve
+from omnimat.modalities.batch import collate
+from omnimat.modalities.dos.features import DosCurve
 from omnimat.stream.source import Source
 from omnimat.stream.unit import take
 

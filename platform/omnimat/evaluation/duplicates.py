@@ -94,7 +94,7 @@ def _first_matches(raws: Sequence[RawRecord]) -> list[int]:
     """For each record give the first that it matches, itself where there is none before it."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
-    from omnimat.sources.crystals import to_pymatgen
+    from omnimat.materials.crystals import to_pymatgen
 
     fit = StructureMatcher().fit
     firsts: dict[int, Any] = {}  # structures by their place

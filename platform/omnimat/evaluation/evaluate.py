@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from upath import UPath
 
-from omnimat.encoders.export import Card
-from omnimat.evaluation.inputs import featurizers_of, read_cards
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.provenance import code_commit, hardware, sha256_of
+from omnimat.base.settings import fingerprint
+from omnimat.base.workspace import EXPORT, RESULT, Workspace
+from omnimat.cluster.metrics import RayMetrics, leaderboard_write
 from omnimat.evaluation.section import EMBEDDINGS, EmbeddedSplit, Embedder, Finding
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.errors import UserError
-from omnimat.materials.provenance import code_commit, hardware, sha256_of
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import fingerprint
 from omnimat.materials.split import Split
-from omnimat.materials.workspace import EXPORT, RESULT, Workspace
-from omnimat.ray_metrics import RayMetrics, leaderboard_write
-from omnimat.shards.files import write_atomically
+from omnimat.models.export import Card
+from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
 from omnimat.training.settings import decisive

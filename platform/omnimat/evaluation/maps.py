@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from upath import UPath
 
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.settings import Settings
 from omnimat.evaluation.clusters import CRYSTAL_SYSTEM, drawn
 from omnimat.evaluation.section import EmbeddedSplit, Finding
-from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import Settings
-from omnimat.shards.files import write_atomically
 
 Method = Literal["umap", "tsne"]
 Points = NDArray[np.float32]

@@ -30,13 +30,13 @@ from rich.table import Table
 from torch import Tensor
 from upath import UPath
 
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.settings import Settings
 from omnimat.evaluation.ranks import Counts, Ranks, rank_pairs
 from omnimat.evaluation.section import EmbeddedSplit, Finding
-from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import Settings
 from omnimat.objectives.embeddings import Embeddings
-from omnimat.shards.files import write_atomically
 
 RETRIEVAL = "retrieval.json"
 MERGED = ", merged"

@@ -31,13 +31,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.encoders.export import Card
 from omnimat.evaluation.duplicates import DUPLICATE_RULES, DuplicateRule
-from omnimat.evaluation.embed import ExportedEncoder
-from omnimat.evaluation.inputs import export_folder
-from omnimat.features.layout import PROPERTIES_COLUMN
 from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
+from omnimat.modalities.layout import PROPERTIES_COLUMN
+from omnimat.models.embed import ExportedEncoder
+from omnimat.models.export import Card
+from omnimat.models.inputs import export_folder
 from omnimat.objectives.embeddings import Column, Embeddings
 from omnimat.stream.store import FeatureStore, take_rows
 

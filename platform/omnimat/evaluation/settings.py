@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from omnimat.base.settings import Settings, fingerprint
 from omnimat.evaluation.clusters import ClustersSettings
 from omnimat.evaluation.discovery import DiscoverySettings
 from omnimat.evaluation.duplicates import DuplicateRule
@@ -14,7 +15,6 @@ from omnimat.evaluation.maps import MapsSettings
 from omnimat.evaluation.retrieval import RetrievalSettings
 from omnimat.evaluation.section import Section
 from omnimat.evaluation.zero_shot import ZeroShotSettings
-from omnimat.materials.settings import Settings, fingerprint
 from omnimat.materials.split import Split
 
 

@@ -24,18 +24,18 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from upath import UPath
 
-from omnimat.evaluation.embed import ExportedEncoder
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.settings import Settings
 from omnimat.evaluation.metrics import accuracy, balanced_accuracy, per_class_accuracy
 from omnimat.evaluation.section import EmbeddedSplit, Finding
-from omnimat.features.batch import table_of_arrays
-from omnimat.features.registry import TextFeaturizer
-from omnimat.features.text import TextEmbedding
-from omnimat.materials.errors import UserError
+from omnimat.evaluation.threshold import Threshold
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import Settings
 from omnimat.materials.split import Split
-from omnimat.materials.threshold import Threshold
-from omnimat.shards.files import write_atomically
+from omnimat.modalities.batch import table_of_arrays
+from omnimat.modalities.featurizers import TextFeaturizer
+from omnimat.modalities.text.embedding import TextEmbedding
+from omnimat.models.embed import ExportedEncoder
 
 ZERO_SHOT = "zero_shot.json"
 

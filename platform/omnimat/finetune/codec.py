@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from omnimat.base.settings import Settings
 from omnimat.finetune.tasks import Targets, TaskSettings, Transform
-from omnimat.materials.settings import Settings
 
 RegressionLoss = Literal["squared", "absolute"]
 _UNSEEN = -1

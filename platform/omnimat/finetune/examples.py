@@ -13,17 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.fusion import Tokens
-from omnimat.evaluation.inputs import only_modalities
-from omnimat.features.batch import collate
-from omnimat.features.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
+from omnimat.base.errors import UserError
+from omnimat.finetune.heads.fusion import Tokens
 from omnimat.finetune.model import FeatureBatch, autocast
 from omnimat.finetune.settings import MissingModalities, TrialSettings
 from omnimat.finetune.tasks import Targets, TaskSettings, read_targets
-from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
+from omnimat.modalities.batch import collate
+from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
+from omnimat.modalities.tensors import ModalityTensors
+from omnimat.models.inputs import only_modalities
 from omnimat.stream.store import FeatureStore
 
 # Every trial trains on the same part, and a smaller part lies within a larger one.

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from omnimat.encoders.fusion import Tokens
+from omnimat.base.errors import RunError
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.examples import EmbeddingInputs, Examples, apply_in_batches
+from omnimat.finetune.heads.fusion import Tokens
 from omnimat.finetune.model import PropertyModel, autocast
 from omnimat.finetune.settings import FROZEN, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.errors import RunError
 from omnimat.training.schedule import warmup_cosine
 
 

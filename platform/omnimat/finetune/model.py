@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.fusion import Tokens
+from omnimat.finetune.heads.fusion import Tokens
 from omnimat.materials.record import Modality
+from omnimat.modalities.tensors import ModalityTensors
 
 Precision = Literal["fp32", "bf16"]
 

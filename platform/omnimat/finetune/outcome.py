@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 from upath import UPath
 
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.settings import Settings
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import TrialSettings
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
 from omnimat.materials.split import Split
-from omnimat.shards.files import write_atomically
 
 RESULT_FILE = "trial.json"
 STOPPED_FILE = "stopped.json"

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import torch
 from upath import UPath
 
-from omnimat.encoders.export import Card
-from omnimat.encoders.fusion import FusionSettings
-from omnimat.evaluation.inputs import export_folder, featurizers_of
-from omnimat.features.layout import Featurizer
+from omnimat.base.errors import UserError
+from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
+from omnimat.base.workspace import Workspace
 from omnimat.finetune.examples import Examples, Usable, find_usable, read_examples
+from omnimat.finetune.heads.fusion import FusionSettings
 from omnimat.finetune.settings import FinetuneSettings, HeadSettings, MissingModalities
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.errors import UserError
-from omnimat.materials.provenance import sha256_of
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import fingerprint
 from omnimat.materials.split import SPLITS, Split
-from omnimat.materials.workspace import Workspace
+from omnimat.modalities.layout import Featurizer
+from omnimat.models.export import Card
+from omnimat.models.inputs import export_folder, featurizers_of
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import FeatureStore
 

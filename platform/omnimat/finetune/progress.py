@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from omnimat.base.duration import duration
+from omnimat.cluster.metrics import Watcher
 from omnimat.finetune.fit import validation_key
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.duration import duration
-from omnimat.ray_metrics import Watcher
 
 State = Literal["running", "finished", "stopped", "failed"]
 

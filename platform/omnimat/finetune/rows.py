@@ -11,16 +11,16 @@ import pandas as pd
 from rich.table import Table
 from upath import UPath
 
-from omnimat.encoders.export import WEIGHTS_FILE, Card
+from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
 from omnimat.evaluation.metrics import per_class_accuracy
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import Contender, FinetuneSettings, Point, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.leaderboard.row import Row
-from omnimat.materials.provenance import sha256_of
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import fingerprint
+from omnimat.models.export import WEIGHTS_FILE, Card
 
 _TRAINED = {
     "finetuned": "fine-tuned from {run}",

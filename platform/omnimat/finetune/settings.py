@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from omnimat.encoders.fusion import ConcatFusionSettings, FusionSettings
+from omnimat.base.settings import Settings, fingerprint
 from omnimat.evaluation.settings import DownstreamSettings
 from omnimat.finetune.codec import RegressionLoss
+from omnimat.finetune.heads.fusion import ConcatFusionSettings, FusionSettings
 from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import Task
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import Settings, fingerprint
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]

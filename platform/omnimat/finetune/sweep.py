@@ -10,7 +10,9 @@ import ray
 from rich.console import Console
 from upath import UPath
 
-from omnimat.evaluation.inputs import read_cards
+from omnimat.base.files import write_atomically
+from omnimat.base.workspace import RESULT, Workspace
+from omnimat.cluster.metrics import RayMetrics, leaderboard_write
 from omnimat.finetune.outcome import TrialResult, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.rows import (
@@ -26,9 +28,7 @@ from omnimat.finetune.trial import predict
 from omnimat.finetune.tuning import judged, run_trials
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.workspace import RESULT, Workspace
-from omnimat.ray_metrics import RayMetrics, leaderboard_write
-from omnimat.shards.files import write_atomically
+from omnimat.models.inputs import read_cards
 from omnimat.stream.featurize import write_store
 
 # A job's output is no terminal: left alone, rich would wrap at 80 characters.

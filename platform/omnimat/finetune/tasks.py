@@ -16,10 +16,10 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings
 from omnimat.evaluation.metrics import METRICS, Metric, MetricName
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
-from omnimat.materials.threshold import Threshold
+from omnimat.evaluation.threshold import Threshold
 
 Transform = Literal["none", "log10"]
 CATALOGUE = "tasks.yaml"

@@ -12,7 +12,9 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 from upath import UPath
 
-from omnimat.encoders.export import WEIGHTS_FILE, load
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.provenance import code_commit, hardware
 from omnimat.finetune.codec import JointCodec, count_unseen
 from omnimat.finetune.examples import Examples, apply_in_batches
 from omnimat.finetune.fit import Fit, validation_key
@@ -20,10 +22,8 @@ from omnimat.finetune.model import LinearProbe, PropertyModel, SingleHead
 from omnimat.finetune.outcome import RESULT_FILE, TrialResult
 from omnimat.finetune.plan import TrialPlan, trial_device
 from omnimat.finetune.settings import TrialSettings
-from omnimat.materials.errors import UserError
-from omnimat.materials.provenance import code_commit, hardware
 from omnimat.materials.split import Split
-from omnimat.shards.files import write_atomically
+from omnimat.models.export import WEIGHTS_FILE, load
 
 
 def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> PropertyModel:

@@ -14,6 +14,9 @@ from typing import Any
 from ray import tune
 from upath import UPath
 
+from omnimat.base.errors import RunError, UserError
+from omnimat.cluster.capacity import Cluster
+from omnimat.cluster.metrics import Watcher
 from omnimat.finetune.halving import HalvingWithinContenders
 from omnimat.finetune.outcome import (
     TrialResult,
@@ -27,9 +30,6 @@ from omnimat.finetune.progress import Progress
 from omnimat.finetune.rows import best_points
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.trial import run_trial
-from omnimat.materials.errors import RunError, UserError
-from omnimat.ray_metrics import Watcher
-from omnimat.stream.cluster import Cluster
 
 
 class SweepError(RunError):

@@ -6,10 +6,10 @@ import json
 
 from upath import UPath
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
-from omnimat.materials.workspace import RESULT, Workspace
-from omnimat.shards.files import write_atomically
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.settings import Settings
+from omnimat.base.workspace import RESULT, Workspace
 
 CLAIM = "job.json"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 
 _NULL = "tag:yaml.org,2002:null"
 

@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from omnimat.base.errors import UserError
 from omnimat.job.document import parsed
 from omnimat.job.spec import JOB, JOBS, Job, PipelineJob
-from omnimat.materials.errors import UserError
 
 # A file under two presets is two jobs.
 _Identity = tuple[Path, str | None]

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
 from omnimat.job.load import load
 from omnimat.job.spec import PretrainJob, room_settings
-from omnimat.materials.errors import UserError
-from omnimat.materials.workspace import Workspace
-from omnimat.planning.forecast import Forecast, Prices, assumptions, forecasts, work_of
-from omnimat.planning.measure import measure
-from omnimat.planning.prediction import Machines, predict
-from omnimat.planning.rates import Rates, rates_file
+from omnimat.training.forecast.forecast import Forecast, Prices, assumptions, forecasts, work_of
+from omnimat.training.forecast.measure import measure
+from omnimat.training.forecast.prediction import Machines, predict
+from omnimat.training.forecast.rates import Rates, rates_file
 from omnimat.training.plan import RunPlan, make_plan
 from omnimat.training.settings import PretrainSettings
 

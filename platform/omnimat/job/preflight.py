@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from omnimat.base.errors import UserError
+from omnimat.cluster.capacity import LARGEST, TOLERANCE, Cluster
+from omnimat.cluster.placement import on_labelled
 from omnimat.job.asks import Ask, phases
 from omnimat.job.spec import JobHeader, PretrainJob
-from omnimat.materials.errors import UserError
-from omnimat.stream.cluster import LARGEST, TOLERANCE, Cluster
-from omnimat.stream.placement import on_labelled
 
 
 def check_fits(job: JobHeader) -> None:

@@ -14,13 +14,16 @@ from types import FrameType
 import ray
 import torch
 
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
+from omnimat.cluster.capacity import Cluster
+from omnimat.cluster.leftovers import remove_leftovers
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.job.attempt import open_run
 from omnimat.job.devices import on_devices
-from omnimat.job.leftovers import remove_leftovers
 from omnimat.job.load import load_tree
 from omnimat.job.plan import expectation
 from omnimat.job.preflight import check_fits, placement
@@ -35,12 +38,9 @@ from omnimat.job.spec import (
     TokenizerJob,
     room_settings,
 )
-from omnimat.materials.errors import UserError
-from omnimat.materials.workspace import Workspace
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.sources.ingest import finished, ingest
 from omnimat.sources.settings import IngestSettings
-from omnimat.stream.cluster import Cluster
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter
 
+from omnimat.base.settings import Settings
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.materials.settings import Settings
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.tokenizer import TokenizerFitSettings
 from omnimat.training.settings import FeaturizeSettings, PretrainSettings

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
 from omnimat.job.attempt import open_run
 from omnimat.job.devices import on_devices
 from omnimat.job.load import load
 from omnimat.job.spec import PretrainJob, room_settings
-from omnimat.materials.errors import UserError
-from omnimat.materials.workspace import Workspace
 from omnimat.training.plan import make_plan
 from omnimat.training.settings import PretrainSettings
 from omnimat.training.torchrun_launcher import is_worker, start_workers, train_process

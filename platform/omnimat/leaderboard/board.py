@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Literal
 
-from omnimat.materials.settings import fingerprint
+from omnimat.base.settings import fingerprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from omnimat.base.errors import UserError
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.schema import boards, configs, groups, rows
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import fingerprint
 
 
 def check(row: Row) -> None:

@@ -28,8 +28,8 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
+from omnimat.base.errors import RunError, UserError
 from omnimat.leaderboard.schema import HEAD, VERSION_TABLE
-from omnimat.materials.errors import RunError, UserError
 
 _SQLITE_BUSY_TIMEOUT_MS = 60_000
 _SQLITE_RETRY_S = 0.02

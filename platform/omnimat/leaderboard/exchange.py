@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
 
 # A spreadsheet takes text that begins so for a formula, and runs it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

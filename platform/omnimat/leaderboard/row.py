@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
-from omnimat.materials.settings import Settings, fingerprint
+from omnimat.base.settings import Settings, fingerprint
 
 _IDENTITY = (
     "task",

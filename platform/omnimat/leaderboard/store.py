@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, select, update
 
+from omnimat.base.errors import UserError
 from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import UserError
 
 _IDS_AT_A_TIME = 500  # a statement takes a bounded number of values
 

@@ -1,1 +1,1 @@
-"""What every room shares: records, splits, settings, provenance, where things are kept."""
+"""What a material is here: its record, its crystal, its split."""

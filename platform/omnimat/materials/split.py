@@ -9,7 +9,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from omnimat.materials.settings import Settings
+from omnimat.base.settings import Settings
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

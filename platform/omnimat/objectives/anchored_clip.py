@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.objectives.contrastive import Pair, PairwiseObjective
 

@@ -20,9 +20,9 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings
 from omnimat.materials.record import MODALITIES, Modality
-from omnimat.materials.settings import Settings
 from omnimat.objectives.alignment import Alignment, align
 from omnimat.objectives.blocks import (
     DEFAULT_BLOCK_SIZE,

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from omnimat.materials.settings import Settings
+from omnimat.base.settings import Settings
 
 
 class TemperatureSettings(Settings):

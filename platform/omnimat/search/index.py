@@ -17,15 +17,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.encoders.export import Card
-from omnimat.evaluation.embed import ExportedEncoder
-from omnimat.evaluation.inputs import export_folder, featurizers_of
-from omnimat.materials.errors import UserError
-from omnimat.materials.provenance import sha256_of
+from omnimat.base.errors import UserError
+from omnimat.base.files import read_file, write_atomically
+from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
+from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import fingerprint
-from omnimat.materials.workspace import Workspace
-from omnimat.shards.files import read_file, write_atomically
+from omnimat.models.embed import ExportedEncoder
+from omnimat.models.export import Card
+from omnimat.models.inputs import export_folder, featurizers_of
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.source import Source
 from omnimat.stream.store import FeatureStore

@@ -9,15 +9,15 @@ from typing import ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from omnimat.features.layout import Arrays, Featurizer
-from omnimat.features.registry import (
+from omnimat.materials.record import Modality, Record
+from omnimat.modalities.featurizers import (
     CompositionFeaturizer,
     DosFeaturizer,
     TextFeaturizer,
     XrdFeaturizer,
 )
-from omnimat.features.text import TextEmbedding
-from omnimat.materials.record import Modality, Record
+from omnimat.modalities.layout import Arrays, Featurizer
+from omnimat.modalities.text.embedding import TextEmbedding
 
 Float = NDArray[np.float64]
 

@@ -16,11 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.materials.crystals import from_pymatgen, parse_cif
 from omnimat.materials.record import Record
 from omnimat.materials.validation import validate
 from omnimat.search.query import Crystal, Formula, Pattern, Query, Sentence, StatesCurve
-from omnimat.sources.crystals import from_pymatgen, parse_cif
 
 Float = NDArray[np.float64]
 

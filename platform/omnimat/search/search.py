@@ -16,19 +16,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.encoders.export import Card
-from omnimat.evaluation.embed import ExportedEncoder
-from omnimat.evaluation.inputs import export_folder, read_cards
-from omnimat.features.batch import table_of_arrays
-from omnimat.features.layout import PROPERTIES_COLUMN
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import RESULT, Workspace
+from omnimat.materials.crystals import space_group_symbol
 from omnimat.materials.record import Modality
 from omnimat.materials.split import SPLITS
-from omnimat.materials.workspace import RESULT, Workspace
+from omnimat.modalities.batch import table_of_arrays
+from omnimat.modalities.layout import PROPERTIES_COLUMN
+from omnimat.models.embed import ExportedEncoder
+from omnimat.models.export import Card
+from omnimat.models.inputs import export_folder, read_cards
 from omnimat.search.index import Index, nearest, open_index
 from omnimat.search.query import Query
 from omnimat.search.read import read_query
-from omnimat.sources.crystals import space_group_symbol
 from omnimat.stream.source import Source
 from omnimat.stream.unit import take
 

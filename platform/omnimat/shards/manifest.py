@@ -11,9 +11,9 @@ import pyarrow as pa
 from pydantic import ValidationError
 from upath import UPath
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
-from omnimat.shards.files import parquet_frame, read_file, write_atomically
+from omnimat.base.errors import UserError
+from omnimat.base.files import parquet_frame, read_file, write_atomically
+from omnimat.base.settings import Settings
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from omnimat.shards import retry
+from omnimat.base import retry
 
 # A hole this wide is cheaper to read than another request: 2 ms at 100 MB/s.
 MAX_GAP_BYTES = 256 * 2**10

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pandas as pd
 from upath import UPath
 
-from omnimat.materials.errors import RunError
+from omnimat.base.errors import RunError
+from omnimat.base.retry import reason
 from omnimat.shards.codec import EXTENSIONS, MAX_MEMBER_BYTES, MAX_RECORD_BYTES
 from omnimat.shards.manifest import shard_name
 from omnimat.shards.ranges import ByteRange, fetch
-from omnimat.shards.retry import reason
 
 # What a reader needs to know of a record.
 LOCATION_COLUMNS = ["material_id", "shard", "offset_bytes", "size_bytes", "crc32"]

@@ -12,9 +12,9 @@ from typing import Any
 
 from upath import UPath
 
+from omnimat.base.files import write_atomically
 from omnimat.materials.record import Record
 from omnimat.shards.codec import EXTENSIONS, encode
-from omnimat.shards.files import write_atomically
 from omnimat.shards.manifest import ShardEntry
 
 _MODALITY_OF_EXTENSION = {

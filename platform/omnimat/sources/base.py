@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from upath import UPath
 
-from omnimat.materials.paths import absolute_path as absolute_path
+from omnimat.base.paths import absolute_path as absolute_path
 from omnimat.materials.record import Record
 
 Key = TypeVar("Key", bound=Hashable)

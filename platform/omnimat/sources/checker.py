@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from omnimat.materials.crystals import reduced_formula
 from omnimat.materials.record import Record
 from omnimat.materials.split import PUBLISHED_SPLIT, SplitSettings, assign_split
 from omnimat.materials.validation import validate
 from omnimat.sources.base import Failure
-from omnimat.sources.crystals import reduced_formula
 
 
 class Checker:

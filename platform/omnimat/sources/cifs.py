@@ -9,10 +9,10 @@ from typing import Literal, Self
 
 from upath import UPath
 
+from omnimat.base.settings import Settings
+from omnimat.materials.crystals import from_pymatgen, parse_cif, symmetry_properties
 from omnimat.materials.record import Record
-from omnimat.materials.settings import Settings
 from omnimat.sources.base import Failure, absolute_path
-from omnimat.sources.crystals import from_pymatgen, parse_cif, symmetry_properties
 
 _MAX_ID_LENGTH = 128
 

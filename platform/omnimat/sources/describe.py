@@ -23,9 +23,9 @@ import numpy as np
 from pydantic import Field
 from pymatgen.core import Structure as PymatgenStructure
 
+from omnimat.base.settings import Settings
+from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Record, Structure
-from omnimat.materials.settings import Settings
-from omnimat.sources.crystals import to_pymatgen
 
 
 class Robocrystallographer(Settings):

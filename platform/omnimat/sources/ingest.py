@@ -11,9 +11,9 @@ from ray.exceptions import RayTaskError
 from tqdm import tqdm
 from upath import UPath
 
-from omnimat.materials.errors import UserError
-from omnimat.ray_metrics import RayMetrics
-from omnimat.shards.files import write_atomically
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.cluster.metrics import RayMetrics
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest, shard_name
 from omnimat.shards.writer import write_shard
 from omnimat.sources.base import Key, RemoteSource, T

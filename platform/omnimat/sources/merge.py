@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings
+from omnimat.base.errors import UserError
+from omnimat.base.files import remove_temporaries, write_atomically
+from omnimat.base.settings import Settings
 from omnimat.materials.split import SPLITS
 from omnimat.materials.split import split_sha256 as hash_splits
-from omnimat.shards.files import remove_temporaries, write_atomically
 from omnimat.shards.manifest import (
     FAILURES_NAME,
     RECORDS_NAME,

@@ -10,18 +10,18 @@ import pandas as pd
 from pydantic import Field
 from upath import UPath
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.record import Record
-from omnimat.materials.settings import Settings
-from omnimat.materials.split import PUBLISHED_SPLIT, Split
-from omnimat.sources.base import Failure, absolute_path
-from omnimat.sources.crystals import (
+from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings
+from omnimat.materials.crystals import (
     crystal_system,
     from_pymatgen,
     lattice_properties,
     niggli_reduced,
     parse_cif,
 )
+from omnimat.materials.record import Record
+from omnimat.materials.split import PUBLISHED_SPLIT, Split
+from omnimat.sources.base import Failure, absolute_path
 
 _SPLIT_OF_STEM: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 _PROPERTY_OF_COLUMN = {

@@ -41,16 +41,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from upath import UPath
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.record import DensityOfStates, Record, Structure
-from omnimat.materials.settings import Settings
-from omnimat.sources.base import Failure, absolute_path
-from omnimat.sources.crystals import (
+from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings
+from omnimat.materials.crystals import (
     crystal_system,
     lattice_from_parameters,
     symmetry_properties,
     to_pymatgen,
 )
+from omnimat.materials.record import DensityOfStates, Record, Structure
+from omnimat.sources.base import Failure, absolute_path
 
 Layout = Literal["multimodal", "cells"]
 _Row = Mapping[str, Any]

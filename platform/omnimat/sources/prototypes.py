@@ -21,17 +21,17 @@ from pydantic import Field
 from pymatgen.core import Element
 from pymatgen.core import Structure as PymatgenStructure
 
-from omnimat.materials.record import Record, Structure
-from omnimat.materials.settings import Settings
-from omnimat.materials.validation import shortest_distance_angstrom, validate
-from omnimat.sources.base import Failure
-from omnimat.sources.crystals import (
+from omnimat.base.settings import Settings
+from omnimat.materials.crystals import (
     from_pymatgen,
     reduced_formula,
     space_group_symbol,
     symmetry_properties,
     to_pymatgen,
 )
+from omnimat.materials.record import Record, Structure
+from omnimat.materials.validation import shortest_distance_angstrom, validate
+from omnimat.sources.base import Failure
 from omnimat.sources.surrogates import charge_density, density_of_states, has_surrogates
 
 _LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier ones are radioactive

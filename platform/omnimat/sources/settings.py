@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from omnimat.materials.settings import Settings, fingerprint
+from omnimat.base.settings import Settings, fingerprint
 from omnimat.materials.split import SplitSettings
 from omnimat.sources.cifs import Cifs
 from omnimat.sources.describe import Robocrystallographer

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from upath import UPath
 
-from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer
+from omnimat.base.files import write_atomically
+from omnimat.cluster.metrics import RayMetrics
+from omnimat.cluster.placement import on_labelled
 from omnimat.materials.record import Modality
-from omnimat.ray_metrics import RayMetrics
-from omnimat.shards.files import write_atomically
+from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
-from omnimat.stream.placement import on_labelled
 from omnimat.stream.settings import FEATURIZER_NODES
 from omnimat.stream.source import Source
 from omnimat.stream.store import COMPLETE, features_name, open_features, store_fingerprint

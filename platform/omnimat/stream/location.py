@@ -8,10 +8,10 @@ from typing import Self
 
 from upath import UPath
 
-from omnimat.features.layout import Featurizer
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Modality
-from omnimat.materials.workspace import Workspace
+from omnimat.modalities.layout import Featurizer
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.store import COMPLETE, FeatureStore, store_fingerprint
 

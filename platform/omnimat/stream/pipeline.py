@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
-from omnimat.stream.placement import near_this_process, on_labelled
+from omnimat.cluster.placement import near_this_process, on_labelled
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.source import Source
 from omnimat.stream.stall import unless_stalled

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from omnimat.materials.settings import Settings
+from omnimat.base.settings import Settings
 
 ROLE_LABEL = "omnimat.io/role"
 """What a cluster's nodes are for; infra/ gives it to them."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from upath import UPath
 
-from omnimat.features.augment import RandomViews
-from omnimat.features.batch import Quarantined, table_of_views
-from omnimat.features.layout import Extractor, Featurizer, feature_schema
 from omnimat.materials.record import Modality, Record
+from omnimat.modalities.batch import Quarantined, table_of_views
+from omnimat.modalities.layout import Extractor, Featurizer, feature_schema
+from omnimat.modalities.views import RandomViews
 from omnimat.shards.codec import decode
 from omnimat.shards.reader import RawRecord, read_records
 from omnimat.stream.store import read_from_store

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from omnimat.materials.errors import RunError
+from omnimat.base.errors import RunError
 
 T = TypeVar("T")
 

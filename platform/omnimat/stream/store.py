@@ -20,13 +20,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.features.layout import Featurizer, feature_schema
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.base.files import TEMPORARY_SUFFIX, read_file
+from omnimat.base.retry import patiently, reason
+from omnimat.base.settings import fingerprint
 from omnimat.materials.record import Modality
-from omnimat.materials.settings import fingerprint
-from omnimat.shards.files import TEMPORARY_SUFFIX, read_file
+from omnimat.modalities.layout import Featurizer, feature_schema
 from omnimat.shards.manifest import Manifest
-from omnimat.shards.retry import patiently, reason
 from omnimat.stream.unit import ReadUnit
 
 COMPLETE = "store.json"

@@ -9,10 +9,10 @@ from typing import Any
 
 from upath import UPath
 
-from omnimat.features.tokenizer import TokenizerSettings, fit_tokenizer
-from omnimat.materials.errors import UserError
-from omnimat.materials.workspace import Workspace
-from omnimat.shards.files import write_atomically
+from omnimat.base.errors import UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.workspace import Workspace
+from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.shards.manifest import Manifest
 from omnimat.shards.reader import read_records
 

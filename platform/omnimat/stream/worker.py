@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from omnimat.features.batch import Batch, collate
-from omnimat.features.layout import ID_COLUMN, QUARANTINE_COLUMN
+from omnimat.modalities.batch import Batch, collate
+from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN
 from omnimat.stream.order import BatchPlan, split_into_units
 from omnimat.stream.source import Source
 from omnimat.stream.timing import StreamMeter, stamped

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from upath import UPath
 
-from omnimat.encoders.export import Card, load, save
-from omnimat.encoders.registry import AnyEncoderSettings, modality_of
-from omnimat.features.layout import Featurizer
 from omnimat.materials.record import Record
+from omnimat.modalities.encoders import AnyEncoderSettings, modality_of
+from omnimat.modalities.layout import Featurizer
+from omnimat.models.export import Card, load, save
 from omnimat.testing.materials import (
     Rewrite,
     encoder_arrays,

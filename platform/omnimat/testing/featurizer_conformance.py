@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import TypeAdapter
 
-from omnimat.features.layout import Arrays, Featurizer
 from omnimat.materials.record import Record
+from omnimat.modalities.layout import Arrays, Featurizer
 from omnimat.testing.materials import example_records
 
 NUM_RECORDS = 4

@@ -10,19 +10,19 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from omnimat.encoders.batch import ModalityTensors
-from omnimat.encoders.crystal import CrystalEncoderSettings
-from omnimat.encoders.huggingface_text import HuggingFaceTextSettings
-from omnimat.encoders.registry import EncoderSettings, modality_of
-from omnimat.encoders.text_transformer import TextTransformerSettings
-from omnimat.features.batch import collate, feature_table
-from omnimat.features.layout import QUARANTINE_COLUMN, Featurizer
-from omnimat.features.registry import default_featurizer
-from omnimat.features.structure import CrystalGraph
-from omnimat.features.text import TextEmbedding
-from omnimat.features.text_tokens import TextTokens
-from omnimat.features.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.materials.record import Record, Structure
+from omnimat.modalities.batch import collate, feature_table
+from omnimat.modalities.encoders import EncoderSettings, modality_of
+from omnimat.modalities.featurizers import default_featurizer
+from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
+from omnimat.modalities.structure.crystal import CrystalEncoderSettings
+from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.tensors import ModalityTensors
+from omnimat.modalities.text.embedding import TextEmbedding
+from omnimat.modalities.text.huggingface_encoder import HuggingFaceTextSettings
+from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
+from omnimat.modalities.text.tokens import TextTokens
+from omnimat.modalities.text.transformer import TextTransformerSettings
 from omnimat.sources.prototypes import Prototypes
 
 Rewrite = Callable[[Structure], Structure]

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.objectives.embeddings import Embeddings

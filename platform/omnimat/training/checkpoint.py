@@ -16,9 +16,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from upath import UPath
 
-from omnimat.encoders.export import Card, save
+from omnimat.base.workspace import EXPORT
 from omnimat.materials.record import Modality
-from omnimat.materials.workspace import EXPORT
+from omnimat.models.export import Card, save
 from omnimat.training.engine import whole_parameters
 
 TAG = "engine"

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from upath import UPath
 
-from omnimat.materials.errors import RunError, UserError
-from omnimat.shards.files import write_atomically
-from omnimat.shards.retry import patiently
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import write_atomically
+from omnimat.base.retry import patiently
 
 FOLDER = "checkpoints"
 _MARKER = re.compile(r"done-\d+-of-(\d+)")

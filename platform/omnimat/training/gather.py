@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from omnimat.encoders.batch_norm import BatchNorm
+from omnimat.nn.batch_norm import BatchNorm
 from omnimat.objectives.embeddings import Embeddings
 
 T = TypeVar("T")

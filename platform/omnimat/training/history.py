@@ -15,8 +15,8 @@ from typing import Self
 import pandas as pd
 from upath import UPath
 
-from omnimat.materials.workspace import METRICS
-from omnimat.shards.files import read_file, write_atomically
+from omnimat.base.files import read_file, write_atomically
+from omnimat.base.workspace import METRICS
 
 LINES_PER_PART = 100
 _SUFFIX = ".jsonl"

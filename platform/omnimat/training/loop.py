@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from omnimat.encoders.multimodal import Multimodal
 from omnimat.stream.worker import Pipeline, WorkerStream
 from omnimat.training.checkpoint import Progress, write_part
 from omnimat.training.checkpoint_store import CheckpointStore
@@ -23,6 +22,7 @@ from omnimat.training.gather import (
     make_batch_norm_global,
 )
 from omnimat.training.meter import Meter, progress_line
+from omnimat.training.model import Multimodal
 from omnimat.training.plan import RunPlan
 from omnimat.training.resume import newest_state
 from omnimat.training.settings import PretrainSettings, TrainingSettings

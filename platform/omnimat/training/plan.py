@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 from upath import UPath
 
-from omnimat.encoders.export import Card
-from omnimat.features.augment import RandomViews
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Modality
-from omnimat.materials.workspace import Workspace
+from omnimat.modalities.views import RandomViews
+from omnimat.models.export import Card
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.order import BatchPlan

@@ -14,10 +14,10 @@ import ray.train
 import ray.train.torch
 from upath import UPath
 
-from omnimat.materials.errors import RunError
-from omnimat.ray_metrics import RayMetrics
+from omnimat.base.errors import RunError
+from omnimat.cluster.metrics import RayMetrics
+from omnimat.cluster.placement import on_labelled
 from omnimat.stream.pipeline import RayPipeline
-from omnimat.stream.placement import on_labelled
 from omnimat.training.context import WorkerContext
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan

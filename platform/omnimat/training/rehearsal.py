@@ -17,8 +17,8 @@ from torch._C._distributed_c10d import FileStore, HashStore, Store
 from torch.multiprocessing.spawn import ProcessRaisedException
 from upath import UPath
 
-from omnimat.features.batch import Batch
-from omnimat.materials.provenance import hardware
+from omnimat.base.provenance import hardware
+from omnimat.modalities.batch import Batch
 from omnimat.stream.timing import StreamMeter
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from upath import UPath
 
-from omnimat.materials.provenance import code_commit, hardware
-from omnimat.materials.workspace import EXPORT, RESULT
-from omnimat.shards.files import write_atomically
+from omnimat.base.files import write_atomically
+from omnimat.base.provenance import code_commit, hardware
+from omnimat.base.workspace import EXPORT, RESULT
 from omnimat.training.checkpoint import Progress
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history

@@ -17,7 +17,7 @@ from typing import Any
 import torch.distributed as dist
 from upath import UPath
 
-from omnimat.materials.errors import RunError
+from omnimat.base.errors import RunError
 from omnimat.training.checkpoint import TAG, Progress, load_universal
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.context import WorkerContext

@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import Settings, fingerprint
+from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.workspace import Workspace
 from omnimat.materials.split import Split
-from omnimat.materials.workspace import Workspace
-from omnimat.modalities import ModalityChoices
+from omnimat.modalities.choices import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
 from omnimat.stream.settings import ROLE_LABEL, StreamSettings
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimat.encoders.batch import ModalityTensors
-from omnimat.features.batch import Batch
 from omnimat.materials.record import Modality
+from omnimat.modalities.batch import Batch
+from omnimat.modalities.tensors import ModalityTensors
 from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.registry import AnyObjective

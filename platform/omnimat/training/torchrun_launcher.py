@@ -34,7 +34,12 @@ def start_workers(training: TrainingSettings, arguments: Sequence[str]) -> None:
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={training.num_workers}"]
-    command += [f"--max-restarts={training.max_failures}", "--module", "omnimat.cli", *arguments]
+    command += [
+        f"--max-restarts={training.max_failures}",
+        "--module",
+        "omnimat.cli",
+        *arguments,
+    ]
     os.environ.setdefault("OMP_NUM_THREADS", str(training.threads_per_worker))
     os.execv(sys.executable, command)
 

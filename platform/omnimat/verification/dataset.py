@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import parquet_frame, read_file
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.record import Record
 from omnimat.materials.split import Split, split_sha256
 from omnimat.shards.codec import decode
-from omnimat.shards.files import parquet_frame, read_file
 from omnimat.shards.manifest import (
     MANIFEST_NAME,
     RECORDS_NAME,

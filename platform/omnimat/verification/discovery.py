@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from omnimat.base.errors import RunError
 from omnimat.evaluation.discovery import NEIGHBORS
 from omnimat.evaluation.dos_curves import (
     Curves,
@@ -25,11 +26,10 @@ from omnimat.evaluation.dos_curves import (
     read_densities,
 )
 from omnimat.evaluation.section import Finding as Found
-from omnimat.features.layout import Featurizer
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import RunError
 from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
+from omnimat.modalities.layout import Featurizer
 from omnimat.verification.agreement import check_agreement
 from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.embeddings import (

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnimat.evaluation.inputs import featurizers_of, read_cards
-from omnimat.features.layout import Featurizer
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.workspace import RESULT
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import RunError, UserError
 from omnimat.materials.record import MODALITIES, Modality
 from omnimat.materials.split import SPLITS, Split
-from omnimat.materials.workspace import RESULT
+from omnimat.modalities.layout import Featurizer
+from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.evidence import Evidence, location_of

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from upath import UPath
 
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import read_file
+from omnimat.base.filesystem import location
+from omnimat.base.provenance import sha256_of
+from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import RunError, UserError
-from omnimat.materials.filesystem import location
-from omnimat.materials.provenance import sha256_of
 from omnimat.materials.split import Split
-from omnimat.materials.workspace import Workspace
-from omnimat.shards.files import read_file
 from omnimat.verification.dataset import CheckedDataset, check_dataset
 from omnimat.verification.outcome import UnreachableError
 

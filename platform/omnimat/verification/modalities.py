@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from omnimat.features.batch import feature_table
-from omnimat.features.layout import ID_COLUMN, Featurizer
 from omnimat.materials.record import Modality
+from omnimat.modalities.batch import feature_table
+from omnimat.modalities.layout import ID_COLUMN, Featurizer
 from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.outcome import Finding, Note, named
 

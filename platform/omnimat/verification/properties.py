@@ -8,14 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from omnimat.encoders.export import Card
-from omnimat.evaluation.inputs import featurizers_of
-from omnimat.features.layout import Featurizer
+from omnimat.base.errors import UserError
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import UserError
 from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
+from omnimat.modalities.layout import Featurizer
+from omnimat.models.export import Card
+from omnimat.models.inputs import featurizers_of
 from omnimat.verification.evidence import Evidence, location_of
 from omnimat.verification.modalities import Needs, check_left_out
 from omnimat.verification.outcome import FaultError, Finding, UnreachableError

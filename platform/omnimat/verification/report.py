@@ -9,7 +9,7 @@ from typing import get_args
 from rich.table import Table
 from rich.text import Text
 
-from omnimat.evaluation.comparison import Comparison
+from omnimat.leaderboard.comparison import Comparison
 from omnimat.verification.outcome import Outcome, Verdict
 
 _STYLES = {"verified": "green", "failed": "red", "tampered": "bold red", "unverifiable": "yellow"}

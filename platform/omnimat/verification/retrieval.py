@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from omnimat.base.errors import UserError
 from omnimat.evaluation.duplicates import DUPLICATE_RULES
 from omnimat.evaluation.retrieval import MERGED, POOL_TOP_K, RetrievalSettings
 from omnimat.evaluation.section import EMBEDDINGS
 from omnimat.leaderboard.row import Row
-from omnimat.materials.errors import UserError
 from omnimat.materials.record import MODALITIES, Modality
 from omnimat.materials.split import Split
 from omnimat.verification.agreement import check_agreement

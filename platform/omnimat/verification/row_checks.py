@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import StoredRow
-from omnimat.materials.settings import fingerprint
 from omnimat.verification.dataset import check_of_row
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import Finding

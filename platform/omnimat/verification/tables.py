@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from omnimat.base.files import parquet_frame
 from omnimat.evaluation.metrics import Metric, per_class_accuracy
 from omnimat.finetune.tasks import Targets
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
-from omnimat.shards.files import parquet_frame
 from omnimat.verification.outcome import FaultError, Finding, named
 
 COLUMNS = ("material_id", "target", "prediction", "split")

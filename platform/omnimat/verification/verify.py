@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from omnimat import __version__
+from omnimat.base.errors import UserError
+from omnimat.base.provenance import code_commit
+from omnimat.base.retry import reason
+from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore, StoredRow
-from omnimat.materials.errors import UserError
-from omnimat.materials.provenance import code_commit
-from omnimat.materials.workspace import Workspace
-from omnimat.shards.retry import reason
 from omnimat.verification.clusters import check_clusters, is_of_clusters
 from omnimat.verification.discovery import check_discovery, is_of_discovery
 from omnimat.verification.evidence import Evidence

@@ -30,7 +30,7 @@ from pymatgen.core import Structure
 from pymatgen.io.vasp import Chgcar, Poscar
 from scipy.signal import resample
 
-from omnimat.sources.crystals import to_pymatgen
+from omnimat.materials.crystals import to_pymatgen
 from omnimat.sources.parquet import Parquet
 
 KEY = "k3y" * 10 + "ok"

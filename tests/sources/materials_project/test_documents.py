@@ -7,9 +7,9 @@ from monty.json import MontyEncoder
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Chgcar, Poscar
 
-from omnimat.features.charge_density import ChargeDensityGrid
+from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Record
-from omnimat.sources.crystals import from_pymatgen
+from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.sources.materials_project.arrays import (
     charge_density_document,
     dos_document,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from omnimat.materials.errors import RunError, UserError
+from omnimat.base.errors import RunError, UserError
 from omnimat.sources.base import Failure
 from omnimat.sources.materials_project.fetch import fetch_charge_densities
 from omnimat.sources.materials_project.open_data import OpenData

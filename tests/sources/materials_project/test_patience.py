@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from omnimat.materials.errors import RunError
+from omnimat.base.errors import RunError
 from omnimat.sources.materials_project.patience import (
     Missing,
     Patience,

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from upath import UPath
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.sources.materials_project.patience import Patience
 from omnimat.sources.materials_project.settings import Access, Filters
 from omnimat.sources.materials_project.source import MaterialsProject

@@ -7,7 +7,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 
 
 def upgrade(connection: Connection, version: str | None, name: str) -> None:

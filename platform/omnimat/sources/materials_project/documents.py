@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from omnimat.materials.crystals import crystal_system
 from omnimat.materials.record import Record, Structure
-from omnimat.sources.crystals import crystal_system
 from omnimat.sources.materials_project.arrays import charge_density_of, dos_of, structure_of
 from omnimat.sources.materials_project.catalogue import NON_COMMERCIAL
 from omnimat.sources.materials_project.parts import Document

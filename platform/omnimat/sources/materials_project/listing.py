@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
 from omnimat.sources.materials_project.catalogue import (
     BUILD_BUCKET,
     NON_COMMERCIAL,

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.shards.files import write_atomically
+from omnimat.base.files import write_atomically
 
 _PART_SCHEMA = pa.schema(
     [

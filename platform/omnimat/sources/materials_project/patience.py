@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from omnimat.materials.errors import RunError
-from omnimat.materials.settings import Settings
+from omnimat.base.errors import RunError
+from omnimat.base.settings import Settings
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from omnimat.materials.errors import RunError, UserError
+from omnimat.base.errors import RunError, UserError
 from omnimat.sources.materials_project.catalogue import (
     CALCULATIONS,
     ELASTICITY,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from omnimat.materials.settings import Settings
+from omnimat.base.settings import Settings
 from omnimat.sources.materials_project.catalogue import canonical_id
 from omnimat.sources.materials_project.patience import Patience
 

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 from upath import UPath
 
-from omnimat.materials.settings import Settings
-from omnimat.shards.files import remove_temporaries, write_atomically
+from omnimat.base.files import remove_temporaries, write_atomically
+from omnimat.base.settings import Settings
 from omnimat.sources.materials_project.parts import (
     Document,
     read_documents,

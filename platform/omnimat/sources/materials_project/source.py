@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 from upath import UPath
 
-from omnimat.materials.errors import UserError
+from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
-from omnimat.materials.settings import Settings
 from omnimat.sources.base import Failure, Run, absolute_path
 from omnimat.sources.materials_project.documents import to_record
 from omnimat.sources.materials_project.rest import API_KEY_VARIABLE, api_key

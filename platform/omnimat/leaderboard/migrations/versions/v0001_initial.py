@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context, op
 
-from omnimat.materials.errors import UserError
-from omnimat.materials.settings import fingerprint
+from omnimat.base.errors import UserError
+from omnimat.base.settings import fingerprint
 
 revision = "0001"
 down_revision = None

@@ -1,0 +1,75 @@
+"""Whole files: written so that a reader sees all of it or none, read with patience."""
+
+from __future__ import annotations
+
+import uuid
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.base.retry import patiently
+
+TEMPORARY_SUFFIX = ".partial"
+
+# Here an object appears whole when its upload ends, and a rename would be a copy.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
+
+
+def read_file(path: UPath) -> bytes:
+    """Read a file, again where reading fails for a passing cause.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: it may not be read, or the filesystem's package is not installed.
+        RunError: the storage did not answer.
+    """
+    return patiently(lambda: bytes(path.fs.cat_file(path.path)), path)
+
+
+def parquet_frame(data: bytes) -> pd.DataFrame:
+    """Parse a Parquet file.
+
+    Not by way of a Python file object: a thread of Arrow's pool may be the last to hold it, and
+    aborts a process that ends meanwhile (https://github.com/apache/arrow/issues/34314).
+
+    Raises:
+        pyarrow.ArrowException: it is none.
+    """
+    frame: pd.DataFrame = pq.read_table(pa.BufferReader(data)).to_pandas()
+    return frame
+
+
+def write_atomically(path: UPath, data: bytes) -> None:
+    """Write a file so that a kill at any moment leaves the whole of it or none.
+
+    An object store gets it in one upload. Elsewhere it is written under a temporary name in the
+    same folder and renamed; a kill in between leaves a ``*.partial`` file.
+
+    Raises:
+        UserError: it may not be written, or there is no such bucket.
+        RunError: the storage did not answer.
+    """
+    if path.protocol in _OBJECT_STORES:
+        _upload(path, data)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    temporary.write_bytes(data)
+    path.fs.mv(temporary.path, path.path)
+
+
+def _upload(path: UPath, data: bytes) -> None:
+    try:
+        patiently(lambda: path.fs.pipe_file(path.path, data), path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: its bucket does not exist; make it first") from error
+
+
+def remove_temporaries(directory: UPath) -> None:
+    """Remove what killed writers left in a folder; call it only when nobody writes there."""
+    for path in list(directory.iterdir()):
+        if path.name.endswith(TEMPORARY_SUFFIX):
+            path.unlink()

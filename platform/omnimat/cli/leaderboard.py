@@ -1,0 +1,191 @@
+"""The commands of ``omnimat leaderboard``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from omnimat.base.errors import UserError
+from omnimat.cli.terminal import width
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from omnimat.leaderboard.row import Row
+    from omnimat.leaderboard.store import LeaderboardStore, StoredRow
+
+EXIT_CHECK_FAILED = 1
+NO_RESULTS = "no results yet; make some with: omnimat run jobs/demo.yaml"
+
+
+@click.group()
+def leaderboard() -> None:
+    """Show, prove, compare and hand on results."""
+
+
+_url = click.option(
+    "--url", metavar="URL", help="SQLAlchemy URL; default: leaderboard.sqlite in the storage."
+)
+_task = click.option("--task", metavar="NAME", help="Of this task alone.")
+_run = click.option("--run", "run_name", metavar="NAME", help="Of this run alone.")
+
+
+@leaderboard.command()
+@_url
+@_task
+@_run
+def show(url: str | None, task: str | None, run_name: str | None) -> None:
+    """Print the leaderboard: mean and standard deviation over seeds.
+
+    Without --task, metrics that are variations of another («top-1, merged») are left to it.
+    """
+    from omnimat.leaderboard.report import is_variation, terminal_table
+
+    store = _store(url)
+    found = store.summaries(task=task, run_name=run_name)
+    if not found:
+        _say_why_empty(store)
+        return
+    shown = [one for one in found if task or not is_variation(one)]
+    _console().print(terminal_table(shown))
+    if len(shown) < len(found):
+        click.echo(f"{len(found) - len(shown)} more, of variations of these metrics: give --task")
+
+
+@leaderboard.command()
+@_url
+@_task
+@_run
+@click.option("--all", "show_all", is_flag=True, help="Print rows that hold, too.")
+def verify(url: str | None, task: str | None, run_name: str | None, show_all: bool) -> None:
+    """Compute every value again from predictions, split and data set.
+
+    Rows that hold are marked as verified. Ends with exit code 1 if a check fails.
+    """
+    from rich.progress import track
+
+    from omnimat.base.workspace import Workspace
+    from omnimat.verification.report import outcome_table, tally
+    from omnimat.verification.verify import verify as verify_rows
+
+    def shown(rows: Sequence[StoredRow]) -> Iterable[StoredRow]:
+        return track(rows, "verifying", disable=not sys.stderr.isatty(), transient=True)
+
+    store = _store(url)
+    outcomes = verify_rows(store, Workspace.open(), task=task, run_name=run_name, track=shown)
+    if not outcomes:
+        _say_why_empty(store)
+        return
+    wanted = [one for one in outcomes if show_all or one.sentences]
+    if wanted:
+        _console().print(outcome_table(wanted))
+    click.echo(tally(outcomes))
+    if any(one.verdict in {"failed", "tampered"} for one in outcomes):
+        sys.exit(EXIT_CHECK_FAILED)
+
+
+@leaderboard.command()
+@_url
+@click.argument("group_a")
+@click.argument("group_b")
+def compare(url: str | None, group_a: str, group_b: str) -> None:
+    """Say whether two results differ, by the paired bootstrap over test materials.
+
+    GROUP_A and GROUP_B are ids of `show`, or beginnings of them that no other has.
+    """
+    from omnimat.leaderboard.comparison import compare as compare_rows
+    from omnimat.verification.report import comparison_text
+
+    store = _store(url)
+    comparison = compare_rows(_group(store, group_a), _group(store, group_b))
+    click.echo(comparison_text(comparison))
+
+
+@leaderboard.command()
+@_url
+@click.argument("path", type=click.Path(path_type=Path))
+def export(url: str | None, path: Path) -> None:
+    """Write all rows to PATH.json or PATH.csv, or the dashboard's pages to the folder PATH.
+
+    JSON holds all there is and can be imported. The folder can be put on any web server.
+    """
+    from omnimat.leaderboard.exchange import to_csv, to_json
+
+    written = {".json": to_json, ".csv": to_csv}
+    if path.suffix in written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(written[path.suffix](_store(url).rows()), newline="")
+    else:
+        from omnimat_dashboard import write_site
+
+        write_site(*_places(url), path)
+    click.echo(path.resolve())
+
+
+@leaderboard.command(name="import")
+@_url
+@click.argument("path", type=click.Path(path_type=Path))
+def import_(url: str | None, path: Path) -> None:
+    """Add the rows of an exported JSON file; none of them counts as verified."""
+    from omnimat.leaderboard.exchange import from_json
+
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    rows = from_json(text, str(path))
+    _store(url).upsert(rows)
+    click.echo(f"{len(rows)} rows; prove them with: omnimat leaderboard verify")
+
+
+@leaderboard.command()
+@_url
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True)
+@click.option(
+    "--token",
+    envvar="OMNIMAT_LEADERBOARD_TOKEN",
+    help="Whoever sends it may write; best given as $OMNIMAT_LEADERBOARD_TOKEN.",
+)
+def serve(url: str | None, host: str, port: int, token: str | None) -> None:
+    """Serve the dashboard; read-only without a token."""
+    from omnimat_dashboard import serve as serve_pages
+
+    serve_pages(*_places(url), host, port, token)
+
+
+def _store(url: str | None) -> LeaderboardStore:
+    from omnimat.leaderboard.store import LeaderboardStore
+
+    return LeaderboardStore(_places(url)[0])
+
+
+def _places(url: str | None) -> tuple[str, str]:
+    """Give the leaderboard's URL and the storage."""
+    from omnimat.base.workspace import Workspace
+
+    workspace = Workspace.open()
+    return url or workspace.leaderboard_url, str(workspace.root)
+
+
+def _group(store: LeaderboardStore, prefix: str) -> list[Row]:
+    found = store.group_ids(prefix)
+    if len(found) != 1:
+        which = f"is that of {len(found)} results; give more of it" if found else "is of no result"
+        raise UserError(f"{prefix!r} {which}: ids are in `omnimat leaderboard show`")
+    return store.rows(group_id=found[0])
+
+
+def _say_why_empty(store: LeaderboardStore) -> None:
+    tasks = sorted({count.board.task for count in store.boards()})
+    click.echo(f"no such results; there are: {', '.join(tasks)}" if tasks else NO_RESULTS)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=width())

@@ -1,1 +1,0 @@
-"""Arrays -> embedding, one file an encoder: pure torch, no Ray, no ranks, no I/O but export."""

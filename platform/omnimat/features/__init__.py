@@ -1,1 +1,0 @@
-"""Record -> arrays, one file a modality: pure NumPy, no torch, no Ray."""

@@ -1,0 +1,1 @@
+"""What is known of a material, a folder for each kind of knowledge."""

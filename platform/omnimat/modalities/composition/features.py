@@ -1,0 +1,113 @@
+"""Magpie features: statistics over a formula of tabulated properties of its elements.
+
+Ward et al., "A general-purpose machine learning framework for predicting properties of inorganic
+materials", npj Computational Materials 2 (2016). The tables are those of matminer, and the values
+and their order those of its ``ElementProperty.from_preset("magpie")``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnimat.base.settings import Settings
+from omnimat.materials.record import Modality, Record
+from omnimat.modalities.layout import Arrays, Field
+
+ELEMENT_PROPERTIES = (
+    "Number",
+    "MendeleevNumber",
+    "AtomicWeight",
+    "MeltingT",
+    "Column",
+    "Row",
+    "CovalentRadius",
+    "Electronegativity",
+    "NsValence",
+    "NpValence",
+    "NdValence",
+    "NfValence",
+    "NValence",
+    "NsUnfilled",
+    "NpUnfilled",
+    "NdUnfilled",
+    "NfUnfilled",
+    "NUnfilled",
+    "GSvolume_pa",
+    "GSbandgap",
+    "GSmagmom",
+    "SpaceGroupNumber",
+)
+STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev", "mode")
+
+_LARGEST_ATOMIC_NUMBER = 118
+
+
+class Magpie(Settings):
+    """The 132 Magpie features: six statistics of each of 22 element properties."""
+
+    modality: ClassVar[Modality] = "composition"
+    index_columns: ClassVar[tuple[str, ...]] = ()
+
+    type: Literal["magpie"] = "magpie"
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The features, property by property."""
+        return (Field("magpie", "float32", (len(ELEMENT_PROPERTIES) * len(STATISTICS),)),)
+
+    def __call__(self, record: Record) -> Arrays:
+        """Give the features of the structure's composition.
+
+        Raises:
+            ValueError: no atoms, or an unknown element.
+        """
+        numbers, counts = np.unique(record.structure.atomic_numbers, return_counts=True)
+        return self.of_formula(numbers, counts.astype(np.float64))
+
+    def of_formula(
+        self, atomic_numbers: NDArray[np.integer[Any]], amounts: NDArray[np.float64]
+    ) -> Arrays:
+        """Give the features of a formula: (n,) elements, each once, and their (n,) amounts.
+
+        Raises:
+            ValueError: no atoms, or an unknown element.
+        """
+        numbers = atomic_numbers
+        if not numbers.size or numbers.min() < 1 or numbers.max() > _LARGEST_ATOMIC_NUMBER:
+            raise ValueError("an atomic number is not of a known element")
+        values = element_table()[numbers]
+        weights = amounts / amounts.sum()
+        lowest, highest = values.min(axis=0), values.max(axis=0)
+        mean = weights @ values
+        deviation = weights @ np.abs(values - mean)
+        # Of equally frequent elements, the lowest value counts.
+        mode = values[amounts == amounts.max()].min(axis=0)
+        statistics = np.stack([lowest, highest, highest - lowest, mean, deviation, mode], axis=1)
+        return {"magpie": statistics.astype(np.float32).ravel()}
+
+
+@cache
+def element_table() -> NDArray[np.float64]:
+    """Property values by atomic number (row 0 is unused): (119, 22).
+
+    A value the tables lack is the mean over the elements they have.
+    """
+    # The folder is read without importing matminer's featurizers, which takes seconds.
+    folder = files("matminer") / "utils" / "data_files" / "magpie_elementdata"
+    table = np.full((_LARGEST_ATOMIC_NUMBER + 1, len(ELEMENT_PROPERTIES)), np.nan)
+    for column, name in enumerate(ELEMENT_PROPERTIES):
+        lines = (folder / f"{name}.table").read_text().splitlines()[:_LARGEST_ATOMIC_NUMBER]
+        table[1 : len(lines) + 1, column] = [_number(line) for line in lines]
+    return np.where(np.isnan(table), np.nanmean(table, axis=0), table)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan

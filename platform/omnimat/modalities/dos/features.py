@@ -1,0 +1,128 @@
+"""Density-of-states curves resampled to one length."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field as Option
+from pydantic import model_validator
+
+from omnimat.base.settings import Settings
+from omnimat.materials.record import DensityOfStates, Modality, Record
+from omnimat.modalities.layout import Arrays, Field
+
+Float = NDArray[np.floating[Any]]
+
+# Materials Project curves have 301, 601 or 2001 points; MultiMat thins the last to 601 by taking
+# every third point and then leaving out every tenth of those.
+_LONG, _SHORT = 2001, 601
+
+
+class DosCurve(Settings):
+    """Density of states against energy from the Fermi level.
+
+    On the ``native`` grid (MultiMat's) each material keeps its own energy range; other lengths are
+    brought to ``num_points`` by linear interpolation over the index. On the ``common`` grid
+    all materials share one window of evenly spaced energies, zero where a curve does not reach.
+
+    Attributes:
+        num_points: length of the curve.
+        grid: see above.
+        window_ev: first and last energy of the common grid.
+        spin: ``up`` takes that channel alone, as MultiMat does; ``total`` adds both, and is missing
+            where only one is known.
+        normalization: ``per_atom`` divides by the number of atoms, ``unit_area`` by the integral.
+    """
+
+    modality: ClassVar[Modality] = "dos"
+    index_columns: ClassVar[tuple[str, ...]] = ("has_dos",)
+
+    type: Literal["dos_curve"] = "dos_curve"
+    num_points: int = Option(default=_SHORT, ge=2)
+    grid: Literal["native", "common"] = "native"
+    window_ev: tuple[float, float] = (-10.0, 10.0)
+    spin: Literal["up", "total"] = "up"
+    normalization: Literal["none", "per_atom", "unit_area"] = "none"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.window_ev[0] < self.window_ev[1]:
+            raise ValueError("window_ev must rise")
+        return self
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Energies and densities."""
+        shape = (self.num_points,)
+        return (Field("energies_ev", "float32", shape), Field("dos_per_ev", "float32", shape))
+
+    def __call__(self, record: Record) -> Arrays | None:
+        """Give the curve, or None where the record has no (or not this) density of states.
+
+        Raises:
+            ValueError: fewer than two points, no finite value, or no area to normalize by.
+        """
+        density = None if record.dos is None else self._channel(record.dos)
+        if record.dos is None or density is None:
+            return None
+        return self.of_curve(record.dos.energies_ev, density, len(record.structure.atomic_numbers))
+
+    def of_curve(self, energies_ev: Float, dos_per_ev: Float, num_atoms: int | None) -> Arrays:
+        """Give the same of the channel alone.
+
+        Args:
+            energies_ev: (n,) relative to the Fermi level, increasing.
+            dos_per_ev: (n,) the channel that ``spin`` names.
+            num_atoms: of the cell; None where that is not known.
+
+        Raises:
+            ValueError: as above, or the number of atoms is needed.
+        """
+        energies, density = _filled(energies_ev), _filled(dos_per_ev)
+        if len(energies) != len(density):
+            raise ValueError("energies and densities differ in length")
+        if self.grid == "native":
+            energies, density = self._thinned(energies), self._thinned(density)
+        else:
+            window = np.linspace(*self.window_ev, self.num_points)
+            energies, density = window, np.interp(window, energies, density, left=0.0, right=0.0)
+        density = density / self._norm(energies, density, num_atoms)
+        return {
+            "energies_ev": energies.astype(np.float32),
+            "dos_per_ev": density.astype(np.float32),
+        }
+
+    def _channel(self, dos: DensityOfStates) -> Float | None:
+        if self.spin == "up":
+            return dos.spin_up_per_ev
+        return None if dos.spin_down_per_ev is None else dos.spin_up_per_ev + dos.spin_down_per_ev
+
+    def _thinned(self, values: Float) -> Float:
+        if (len(values), self.num_points) == (_LONG, _SHORT):
+            return np.delete(values[::3], np.s_[9::10])
+        places = np.linspace(0, len(values) - 1, self.num_points)
+        return np.interp(places, np.arange(len(values)), values)
+
+    def _norm(self, energies: Float, density: Float, num_atoms: int | None) -> float:
+        if self.normalization == "none":
+            return 1.0
+        if self.normalization == "per_atom":
+            if num_atoms is None:
+                raise ValueError("normalization per_atom needs the number of atoms of the cell")
+            return float(num_atoms)
+        area = float(np.trapezoid(density, energies))
+        if area <= 0:
+            raise ValueError("the density of states has no area")
+        return area
+
+
+def _filled(values: Float) -> Float:
+    """Replace what is not finite by linear interpolation over the index, constant at the ends."""
+    finite = np.isfinite(values)
+    if len(values) < 2 or not finite.any():
+        raise ValueError("the density of states has no finite values")
+    places = np.arange(len(values))
+    filled: Float = np.interp(places, places[finite], values[finite])
+    return filled

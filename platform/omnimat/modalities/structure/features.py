@@ -1,0 +1,217 @@
+"""Crystal graphs: edges to periodic neighbours, and the infinite sums of every atom pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveFloat, PositiveInt, model_validator
+from pymatgen.optimization.neighbors import find_points_in_spheres
+
+from omnimat.base.settings import Settings
+from omnimat.materials.record import Modality, Record, Structure
+from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.structure.ewald import PauliScaling, pauli_decay
+from omnimat.modalities.structure.lattice_sums import lattice_sums
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+EDGE_FIELDS = (
+    Field("atomic_numbers", "int32", axis="atom"),
+    Field("edge_sources", "int32", axis="edge", counted_from="atom"),
+    Field("edge_targets", "int32", axis="edge", counted_from="atom"),
+    Field("edge_vectors_angstrom", "float32", (3,), axis="edge"),
+)
+
+LatticeSums = Literal["featurized", "in_encoder", "none"]
+# What an encoder sums itself takes the precision of the record: an error of 1e-6 angstrom would
+# show in the sums.
+LATTICE_SUM_FIELDS: Mapping[LatticeSums, tuple[Field, ...]] = MappingProxyType(
+    {
+        "featurized": (Field("pair_potentials", "float32", (3,), axis="pair"),),
+        "in_encoder": (
+            Field("lattice_angstrom", "float64", (3, 3)),
+            Field("frac_coords", "float64", (3,), axis="atom"),
+            Field("pauli_decay_per_angstrom", "float64"),
+        ),
+        "none": (),
+    }
+)
+
+# Equal by symmetry: coordinates in CIF files are rounded to about this length.
+_TIE_ANGSTROM = 1e-3
+_COINCIDENT_ANGSTROM = 1e-3
+_RADIUS_GROWTH = 1.25
+_LARGEST_ATOMIC_NUMBER = 118
+
+
+class Neighbors(NamedTuple):
+    """Found (atom, image of an atom) pairs.
+
+    Attributes:
+        centers: (n,) the atoms.
+        neighbors: (n,) the atoms they are joined to.
+        images: (n, 3) cells the neighbour lies away.
+        distances: (n,) in angstrom.
+    """
+
+    centers: Int
+    neighbors: Int
+    images: Int
+    distances: Float
+
+    def where(self, kept: NDArray[np.bool_]) -> Neighbors:
+        """Keep some of them."""
+        centers, neighbors, images, distances = self
+        return Neighbors(centers[kept], neighbors[kept], images[kept], distances[kept])
+
+
+class CrystalGraph(Settings):
+    """Edges of a crystal as its encoders take them.
+
+    An atom is joined to every periodic image no farther than its ``max_neighbors``-th nearest one
+    (images as far as that one are all kept, images of itself too); with ``within_cutoff``, only to
+    those of them that lie within ``cutoff_angstrom``. With ``clean`` edges, the graph holds each
+    found edge and its reverse once. With ``reference`` edges, both directions are added for each
+    end that finds the edge, as PotNet's published graphs do, so most edges come twice.
+
+    Attributes:
+        neighbors: ``nearest`` finds ``max_neighbors`` however far they are; ``within_cutoff``
+            never looks beyond the cutoff, so an atom may have fewer, or none.
+        cutoff_angstrom: search radius; for ``nearest`` the first one, which grows as needed.
+        max_neighbors: neighbours an atom looks for; None takes all within the cutoff.
+        edge_mode: how often an edge found from both ends is counted.
+        lattice_sums: where the infinite sums of pair potentials (``ewald.py``) are
+            computed: ``featurized`` gives them, ``in_encoder`` gives what they follow from, for an
+            encoder to sum on its own device, ``none`` leaves them out.
+        pauli_decay_per_angstrom: of the sums, wherever they are computed.
+        pauli_scaling: the same.
+    """
+
+    modality: ClassVar[Modality] = "structure"
+    index_columns: ClassVar[tuple[str, ...]] = ()
+
+    type: Literal["crystal_graph"] = "crystal_graph"
+    neighbors: Literal["nearest", "within_cutoff"] = "nearest"
+    cutoff_angstrom: PositiveFloat = 4.0
+    max_neighbors: PositiveInt | None = 16
+    edge_mode: Literal["clean", "reference"] = "clean"
+    lattice_sums: LatticeSums = "featurized"
+    pauli_decay_per_angstrom: PositiveFloat = 3.0
+    pauli_scaling: PauliScaling = "exact"
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.neighbors == "nearest" and self.max_neighbors is None:
+            raise ValueError("max_neighbors: null needs neighbors: within_cutoff")
+        return self
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Atoms, directed edges and what ``lattice_sums`` asks for."""
+        return EDGE_FIELDS + LATTICE_SUM_FIELDS[self.lattice_sums]
+
+    def __call__(self, record: Record) -> Arrays:
+        """Give the graph; edge vectors point from the source to the image of the target.
+
+        Raises:
+            ValueError: no atoms, an unknown element, coinciding atoms or a cell without volume.
+        """
+        structure = record.structure
+        _check(structure)
+        sources, targets, images = _directed(self._neighbors(structure), self.edge_mode)
+        steps = structure.frac_coords[targets] + images - structure.frac_coords[sources]
+        arrays: Arrays = {
+            "atomic_numbers": structure.atomic_numbers.astype(np.int32),
+            "edge_sources": sources.astype(np.int32),
+            "edge_targets": targets.astype(np.int32),
+            "edge_vectors_angstrom": (steps @ structure.lattice_angstrom).astype(np.float32),
+        }
+        return arrays | self._for_lattice_sums(structure)
+
+    def _for_lattice_sums(self, structure: Structure) -> Arrays:
+        """Give the sums of atom pairs i <= j, what they follow from, or nothing."""
+        lattice, fractional = structure.lattice_angstrom, structure.frac_coords
+        alpha, scaling = self.pauli_decay_per_angstrom, self.pauli_scaling
+        if self.lattice_sums == "featurized":
+            sums = lattice_sums(lattice, fractional, alpha, scaling)
+            return {"pair_potentials": sums.astype(np.float32)}
+        if self.lattice_sums == "in_encoder":
+            decay = pauli_decay(alpha, scaling, abs(float(np.linalg.det(lattice))))
+            return {
+                "lattice_angstrom": np.array(lattice, dtype=np.float64),
+                "frac_coords": np.array(fractional, dtype=np.float64),
+                "pauli_decay_per_angstrom": np.array(decay),
+            }
+        return {}
+
+    def _neighbors(self, structure: Structure) -> Neighbors:
+        """Find the periodic neighbours of each atom."""
+        if self.max_neighbors is None:
+            return _within(structure, self.cutoff_angstrom + _TIE_ANGSTROM)
+        num_atoms, radius = len(structure.atomic_numbers), self.cutoff_angstrom
+        while True:
+            found = _within(structure, radius + _TIE_ANGSTROM)
+            counts = np.bincount(found.centers[found.distances <= radius], minlength=num_atoms)
+            if self.neighbors == "within_cutoff" or counts.min() >= self.max_neighbors:
+                return _nearest(found, self.max_neighbors, num_atoms)
+            radius *= _RADIUS_GROWTH
+
+
+def _check(structure: Structure) -> None:
+    numbers = structure.atomic_numbers
+    if len(numbers) == 0:
+        raise ValueError("the structure has no atoms")
+    if numbers.min() < 1 or numbers.max() > _LARGEST_ATOMIC_NUMBER:
+        raise ValueError("an atomic number is not of a known element")
+    lattice = structure.lattice_angstrom
+    if not np.isfinite(lattice).all() or abs(np.linalg.det(lattice)) < 1e-6:
+        raise ValueError("the cell has no volume")
+    if not np.isfinite(structure.frac_coords).all():
+        raise ValueError("a coordinate is not finite")
+
+
+def _within(structure: Structure, radius: float) -> Neighbors:
+    """Find all neighbours no farther than the radius, images of the atom itself included."""
+    lattice = np.ascontiguousarray(structure.lattice_angstrom, dtype=np.float64)
+    positions = np.ascontiguousarray(structure.frac_coords @ lattice)
+    centers, neighbors, images, distances = find_points_in_spheres(
+        positions, positions, r=radius, pbc=np.ones(3, dtype=np.int64), lattice=lattice
+    )
+    others = (centers != neighbors) | (distances > _COINCIDENT_ANGSTROM)
+    if (distances[others] < _COINCIDENT_ANGSTROM).any():
+        raise ValueError("two atoms coincide")
+    found = Neighbors(centers, neighbors, np.rint(images).astype(np.int64), distances)
+    return found.where(others)
+
+
+def _nearest(found: Neighbors, max_neighbors: int, num_atoms: int) -> Neighbors:
+    """Keep the nearest of each atom, ties too; atoms with fewer keep what they have."""
+    counts = np.bincount(found.centers, minlength=num_atoms)
+    lasts = np.cumsum(counts) - counts + max_neighbors - 1
+    ranked = found.distances[np.lexsort((found.distances, found.centers))]
+    farthest = np.full(num_atoms, np.inf)
+    enough = counts >= max_neighbors
+    farthest[enough] = ranked[lasts[enough]] + _TIE_ANGSTROM
+    return found.where(found.distances <= farthest[found.centers])
+
+
+def _directed(found: Neighbors, edge_mode: Literal["clean", "reference"]) -> tuple[Int, Int, Int]:
+    """Add the reverse of each edge, sorted by source, target and image."""
+    sources = np.concatenate([found.centers, found.neighbors])
+    targets = np.concatenate([found.neighbors, found.centers])
+    steps = np.concatenate([found.images, -found.images])
+    reach = int(np.abs(steps).max(initial=0)) + 1
+    num_atoms = int(sources.max(initial=0)) + 1
+    key = np.ravel_multi_index(
+        (sources, targets, *(steps + reach).T), (num_atoms, num_atoms, *(2 * reach,) * 3)
+    )
+    if edge_mode == "clean":
+        order = np.unique(key, return_index=True)[1]
+    else:
+        order = np.argsort(key, kind="stable")
+    return sources[order], targets[order], steps[order]

@@ -1,0 +1,79 @@
+"""Fixed-width vectors of descriptions: stored sentence embeddings, or hashed word counts."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+
+from omnimat.base.settings import Settings
+from omnimat.materials.record import Modality, Record
+from omnimat.modalities.layout import Arrays, Field
+
+_WORD = re.compile(r"\w+")
+
+
+class TextEmbedding(Settings):
+    """One vector per description.
+
+    Attributes:
+        source: ``stored`` takes the record's embedding (of a language model, made once);
+            ``hashed`` makes one of the text by feature hashing, which needs no model;
+            ``stored_or_hashed`` prefers the first.
+        width: of the vector; a stored embedding of another width is refused.
+    """
+
+    modality: ClassVar[Modality] = "text"
+
+    type: Literal["text_embedding"] = "text_embedding"
+    source: Literal["stored", "hashed", "stored_or_hashed"] = "stored"
+    width: PositiveInt = 768
+
+    @property
+    def index_columns(self) -> tuple[str, ...]:
+        """Columns of the record index that say where there is something to take."""
+        columns = {"stored": ("has_text_embedding",), "hashed": ("has_text",)}
+        return columns.get(self.source, ("has_text_embedding", "has_text"))
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The vector."""
+        return (Field("embedding", "float32", (self.width,)),)
+
+    def __call__(self, record: Record) -> Arrays | None:
+        """Give the vector, or None where the record has neither text nor embedding it may use.
+
+        Raises:
+            ValueError: the stored embedding has another width.
+        """
+        vector = None if self.source == "hashed" else record.text_embedding
+        if vector is None:
+            return None if record.text is None else self.of_text(record.text)
+        if vector.shape != (self.width,):
+            raise ValueError(f"the stored embedding has shape {vector.shape}, not ({self.width},)")
+        return {"embedding": vector.astype(np.float32)}
+
+    def of_text(self, text: str) -> Arrays | None:
+        """Give the vector of a text, or None where only stored ones count, or it has no words."""
+        vector = None if self.source == "stored" else hashed_ngrams(text, self.width)
+        return None if vector is None else {"embedding": vector.astype(np.float32)}
+
+
+def hashed_ngrams(text: str, width: int) -> NDArray[np.float64] | None:
+    """Hash words and pairs of adjacent words into a unit vector with signed buckets: (width,).
+
+    Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009. The same in
+    every process. None for a text without words.
+    """
+    words = _WORD.findall(text.lower())
+    ngrams = words + [f"{first} {second}" for first, second in pairwise(words)]
+    hashes = np.array([zlib.crc32(ngram.encode()) for ngram in ngrams], dtype=np.uint32)
+    signs = np.where(hashes >> 31, 1.0, -1.0)
+    counts = np.bincount(hashes % width, signs, width)
+    norm = np.linalg.norm(counts)
+    return counts / norm if norm else None

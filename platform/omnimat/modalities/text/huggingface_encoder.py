@@ -1,0 +1,187 @@
+"""Any Hugging Face language model as a text encoder, frozen or trained, with a linear head.
+
+MultiMat (Moro et al., 2025) takes the CLS state of a frozen MatBERT, CLaC (Park et al., 2025) that
+of a trained MatSciBERT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from omnimat.base.errors import UserError
+from omnimat.base.settings import PresetSettings
+from omnimat.modalities.text.huggingface import (
+    model_config,
+    model_folder,
+    require_text_extra,
+    weights_sha256,
+)
+from omnimat.modalities.text.pooling import Pooling, padded, pooled
+
+_KEY = "modalities.text.encoder.model"
+
+
+class HuggingFaceTextSettings(PresetSettings):
+    """Settings of a Hugging Face encoder.
+
+    Attributes:
+        model: path of a model's folder, or its name on the hub: the weights to start from. None
+            starts from random ones.
+        config: the model's ``config.json``; of ``model`` where that is given.
+        frozen: leave the language model as it is and train the head alone. Where nothing else
+            reads the tokens, the featurizer ``huggingface_embedding`` with ``text_mlp`` does the
+            same once instead of at every step.
+        pooling: the first token's state, or the mean over tokens.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "tiny": {
+            "config": {
+                "model_type": "bert",
+                "vocab_size": 4096,
+                "hidden_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 64,
+                "hidden_dropout_prob": 0.0,
+                "attention_probs_dropout_prob": 0.0,
+            }
+        },
+    }
+    type: Literal["huggingface_text"] = "huggingface_text"
+    model: str | None = None
+    config: dict[str, Any] | None = None
+    frozen: bool = False
+    pooling: Pooling = "cls"
+
+    @model_validator(mode="after")
+    def _something_to_build(self) -> Self:
+        require_text_extra()
+        if self.model is None and self.config is None:
+            raise ValueError("give model, a name on the Hugging Face hub or a folder")
+        return self
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Number of token ids it knows, once ``located``."""
+        return None if self.config is None else self.config.get("vocab_size")
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Longest text it takes, once ``located`` and where the model has such a limit."""
+        return None if self.config is None else self.config.get("max_position_embeddings")
+
+    def located(self) -> Self:
+        """Give the same settings with the model's own config."""
+        if self.model is None:
+            return self
+        return self.model_copy(update={"config": model_config(self.model, _KEY)})
+
+    def exported(self) -> Self:
+        """Give settings that build the same shape without the model's files."""
+        return self.located().model_copy(update={"model": None})
+
+    def build(self, embedding_dim: int) -> nn.Module:
+        """Build the network, from the weights of ``model`` where that is given.
+
+        Raises:
+            UserError: the model is not to be had, or has no safetensors that fit.
+        """
+        return HuggingFaceText(self, embedding_dim)
+
+
+class HuggingFaceText(nn.Module):
+    """Token ids to embedding."""
+
+    def __init__(self, settings: HuggingFaceTextSettings, embedding_dim: int) -> None:
+        super().__init__()
+        self.frozen, self.pooling = settings.frozen, settings.pooling
+        # Its attributes beyond nn.Module are transformers' own.
+        self.language_model: Any = (
+            _random_model(settings.config or {})
+            if settings.model is None
+            else pretrained_model(settings.model, _KEY)
+        )
+        self.language_model.requires_grad_(not settings.frozen)
+        self.head = nn.Linear(self.language_model.config.hidden_size, embedding_dim)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a frozen language model stays in evaluation mode."""
+        super().train(mode)
+        self.language_model.train(mode and not self.frozen)
+        return self
+
+    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Embed n descriptions.
+
+        Args:
+            arrays: ``token_ids`` (total,) of all texts one after another, ``num_tokens`` (n,).
+
+        Returns:
+            (n, embedding_dim).
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states = language_states(
+                self.language_model, arrays["token_ids"], arrays["num_tokens"], self.pooling
+            )
+        embeddings: Tensor = self.head(states.to(self.head.weight.dtype))
+        return embeddings
+
+
+def language_states(model: Any, token_ids: Tensor, num_tokens: Tensor, pooling: Pooling) -> Tensor:
+    """Run a language model over n ragged texts and pool its last layer: (n, hidden_size)."""
+    ids, is_token = padded(token_ids, num_tokens, model.config.pad_token_id or 0)
+    states = model(input_ids=ids, attention_mask=is_token.long()).last_hidden_state
+    return pooled(states, is_token, pooling, len(num_tokens))
+
+
+def pretrained_model(model: str, key: str) -> Any:
+    """Load a language model in float32, from safetensors only and without any code of its own.
+
+    Raises:
+        UserError: it is not to be had, or its weights do not fill it.
+    """
+    require_text_extra()
+    weights_sha256(model, key)  # refuses pickled weights with a sentence
+    from transformers import AutoModel
+
+    folder = model_folder(model, key)
+    try:
+        loaded, report = AutoModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{key}: {folder} holds no model that can be loaded: {error}") from error
+    if missing := sorted(k for k in report["missing_keys"] if not k.startswith("pooler.")):
+        raise UserError(
+            f"{key}: the weights of {folder} lack {missing[0]} and {len(missing)} in all"
+        )
+    return _without_pooler(loaded)
+
+
+def _random_model(config: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig, AutoModel  # of the extra ``text``
+
+    architecture = AutoConfig.for_model(**config)
+    return _without_pooler(
+        AutoModel.from_config(architecture, trust_remote_code=False, dtype=torch.float32)
+    )
+
+
+def _without_pooler(model: Any) -> Any:
+    """Drop BERT's layer for sentence pairs: nothing reads it, so it would get no gradient."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model

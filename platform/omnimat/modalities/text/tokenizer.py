@@ -1,0 +1,68 @@
+"""A byte-level BPE tokenizer fitted on a corpus (Sennrich et al., 2016; Radford et al., 2019).
+
+Of the trainers in the ``tokenizers`` package this one gives the same bytes every time; that of
+WordPiece breaks ties by hash order. Working on bytes, it knows no unknown character.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field
+
+from omnimat.base.settings import Settings
+from omnimat.modalities.text.huggingface import require_text_extra
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_NUM_BYTES = 256
+
+
+class TokenizerSettings(Settings):
+    """How a tokenizer is fitted.
+
+    Attributes:
+        type: byte-level BPE.
+        vocabulary_size: largest number of tokens, the special ones counted; a small corpus gives
+            fewer.
+        min_frequency: occurrences a merged pair must have.
+        lowercase: forget case; ``Co`` and ``CO`` become one.
+    """
+
+    type: Literal["byte_level_bpe"] = "byte_level_bpe"
+    vocabulary_size: int = Field(default=4096, gt=_NUM_BYTES + len(SPECIAL_TOKENS))
+    min_frequency: int = Field(default=2, ge=1)
+    lowercase: bool = False
+
+
+def fit_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> str:
+    """Fit a tokenizer; equal texts and settings give equal strings.
+
+    Returns:
+        The tokenizer in the JSON format of ``tokenizers``. It puts [CLS] first and [SEP] last.
+
+    Raises:
+        UserError: the extra ``text`` is not installed.
+    """
+    require_text_extra()
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    # NFKC writes the superscripts and subscripts of formulas as plain digits.
+    steps = [normalizers.NFKC()] + [normalizers.Lowercase()] * settings.lowercase
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary_size,
+        min_frequency=settings.min_frequency,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    text: str = tokenizer.to_str()
+    return text

@@ -1,0 +1,138 @@
+"""Descriptions as token ids, for language models that are trained."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import PositiveInt, model_validator
+
+from omnimat.base.errors import UserError
+from omnimat.base.paths import absolute_path, expanded_path
+from omnimat.base.settings import Settings
+from omnimat.base.workspace import Workspace
+from omnimat.materials.record import Modality, Record
+from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.text.huggingface import require_text_extra, tokenizer_json
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_KEY = "modalities.text.featurizer.tokenizer"
+_MASK_TOKENS = ("[MASK]", "<mask>")  # as BERT and as RoBERTa write it
+
+
+class TextTokens(Settings):
+    """Token ids of a description; ragged, no padding.
+
+    Attributes:
+        tokenizer: name of a fitted tokenizer (kind: tokenizer), path of a ``tokenizers`` JSON file
+            or of a Hugging Face model's folder, or that model's name on the hub. ``located``
+            replaces it by the JSON itself.
+        max_tokens: longer descriptions lose their end; special tokens are counted and kept.
+    """
+
+    modality: ClassVar[Modality] = "text"
+    index_columns: ClassVar[tuple[str, ...]] = ("has_text",)
+
+    type: Literal["text_tokens"] = "text_tokens"
+    tokenizer: str
+    max_tokens: PositiveInt = 512
+
+    @model_validator(mode="after")
+    def _extra_is_there(self) -> Self:
+        require_text_extra()
+        return self
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The ids, first the tokenizer's opening token ([CLS])."""
+        return (Field("token_ids", "int32", axis="token"),)
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Number of ids, once ``located``."""
+        if not _is_json(self.tokenizer):
+            return None
+        return int(_loaded(self.tokenizer, self.max_tokens).get_vocab_size())
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the tokens that are no part of a text, as [CLS] and [PAD]."""
+        return frozenset(_special_tokens(self.tokenizer, self.max_tokens).values())
+
+    @property
+    def mask_id(self) -> int:
+        """Id of the token that hides another.
+
+        Raises:
+            UserError: the tokenizer has none.
+        """
+        special = _special_tokens(self.tokenizer, self.max_tokens)
+        for name in _MASK_TOKENS:
+            if name in special:
+                return special[name]
+        raise UserError(f"{_KEY}: it has no mask token ({' or '.join(_MASK_TOKENS)})")
+
+    def located(self, workspace: Workspace) -> Self:
+        """Give the same settings holding the tokenizer, so that nothing else is needed to use it.
+
+        Raises:
+            UserError: there is no such tokenizer.
+        """
+        if _is_json(self.tokenizer):
+            return self
+        content = _content(self.tokenizer, workspace)
+        _loaded(content, self.max_tokens)
+        return self.model_copy(update={"tokenizer": content})
+
+    def __call__(self, record: Record) -> Arrays | None:
+        """Give the ids, or None where the record has no text.
+
+        Raises:
+            UserError: ``tokenizer`` is a path that leads to no tokenizer.
+        """
+        return None if record.text is None else self.of_text(record.text)
+
+    def of_text(self, text: str) -> Arrays | None:
+        """Give the ids of a text, or None where it has none; errors as above."""
+        encoding = _loaded(self.tokenizer, self.max_tokens).encode(text)
+        ids = np.array(encoding.ids, dtype=np.int32)
+        return {"token_ids": ids} if ids.size else None
+
+
+def _is_json(tokenizer: str) -> bool:
+    return tokenizer.startswith("{")
+
+
+def _content(tokenizer: str, workspace: Workspace) -> str:
+    fitted = workspace.tokenizer(tokenizer)
+    if fitted.exists():
+        return fitted.read_text()
+    path = expanded_path(tokenizer, _KEY)
+    if path.is_file():
+        return path.read_text()
+    return tokenizer_json(tokenizer, _KEY)
+
+
+@functools.lru_cache(maxsize=4)
+def _special_tokens(tokenizer: str, max_tokens: int) -> dict[str, int]:
+    added = _loaded(tokenizer, max_tokens).get_added_tokens_decoder()
+    return {token.content: number for number, token in added.items() if token.special}
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(tokenizer: str, max_tokens: int) -> Tokenizer:
+    """Load a tokenizer once in a process."""
+    from tokenizers import Tokenizer  # of the extra ``text``
+
+    if not _is_json(tokenizer):
+        tokenizer = expanded_path(absolute_path(tokenizer, _KEY), _KEY).read_text()
+    try:
+        loaded = Tokenizer.from_str(tokenizer)
+    except Exception as error:  # the package raises nothing more telling
+        raise UserError(f"{_KEY}: not a tokenizer of the tokenizers package: {error}") from error
+    loaded.no_padding()
+    loaded.enable_truncation(max_tokens)
+    return loaded

@@ -1,0 +1,180 @@
+"""What an experiment does to a powder pattern, drawn at random.
+
+The preferred orientation of the grains changes the intensities of reflections, so it is applied to
+those; all else is applied to the curve, so that it works on a stored one too. Each function is
+pure: the same pattern and a generator of the same state give the same result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter1d
+
+from omnimat.base.settings import Settings
+from omnimat.materials.record import Record, Structure
+from omnimat.modalities.layout import Arrays
+from omnimat.modalities.xrd.features import TOP_INTENSITY, Reflections, XrdPattern
+
+Float = NDArray[np.floating[Any]]
+
+_BACKGROUND_DEGREE = 3
+_BACKGROUND_DECAY_DEGREE = (5.0, 30.0)
+# A shift that leaves less than this part of the strongest peak in the range is not made.
+_LEAST_TOP = 0.01
+
+
+class XrdAugmentation(Settings):
+    """How strongly a pattern is changed; every strength is the end of a range that starts at none.
+
+    With all of them at 0, and ``texture`` at 1, a pattern stays as it is.
+
+    Attributes:
+        zero_shift_degree: largest shift of the whole pattern, either way, as a goniometer's zero
+            error makes. Typical: 0.02 to 0.2.
+        strain: largest relative change of all lattice spacings, either way, as temperature,
+            pressure and composition make: sin(theta) is divided by 1 + strain. Typical: 0.01; the
+            error of PBE lattice constants is of that order too.
+        broadening_sigma_degree: largest standard deviation of a further Gaussian on every peak,
+            as small grains make. Typical: 0.05 to 0.3.
+        background: largest height of a smooth background, against the strongest peak: a random
+            mixture of a cubic and of a decay from small angles (5 to 30 degrees), as amorphous
+            material, fluorescence and air make. Typical: 0.02 to 0.2.
+        texture: smallest March-Dollase parameter r of preferred orientation; r is drawn
+            log-uniformly between it and its reciprocal, about a random low-index plane. Below 1
+            grains are plates, above 1 needles, 1 is a random powder. Typical: 0.5 to 0.8.
+        poisson_noise: largest relative standard deviation that counting leaves on the strongest
+            peak, one over the root of its counts; elsewhere it follows from the intensity.
+            Typical: 0.005 (40,000 counts) to 0.05 (400).
+        gaussian_noise: largest standard deviation of noise that does not depend on the intensity,
+            against the strongest peak. Typical: 0.001 to 0.01.
+    """
+
+    zero_shift_degree: float = Field(default=0.1, ge=0, le=2)
+    strain: float = Field(default=0.01, ge=0, le=0.1)
+    broadening_sigma_degree: float = Field(default=0.2, ge=0, le=2)
+    background: float = Field(default=0.1, ge=0, le=1)
+    texture: float = Field(default=0.6, gt=0, le=1)
+    poisson_noise: float = Field(default=0.02, ge=0, le=0.2)
+    gaussian_noise: float = Field(default=0.005, ge=0, le=0.1)
+
+    def view(
+        self, record: Record, featurizer: XrdPattern, generator: np.random.Generator
+    ) -> Arrays:
+        """Give the pattern of the structure as an experiment might find it.
+
+        Raises:
+            ValueError: as ``XrdPattern`` does.
+        """
+        return {"intensity": self.measured(record.structure, featurizer, generator)}
+
+    def measured(
+        self, structure: Structure, pattern: XrdPattern, generator: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Compute a structure's pattern as an experiment might find it: (num_points,).
+
+        Raises:
+            ValueError: as ``XrdPattern`` does.
+        """
+        textured = self.textured(pattern.reflections(structure), structure, generator)
+        return self.disturbed(pattern.curve(textured), pattern, generator)
+
+    def textured(
+        self, reflections: Reflections, structure: Structure, generator: np.random.Generator
+    ) -> Reflections:
+        """Give reflections the intensities of a powder whose grains prefer an orientation."""
+        r = self.texture ** generator.uniform(-1, 1)
+        reciprocal = np.linalg.inv(structure.lattice_angstrom).T
+        axis = _random_plane(generator) @ reciprocal
+        g = reflections.miller @ reciprocal
+        cosines = g @ axis / (np.linalg.norm(g, axis=1) * np.linalg.norm(axis))
+        weights = march_dollase(cosines, r)
+        return reflections._replace(intensity=reflections.intensity * weights)
+
+    def disturbed(
+        self, intensity: Float, pattern: XrdPattern, generator: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Shift and broaden a pattern and add background and noise, in this order.
+
+        Args:
+            intensity: (num_points,) on the pattern's grid, at most 100; left alone.
+            pattern: of the grid.
+            generator: advanced.
+
+        Returns:
+            (num_points,) from 0 to 100.
+        """
+        grid = pattern.two_theta_degree
+        curve = self._shifted(intensity.astype(np.float64) / TOP_INTENSITY, grid, generator)
+        curve = self._broadened(curve, pattern.step_degree, generator)
+        curve = curve + self.background * generator.uniform() * _background(grid, generator)
+        curve = self._noisy(curve, generator).clip(min=0)
+        scaled: NDArray[np.float32] = (TOP_INTENSITY * _topped(curve)).astype(np.float32)
+        return scaled
+
+    def _shifted(self, curve: Float, grid: Float, generator: np.random.Generator) -> Float:
+        """Give each angle the intensity of the angle that is moved there, 0 from out of range."""
+        zero = generator.uniform(-self.zero_shift_degree, self.zero_shift_degree)
+        strain = generator.uniform(-self.strain, self.strain)
+        sines = (1 + strain) * np.sin(np.radians(grid - zero) / 2)
+        sources = np.degrees(2 * np.arcsin(sines.clip(-1, 1)))
+        spline = CubicSpline(grid, curve)
+        rounding = 1e-9
+        inside = (sources > grid[0] - rounding) & (sources < grid[-1] + rounding)
+        moved = np.where(inside, spline(sources), 0.0).clip(min=0)
+        return _topped(moved) if moved.max() > _LEAST_TOP else curve
+
+    def _broadened(self, curve: Float, step_degree: float, generator: np.random.Generator) -> Float:
+        sigma = generator.uniform(0, self.broadening_sigma_degree) / step_degree
+        if sigma == 0:
+            return curve
+        return _topped(gaussian_filter1d(curve, sigma, mode="nearest"))
+
+    def _noisy(self, curve: Float, generator: np.random.Generator) -> Float:
+        relative = self.poisson_noise * generator.uniform()
+        if relative > 0:
+            curve = generator.poisson(curve / relative**2) * relative**2
+        sigma = self.gaussian_noise * generator.uniform()
+        return curve + sigma * generator.standard_normal(len(curve))
+
+
+def march_dollase(cosines: Float, r: float) -> Float:
+    """Weight reflections of a textured powder (Dollase, J. Appl. Cryst. 19, 267, 1986).
+
+    Args:
+        cosines: of the angles between reflections' and the preferred plane's normals.
+        r: 1 for a random powder.
+
+    Returns:
+        (r^2 cos^2 + sin^2 / r)^(-3/2), of the shape of ``cosines``; 1 on average over the sphere.
+    """
+    squared = cosines**2
+    weights: Float = (r**2 * squared + (1 - squared) / r) ** -1.5
+    return weights
+
+
+def _random_plane(generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw Miller indices among the 13 planes of indices -1, 0 and 1."""
+    planes = np.indices((3, 3, 3)).reshape(3, -1).T - 1
+    plane: NDArray[np.int64] = planes[generator.integers(len(planes) // 2)]
+    return plane  # the planes after these are 0 0 0 and their opposites
+
+
+def _background(grid: Float, generator: np.random.Generator) -> Float:
+    """Draw a smooth curve from 0 to 1."""
+    places = np.linspace(-1, 1, len(grid))
+    cubic = chebyshev.chebval(places, generator.uniform(-1, 1, _BACKGROUND_DEGREE + 1))
+    decay = np.exp(-(grid - grid[0]) / generator.uniform(*_BACKGROUND_DECAY_DEGREE))
+    share = generator.uniform()
+    mixture = share * _topped(cubic - cubic.min()) + (1 - share) * decay
+    return _topped(mixture - mixture.min())
+
+
+def _topped(curve: Float) -> Float:
+    scaled: Float = curve / curve.max()
+    return scaled

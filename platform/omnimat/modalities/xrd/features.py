@@ -1,0 +1,198 @@
+"""Powder X-ray diffraction patterns computed from the structure.
+
+The reflections are those of pymatgen's ``XRDCalculator`` (De Graef and McHenry, Structure of
+Materials, ch. 11 and 12), found here without its loop over Miller indices: equal reflections need
+not be merged or named when every one is smeared into a curve.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveFloat, model_validator
+from pymatgen.core import Element
+
+from omnimat.base.settings import Settings
+from omnimat.materials.record import Modality, Record, Structure
+from omnimat.modalities.layout import Arrays, Field
+
+Float = NDArray[np.floating[Any]]
+
+_SMEARING_REACH = 6.0  # in sigma; a Gaussian has fallen to 1.5e-8 there
+TOP_INTENSITY = 100.0
+DEFAULT_RADIATION = "CuKa"
+
+
+class Reflections(NamedTuple):
+    """Half of a crystal's reflections, g or -g of each.
+
+    Attributes:
+        two_theta_degree: (m,) scattering angles.
+        intensity: (m,) unscaled.
+        miller: (m, 3) indices.
+    """
+
+    two_theta_degree: Float
+    intensity: Float
+    miller: Float
+
+
+class XrdPattern(Settings):
+    """Smeared powder pattern on an even grid of scattering angles.
+
+    The default grid is 0.0, 0.1, ... 89.9 degrees (900 points, the upper end left out). The curve
+    is scaled to a maximum of 100; compressing it, so that strong reflections do not hide the many
+    weak ones, is the encoder's business.
+
+    Attributes:
+        radiation: a line that pymatgen knows, or a wavelength in angstrom.
+        two_theta_min_degree: first point; reflections below it are left out.
+        two_theta_max_degree: end of the grid; reflections above it are left out.
+        step_degree: spacing of the grid.
+        smearing_sigma_degree: standard deviation of the Gaussian put on each reflection.
+    """
+
+    modality: ClassVar[Modality] = "xrd"
+    index_columns: ClassVar[tuple[str, ...]] = ()
+
+    type: Literal["xrd_pattern"] = "xrd_pattern"
+    radiation: str | PositiveFloat = DEFAULT_RADIATION
+    two_theta_min_degree: float = 0.0
+    two_theta_max_degree: float = 90.0
+    step_degree: PositiveFloat = 0.1
+    smearing_sigma_degree: PositiveFloat = 0.3
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if isinstance(self.radiation, str) and self.radiation != DEFAULT_RADIATION:
+            known = _tables().WAVELENGTHS
+            if self.radiation not in known:
+                raise ValueError(f"radiation must be one of {', '.join(known)}, or in angstrom")
+        if not 0 <= self.two_theta_min_degree < self.two_theta_max_degree <= 180:
+            raise ValueError("two_theta_min_degree and two_theta_max_degree must rise in [0, 180]")
+        return self
+
+    @property
+    def num_points(self) -> int:
+        """Points of the grid."""
+        span = self.two_theta_max_degree - self.two_theta_min_degree
+        return round(span / self.step_degree)
+
+    @property
+    def wavelength_angstrom(self) -> float:
+        """Wavelength of the radiation."""
+        if isinstance(self.radiation, str):
+            return float(_tables().WAVELENGTHS[self.radiation])
+        return self.radiation
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The curve."""
+        return (Field("intensity", "float32", (self.num_points,)),)
+
+    def __call__(self, record: Record) -> Arrays:
+        """Give the pattern of the structure.
+
+        Raises:
+            ValueError: an element without scattering factor, or no reflection in the range.
+        """
+        return {"intensity": self.curve(self.reflections(record.structure)).astype(np.float32)}
+
+    def of_curve(self, two_theta_degree: Float, intensity: Float) -> Arrays:
+        """Give a measured pattern on the grid, zero where it was not measured, negatives too.
+
+        Args:
+            two_theta_degree: (n,) angles of this radiation, increasing.
+            intensity: (n,) on any scale.
+
+        Raises:
+            ValueError: there is no intensity in the range of the grid.
+        """
+        curve = np.interp(self.two_theta_degree, two_theta_degree, intensity, left=0.0, right=0.0)
+        curve = np.maximum(curve, 0.0)
+        if not curve.max() > 0:
+            raise ValueError("no intensity in the range of two theta")
+        return {"intensity": (curve * (TOP_INTENSITY / curve.max())).astype(np.float32)}
+
+    def curve(self, reflections: Reflections) -> Float:
+        """Smear reflections and scale the curve to its maximum: (num_points,)."""
+        curve = self._smeared(reflections.two_theta_degree, reflections.intensity)
+        scaled: Float = curve * (TOP_INTENSITY / curve.max())
+        return scaled
+
+    @property
+    def two_theta_degree(self) -> Float:
+        """The grid: (num_points,)."""
+        return self.two_theta_min_degree + self.step_degree * np.arange(self.num_points)
+
+    def reflections(self, structure: Structure) -> Reflections:
+        """Find the reflections of a structure in the range of the grid.
+
+        Raises:
+            ValueError: an element without scattering factor, or no reflection in the range.
+        """
+        limits = np.radians([self.two_theta_min_degree, self.two_theta_max_degree]) / 2
+        g_min, g_max = 2 * np.sin(limits) / self.wavelength_angstrom
+        miller, g = _half_sphere(structure.lattice_angstrom, float(g_max))
+        in_range = g >= max(float(g_min), 1e-9)
+        if not in_range.any():
+            raise ValueError("no reflection in the range of two theta")
+        miller, g = miller[in_range], g[in_range]
+        theta = np.arcsin(np.minimum(self.wavelength_angstrom * g / 2, 1.0))
+        lorentz_polarization = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
+        intensity = np.abs(_structure_factors(structure, miller, g)) ** 2 * lorentz_polarization
+        return Reflections(np.degrees(2 * theta), intensity, miller)
+
+    def _smeared(self, two_theta: Float, intensity: Float) -> Float:
+        """Sum a Gaussian per reflection, each only where it is not negligible: (num_points,)."""
+        sigma = self.smearing_sigma_degree / self.step_degree
+        reach = int(np.ceil(_SMEARING_REACH * sigma))
+        place = (two_theta - self.two_theta_min_degree) / self.step_degree
+        points = np.rint(place).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
+        heights = intensity[:, None] * np.exp(-0.5 * ((points - place[:, None]) / sigma) ** 2)
+        padded = np.bincount((points + reach).ravel(), heights.ravel(), self.num_points + 2 * reach)
+        curve: Float = padded[reach : reach + self.num_points].astype(np.float64)
+        return curve
+
+
+def _half_sphere(lattice_angstrom: Float, radius: float) -> tuple[Float, Float]:
+    """Miller indices with |g| <= radius, one of each g and -g, without 0: (m, 3), (m,)."""
+    extent = np.floor(radius * np.linalg.norm(lattice_angstrom, axis=1)).astype(int)
+    grid = np.indices(2 * extent + 1).reshape(3, -1).T - extent
+    half = grid[len(grid) // 2 + 1 :]  # g and -g mirror each other about the middle
+    g = np.linalg.norm(half @ np.linalg.inv(lattice_angstrom).T, axis=1)
+    inside = g <= radius
+    return half[inside], g[inside]
+
+
+def _structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray[np.complex128]:
+    """Sum f_e(g) exp(2 pi i g.r) over the atoms: (m,)."""
+    elements, kind = np.unique(structure.atomic_numbers, return_inverse=True)
+    amplitude, width = np.stack([_scattering_coefficients(int(z)) for z in elements], axis=1)
+    s_squared = (g / 2) ** 2
+    fitted = (amplitude * np.exp(-width * s_squared[:, None, None])).sum(axis=2)
+    form_factors = elements - 41.78214 * s_squared[:, None] * fitted
+    phase = np.exp((2j * np.pi) * (miller @ structure.frac_coords.T))
+    factors: NDArray[np.complex128] = (form_factors[:, kind] * phase).sum(axis=1)
+    return factors
+
+
+@cache
+def _tables() -> Any:
+    """Import pymatgen's tables, and matplotlib with them: 0.6 s that settings alone do not need."""
+    from pymatgen.analysis.diffraction import xrd
+
+    return xrd
+
+
+@cache
+def _scattering_coefficients(atomic_number: int) -> Float:
+    """Fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2): (2, terms)."""
+    symbol = Element.from_Z(atomic_number).symbol
+    known = _tables().ATOMIC_SCATTERING_PARAMS
+    if symbol not in known:
+        raise ValueError(f"no X-ray scattering factor is known for {symbol}")
+    return np.array(known[symbol], dtype=np.float64).T

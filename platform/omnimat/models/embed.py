@@ -1,0 +1,101 @@
+"""Embeddings by an exported encoder, of a feature store's rows or any other feature table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+from upath import UPath
+
+from omnimat.base.errors import RunError
+from omnimat.modalities.batch import collate
+from omnimat.modalities.layout import Featurizer
+from omnimat.modalities.tensors import ModalityTensors
+from omnimat.models.export import Card, load
+from omnimat.models.inputs import featurizers_of, only_modalities
+from omnimat.objectives.embeddings import Column
+from omnimat.stream.store import FeatureStore
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedEncoder:
+    """An exported encoder, ready to embed as ``Multimodal`` does in evaluation mode.
+
+    Attributes:
+        folder: of the export.
+        card: what it says of itself.
+        module: the network, on ``device``.
+        device: CUDA where there is one.
+    """
+
+    folder: UPath
+    card: Card
+    module: nn.Module
+    device: torch.device
+
+    @classmethod
+    def load(cls, folder: UPath) -> Self:
+        """Load it.
+
+        Raises:
+            UserError: if the folder holds no export.
+        """
+        module, card = load(folder)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(folder, card, module.to(device), device)
+
+    @property
+    def featurizer(self) -> Featurizer:
+        """What gives the arrays it was trained on."""
+        return featurizers_of({self.card.modality: self.card})[self.card.modality]
+
+    def embed_stored(
+        self, store: FeatureStore, positions: NDArray[np.int64], batch_size: int = 256
+    ) -> Column:
+        """Embed N records of a store.
+
+        Args:
+            store: holds the encoder's modality.
+            positions: (N,) rows of the store.
+            batch_size: records embedded at a time.
+
+        Returns:
+            (N, d) float32 on the CPU, unit rows where the modality is present and zero elsewhere.
+
+        Raises:
+            RunError: if an embedding is not finite.
+        """
+        features = only_modalities(store, {self.card.modality: self.featurizer})
+        starts = range(0, len(positions), batch_size)
+        columns = [
+            self.embed_table(features.table(positions[start : start + batch_size]))
+            for start in starts
+        ]
+        values = [torch.zeros(0, self.card.embedding_dim), *(c.values for c in columns)]
+        present = [torch.zeros(0, dtype=torch.bool), *(c.present for c in columns)]
+        return Column(torch.cat(values), torch.cat(present))
+
+    @torch.no_grad()
+    def embed_table(self, table: pa.Table) -> Column:
+        """Embed the rows of a feature table as one batch; see ``embed_stored``."""
+        modality = self.card.modality
+        arrays = collate(table, {modality: self.featurizer}).modalities[modality]
+        tensors = ModalityTensors.from_numpy(arrays)
+        values = torch.zeros(len(table), self.card.embedding_dim)
+        present = torch.zeros(len(table), dtype=torch.bool)
+        if len(tensors.rows):
+            embedded = self.module(tensors.to(self.device).arrays)
+            values[tensors.rows] = F.normalize(embedded.float(), dim=-1).cpu()
+            present[tensors.rows] = True
+        if not values.isfinite().all():
+            raise RunError(
+                f"run: the encoder in {self.folder} gives embeddings that are not finite: it "
+                "diverged; pretrain it again with a smaller training.lr"
+            )
+        return Column(values, present)

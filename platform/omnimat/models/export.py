@@ -1,0 +1,110 @@
+"""A trained encoder on disk: ``model.safetensors`` and ``card.json``, no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import ValidationError, field_validator
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings
+from omnimat.materials.record import Modality
+from omnimat.modalities.encoders import AnyEncoderSettings
+from omnimat.modalities.text.huggingface_encoder import HuggingFaceTextSettings
+from omnimat.nn.projector import ProjectedEncoder
+
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "card.json"
+
+
+class Card(Settings):
+    """What is needed to use an exported encoder and to know where it comes from.
+
+    Attributes:
+        modality: what it encodes.
+        encoder: settings that rebuild the module.
+        featurizer: settings of the featurizer whose arrays it was trained on.
+        embedding_dim: width of its output.
+        projected: whether the encoder ends in a projector, whose output is the embedding.
+        parent_run: name of the run that trained it.
+        config_hash: of that run's resolved job.
+        dataset_fingerprint: of the data set it was trained on.
+        samples_seen: materials drawn in training, repeats counted.
+    """
+
+    modality: Modality
+    encoder: AnyEncoderSettings
+    featurizer: dict[str, Any]
+    embedding_dim: int
+    projected: bool = False
+    parent_run: str
+    config_hash: str
+    dataset_fingerprint: str
+    samples_seen: int
+
+    @field_validator("encoder")
+    @classmethod
+    def _needs_no_hub(cls, encoder: AnyEncoderSettings) -> AnyEncoderSettings:
+        """Keep the shape of a language model instead of where its first weights came from."""
+        return encoder.exported() if isinstance(encoder, HuggingFaceTextSettings) else encoder
+
+    def build(self) -> nn.Module:
+        """Build the encoder as it was before training, with random weights."""
+        encoder = self.encoder.build(self.embedding_dim)
+        return ProjectedEncoder(encoder, self.embedding_dim) if self.projected else encoder
+
+
+def save(directory: UPath, module: nn.Module, card: Card) -> None:
+    """Write a module that ``card.build`` built into ``directory``, the card last."""
+    directory.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    (directory / WEIGHTS_FILE).write_bytes(save_tensors(state))
+    (directory / CARD_FILE).write_text(card.model_dump_json(indent=2))
+
+
+def load(directory: UPath) -> tuple[nn.Module, Card]:
+    """Rebuild an exported encoder, in evaluation mode and on the CPU.
+
+    Raises:
+        UserError: if the directory holds no export, or one this version cannot read.
+    """
+    card = read_card(directory)
+    with _readable(directory):
+        state = load_tensors((directory / WEIGHTS_FILE).read_bytes())
+        module = card.build()
+        module.load_state_dict(state)
+    return module.eval(), card
+
+
+def read_card(directory: UPath) -> Card:
+    """Read what an exported encoder says of itself.
+
+    Raises:
+        UserError: if the directory holds no export, or one this version cannot read.
+    """
+    with _readable(directory):
+        return Card.model_validate_json((directory / CARD_FILE).read_text())
+
+
+@contextmanager
+def _readable(directory: UPath) -> Iterator[None]:
+    """Say in one sentence why an export cannot be read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{directory} holds no exported encoder ({WEIGHTS_FILE} and {CARD_FILE}); "
+            "give the folder of one modality inside a run's export/"
+        ) from error
+    except (ValidationError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{directory} holds an encoder this version cannot read: {reason}"
+        ) from error

@@ -1,0 +1,54 @@
+"""What a finished pretraining run offers: its encoders, and features as they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import EXPORT
+from omnimat.materials.record import MODALITIES, Modality
+from omnimat.modalities.choices import ModalityChoices
+from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
+from omnimat.models.export import CARD_FILE, Card, read_card
+from omnimat.stream.store import FeatureStore
+
+
+def export_folder(run: UPath, modality: Modality) -> UPath:
+    """Folder of one exported encoder of a run."""
+    return run / EXPORT / modality
+
+
+def read_cards(run: UPath) -> dict[Modality, Card]:
+    """Read the card of every encoder a run exported, in the order of the vocabulary.
+
+    Raises:
+        UserError: if the run exported none, or one this version cannot read.
+    """
+    folders = {name: export_folder(run, name) for name in MODALITIES}
+    cards = {
+        name: read_card(folder) for name, folder in folders.items() if (folder / CARD_FILE).exists()
+    }
+    if not cards:
+        raise UserError(f"run: {run} has no exported encoder; run its pretrain job to the end")
+    return cards
+
+
+def featurizers_of(cards: Mapping[Modality, Card]) -> dict[Modality, Featurizer]:
+    """Build the featurizers whose arrays these encoders were trained on."""
+    choices = {
+        name: {"featurizer": card.featurizer, "encoder": card.encoder}
+        for name, card in cards.items()
+    }
+    return ModalityChoices.model_validate(choices).featurizers()
+
+
+def only_modalities(
+    store: FeatureStore, featurizers: Mapping[Modality, Featurizer]
+) -> FeatureStore:
+    """Give the same store with the columns of these modalities, so that no other is copied."""
+    fields = [f"{name}.{field.name}" for name, f in featurizers.items() for field in f.fields]
+    return FeatureStore(
+        store.records, store.features.select([ID_COLUMN, PROPERTIES_COLUMN, *fields])
+    )

@@ -1,0 +1,1 @@
+"""Layers that encoders of several modalities share."""

@@ -1,0 +1,132 @@
+"""Batch normalisation whose statistics can span every worker, on any device.
+
+torch's own ``SyncBatchNorm`` is for CUDA only and talks to the process group itself. Here the
+layer knows nothing of workers: training hands it ``reduce_moments``, which gathers the local
+moments with gradient, and the layer merges them (Chan, Golub and LeVeque, 1979). A batch split
+over workers then gives the values and gradients of the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from omnimat.nn.precision import at_least_single
+
+ReduceMoments = Callable[[Tensor], Tensor]
+
+
+def local_moments(values: Tensor) -> Tensor:
+    """Stack count, mean and M2 (sum of squared deviations) of each channel.
+
+    Args:
+        values: (n, C, ...); n may be 0.
+
+    Returns:
+        (3, C); all zero for an empty batch.
+    """
+    axes = [0, *range(2, values.dim())]
+    count = values.numel() // values.shape[1]
+    mean = values.sum(axes) / max(count, 1)
+    deviation = values - _along_channels(mean, values)
+    return torch.stack([torch.full_like(mean, count), mean, deviation.square().sum(axes)])
+
+
+def merge_moments(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Merge the moments of several workers.
+
+    Args:
+        moments: (workers, 3, C) of count, mean and M2.
+
+    Returns:
+        Count, mean and M2 of the union, each (C,).
+    """
+    counts, means, squares = moments.unbind(1)
+    count = counts.sum(0)
+    mean = (counts * means).sum(0) / count.clamp(min=1)
+    return count, mean, (squares + counts * (means - mean).square()).sum(0)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over axis 0 and all axes after the channel axis 1.
+
+    On one process equal to ``torch.nn.BatchNorm1d/2d/3d`` with the same state-dict keys, with two
+    differences: an empty batch is allowed, and a batch of one value a channel, which has no
+    variance, is normalised with the running statistics and not tracked. Moments and running
+    statistics are never below float32, also in a module converted to bfloat16.
+
+    Attributes:
+        reduce_moments: maps this worker's (3, C) moments to (workers, 3, C), with gradient; None
+            where one process holds the whole batch. Every worker calls it equally often, with an
+            empty batch too.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+        self.reduce_moments: ReduceMoments | None = None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalise (n, C, ...) to the same shape and dtype."""
+        if self.training and self.reduce_moments is not None:
+            return self._normalise_over_workers(values, self.reduce_moments)
+        use_batch = self.training and values.numel() // values.shape[1] >= 2
+        if use_batch:
+            self.num_batches_tracked += 1
+        return F.batch_norm(
+            values,
+            self.running_mean,
+            self.running_var,
+            self.weight.to(self.running_mean.dtype),
+            self.bias.to(self.running_mean.dtype),
+            training=use_batch,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+
+    def _normalise_over_workers(self, values: Tensor, reduce_moments: ReduceMoments) -> Tensor:
+        wide = values.to(at_least_single(values.dtype))
+        count, mean, squares = merge_moments(reduce_moments(local_moments(wide)))
+        enough = count >= 2
+        self._track(enough, mean.detach(), squares.detach() / (count - 1).clamp(min=1))
+        mean = torch.where(enough, mean, self.running_mean)
+        variance = torch.where(enough, squares / count.clamp(min=1), self.running_var)
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        centred = wide - _along_channels(mean, wide)
+        normal = centred * _along_channels(scale, wide) + _along_channels(self.bias, wide)
+        return normal.to(values.dtype)
+
+    @torch.no_grad()
+    def _track(self, enough: Tensor, mean: Tensor, unbiased_variance: Tensor) -> None:
+        # A weight of zero leaves the statistics alone without asking the device for the count.
+        weight = self.momentum * enough.to(self.running_mean.dtype)
+        self.running_mean.lerp_(mean.to(weight.dtype), weight)
+        self.running_var.lerp_(unbiased_variance.to(weight.dtype), weight)
+        self.num_batches_tracked += enough.all()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # module.bfloat16() must not round the running statistics.
+        kept = {"running_mean": self.running_mean, "running_var": self.running_var}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, statistic in kept.items():
+            converted = getattr(self, name)
+            if at_least_single(converted.dtype) != converted.dtype:
+                setattr(self, name, statistic.to(converted.device))
+        return self
+
+
+def _along_channels(channel_values: Tensor, like: Tensor) -> Tensor:
+    return channel_values.view(1, -1, *[1] * (like.dim() - 2))

@@ -1,1 +1,0 @@
-"""What a pretraining run will take: predicted from rates that were measured."""

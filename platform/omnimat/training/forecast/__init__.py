@@ -1,0 +1,1 @@
+"""What a pretraining run will take, predicted from rates that were measured."""

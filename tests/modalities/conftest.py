@@ -1,0 +1,53 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice
+from pymatgen.core import Structure as PymatgenStructure
+
+from omnimat.materials.record import Record, Structure
+
+
+def to_record(crystal: PymatgenStructure, **known: Any) -> Record:
+    structure = Structure(
+        np.array(crystal.lattice.matrix),
+        np.array(crystal.atomic_numbers, dtype=np.int32),
+        np.array(crystal.frac_coords),
+    )
+    return Record(known.pop("material_id", "material"), structure, **known)
+
+
+@pytest.fixture(scope="session")
+def record_of() -> Callable[..., Record]:
+    return to_record
+
+
+@pytest.fixture(scope="session")
+def nacl() -> PymatgenStructure:
+    """Conventional cell of rock salt, 8 atoms."""
+    return PymatgenStructure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+
+
+@pytest.fixture(scope="session")
+def triclinic() -> PymatgenStructure:
+    """Five atoms without symmetry."""
+    lattice = Lattice.from_parameters(4.1, 5.3, 6.2, 71, 83, 104)
+    fractional = [
+        [0.05, 0.1, 0.07],
+        [0.52, 0.47, 0.11],
+        [0.31, 0.78, 0.45],
+        [0.83, 0.22, 0.61],
+        [0.6, 0.7, 0.9],
+    ]
+    return PymatgenStructure(lattice, ["Ba", "Ti", "O", "O", "O"], fractional)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draw the same random weights in every test."""
+    import torch  # of encoders alone
+
+    torch.manual_seed(0)

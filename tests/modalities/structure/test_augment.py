@@ -1,0 +1,116 @@
+import copy
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from omnimat.modalities.structure.augment import (
+    StructureAugmentation,
+    displace_atoms,
+    shortest_distance,
+    strain_cell,
+)
+from omnimat.modalities.structure.features import CrystalGraph
+
+
+@pytest.fixture
+def skew(record_of):
+    """A needle of a cell, where the nearest image is several cells away along one axis."""
+    lattice = Lattice([[4.0, 0, 0], [11.8, 1.5, 0], [7.9, 2.2, 9.0]])
+    return record_of(
+        Structure(lattice, ["Na", "Cl"], [[0.1, 0.2, 0.9], [0.6, 0.95, 0.05]])
+    ).structure
+
+
+@pytest.mark.parametrize("name", ["nacl", "triclinic"])
+def test_shortest_distance_is_pymatgens(request, record_of, name):
+    crystal = request.getfixturevalue(name)
+    distances = crystal.distance_matrix[~np.eye(len(crystal), dtype=bool)]
+    expected = min(distances.min(), *crystal.lattice.abc)
+    assert shortest_distance(record_of(crystal).structure) == pytest.approx(expected)
+
+
+def test_shortest_distance_in_skew_cells_and_between_images(skew, record_of):
+    images = np.indices((25, 25, 25)).reshape(3, -1).T - 12
+    steps = skew.frac_coords[:, None, None] - skew.frac_coords[:, None] + images
+    lengths = np.linalg.norm(steps @ skew.lattice_angstrom, axis=-1)
+    assert shortest_distance(skew) == pytest.approx(lengths[lengths > 1e-9].min())
+    alone = record_of(Structure(Lattice(skew.lattice_angstrom), ["Po"], [[0.7, 0, 0]])).structure
+    assert shortest_distance(alone) == pytest.approx(np.hypot(0.2, 1.5))  # b - 3 a
+
+
+def test_atoms_move_in_all_directions_up_to_the_limit(record_of, nacl):
+    structure = record_of(nacl).structure
+    generator = np.random.default_rng(0)
+    moves = np.concatenate(
+        [
+            (displace_atoms(structure, 0.5, generator).frac_coords - structure.frac_coords)
+            @ structure.lattice_angstrom
+            for _ in range(500)
+        ]
+    )
+    lengths, limit = np.linalg.norm(moves, axis=1), 0.5 * 5.64 / 2
+    assert lengths.max() < limit
+    # 4,000 draws: means are known to about 1 %.
+    assert lengths.mean() == pytest.approx(limit / 2, rel=0.05)
+    np.testing.assert_allclose(moves.mean(axis=0), 0, atol=0.05)
+
+
+def test_displaced_atoms_never_meet(skew):
+    generator = np.random.default_rng(1)
+    for _ in range(50):
+        moved = displace_atoms(skew, 0.5, generator)
+        assert shortest_distance(moved) > 0
+
+
+def test_strain_lengthens_vectors_and_keeps_their_directions(skew):
+    generator = np.random.default_rng(2)
+    factors = []
+    for _ in range(200):
+        strained = strain_cell(skew, 0.05, generator)
+        ratio = strained.lattice_angstrom @ np.linalg.inv(skew.lattice_angstrom)
+        np.testing.assert_allclose(ratio, np.diag(np.diag(ratio)), atol=1e-12)
+        np.testing.assert_array_equal(strained.frac_coords, skew.frac_coords)
+        factors.append(np.diag(ratio))
+    assert np.min(factors) >= 1
+    assert 1.045 < np.max(factors) <= 1.05
+    assert np.ptp(factors, axis=1).min() > 0  # each vector has its own
+
+
+def test_masking_hides_the_given_part_and_nothing_else(record_of, nacl):
+    graph = CrystalGraph(lattice_sums="none")(record_of(nacl))
+    augmentation = StructureAugmentation(masked_atoms=0.25, masked_edges=0.1)
+    masked = augmentation.masked(graph, np.random.default_rng(3))
+    hidden = masked["atomic_numbers"] == 0
+    assert hidden.sum() == 2
+    kept = graph["atomic_numbers"][~hidden]
+    np.testing.assert_array_equal(masked["atomic_numbers"][~hidden], kept)
+    cut = ~masked["edge_vectors_angstrom"].any(axis=1)
+    assert cut.sum() == round(0.1 * len(cut))
+    assert {name: a.dtype for name, a in masked.items()} == {n: a.dtype for n, a in graph.items()}
+    assert masked["edge_sources"] is graph["edge_sources"]
+
+
+def test_views_are_reproducible_independent_and_leave_the_input_alone(record_of, triclinic):
+    structure = record_of(triclinic).structure
+    before = copy.deepcopy(structure)
+    augmentation = StructureAugmentation(masked_atoms=0.4)
+    generator = np.random.default_rng(4)
+    first, second = (augmentation.moved(structure, generator) for _ in range(2))
+    again = augmentation.moved(structure, np.random.default_rng(4))
+    np.testing.assert_array_equal(first.frac_coords, again.frac_coords)
+    np.testing.assert_array_equal(first.lattice_angstrom, again.lattice_angstrom)
+    assert (first.frac_coords != second.frac_coords).any()
+    np.testing.assert_array_equal(structure.frac_coords, before.frac_coords)
+    np.testing.assert_array_equal(structure.lattice_angstrom, before.lattice_angstrom)
+
+
+def test_no_strength_changes_nothing(record_of, triclinic):
+    structure = record_of(triclinic).structure
+    none = StructureAugmentation(displacement=0, strain=0)
+    same = none.moved(structure, np.random.default_rng(5))
+    np.testing.assert_array_equal(same.frac_coords, structure.frac_coords)
+    np.testing.assert_array_equal(same.lattice_angstrom, structure.lattice_angstrom)
+    graph = CrystalGraph(lattice_sums="none")(record_of(triclinic))
+    for name, values in none.masked(graph, np.random.default_rng(6)).items():
+        np.testing.assert_array_equal(values, graph[name])

@@ -1,0 +1,120 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from omnimat.materials.record import Record
+from omnimat.modalities.layout import Arrays
+from omnimat.modalities.structure.augment import StructureAugmentation
+from omnimat.modalities.structure.features import CrystalGraph, LatticeSums
+from omnimat.modalities.structure.potnet import (
+    PotentialConv,
+    PotNet,
+    PotNetSettings,
+    ordered_pairs,
+    pair_potentials,
+)
+from omnimat.testing.materials import encoder_arrays, example_records
+
+
+def tiny(**changes: object) -> PotNet:
+    return PotNet(PotNetSettings(preset="tiny", **changes), embedding_dim=8)
+
+
+def slow_convolution(conv: PotentialConv, x: Tensor, index: Tensor, e: Tensor) -> Tensor:
+    """The published form: the concatenation of both atoms and the edge into each of two MLPs."""
+    sources, targets = index
+    z = torch.cat([x[targets], x[sources], e], dim=1)
+    parts = (conv.from_target.weight, conv.from_source.weight, conv.from_edge.weight)
+    hidden = F.linear(z, torch.cat(parts, dim=1), conv.from_target.bias)
+    gate, content = hidden.chunk(2, dim=1)
+    gate, content = conv.gate(F.silu(gate)), conv.content(F.silu(content))
+    normal = F.batch_norm(gate, None, None, conv.gate_norm.weight, conv.gate_norm.bias, True)
+    total = torch.zeros_like(x)
+    for target, message in zip(targets, torch.sigmoid(normal) * content, strict=True):
+        total[target] = total[target] + message
+    normal = F.batch_norm(total, None, None, conv.norm.weight, conv.norm.bias, True)
+    return F.relu(x + normal)
+
+
+def test_the_convolution_equals_its_published_form() -> None:
+    conv = PotentialConv(8).double()
+    x = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
+    e = torch.randn(20, 8, dtype=torch.float64, requires_grad=True)
+    index = torch.randint(0, 5, (2, 20))
+    weights = torch.randn(5, 8, dtype=torch.float64)
+    inputs = [x, e, *conv.parameters()]
+    fast, slow = conv(x, index, e), slow_convolution(conv, x, index, e)
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(
+        torch.autograd.grad((fast * weights).sum(), inputs),
+        torch.autograd.grad((slow * weights).sum(), inputs),
+    )
+
+
+def test_the_split_weights_start_like_the_whole_layer() -> None:
+    conv, whole = PotentialConv(64), torch.nn.Linear(192, 128)
+    for linear in (conv.from_target, conv.from_source, conv.from_edge):
+        largest = float(linear.weight.detach().abs().max())
+        assert 0.99 < largest / float(whole.weight.detach().abs().max()) < 1.01
+
+
+def test_ordered_pairs_by_hand() -> None:
+    sizes = [3, 1, 0, 2]
+    index, stored = ordered_pairs(torch.tensor(sizes))
+    expected, first_atom, first_pair = [], 0, 0
+    for n in sizes:
+        triangle = {}
+        for i in range(n):
+            for j in range(i, n):
+                triangle[i, j] = triangle[j, i] = first_pair + len(set(triangle.values()))
+        expected += [
+            (first_atom + j, first_atom + i, triangle[i, j]) for i in range(n) for j in range(n)
+        ]
+        first_atom, first_pair = first_atom + n, first_pair + n * (n + 1) // 2
+    assert [*zip(*index.tolist(), stored.tolist(), strict=True)] == expected
+
+
+def test_edges_by_hand() -> None:
+    net = tiny()
+    d, centres = 2.5, torch.linspace(-4, 4, 64)
+    spacing = 8 / 63
+    basis = torch.exp(-(((-0.75 / d - centres) / spacing) ** 2))
+    given = net.local_edges(torch.tensor([[0.0, d, 0.0]]))
+    torch.testing.assert_close(given[0], F.silu(net.local_edges.linear(basis)))
+
+    potentials = torch.tensor([[-1.0451499, 0.0162252, 1.0011]])
+    f = -0.801 * -1.0451499 - 0.074 * 0.0162252 + 0.145 * 1.0011
+    centres, spacing = torch.linspace(-4, 4, 16), 8 / 15
+    basis = torch.sqrt(1 + ((f - centres) / spacing) ** 2)
+    infinite = net.infinite_edges
+    assert infinite is not None
+    expected = infinite.norm.eval()(F.softplus(infinite.linear(basis))[None])
+    torch.testing.assert_close(infinite(potentials), expected)
+
+
+class Moved(CrystalGraph):
+    """The graph of a crystal whose atoms and cell an augmentation has moved, the same each time."""
+
+    def __call__(self, record: Record) -> Arrays:
+        graph = CrystalGraph(**self.model_dump())
+        return StructureAugmentation().view(record, graph, np.random.default_rng(7))
+
+
+@pytest.mark.parametrize("graph", [CrystalGraph, Moved])
+@pytest.mark.parametrize("scaling", ["exact", "reference"])
+def test_it_sums_what_the_featurizer_would(graph: type[CrystalGraph], scaling: Any) -> None:
+    def potentials_and_embeddings(where: LatticeSums) -> tuple[Tensor, Tensor]:
+        featurizer = graph(lattice_sums=where, pauli_scaling=scaling)
+        arrays = encoder_arrays(example_records()[:6], featurizer)
+        return pair_potentials(arrays, arrays["num_atoms"]), net(arrays)
+
+    net = tiny().eval()
+    given = potentials_and_embeddings("featurized")
+    summed = potentials_and_embeddings("in_encoder")
+    assert given[0].dtype == summed[0].dtype == torch.float32
+    # Both are rounded to float32 from sums that differ by 1e-10.
+    torch.testing.assert_close(summed, given, rtol=1e-6, atol=1e-7)

@@ -1,0 +1,119 @@
+import pytest
+from pydantic import ValidationError
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
+from omnimat.modalities.choices import ModalityChoices, StructureChoice, TextChoice
+from omnimat.modalities.structure.augment import StructureAugmentation
+from omnimat.modalities.structure.potnet import PotNetSettings
+from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
+
+WITHIN_5 = {"neighbors": "within_cutoff", "cutoff_angstrom": 5.0}
+
+
+def test_potnet_is_the_default() -> None:
+    assert StructureChoice().encoder == PotNetSettings()
+    assert StructureChoice(encoder={"preset": "tiny"}).encoder == PotNetSettings(preset="tiny")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "featurizer"),
+    [
+        ({"type": "potnet"}, {"lattice_sums": "in_encoder"}),
+        ({"type": "potnet", "lattice_sums": False}, {"lattice_sums": "none"}),
+        ({"type": "cgcnn"}, {"lattice_sums": "none"}),
+        ({"type": "cgcnn"}, {}),
+        ({"type": "painn"}, WITHIN_5),
+        ({"type": "painn"}, WITHIN_5 | {"cutoff_angstrom": 6.0}),
+        ({"type": "dimenetpp"}, WITHIN_5 | {"cutoff_angstrom": 7.0}),
+    ],
+)
+def test_a_featurizer_that_serves(encoder: dict, featurizer: dict) -> None:
+    StructureChoice(encoder=encoder, featurizer=featurizer)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "featurizer", "sentence"),
+    [
+        ({}, {"lattice_sums": "none"}, "potnet takes lattice sums: set featurizer.lattice_sums"),
+        (
+            {"type": "cgcnn"},
+            {"lattice_sums": "in_encoder"},
+            "cgcnn as set here computes no lattice sums: set featurizer.lattice_sums to none",
+        ),
+        (
+            {"lattice_sums": False},
+            {"lattice_sums": "in_encoder"},
+            "potnet as set here computes no lattice sums",
+        ),
+        ({}, {"lattice_sums": True}, "'featurized', 'in_encoder' or 'none'"),
+        ({"type": "painn"}, {}, "painn takes the neighbours within 5.0 angstrom: set featurizer"),
+        ({"type": "dimenetpp"}, WITHIN_5, "dimenetpp takes the neighbours within 7.0 angstrom"),
+    ],
+)
+def test_a_featurizer_that_does_not(encoder: dict, featurizer: dict, sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        StructureChoice(encoder=encoder, featurizer=featurizer)
+
+
+HASHED = {"source": "hashed"}
+TOKENS = {"type": "text_tokens", "tokenizer": "words"}
+TRANSFORMER = {"type": "text_transformer", "preset": "tiny"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"featurizer": HASHED, "augmentation": {}},
+        {"featurizer": TOKENS, "encoder": TRANSFORMER, "augmentation": {"masked_tokens": 0.15}},
+    ],
+)
+def test_text_that_can_be_varied(text: dict) -> None:
+    assert TextChoice.model_validate(text).augmentation is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ({"augmentation": {}}, "a stored embedding cannot be varied; set featurizer.source"),
+        (
+            {"featurizer": HASHED, "augmentation": {"masked_tokens": 0.15}},
+            "masked_tokens: the featurizer gives no tokens; set it to 0",
+        ),
+    ],
+)
+def test_text_that_cannot(text: dict, sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        TextChoice.model_validate(text)
+
+
+def test_a_tokenizer_without_a_mask_is_refused_once_it_is_known(tmp_path) -> None:
+    pytest.importorskip("tokenizers")
+    tokenizer = fit_tokenizer(["NaCl is a salt."], TokenizerSettings(vocabulary_size=270))
+    path = tmp_path / "tokenizer.json"
+    text = {
+        "featurizer": TOKENS | {"tokenizer": str(path)},
+        "encoder": TRANSFORMER,
+        "augmentation": {"masked_tokens": 0.15},
+    }
+    choices, workspace = ModalityChoices(text=text), Workspace(UPath(tmp_path))
+    path.write_text(tokenizer)
+    assert choices.located(workspace).text.augmentation == choices.text.augmentation
+    path.write_text(tokenizer.replace("[MASK]", "[HIDE]"))
+    with pytest.raises(UserError, match="no mask token"):
+        choices.located(workspace)
+
+
+def test_augmentations_are_asked_for_by_name() -> None:
+    choices = ModalityChoices(
+        structure={"augmentation": {"strain": 0.01}},
+        dos={},
+        charge_density={"augmentation": {}},
+        xrd={"augmentation": {}},
+    )
+    assert list(choices.augmentations()) == ["structure", "charge_density", "xrd"]
+    assert choices.augmentations()["structure"] == StructureAugmentation(strain=0.01)
+    assert ModalityChoices(structure={}).augmentations() == {}
+    with pytest.raises(ValidationError, match=r"dos\.augmentation"):
+        ModalityChoices(dos={"augmentation": {}})

@@ -1,0 +1,125 @@
+import itertools
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from omnimat.modalities.charge_density.resnext import DensityResNeXtSettings
+from omnimat.modalities.composition.mlp import CompositionMlpSettings
+from omnimat.modalities.dos.transformer import DosTransformerSettings
+from omnimat.modalities.encoders import ENCODERS
+from omnimat.modalities.structure.cgcnn import CgcnnSettings
+from omnimat.modalities.structure.dimenetpp import DimeNetPlusPlusSettings
+from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.structure.painn import PaiNNSettings
+from omnimat.modalities.structure.potnet import PotNetSettings
+from omnimat.modalities.text.huggingface_encoder import HuggingFaceTextSettings
+from omnimat.modalities.text.mlp import TextMlpSettings
+from omnimat.modalities.text.transformer import TextTransformerSettings
+from omnimat.modalities.xrd.cnn import XrdCnnSettings
+from omnimat.testing.encoder_conformance import CrystalEncoderConformance, EncoderConformance
+from omnimat.testing.materials import permuted, repeated, rotated, translated
+
+
+class TestPotNet(CrystalEncoderConformance):
+    # Not repeated: an atom has one infinite edge for every atom of the cell.
+    settings = PotNetSettings(preset="tiny")
+
+
+class TestPotNetThatSums(CrystalEncoderConformance):
+    settings = PotNetSettings(preset="tiny")
+    featurizer = CrystalGraph(lattice_sums="in_encoder")
+
+
+class TestPotNetOnNearNeighbours(CrystalEncoderConformance):
+    settings = PotNetSettings(preset="tiny", lattice_sums=False)
+    invariant_under = (permuted, rotated, translated, repeated)
+
+
+class TestCgcnn(CrystalEncoderConformance):
+    settings = CgcnnSettings(preset="tiny")
+    invariant_under = (permuted, rotated, translated, repeated)
+
+
+class TestPaiNN(CrystalEncoderConformance):
+    settings = PaiNNSettings(preset="tiny")
+    invariant_under = (permuted, rotated, translated, repeated)
+
+
+class TestPaiNNSummed(CrystalEncoderConformance):
+    settings = PaiNNSettings(preset="tiny", pool="sum")
+
+
+class TestDimeNetPlusPlus(CrystalEncoderConformance):
+    settings = DimeNetPlusPlusSettings(preset="tiny")
+    invariant_under = (permuted, rotated, translated, repeated)
+
+
+class TestDosTransformer(EncoderConformance):
+    settings = DosTransformerSettings(preset="tiny")
+
+
+class TestDosTransformerMixingTwice(EncoderConformance):
+    settings = DosTransformerSettings(preset="tiny", num_mixing_layers=2)
+
+
+class TestDensityResNeXt(EncoderConformance):
+    settings = DensityResNeXtSettings(preset="tiny")
+    # 13 normalised convolutions in a row, the last ones normalised over 12 values.
+    half_precision_error = 0.14
+
+
+class TestTextMlp(EncoderConformance):
+    settings = TextMlpSettings(preset="tiny")
+
+
+if find_spec("transformers"):
+
+    class TestTextTransformer(EncoderConformance):
+        settings = TextTransformerSettings(preset="tiny")
+
+    class TestHuggingFaceText(EncoderConformance):
+        settings = HuggingFaceTextSettings(preset="tiny")
+
+
+class TestXrdCnn(EncoderConformance):
+    settings = XrdCnnSettings(preset="tiny")
+
+
+class TestCompositionMlp(EncoderConformance):
+    settings = CompositionMlpSettings(preset="tiny")
+
+
+class TestPaiNNProjected(CrystalEncoderConformance):
+    settings = PaiNNSettings(preset="tiny")
+    projected = True
+    invariant_under = (permuted, rotated, translated, repeated)
+
+
+def test_every_registered_encoder_has_a_conformance_class() -> None:
+    pytest.importorskip("transformers")  # else two suites are left out above
+    registered = set(itertools.chain.from_iterable(ENCODERS.values()))
+    suites = [c for c in globals().values() if isinstance(c, type) and hasattr(c, "settings")]
+    assert {type(suite.settings) for suite in suites} == registered
+
+
+@pytest.mark.parametrize(
+    ("settings", "embedding_dim", "num_parameters"),
+    [
+        (PotNetSettings(), 128, 1_718_656),
+        (CgcnnSettings(), 128, 97_216),
+        (PaiNNSettings(), 512, 36_490_752),
+        (PaiNNSettings(preset="revision"), 512, 15_172_608),
+        # torch_geometric's with the same settings has 2,212,230; it knows 24 elements fewer.
+        (DimeNetPlusPlusSettings(), 256, 2_212_230 + 24 * 128),
+        (DosTransformerSettings(), 128, 1_611_392),
+        (DosTransformerSettings(num_mixing_layers=2), 128, 1_611_392 + 256 * 257),
+        (DensityResNeXtSettings(), 128, 26_084_032),
+        (TextMlpSettings(), 128, 722_048),
+    ],
+    ids=lambda value: getattr(value, "type", value),
+)
+def test_published_sizes(settings, embedding_dim: int, num_parameters: int) -> None:
+    with torch.device("meta"):
+        encoder = settings.build(embedding_dim)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == num_parameters

@@ -1,0 +1,77 @@
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
+from omnimat.modalities.text.huggingface_embedding import HuggingFaceEmbedding
+from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
+from omnimat.modalities.text.tokens import TextTokens
+
+transformers = pytest.importorskip("transformers")
+
+TEXT = "NaCl is Halite, Rock Salt structured and crystallizes in the cubic Fm-3m space group."
+
+
+@pytest.fixture
+def bert(tmp_path):
+    """A random BERT with a fitted tokenizer, as a folder of the hub."""
+    torch.manual_seed(7)
+    config = transformers.BertConfig(
+        vocab_size=300,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    folder = tmp_path / "bert"
+    transformers.BertModel(config).save_pretrained(folder)
+    tokenizer = fit_tokenizer([TEXT], TokenizerSettings(vocabulary_size=300))
+    (folder / "tokenizer.json").write_text(tokenizer)
+    return folder
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_it_is_the_pooled_last_layer(bert, pooling, record_of, nacl, tmp_path):
+    record = record_of(nacl, text=TEXT)
+    asked = HuggingFaceEmbedding(model=str(bert), pooling=pooling, width=16)
+    featurizer = pickle.loads(pickle.dumps(asked.located(Workspace(UPath(tmp_path)))))  # noqa: S301
+    assert featurizer.weights_sha256 is not None
+    model = transformers.BertModel.from_pretrained(bert).eval()
+    ids = TextTokens(tokenizer=(bert / "tokenizer.json").read_text())(record)["token_ids"]
+    with torch.no_grad():
+        states = model(torch.from_numpy(ids)[None].long()).last_hidden_state[0].numpy()
+    expected = states[0] if pooling == "cls" else states.mean(axis=0)
+    found = featurizer(record)["embedding"]
+    assert (found.shape, found.dtype) == ((16,), np.float32)
+    # Order of float32 sums of some 20 terms of size one.
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert featurizer(record_of(nacl)) is None
+
+
+def test_other_weights_and_other_widths_are_refused(bert, record_of, nacl, tmp_path):
+    workspace = Workspace(UPath(tmp_path))
+    with pytest.raises(UserError, match="write width: 16"):
+        HuggingFaceEmbedding(model=str(bert)).located(workspace)
+    located = HuggingFaceEmbedding(model=str(bert), width=16).located(workspace)
+    config = transformers.BertConfig.from_pretrained(bert)
+    transformers.BertModel(config).save_pretrained(bert)
+    with pytest.raises(UserError, match="not those"):
+        located(record_of(nacl, text=TEXT))
+    with pytest.raises(UserError, match="not those"):
+        located.located(workspace)
+
+
+def test_the_room_of_features_does_without_torch():
+    code = (
+        "import sys, omnimat.modalities.featurizers; print({'torch', 'ray'} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240
+    )
+    assert done.stdout.strip() == "set()"

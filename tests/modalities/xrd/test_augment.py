@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+from pymatgen.analysis.diffraction.xrd import XRDCalculator
+from pymatgen.core import Lattice, Structure
+from scipy.integrate import quad
+
+from omnimat.modalities.xrd.augment import XrdAugmentation, march_dollase
+from omnimat.modalities.xrd.features import XrdPattern
+
+NOTHING = {
+    "zero_shift_degree": 0,
+    "strain": 0,
+    "broadening_sigma_degree": 0,
+    "background": 0,
+    "texture": 1,
+    "poisson_noise": 0,
+    "gaussian_noise": 0,
+}
+STRONGEST = {
+    "zero_shift_degree": 2,
+    "strain": 0.1,
+    "broadening_sigma_degree": 2,
+    "background": 1,
+    "texture": 0.2,
+    "poisson_noise": 0.2,
+    "gaussian_noise": 0.1,
+}
+FINE = XrdPattern(step_degree=0.02)
+
+
+def only(**strength):
+    return XrdAugmentation(**(NOTHING | strength))
+
+
+def peak_angle(curve, pattern, near):
+    """The top of the peak within a degree of an angle, by a parabola through three points."""
+    grid = pattern.two_theta_degree
+    top = int(np.argmax(np.where(np.abs(grid - near) < 1, curve, -1)))
+    left, middle, right = np.log(curve[top - 1 : top + 2].astype(np.float64))
+    return grid[top] + pattern.step_degree * (left - right) / (2 * (left - 2 * middle + right))
+
+
+@pytest.mark.parametrize("crystal", ["nacl", "triclinic"])
+def test_no_strength_changes_nothing(record_of, crystal, request):
+    record = record_of(request.getfixturevalue(crystal))
+    clean = XrdPattern()(record)["intensity"]
+    same = only().measured(record.structure, XrdPattern(), np.random.default_rng(0))
+    assert same.dtype == np.float32
+    # Rounding of float64 sums and of the float32 result.
+    np.testing.assert_allclose(same, clean, atol=1e-5)
+
+
+@pytest.mark.parametrize("strength", [{}, STRONGEST], ids=["default", "strongest"])
+@pytest.mark.parametrize("crystal", ["nacl", "triclinic"])
+def test_a_pattern_stays_a_pattern(record_of, crystal, strength, request):
+    structure = record_of(request.getfixturevalue(crystal)).structure
+    augmentation = XrdAugmentation(**strength)
+    for seed in range(40):
+        curve = augmentation.measured(structure, XrdPattern(), np.random.default_rng(seed))
+        assert curve.shape == (900,)
+        assert np.isfinite(curve).all()
+        assert curve.min() >= 0
+        assert curve.max() == pytest.approx(100, rel=1e-6)
+
+
+def test_the_seed_decides_and_inputs_are_left_alone(record_of, triclinic):
+    record = record_of(triclinic)
+    clean = XrdPattern()(record)["intensity"]
+    before = clean.copy()
+
+    def disturbed(seed):
+        return XrdAugmentation().disturbed(clean, XrdPattern(), np.random.default_rng(seed))
+
+    np.testing.assert_array_equal(disturbed(1), disturbed(1))
+    assert np.abs(disturbed(1) - disturbed(2)).max() > 1
+    np.testing.assert_array_equal(clean, before)
+
+
+def test_every_strength_does_something_of_its_own(record_of, triclinic):
+    structure = record_of(triclinic).structure
+    clean = only().measured(structure, FINE, np.random.default_rng(0))
+    for name, value in XrdAugmentation().model_dump().items():
+        changed = only(**{name: value}).measured(structure, FINE, np.random.default_rng(0))
+        # The strength that is drawn may be a small part of the largest; float32 rounds to 1e-5.
+        assert np.abs(changed - clean).max() > 0.01, name
+
+
+def test_a_zero_error_moves_all_peaks_alike(record_of, nacl):
+    clean = FINE(record_of(nacl))["intensity"]
+    moved = only(zero_shift_degree=0.5).disturbed(clean, FINE, np.random.default_rng(3))
+    shifts = [
+        peak_angle(moved, FINE, near) - peak_angle(clean, FINE, near)
+        for near in XRDCalculator().get_pattern(nacl).x[:6]
+    ]
+    assert 0.01 < abs(shifts[0]) <= 0.5
+    # A hundredth of the standard deviation of a peak.
+    np.testing.assert_allclose(shifts, shifts[0], atol=3e-3)
+
+
+def test_strain_moves_peaks_as_a_larger_cell_does(record_of, nacl):
+    clean = FINE(record_of(nacl))["intensity"]
+    strained = only(strain=0.03).disturbed(clean, FINE, np.random.default_rng(3))
+    before = np.array([peak_angle(clean, FINE, x) for x in (27.3, 31.7)])
+    after = np.array([peak_angle(strained, FINE, x) for x in before])
+    strain = np.sin(np.radians(before / 2)) / np.sin(np.radians(after / 2)) - 1
+    assert 0.001 < abs(strain[0]) <= 0.03
+    np.testing.assert_allclose(strain, strain[0], atol=1e-4)
+    larger = Structure(Lattice.cubic(5.64 * (1 + strain[0])), nacl.species, nacl.frac_coords)
+    expected = FINE(record_of(larger))["intensity"]
+    # Smearing has one width for all angles, a strained curve is stretched a little, and the
+    # Lorentz factor and form factors move along.
+    np.testing.assert_allclose(strained, expected, atol=4)
+
+
+def test_broadening_adds_variances(record_of):
+    """One peak of sigma 0.3 convolved with sigma s has the width (0.3^2 + s^2)^(1/2)."""
+    grid = FINE.two_theta_degree
+    peak = 100 * np.exp(-0.5 * ((grid - 45) / 0.3) ** 2)
+    broad = only(broadening_sigma_degree=1).disturbed(peak, FINE, np.random.default_rng(5))
+    generator = np.random.default_rng(5)
+    generator.uniform(size=2)  # zero error and strain come first
+    sigma = np.hypot(0.3, generator.uniform(0, 1))
+    assert sigma > 0.35
+    # scipy cuts the Gaussian at four sigma.
+    np.testing.assert_allclose(broad, 100 * np.exp(-0.5 * ((grid - 45) / sigma) ** 2), atol=0.05)
+
+
+def test_background_is_smooth_and_bounded(record_of, nacl):
+    clean = XrdPattern()(record_of(nacl))["intensity"]
+    away = clean < 1e-3
+    heights = []
+    for seed in range(30):
+        curve = only(background=0.2).disturbed(clean, XrdPattern(), np.random.default_rng(seed))
+        heights.append(curve[away].max())
+        assert np.abs(np.diff(curve[away], 2)[np.diff(np.flatnonzero(away), 2) == 0]).max() < 0.2
+    assert max(heights) <= 20 + 1e-4
+    assert max(heights) > 10
+
+
+def test_counting_noise_grows_with_the_root_of_the_intensity():
+    flat = np.r_[np.full(450, 25.0), np.full(449, 100.0), 100.0]
+    ratios = []
+    for seed in range(20):
+        noisy = only(poisson_noise=0.05).disturbed(flat, XrdPattern(), np.random.default_rng(seed))
+        ratios.append(noisy[450:].std() / noisy[:450].std())
+    # 450 counts give a standard deviation to 3 %, and 20 patterns a mean of the ratio to 1 %.
+    assert np.mean(ratios) == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize("r", [0.3, 0.8, 1.0, 2.5])
+def test_march_dollase_is_one_on_average(r):
+    average, _ = quad(lambda cosine: march_dollase(np.array(cosine), r), 0, 1)
+    assert average == pytest.approx(1, rel=1e-8)
+
+
+def test_texture_tells_the_planes_of_a_family_apart(record_of, nacl):
+    """The peak of {200} is the mean over its planes, one of which may be the preferred one."""
+    structure = record_of(nacl).structure
+    found = XrdPattern().reflections(structure)
+    family = np.sort(np.abs(found.miller), axis=1).tolist()
+    of_family = np.array([indices == [0, 0, 2] for indices in family])
+    assert of_family.sum() == 3  # half of the six
+    strongest = []
+    for seed in range(20):
+        textured = only(texture=0.3).textured(found, structure, np.random.default_rng(seed))
+        np.testing.assert_array_equal(textured.two_theta_degree, found.two_theta_degree)
+        ratios = textured.intensity[of_family] / found.intensity[of_family]
+        strongest.append(ratios.max() / ratios.min())
+    # Preferred {100} or {110} tell them apart, {111} does not.
+    assert max(strongest) > 2
+    assert min(strongest) == pytest.approx(1)
+
+
+def test_a_shift_never_loses_the_only_peak():
+    grid = XrdPattern().two_theta_degree
+    lone = 100 * np.exp(-0.5 * ((grid - 89.8) / 0.05) ** 2)
+    for seed in range(20):
+        curve = only(strain=0.1).disturbed(lone, XrdPattern(), np.random.default_rng(seed))
+        assert curve.max() == 100
+        assert (curve > 1).sum() < 20

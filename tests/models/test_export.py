@@ -1,0 +1,45 @@
+import pytest
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.modalities.text.mlp import TextMlpSettings
+from omnimat.models.export import CARD_FILE, WEIGHTS_FILE, Card, load, save
+
+
+def text_card() -> Card:
+    return Card(
+        modality="text",
+        encoder=TextMlpSettings(preset="tiny"),
+        featurizer={"type": "text_embedding"},
+        embedding_dim=8,
+        parent_run="pretrain-1",
+        config_hash="0123",
+        dataset_fingerprint="4567",
+        samples_seen=1024,
+    )
+
+
+def test_a_remote_folder_serves_as_well() -> None:
+    folder = UPath("memory://exports/text")
+    card = text_card()
+    save(folder, card.encoder.build(8), card)
+    assert load(folder)[1] == card
+
+
+def test_an_empty_folder_is_the_users_error(tmp_path) -> None:
+    with pytest.raises(UserError, match="no exported encoder"):
+        load(UPath(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [(CARD_FILE, b"{}"), (WEIGHTS_FILE, b"not tensors"), (CARD_FILE, None)],
+    ids=["card", "weights", "shape"],
+)
+def test_an_unreadable_export_is_the_users_error(file: str, content: bytes, tmp_path) -> None:
+    folder, card = UPath(tmp_path), text_card()
+    save(folder, card.encoder.build(8), card)
+    other = card.model_copy(update={"embedding_dim": 4}).model_dump_json().encode()
+    (folder / file).write_bytes(other if content is None else content)
+    with pytest.raises(UserError, match="cannot read"):
+        load(folder)
