@@ -10,7 +10,7 @@ from sklearn import metrics as reference
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.evaluation.threshold import Threshold
+from omnimat.materials.targets import Threshold
 from omnimat.evaluation.zero_shot import PromptTask, ZeroShotSettings, prompt_embedding
 from omnimat.objectives.embeddings import Embeddings
 

@@ -69,6 +69,7 @@ def verify(url: str | None, task: str | None, run_name: str | None, show_all: bo
     from rich.progress import track
 
     from omnimat.base.workspace import Workspace
+    from omnimat.cli.recomputation import recomputation
     from omnimat.verification.report import outcome_table, tally
     from omnimat.verification.verify import verify as verify_rows
 
@@ -76,7 +77,9 @@ def verify(url: str | None, task: str | None, run_name: str | None, show_all: bo
         return track(rows, "verifying", disable=not sys.stderr.isatty(), transient=True)
 
     store = _store(url)
-    outcomes = verify_rows(store, Workspace.open(), task=task, run_name=run_name, track=shown)
+    outcomes = verify_rows(
+        store, Workspace.open(), recomputation, task=task, run_name=run_name, track=shown
+    )
     if not outcomes:
         _say_why_empty(store)
         return
@@ -98,7 +101,7 @@ def compare(url: str | None, group_a: str, group_b: str) -> None:
     GROUP_A and GROUP_B are ids of `show`, or beginnings of them that no other has.
     """
     from omnimat.leaderboard.comparison import compare as compare_rows
-    from omnimat.verification.report import comparison_text
+    from omnimat.leaderboard.report import comparison_text
 
     store = _store(url)
     comparison = compare_rows(_group(store, group_a), _group(store, group_b))

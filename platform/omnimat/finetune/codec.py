@@ -14,7 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from omnimat.base.settings import Settings
-from omnimat.finetune.tasks import Targets, TaskSettings, Transform
+from omnimat.finetune.tasks import TaskSettings, Transform
+from omnimat.materials.targets import Targets
 
 RegressionLoss = Literal["squared", "absolute"]
 _UNSEEN = -1

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from omnimat.base.errors import UserError
-from omnimat.finetune.heads.fusion import Tokens
+from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import FeatureBatch, autocast
 from omnimat.finetune.settings import MissingModalities, TrialSettings
-from omnimat.finetune.tasks import Targets, TaskSettings, read_targets
+from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
+from omnimat.materials.targets import Targets
 from omnimat.modalities.batch import collate
 from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors

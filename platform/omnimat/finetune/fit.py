@@ -14,7 +14,7 @@ from torch import nn
 from omnimat.base.errors import RunError
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.examples import EmbeddingInputs, Examples, apply_in_batches
-from omnimat.finetune.heads.fusion import Tokens
+from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import PropertyModel, autocast
 from omnimat.finetune.settings import FROZEN, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
