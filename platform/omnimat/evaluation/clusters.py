@@ -86,12 +86,7 @@ class ClustersSettings(Section):
 
     @classmethod
     def recompute(cls, row: Row, evidence: Evidence) -> Iterator[Remark]:
-        """Measure again, and check that the embeddings are those of the split.
-
-        Raises:
-            FaultError: if the row asks for something impossible, or its file holds no embeddings.
-            UnreachableError: if a file is missing or was written by another version.
-        """
+        """Measure again, and check that the embeddings are those of the split."""
         task, split = task_and_split(row)
         stored = read_embeddings(row, evidence)
         known = evidence.properties(evidence.dataset(row), split)

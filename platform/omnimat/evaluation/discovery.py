@@ -129,12 +129,7 @@ class DiscoverySettings(Section):
 
     @classmethod
     def recompute(cls, row: Row, evidence: Evidence) -> Iterator[Remark]:
-        """Compare the curve of every neighbour with that of its target again.
-
-        Raises:
-            FaultError: if the row is not of such a task, or its file holds no neighbours.
-            UnreachableError: if a file is missing.
-        """
+        """Compare the curve of every neighbour with that of its target again."""
         task, split = task_and_split(row)
         if task != _TASK:
             raise FaultError(f"task is {task!r}, {NEIGHBORS} is of {_TASK!r}")

@@ -113,12 +113,7 @@ class RetrievalSettings(Section):
 
     @classmethod
     def recompute(cls, row: Row, evidence: Evidence) -> Iterator[Remark]:
-        """Rank again by the stored embeddings, and check that they are those of the split.
-
-        Raises:
-            FaultError: if the row asks for something impossible, or its file holds no embeddings.
-            UnreachableError: if a file is missing or was written by another version.
-        """
+        """Rank again by the stored embeddings, and check that they are those of the split."""
         task, split = task_and_split(row)
         settings = cls._of_row(row, task)
         stored = read_embeddings(row, evidence)

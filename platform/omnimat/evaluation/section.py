@@ -158,8 +158,9 @@ class Section(Settings):
         """Compute a row of this section again; a section without findings need not define it.
 
         Raises:
-            FaultError: if so much is wrong that there is nothing further to check.
-            UnreachableError: if something that the row points to cannot be read.
+            FaultError: if the row asks for something impossible, or its file does not hold what it
+                should, so that there is nothing further to check.
+            UnreachableError: if a file is missing or was written by another version.
         """
         del evidence
         raise FaultError(f"section is {row.section!r}, which scores nothing")

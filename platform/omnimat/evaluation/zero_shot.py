@@ -147,12 +147,7 @@ class ZeroShotSettings(Section):
 
     @classmethod
     def recompute(cls, row: Row, evidence: Evidence) -> Iterator[Remark]:
-        """Score the predicted labels again, against labels that are read from the shards.
-
-        Raises:
-            FaultError: if the row does not fit its configuration, or its file holds no predictions.
-            UnreachableError: if a file is missing or was written by another version.
-        """
+        """Score the predicted labels again, against labels that are read from the shards."""
         told, split = task_and_split(row)
         task, uri = _task_of(row, told), row.predictions_uri
         table = read_table(row, evidence)

@@ -1,4 +1,4 @@
-"""The network of a trial: encoders of one or more modalities, and a head on their embeddings."""
+"""The network of a trial: the encoders of one or more modalities, and a head on top."""
 
 from __future__ import annotations
 

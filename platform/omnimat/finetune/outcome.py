@@ -1,4 +1,4 @@
-"""What a trial leaves in its folder: what it found, or that successive halving stopped it."""
+"""What a trial leaves in its folder: its result, or that successive halving stopped it."""
 
 from __future__ import annotations
 

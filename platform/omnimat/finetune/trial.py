@@ -1,4 +1,4 @@
-"""One trial: train a property head and its encoders, and keep the best epoch on validation."""
+"""One trial: a property head and its encoders are trained, and the best epoch is kept."""
 
 from __future__ import annotations
 

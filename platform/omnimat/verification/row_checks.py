@@ -16,21 +16,14 @@ from omnimat.verification.outcome import Remark
 
 def check_identity(stored: StoredRow, row: Row) -> Iterator[Remark]:
     """Compare the ids that a row is stored under with the hashes that they should be."""
-    if stored.row_id != row.row_id:
-        yield (
-            f"row id {stored.row_id} is not the hash of task, metric, model, variant, seed, data "
-            f"set, split and config, which is {row.row_id}: one of them was edited"
-        )
-    if stored.group_id != row.group_id:
-        yield (
-            f"group id {stored.group_id} is not the hash of task, metric, unit, direction, data "
-            f"set, split, model, variant and config, which is {row.group_id}: one was edited"
-        )
-    if stored.board_id != board_of(row).board_id:
-        yield (
-            f"board id {stored.board_id} is not the hash of task, metric, unit, direction, data "
-            f"set and split, which is {board_of(row).board_id}: one of them was edited"
-        )
+    board = "task, metric, unit, direction, data set, split"
+    for name, there, hashed in (
+        ("row_id", row.row_id, "task, metric, model, variant, seed, data set, split, config"),
+        ("group_id", row.group_id, f"{board}, model, variant, config"),
+        ("board_id", board_of(row).board_id, board),
+    ):
+        if (said := getattr(stored, name)) != there:
+            yield f"{name} {said} is not {there}, the hash of {hashed}: one of them was edited"
 
 
 def check_config(row: Row) -> Iterator[Remark]:

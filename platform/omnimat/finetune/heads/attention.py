@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -12,36 +12,6 @@ from torch import Tensor, nn
 
 from omnimat.finetune.heads.fusion import Fusion, FusionSettings
 from omnimat.materials.record import Modality
-
-
-class AttentionSettings(FusionSettings):
-    """Settings of self-attention over modalities.
-
-    Attributes:
-        num_heads: how many heads attention has; they share the hidden width.
-        num_blocks: how many blocks of attention and MLP follow each other.
-    """
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {},
-        "tiny": {"hidden_width": 32, "num_heads": 2, "num_blocks": 1},
-    }
-    type: Literal["attention"] = "attention"
-    hidden_width: PositiveInt = 128
-    num_heads: PositiveInt = 4
-    num_blocks: PositiveInt = 2
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.hidden_width % self.num_heads:
-            raise ValueError("hidden_width must be a multiple of num_heads")
-        return self
-
-    def build(
-        self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int
-    ) -> Attention:
-        """Build the network; see ``HeadSettings.build``."""
-        return Attention(self, modalities, embedding_dim, num_outputs)
 
 
 class Attention(Fusion):
@@ -104,3 +74,28 @@ class _MaskedBlock(nn.Module):
         tokens = tokens + self.attended(heads.transpose(1, 2).flatten(2))
         transformed: Tensor = tokens + self.mlp(tokens)
         return transformed
+
+
+class AttentionSettings(FusionSettings):
+    """Settings of self-attention over modalities.
+
+    Attributes:
+        num_heads: how many heads attention has; they share the hidden width.
+        num_blocks: how many blocks of attention and MLP follow each other.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "tiny": {"hidden_width": 32, "num_heads": 2, "num_blocks": 1},
+    }
+    network: ClassVar[Callable[..., Fusion]] = Attention
+    type: Literal["attention"] = "attention"
+    hidden_width: PositiveInt = 128
+    num_heads: PositiveInt = 4
+    num_blocks: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.hidden_width % self.num_heads:
+            raise ValueError("hidden_width must be a multiple of num_heads")
+        return self

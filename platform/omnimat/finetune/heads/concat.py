@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from omnimat.finetune.heads.fusion import Fusion, FusionSettings
 from omnimat.materials.record import Modality
-
-
-class ConcatSettings(FusionSettings):
-    """Settings of concatenation and three linear layers."""
-
-    type: Literal["concat"] = "concat"
-
-    def build(self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int) -> Concat:
-        """Build the network; see ``HeadSettings.build``."""
-        return Concat(self, modalities, embedding_dim, num_outputs)
 
 
 class Concat(Fusion):
@@ -30,7 +20,7 @@ class Concat(Fusion):
 
     def __init__(
         self,
-        settings: ConcatSettings,
+        settings: FusionSettings,
         modalities: Sequence[Modality],
         embedding_dim: int,
         num_outputs: int,
@@ -51,3 +41,10 @@ class Concat(Fusion):
         filled = torch.where(present[..., None], values, self.absent)
         fused: Tensor = self.layers(filled.flatten(1))
         return fused
+
+
+class ConcatSettings(FusionSettings):
+    """Settings of concatenation and three linear layers."""
+
+    network: ClassVar[Callable[..., Fusion]] = Concat
+    type: Literal["concat"] = "concat"

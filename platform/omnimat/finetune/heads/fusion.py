@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -20,18 +20,24 @@ class FusionSettings(HeadSettings, PresetSettings):
     """What every fusion can be told; UniMat gives no width, these are ours.
 
     Attributes:
+        network: the fusion that is built.
         hidden_width: the width of the layers between the embeddings and the outputs.
         modality_dropout: the chance that training hides a modality that is there, but never all of
             a material's. Without it, and with complete training records, a fusion still takes any
             subset, but has never learned what a missing modality means.
     """
 
+    network: ClassVar[Callable[..., Fusion]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
         "tiny": {"hidden_width": 32},
     }
     hidden_width: PositiveInt = 256
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int) -> Fusion:
+        """Build the network; see ``HeadSettings.build``."""
+        return self.network(self, modalities, embedding_dim, num_outputs)
 
 
 class Fusion(nn.Module, ABC):

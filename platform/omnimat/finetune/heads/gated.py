@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from omnimat.finetune.heads.fusion import Fusion, FusionSettings
 from omnimat.materials.record import Modality
-
-
-class GatedSettings(FusionSettings):
-    """Settings of the gated unit."""
-
-    type: Literal["gated"] = "gated"
-
-    def build(self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int) -> Gated:
-        """Build the network; see ``HeadSettings.build``."""
-        return Gated(self, modalities, embedding_dim, num_outputs)
 
 
 class Gated(Fusion):
@@ -31,7 +21,7 @@ class Gated(Fusion):
 
     def __init__(
         self,
-        settings: GatedSettings,
+        settings: FusionSettings,
         modalities: Sequence[Modality],
         embedding_dim: int,
         num_outputs: int,
@@ -54,3 +44,10 @@ class Gated(Fusion):
         weights = logits.masked_fill(~present[..., None], lowest).softmax(dim=1)
         fused: Tensor = self.head((weights * proposed).sum(dim=1))
         return fused
+
+
+class GatedSettings(FusionSettings):
+    """Settings of the gated unit."""
+
+    network: ClassVar[Callable[..., Fusion]] = Gated
+    type: Literal["gated"] = "gated"
