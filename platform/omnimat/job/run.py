@@ -116,7 +116,7 @@ def run_one(job: Job, *, is_asked_for: bool = False, fresh: bool = False) -> Non
 
 
 def _featurize(job: FeaturizeJob, workspace: Workspace) -> None:
-    featurizers = job.modalities.located(workspace).featurizers()
+    featurizers = job.located(workspace).modalities.featurizers()
     store = StoreLocation.of(workspace, job.dataset, featurizers)
     if store.is_complete:
         print(f"{job.name}: finished, nothing to do ({store.folder})", flush=True)

@@ -27,6 +27,7 @@ class IngestSettings(Settings):
         source: where the records come from.
         records_per_shard: items of the source in each shard; keep a shard below about 64 MB.
         split: fractions of the hashed split.
+        required: parts that each record must have (``structure``); one that lacks any is refused.
         missing_text: what describes the structures that come without text; None leaves them so.
         num_cpus_per_task: what each task asks Ray for; it does not change the result.
     """
@@ -34,6 +35,7 @@ class IngestSettings(Settings):
     source: AnySource = Prototypes()
     records_per_shard: int = Field(256, ge=1)
     split: SplitSettings = SplitSettings()
+    required: tuple[str, ...] = ()
     missing_text: Robocrystallographer | None = None
     num_cpus_per_task: float = Field(1.0, gt=0)
 
