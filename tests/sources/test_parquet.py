@@ -84,7 +84,7 @@ def test_a_measured_pattern_and_a_formula_are_a_record(tmp_path):
     assert told.parts == {"text": "A clay."}
     checker = Checker(SplitSettings(), ())
     assert list(checker.accepted([measured, told])) == [measured, told]
-    assert [one["reduced_formula"] for one in checker.columns.values()] == ["Li0.5CoO2", None]
+    assert [one["reduced_formula"] for one in checker.columns.values()] == ["Li0.5Co1O2", None]
 
 
 def cell_row(i):
