@@ -122,7 +122,7 @@ def _part(
 
 
 def _find(need: str, needed_by: Path) -> Path:
-    """Find a needed job file from the folder of the job, upwards: cwd does not matter."""
+    """Look for a needed job file in the folder of the job and in those above, not in the cwd."""
     for folder in needed_by.resolve().parents:
         if (folder / need).is_file():
             return folder / need
@@ -160,9 +160,9 @@ def _with_preset(path: Path, values: dict[str, Any], inherited: str | None) -> d
 
 
 def _merged(values: Mapping[str, Any], partial: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay a partial tree over a tree: mappings are joined, all else is replaced.
+    """Lay a partial tree over a tree: mappings are joined, and all else is replaced.
 
-    So is a mapping of another ``type``: the keys of the old one mean nothing to the new one.
+    A mapping of another ``type`` is replaced as well, since its keys mean something else.
     """
     if "type" in partial and values.get("type", partial["type"]) != partial["type"]:
         return dict(partial)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
-from typing import Annotated, Any, get_args, get_origin
+from collections.abc import Collection, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -58,7 +59,12 @@ def _locate(
     keys: list[str] = []
     models = [settings]
     siblings: set[str] = set()
+    in_mapping = False
     for depth, part in enumerate(location, start=1):
+        if in_mapping:  # the part is a key that the user has chosen
+            keys.append(str(part))
+            in_mapping = False
+            continue
         fields = {name: f for model in models for name, f in model.model_fields.items()}
         if members := [m for m in models if part not in fields and part in _types_of(m)]:
             models = members
@@ -70,6 +76,7 @@ def _locate(
         if part in fields:
             field = fields[str(part)]
             models = _models_in(field.annotation, field.metadata)
+            in_mapping = _is_mapping(field.annotation)
     return keys, siblings
 
 
@@ -77,6 +84,14 @@ def _types_of(model: type[BaseModel]) -> tuple[Any, ...]:
     """Give the values of ``type`` by which a job file names a member of a union."""
     field = model.model_fields.get("type")
     return get_args(field.annotation) if field else ()
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Say whether a type is a mapping, or may be one."""
+    kind = get_origin(annotation)
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return True
+    return kind in {Union, UnionType} and any(map(_is_mapping, get_args(annotation)))
 
 
 def _models_in(annotation: Any, metadata: Sequence[Any] = ()) -> list[type[BaseModel]]:

@@ -1,8 +1,9 @@
 """Runs the training loop in processes of torchrun: no Ray, for machines that have none.
 
-The first worker alone works out what is to be done, and the others are told: so that all do the
-same, and a mistake is reported once. The processes that ``start_workers`` starts are told in which
-folder; in a torchrun that was started by hand, the first worker decides that, too.
+The worker of rank 0 alone works out what is to be done, and tells the others: so all do the same,
+and a mistake is reported once, since torchrun ends all workers as soon as one has failed. In which
+folder they work was decided by the process that started torchrun, if that was ``start_workers``,
+and else is decided by rank 0, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import torch
 import torch.distributed as dist
@@ -19,7 +19,6 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from upath import UPath
 
-from omnimat.base.errors import RunError
 from omnimat.stream.prefetch import prefetched
 from omnimat.stream.worker import in_process
 from omnimat.training.context import WorkerContext
@@ -32,14 +31,10 @@ Opened = tuple[RunPlan, UPath]
 """What a run does and the folder in which it begins or goes on."""
 
 _FOLDER = "OMNIMAT_TORCHRUN_FOLDER"
-# What the first worker tells the others before they can form a process group: by which backend
-# they will, or that there is nothing to do, or that it could not begin.
-_DECISION: Final = "decision"
-_FINISHED: Final = "finished"
-_REFUSED: Final = "refused"
-# torchrun ends all workers of a machine as soon as one has failed. The others wait for so long, so
-# that the first one, which knows the reason, has the time to say it.
-_REFUSAL_TAKES_S = 10.0
+# What rank 0 tells the others before they can form a process group: by which backend they will, or
+# that there is nothing to do.
+_DECISION = "decision"
+_FINISHED = "finished"
 
 
 def is_worker() -> bool:
@@ -65,7 +60,7 @@ def start_workers(plan: RunPlan, run: UPath, arguments: Sequence[str]) -> None:
     Args:
         plan: what the run does.
         run: the run's folder.
-        arguments: of ``omnimat`` in each worker.
+        arguments: arguments of ``omnimat`` in each worker.
     """
     training = plan.settings.training
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -82,17 +77,13 @@ def train_as_worker(open_run: Callable[[], Opened | None]) -> None:
 
     Args:
         open_run: gives what to do, or None if the run has finished; only rank 0 calls it.
-
-    Raises:
-        RunError: rank 0 could not begin; it raises the reason itself.
     """
     start_s = time.perf_counter()
     store, rank, world_size = _meeting_point()
-    opened = _announced(open_run, store) if rank == 0 else None
+    opened = open_run() if rank == 0 else None
+    if rank == 0:
+        store.set(_DECISION, _FINISHED if opened is None else _backend(opened[0]))
     decision = store.get(_DECISION).decode()
-    if decision == _REFUSED:
-        time.sleep(_REFUSAL_TAKES_S)
-        raise RunError("the worker of rank 0 could not begin; its output says why")
     if decision == _FINISHED:
         return
     device = _device(use_gpu=decision == "nccl")
@@ -110,18 +101,8 @@ def train_as_worker(open_run: Callable[[], Opened | None]) -> None:
         dist.destroy_process_group()
 
 
-def _announced(open_run: Callable[[], Opened | None], store: Store) -> Opened | None:
-    """Open the run and tell the other workers how to meet, or that they need not."""
-    try:
-        opened = open_run()
-    except Exception:
-        store.set(_DECISION, _REFUSED)
-        raise
-    if opened is None:
-        store.set(_DECISION, _FINISHED)
-    else:
-        store.set(_DECISION, "nccl" if opened[0].settings.training.on_gpu else "gloo")
-    return opened
+def _backend(plan: RunPlan) -> str:
+    return "nccl" if plan.settings.training.on_gpu else "gloo"
 
 
 def _meeting_point() -> tuple[Store, int, int]:
