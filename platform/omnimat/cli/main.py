@@ -1,4 +1,4 @@
-"""The command line: thin, every command one call into a room."""
+"""The command line. It is thin: every command is one call into a room."""
 
 from __future__ import annotations
 
@@ -143,6 +143,7 @@ _PRICE = click.FloatRange(min=0)
 )
 @click.option(
     "--interconnect",
+    "interconnect_gbit_per_s",
     type=_POSITIVE,
     default=10.0,
     show_default=True,
@@ -155,18 +156,7 @@ _PRICE = click.FloatRange(min=0)
 )
 @click.option("--measure-again", is_flag=True, help="Measure even if the rates are known.")
 @_json
-def plan(
-    job_file: Path,
-    overrides: tuple[str, ...],
-    num_gpus: int | None,
-    num_cores: float | None,
-    gpu_speedup: float | None,
-    interconnect: float,
-    gpu_hour: float,
-    core_hour: float,
-    measure_again: bool,
-    is_json: bool,
-) -> None:
+def plan(job_file: Path, overrides: tuple[str, ...], is_json: bool, **asked: Any) -> None:
     """Forecast time, cost and bottleneck of a pretrain job on more and more workers.
 
     This featurizes and trains on a few batches here, once, and keeps the measured rates in the
@@ -175,12 +165,10 @@ def plan(
     must be there: run the jobs that this one needs first.
     """
     from omnimat.job.forecast import forecast
-    from omnimat.training.forecast.forecast import Prices, as_json, table
+    from omnimat.training.forecast.forecast import as_json, table
     from omnimat.training.forecast.request import Request
 
-    prices = Prices(gpu_hour, core_hour)
-    request = Request(num_gpus, num_cores, gpu_speedup, interconnect, prices, measure_again)
-    rows, assumptions = forecast(job_file, overrides, request)
+    rows, assumptions = forecast(job_file, overrides, Request(**asked))
     if is_json:
         content = {"forecasts": [as_json(row) for row in rows], "assumptions": assumptions}
         click.echo(json.dumps(content, indent=1))
@@ -251,8 +239,8 @@ def search(
 
     A QUERY is a crystal structure (.cif), a density of states (.csv or .npz with the columns
     energies_ev, measured from the Fermi level, and dos), a diffraction pattern (.xy with two theta
-    in degrees and intensity), a formula, or a sentence in quotes. The first search of a data set by
-    a run and modality builds an index, which later ones read. Ray is not needed.
+    in degrees and intensity), a formula, or a sentence in quotes. The first search of a
+    data set indexes it for the run and the modality; later ones are fast. Ray is not needed.
     """
     from omnimat.base.workspace import Workspace
     from omnimat.search.search import search as find

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import ray
+import torch
 
-def keep_to_loopback() -> None:
-    """Let a Ray of our own answer on loopback alone; Ray reads this when it is first imported."""
-    if not os.environ.get("RAY_ADDRESS"):
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+from omnimat.cluster.leftovers import remove_leftovers
 
 
 @contextmanager
@@ -23,40 +22,23 @@ def session() -> Iterator[None]:
 
     Left to itself, Ray would attach to any cluster that it finds on this machine.
     """
-    import ray
-
+    # Ray Train's watchdog asks "the" cluster of this machine whether a run is alive, unless its
+    # environment names one. Told no by another cluster, it would take the workers' resources away.
     if address := os.environ.get("RAY_ADDRESS"):
-        _connect(address)
+        ray.init(address="auto", runtime_env={"env_vars": {"RAY_ADDRESS": address}})
+        if left := remove_leftovers():
+            print(f"freed {len(left)} placement groups that ended jobs still held", flush=True)
     else:
-        _start()
+        port = _free_port()
+        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+        # Ray counts GPUs that a torch built for the CPU cannot use.
+        num_gpus = None if torch.cuda.is_available() else 0
+        ray.init(address="local", dashboard_port=port, num_gpus=num_gpus)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _connect(address: str) -> None:
-    import ray
-
-    from omnimat.cluster.leftovers import remove_leftovers
-
-    # Ray Train's watchdog asks "the" cluster of this machine whether a run is alive, unless its
-    # environment names one. Told no by another cluster, it would take the workers' resources away.
-    ray.init(address="auto", runtime_env={"env_vars": {"RAY_ADDRESS": address}})
-    if left := remove_leftovers():
-        print(f"freed {len(left)} placement groups that ended jobs still held", flush=True)
-
-
-def _start() -> None:
-    import ray
-    import torch
-
-    port = _free_port()
-    os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"  # for the same watchdog
-    # Ray counts GPUs that a torch built for the CPU cannot use.
-    num_gpus = None if torch.cuda.is_available() else 0
-    ray.init(address="local", dashboard_port=port, num_gpus=num_gpus)
 
 
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:

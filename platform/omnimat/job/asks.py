@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -33,5 +33,7 @@ class Ask:
         return cls("featurizers", "num_featurizers", count, {"CPU": num_cpus}, FEATURIZER_NODES)
 
 
+Room = Callable[[Mapping[str, float]], int]
+"""Counts how many processes that take these resources a cluster could hold at once."""
 Phase = tuple[Ask, ...]
 """What runs at the same time; a job's phases follow each other."""

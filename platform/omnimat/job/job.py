@@ -18,19 +18,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from upath import UPath
 
 from omnimat.base.registry import Registry
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
-from omnimat.job.asks import Phase
+from omnimat.job.asks import Phase, Room
 from omnimat.job.attempt import open_run
 from omnimat.job.header import JobHeader
-
-if TYPE_CHECKING:
-    from omnimat.cluster.capacity import Cluster
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -71,14 +68,14 @@ class Job(ABC, Generic[SettingsT]):
         """Give the same job with other settings."""
         return replace(self, settings=settings)
 
-    def phases(self, cluster: Cluster | None = None) -> tuple[Phase, ...]:
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Give what must run at the same time, phase by phase.
 
         Args:
-            cluster: where the job is to start. It decides how much a job asks for that may ask for
-                more or less; without one, that job asks for the least.
+            room: what the cluster has room for, if the answer is to be how much a job asks for
+                there that can do with more or less; None for the least.
         """
-        del cluster
+        del room
         return ()
 
     def on_devices(self, num_gpus: float) -> Self:

@@ -21,7 +21,7 @@ def check_fits(job: Job[Any]) -> None:
         UserError: the sentence names the resource, how much is asked for and how much there is.
     """
     cluster = Cluster.now()
-    for asks in job.phases(cluster):
+    for asks in job.phases(cluster.count):
         for refusal in _refusals(asks, cluster):
             raise UserError(
                 f"{job.name}: {refusal}; ask for less or use a larger cluster (if this one can "

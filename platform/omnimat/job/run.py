@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omnimat.base.errors import UserError
-from omnimat.cluster.session import keep_to_loopback, session
 from omnimat.job.job import Job, RunJob
 from omnimat.job.load import load_as, load_tree
 
@@ -41,17 +41,20 @@ def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> No
         UserError: a job cannot be run as it is written.
         RunError: a job failed for a known reason.
     """
-    keep_to_loopback()
+    if not os.environ.get("RAY_ADDRESS"):
+        # A Ray of our own answers on loopback alone. Ray reads this when it is first imported.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     jobs = checked(path, overrides)
     if fresh and not isinstance(jobs[-1], RunJob):
         raise UserError(
             f"--fresh: {path} is of kind {jobs[-1].kind}, which makes no run; leave --fresh out, "
             "or give the file of a run"
         )
-    with session():
-        from omnimat.cluster.capacity import Cluster
-        from omnimat.job.preflight import check_fits
+    from omnimat.cluster.capacity import Cluster
+    from omnimat.cluster.session import session
+    from omnimat.job.preflight import check_fits
 
+    with session():
         num_gpus = Cluster.now().amount("GPU", {})
         jobs = [job.on_devices(num_gpus) for job in jobs]
         for job in jobs:

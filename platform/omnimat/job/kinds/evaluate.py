@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from upath import UPath
 
 from omnimat.evaluation.settings import EvaluateSettings
-from omnimat.job.asks import Ask, Phase
+from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import RunJob
-
-if TYPE_CHECKING:
-    from omnimat.cluster.capacity import Cluster
 
 
 class EvaluateJob(RunJob[EvaluateSettings]):
@@ -20,7 +15,7 @@ class EvaluateJob(RunJob[EvaluateSettings]):
     kind = "evaluate"
     settings_type = EvaluateSettings
 
-    def phases(self, cluster: Cluster | None = None) -> tuple[Phase, ...]:
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for the featurizers; all else happens in this process."""
         settings = self.settings
         return ((Ask.featurizers(settings.num_featurizers, settings.featurizer_num_cpus),),)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from omnimat.job.asks import Ask, Phase
+from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job
 from omnimat.training.settings import FeaturizeSettings
-
-if TYPE_CHECKING:
-    from omnimat.cluster.capacity import Cluster
 
 
 class FeaturizeJob(Job[FeaturizeSettings]):
@@ -18,7 +13,7 @@ class FeaturizeJob(Job[FeaturizeSettings]):
     kind = "featurize"
     settings_type = FeaturizeSettings
 
-    def phases(self, cluster: Cluster | None = None) -> tuple[Phase, ...]:
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for all featurizers at once."""
         settings = self.settings
         return ((Ask.featurizers(settings.num_featurizers, settings.featurizer_num_cpus),),)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from upath import UPath
 
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.job.asks import Ask, Phase
+from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import RunJob
-
-if TYPE_CHECKING:
-    from omnimat.cluster.capacity import Cluster
 
 
 class FinetuneJob(RunJob[FinetuneSettings]):
@@ -20,7 +17,7 @@ class FinetuneJob(RunJob[FinetuneSettings]):
     kind = "finetune"
     settings_type = FinetuneSettings
 
-    def phases(self, cluster: Cluster | None = None) -> tuple[Phase, ...]:
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for the featurizers, and then for one trial: the others can wait for it."""
         settings = self.settings
         trial = Ask("trials", "cpus_per_trial and gpus_per_trial", 1, settings.trial_resources)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from omnimat.job.asks import Ask, Phase
+from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.sources.settings import IngestSettings
-
-if TYPE_CHECKING:
-    from omnimat.cluster.capacity import Cluster
 
 
 class IngestJob(Job[IngestSettings]):
@@ -19,7 +14,7 @@ class IngestJob(Job[IngestSettings]):
     kind = "ingest"
     settings_type = IngestSettings
 
-    def phases(self, cluster: Cluster | None = None) -> tuple[Phase, ...]:
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for one task: with fewer at a time the ingest only takes longer."""
         each = {"CPU": self.settings.num_cpus_per_task}
         return ((Ask("ingest tasks", "num_cpus_per_task", 1, each),),)

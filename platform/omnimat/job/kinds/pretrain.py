@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Self
 
 from upath import UPath
 
-from omnimat.job.asks import Ask, Phase
+from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import RunJob
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.training.settings import PretrainSettings
 
 if TYPE_CHECKING:
-    from omnimat.cluster.capacity import Cluster
     from omnimat.training.plan import RunPlan
 
 
@@ -34,21 +33,16 @@ class PretrainJob(RunJob[PretrainSettings]):
 
         return make_plan(self.name, self.settings, self.workspace)
 
-    def phases(self, cluster: Cluster | None = None) -> tuple[Phase, ...]:
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for workers and what feeds them.
 
-        If a run may have fewer workers, Ray starts as many as there is room for, and leaves none
-        for featurizers: a cluster with room for more than the fewest is asked for that many.
+        If a run may have fewer workers, Ray starts as many as fit, even if that leaves no room for
+        their featurizers.
         """
-        sizes = self.settings.training.world_sizes
-        num_workers = sizes[0]
-        if cluster is not None:
-            room = cluster.count(self.settings.training.worker_resources)
-            num_workers = min(max(sizes[0], room), sizes[-1])
-        return self._phases(num_workers)
-
-    def _phases(self, num_workers: int) -> tuple[Phase, ...]:
         training, stream = self.settings.training, self.settings.stream
+        num_that_fit = 0 if room is None else room(training.worker_resources)
+        fewest, most = training.world_sizes[0], training.world_sizes[-1]
+        num_workers = min(max(fewest, num_that_fit), most)
         workers = Ask(
             "trainers",
             "training.num_workers",

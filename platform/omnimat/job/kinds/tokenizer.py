@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from omnimat.job.job import Job
-from omnimat.stream.tokenizer import TokenizerFitSettings
+from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
 
 
 class TokenizerJob(Job[TokenizerFitSettings]):
@@ -14,6 +14,4 @@ class TokenizerJob(Job[TokenizerFitSettings]):
 
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Fit the tokenizer in this process."""
-        from omnimat.stream.tokenizer import fit_on_dataset
-
         fit_on_dataset(self.settings, self.name, self.workspace)

@@ -16,8 +16,6 @@ from omnimat.training.forecast.rates import Rates, known_rates, rates_file
 from omnimat.training.plan import RunPlan
 from omnimat.training.settings import PretrainSettings
 
-FREE = Prices()
-
 
 @dataclass(frozen=True)
 class Request:
@@ -29,16 +27,18 @@ class Request:
         gpu_speedup: how many times as fast as one CPU core here a GPU is taken to be, if steps
             were measured on a CPU alone.
         interconnect_gbit_per_s: how fast workers exchange data.
-        prices: what the occupied hardware costs.
-        measures_again: measure even if the rates of such a run are known.
+        gpu_hour: price of one GPU for an hour, in any currency.
+        core_hour: price of one CPU core for an hour.
+        measure_again: measure even if the rates of such a run are known.
     """
 
     num_gpus: int | None = None
     num_cores: float | None = None
     gpu_speedup: float | None = None
     interconnect_gbit_per_s: float = 10.0
-    prices: Prices = FREE
-    measures_again: bool = False
+    gpu_hour: float = 0.0
+    core_hour: float = 0.0
+    measure_again: bool = False
 
 
 def settled(settings: PretrainSettings, request: Request) -> PretrainSettings:
@@ -73,7 +73,7 @@ def answer(
     Raises:
         UserError: nothing says how fast a GPU is.
     """
-    rates = _rates(plan, workspace, again=request.measures_again)
+    rates = _rates(plan, workspace, again=request.measure_again)
     is_assumed = plan.settings.training.on_gpu and rates.device == "cpu"
     speedup = request.gpu_speedup if is_assumed else 1.0
     if speedup is None:
@@ -88,7 +88,8 @@ def answer(
         speedup=speedup,
         interconnect_gbit_per_s=request.interconnect_gbit_per_s,
     )
-    rows = list(forecasts(plan, rates, largest, request.prices))
+    prices = Prices(request.gpu_hour, request.core_hour)
+    rows = list(forecasts(plan, rates, largest, prices))
     return rows, assumptions(rates, rows)
 
 
