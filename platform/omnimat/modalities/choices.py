@@ -106,7 +106,9 @@ def _choice_of(modality: Modality) -> type[ModalityChoice]:
     else:
         fields["augmentation"] = (imported(modality.augmentation) | None, None)
     name = f"{modality.name.title().replace('_', '')}Choice"
-    return create_model(name, __base__=ModalityChoice, __doc__=modality.label, **fields)
+    return create_model(
+        name, __base__=ModalityChoice, __module__=__name__, __doc__=modality.label, **fields
+    )
 
 
 def _key(classes: tuple[type[Any], ...]) -> tuple[Any, Any]:
@@ -122,12 +124,13 @@ def _key(classes: tuple[type[Any], ...]) -> tuple[Any, Any]:
 if TYPE_CHECKING:
     ModalityChoices = _Choices
 else:
+    _CLASSES = {name: _choice_of(one) for name, one in MODALITIES.load_all().items()}
     ModalityChoices = create_model(
         "ModalityChoices",
         __base__=_Choices,
+        __module__=__name__,
         __doc__=_Choices.__doc__,
-        **{
-            name: (_choice_of(modality) | None, None)
-            for name, modality in MODALITIES.load_all().items()
-        },
+        **{name: (one | None, None) for name, one in _CLASSES.items()},
     )
+    # Workers unpickle settings, and find their classes by name.
+    globals().update({one.__name__: one for one in _CLASSES.values()})
