@@ -259,7 +259,7 @@ class Bench:
         records = self.test_records()
         present = {
             "structure": torch.ones(len(records), dtype=torch.bool),
-            "dos": torch.tensor("dos" in [one.parts for one in records]),
+            "dos": torch.tensor(["dos" in one.parts for one in records]),
         }
         values = {
             name: normalize(torch.randn(len(records), 8), dim=1) * there[:, None]

@@ -212,9 +212,8 @@ Examples:
 @click.option(
     "--against",
     metavar="NAME",
-    default="structure",
-    show_default=True,
     help="Modality of the materials that QUERY is compared with.",
+    show_default="structure, if RUN has an encoder of it",
 )
 @click.option(
     "--top",
@@ -231,7 +230,7 @@ def search(
     dataset: str | None,
     split: str | None,
     modality: str | None,
-    against: str,
+    against: str | None,
     top: int,
     is_json: bool,
 ) -> None:
