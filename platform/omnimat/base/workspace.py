@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.filesystem import is_local
+from omnimat.base.paths import expanded_path
 
 STORAGE_VARIABLE = "OMNIMAT_STORAGE"
 LEADERBOARD_VARIABLE = "OMNIMAT_LEADERBOARD"
@@ -37,12 +39,8 @@ class Workspace:
         The leaderboard is ``leaderboard_url``, else ``$OMNIMAT_LEADERBOARD``, else a file there.
         """
         leaderboard = leaderboard_url or os.environ.get(LEADERBOARD_VARIABLE)
-        location = storage_path or os.environ.get(STORAGE_VARIABLE) or "~/omnimat"
-        path = UPath(location)
-        if path.protocol in {"", "file"}:
-            return cls(path.expanduser().absolute(), leaderboard)
-        # A remembered listing would hide what other processes have written since.
-        return cls(UPath(location, use_listings_cache=False), leaderboard)
+        written = storage_path or os.environ.get(STORAGE_VARIABLE) or "~/omnimat"
+        return cls(expanded_path(written, "storage_path"), leaderboard)
 
     def dataset(self, name: str) -> UPath:
         """Shards and manifest of an ingested data set."""
@@ -82,7 +80,7 @@ class Workspace:
         """
         if self.leaderboard is not None:
             return self.leaderboard
-        if self.root.protocol not in {"", "file"}:
+        if not is_local(self.root):
             raise UserError(
                 f"storage_path {self.root} is no local folder: set "
                 "leaderboard_url to that of a PostgreSQL database, or of an SQLite file"
