@@ -20,10 +20,10 @@ from upath import UPath
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import parquet_frame, read_file
 from omnimat.base.filesystem import is_local
-from omnimat.base.workspace import Workspace
+from omnimat.base.workspace import TRIAL, Workspace
 from omnimat.leaderboard.row import Row
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
-from omnimat_dashboard.run_files import TRIAL, RunFiles, ask, folders_in
+from omnimat_dashboard.run_files import RunFiles, ask, folders_in
 
 T = TypeVar("T")
 

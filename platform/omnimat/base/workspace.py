@@ -14,10 +14,16 @@ from omnimat.base.paths import expanded_path
 STORAGE_VARIABLE = "OMNIMAT_STORAGE"
 LEADERBOARD_VARIABLE = "OMNIMAT_LEADERBOARD"
 
-# What a run leaves in its folder: its result, last of all; its history; its encoders.
+# What a run leaves in its folder: its result, last of all; its history, while it goes on and at its
+# end; its encoders; and the folder of a sweep's trials.
 RESULT = "result.json"
 METRICS = "metrics"
+HISTORY = "metrics.parquet"
 EXPORT = "export"
+TRIALS = "trials"
+# What a trial leaves in its own folder: its result, or that it was stopped early.
+TRIAL = "trial.json"
+STOPPED = "stopped.json"
 
 
 @dataclass(frozen=True, slots=True)
