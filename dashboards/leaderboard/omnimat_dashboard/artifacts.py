@@ -19,10 +19,11 @@ from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import parquet_frame, read_file
-from omnimat.base.workspace import Workspace, attempt_of
+from omnimat.base.filesystem import is_local
+from omnimat.base.workspace import TRIAL, Workspace, attempt_of
 from omnimat.leaderboard.row import Row
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
-from omnimat_dashboard.run_files import TRIAL, RunFiles, ask, folders_in
+from omnimat_dashboard.run_files import RunFiles, ask, folders_in
 
 T = TypeVar("T")
 
@@ -153,7 +154,7 @@ class Artifacts:
     def _inside(self, uri: str) -> UPath | None:
         """Give a path in the storage, or None: no other file, no other server."""
         root = self._workspace.root
-        if root.protocol in {"", "file"}:
+        if is_local(root):
             if "://" in uri.removeprefix("file://"):
                 return None
             local = Path(uri.removeprefix("file://")).resolve()

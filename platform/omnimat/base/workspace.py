@@ -9,16 +9,24 @@ from dataclasses import dataclass
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.filesystem import is_local
+from omnimat.base.paths import expanded_path
 
 STORAGE_VARIABLE = "OMNIMAT_STORAGE"
 LEADERBOARD_VARIABLE = "OMNIMAT_LEADERBOARD"
 
 _ATTEMPT = re.compile(r"([^@]+)(?:@([2-9]|[1-9][0-9]+))?")
 
-# What a run leaves in its folder: its result, last of all; its history; its encoders.
+# What a run leaves in its folder: its result, last of all; its history, while it goes on and at its
+# end; its encoders; and the folder of a sweep's trials.
 RESULT = "result.json"
 METRICS = "metrics"
+HISTORY = "metrics.parquet"
 EXPORT = "export"
+TRIALS = "trials"
+# What a trial leaves in its own folder: its result, or that it was stopped early.
+TRIAL = "trial.json"
+STOPPED = "stopped.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +48,8 @@ class Workspace:
         The leaderboard is ``leaderboard_url``, else ``$OMNIMAT_LEADERBOARD``, else a file there.
         """
         leaderboard = leaderboard_url or os.environ.get(LEADERBOARD_VARIABLE)
-        location = storage_path or os.environ.get(STORAGE_VARIABLE) or "~/omnimat"
-        path = UPath(location)
-        if path.protocol in {"", "file"}:
-            return cls(path.expanduser().absolute(), leaderboard)
-        # A remembered listing would hide what other processes have written since.
-        return cls(UPath(location, use_listings_cache=False), leaderboard)
+        written = storage_path or os.environ.get(STORAGE_VARIABLE) or "~/omnimat"
+        return cls(expanded_path(written, "storage_path"), leaderboard)
 
     def dataset(self, name: str) -> UPath:
         """Shards and manifest of an ingested data set."""
@@ -86,7 +90,7 @@ class Workspace:
         """
         if self.leaderboard is not None:
             return self.leaderboard
-        if self.root.protocol not in {"", "file"}:
+        if not is_local(self.root):
             raise UserError(
                 f"storage_path {self.root} is no local folder: set "
                 "leaderboard_url to that of a PostgreSQL database, or of an SQLite file"

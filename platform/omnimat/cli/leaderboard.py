@@ -71,14 +71,14 @@ def verify(url: str | None, task: str | None, run_name: str | None, show_all: bo
 
     Rows that hold are marked as verified. The exit code is 1 if a check fails.
     """
-    from rich.progress import track
+    from tqdm import tqdm
 
     from omnimat.base.workspace import Workspace
     from omnimat.verification.report import outcome_table, tally
     from omnimat.verification.verify import verify as verify_rows
 
     def shown(rows: Sequence[StoredRow]) -> Iterable[StoredRow]:
-        return track(rows, "verifying", disable=not sys.stderr.isatty(), transient=True)
+        return tqdm(rows, "verifying", leave=False, disable=None)  # shown in a terminal alone
 
     store = _store(url)
     outcomes = verify_rows(store, Workspace.open(), task=task, run_name=run_name, track=shown)

@@ -12,13 +12,14 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
 from omnimat.base.settings import Settings
+from omnimat.base.workspace import STOPPED, TRIAL, TRIALS
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import TrialSettings
 from omnimat.materials.split import Split
 
-RESULT_FILE = "trial.json"
-STOPPED_FILE = "stopped.json"
+RESULT_FILE = TRIAL
+STOPPED_FILE = STOPPED
 
 
 class TrialResult(Settings):
@@ -63,7 +64,7 @@ class TrialResult(Settings):
 
 def trial_folder(run: UPath, trial: TrialSettings) -> UPath:
     """Where a trial leaves its weights and result."""
-    return run / "trials" / trial.name
+    return run / TRIALS / trial.name
 
 
 def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> TrialResult | None:

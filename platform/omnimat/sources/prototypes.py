@@ -216,8 +216,7 @@ def _text(
     kind = "is a hypothetical decoration of" if decoration.replacements else "is"
     names = [f"{e.long_name.lower()} ({e.symbol})" for e in sorted(crystal.composition.elements)]
     elements = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-    shortest_edge = np.linalg.norm(structure.lattice_angstrom, axis=1).min()
-    nearest = shortest_distance_angstrom(structure, 1.001 * shortest_edge)
+    nearest = shortest_distance_angstrom(structure)
     symbol = space_group_symbol(int(properties["space_group_number"]))
     return (
         f"{crystal.composition.reduced_formula} {kind} the {decoration.prototype.name} prototype "

@@ -121,10 +121,10 @@ class FeatureStore:
 
 def read_from_store(store: UPath, unit: ReadUnit) -> pa.Table:
     """Read a unit's feature rows, in the unit's order."""
-    shards, shard_of_record = np.unique(unit.records["shard"], return_inverse=True)
+    shards, shard_of_record = np.unique(unit["shard"], return_inverse=True)
     tables = [open_features(store / features_name(int(shard))) for shard in shards]
     firsts = np.cumsum([0, *map(len, tables)])
-    positions = firsts[shard_of_record] + unit.records["row"].to_numpy()
+    positions = firsts[shard_of_record] + unit["row"].to_numpy()
     return take_rows(pa.concat_tables(tables), positions)
 
 
