@@ -1,4 +1,4 @@
-"""The sweep: Ray Tune runs the trials, validation chooses, the test split is scored once."""
+"""A sweep: Ray Tune runs trials, validation chooses among them, the test split is scored once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.inputs import read_cards
 from omnimat.stream.featurize import write_store
 
-# A job's output is no terminal: left alone, rich would wrap at 80 characters.
+# A job's output is no terminal, so rich would wrap at 80 characters.
 TABLE_WIDTH = 180
 
 
@@ -41,22 +41,22 @@ def run_sweep(
     workspace: Workspace,
     leaderboard_url: str | None = None,
 ) -> list[Row]:
-    """Run a sweep in the connected Ray cluster; run again, it goes on.
+    """Run a sweep on the connected Ray cluster; run again, it continues.
 
     In the run's folder it leaves ``trials/``, ``trials.parquet`` and ``predictions/``. The rows
-    are written in one transaction, and ``result.json`` after them.
+    are written in one transaction, and ``result.json`` last.
 
     Args:
-        name: of this run.
-        settings: of the sweep.
-        workspace: holds the data set and the pretraining run.
-        leaderboard_url: of SQLAlchemy; None for the workspace's own.
+        name: the name of this run.
+        settings: its settings.
+        workspace: where the data set and the pretraining run are.
+        leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
 
     Returns:
-        For each variant, fraction of the training split and seed one row a task.
+        A row of each task for every variant, fraction of the training split and seed.
 
     Raises:
-        UserError: if the data set or the export is missing, or a split has no record for the task.
+        UserError: if the data set or the export is missing, or a split has no record for a task.
         SweepError: if a trial failed or the sweep was interrupted.
     """
     start_s = time.perf_counter()
@@ -87,7 +87,7 @@ def run_sweep(
 def _score(
     plan: TrialPlan, trials: Sequence[TrialResult], settings: FinetuneSettings, run: UPath
 ) -> list[Scored]:
-    """Predict the test split with every selected trial, in parallel; nothing else reads it."""
+    """Predict the test split, which nothing else reads, with all chosen trials in parallel."""
     resources = settings.trial_resources
     task = ray.remote(predict).options(
         num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_retries=2
