@@ -77,6 +77,10 @@ class ClustersSettings(Section):
     max_materials: int = Field(default=10_000, ge=3)
     seed: int = Field(default=0, ge=0)
 
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Every modality is judged by the crystal system."""
+        return dict.fromkeys(modalities, frozenset({CRYSTAL_SYSTEM}))
+
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
         """Measure every modality, their mean and every pair; writes no file of its own."""
         del folder

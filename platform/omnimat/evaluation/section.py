@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -144,6 +144,15 @@ class Section(Settings):
     """
 
     runs_by_default: ClassVar[bool] = False
+
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Give, for each modality whose embeddings are judged, the properties that judge them.
+
+        Args:
+            modalities: that the run can embed.
+        """
+        del modalities
+        return {}
 
     @abstractmethod
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:

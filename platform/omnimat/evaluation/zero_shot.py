@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -109,6 +109,16 @@ class ZeroShotSettings(Section):
         if len({task.file for task in self.tasks}) < len(self.tasks):
             raise ValueError("tasks: two have the same name")
         return self
+
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Each task judges its modality by its target."""
+        del modalities
+        return {
+            one.modality: frozenset(
+                task.target for task in self.tasks if task.modality == one.modality
+            )
+            for one in self.tasks
+        }
 
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
         """Sort the materials by each task; write the predictions and ``zero_shot.json``.
