@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings
 from omnimat.evaluation.clusters import ClustersSettings
 from omnimat.evaluation.discovery import DiscoverySettings
 from omnimat.evaluation.duplicates import DuplicateRule
@@ -22,26 +21,18 @@ class DownstreamSettings(Settings):
     """What every job on top of a pretraining run says.
 
     Attributes:
-        of_the_machine: keys of where and how fast it goes; what it computes stays the same.
         dataset: name of an ingested data set.
         run: name of the pretraining run whose exported encoders are used.
         num_featurizers: actors, where the features have to be made first.
         featurizer_num_cpus: logical CPUs of each.
     """
 
-    of_the_machine: ClassVar[Mapping[str, Any]] = {
-        "num_featurizers": True,
-        "featurizer_num_cpus": True,
-    }
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_featurizers", "featurizer_num_cpus"})
 
     dataset: str
     run: str
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
-
-    def fingerprint(self) -> str:
-        """Hash what decides the numbers: a run may go on in other places than it began in."""
-        return fingerprint(self.model_dump(mode="json", exclude=dict(self.of_the_machine)))
 
 
 class EvaluateSettings(DownstreamSettings):
@@ -59,10 +50,7 @@ class EvaluateSettings(DownstreamSettings):
         maps: the embeddings in two dimensions.
     """
 
-    of_the_machine: ClassVar[Mapping[str, Any]] = {
-        **DownstreamSettings.of_the_machine,
-        "num_threads": True,
-    }
+    of_the_machine: ClassVar[frozenset[str]] = DownstreamSettings.of_the_machine | {"num_threads"}
 
     split: Split = "test"
     batch_size: int = Field(default=256, ge=1)

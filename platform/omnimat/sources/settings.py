@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings
 from omnimat.materials.split import SplitSettings
 from omnimat.sources.cifs import Cifs
 from omnimat.sources.describe import Robocrystallographer
@@ -31,19 +31,13 @@ class IngestSettings(Settings):
         num_cpus_per_task: what each task asks Ray for; it does not change the result.
     """
 
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_cpus_per_task"})
+
     source: AnySource = Prototypes()
     records_per_shard: int = Field(256, ge=1)
     split: SplitSettings = SplitSettings()
     missing_text: Robocrystallographer | None = None
     num_cpus_per_task: float = Field(1.0, gt=0)
-
-    def fingerprint(self) -> str:
-        """Hash what decides the result."""
-        exclude: dict[str, Any] = {"num_cpus_per_task": True, "source": {"access"}}
-        values = self.model_dump(mode="json", exclude=exclude)
-        if self.missing_text is None:  # as before there was this key: data sets stay valid
-            del values["missing_text"]
-        return fingerprint(values)
 
     def located(self) -> Self:
         """Give the same settings with absolute paths."""
