@@ -40,6 +40,12 @@ class Source(Protocol):
             UserError: a path is missing; the message names its key.
         """
 
+    def inputs(self) -> Mapping[str, UPath]:
+        """Give the files that the located source reads, by name; none where it reads no files.
+
+        A name says which file is meant, wherever they lie: their changes are noticed by it.
+        """
+
     def num_items(self) -> int:
         """Items to read, records and failures together."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
@@ -39,6 +39,8 @@ class MaterialsProject(Settings):
         snapshot: index file of an earlier harvest; it is read and nothing is fetched. No other
             key goes with it.
     """
+
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"access"})
 
     type: Literal["materials_project"] = "materials_project"
     filters: Filters = Filters()
@@ -100,6 +102,10 @@ class MaterialsProject(Settings):
         index = Harvest(self, self._harvest_directory(directory), run, report_progress).run()
         return type(self)(snapshot=str(index))
 
+    def inputs(self) -> dict[str, UPath]:
+        """None that could change: a snapshot with another content has another name."""
+        return {}
+
     def num_items(self) -> int:
         """Materials of the harvest."""
         with self._index().open("rb") as file:
@@ -122,8 +128,7 @@ class MaterialsProject(Settings):
                 yield Failure(material_id, reason)
 
     def _harvest_directory(self, directory: UPath) -> UPath:
-        decisive = self.model_copy(update={"access": Access()})
-        return directory / f".snapshot-{decisive.fingerprint()}"
+        return directory / f".snapshot-{self.fingerprint()}"
 
     def _index(self) -> UPath:
         if self.snapshot is None:
