@@ -173,7 +173,8 @@ def attempts(storage: Path, name: str) -> set[str]:
 
 
 def test_torchrun_by_hand_refuses_other_settings(whole, launch, storage):
-    reports, folders = list(read_reports(UPath(storage / "runs/tiny"))), attempts(storage, "tiny")
+    run, folders = Workspace(UPath(storage)).run("tiny"), attempts(storage, "tiny")
+    reports = list(read_reports(run))
     process, log = launch(*SETTINGS, "--set=training.lr=0.5", command=BY_HAND)
     assert process.wait(TIMEOUT_S) != 0  # torchrun's own code is 1 whatever its workers' is
     text = log.read_text()
@@ -181,16 +182,17 @@ def test_torchrun_by_hand_refuses_other_settings(whole, launch, storage):
     assert text.count("omnimat: ") == text.count("made under other settings") == starts
     assert re.search(r"exitcode *: 2 ", text)
     assert text.count("Traceback") == 1  # torchrun's own
-    assert list(read_reports(UPath(storage / "runs/tiny"))) == reports
+    assert list(read_reports(run)) == reports
     assert attempts(storage, "tiny") == folders
 
 
 def test_torchrun_by_hand_finds_a_run_finished(whole, launch, storage):
-    reports = list(read_reports(UPath(storage / "runs/tiny")))
+    run = Workspace(UPath(storage)).run("tiny")
+    reports = list(read_reports(run))
     process, log = launch(*SETTINGS, command=BY_HAND)
     assert process.wait(TIMEOUT_S) == 0, log.read_text()
     assert log.read_text().count("tiny: finished, nothing to do") == 1
-    assert list(read_reports(UPath(storage / "runs/tiny"))) == reports
+    assert list(read_reports(run)) == reports
 
 
 def test_torchrun_by_hand_begins_anew_once(whole, launch, storage):
