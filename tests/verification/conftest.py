@@ -28,8 +28,9 @@ from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.crystals import reduced_formula
-from omnimat.materials.record import DensityOfStates, Record, Structure
+from omnimat.materials.record import Record, Structure
 from omnimat.materials.split import split_sha256
+from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.dos.transformer import DosTransformerSettings
 from omnimat.modalities.structure.features import CrystalGraph
@@ -69,7 +70,8 @@ def record(index):
     energies = np.linspace(-5, 5, 16, dtype=np.float32)
     peak = np.exp(-((energies - (numbers.mean() - 25) / 10) ** 2))
     dos = None if index % 7 == 3 else DensityOfStates(energies, peak)
-    return Record(f"mat-{index:03d}", structure, dos=dos, properties=properties)
+    parts = {"structure": structure} | ({} if dos is None else {"dos": dos})
+    return Record(f"mat-{index:03d}", parts, properties=properties)
 
 
 def write_dataset(directory):
@@ -159,9 +161,7 @@ class Bench:
 
     def properties(self, modalities):
         """Predictions for every task and two seeds, as a fine-tuning run leaves them; its rows."""
-        used = [
-            one for one in self.test_records() if "dos" not in modalities or one.dos is not None
-        ]
+        used = [one for one in self.test_records() if "dos" not in modalities or "dos" in one.parts]
         known = cards()
         config = {
             "tasks": [task.model_dump(mode="json") for task in TASKS],
@@ -259,7 +259,7 @@ class Bench:
         records = self.test_records()
         present = {
             "structure": torch.ones(len(records), dtype=torch.bool),
-            "dos": torch.tensor([one.dos is not None for one in records]),
+            "dos": torch.tensor(["dos" in one.parts for one in records]),
         }
         values = {
             name: normalize(torch.randn(len(records), 8), dim=1) * there[:, None]
@@ -300,7 +300,7 @@ class Bench:
             prompts={label: (f"a {label} crystal",) for label in SYSTEMS[:2]},
             modality="dos",
         )
-        known = [one for one in self.test_records() if one.dos is not None]
+        known = [one for one in self.test_records() if "dos" in one.parts]
         known = [one for one in known if one.properties["crystal_system"] in task.prompts]
         truth = [one.properties["crystal_system"] for one in known]
         guesses = np.random.default_rng(0).choice(SYSTEMS[:2], len(known)).tolist()

@@ -74,7 +74,7 @@ def jitter() -> float:
 
 def wait_s(attempt: int) -> float:
     """Give how long to wait after a failed try, counted from 1: twice as long each time."""
-    return FIRST_WAIT_S * 2 ** (attempt - 1) * jitter()
+    return float(FIRST_WAIT_S * 2 ** (attempt - 1) * jitter())
 
 
 def patiently(action: Callable[[], _T], what: object) -> _T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from upath import UPath
@@ -13,6 +14,8 @@ from omnimat.base.paths import expanded_path
 
 STORAGE_VARIABLE = "OMNIMAT_STORAGE"
 LEADERBOARD_VARIABLE = "OMNIMAT_LEADERBOARD"
+
+_ATTEMPT = re.compile(r"([^@]+)(?:@([2-9]|[1-9][0-9]+))?")
 
 # What a run leaves in its folder: its result, last of all; its history, while it goes on and at its
 # end; its encoders; and the folder of a sweep's trials.
@@ -75,7 +78,8 @@ class Workspace:
     def _attempts(self, name: str) -> dict[int, UPath]:
         """Give the folders of a run's second and later attempts by number."""
         folders = (self.root / "runs").glob(f"{name}@*")
-        return {int(folder.name.rpartition("@")[2]): folder for folder in folders}
+        attempts = ((attempt_of(folder.name), folder) for folder in folders)
+        return {attempt[1]: folder for attempt, folder in attempts if attempt}
 
     @property
     def leaderboard_url(self) -> str:
@@ -92,3 +96,13 @@ class Workspace:
                 "leaderboard_url to that of a PostgreSQL database, or of an SQLite file"
             )
         return f"sqlite:///{UPath(self.root.path) / 'leaderboard.sqlite'}"
+
+
+def attempt_of(folder: str) -> tuple[str, int] | None:
+    """Give the run and the number of the attempt that a folder's name says.
+
+    Returns:
+        None if it is the name of no attempt, as of a copy that somebody has called ``run@backup``.
+    """
+    match = _ATTEMPT.fullmatch(folder)
+    return (match[1], int(match[2] or 1)) if match else None

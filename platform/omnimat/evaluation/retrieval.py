@@ -35,7 +35,7 @@ from omnimat.base.files import write_atomically
 from omnimat.base.settings import Settings
 from omnimat.evaluation.ranks import Counts, Ranks, rank_pairs
 from omnimat.evaluation.section import EmbeddedSplit, Finding
-from omnimat.materials.record import Modality
+from omnimat.modalities.registry import ModalityName
 from omnimat.objectives.embeddings import Embeddings
 
 RETRIEVAL = "retrieval.json"
@@ -46,7 +46,7 @@ POOL_TOP_K = (1, 3, 10)  # CLaC's
 # A job's output is no terminal: left alone, rich would wrap at 80 characters.
 _TABLE_WIDTH = 110
 
-Pair = tuple[Modality, Modality]
+Pair = tuple[ModalityName, ModalityName]
 
 
 class RetrievalSettings(Settings):

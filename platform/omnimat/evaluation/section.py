@@ -108,7 +108,7 @@ class EmbeddedSplit:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """The record index (``shards.manifest.RECORDS_SCHEMA``) of the N, index 0 to N - 1."""
+        """The record index (``shards.manifest.records_schema``) of the N, index 0 to N - 1."""
         return self.embedder.store.records.iloc[self.positions].reset_index(drop=True)
 
     @cached_property

@@ -12,7 +12,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -30,10 +30,9 @@ from omnimat.base.settings import Settings
 from omnimat.evaluation.metrics import accuracy, balanced_accuracy, per_class_accuracy
 from omnimat.evaluation.section import EmbeddedSplit, Finding
 from omnimat.evaluation.threshold import Threshold
-from omnimat.materials.record import Modality
+from omnimat.materials.record import Record
 from omnimat.materials.split import Split
-from omnimat.modalities.batch import table_of_arrays
-from omnimat.modalities.featurizers import TextFeaturizer
+from omnimat.modalities.registry import ModalityName
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.models.embed import ExportedEncoder
 
@@ -57,7 +56,7 @@ class PromptTask(Settings):
     target: str
     threshold: Threshold | None = None
     prompts: Mapping[str, tuple[str, ...]] = Field(min_length=2)
-    modality: Modality = "structure"
+    modality: ModalityName = "structure"
 
     @model_validator(mode="after")
     def _labels_have_sentences(self) -> Self:
@@ -141,7 +140,7 @@ def prompt_embedding(encoder: ExportedEncoder, sentences: Sequence[str]) -> Tens
     Raises:
         UserError: the encoder reads stored embeddings of texts, or the sentence has no words.
     """
-    featurizer = cast(TextFeaturizer, encoder.featurizer)
+    featurizer = encoder.featurizer
     if isinstance(featurizer, TextEmbedding) and featurizer.source != "hashed":
         raise UserError(
             "zero_shot: the run's text encoder reads embeddings stored with the data set and "
@@ -150,10 +149,13 @@ def prompt_embedding(encoder: ExportedEncoder, sentences: Sequence[str]) -> Tens
         )
     units = []
     for sentence in sentences:
-        arrays = featurizer.of_text(sentence)
-        if arrays is None:
-            raise UserError(f"zero_shot: the sentence {sentence!r} has no words")
-        units.append(encoder.embed_table(table_of_arrays(arrays, featurizer)).values[0])
+        try:
+            units.append(encoder.embed_record(Record("prompt", {"text": sentence})))
+        except ValueError as error:
+            raise UserError(
+                f"zero_shot: the sentence {sentence!r} has no words that the run's text encoder "
+                f"reads: {error}"
+            ) from error
     return F.normalize(torch.stack(units).mean(0), dim=0)
 
 

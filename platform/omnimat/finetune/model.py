@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +40,7 @@ class ModalityEncoders(nn.ModuleDict):
         """Embed n materials: the tokens of their modalities, zero where missing."""
         values: dict[Modality, Tensor] = {}
         present: dict[Modality, Tensor] = {}
-        for name, encoder in self.items():
-            modality = cast(Modality, name)
+        for modality, encoder in self.items():
             tensors = batch.modalities[modality]
             embedded = encoder(tensors.arrays)
             empty = embedded.new_zeros(batch.num_records, embedded.shape[1])

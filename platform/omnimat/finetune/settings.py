@@ -14,7 +14,7 @@ from omnimat.finetune.codec import RegressionLoss
 from omnimat.finetune.heads.fusion import ConcatFusionSettings, FusionSettings
 from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import Task
-from omnimat.materials.record import Modality
+from omnimat.modalities.registry import ModalityName
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
@@ -152,7 +152,7 @@ class FinetuneSettings(DownstreamSettings):
         "trial": {"num_threads": True},
     }
 
-    modalities: tuple[Modality, ...] = Field(default=("structure",), min_length=1)
+    modalities: tuple[ModalityName, ...] = Field(default=("structure",), min_length=1)
     head: HeadSettings = HeadSettings()
     fusion: FusionSettings = ConcatFusionSettings()
     missing_modalities: MissingModalities = "leave_out"

@@ -33,6 +33,9 @@ class Source(Protocol):
     def type(self) -> str:
         """The name it has in a job file."""
 
+    def model_dump(self, *, mode: str = ...) -> dict[str, Any]:
+        """Give its settings."""
+
     def located(self) -> Self:
         """Give the same source with absolute paths, for workers that run in other folders.
 

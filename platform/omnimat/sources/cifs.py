@@ -53,7 +53,7 @@ class Cifs(Settings):
         structure = from_pymatgen(crystal)
         return Record(
             material_id=material_id,
-            structure=structure,
+            parts={"structure": structure},
             properties=symmetry_properties(crystal),
             provenance={
                 "source": f"CIF {file.name}",

@@ -181,7 +181,7 @@ def write_slice(
             return report
     start = shard * settings.records_per_shard
     items = settings.source.read(start, start + settings.records_per_shard)
-    checker = Checker(settings.split, excluded_ids)
+    checker = Checker(settings.split, excluded_ids, settings.required)
     records = checker.accepted(items)
     if settings.missing_text is not None:
         records = describe_missing(records, settings.missing_text, checker.failures)

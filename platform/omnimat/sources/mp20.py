@@ -74,7 +74,7 @@ class Mp20(Settings):
                 provenance[PUBLISHED_SPLIT] = row["split"]
             yield Record(
                 material_id=str(row["material_id"]),
-                structure=structure,
+                parts={"structure": structure},
                 properties=properties,
                 provenance=provenance,
             )

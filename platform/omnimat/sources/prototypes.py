@@ -196,10 +196,12 @@ def _record(decoration: _Decoration) -> Record:
     }
     return Record(
         material_id=decoration.material_id,
-        structure=structure,
-        dos=density_of_states(structure),
-        charge_density=charge_density(structure),
-        text=_text(decoration, crystal, structure, properties),
+        parts={
+            "structure": structure,
+            "dos": density_of_states(structure),
+            "charge_density": charge_density(structure),
+            "text": _text(decoration, crystal, structure, properties),
+        },
         properties=properties,
         provenance={**_PROVENANCE, "prototype": decoration.prototype.label},
     )

@@ -6,18 +6,25 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
+from omnimat.base.registry import OneOf, Registry
 from omnimat.base.settings import Settings, fingerprint
 from omnimat.materials.split import SplitSettings
-from omnimat.sources.cifs import Cifs
+from omnimat.sources.base import Source
 from omnimat.sources.describe import Robocrystallographer
-from omnimat.sources.materials_project.source import MaterialsProject
-from omnimat.sources.mp20 import Mp20
-from omnimat.sources.parquet import Parquet
 from omnimat.sources.prototypes import Prototypes
 
-AnySource = Annotated[
-    Prototypes | Mp20 | Parquet | Cifs | MaterialsProject, Field(discriminator="type")
-]
+_HERE = "omnimat.sources"
+
+SOURCES: Registry[type[Any]] = Registry(
+    "omnimat.sources",
+    {
+        "prototypes": f"{_HERE}.prototypes:Prototypes",
+        "mp20": f"{_HERE}.mp20:Mp20",
+        "parquet": f"{_HERE}.parquet:Parquet",
+        "cifs": f"{_HERE}.cifs:Cifs",
+        "materials_project": f"{_HERE}.materials_project.source:MaterialsProject",
+    },
+)
 
 
 class IngestSettings(Settings):
@@ -27,13 +34,15 @@ class IngestSettings(Settings):
         source: where the records come from.
         records_per_shard: items of the source in each shard; keep a shard below about 64 MB.
         split: fractions of the hashed split.
+        required: parts that each record must have (``structure``); one that lacks any is refused.
         missing_text: what describes the structures that come without text; None leaves them so.
         num_cpus_per_task: what each task asks Ray for; it does not change the result.
     """
 
-    source: AnySource = Prototypes()
+    source: Annotated[Source, OneOf(SOURCES)] = Prototypes()
     records_per_shard: int = Field(256, ge=1)
     split: SplitSettings = SplitSettings()
+    required: tuple[str, ...] = ()
     missing_text: Robocrystallographer | None = None
     num_cpus_per_task: float = Field(1.0, gt=0)
 

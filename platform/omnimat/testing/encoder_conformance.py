@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from upath import UPath
 
 from omnimat.materials.record import Record
-from omnimat.modalities.encoders import AnyEncoderSettings, modality_of
+from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card, load, save
 from omnimat.testing.materials import (
@@ -25,6 +25,7 @@ from omnimat.testing.materials import (
     encoder_arrays,
     example_records,
     featurizer_for,
+    modality_of,
     permuted,
     rewritten,
     rotated,
@@ -45,7 +46,7 @@ class EncoderConformance:
             significant bits). The default is about twice what well-behaved networks show.
     """
 
-    settings: ClassVar[AnyEncoderSettings]
+    settings: ClassVar[EncoderSettings]
     featurizer: ClassVar[Featurizer | None] = None
     projected: ClassVar[bool] = False
     half_precision_error: ClassVar[float] = 0.02
@@ -53,6 +54,10 @@ class EncoderConformance:
     @pytest.fixture(autouse=True)
     def _seeded(self) -> None:
         torch.manual_seed(0)
+
+    def fitted(self) -> EncoderSettings:
+        """Give the settings with what follows from the featurizer."""
+        return self.settings.fitted_to(self.chosen_featurizer())
 
     def build(self) -> nn.Module:
         """Build the encoder with random weights."""
@@ -171,7 +176,7 @@ class EncoderConformance:
         """Give a card for an export."""
         return Card(
             modality=modality_of(self.settings),
-            encoder=self.settings,
+            encoder=self.fitted(),
             featurizer=self.chosen_featurizer().model_dump(mode="json"),
             embedding_dim=DIM,
             projected=self.projected,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -15,6 +16,7 @@ from omnimat.materials.split import Split
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
 from omnimat.stream.settings import ROLE_LABEL, StreamSettings
+from omnimat.stream.training_records import training_records
 
 
 class TrainingSettings(Settings):
@@ -171,6 +173,14 @@ class HeldOut(Settings):
     splits: tuple[Split, ...] = Field(default=("validation", "test"), min_length=1)
 
 
+def located_modalities(
+    modalities: ModalityChoices, dataset: str, workspace: Workspace
+) -> ModalityChoices:
+    """Give choices complete in themselves, statistics measured on a data set's training split."""
+    folder = workspace.dataset(dataset)
+    return modalities.located(workspace, functools.partial(training_records, folder))
+
+
 class FeaturizeSettings(Settings):
     """A data set's features, made ahead of the runs that read them.
 
@@ -185,6 +195,15 @@ class FeaturizeSettings(Settings):
     modalities: ModalityChoices
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
+
+    def located(self, workspace: Workspace) -> Self:
+        """Give the same settings holding the files they name.
+
+        Raises:
+            UserError: a file is not to be had.
+        """
+        located = located_modalities(self.modalities, self.dataset, workspace)
+        return self.model_copy(update={"modalities": located})
 
 
 class PretrainSettings(Settings):
@@ -234,4 +253,5 @@ class PretrainSettings(Settings):
         Raises:
             UserError: a file is not to be had.
         """
-        return self.model_copy(update={"modalities": self.modalities.located(workspace)})
+        located = located_modalities(self.modalities, self.dataset, workspace)
+        return self.model_copy(update={"modalities": located})

@@ -14,8 +14,9 @@ from omnimat.evaluation.duplicates import DUPLICATE_RULES
 from omnimat.evaluation.retrieval import MERGED, POOL_TOP_K, RetrievalSettings
 from omnimat.evaluation.section import EMBEDDINGS
 from omnimat.leaderboard.row import Row
-from omnimat.materials.record import MODALITIES, Modality
+from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
+from omnimat.modalities.registry import MODALITIES
 from omnimat.verification.agreement import check_agreement
 from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.embeddings import (
@@ -61,7 +62,7 @@ def check_retrieval(row: Row, evidence: Evidence) -> Iterator[Finding]:
 def _pair(task: str) -> tuple[Modality, Modality]:
     matched = _TASK.fullmatch(task)
     told = matched.group("query", "key") if matched else ()
-    named = [modality for one in told for modality in MODALITIES if modality == one]
+    named = [modality for one in told for modality in MODALITIES.names if modality == one]
     if len(named) < 2:
         raise FaultError(f"task is {task!r}, which names no two modalities")
     return named[0], named[1]

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Record, Structure
 from omnimat.materials.validation import shortest_distance_angstrom
 from omnimat.modalities.layout import Arrays
 from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.views import AugmentationSettings
 
 MASKED_ATOMIC_NUMBER = 0
 
 
-class StructureAugmentation(Settings):
+class StructureAugmentation(AugmentationSettings):
     """How strongly a crystal is changed; every strength is the end of a range that starts at none.
 
     Attributes:
@@ -40,14 +40,16 @@ class StructureAugmentation(Settings):
 
     def view(
         self, record: Record, featurizer: CrystalGraph, generator: np.random.Generator
-    ) -> Arrays:
-        """Give the graph of the moved crystal, masked.
+    ) -> Arrays | None:
+        """Give the graph of the moved crystal, masked; None where there is no structure.
 
         Raises:
             ValueError: as ``CrystalGraph`` does.
         """
+        if record.structure is None:
+            return None
         moved = self.moved(record.structure, generator)
-        return self.masked(featurizer(dataclasses.replace(record, structure=moved)), generator)
+        return self.masked(featurizer.of_structure(moved), generator)
 
     def moved(self, structure: Structure, generator: np.random.Generator) -> Structure:
         """Displace the atoms, then strain the cell."""

@@ -139,3 +139,15 @@ def rates_file(plan: RunPlan, workspace: Workspace) -> UPath:
         },
     }
     return workspace.root / "rates" / f"{fingerprint(work)}.json"
+
+
+def known_rates(plan: RunPlan, workspace: Workspace) -> Rates | None:
+    """Give what was measured for such a run on its kind of device, here or elsewhere.
+
+    Raises:
+        UserError: the file holds something else, or rates of another version.
+    """
+    try:
+        return Rates.load(rates_file(plan, workspace))
+    except FileNotFoundError:
+        return None
