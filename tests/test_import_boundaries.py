@@ -14,9 +14,9 @@ PURE = [
     "shards.manifest",
     "shards.reader",
     "shards.writer",
-    "modalities.featurizers",
+    "modalities.registry",
     "modalities.batch",
-    "modalities.encoders",
+    "modalities.encoder",
     "training.model",
     "models.export",
     "objectives.registry",
@@ -40,7 +40,7 @@ LEARNING = ["training.loop", "training.context", "training.engine", "training.ch
 RECORDS_ONLY = [name for name in PURE if name.split(".")[0] in {"materials", "shards"}]
 NO_TORCH = [
     *RECORDS_ONLY,
-    "modalities.featurizers",
+    "modalities.registry",
     "modalities.batch",
     "stream.order",
     "stream.source",

@@ -20,9 +20,8 @@ import tempfile
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import psutil
@@ -34,7 +33,7 @@ from omnimat.modalities.batch import Batch, collate, feature_table
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.modalities.composition.features import Magpie
 from omnimat.modalities.dos.features import DosCurve
-from omnimat.modalities.layout import Arrays, Featurizer, Field
+from omnimat.modalities.layout import Arrays, Featurizer, FeaturizerSettings, Field
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.shards.codec import decode
@@ -61,12 +60,12 @@ WARM_UP_S = 5.0
 PAIRS = {"one process": ("omnimat", "webdataset"), "processes": ("omnimat, Ray", "DataLoader")}
 
 
-@dataclass(frozen=True)
-class AsItIs:
+class AsItIs(FeaturizerSettings):
     """Passes a structure on: what is left of the work is reading, decoding and collating."""
 
-    modality: Modality = "structure"
-    index_columns: tuple[str, ...] = ()
+    modality: ClassVar[str] = "structure"
+    index_columns: ClassVar[tuple[str, ...]] = ("has_structure",)
+    type: Literal["as_it_is"] = "as_it_is"
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -76,10 +75,6 @@ class AsItIs:
             Field("atomic_numbers", "int32", axis="atom"),
             Field("frac_coords", "float32", (3,), axis="atom"),
         )
-
-    def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
-        """Give no settings."""
-        return {}
 
     def __call__(self, record: Record) -> Arrays:
         """Give the arrays of the record."""

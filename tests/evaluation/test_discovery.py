@@ -79,7 +79,7 @@ def read_curves(embedder):
     """The densities of states of the shards, on the grid of this evaluation."""
     found = {}
     for raw in read_records(embedder.dataset, embedder.store.records):
-        dos = decode(raw.material_id, raw.members).dos
+        dos = decode(raw.material_id, raw.members).parts["dos"]
         density = np.interp(ENERGIES_EV, dos.energies_ev, dos.spin_up_per_ev, left=0, right=0)
         found[raw.material_id] = density.astype(np.float32).astype(np.float64)
     return found

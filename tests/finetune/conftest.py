@@ -7,7 +7,8 @@ from omnimat.base.workspace import Workspace
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.record import DensityOfStates, Record, Structure
+from omnimat.materials.record import Record, Structure
+from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.dos.transformer import DosTransformerSettings
 from omnimat.modalities.structure.features import CrystalGraph
@@ -39,7 +40,8 @@ def record(index: int) -> Record:
     energies = np.linspace(-5, 5, 16, dtype=np.float32)
     peak = np.exp(-((energies - (numbers.mean() - 25) / 5) ** 2))
     dos = None if index % 7 == 3 else DensityOfStates(energies, peak)
-    return Record(f"mat-{index:03d}", structure, dos=dos, properties=properties)
+    parts = {"structure": structure} | ({} if dos is None else {"dos": dos})
+    return Record(f"mat-{index:03d}", parts, properties=properties)
 
 
 def split_of(index: int) -> str:

@@ -50,7 +50,7 @@ def test_show_one_task_or_run(store):
     assert "formation_energy" not in only
     assert leaderboard("show", "--run", "gaps").output == only
     nothing = leaderboard("show", "--task", "heat").output
-    assert "there are: band gap, formation_energy_per_atom" in nothing
+    assert "band gap, formation_energy_per_atom" in nothing
 
 
 def test_rows_whose_files_are_out_of_reach_are_unverifiable_and_no_failure(storage, make_row):
@@ -78,7 +78,8 @@ def test_export_and_import_give_the_same_board(store, storage, tmp_path):
     for _ in range(2):
         imported = leaderboard("import", "--url", url, tmp_path / "new" / "board.json")
         assert imported.exit_code == 0, imported.output
-    assert "4 rows; prove them with" in imported.output
+    assert "4 rows" in imported.output
+    assert "omnimat leaderboard verify" in imported.output
     assert LeaderboardStore(url).rows() == store.rows()
 
 
@@ -129,9 +130,7 @@ def test_compare_says_which_is_better_and_on_what(two_groups):
     assert "on 200 materials; each material's score is averaged over seeds first" in result.output
 
 
-@pytest.mark.parametrize(
-    ("prefix", "message"), [("", "is that of 2 results"), ("xyz", "is of no result")]
-)
+@pytest.mark.parametrize(("prefix", "message"), [("", "of 2 results"), ("xyz", "of no result")])
 def test_compare_wants_one_result_each(two_groups, prefix, message):
     result = leaderboard("compare", prefix, two_groups[1])
     assert result.exit_code == 2

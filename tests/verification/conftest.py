@@ -21,8 +21,9 @@ from omnimat.finetune.rows import Scored, make_row
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.trial import predict, run_trial
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.record import DensityOfStates, Record, Structure
+from omnimat.materials.record import Record, Structure
 from omnimat.materials.split import split_sha256
+from omnimat.modalities.dos import DensityOfStates
 from omnimat.models.export import Card, save
 from omnimat.models.inputs import export_folder, read_cards
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
@@ -72,7 +73,8 @@ def record(index):
     peak = np.exp(-((energies - (numbers.mean() - 25) / 10) ** 2))
     dos = None if index % 7 == 3 else DensityOfStates(energies, peak)
     text = f"elements {numbers[0]} and {numbers[1]}, {lengths[0]:.1f} wide"
-    return Record(f"mat-{index:03d}", structure, dos=dos, text=text, properties=properties)
+    parts = {"structure": structure, "text": text} | ({} if dos is None else {"dos": dos})
+    return Record(f"mat-{index:03d}", parts, properties=properties)
 
 
 RECORDS = [record(index) for index in range(NUM_RECORDS)]

@@ -270,7 +270,7 @@ TAMPERINGS = {
     "task": (edit_board("task", "mean number"), "task is 'mean number'|unit is 'angstrom'"),
     "task of no configuration": (edit_board("task", "gap"), "task is 'gap', but config predicts"),
     "data set": (edit_board("dataset", "other"), "dataset is cubes, the row says other"),
-    "model": (edit_group("model", "ours"), "row id .* one of them was edited"),
+    "model": (edit_group("model", "ours"), "row_id .* one of them was edited"),
     "variant": (edit_group("variant", "finetuned"), "variant is frozen, the row says finetuned"),
     "section": (lambda b, r: edit_row(b, r, section="retrieval"), "config is of the None split"),
     "section without rows": (lambda b, r: edit_row(b, r, section="maps"), "which scores nothing"),

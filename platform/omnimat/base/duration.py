@@ -1,4 +1,4 @@
-"""A length of time in words."""
+"""Lengths of time in words."""
 
 from __future__ import annotations
 

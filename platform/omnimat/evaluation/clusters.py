@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -76,6 +76,10 @@ class ClustersSettings(Section):
 
     max_materials: int = Field(default=10_000, ge=3)
     seed: int = Field(default=0, ge=0)
+
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Every modality is judged by the crystal system."""
+        return dict.fromkeys(modalities, frozenset({CRYSTAL_SYSTEM}))
 
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
         """Measure every modality, their mean and every pair; writes no file of its own."""

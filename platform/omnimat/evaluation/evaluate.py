@@ -16,6 +16,7 @@ from omnimat.base.files import write_atomically
 from omnimat.base.provenance import code_commit, hardware, sha256_of
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
+from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained
 from omnimat.evaluation.section import EmbeddedSplit, Embedder, task_on
 from omnimat.evaluation.settings import EvaluateSettings, name_on_rows
 from omnimat.evaluation.stored import EMBEDDINGS, to_npz
@@ -58,6 +59,7 @@ def evaluate(
     run, parent = workspace.run(name), workspace.run(settings.run)
     pretraining = _read_pretraining(parent)
     cards = read_cards(parent)
+    _refuse_leakage(settings, cards, workspace)
     location = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
     write_store(
         location,
@@ -92,6 +94,19 @@ def evaluate(
     }
     write_atomically(run / RESULT, f"{json.dumps(result, indent=1)}\n".encode())
     return rows
+
+
+def _refuse_leakage(
+    settings: EvaluateSettings, cards: Mapping[str, Card], workspace: Workspace
+) -> None:
+    """Refuse sections whose judging properties the run has seen."""
+    featurizers = featurizers_of(cards)
+    every: set[str] = set()
+    for section in settings.sections.values():
+        for modality, properties in section.judged_by(tuple(cards)).items():
+            refuse_inputs(featurizers, [modality], properties)
+            every |= properties
+    refuse_pretrained(workspace, settings.run, cards, settings.dataset, [settings.split], every)
 
 
 def _read_pretraining(parent: UPath) -> dict[str, Any]:

@@ -46,8 +46,8 @@ from omnimat.evaluation.stored import (
 )
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.row import Row
-from omnimat.materials.record import MODALITIES, Modality
 from omnimat.materials.split import Split
+from omnimat.modalities.registry import MODALITIES, ModalityName
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.verification.agreement import check_agreement
 from omnimat.verification.dataset import CheckedDataset
@@ -67,7 +67,7 @@ _OF_CHOICES = re.compile(r"1 of (?P<num>\d+)")
 # differ.
 _RELATIVE_TOLERANCE = 1e-4
 
-Pair = tuple[Modality, Modality]
+Pair = tuple[ModalityName, ModalityName]
 
 
 class RetrievalSettings(Section):
@@ -130,7 +130,9 @@ class RetrievalSettings(Section):
     @classmethod
     def _of_row(cls, row: Row, task: str) -> Self:
         """Give settings under which the row's metric is scored; the metric's name tells most."""
-        pair = next((one for one in permutations(MODALITIES, 2) if _task_of(one) == task), None)
+        pair = next(
+            (one for one in permutations(MODALITIES.names, 2) if _task_of(one) == task), None
+        )
         if pair is None:
             raise FaultError(f"task is {task!r}, which names no two modalities")
         pool, choices = (pattern.match(row.metric) for pattern in (_OF_A_POOL, _OF_CHOICES))

@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -114,7 +114,7 @@ class EmbeddedSplit:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """The N lines of the record index (``shards.manifest.RECORDS_SCHEMA``), from index 0."""
+        """The N lines of the record index (``shards.manifest.records_schema``), from index 0."""
         return self.embedder.store.records.iloc[self.positions].reset_index(drop=True)
 
     @cached_property
@@ -144,6 +144,15 @@ class Section(Settings):
     """
 
     runs_by_default: ClassVar[bool] = False
+
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Give, for each modality whose embeddings are judged, the properties that judge them.
+
+        Args:
+            modalities: that the run can embed.
+        """
+        del modalities
+        return {}
 
     @abstractmethod
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:

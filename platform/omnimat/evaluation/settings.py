@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, create_model, model_validator
 
 from omnimat.base.registry import Registry
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings
 from omnimat.evaluation.duplicates import DuplicateRule
 from omnimat.evaluation.section import Section
 from omnimat.materials.split import Split
@@ -31,26 +30,18 @@ class DownstreamSettings(Settings):
     """What every job on top of a pretraining run says.
 
     Attributes:
-        of_the_machine: the keys that say where and how fast the job runs, but not what it computes.
         dataset: the name of an ingested data set.
         run: the name of the pretraining run whose exported encoders are used.
         num_featurizers: how many actors make the features, where these are not there yet.
         featurizer_num_cpus: how many logical CPUs each of them has.
     """
 
-    of_the_machine: ClassVar[Mapping[str, Any]] = {
-        "num_featurizers": True,
-        "featurizer_num_cpus": True,
-    }
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_featurizers", "featurizer_num_cpus"})
 
     dataset: str
     run: str
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
-
-    def fingerprint(self) -> str:
-        """Hash what decides the numbers, so that a run may go on in another place."""
-        return fingerprint(self.model_dump(mode="json", exclude=dict(self.of_the_machine)))
 
 
 class AnyEvaluation(DownstreamSettings):
@@ -63,10 +54,7 @@ class AnyEvaluation(DownstreamSettings):
         duplicates: which materials count as the same (see ``evaluation.duplicates``).
     """
 
-    of_the_machine: ClassVar[Mapping[str, Any]] = {
-        **DownstreamSettings.of_the_machine,
-        "num_threads": True,
-    }
+    of_the_machine: ClassVar[frozenset[str]] = DownstreamSettings.of_the_machine | {"num_threads"}
 
     split: Split = "test"
     batch_size: int = Field(default=256, ge=1)

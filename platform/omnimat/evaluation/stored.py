@@ -21,9 +21,10 @@ from omnimat.base.errors import RunError, UserError
 from omnimat.base.workspace import RESULT
 from omnimat.evaluation.section import EmbeddedSplit
 from omnimat.leaderboard.row import Row
-from omnimat.materials.record import MODALITIES, Modality
+from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
 from omnimat.modalities.layout import Featurizer
+from omnimat.modalities.registry import MODALITIES
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.verification.dataset import CheckedDataset
@@ -64,7 +65,7 @@ def _read(row: Row, evidence: Evidence) -> StoredEmbeddings:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = dict(arrays)
-        names: list[Modality] = [name for name in MODALITIES if name in found]
+        names: list[Modality] = [name for name in MODALITIES.names if name in found]
         values = {name: torch.from_numpy(found[name]) for name in names}
         present = {name: torch.from_numpy(found[f"{name}_present"]) for name in names}
         ids = found["material_id"].tolist()

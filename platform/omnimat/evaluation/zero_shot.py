@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self, cast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -30,10 +30,9 @@ from omnimat.evaluation.stored import check_pretraining_seed, featurizers_of_run
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.metrics import accuracy, balanced_accuracy, per_class_accuracy
 from omnimat.leaderboard.row import Row
-from omnimat.materials.record import Modality
+from omnimat.materials.record import Record
 from omnimat.materials.targets import Targets, Threshold
-from omnimat.modalities.batch import table_of_arrays
-from omnimat.modalities.featurizers import TextFeaturizer
+from omnimat.modalities.registry import ModalityName
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.models.embed import ExportedEncoder
 from omnimat.verification.agreement import check_agreement
@@ -64,7 +63,7 @@ class PromptTask(Settings):
     target: str
     threshold: Threshold | None = None
     prompts: Mapping[str, tuple[str, ...]] = Field(min_length=2)
-    modality: Modality = "structure"
+    modality: ModalityName = "structure"
 
     @model_validator(mode="after")
     def _labels_have_sentences(self) -> Self:
@@ -110,6 +109,16 @@ class ZeroShotSettings(Section):
         if len({task.file for task in self.tasks}) < len(self.tasks):
             raise ValueError("tasks: two have the same name")
         return self
+
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Each task judges its modality by its target."""
+        del modalities
+        return {
+            one.modality: frozenset(
+                task.target for task in self.tasks if task.modality == one.modality
+            )
+            for one in self.tasks
+        }
 
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
         """Sort the materials by each task; write the predictions and ``zero_shot.json``.
@@ -175,7 +184,7 @@ def prompt_embedding(encoder: ExportedEncoder, sentences: Sequence[str]) -> Tens
     Raises:
         UserError: if the encoder reads stored embeddings of texts, or a sentence has no words.
     """
-    featurizer = cast(TextFeaturizer, encoder.featurizer)
+    featurizer = encoder.featurizer
     if isinstance(featurizer, TextEmbedding) and featurizer.source != "hashed":
         raise UserError(
             "zero_shot: the run's text encoder reads embeddings stored with the data set and "
@@ -184,10 +193,13 @@ def prompt_embedding(encoder: ExportedEncoder, sentences: Sequence[str]) -> Tens
         )
     units = []
     for sentence in sentences:
-        arrays = featurizer.of_text(sentence)
-        if arrays is None:
-            raise UserError(f"zero_shot: the sentence {sentence!r} has no words")
-        units.append(encoder.embed_table(table_of_arrays(arrays, featurizer)).values[0])
+        try:
+            units.append(encoder.embed_record(Record("prompt", {"text": sentence})))
+        except ValueError as error:
+            raise UserError(
+                f"zero_shot: the sentence {sentence!r} has no words that the run's text encoder "
+                f"reads: {error}"
+            ) from error
     return F.normalize(torch.stack(units).mean(0), dim=0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +39,7 @@ class ModalityEncoders(nn.ModuleDict):
         """Embed n materials: their tokens, which are zero where a modality is missing."""
         values: dict[Modality, Tensor] = {}
         present: dict[Modality, Tensor] = {}
-        for name, encoder in self.items():
-            modality = cast(Modality, name)
+        for modality, encoder in self.items():
             tensors = batch.modalities[modality]
             embedded = encoder(tensors.arrays)
             empty = embedded.new_zeros(batch.num_records, embedded.shape[1])

@@ -11,14 +11,15 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
-from omnimat.base.settings import Settings
+from omnimat.base.settings import Settings, identity
+from omnimat.base.workspace import STOPPED, TRIAL, TRIALS
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import TrialSettings
 from omnimat.materials.split import Split
 
-RESULT_FILE = "trial.json"
-STOPPED_FILE = "stopped.json"
+RESULT_FILE = TRIAL
+STOPPED_FILE = STOPPED
 
 
 class TrialResult(Settings):
@@ -64,7 +65,7 @@ class TrialResult(Settings):
 
 def trial_folder(run: UPath, trial: TrialSettings) -> UPath:
     """Give the folder where a trial leaves its weights and its result."""
-    return run / "trials" / trial.name
+    return run / TRIALS / trial.name
 
 
 def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> TrialResult | None:
@@ -83,7 +84,7 @@ def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> Tria
             f"{path} was written by another version of omnimat; choose another name for the run, "
             f"or delete {folder} to train this trial again"
         ) from error
-    found = {"plan_fingerprint": result.plan_fingerprint, "settings": _decisive(result.settings)}
+    found = {"plan_fingerprint": result.plan_fingerprint, "settings": identity(result.settings)}
     return result if found == _identity(plan, settings) else None
 
 
@@ -103,8 +104,4 @@ def write_stopped(
 
 
 def _identity(plan: TrialPlan, trial: TrialSettings) -> dict[str, Any]:
-    return {"plan_fingerprint": plan.fingerprint, "settings": _decisive(trial)}
-
-
-def _decisive(trial: TrialSettings) -> dict[str, Any]:
-    return trial.model_dump(mode="json", exclude={"num_threads"})
+    return {"plan_fingerprint": plan.fingerprint, "settings": identity(trial)}

@@ -22,7 +22,7 @@ from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder, featurizers_of
 from omnimat.stream.location import StoreLocation
-from omnimat.stream.store import FeatureStore
+from omnimat.stream.store import FeatureStore, store_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,12 @@ def make_plan(
             f"modalities: run {settings.run!r} has no encoder for {', '.join(missing)}; "
             f"choose among {', '.join(cards)}"
         )
+    alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
     store = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
     if not store.is_complete:
-        alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
         store = StoreLocation.of(workspace, settings.dataset, alone)
     run = workspace.run(settings.run)
     exports = {modality: export_folder(run, modality) for modality in settings.modalities}
-    decides = settings.method()
     return TrialPlan(
         store=store,
         exports=exports,
@@ -100,11 +99,9 @@ def make_plan(
         tasks=settings.tasks,
         fingerprint=fingerprint(
             {
-                "dataset": store.manifest.dataset_fingerprint,
+                "features": store_fingerprint(store.manifest, alone),
                 "exports": {name: sha256_of(folder) for name, folder in exports.items()},
-                "head": decides["head"],
-                "missing_modalities": decides.get("missing_modalities"),
-                "tasks": decides["tasks"],
+                "network": settings.network(),
             }
         ),
     )

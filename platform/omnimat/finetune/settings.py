@@ -9,14 +9,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
 from omnimat.base.registry import OneOf
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings, fingerprint, identity
 from omnimat.evaluation.settings import DownstreamSettings
 from omnimat.finetune.codec import RegressionLoss
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.heads.mlp import MlpSettings
 from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import Task
-from omnimat.materials.record import Modality
+from omnimat.modalities.registry import ModalityName
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
@@ -45,6 +45,8 @@ class OptimizationSettings(Settings):
             it go on to the end.
         num_threads: how many threads torch uses in a trial.
     """
+
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_threads"})
 
     num_epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=64, ge=2)
@@ -139,16 +141,15 @@ class FinetuneSettings(DownstreamSettings):
         max_failures: how often a trial is tried again after its process or node died.
     """
 
-    of_the_machine: ClassVar[Mapping[str, Any]] = {
-        **DownstreamSettings.of_the_machine,
-        "cpus_per_trial": True,
-        "gpus_per_trial": True,
-        "max_concurrent_trials": True,
-        "max_failures": True,
-        "trial": {"num_threads": True},
+    revision: ClassVar[int] = 2  # since one key, head, stands for what were head and fusion
+    of_the_machine: ClassVar[frozenset[str]] = DownstreamSettings.of_the_machine | {
+        "cpus_per_trial",
+        "gpus_per_trial",
+        "max_concurrent_trials",
+        "max_failures",
     }
 
-    modalities: tuple[Modality, ...] = Field(default=("structure",), min_length=1)
+    modalities: tuple[ModalityName, ...] = Field(default=("structure",), min_length=1)
     head: Annotated[HeadSettings, OneOf(HEADS)] = MlpSettings()
     missing_modalities: MissingModalities = "leave_out"
     label: str = ""
@@ -240,14 +241,24 @@ class FinetuneSettings(DownstreamSettings):
             for seed in self.seeds
         ]
 
-    def method(self) -> dict[str, object]:
-        """Give what decides a number, but for the contender and the seed."""
-        unused = {"missing_modalities"} if len(self.modalities) == 1 else set()
-        left_out = dict.fromkeys({"label", "variants", "train_fractions", "seeds", *unused}, True)
-        return self.model_dump(mode="json", exclude={**self.of_the_machine, **left_out})
+    @property
+    def _unused(self) -> set[str]:
+        """Keys that decide nothing: of a single modality none is missing."""
+        return {"missing_modalities"} if len(self.modalities) == 1 else set()
+
+    def method(self) -> dict[str, Any]:
+        """Give what decides a number, but for the contender and the seed; defaults included."""
+        aside = {"label", "variants", "train_fractions", "seeds"}
+        left_out = dict.fromkeys(aside | self._unused | self.of_the_machine, True)
+        exclude: dict[str, Any] = {**left_out, "trial": self.trial.of_the_machine}
+        return self.model_dump(mode="json", exclude=exclude)
+
+    def network(self) -> dict[str, Any]:
+        """Give the identity of what every trial trains, whatever its own settings."""
+        keys = {"revision", "head", "missing_modalities", "tasks"} - self._unused
+        return {key: value for key, value in identity(self).items() if key in keys}
 
     def claim(self) -> str:
         """Hash what a sweep that has begun must keep; its trials tell themselves apart."""
-        grid = ("variants", "train_fractions", "learning_rates", "grid", "seeds")
-        free = {**self.of_the_machine, **dict.fromkeys(("label", *grid), True)}
-        return fingerprint(self.model_dump(mode="json", exclude=free))
+        free = {"label", "variants", "train_fractions", "learning_rates", "grid", "seeds"}
+        return fingerprint({k: value for k, value in identity(self).items() if k not in free})

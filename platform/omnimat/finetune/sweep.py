@@ -13,6 +13,7 @@ from upath import UPath
 from omnimat.base.files import write_atomically
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
+from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained
 from omnimat.finetune.outcome import TrialResult, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.rows import (
@@ -28,7 +29,9 @@ from omnimat.finetune.trial import predict
 from omnimat.finetune.tuning import judged, run_trials
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.models.inputs import read_cards
+from omnimat.materials.split import Split
+from omnimat.models.export import Card
+from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store
 
 # A job's output is no terminal, so rich would wrap at 80 characters.
@@ -62,6 +65,7 @@ def run_sweep(
     start_s = time.perf_counter()
     run = workspace.run(name)
     cards = read_cards(workspace.run(settings.run))
+    _refuse_leakage(settings, cards, workspace)
     plan = make_plan(settings, workspace, cards)
     write_store(
         plan.store,
@@ -82,6 +86,17 @@ def run_sweep(
             LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     _write_result(run, name, settings, chosen, rows, time.perf_counter() - start_s)
     return rows
+
+
+def _refuse_leakage(
+    settings: FinetuneSettings, cards: Mapping[str, Card], workspace: Workspace
+) -> None:
+    """Refuse tasks that the model's inputs or its pretraining have shown."""
+    targets = {task.target for task in settings.tasks}
+    refuse_inputs(featurizers_of(cards), settings.modalities, targets)
+    if set(settings.variants) != {"from_scratch"}:
+        splits: tuple[Split, ...] = ("validation", "test")
+        refuse_pretrained(workspace, settings.run, cards, settings.dataset, splits, targets)
 
 
 def _score(

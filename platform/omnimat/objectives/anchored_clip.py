@@ -24,7 +24,7 @@ class AnchoredClipSettings(PairwiseObjective):
         """Give the M-1 pairs of M modalities, the anchor first in each.
 
         Raises:
-            UserError: if the anchor is not among the modalities, or is the only one.
+            UserError: the anchor is not among the modalities, or it is the only one.
         """
         ordered = self.ordered(modalities)
         if self.anchor not in ordered:

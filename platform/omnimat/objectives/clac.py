@@ -5,11 +5,11 @@ With (G, T) and (G', T') two independently augmented views of structure and text
     L = C(G, T) + C(G', T) + C(G, T') + C(G', T') + C(G, G') + C(T, T')
 
 where C is the symmetric InfoNCE, all of weight 1. The views of a material are adjacent rows of the
-batch: rows 2m and 2m + 1 are its first and second view. So nothing else changes: two views are a
-batch of twice the rows.
+batch: rows 2m and 2m + 1 are its first and second view. Nothing else has to change, since two views
+are a batch of twice as many rows.
 
-CLaC projects each modality anew for every loss: one projector for the four terms across modalities,
-another for the term within its own. They are two heads of an embedding.
+CLaC projects each modality once for the four terms across modalities, and once more for the term
+within the modality. The two projections are two heads of an embedding.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _MARKS = ("", "'")
 class ClacSettings(PairwiseObjective):
     """Aligns two modalities across and within two views.
 
-    The loss minimised is the mean of the six terms, a sixth of CLaC's sum. All terms have one
-    temperature.
+    The loss that is minimised is the mean of the six terms, a sixth of CLaC's sum. All terms share
+    one temperature.
 
     Attributes:
         temperature: CLaC starts at 0.07 and learns it.
         projectors: whether the terms across and within modalities have projectors of their own, as
-            in CLaC. Else all terms see the embedding itself.
+            in CLaC. If not, all terms see the embedding itself.
     """
 
     num_views: ClassVar[int] = 2
@@ -51,7 +51,7 @@ class ClacSettings(PairwiseObjective):
 
     @property
     def num_heads(self) -> int:
-        """Projections of each embedding: across, and within."""
+        """How many projections each embedding has: one across modalities, and one within."""
         return 2 if self.projectors else 1
 
     def __call__(
@@ -60,15 +60,15 @@ class ClacSettings(PairwiseObjective):
         """Give this worker's share of the six terms, keyed ``"structure|text'"``.
 
         Args:
-            local: this worker's B rows, a material's two views adjacent; (B, 2, d) with
-                ``projectors``, the head across modalities first.
+            local: this worker's B rows, with the two views of a material next to each other;
+                (B, 2, d) with ``projectors``, where the head across modalities comes first.
             everyone: all workers' rows in rank order.
-            row_offset: position of this worker's first row in ``everyone``.
-            logit_scale: (1,) natural logarithm of the inverse temperature.
+            row_offset: the position of this worker's first row in ``everyone``.
+            logit_scale: (1,) the natural logarithm of the inverse temperature.
 
         Raises:
-            UserError: unless there are exactly two modalities.
-            ValueError: if a worker holds half a material, or embeddings have other heads.
+            UserError: there are not exactly two modalities.
+            ValueError: a worker holds half a material, or the embeddings have other heads.
         """
         ((first, second),) = self.groups(local.values.keys())
         if row_offset % 2 or len(local.values[first]) % 2:
@@ -93,7 +93,7 @@ class ClacSettings(PairwiseObjective):
 
 
 def _terms(first: Modality, second: Modality) -> list[list[tuple[Modality, int]]]:
-    """Name both sides of each term by modality and view."""
+    """Name the two sides of each term by modality and view."""
     views = (_FIRST, _SECOND)
     across = [[(first, one), (second, other)] for other in views for one in views]
     within = [[(modality, _FIRST), (modality, _SECOND)] for modality in (first, second)]

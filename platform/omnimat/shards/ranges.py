@@ -1,35 +1,36 @@
 """Byte ranges of files, fetched in few requests; what fails is fetched again by itself.
 
-One request may hold several ranges, so that a unit of small records is a handful of GETs on an
-object store, and they run concurrently where the filesystem can. A failure costs nothing but time:
-the ranges of the failed request are asked for again, each alone, so that one unreadable byte
-leaves its neighbours whole.
+One request may hold several ranges, so that reading many small records takes a handful of GETs on
+an object store, which run concurrently where the filesystem can do that. A failure costs only time:
+the ranges of the failed request are asked for again, each alone, so that one unreadable byte does
+not spoil its neighbours.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from omnimat.base import retry
 
-# A hole this wide is cheaper to read than another request: 2 ms at 100 MB/s.
+# Reading a hole this wide is cheaper than another request: 2 ms at 100 MB/s.
 MAX_GAP_BYTES = 256 * 2**10
-# Bytes read for each byte asked for, at most.
+# How many bytes may be read for each byte that was asked for.
 MAX_READ_FACTOR = 4
-# Keeps several requests of a unit in flight.
+# Large reads are several requests, so that they can run at the same time.
 MAX_REQUEST_BYTES = 8 * 2**20
 
 
 class ByteRange(NamedTuple):
-    """Bytes of a file.
+    """A range of the bytes of a file.
 
     Attributes:
-        path: on the filesystem, without protocol.
-        start: first byte.
-        stop: one past the last.
-        key: the caller's name for it.
+        path: the file's path on its filesystem, without the protocol.
+        start: the first byte.
+        stop: the byte after the last.
+        key: the caller's name for the range.
     """
 
     path: str
@@ -43,15 +44,15 @@ def fetch(
 ) -> Iterator[tuple[ByteRange, memoryview | Exception]]:
     """Read ranges, in no particular order.
 
-    ``MAX_READ_FACTOR`` times their bytes are held at most.
+    At most ``MAX_READ_FACTOR`` times their bytes are held in memory.
 
     Args:
-        filesystem: of fsspec.
-        ranges: none empty.
+        filesystem: a filesystem of fsspec.
+        ranges: what to read; none of them is empty.
 
     Returns:
-        Each with a view of its bytes (fewer than asked for where the file ends), or with the error
-        that lasted. A view keeps all bytes of its request in memory.
+        Each range with a view of its bytes (fewer than asked for where the file ends), or with the
+        error that lasted. A view keeps all bytes of its request in memory.
     """
     requests = as_requests(ranges)
     for attempt in range(1, retry.NUM_TRIES + 1):
@@ -66,7 +67,7 @@ def fetch(
         if not again:
             return
         if has_error:
-            retry.wait(attempt)
+            time.sleep(retry.wait_s(attempt))
         requests = [[piece] for piece in again]
 
 
@@ -77,9 +78,9 @@ def _may_improve(piece: ByteRange, content: memoryview | Exception) -> bool:
 
 
 def as_requests(ranges: Sequence[ByteRange]) -> list[list[ByteRange]]:
-    """Join ranges of a file that lie close together.
+    """Join the ranges of a file that lie close together into one request.
 
-    The narrowest holes are closed first, as far as ``MAX_READ_FACTOR`` allows.
+    The narrowest holes between them are closed first, as far as ``MAX_READ_FACTOR`` allows.
     """
     ordered = sorted(ranges)
     holes = sorted(
@@ -115,7 +116,7 @@ def _fetch_once(
     )
     contents.reverse()
     for request, start in zip(requests, starts, strict=True):
-        content = contents.pop()  # one at a time, so that each can be let go
+        content = contents.pop()  # one at a time, so that each can be freed
         for piece in request:
             if isinstance(content, Exception):
                 yield piece, content

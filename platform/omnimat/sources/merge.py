@@ -20,10 +20,10 @@ from omnimat.materials.split import split_sha256 as hash_splits
 from omnimat.shards.manifest import (
     FAILURES_NAME,
     RECORDS_NAME,
-    RECORDS_SCHEMA,
     Manifest,
     ShardEntry,
     dataset_fingerprint,
+    records_schema,
 )
 
 
@@ -33,7 +33,7 @@ class ShardReport(Settings):
     Attributes:
         entry: for the manifest.
         excluded_ids: ids that an earlier shard holds.
-        rows: of ``RECORDS_SCHEMA``, without ``shard``.
+        rows: of ``records_schema()``, without ``shard``.
         failures: (material id, reason).
         licences: of the records.
         database_versions: of the records.
@@ -112,7 +112,7 @@ def _first_failure(reports: Sequence[ShardReport]) -> str:
 
 def _parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=RECORDS_SCHEMA), buffer)
+    pq.write_table(pa.Table.from_pylist(rows, schema=records_schema()), buffer)
     return buffer.getvalue()
 
 

@@ -20,7 +20,6 @@ from omnimat.shards.codec import decode
 from omnimat.shards.manifest import (
     MANIFEST_NAME,
     RECORDS_NAME,
-    RECORDS_SCHEMA,
     Manifest,
     ShardEntry,
     dataset_fingerprint,
@@ -144,7 +143,7 @@ def _read_index(directory: UPath, manifest: Manifest) -> tuple[pd.DataFrame | No
     there = hashlib.sha256(data).hexdigest()
     found = list(_differs(path, "sha256", there, manifest.records_sha256))
     try:
-        records = parquet_frame(data).reindex(columns=RECORDS_SCHEMA.names)
+        records = manifest.completed(parquet_frame(data))
     except (pa.ArrowException, OSError, ValueError) as error:
         return None, [*found, f"{path} is no Parquet file: {error}"]
     if (twice := records["material_id"][records["material_id"].duplicated()]).size:

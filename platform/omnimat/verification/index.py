@@ -6,6 +6,7 @@ A reduced formula counts as a name. What is checked is that each name stands for
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,16 +15,10 @@ import numpy as np
 import pandas as pd
 from upath import UPath
 
-from omnimat.shards.codec import EXTENSIONS
-from omnimat.shards.manifest import RECORDS_SCHEMA, shard_name
+from omnimat.modalities.registry import parts
+from omnimat.shards.manifest import shard_name
 from omnimat.shards.reader import parse_members
 from omnimat.verification.outcome import named
-
-_HAS = {
-    name: extension
-    for extension in EXTENSIONS
-    if (name := f"has_{extension.partition('.')[0]}") in RECORDS_SCHEMA.names
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +89,22 @@ class IndexCheck:
 
 
 def _told(members: dict[str, bytes]) -> dict[str, Any]:
-    numbers = np.array(json.loads(members["structure.json"])["atomic_numbers"])
-    elements, counts = np.unique(numbers, return_counts=True)
-    parts = counts // np.gcd.reduce(counts)
-    has = {name: extension in members for name, extension in _HAS.items()}
-    composition = tuple(zip(elements.tolist(), parts.tolist(), strict=True))
-    return {"num_atoms": len(numbers), "composition": composition, **has}
+    """Give what a record's own bytes say of the columns of the index."""
+    has = {f"has_{name}": stored.extension in members for name, stored in parts().items()}
+    numbers: list[int] = []
+    if "structure.json" in members:
+        numbers = json.loads(members["structure.json"])["atomic_numbers"]
+    composition: tuple[tuple[int, float], ...] | None = None
+    if numbers:
+        elements, counts = np.unique(np.array(numbers), return_counts=True)
+        composition = _reduced(elements.tolist(), counts.tolist())
+    elif "composition.json" in members:
+        given = json.loads(members["composition.json"])
+        composition = _reduced(given["atomic_numbers"], given["amounts"])
+    return {"num_atoms": len(numbers) or None, "composition": composition, **has}
+
+
+def _reduced(elements: list[int], amounts: list[float]) -> tuple[tuple[int, float], ...]:
+    """Divide whole amounts by what they have in common; others are left as they are."""
+    common = math.gcd(*map(int, amounts)) if all(float(a).is_integer() for a in amounts) else 1
+    return tuple(zip(elements, [amount / common for amount in amounts], strict=True))

@@ -9,10 +9,9 @@ import numpy as np
 from pydantic import PositiveInt, model_validator
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Modality, Record
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, TrainingRecords
 from omnimat.modalities.text.huggingface import (
     model_config,
     require_text_extra,
@@ -24,7 +23,7 @@ from omnimat.modalities.text.tokens import TextTokens
 _KEY = "modalities.text.featurizer.model"
 
 
-class HuggingFaceEmbedding(Settings):
+class HuggingFaceEmbedding(FeaturizerSettings):
     """One vector a description, pooled from the last layer of a frozen language model.
 
     With a feature store (``stream.read_from: store``) each text goes through the model once.
@@ -58,32 +57,30 @@ class HuggingFaceEmbedding(Settings):
         """The vector."""
         return (Field("embedding", "float32", (self.width,)),)
 
-    def located(self, workspace: Workspace) -> Self:
+    def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Give the same settings with the hash of the weights.
 
         Raises:
             UserError: there is no such model, its width is another, or it is not the one hashed.
         """
-        del workspace  # a model lies elsewhere
+        del workspace, training  # a model lies elsewhere
         width = model_config(self.model, _KEY).get("hidden_size")
         if width != self.width:
             raise UserError(f"{_KEY}: {self.model} gives {width} numbers; write width: {width}")
         return self.model_copy(update={"weights_sha256": _checked_sha256(self)})
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the vector, or None where the record has no text."""
-        return None if record.text is None else self.of_text(record.text)
-
-    def of_text(self, text: str) -> Arrays | None:
-        """Give the vector of a text, or None where it has no tokens."""
-        # The room of features does without torch, which every actor would pay for; here it is the
-        # very thing that computes the feature, so only the actors of this featurizer load it.
+        """Give the vector, or None where the record has no text, or one without tokens."""
+        if "text" not in record.parts:
+            return None
+        # Featurizers do without torch, which every actor would pay for; here it is the very thing
+        # that computes the feature, so only the actors of this featurizer load it.
         import torch
 
         from omnimat.modalities.text.huggingface_encoder import language_states
 
         tokens, model = _loaded(self.model, self.weights_sha256, self.max_tokens)
-        arrays = tokens.of_text(text)
+        arrays = tokens(record)
         if arrays is None:
             return None
         ids = torch.from_numpy(arrays["token_ids"])

@@ -16,9 +16,11 @@ from pydantic import Field
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays
+from omnimat.modalities.origin import of_origin
+from omnimat.modalities.views import AugmentationSettings
+from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import TOP_INTENSITY, Reflections, XrdPattern
 
 Float = NDArray[np.floating[Any]]
@@ -29,7 +31,7 @@ _BACKGROUND_DECAY_DEGREE = (5.0, 30.0)
 _LEAST_TOP = 0.01
 
 
-class XrdAugmentation(Settings):
+class XrdAugmentation(AugmentationSettings):
     """How strongly a pattern is changed; every strength is the end of a range that starts at none.
 
     With all of them at 0, and ``texture`` at 1, a pattern stays as it is.
@@ -65,13 +67,21 @@ class XrdAugmentation(Settings):
 
     def view(
         self, record: Record, featurizer: XrdPattern, generator: np.random.Generator
-    ) -> Arrays:
-        """Give the pattern of the structure as an experiment might find it.
+    ) -> Arrays | None:
+        """Give the record's pattern as another experiment might find it; None where it has none.
+
+        A given pattern keeps its own texture, since its reflections are not known.
 
         Raises:
             ValueError: as ``XrdPattern`` does.
         """
-        return {"intensity": self.measured(record.structure, featurizer, generator)}
+        seen = of_origin(record, featurizer.origin, "xrd")
+        given: MeasuredPattern | None = seen.parts.get("xrd")
+        if given is not None:
+            return {"intensity": self.disturbed(featurizer.on_grid(given), featurizer, generator)}
+        if seen.structure is None:
+            return None
+        return {"intensity": self.measured(seen.structure, featurizer, generator)}
 
     def measured(
         self, structure: Structure, pattern: XrdPattern, generator: np.random.Generator

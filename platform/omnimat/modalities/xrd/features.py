@@ -1,8 +1,8 @@
-"""Powder X-ray diffraction patterns computed from the structure.
+"""Powder X-ray diffraction patterns, as they were measured or computed from the structure.
 
-The reflections are those of pymatgen's ``XRDCalculator`` (De Graef and McHenry, Structure of
-Materials, ch. 11 and 12), found here without its loop over Miller indices: equal reflections need
-not be merged or named when every one is smeared into a curve.
+The computed reflections are those of pymatgen's ``XRDCalculator`` (De Graef and McHenry, Structure
+of Materials, ch. 11 and 12), found here without its loop over Miller indices: equal reflections
+need not be merged or named when every one is smeared into a curve.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, model_validator
 from pymatgen.core import Element
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Modality, Record, Structure
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
+from omnimat.modalities.origin import Origin, columns_of, of_origin
+from omnimat.modalities.xrd import MeasuredPattern
 
 Float = NDArray[np.floating[Any]]
 
@@ -40,7 +41,7 @@ class Reflections(NamedTuple):
     miller: Float
 
 
-class XrdPattern(Settings):
+class XrdPattern(FeaturizerSettings):
     """Smeared powder pattern on an even grid of scattering angles.
 
     The default grid is 0.0, 0.1, ... 89.9 degrees (900 points, the upper end left out). The curve
@@ -48,6 +49,8 @@ class XrdPattern(Settings):
     weak ones, is the encoder's business.
 
     Attributes:
+        origin: which pattern counts: one ``given`` with the record, as a measured one is, one
+            ``derived`` from its structure, or ``any``, which prefers the given one.
         radiation: a line that pymatgen knows, or a wavelength in angstrom.
         two_theta_min_degree: first point; reflections below it are left out.
         two_theta_max_degree: end of the grid; reflections above it are left out.
@@ -56,9 +59,9 @@ class XrdPattern(Settings):
     """
 
     modality: ClassVar[Modality] = "xrd"
-    index_columns: ClassVar[tuple[str, ...]] = ()
 
     type: Literal["xrd_pattern"] = "xrd_pattern"
+    origin: Origin = "any"
     radiation: str | PositiveFloat = DEFAULT_RADIATION
     two_theta_min_degree: float = 0.0
     two_theta_max_degree: float = 90.0
@@ -93,29 +96,57 @@ class XrdPattern(Settings):
         """The curve."""
         return (Field("intensity", "float32", (self.num_points,)),)
 
-    def __call__(self, record: Record) -> Arrays:
-        """Give the pattern of the structure.
+    @property
+    def index_columns(self) -> tuple[str, ...]:
+        """Columns of the record index that say where there is a pattern."""
+        return columns_of(self.origin, "xrd")
+
+    def __call__(self, record: Record) -> Arrays | None:
+        """Give the pattern, or None where the record has none of this origin.
 
         Raises:
-            ValueError: an element without scattering factor, or no reflection in the range.
+            ValueError: an element has no scattering factor, or nothing lies in the range.
         """
-        return {"intensity": self.curve(self.reflections(record.structure)).astype(np.float32)}
+        seen = of_origin(record, self.origin, "xrd")
+        pattern: MeasuredPattern | None = seen.parts.get("xrd")
+        if pattern is not None:
+            return {"intensity": self.on_grid(pattern).astype(np.float32)}
+        if seen.structure is None:
+            return None
+        return {"intensity": self.curve(self.reflections(seen.structure)).astype(np.float32)}
 
-    def of_curve(self, two_theta_degree: Float, intensity: Float) -> Arrays:
-        """Give a measured pattern on the grid, zero where it was not measured, negatives too.
+    def on_grid(self, pattern: MeasuredPattern) -> Float:
+        """Give a measured pattern on the grid, for the featurizer's own radiation.
 
-        Args:
-            two_theta_degree: (n,) angles of this radiation, increasing.
-            intensity: (n,) on any scale.
+        Angles of another wavelength are converted by Bragg's law. The curve is zero where nothing
+        was measured, and where the intensity is negative.
+
+        Returns:
+            (num_points,), scaled to its maximum.
 
         Raises:
             ValueError: there is no intensity in the range of the grid.
         """
-        curve = np.interp(self.two_theta_degree, two_theta_degree, intensity, left=0.0, right=0.0)
+        angles = self._converted(pattern)
+        curve = np.interp(self.two_theta_degree, angles, pattern.intensity, left=0.0, right=0.0)
         curve = np.maximum(curve, 0.0)
         if not curve.max() > 0:
             raise ValueError("no intensity in the range of two theta")
-        return {"intensity": (curve * (TOP_INTENSITY / curve.max())).astype(np.float32)}
+        scaled: Float = curve * (TOP_INTENSITY / curve.max())
+        return scaled
+
+    def _converted(self, pattern: MeasuredPattern) -> Float:
+        """Give the angles at which the featurizer's radiation would show the same spacings.
+
+        What it cannot show, since the wavelength is too long, is put beyond 180 degrees.
+        """
+        if pattern.wavelength_angstrom in {None, self.wavelength_angstrom}:
+            return pattern.two_theta_degree
+        ratio = self.wavelength_angstrom / pattern.wavelength_angstrom
+        sines = ratio * np.sin(np.radians(pattern.two_theta_degree.astype(np.float64)) / 2)
+        beyond = 180 + np.arange(len(sines), dtype=np.float64)
+        angles: Float = np.where(sines <= 1, np.degrees(2 * np.arcsin(sines.clip(max=1))), beyond)
+        return angles
 
     def curve(self, reflections: Reflections) -> Float:
         """Smear reflections and scale the curve to its maximum: (num_points,)."""

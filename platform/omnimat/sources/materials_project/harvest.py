@@ -1,11 +1,11 @@
-"""The harvest: list the materials once, then fetch what is not yet there of each collection."""
+"""The harvest: list the materials once, then fetch what is missing of each collection."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 from upath import UPath
@@ -34,10 +34,8 @@ from omnimat.sources.materials_project.listing import list_materials
 from omnimat.sources.materials_project.open_data import OpenData
 from omnimat.sources.materials_project.parts import Document
 from omnimat.sources.materials_project.rest import IDS_PER_REQUEST, Rest
+from omnimat.sources.materials_project.settings import Request
 from omnimat.sources.materials_project.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from omnimat.sources.materials_project.source import MaterialsProject
 
 _ORDER = "calculation_order"
 _ORDERS_PER_REQUEST = 50  # of some five calculations each
@@ -48,12 +46,10 @@ Reasons = dict[str, str]
 
 
 class Harvest:
-    """One harvest, as far as it has come before."""
+    """One harvest, which goes on from where it was stopped."""
 
-    def __init__(
-        self, source: MaterialsProject, directory: UPath, run: Run, report_progress: bool
-    ) -> None:
-        self._source = source
+    def __init__(self, request: Request, directory: UPath, run: Run, report_progress: bool) -> None:
+        self._request = request
         self._directory = directory
         self._snapshot = Snapshot(directory)
         self._run = run
@@ -62,13 +58,13 @@ class Harvest:
 
     @functools.cached_property
     def _rest(self) -> Rest:
-        return Rest(self._source.access.patience)
+        return Rest(self._request.access.patience)
 
     def run(self) -> UPath:
         """Fetch what is missing and give the path of the index.
 
         Raises:
-            UserError: there is no key, it is refused, or no material meets the filters.
+            UserError: there is no key, the key is refused, or no material meets the filters.
             RunError: the Materials Project does not answer at all.
         """
         self._snapshot.remove_temporaries()
@@ -80,9 +76,9 @@ class Harvest:
 
     def _run_to_index(self) -> UPath:
         if not self._snapshot.is_listed:
-            listing = list_materials(self._source, self._open_data, self._rest)
+            listing = list_materials(self._request, self._open_data, self._rest)
             self._snapshot.save_listing(listing)
-        modalities = set(self._source.modalities)
+        modalities = set(self._request.modalities)
         reasons = {SUMMARY.name: self._documents(SUMMARY)}
         for collection in (TEXT, ELASTICITY):
             if collection.name in modalities:
@@ -98,7 +94,7 @@ class Harvest:
         return self._snapshot.write_index(reasons)
 
     def _reasons_of(self, collection: Collection) -> Reasons:
-        """Fetch what another modality is found by."""
+        """Fetch the collection that says where to find another modality."""
         failed = self._documents(collection)
         return {i: f"{collection.name}: {reason}" for i, reason in failed.items()}
 
@@ -107,10 +103,10 @@ class Harvest:
         return [i for i in self._snapshot.listing().material_ids if i not in settled]
 
     def _documents(self, collection: Collection) -> Reasons:
-        """Fetch a collection: from its table where all of it is wanted, else by REST."""
+        """Fetch a collection: from its table if all of it is wanted, and by REST if not."""
         pending = self._pending(collection.name)
-        if pending and self._source.is_whole:
-            call = (self._directory, self._open_data, self._source.access.patience, collection)
+        if pending and self._request.is_whole:
+            call = (self._directory, self._open_data, self._request.access.patience, collection)
             name, num_pending = f"{collection.name} from its table", len(pending)
             with self._progress(total=num_pending, desc=name) as progress:
                 ((_, reason),) = self._run(fetch_collection, {collection.name: call})
@@ -132,7 +128,7 @@ class Harvest:
         get: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]],
         num_ids: int,
     ) -> Reasons:
-        """Fetch and store batches in a few threads."""
+        """Fetch and store documents in batches, in a few threads."""
         if not pending:
             return {}
         rest = self._rest
@@ -147,13 +143,13 @@ class Harvest:
 
         reasons: Reasons = {}
         batches = batches_of(pending, num_ids)
-        pool = ThreadPoolExecutor(self._source.access.max_parallel_requests)
+        pool = ThreadPoolExecutor(self._request.access.max_parallel_requests)
         try:
             with self._progress(total=len(pending), desc=name) as progress:
                 for batch, failed in zip(batches, pool.map(store, batches), strict=True):
                     reasons |= failed
                     progress.update(len(batch))
-        except BaseException:  # an interrupt as well: nobody shall wait for patience to end
+        except BaseException:  # an interrupt as well: nobody should wait for patience to end
             rest.patient.stop()
             raise
         finally:
@@ -187,13 +183,13 @@ class Harvest:
             tasks_of[i] = document.values["task_ids"]
         wanted = [i for i in tasks_of if i not in reasons]
         calls = [
-            ({i: tasks_of[i] for i in batch}, self._source.charge_density_points)
+            ({i: tasks_of[i] for i in batch}, self._request.charge_density_points)
             for batch in batches_of(wanted, _CHARGE_DENSITIES_PER_TASK)
         ]
         return reasons | self._in_tasks(CHARGE_DENSITY, fetch_charge_densities, calls)
 
     def _static_calculations(self, pending: Sequence[str]) -> dict[str, list[str]]:
-        """Give the calculations that may hold a charge density, where there is one to be had."""
+        """Give the calculations that may hold a charge density, by material."""
         without = {
             i
             for i, document in self._snapshot.documents(SUMMARY.name, pending)
@@ -213,7 +209,7 @@ class Harvest:
     def _settle(
         self, name: str, pending: Sequence[str], known: Iterable[str], reasons_before: Reasons
     ) -> Reasons:
-        """Note which materials have no such document; give why of some that is not known."""
+        """Note which materials have no such document; say why that is not known of some."""
         reasons = {i: reasons_before[i] for i in pending if i in reasons_before}
         none = set(pending) - set(known) - set(reasons)
         if none:
@@ -226,7 +222,7 @@ class Harvest:
         function: Callable[..., Reasons],
         calls: Sequence[tuple[Mapping[str, Any], *tuple[Any, ...]]],
     ) -> Reasons:
-        access = (self._directory, self._open_data, self._source.access.patience)
+        access = (self._directory, self._open_data, self._request.access.patience)
         numbered = dict(enumerate((*access, *call) for call in calls))
         reasons: Reasons = {}
         if not calls:
@@ -235,11 +231,11 @@ class Harvest:
             for number, failed in self._run(function, numbered):
                 reasons |= failed
                 progress.update(len(calls[number][0]))
-                if name == CHARGE_DENSITY:  # here, since a task may outlive a killed run
+                if name == CHARGE_DENSITY:  # not in the task, which may outlive a killed run
                     self._snapshot.merge(name, [i for i in calls[number][0] if i not in failed])
         return reasons
 
 
 def _newest_first(task_ids: Sequence[str], last_updated: Mapping[str, str]) -> list[str]:
-    """Order calculations by when they were last updated; of equals the higher id comes first."""
+    """Order calculations by when they were last updated; among equals the higher id is first."""
     return sorted(task_ids, key=lambda task: (last_updated.get(task, ""), task), reverse=True)

@@ -1,56 +1,43 @@
-"""The Materials Project as a source."""
+"""The Materials Project as a source of records."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import pyarrow.parquet as pq
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
 from omnimat.sources.base import Failure, Run, absolute_path
 from omnimat.sources.materials_project.documents import to_record
+from omnimat.sources.materials_project.harvest import Harvest
 from omnimat.sources.materials_project.rest import API_KEY_VARIABLE, api_key
-from omnimat.sources.materials_project.settings import Access, Filters
+from omnimat.sources.materials_project.settings import Request
 from omnimat.sources.materials_project.snapshot import Snapshot, read_index
 
 
-class MaterialsProject(Settings):
+class MaterialsProject(Request):
     """Records of the Materials Project: structures, properties and more modalities.
 
-    The key is read from ``MP_API_KEY``, other endpoints from ``MP_API_ENDPOINT`` and
-    ``AWS_ENDPOINT_URL_S3``. Everything is first harvested into a snapshot beside the shards, which
-    goes on where it was stopped; what could not be had is listed, and tried again when the same
-    job is run again. Without filters whole collections are read from the public Delta tables.
+    The key is read from ``MP_API_KEY``, and other endpoints from ``MP_API_ENDPOINT`` and
+    ``AWS_ENDPOINT_URL_S3``. Everything is first harvested into a snapshot beside the shards. A
+    harvest goes on where it was stopped; what could not be had is listed, and tried again when the
+    same job is run again. Without filters, whole collections are read from the public Delta tables.
     The snapshot, ``.snapshot-*``, may be deleted once the data set is finished; then nothing is
     tried again.
 
     Attributes:
-        filters: which materials.
-        max_records: keeps those of the lowest ids.
-        modalities: besides structure and properties.
-        charge_density_points: of the stored grid along each axis.
-        access: how it is asked.
-        snapshot: index file of an earlier harvest; it is read and nothing is fetched. No other
-            key goes with it.
+        snapshot: the index file of an earlier harvest, which is then read while nothing is fetched.
+            No other key goes with it.
     """
 
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"access"})
+
     type: Literal["materials_project"] = "materials_project"
-    filters: Filters = Filters()
-    max_records: int | None = Field(None, ge=1)
-    modalities: tuple[Literal["text", "elasticity", "dos", "charge_density"], ...] = (
-        "text",
-        "elasticity",
-        "dos",
-        "charge_density",
-    )
-    charge_density_points: int = Field(32, ge=4, le=128)
-    access: Access = Access()
     snapshot: str | None = None
 
     @model_validator(mode="after")
@@ -59,14 +46,8 @@ class MaterialsProject(Settings):
             raise ValueError("a snapshot is as it was harvested: remove the other keys or it")
         return self
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of the database is wanted."""
-        everything = Filters(include_non_commercial=self.filters.include_non_commercial)
-        return self.filters == everything and self.max_records is None
-
     def located(self) -> Self:
-        """Resolve ``snapshot``; without one there must be a key.
+        """Make the path of ``snapshot`` absolute; without a snapshot there must be a key.
 
         Raises:
             UserError: there is no key, or no such file.
@@ -77,7 +58,7 @@ class MaterialsProject(Settings):
         return self.model_copy(update={"snapshot": absolute_path(self.snapshot, "source.snapshot")})
 
     def can_retry(self, directory: UPath) -> bool:
-        """Say whether something could not be had before and there is a key to ask again."""
+        """Say whether something could not be had before, and there is a key to ask again."""
         if self.snapshot is not None:
             return False
         num_failures = Snapshot(self._harvest_directory(directory)).num_failures()
@@ -87,26 +68,28 @@ class MaterialsProject(Settings):
         return bool(num_failures) and has_key
 
     def harvest(self, directory: UPath, run: Run, report_progress: bool) -> Self:
-        """Fetch what is not yet there, and give the snapshot as the source.
+        """Fetch what is not there yet, and give the snapshot as the source.
 
         Raises:
-            UserError: there is no key, it is refused, or nothing meets the filters.
+            UserError: there is no key, the key is refused, or nothing meets the filters.
             RunError: the Materials Project does not answer.
         """
         if self.snapshot is not None:
             return self
-        from omnimat.sources.materials_project.harvest import Harvest
-
         index = Harvest(self, self._harvest_directory(directory), run, report_progress).run()
         return type(self)(snapshot=str(index))
 
+    def inputs(self) -> dict[str, UPath]:
+        """None that could change: a snapshot with another content has another name."""
+        return {}
+
     def num_items(self) -> int:
-        """Materials of the harvest."""
+        """Count the materials of the harvest."""
         with self._index().open("rb") as file:
             return int(pq.ParquetFile(file).metadata.num_rows)
 
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
-        """Read a slice of the harvest; a record is followed by what it lacks for a reason."""
+        """Read a slice of the harvest; after a record come the reasons for what it lacks."""
         for material_id, documents, reasons in read_index(self._index(), start, stop):
             if "summary" not in documents:
                 reason = reasons.get("summary", "the Materials Project lists it and has none")
@@ -122,8 +105,7 @@ class MaterialsProject(Settings):
                 yield Failure(material_id, reason)
 
     def _harvest_directory(self, directory: UPath) -> UPath:
-        decisive = self.model_copy(update={"access": Access()})
-        return directory / f".snapshot-{decisive.fingerprint()}"
+        return directory / f".snapshot-{self.fingerprint()}"
 
     def _index(self) -> UPath:
         if self.snapshot is None:
