@@ -13,7 +13,7 @@ from upath import UPath
 
 from omnimat.training.history import read_history, read_reports
 
-pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(900)]
 
 TIMEOUT_S = 240  # for one event on a busy machine
 TRAINER = ("--labels=omnimat.io/role=trainer", '--resources={"trainer": 1}')

@@ -10,8 +10,8 @@ from sklearn import metrics as reference
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.evaluation.threshold import Threshold
 from omnimat.evaluation.zero_shot import PromptTask, ZeroShotSettings, prompt_embedding
+from omnimat.materials.targets import Threshold
 from omnimat.objectives.embeddings import Embeddings
 
 SYSTEMS = (

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from omnimat.materials.split import SPLITS
+from omnimat.modalities.registry import MODALITIES, parts
 from omnimat.shards.manifest import Manifest
 from omnimat_dashboard.artifacts import DATASET_FILES, Artifacts
 from omnimat_dashboard.figures import Figure, bars
@@ -77,7 +78,7 @@ def dataset_page(artifacts: Artifacts, name: str, manifest: Manifest) -> Dataset
         manifest=manifest,
         splits=splits,
         coverage=[] if table is None else _coverage(table, splits),
-        elements=[] if table is None else periodic_table(table["reduced_formula"]),
+        elements=[] if table is None else periodic_table(table["reduced_formula"].dropna()),
         sizes=None if table is None else _sizes(table),
         records_missing=records.reason,
         failures=[] if refused is None else _records(refused.head(MAX_FAILURES)),
@@ -89,21 +90,21 @@ def dataset_page(artifacts: Artifacts, name: str, manifest: Manifest) -> Dataset
 
 
 def _coverage(table: pd.DataFrame, splits: Mapping[str, int]) -> list[Coverage]:
-    """Count by modality; structures are in every record, and XRD and composition follow."""
-    flags = [column for column in table.columns if column.startswith("has_")]
-    counts = table[flags].fillna(False).astype(bool).groupby(table["split"]).sum()
-    stored = [
+    """Count the records that have each part, where any has."""
+    flags = {name: table[f"has_{name}"].astype(bool) for name in parts()}
+    names = {one.name: one.label.partition(" ")[2] for one in MODALITIES.load_all().values()}
+    return [
         Coverage(
-            flag.removeprefix("has_").replace("dos", "density of states").replace("_", " "),
-            {split: int(counts[flag].get(split, 0)) for split in splits},
+            names.get(part, part.replace("_", " ")),
+            {split: int(flag[table["split"] == split].sum()) for split in splits},
         )
-        for flag in flags
+        for part, flag in flags.items()
+        if flag.any()
     ]
-    return [Coverage("structure, and of it XRD and composition", dict(splits)), *stored]
 
 
 def _sizes(table: pd.DataFrame) -> Figure:
-    counts = table["num_atoms"].value_counts().sort_index()
+    counts = table["num_atoms"].dropna().astype(int).value_counts().sort_index()
     return bars(
         "atoms in the cell",
         "materials",

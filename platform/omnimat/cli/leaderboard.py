@@ -74,6 +74,7 @@ def verify(url: str | None, task: str | None, run_name: str | None, show_all: bo
     from tqdm import tqdm
 
     from omnimat.base.workspace import Workspace
+    from omnimat.cli.recomputation import recomputation
     from omnimat.verification.report import outcome_table, tally
     from omnimat.verification.verify import verify as verify_rows
 
@@ -81,7 +82,9 @@ def verify(url: str | None, task: str | None, run_name: str | None, show_all: bo
         return tqdm(rows, "verifying", leave=False, disable=None)  # shown in a terminal alone
 
     store = _store(url)
-    outcomes = verify_rows(store, Workspace.open(), task=task, run_name=run_name, track=shown)
+    outcomes = verify_rows(
+        store, Workspace.open(), recomputation, task=task, run_name=run_name, track=shown
+    )
     if not outcomes:
         _say_why_empty(store)
         return
@@ -103,7 +106,7 @@ def compare(url: str | None, group_a: str, group_b: str) -> None:
     GROUP_A and GROUP_B are ids that `show` prints, or beginnings of ids that no other result has.
     """
     from omnimat.leaderboard.comparison import compare as compare_rows
-    from omnimat.verification.report import comparison_text
+    from omnimat.leaderboard.report import comparison_text
 
     store = _store(url)
     comparison = compare_rows(_group(store, group_a), _group(store, group_b))

@@ -44,6 +44,7 @@ def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool
 def _check(record: UPath, name: str, expected: str) -> None:
     if json.loads(record.read_text())["config_hash"] != expected:
         raise UserError(
-            f"name: run {name!r} was made under other settings; choose another name, or begin "
-            f"anew beside {record.parent} with --fresh"
+            f"name: run {name!r} was made under other settings or by another version of omnimat; "
+            f"choose another name, begin anew beside {record.parent} with --fresh, or take it out "
+            "of needs where another job can use it as it is"
         )

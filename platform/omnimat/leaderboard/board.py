@@ -1,4 +1,4 @@
-"""What is ranked with what, and results as they are ranked: averaged over seeds."""
+"""Boards, on which results are ranked together, and the results: rows averaged over seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnimat.base.settings import fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What can be ranked together: one task, metric, data set and split."""
+    """What results share that are ranked together: a task, a metric, a data set and its split."""
 
     task: str
     metric: str
@@ -24,7 +24,7 @@ class Board:
 
     @property
     def board_id(self) -> str:
-        """Hash of all fields."""
+        """A hash of all fields."""
         return fingerprint(astuple(self))
 
 
@@ -34,10 +34,10 @@ class BoardCount:
 
     Attributes:
         board: the board.
-        num_results: groups of rows that are averaged over seeds.
-        num_rows: of all of them.
-        num_verified: rows.
-        newest: when its last row was written.
+        num_results: how many results there are, each averaged over its seeds.
+        num_rows: how many rows they have altogether.
+        num_verified: how many of these rows are verified.
+        newest: when the last row was written.
     """
 
     board: Board
@@ -49,20 +49,20 @@ class BoardCount:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One model, variant and configuration on one board, over its seeds.
+    """The result of one model, variant and configuration on one board, averaged over seeds.
 
     Attributes:
-        board: what it is ranked in.
-        group_id: of its rows.
-        model: label.
+        board: where it is ranked.
+        group_id: the id that its rows share.
+        model: the name of the model.
         variant: how it was trained.
-        config_hash: of the configuration.
-        mean: over seeds.
-        std: sample standard deviation over seeds (n - 1); None of a single seed.
-        n: rows.
-        seeds: of the rows, ascending.
+        config_hash: the hash of the configuration.
+        mean: the mean over seeds.
+        std: the sample standard deviation over seeds (n - 1); None where there is one seed.
+        n: how many rows there are.
+        seeds: their seeds in ascending order.
         status: ``verified`` only if every row is.
-        newest: when its last row was written.
+        newest: when the last row was written.
     """
 
     board: Board
@@ -79,7 +79,7 @@ class Summary:
 
     @property
     def score(self) -> str:
-        """Mean and deviation, rounded to the two leading digits of the deviation."""
+        """The mean and the deviation, rounded to the two leading digits of the deviation."""
         if not self.std:
             return f"{self.mean:.4g}"
         decimals = max(0, 1 - math.floor(math.log10(self.std)))

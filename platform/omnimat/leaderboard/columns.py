@@ -1,4 +1,4 @@
-"""A row as values for the tables: its own, and what it has in common with others."""
+"""A row as values of the tables: its own columns, and what it shares with other rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from omnimat.leaderboard.schema import boards, configs, groups, rows
 
 
 def check(row: Row) -> None:
-    """Refuse a row that cannot be what it says.
+    """Refuse a row that cannot be what it says it is.
 
     Raises:
-        UserError: ``config_hash`` is not that of ``config``.
-        ValueError: it calls itself verified, which nobody who writes results may.
+        UserError: if ``config_hash`` is not the hash of ``config``.
+        ValueError: if the row calls itself verified, which no writer of results may do.
     """
     if row.status == "verified":
         raise ValueError(f"row {row.row_id} ({row.label}) calls itself verified")
@@ -33,12 +33,12 @@ def check(row: Row) -> None:
 
 
 def board_of(row: Row) -> Board:
-    """Give what the row is ranked in."""
+    """Give the board that the row is ranked on."""
     return Board(**{field.name: getattr(row, field.name) for field in fields(Board)})
 
 
 def of_shared(all_rows: Sequence[Row]) -> list[tuple[Table, list[dict[str, Any]]]]:
-    """Give what rows have in common, once each, in the order in which tables refer to another."""
+    """Give what rows share, each once, a table before those that refer to it."""
     found: dict[Table, dict[str, dict[str, Any]]] = {configs: {}, boards: {}, groups: {}}
     for row in {row.group_id: row for row in all_rows}.values():
         board = board_of(row)
@@ -61,5 +61,5 @@ def of_row(row: Row) -> dict[str, Any]:
 
 
 def instant(moment: datetime | None) -> str | None:
-    """Write a moment in UTC so that text is in the order of time."""
+    """Write a moment in UTC so that sorting the text sorts by time."""
     return None if moment is None else moment.isoformat(timespec="microseconds")

@@ -1,35 +1,39 @@
-"""The leaderboard in the terminal: seeds averaged, best first."""
+"""Results and comparisons for the terminal."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from omnimat.leaderboard.board import Board, Summary
 
-MODEL_WIDTH = 32  # of the terminal's column; a longer name takes more lines
-MAX_METRICS = 6  # of one table; more of them get another
-ID_LENGTH = 8  # enough to tell apart what one table shows
+if TYPE_CHECKING:
+    from omnimat.leaderboard.comparison import Comparison
+
+MODEL_WIDTH = 32  # characters; a longer name takes more lines
+MAX_METRICS = 6  # in one table; further metrics get a table of their own
+ID_LENGTH = 8  # characters, enough to tell apart what one table shows
 
 
 def is_variation(summary: Summary) -> bool:
-    """Tell a metric that is another, counted in another way: ``top-1, merged``."""
+    """Tell whether a metric is another one counted in a different way, as ``top-1, merged`` is."""
     return ", " in summary.board.metric
 
 
 def terminal_table(summaries: Sequence[Summary]) -> Table:
-    """Lay summaries out for the terminal: a column a metric, a table for tasks measured alike."""
+    """Lay out summaries: a column for each metric, one table for tasks with the same metrics."""
     page = Table.grid(padding=(0, 0, 1, 0))
     for boards, lines in _by_metrics(summaries).items():
         # Text everywhere, for a name in brackets would be read as markup.
         table = Table(title=Text(boards[0].dataset), title_justify="left")
         table.add_column("Task", overflow="fold", no_wrap=True)
         table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)
-        # A line of several metrics is several results, and has no id of its own.
+        # A line with several metrics is several results, so it has no id of its own.
         last = ("Seeds", "Status", "Id") if len(boards) == 1 else ("Seeds", "Status")
         for heading in ("Variant", *(_heading(board) for board in boards), *last):
             table.add_column(heading, no_wrap=True)
@@ -45,6 +49,26 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
     return page
 
 
+def comparison_text(comparison: Comparison) -> str:
+    """Say what the two results are, how they were compared, and what came of it."""
+    paired = comparison.paired
+    lines = []
+    for name, rows, mean in (
+        ("A", comparison.a, paired.mean_a),
+        ("B", comparison.b, paired.mean_b),
+    ):
+        first = rows[0]
+        seeds = f"{len(rows)} seed{'s' if len(rows) > 1 else ''}"
+        lines.append(f"{name}: {first.model}, {first.variant} ({seeds}): {mean:.4g} {first.unit}")
+    left_out = f", {comparison.num_not_shared} not in both" if comparison.num_not_shared else ""
+    first = comparison.a[0]
+    lines.append(
+        f"{first.task}, {first.metric} on {paired.num_materials} materials{left_out}; each "
+        f"material's score is averaged over seeds first; {paired.num_resamples} resamples"
+    )
+    return "\n".join([*lines, comparison.verdict])
+
+
 def _heading(board: Board) -> str:
     unit = f" ({board.unit})" if board.unit else ""
     return f"{board.metric}{unit} {'↑' if board.higher_is_better else '↓'}"
@@ -54,7 +78,7 @@ def _by_metrics(summaries: Sequence[Summary]) -> dict[tuple[Board, ...], list[li
     """Put the metrics of one task, model, variant and configuration on one line.
 
     Returns:
-        Lines by the metrics they have, written as the boards of the first task that has them.
+        The lines by their metrics, which the boards of the first task stand for.
     """
     lines: dict[tuple[str, ...], list[Summary]] = defaultdict(list)
     for one in sorted(summaries, key=_natural_metric):
@@ -71,7 +95,7 @@ def _by_metrics(summaries: Sequence[Summary]) -> dict[tuple[Board, ...], list[li
 
 
 def _natural_metric(summary: Summary) -> tuple[bool, list[tuple[int, str]]]:
-    """Order metrics as people do: scores before ranks, top-5 before top-10."""
+    """Order metrics as people do: scores before ranks, and top-5 before top-10."""
     parts = re.split(r"(\d+)", summary.board.metric)
     numbers = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
     return not summary.board.higher_is_better, numbers

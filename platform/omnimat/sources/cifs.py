@@ -35,6 +35,11 @@ class Cifs(Settings):
         """Resolve ``path``."""
         return self.model_copy(update={"path": absolute_path(self.path, "source.path")})
 
+    def inputs(self) -> dict[str, UPath]:
+        """The CIF files, listed anew."""
+        _files.cache_clear()
+        return {file.name: file for file in _files(self.path)}
+
     def num_items(self) -> int:
         """Number of files."""
         return len(_files(self.path))

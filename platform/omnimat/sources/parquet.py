@@ -117,6 +117,11 @@ class Parquet(Settings):
             update["labels_path"] = absolute_path(self.labels_path, "source.labels_path")
         return self.model_copy(update=update)
 
+    def inputs(self) -> dict[str, UPath]:
+        """The tables, by their keys."""
+        paths = {"path": self.path, "labels_path": self.labels_path}
+        return {key: UPath(path) for key, path in paths.items() if path is not None}
+
     def num_items(self) -> int:
         """Rows of the table."""
         with UPath(self.path).open("rb") as file:

@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field
 from pymatgen.core import Element
 from pymatgen.core import Structure as PymatgenStructure
+from upath import UPath
 
 from omnimat.base.settings import Settings
 from omnimat.materials.crystals import (
@@ -61,6 +62,10 @@ class Prototypes(Settings):
     def located(self) -> Self:
         """Nothing to locate: the data is inside pymatgen."""
         return self
+
+    def inputs(self) -> dict[str, UPath]:
+        """None: the data is inside pymatgen."""
+        return {}
 
     def num_items(self) -> int:
         """Materials that there are, at most ``num_materials``."""

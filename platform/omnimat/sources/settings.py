@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
 from omnimat.base.registry import OneOf, Registry
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings
 from omnimat.materials.split import SplitSettings
 from omnimat.sources.base import Source
 from omnimat.sources.describe import Robocrystallographer
@@ -39,20 +39,14 @@ class IngestSettings(Settings):
         num_cpus_per_task: what each task asks Ray for; it does not change the result.
     """
 
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_cpus_per_task"})
+
     source: Annotated[Source, OneOf(SOURCES)] = Prototypes()
     records_per_shard: int = Field(256, ge=1)
     split: SplitSettings = SplitSettings()
     required: tuple[str, ...] = ()
     missing_text: Robocrystallographer | None = None
     num_cpus_per_task: float = Field(1.0, gt=0)
-
-    def fingerprint(self) -> str:
-        """Hash what decides the result."""
-        exclude: dict[str, Any] = {"num_cpus_per_task": True, "source": {"access"}}
-        values = self.model_dump(mode="json", exclude=exclude)
-        if self.missing_text is None:  # as before there was this key: data sets stay valid
-            del values["missing_text"]
-        return fingerprint(values)
 
     def located(self) -> Self:
         """Give the same settings with absolute paths."""

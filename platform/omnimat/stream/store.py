@@ -23,7 +23,7 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.files import TEMPORARY_SUFFIX, read_file
 from omnimat.base.retry import patiently, reason
-from omnimat.base.settings import fingerprint
+from omnimat.base.settings import fingerprint, identity
 from omnimat.materials.record import Modality
 from omnimat.modalities.layout import Featurizer, feature_schema
 from omnimat.shards.manifest import Manifest
@@ -37,8 +37,8 @@ CACHE_VARIABLE = "OMNIMAT_CACHE"
 
 def store_fingerprint(manifest: Manifest, featurizers: Mapping[Modality, Featurizer]) -> str:
     """Identify features by what they are made from and how."""
-    settings = {name: f.model_dump(mode="json") for name, f in sorted(featurizers.items())}
-    return fingerprint({"dataset": manifest.dataset_fingerprint, "featurizers": settings})
+    made = {"dataset": manifest.dataset_fingerprint, "featurizers": identity(featurizers)}
+    return fingerprint(made)
 
 
 def features_name(shard: int) -> str:

@@ -41,7 +41,7 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
     manifest = Manifest.load(dataset)
     path = workspace.tokenizer(name)
     asked = {
-        "settings": settings.model_dump(mode="json"),
+        "fingerprint": settings.fingerprint(),
         "dataset_fingerprint": manifest.dataset_fingerprint,
     }
     if path.exists():
@@ -55,6 +55,7 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
         )
     tokenizer = fit_tokenizer(texts, settings)
     card = asked | {
+        "settings": settings.model_dump(mode="json"),
         "num_texts": len(texts),
         "num_tokens": len(json.loads(tokenizer)["model"]["vocab"]),
         "sha256": hashlib.sha256(tokenizer.encode()).hexdigest(),
@@ -66,7 +67,7 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
 
 def _check_same(path: UPath, asked: dict[str, Any]) -> None:
     card = json.loads(path.with_name(_CARD).read_text())
-    if asked != {key: card[key] for key in asked}:
+    if asked != {key: card.get(key) for key in asked}:
         raise UserError(
             f"name: tokenizer {path.parent.name!r} was fitted under other settings or on another "
             f"data set; choose another name or delete {path.parent}"

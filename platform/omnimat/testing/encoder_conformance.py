@@ -73,10 +73,14 @@ class EncoderConformance:
         """Give the featurizer of this suite."""
         return self.featurizer or featurizer_for(self.settings)
 
+    def records(self) -> tuple[Record, ...]:
+        """Give twelve records that have what the featurizer needs."""
+        return example_records()
+
     def arrays(self, materials: int | tuple[Record, ...]) -> dict[str, Tensor]:
         """Give the arrays of some records, or of the first so many examples."""
         if isinstance(materials, int):
-            materials = example_records()[:materials]
+            materials = self.records()[:materials]
         return encoder_arrays(materials, self.chosen_featurizer())
 
     @pytest.mark.parametrize("training", [True, False])
@@ -90,7 +94,7 @@ class EncoderConformance:
 
     def test_two_materials_are_embedded_like_each_alone(self) -> None:
         """A batch of two equals two batches of one, in evaluation."""
-        encoder, records = self.settled(), example_records()[:2]
+        encoder, records = self.settled(), self.records()[:2]
         together = encoder(as_double(self.arrays(records)))
         alone = [encoder(as_double(self.arrays((record,)))) for record in records]
         torch.testing.assert_close(torch.cat(alone), together)
@@ -199,7 +203,7 @@ class CrystalEncoderConformance(EncoderConformance):
 
     def test_writing_a_crystal_differently_changes_nothing(self) -> None:
         """The choice of cell, axes, origin and order of atoms is not physics."""
-        encoder, records = self.settled(), example_records()[:4]
+        encoder, records = self.settled(), self.records()[:4]
         expected = encoder(as_double(self.arrays(records)))
         for rewrite in self.invariant_under:
             same = tuple(rewritten(record, rewrite) for record in records)

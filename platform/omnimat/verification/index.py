@@ -1,6 +1,6 @@
-"""The index of the records against the records: what it says of one is read out of it again.
+"""The index of the records against the records: all it says is read from the records again.
 
-A formula is a name: that the same names stand for the same compositions is what is checked.
+A reduced formula counts as a name. What is checked is that each name stands for one composition.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from omnimat.verification.outcome import named
 
 @dataclass(frozen=True, slots=True)
 class IndexCheck:
-    """An index that is compared with one shard after the other.
+    """An index that is compared with one shard after another.
 
     Attributes:
-        path: of the index.
-        records: of it.
-        shards: names of the files they are in.
-        told: by the records themselves, under their place in the index.
+        path: where the index lies.
+        records: its lines, one for each record.
+        shards: the name of the shard that each record lies in.
+        told: what the records read so far say about themselves, by their line in the index.
     """
 
     path: UPath
@@ -39,15 +39,15 @@ class IndexCheck:
 
     @classmethod
     def of(cls, path: UPath, records: pd.DataFrame) -> IndexCheck:
-        """Begin with nothing read."""
+        """Begin before any shard is read."""
         return cls(path, records, records["shard"].map(shard_name))
 
     def read(self, shard: UPath, data: bytes) -> Iterator[str]:
-        """Read the records that the index finds in a shard; tell which are not there.
+        """Read the records that should lie in a shard, and name those that do not.
 
         Args:
-            shard: path of it.
-            data: of it.
+            shard: where the shard lies.
+            data: its content.
         """
         of_shard = self.records[self.shards == shard.name]
         where = of_shard[["material_id", "offset_bytes", "size_bytes"]]
@@ -59,10 +59,10 @@ class IndexCheck:
                 yield f"{shard}: material {material_id} is not where {self.path} says: {error}"
 
     def faults(self, shards: set[str]) -> Iterator[str]:
-        """Compare the index with all that was read.
+        """Compare the index with everything that was read.
 
         Args:
-            shards: names of those of the manifest.
+            shards: the names of the shards in the manifest.
         """
         ids = self.records["material_id"]
         if (lost := ids[~self.shards.isin(shards)]).size:
@@ -70,7 +70,7 @@ class IndexCheck:
         told = pd.DataFrame.from_dict(self.told, orient="index")
         said = self.records.loc[told.index]
         for name in told.columns.drop("composition", errors="ignore"):
-            # What an older omnimat did not write is not compared.
+            # An older omnimat did not write all of these.
             differ = said[name].notna() & (said[name] != told[name])
             if differ.any():
                 yield f"{self.path}: {name} of material {named(ids[told.index][differ])} is wrong"

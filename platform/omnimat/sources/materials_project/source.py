@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import pyarrow.parquet as pq
 from pydantic import model_validator
@@ -16,7 +16,7 @@ from omnimat.sources.base import Failure, Run, absolute_path
 from omnimat.sources.materials_project.documents import to_record
 from omnimat.sources.materials_project.harvest import Harvest
 from omnimat.sources.materials_project.rest import API_KEY_VARIABLE, api_key
-from omnimat.sources.materials_project.settings import Access, Request
+from omnimat.sources.materials_project.settings import Request
 from omnimat.sources.materials_project.snapshot import Snapshot, read_index
 
 
@@ -34,6 +34,8 @@ class MaterialsProject(Request):
         snapshot: the index file of an earlier harvest, which is then read while nothing is fetched.
             No other key goes with it.
     """
+
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"access"})
 
     type: Literal["materials_project"] = "materials_project"
     snapshot: str | None = None
@@ -77,6 +79,10 @@ class MaterialsProject(Request):
         index = Harvest(self, self._harvest_directory(directory), run, report_progress).run()
         return type(self)(snapshot=str(index))
 
+    def inputs(self) -> dict[str, UPath]:
+        """None that could change: a snapshot with another content has another name."""
+        return {}
+
     def num_items(self) -> int:
         """Count the materials of the harvest."""
         with self._index().open("rb") as file:
@@ -99,8 +105,7 @@ class MaterialsProject(Request):
                 yield Failure(material_id, reason)
 
     def _harvest_directory(self, directory: UPath) -> UPath:
-        decisive = self.model_copy(update={"access": Access()})
-        return directory / f".snapshot-{decisive.fingerprint()}"
+        return directory / f".snapshot-{self.fingerprint()}"
 
     def _index(self) -> UPath:
         if self.snapshot is None:

@@ -12,7 +12,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import read_file, write_atomically
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings, fingerprint, identity
 from omnimat.base.workspace import Workspace
 from omnimat.training.plan import RunPlan
 
@@ -128,8 +128,8 @@ def rates_file(plan: RunPlan, workspace: Workspace) -> UPath:
     settings = plan.settings
     training = settings.training
     work = {
-        "modalities": settings.modalities.model_dump(mode="json"),
-        "objective": settings.objective.model_dump(mode="json"),
+        "modalities": identity(settings.modalities),
+        "objective": identity(settings.objective),
         "embedding_dim": settings.embedding_dim,
         "dataset": plan.manifest.dataset_fingerprint,
         "reads_store": reads_store(plan),

@@ -1,24 +1,24 @@
-"""What every fusion owes its callers, and what tells them apart."""
+"""What every head owes its callers, and what tells them apart."""
 
 import pickle
 
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from omnimat.finetune.heads.fusion import FusionSettings, Tokens
+from omnimat.finetune.heads.head import HEADS
+from omnimat.finetune.heads.tokens import Tokens
 
 MODALITIES = ("structure", "xrd", "composition")
 WIDTH, OUT = 8, 5
 
+every_head = pytest.mark.parametrize("name", ["linear", "concat", "gated", "attention"])
 every_fusion = pytest.mark.parametrize("name", ["concat", "gated", "attention"])
 
 
 def build(name, modalities=MODALITIES, **changes):
-    settings = TypeAdapter(FusionSettings).validate_python(
-        {"type": name, "preset": "tiny"} | changes
-    )
-    return settings.build(modalities, WIDTH, OUT)
+    presets = {} if name == "linear" else {"preset": "tiny"}
+    return HEADS.load(name)(**presets | changes).build(modalities, WIDTH, OUT)
 
 
 def embeddings(n, modalities=MODALITIES, dtype=torch.float32):
@@ -37,7 +37,7 @@ def stacked(values, **missing):
     return Tokens.stack(MODALITIES, values, present)
 
 
-@every_fusion
+@every_head
 def test_any_subset_is_fused_and_what_is_missing_does_not_matter(name):
     fusion = build(name).double().eval()
     values = embeddings(7, dtype=torch.float64)
@@ -51,7 +51,7 @@ def test_any_subset_is_fused_and_what_is_missing_does_not_matter(name):
     torch.testing.assert_close(alone, fused)
 
 
-@every_fusion
+@every_head
 def test_every_present_modality_counts(name):
     fusion = build(name)
     tokens = stacked(embeddings(2), xrd=[1])
@@ -63,7 +63,7 @@ def test_every_present_modality_counts(name):
     assert not torch.allclose(fusion(stacked({**embeddings(1)})), fusion(tokens)[1:])
 
 
-@every_fusion
+@every_head
 def test_modalities_left_out_are_missing_everywhere(name):
     fusion = build(name).eval()
     values = embeddings(3)
@@ -75,7 +75,7 @@ def test_modalities_left_out_are_missing_everywhere(name):
 
 def test_what_cannot_be_lined_up_is_refused():
     for values in ({}, embeddings(2, ("dos",))):
-        with pytest.raises(ValueError, match="cannot fuse"):
+        with pytest.raises(ValueError, match="cannot take"):
             Tokens.stack(MODALITIES, values, everywhere(values))
 
 
@@ -130,8 +130,8 @@ def test_an_empty_batch_gives_no_rows_and_zero_gradients(name, training):
     assert not any(bool(parameter.grad.any()) for parameter in fusion.parameters())
 
 
-@every_fusion
-def test_a_pickled_fusion_is_the_same(name):
+@every_head
+def test_a_pickled_head_is_the_same(name):
     fusion = build(name).eval()
     twin = pickle.loads(pickle.dumps(fusion))  # noqa: S301  # our own bytes
     tokens = stacked(embeddings(2), xrd=[1])
@@ -202,7 +202,7 @@ def test_attention_is_the_textbooks_over_what_is_present():
 def test_dropout_hides_modalities_in_training_but_never_all(name):
     fusion = build(name, modality_dropout=0.5)
     tokens = stacked(embeddings(1000), xrd=list(range(500)))
-    seen = fusion._seen(tokens.present)
+    seen = fusion.seen(tokens.present)
     assert not (seen & ~tokens.present).any()
     assert seen.any(dim=1).all()
     # Half of those with two modalities keep one, of those with three 3 of 8.
@@ -212,10 +212,12 @@ def test_dropout_hides_modalities_in_training_but_never_all(name):
     assert not torch.allclose(fusion.train()(tokens), whole)
 
 
-def test_settings_are_told_apart_by_type():
-    adapter = TypeAdapter(FusionSettings)
-    for name in ("concat", "gated", "attention"):
-        settings = adapter.validate_python({"type": name})
-        assert adapter.validate_json(adapter.dump_json(settings)) == settings
+def test_attention_shares_its_width_among_its_heads():
     with pytest.raises(ValidationError, match="multiple of num_heads"):
-        adapter.validate_python({"type": "attention", "hidden_width": 30})
+        HEADS.load("attention")(hidden_width=30)
+
+
+def test_the_name_of_a_head_is_its_type():
+    assert {name: head().type for name, head in HEADS.load_all().items()} == {
+        name: name for name in HEADS.names
+    }

@@ -1,4 +1,4 @@
-"""Which materials a model could have scored, found by featurizing what it left out."""
+"""Materials that a model left out: could it have scored them? They are featurized to find out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omnimat.materials.record import Modality
 from omnimat.modalities.batch import feature_table
 from omnimat.modalities.layout import ID_COLUMN, Featurizer
 from omnimat.verification.dataset import CheckedDataset
-from omnimat.verification.outcome import Finding, Note, named
+from omnimat.verification.outcome import Note, Remark, named
 
 Needs = Literal["all", "any"]
 _COMBINED = {"all": np.all, "any": np.any}
@@ -23,18 +23,18 @@ def usable(
     featurizers: Mapping[Modality, Featurizer],
     needs: Needs,
 ) -> list[str]:
-    """Give the materials that have what a model takes.
+    """Give those of some materials that have what a model needs.
 
-    The index tells most that lack it; the others are read from the shards and featurized.
+    The index rules out most of the others; what is left is read from the shards and featurized.
 
     Args:
-        dataset: they are of.
-        material_ids: to look at.
-        featurizers: of the model's modalities.
-        needs: whether it takes ``all`` of them or ``any``.
+        dataset: the data set of the materials.
+        material_ids: the materials in question.
+        featurizers: those of the model's modalities.
+        needs: whether the model needs ``all`` of its modalities, or ``any`` of them is enough.
 
     Raises:
-        UnreachableError: a record cannot be read.
+        UnreachableError: if a record cannot be read.
     """
     likely = _by_index(dataset, material_ids, featurizers, needs)
     if not likely:
@@ -52,18 +52,18 @@ def check_left_out(
     left_out: Sequence[str],
     featurizers: Mapping[Modality, Featurizer],
     needs: Needs,
-) -> Iterator[Finding]:
-    """See that materials with a target were left out for want of a modality alone.
+) -> Iterator[Remark]:
+    """Check that materials with a target were left out only because they lack a modality.
 
     Args:
-        uri: of the predictions.
-        dataset: they are of.
-        left_out: materials of the split that have a target and no prediction.
-        featurizers: of the model's modalities.
-        needs: as of ``usable``.
+        uri: where the predictions lie.
+        dataset: the data set of the materials.
+        left_out: the materials of the split that have a target but no prediction.
+        featurizers: those of the model's modalities.
+        needs: see ``usable``.
 
     Raises:
-        UnreachableError: a record cannot be read.
+        UnreachableError: if a record cannot be read.
     """
     if could := usable(dataset, left_out, featurizers, needs):
         yield (

@@ -1,10 +1,13 @@
-"""What rows of an evaluation have in common: stored embeddings, and the run that made them."""
+"""``embeddings.npz``, which every evaluation keeps, and the run that made the embeddings.
+
+The file holds ``material_id`` and ``duplicate_group``, both (N,), and for each modality (N, d)
+float32 under its name and a boolean (N,) mask under ``<name>_present``.
+"""
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,29 +19,30 @@ from numpy.typing import NDArray
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.workspace import RESULT
+from omnimat.evaluation.section import EmbeddedSplit
 from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Modality
-from omnimat.materials.split import SPLITS, Split
+from omnimat.materials.split import Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.registry import MODALITIES
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.evidence import Evidence, location_of
-from omnimat.verification.modalities import usable
-from omnimat.verification.outcome import FaultError, Finding, Note, UnreachableError, named
+from omnimat.verification.left_out import usable
+from omnimat.verification.outcome import FaultError, Note, Remark, UnreachableError, named
 
-_TASK = re.compile(r"(?P<task>.+?)( \((?P<split>\w+) split\))?")
+EMBEDDINGS = "embeddings.npz"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEmbeddings:
-    """What ``embeddings.npz`` holds of N materials.
+    """What ``embeddings.npz`` holds for N materials.
 
     Attributes:
-        material_ids: of them.
-        groups: (N,) labels of duplicates.
-        embeddings: of each modality.
+        material_ids: their ids.
+        groups: (N,) labels, which are equal for materials that count as the same.
+        embeddings: the embeddings of each modality.
     """
 
     material_ids: Sequence[str]
@@ -46,26 +50,12 @@ class StoredEmbeddings:
     embeddings: Embeddings
 
 
-def task_and_split(row: Row) -> tuple[str, Split]:
-    """Give the task without its split, and that.
-
-    Raises:
-        FaultError: it is not the split of the configuration.
-    """
-    matched = _TASK.fullmatch(row.task)
-    told = (matched["split"] if matched else None) or "test"
-    split = next((one for one in SPLITS if one == told), None)
-    if matched is None or split is None or row.config.get("split") != split:
-        raise FaultError(f"task is {row.task!r}, config is of the {row.config.get('split')} split")
-    return matched["task"], split
-
-
 def read_embeddings(row: Row, evidence: Evidence) -> StoredEmbeddings:
-    """Read the row's ``embeddings.npz``, once for all rows of it that are checked in succession.
+    """Read those of a row, once for all rows that share them and follow each other.
 
     Raises:
-        FaultError: it is none.
-        UnreachableError: it is not there.
+        FaultError: if the file holds no embeddings.
+        UnreachableError: if it is not there.
     """
     return evidence.latest("embeddings", row.predictions_uri, lambda: _read(row, evidence))
 
@@ -85,10 +75,21 @@ def _read(row: Row, evidence: Evidence) -> StoredEmbeddings:
     return StoredEmbeddings(ids, groups, Embeddings(values, present))
 
 
+def to_npz(split: EmbeddedSplit) -> bytes:
+    """Write the embeddings of a split."""
+    arrays = {"material_id": split.material_ids, "duplicate_group": split.duplicate_groups}
+    for modality, values in split.embeddings.values.items():
+        arrays[modality] = values.numpy()
+        arrays[f"{modality}_present"] = split.embeddings.present[modality].numpy()
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
 def check_embedded(
     row: Row, stored: StoredEmbeddings, split: Split, evidence: Evidence
-) -> list[Finding]:
-    """See that the materials are those of the split, and that none lacks what it could have."""
+) -> list[Remark]:
+    """Check that the materials are those of the split, and that none lacks what it could have."""
     dataset = evidence.dataset(row)
     files = (row.predictions_uri, row.checkpoint_uri, str(dataset.directory))
     return evidence.remembered(
@@ -98,7 +99,7 @@ def check_embedded(
 
 def _check_embedded(
     row: Row, stored: StoredEmbeddings, split: Split, dataset: CheckedDataset
-) -> Iterator[Finding]:
+) -> Iterator[Remark]:
     uri, ids = row.predictions_uri, list(stored.material_ids)
     there = {one for one, its in dataset.split_by_id.items() if its == split}
     seen, counts = set(ids), Counter(ids)
@@ -123,7 +124,7 @@ def featurizers_of_run(row: Row) -> dict[Modality, Featurizer]:
     """Give the featurizers of the encoders in the row's checkpoint.
 
     Raises:
-        UnreachableError: there are none.
+        UnreachableError: if there are no encoders that can be read.
     """
     folder = location_of(row.checkpoint_uri, "checkpoint_uri").parent
     try:
@@ -132,8 +133,8 @@ def featurizers_of_run(row: Row) -> dict[Modality, Featurizer]:
         raise UnreachableError(str(error)) from error
 
 
-def check_pretraining_seed(row: Row, evidence: Evidence) -> Iterator[Finding]:
-    """Compare the seed with that of the pretraining run."""
+def check_pretraining_seed(row: Row, evidence: Evidence) -> Iterator[Remark]:
+    """Compare the row's seed with that of the pretraining run."""
     path = location_of(row.checkpoint_uri, "checkpoint_uri").parent / RESULT
     try:
         result = json.loads(evidence.data(str(path), "checkpoint_uri"))

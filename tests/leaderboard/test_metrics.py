@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from omnimat.evaluation.metrics import METRICS, accuracy, mean_absolute_error
+from omnimat.leaderboard.metrics import METRICS, accuracy, mean_absolute_error
 
 GENERATOR_SEED = 11
 
@@ -16,6 +16,18 @@ def test_regression(shape):
     expected = reference.mean_absolute_error(targets, predictions)
     assert METRICS["mae"].function(targets, predictions) == pytest.approx(expected, rel=1e-12)
     assert not METRICS["mae"].higher_is_better
+
+
+@pytest.mark.parametrize("name", ["mae", "accuracy"])
+@pytest.mark.parametrize("shape", [(40,), (40, 15)])
+def test_the_score_is_the_mean_of_those_of_the_materials(name, shape):
+    if name == "accuracy":
+        shape = shape[:1]
+    targets, predictions = np.random.default_rng(GENERATOR_SEED).integers(3, size=(2, *shape))
+    metric = METRICS[name]
+    each = metric.of_each(targets, predictions)
+    assert each.shape == (40,)
+    assert each.mean() == pytest.approx(metric.function(targets, predictions), rel=1e-12)
 
 
 @pytest.mark.parametrize("labels", [np.arange(4), np.array(["cubic", "hexagonal", "triclinic"])])

@@ -1,4 +1,4 @@
-"""Metrics of predictions against targets, in NumPy and float64."""
+"""The metrics that rows of predictions are scored by, in NumPy and float64."""
 
 from __future__ import annotations
 
@@ -27,25 +27,24 @@ def mean_absolute_error(targets: ArrayLike, predictions: ArrayLike) -> float:
 
 
 def root_mean_square_error(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Root of the mean square of prediction - target over all entries, in the targets' unit.
+    """Take the root of the mean squared error over all entries, in the targets' unit.
 
-    Args and errors as of ``mean_absolute_error``.
+    Arguments and errors are those of ``mean_absolute_error``.
     """
     return float(np.sqrt(np.mean(_errors(targets, predictions) ** 2)))
 
 
 def accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Fraction of (N,) predicted classes that are right.
+    """Give the fraction of (N,) predicted classes that are right.
 
     Raises:
         ValueError: if the shapes differ or there is no entry.
     """
-    truth, guess = _paired(targets, predictions)
-    return float(np.mean(truth == guess))
+    return float(np.mean(_is_right(targets, predictions)))
 
 
 def per_class_accuracy(targets: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
-    """Fraction of each class's members that are recognised, by sorted label.
+    """Give the fraction of each class's members that are recognised, by sorted label.
 
     Raises:
         ValueError: if the shapes differ or there is no entry.
@@ -57,32 +56,42 @@ def per_class_accuracy(targets: ArrayLike, predictions: ArrayLike) -> dict[str, 
 
 
 def balanced_accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Mean of ``per_class_accuracy`` over the classes, rare ones as heavy as frequent ones."""
+    """Average ``per_class_accuracy`` over the classes, so that a rare one counts as much."""
     return float(np.mean(list(per_class_accuracy(targets, predictions).values())))
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, which way is better, and of what it is."""
+    """How predictions are scored.
+
+    Attributes:
+        function: maps targets and predictions to the score.
+        higher_is_better: whether a higher score is better.
+        is_of_classes: whether it takes classes rather than numbers.
+        of_each: maps the same to the (N,) scores of the materials, where the score is their mean.
+    """
 
     function: Callable[[ArrayLike, ArrayLike], float]
     higher_is_better: bool
     is_of_classes: bool
+    of_each: Callable[[ArrayLike, ArrayLike], NDArray[np.float64]] | None = None
 
     def error(self, targets: ArrayLike, predictions: ArrayLike) -> float:
-        """Give the score as an error, of which 0 is perfect."""
+        """Turn the score into an error: 0 is perfect."""
         score = self.function(targets, predictions)
         return 1 - score if self.higher_is_better else score
 
 
-METRICS: Mapping[MetricName, Metric] = MappingProxyType(
-    {
-        "mae": Metric(mean_absolute_error, higher_is_better=False, is_of_classes=False),
-        "rmse": Metric(root_mean_square_error, higher_is_better=False, is_of_classes=False),
-        "accuracy": Metric(accuracy, higher_is_better=True, is_of_classes=True),
-        "balanced_accuracy": Metric(balanced_accuracy, higher_is_better=True, is_of_classes=True),
-    }
-)
+def _absolute_errors(targets: ArrayLike, predictions: ArrayLike) -> NDArray[np.float64]:
+    """Give the (N,) absolute errors; of a target of several numbers, the mean over these."""
+    errors = np.abs(_errors(targets, predictions))
+    each: NDArray[np.float64] = errors.reshape(len(errors), -1).mean(axis=1)
+    return each
+
+
+def _is_right(targets: ArrayLike, predictions: ArrayLike) -> NDArray[np.float64]:
+    truth, guess = _paired(targets, predictions)
+    return np.asarray(truth == guess, dtype=np.float64)
 
 
 def _errors(targets: ArrayLike, predictions: ArrayLike) -> NDArray[np.float64]:
@@ -98,3 +107,13 @@ def _paired(targets: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[Any], N
     if truth.shape != guess.shape or truth.size == 0:
         raise ValueError(f"targets {truth.shape} and predictions {guess.shape} cannot be compared")
     return truth, guess
+
+
+METRICS: Mapping[MetricName, Metric] = MappingProxyType(
+    {
+        "mae": Metric(mean_absolute_error, False, False, _absolute_errors),
+        "rmse": Metric(root_mean_square_error, False, False),
+        "accuracy": Metric(accuracy, True, True, _is_right),
+        "balanced_accuracy": Metric(balanced_accuracy, True, True),
+    }
+)
