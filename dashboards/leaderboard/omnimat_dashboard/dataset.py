@@ -1,4 +1,4 @@
-"""A data set: what is in it, what each split can be asked for, and what was refused."""
+"""A data set: what is in it, what each split has, and what was refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from omnimat_dashboard.artifacts import DATASET_FILES, Artifacts
 from omnimat_dashboard.figures import Figure, bars
 from omnimat_dashboard.periodic_table import Cell, periodic_table
 
-MAX_FAILURES = 200  # shown; the file has all
+MAX_FAILURES = 200  # how many are shown; the file has all
 MAX_REASONS = 12
 
 
@@ -24,8 +24,8 @@ class Coverage:
     """How many materials of each split have a modality.
 
     Attributes:
-        modality: which.
-        counts: by split.
+        modality: the modality.
+        counts: how many materials of each split have it.
     """
 
     modality: str
@@ -37,18 +37,18 @@ class DatasetPage:
     """One data set.
 
     Attributes:
-        name: of the data set.
-        manifest: of it.
-        splits: materials by split, those without any left out.
-        coverage: by modality.
+        name: the name of the data set.
+        manifest: its manifest.
+        splits: how many materials each split has; empty splits are left out.
+        coverage: how many materials have each modality.
         elements: the periodic table, with the share of materials that have each element.
-        sizes: how many atoms their cells have.
-        records_missing: why there is no index to take these from.
-        failures: ``material_id`` and ``reason`` of the first refused.
-        reasons: how often each was given.
-        failures_missing: why they are not known.
-        size_bytes: of all shards.
-        files: to download.
+        sizes: how many atoms the cells have.
+        records_missing: why there is no index from which to tell these.
+        failures: ``material_id`` and ``reason`` of the first that were refused.
+        reasons: how often each reason was given.
+        failures_missing: why the failures are not known.
+        size_bytes: the size of all shards.
+        files: the files that can be downloaded.
     """
 
     name: str
@@ -66,7 +66,7 @@ class DatasetPage:
 
 
 def dataset_page(artifacts: Artifacts, name: str, manifest: Manifest) -> DatasetPage:
-    """Collect what is known of a data set."""
+    """Collect what is known about a data set."""
     records = artifacts.records(name, manifest)
     failures = artifacts.failures(name)
     table, refused = records.value, failures.value
@@ -113,7 +113,7 @@ def _sizes(table: pd.DataFrame) -> Figure:
 
 
 def _reasons(refused: pd.DataFrame) -> list[tuple[str, int]]:
-    """Group reasons by their words, numbers left out."""
+    """Count the reasons, those that differ only in numbers together."""
     kinds = refused["reason"].astype(str).str.replace(r"\d[\d.,]*", "…", regex=True)
     counts = kinds.value_counts().head(MAX_REASONS)
     return [(str(kind), int(number)) for kind, number in counts.items()]
