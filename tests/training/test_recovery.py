@@ -1,5 +1,5 @@
-"""A run that loses workers, its driver, a machine or its disk ends with the losses of one that lost
-nothing, bit for bit."""
+"""A run that loses workers, its driver, a machine or its disk ends, bit for bit, with the losses of
+a run that lost nothing."""
 
 import contextlib
 import json
@@ -24,13 +24,13 @@ from omnimat.training.history import read_history, read_reports
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 TIMEOUT_S = 300  # far above what a run takes, for busy machines
-STEPS = list(range(1, 21))  # four an epoch; checkpoints after 8, 16 and 20
+STEPS = list(range(1, 21))  # four per epoch; checkpoints after steps 8, 16 and 20
 SEED = 20
 WORKER = "RayTrainWorker"
 
 
 class Run:
-    """`omnimat run` of the tiny job, on two workers of the shared head."""
+    """A process of ``omnimat run`` that trains the tiny job on two workers of the shared head."""
 
     def __init__(self, head: RayHead, jobs: Path, name: str, overrides: tuple[str, ...]) -> None:
         self.folder = head.storage / "runs" / name
@@ -48,7 +48,7 @@ class Run:
             time.sleep(0.01)
 
     def wait_for_step(self, step: int) -> None:
-        """Wait until a step is reported that was not when this was called."""
+        """Wait for a report, after this call, of a step that is at least ``step``."""
         num_before = len(self.steps())
         self.wait_for(lambda: any(taken >= step for taken in self.steps()[num_before:]))
 
@@ -61,7 +61,7 @@ class Run:
         self.process.wait()
 
     def steps(self) -> list[int]:
-        """Give every step reported, as often as it was taken."""
+        """Return every reported step, as often as it was taken."""
         return [int(report["step"]) for report in read_reports(UPath(self.folder))]
 
     def losses(self) -> list[float]:
@@ -85,9 +85,9 @@ def launch(ray_head, tiny_jobs_folder):
 
 @pytest.fixture(scope="module")
 def watched(launch, ray_head) -> tuple[Run, dict[str, float]]:
-    """A run that lost nothing, and what Prometheus saw of its last step."""
+    """A run that lost nothing, and what Prometheus saw at its last step."""
     run = launch("whole")
-    run.wait_for_step(STEPS[0])  # to ask before that would only slow the start
+    run.wait_for_step(STEPS[0])  # asking any earlier would only slow down the start
     run.wait_for(lambda: shown(ray_head, "whole").get("step") == STEPS[-1])
     last = shown(ray_head, "whole")
     run.finish()
@@ -101,11 +101,11 @@ def whole(watched) -> Run:
 
 
 def shown(head: RayHead, run: str) -> dict[str, float]:
-    """Read what Ray shows to Prometheus of a run, named as in its history."""
+    """Read what Ray exports to Prometheus about a run, under the names of its history."""
     discovery = json.loads((head.temp_folder / "prom_metrics_service_discovery.json").read_text())
     text = ""
     for target in discovery[0]["targets"]:
-        with contextlib.suppress(URLError):  # of a process that does not listen yet
+        with contextlib.suppress(URLError):  # the process may not listen yet
             text += urlopen(f"http://{target}/metrics", timeout=TIMEOUT_S).read().decode()
     metrics: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
@@ -125,7 +125,7 @@ def test_prometheus_sees_what_was_reported(watched):
 
 @pytest.fixture
 def random_step(request, capsys):
-    """Choose a step after which something is lost, and say which."""
+    """Return a function that chooses and prints a step after which something is lost."""
     generator = random.Random(f"{SEED} {request.node.name}")
 
     def random_step(first: int, what: str) -> int:
@@ -149,10 +149,10 @@ def test_killed_driver_and_killed_worker(whole, launch, ray_head, random_step):
     assert len(workers) == 2
     kill(random.Random(SEED).sample(workers, 1))
     run.finish()
-    # The same batches, weights, moments and random numbers on as many workers: bit for bit.
+    # The same batches, weights, moments and random numbers on as many workers, so bit for bit.
     assert run.losses() == whole.losses()
     taken = run.steps()
-    assert taken.count(8) == 1, "it began anew"
+    assert taken.count(8) == 1, "the run started from scratch"
     assert len(taken) > len(STEPS), "nothing was lost"
 
 
@@ -165,7 +165,7 @@ while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[1]):
 
 
 def test_lost_machine(whole, launch, ray_head, random_step):
-    """Three nodes with room for one worker each; one that holds a worker is gone at once."""
+    """Of three nodes with room for one worker each, one that holds a worker suddenly vanishes."""
     for _ in range(2):
         ray_head.add_node(num_cpus=2)
     joined = ray_head.command(sys.executable, "-c", COUNT_NODES, "3", folder=ray_head.storage)
@@ -185,14 +185,14 @@ def test_lost_machine(whole, launch, ray_head, random_step):
 
 @pytest.fixture
 def small_disk(ray_head, whole):
-    """Give a folder room for one checkpoint and a half, and a function that gives it more."""
+    """Limit a folder to one and a half checkpoints; return a function that gives it more room."""
     folder = ray_head.storage / "runs" / "full" / "checkpoints"
     folder.mkdir(parents=True)
     checkpoint = newest_checkpoint(UPath(whole.folder))
     size = sum(p.stat().st_size for p in Path(checkpoint.path).rglob("*") if p.is_file())
     command = ["mount", "-t", "tmpfs", "-o", f"size={size * 3 // 2}", "omnimat-test", str(folder)]
     if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("no file system may be mounted here")
+        pytest.skip("mounting a file system is not permitted here")
     yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
@@ -203,8 +203,8 @@ def test_full_disk(whole, launch, small_disk):
     said = [line for line in run.log.read_text().splitlines() if line.startswith("omnimat: ")]
     assert len(said) == 1
     assert "No space left on device" in said[0]
-    assert "the checkpoint before it is untouched: make room or mend the storage" in said[0]
-    assert run.steps().count(9) == 2, "it was not tried again"
+    assert "the checkpoint before it is untouched: make room" in said[0]
+    assert run.steps().count(9) == 2, "the step was not retried"
     kept = newest_checkpoint(UPath(run.folder))
     assert kept.name.startswith("000000008-")
     content = sha256_of(kept)
@@ -214,5 +214,5 @@ def test_full_disk(whole, launch, small_disk):
     run.wait_for_step(9)
     assert sha256_of(kept) == content
     run.finish()
-    assert run.steps().count(8) == 1, "it began anew"
+    assert run.steps().count(8) == 1, "the run started from scratch"
     assert run.losses() == whole.losses()

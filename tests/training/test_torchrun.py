@@ -1,4 +1,4 @@
-"""The same loop under torchrun: without Ray, through kills at random steps, and begun anew."""
+"""The same loop under torchrun: without Ray, killed at random steps, and started afresh."""
 
 import random
 import signal
@@ -43,7 +43,7 @@ def storage(tmp_path_factory, write_dataset) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(storage, tmp_path_factory) -> dict[str, str]:
-    """One in which importing Ray fails."""
+    """An environment in which importing Ray fails."""
     no_ray = tmp_path_factory.mktemp("no-ray")
     (no_ray / "ray.py").write_text("raise ImportError('there is no Ray here')\n")
     return clean_environment(OMNIMAT_STORAGE=str(storage), PYTHONPATH=str(no_ray))
@@ -87,11 +87,11 @@ def test_the_history_says_where_time_went(whole, storage):
     np.testing.assert_allclose(history[phases].sum(axis=1), history["step_s"])
     np.testing.assert_allclose(8 / history["step_s"], history["samples_per_s"])
     assert (history[["forward_s", "backward_s", "optimizer_s", *rates]] > 0).all(axis=None)
-    # After steps 4, 8, ... a checkpoint is written; the report after the next step has its time.
+    # Checkpoints are written after steps 4, 8, ...; the next step's report counts their time.
     assert (history.set_index("step")["checkpoint_s"] > 0).tolist() == [
         step % 4 == 1 and step > 1 for step in history["step"]
     ]
-    # At most four tables of 4 rows made ahead, and the epoch's 20 that the next is cut from.
+    # At most four tables of 4 rows made ahead, and the 20 rows that the next one is cut from.
     assert 10 < history["queued_rows"].max() <= 4 * 4 + 20
 
 
@@ -101,7 +101,7 @@ def last_step(run: Path) -> int:
 
 
 def workers(agent: subprocess.Popen) -> list[psutil.Process]:
-    """Give the processes that torchrun has started, its own helpers left out."""
+    """Return the worker processes that torchrun has started, without its own helpers."""
     return named(descendants(agent.pid), "omnimat.cli")
 
 
@@ -123,14 +123,15 @@ def test_killed_at_random_steps_it_ends_with_the_same_losses(whole, launch, stor
         psutil.wait_procs(victims, timeout=60)
     assert process.wait(TIMEOUT_S) == 0, log.read_text()
     print(f"killed {len(killed_at)} times, at steps {killed_at} of {len(whole)}")
-    # Bit for bit: the same batches, weights, moments and random numbers on as many workers.
+    # The same batches, weights, moments and random numbers on as many workers, so bit for bit.
     assert read_history(UPath(run))["loss"].tolist() == whole
 
 
 def test_a_finished_run_says_so_and_a_fresh_one_lies_beside_it(whole, launch, storage):
     process, log = launch(*SETTINGS)
     assert process.wait(TIMEOUT_S) == 0
-    assert f"tiny: finished, nothing to do ({storage / 'runs' / 'tiny'})" in log.read_text()
+    assert "tiny: finished" in log.read_text()
+    assert str(storage / "runs" / "tiny") in log.read_text()
     process, log = launch(*SETTINGS, "--fresh")
     assert process.wait(TIMEOUT_S) == 0, log.read_text()
     assert read_history(UPath(storage / "runs" / "tiny@2"))["loss"].tolist() == whole
@@ -141,8 +142,8 @@ def test_a_finished_run_says_so_and_a_fresh_one_lies_beside_it(whole, launch, st
     ("arguments", "sentence"),
     [
         (("--set=dataset=nothing",), "nothing"),
-        (("--set=stream.read_from=store",), "run a featurize job of data set 'tiny-data'"),
-        (("--set=training.lr=1",), "made under other settings; choose another name, or begin anew"),
+        (("--set=stream.read_from=store",), "featurize job"),
+        (("--set=training.lr=1",), "name: run 'tiny'"),
     ],
 )
 def test_what_is_not_there_is_said(arguments, sentence, whole, launch):

@@ -1,1 +1,1 @@
-"""Pretraining: the only home of Ray Train, DeepSpeed and torch.distributed."""
+"""Pretraining: the only package that uses Ray Train, DeepSpeed and torch.distributed."""
