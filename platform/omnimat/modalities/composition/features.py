@@ -1,8 +1,8 @@
-"""Magpie features: statistics over a formula of tabulated properties of its elements.
+"""Magpie features: statistics of tabulated element properties over a formula.
 
 Ward et al., "A general-purpose machine learning framework for predicting properties of inorganic
-materials", npj Computational Materials 2 (2016). The tables are those of matminer, and the values
-and their order those of its ``ElementProperty.from_preset("magpie")``.
+materials", npj Computational Materials 2 (2016). The tables come from matminer, and the values and
+their order are those of its ``ElementProperty.from_preset("magpie")``.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Magpie(Settings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The features, property by property."""
+        """Field of the features, in the order of the properties."""
         return (Field("magpie", "float32", (len(ELEMENT_PROPERTIES) * len(STATISTICS),)),)
 
     def __call__(self, record: Record) -> Arrays:
-        """Give the features of the structure's composition.
+        """Return the features of the structure's composition.
 
         Raises:
-            ValueError: no atoms, or an unknown element.
+            ValueError: there are no atoms, or an element is unknown.
         """
         numbers, counts = np.unique(record.structure.atomic_numbers, return_counts=True)
         return self.of_formula(numbers, counts.astype(np.float64))
@@ -72,10 +72,14 @@ class Magpie(Settings):
     def of_formula(
         self, atomic_numbers: NDArray[np.integer[Any]], amounts: NDArray[np.float64]
     ) -> Arrays:
-        """Give the features of a formula: (n,) elements, each once, and their (n,) amounts.
+        """Return the features of a formula.
+
+        Args:
+            atomic_numbers: the elements, each listed once, shape (n,).
+            amounts: amount of each element, shape (n,).
 
         Raises:
-            ValueError: no atoms, or an unknown element.
+            ValueError: there are no elements, or one is unknown.
         """
         numbers = atomic_numbers
         if not numbers.size or numbers.min() < 1 or numbers.max() > _LARGEST_ATOMIC_NUMBER:
@@ -85,7 +89,7 @@ class Magpie(Settings):
         lowest, highest = values.min(axis=0), values.max(axis=0)
         mean = weights @ values
         deviation = weights @ np.abs(values - mean)
-        # Of equally frequent elements, the lowest value counts.
+        # Among equally frequent elements, the lowest value counts.
         mode = values[amounts == amounts.max()].min(axis=0)
         statistics = np.stack([lowest, highest, highest - lowest, mean, deviation, mode], axis=1)
         return {"magpie": statistics.astype(np.float32).ravel()}
@@ -93,11 +97,11 @@ class Magpie(Settings):
 
 @cache
 def element_table() -> NDArray[np.float64]:
-    """Property values by atomic number (row 0 is unused): (119, 22).
+    """Return the property values by atomic number, shape (119, 22); row 0 is unused.
 
-    A value the tables lack is the mean over the elements they have.
+    A value that the tables lack is replaced by the mean over the elements that they have.
     """
-    # The folder is read without importing matminer's featurizers, which takes seconds.
+    # The folder is read without importing matminer's featurizers, which would take seconds.
     folder = files("matminer") / "utils" / "data_files" / "magpie_elementdata"
     table = np.full((_LARGEST_ATOMIC_NUMBER + 1, len(ELEMENT_PROPERTIES)), np.nan)
     for column, name in enumerate(ELEMENT_PROPERTIES):

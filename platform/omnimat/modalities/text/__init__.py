@@ -1,1 +1,1 @@
-"""Descriptions in words."""
+"""Descriptions of materials in words."""

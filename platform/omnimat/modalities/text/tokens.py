@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _KEY = "modalities.text.featurizer.tokenizer"
-_MASK_TOKENS = ("[MASK]", "<mask>")  # as BERT and as RoBERTa write it
+_MASK_TOKENS = ("[MASK]", "<mask>")  # those of BERT and RoBERTa
 
 
 class TextTokens(Settings):
-    """Token ids of a description; ragged, no padding.
+    """Token ids of a description, without padding.
 
     Attributes:
         tokenizer: name of a fitted tokenizer (kind: tokenizer), path of a ``tokenizers`` JSON file
             or of a Hugging Face model's folder, or that model's name on the hub. ``located``
             replaces it by the JSON itself.
-        max_tokens: longer descriptions lose their end; special tokens are counted and kept.
+        max_tokens: largest number of tokens, including the special ones. Longer descriptions are
+            truncated, but keep their special tokens.
     """
 
     modality: ClassVar[Modality] = "text"
@@ -47,27 +48,27 @@ class TextTokens(Settings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The ids, first the tokenizer's opening token ([CLS])."""
+        """Field of the ids, which begin with the tokenizer's first special token ([CLS])."""
         return (Field("token_ids", "int32", axis="token"),)
 
     @property
     def vocabulary_size(self) -> int | None:
-        """Number of ids, once ``located``."""
+        """Number of different ids; None before the settings are ``located``."""
         if not _is_json(self.tokenizer):
             return None
         return int(_loaded(self.tokenizer, self.max_tokens).get_vocab_size())
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """Ids of the tokens that are no part of a text, as [CLS] and [PAD]."""
+        """Ids of tokens that are not part of the text, such as [CLS] and [PAD]."""
         return frozenset(_special_tokens(self.tokenizer, self.max_tokens).values())
 
     @property
     def mask_id(self) -> int:
-        """Id of the token that hides another.
+        """Id of the mask token.
 
         Raises:
-            UserError: the tokenizer has none.
+            UserError: the tokenizer has no mask token.
         """
         special = _special_tokens(self.tokenizer, self.max_tokens)
         for name in _MASK_TOKENS:
@@ -76,7 +77,7 @@ class TextTokens(Settings):
         raise UserError(f"{_KEY}: it has no mask token ({' or '.join(_MASK_TOKENS)})")
 
     def located(self, workspace: Workspace) -> Self:
-        """Give the same settings holding the tokenizer, so that nothing else is needed to use it.
+        """Return the same settings with the tokenizer itself, so that no file is needed any more.
 
         Raises:
             UserError: there is no such tokenizer.
@@ -88,15 +89,19 @@ class TextTokens(Settings):
         return self.model_copy(update={"tokenizer": content})
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the ids, or None where the record has no text.
+        """Return the ids, or None where the record has no text.
 
         Raises:
-            UserError: ``tokenizer`` is a path that leads to no tokenizer.
+            UserError: ``tokenizer`` is a path that does not lead to a tokenizer.
         """
         return None if record.text is None else self.of_text(record.text)
 
     def of_text(self, text: str) -> Arrays | None:
-        """Give the ids of a text, or None where it has none; errors as above."""
+        """Return the ids of a text, or None where it has none.
+
+        Raises:
+            UserError: ``tokenizer`` is a path that does not lead to a tokenizer.
+        """
         encoding = _loaded(self.tokenizer, self.max_tokens).encode(text)
         ids = np.array(encoding.ids, dtype=np.int32)
         return {"token_ids": ids} if ids.size else None
@@ -124,14 +129,14 @@ def _special_tokens(tokenizer: str, max_tokens: int) -> dict[str, int]:
 
 @functools.lru_cache(maxsize=4)
 def _loaded(tokenizer: str, max_tokens: int) -> Tokenizer:
-    """Load a tokenizer once in a process."""
-    from tokenizers import Tokenizer  # of the extra ``text``
+    """Load a tokenizer once per process."""
+    from tokenizers import Tokenizer  # part of the extra ``text``
 
     if not _is_json(tokenizer):
         tokenizer = expanded_path(absolute_path(tokenizer, _KEY), _KEY).read_text()
     try:
         loaded = Tokenizer.from_str(tokenizer)
-    except Exception as error:  # the package raises nothing more telling
+    except Exception as error:  # the package raises nothing more specific
         raise UserError(f"{_KEY}: not a tokenizer of the tokenizers package: {error}") from error
     loaded.no_padding()
     loaded.enable_truncation(max_tokens)
