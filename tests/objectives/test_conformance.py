@@ -1,4 +1,4 @@
-"""Every objective, by the rules that hold for all."""
+"""Every objective is tested by the rules that hold for all of them."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""What is ranked with what, and results as they are ranked: averaged over seeds."""
+"""Boards, which say what is ranked together, and the results on them, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnimat.base.settings import fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What can be ranked together: one task, metric, data set and split."""
+    """Results that can be ranked together: one task, metric, data set and split."""
 
     task: str
     metric: str
@@ -24,20 +24,20 @@ class Board:
 
     @property
     def board_id(self) -> str:
-        """Hash of all fields."""
+        """Hash of all fields, which identifies the board."""
         return fingerprint(astuple(self))
 
 
 @dataclass(frozen=True, slots=True)
 class BoardCount:
-    """How much there is on a board.
+    """The numbers of results and rows on a board.
 
     Attributes:
         board: the board.
-        num_results: groups of rows that are averaged over seeds.
-        num_rows: of all of them.
-        num_verified: rows.
-        newest: when its last row was written.
+        num_results: number of results; each is a group of rows, averaged over seeds.
+        num_rows: number of rows in all groups.
+        num_verified: number of verified rows.
+        newest: time at which the last row was written.
     """
 
     board: Board
@@ -49,20 +49,20 @@ class BoardCount:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One model, variant and configuration on one board, over its seeds.
+    """The result of one model, variant and configuration on one board, averaged over seeds.
 
     Attributes:
-        board: what it is ranked in.
-        group_id: of its rows.
-        model: label.
-        variant: how it was trained.
-        config_hash: of the configuration.
-        mean: over seeds.
-        std: sample standard deviation over seeds (n - 1); None of a single seed.
-        n: rows.
-        seeds: of the rows, ascending.
-        status: ``verified`` only if every row is.
-        newest: when its last row was written.
+        board: board on which it is ranked.
+        group_id: id that its rows share.
+        model: label of the model.
+        variant: label of how the model was trained.
+        config_hash: hash of the configuration.
+        mean: mean over seeds.
+        std: sample standard deviation over seeds (n - 1); None for a single seed.
+        n: number of rows.
+        seeds: seeds of the rows, ascending.
+        status: ``verified`` only if every row is verified.
+        newest: time at which the last row was written.
     """
 
     board: Board
@@ -79,7 +79,7 @@ class Summary:
 
     @property
     def score(self) -> str:
-        """Mean and deviation, rounded to the two leading digits of the deviation."""
+        """Mean and standard deviation, rounded to the two leading digits of the latter."""
         if not self.std:
             return f"{self.mean:.4g}"
         decimals = max(0, 1 - math.floor(math.log10(self.std)))

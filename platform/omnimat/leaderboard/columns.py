@@ -1,4 +1,4 @@
-"""A row as values for the tables: its own, and what it has in common with others."""
+"""Splits a row into the values of its own table and of the tables that rows share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from omnimat.leaderboard.schema import boards, configs, groups, rows
 
 
 def check(row: Row) -> None:
-    """Refuse a row that cannot be what it says.
+    """Refuse a row whose claims cannot be true.
 
     Raises:
-        UserError: ``config_hash`` is not that of ``config``.
-        ValueError: it calls itself verified, which nobody who writes results may.
+        UserError: ``config_hash`` is not the hash of ``config``.
+        ValueError: the row claims to be verified, which no writer of results may do.
     """
     if row.status == "verified":
         raise ValueError(f"row {row.row_id} ({row.label}) calls itself verified")
@@ -33,12 +33,12 @@ def check(row: Row) -> None:
 
 
 def board_of(row: Row) -> Board:
-    """Give what the row is ranked in."""
+    """Return the board on which the row is ranked."""
     return Board(**{field.name: getattr(row, field.name) for field in fields(Board)})
 
 
 def of_shared(all_rows: Sequence[Row]) -> list[tuple[Table, list[dict[str, Any]]]]:
-    """Give what rows have in common, once each, in the order in which tables refer to another."""
+    """Return what rows share, each value once; a table comes after those that it refers to."""
     found: dict[Table, dict[str, dict[str, Any]]] = {configs: {}, boards: {}, groups: {}}
     for row in {row.group_id: row for row in all_rows}.values():
         board = board_of(row)
@@ -55,11 +55,11 @@ def of_shared(all_rows: Sequence[Row]) -> list[tuple[Table, list[dict[str, Any]]
 
 
 def of_row(row: Row) -> dict[str, Any]:
-    """Give the columns of the row itself."""
+    """Return the values of the row's own table."""
     values = {column.name: getattr(row, column.name) for column in rows.columns}
     return values | {name: instant(values[name]) for name in ("created_at", "verified_at")}
 
 
 def instant(moment: datetime | None) -> str | None:
-    """Write a moment in UTC so that text is in the order of time."""
+    """Format a moment in UTC so that texts sort in the order of time."""
     return None if moment is None else moment.isoformat(timespec="microseconds")

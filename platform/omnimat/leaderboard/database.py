@@ -1,4 +1,4 @@
-"""The database behind the leaderboard: its connection, its transactions, its schema's version."""
+"""The database behind the leaderboard: its connection, transactions and schema version."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ from omnimat.leaderboard.schema import HEAD, VERSION_TABLE
 
 _SQLITE_BUSY_TIMEOUT_MS = 60_000
 _SQLITE_RETRY_S = 0.02
-# Chosen at random: PostgreSQL knows a lock by its number alone.
+# A random number, because PostgreSQL identifies a lock only by its number.
 _POSTGRESQL_MIGRATION_LOCK = 6_311_407_052_218_339
 _INSUFFICIENT_PRIVILEGE = "42501"  # SQLSTATE of PostgreSQL
 _UNREACHABLE = (OperationalError, InterfaceError)
 
 
 class Database:
-    """Transactions on an SQLite file or a PostgreSQL database of the newest schema."""
+    """Transactions on an SQLite file or a PostgreSQL database with the newest schema."""
 
     def __init__(self, url: str) -> None:
-        """Open the database and bring its schema up to date; makes the file where it is missing.
+        """Open the database and bring its schema up to date; create the file if it is missing.
 
         Raises:
             UserError: the URL cannot be used, the database cannot be opened, or another version of
-                omnimat wrote it and this one cannot read that.
+                omnimat wrote it and this version cannot read it.
         """
         self._engine = _engine(url)
         self.dialect = self._engine.dialect.name
-        # A transaction of SQLite sees one state anyway.
+        # A transaction of SQLite sees only one state anyway.
         is_sqlite = self.dialect == "sqlite"
         self._snapshot = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        # The query may hold a password, too.
+        # The query part of the URL may contain a password, too.
         self._name = self._engine.url.set(query={}).render_as_string(hide_password=True)
         try:
             if self.dialect == "sqlite":
@@ -67,22 +67,22 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read one state of the database, whoever writes meanwhile.
+        """Read a single state of the database, even while others write.
 
         Raises:
-            RunError: the database does not answer any more.
+            RunError: the database no longer answers.
         """
         with self._transaction(self._snapshot) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Write all or nothing.
+        """Write everything in the context, or nothing.
 
         Raises:
-            RunError: the database does not answer any more.
+            RunError: the database no longer answers.
         """
-        # Else SQLite refuses, at once, one of two that have read and then want to write.
+        # Otherwise, if two have read and then want to write, SQLite immediately rejects one.
         with self._transaction({"sqlite_kind": "IMMEDIATE"}) as connection:
             yield connection
 
@@ -106,7 +106,7 @@ class Database:
         with self._engine.begin() as connection:
             if self._version(connection) == HEAD:
                 return
-        # Loaded here, for it takes time and most databases are up to date.
+        # Imported here, because it takes time and most databases are up to date.
         from omnimat.leaderboard.migrations.upgrade import upgrade
 
         with self._engine.execution_options(sqlite_kind="IMMEDIATE").begin() as connection:
@@ -128,7 +128,7 @@ def _engine(url: str) -> Engine:
     except UserError:
         raise
     except (ArgumentError, ValueError):
-        # The URL, and what is said of its parts, may hold a password, so nothing repeats them.
+        # The URL and messages about its parts may contain a password, so they are not repeated.
         raise UserError(
             "leaderboard_url is no database URL; write sqlite:////path/leaderboard.sqlite or "
             "postgresql://user@host/database"
@@ -146,7 +146,7 @@ def _engine(url: str) -> Engine:
 
 
 def _with_driver(url: URL) -> URL:
-    """Name psycopg 3 for PostgreSQL, where SQLAlchemy would take psycopg2."""
+    """Choose psycopg 3 for PostgreSQL, where SQLAlchemy would take psycopg2."""
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
         raise UserError(
             f"leaderboard_url names {url.get_backend_name()}; use one of sqlite, postgresql"
@@ -164,26 +164,26 @@ def _make_folder(folder: Path) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Say in one line what the database answered."""
+    """Return the error message of the database as one line."""
     return " ".join(str(getattr(error, "orig", error)).split())
 
 
 def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
-    """Make a second writer wait for the first, and let ``_begin`` begin."""
+    """Make a second writer wait for the first, and leave starting transactions to ``_begin``."""
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}")
 
 
 def _begin(connection: Connection) -> None:
-    """Begin before tables are made too; left alone, sqlite3 begins before it changes rows."""
+    """Begin a transaction; on its own, sqlite3 begins none before it creates tables."""
     kind = connection.get_execution_options().get("sqlite_kind", "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {kind}")
 
 
 def _use_write_ahead_log(engine: Engine) -> None:
-    """Let readers read while a writer writes; the file remembers it.
+    """Let readers read while a writer writes; SQLite stores this setting in the file.
 
-    SQLite does not wait for the lock that this change takes, so processes that make the file at
+    SQLite does not wait for the lock that this change needs, so processes that create the file at
     the same time wait here.
     """
     deadline_s = time.monotonic() + _SQLITE_BUSY_TIMEOUT_MS / 1000
@@ -193,7 +193,7 @@ def _use_write_ahead_log(engine: Engine) -> None:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
                 return
             except sqlite3.OperationalError as error:
-                # The low byte is the kind of error, the rest its detail.
+                # The low byte is the kind of error; the other bytes give details.
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > deadline_s:
                     raise

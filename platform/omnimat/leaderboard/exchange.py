@@ -1,4 +1,4 @@
-"""Rows as files: JSON, which comes back as it was, and CSV for spreadsheets."""
+"""Rows as files: JSON, which can be read back without loss, and CSV for spreadsheets."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
 from omnimat.leaderboard.row import Row
 
-# A spreadsheet takes text that begins so for a formula, and runs it.
+# A spreadsheet takes a text that begins with one of these for a formula, and runs it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Export(Settings):
-    """What the JSON file holds; each configuration once, rows without theirs.
+    """The content of the JSON file, in which each configuration is stored only once.
 
     Attributes:
-        format: tells the file from others.
-        version: of this layout.
-        configs: by hash.
-        rows: fields of ``Row`` but ``config``.
+        format: text that identifies such a file.
+        version: version of this layout.
+        configs: maps each hash to its configuration.
+        rows: fields of each ``Row`` except ``config``.
     """
 
     format: Literal["omnimat leaderboard"] = "omnimat leaderboard"
@@ -35,7 +35,7 @@ class Export(Settings):
 
 
 def to_json(rows: Iterable[Row]) -> str:
-    """Write rows so that ``from_json`` gives the same rows."""
+    """Write rows so that ``from_json`` returns the same rows."""
     written = list(rows)
     export = Export(
         configs={row.config_hash: row.config for row in written},
@@ -45,14 +45,14 @@ def to_json(rows: Iterable[Row]) -> str:
 
 
 def from_json(text: str | bytes, name: str) -> list[Row]:
-    """Read rows of ``to_json``; each is self-reported again, for here nobody has verified it.
+    """Read rows that ``to_json`` wrote; all become self-reported, since none is verified here.
 
     Args:
-        text: of the file.
-        name: of the file, for the sentence of an error.
+        text: content of the file.
+        name: name of the file, for error messages.
 
     Raises:
-        UserError: it is no such file, a row is not valid, or one is there twice.
+        UserError: it is not such a file, a row is not valid, or a row occurs twice.
     """
     try:
         export = Export.model_validate_json(text)
@@ -67,7 +67,7 @@ def from_json(text: str | bytes, name: str) -> list[Row]:
 
 
 def to_csv(rows: Iterable[Row]) -> str:
-    """Write rows for a spreadsheet: a column a field, the nested ones as JSON."""
+    """Write rows for a spreadsheet, one column per field; nested values become JSON."""
     names = list(Row.model_fields)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

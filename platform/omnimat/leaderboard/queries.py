@@ -1,4 +1,4 @@
-"""What the database answers in one query: rows whole, boards counted, seeds averaged."""
+"""The queries of the leaderboard: whole rows, counts of boards, and averages over seeds."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _BOARD = [column for column in boards.columns if column.name != "board_id"]
 
 
 def stored_rows(**wanted: str | None) -> Select[Any]:
-    """Select rows with all that belongs to them, by task, metric, model, variant and seed.
+    """Select whole rows, ordered by task, metric, model, variant and seed.
 
-    A row whose group, board or configuration was removed is selected with nulls in its place.
+    Where the group, board or configuration of a row was removed, its columns are null.
 
     Args:
-        wanted: values of columns; None for any.
+        wanted: values that columns must have; None allows any.
     """
     known = ROW_COLUMNS | {"row_id": rows.c.row_id, "group_id": rows.c.group_id}
     joined = (
@@ -52,7 +52,7 @@ def stored_rows(**wanted: str | None) -> Select[Any]:
 
 
 def upsert(dialect: str) -> Insert:
-    """Give the ``INSERT`` that replaces a row of the same id unless it is verified."""
+    """Return an ``INSERT`` that replaces a row of the same id unless that row is verified."""
     insert = sqlite.insert(rows) if dialect == "sqlite" else postgresql.insert(rows)
     replaced = {column.name: insert.excluded[column.name] for column in rows.columns}
     return insert.on_conflict_do_update(
@@ -61,7 +61,7 @@ def upsert(dialect: str) -> Insert:
 
 
 def insert_new(dialect: str, table: Any) -> Insert:
-    """Give the ``INSERT`` into a table named by content: what is there already is the same."""
+    """Return an ``INSERT`` that skips existing rows, whose ids are hashes of their content."""
     insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     return insert.on_conflict_do_nothing()
 
@@ -99,13 +99,13 @@ def board_counts() -> Select[Any]:
 def ranking(
     board: Board | None, task: str | None, run_name: str | None, limit: int | None
 ) -> Select[Any]:
-    """Select groups with their place, from 1, among those wanted of their board.
+    """Select groups with their place, counted from 1, among the wanted groups of their board.
 
     Args:
-        board: on this one alone.
-        task: of this one alone.
-        run_name: of groups in which this run has a row.
-        limit: the best so many of each board.
+        board: select only groups on this board.
+        task: select only groups of this task.
+        run_name: select only groups in which this run has a row.
+        limit: number of groups to select on each board, the best ones first.
     """
     wanted = select(groups.c.group_id).join(boards, groups.c.board_id == boards.c.board_id)
     if board is not None:
@@ -115,7 +115,7 @@ def ranking(
     if run_name is not None:
         of_run = select(rows.c.group_id).where(rows.c.run_name == run_name)
         wanted = wanted.where(groups.c.group_id.in_(of_run))
-    # PostgreSQL's avg squares what it averages, and refuses where that overflows.
+    # PostgreSQL's avg squares the values that it averages, and fails if a square overflows.
     mean = func.sum(rows.c.value) / func.count()
     means = select(rows.c.group_id, mean.label("mean"))
     if (board, task, run_name) != (None, None, None):
@@ -132,7 +132,7 @@ def ranking(
 
 
 def _placed(means: CTE) -> CTE:
-    """Number the groups of each board by their mean; narrow, since all of them are sorted."""
+    """Rank the groups of each board by mean, with few columns because all groups are sorted."""
     worse_is_more = case((boards.c.higher_is_better, -means.c.mean), else_=means.c.mean)
     place = func.row_number().over(
         partition_by=groups.c.board_id, order_by=[worse_is_more, groups.c.group_id]
@@ -146,7 +146,7 @@ def _placed(means: CTE) -> CTE:
 
 
 def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
-    """Select what averages over seeds take, of these groups or of all."""
+    """Select the columns that averages over seeds need, for these groups or for all."""
     query = select(
         *(rows.c[name] for name in ("group_id", "seed", "value", "status", "created_at"))
     )
@@ -154,7 +154,7 @@ def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
 
 
 def as_count(found: RowMapping) -> BoardCount:
-    """Read a line of ``board_counts``."""
+    """Convert a line of ``board_counts``."""
     return BoardCount(
         board=_board(found),
         num_results=int(found["num_results"]),
@@ -165,10 +165,10 @@ def as_count(found: RowMapping) -> BoardCount:
 
 
 def as_summaries(found: Sequence[RowMapping], repeated: Iterable[Repetition]) -> list[Summary]:
-    """Average the rows of ``repetitions`` for the lines of ``ranking``.
+    """Average the rows of ``repetitions`` for each line of ``ranking``.
 
     Returns:
-        Boards by task, data set and metric, best first in each.
+        The summaries, ordered by task, data set and metric of the board, best first on each board.
     """
     members: dict[str, list[Repetition]] = {}
     for row in repeated:
@@ -184,7 +184,7 @@ def as_summaries(found: Sequence[RowMapping], repeated: Iterable[Repetition]) ->
 
 
 def board_order(board: Board) -> tuple[str, ...]:
-    """Order boards by task, data set and metric."""
+    """Return a sort key that orders boards by task, data set and metric."""
     split = (board.dataset_fingerprint, board.split_sha256, board.unit)
     return (board.task, board.dataset, board.metric, *split)
 
@@ -210,7 +210,7 @@ def _summary(line: RowMapping, board: Board, members: Sequence[Repetition]) -> S
 def _deviation(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
-    # statistics.stdev is exact, and twenty times slower; a sum of squares may overflow.
+    # statistics.stdev is exact but twenty times slower, and a plain sum of squares may overflow.
     return math.dist(values, [fmean(values)] * len(values)) / math.sqrt(len(values) - 1)
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard in the terminal: seeds averaged, best first."""
+"""The leaderboard in the terminal: averages over seeds, best first."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from rich.text import Text
 
 from omnimat.leaderboard.board import Board, Summary
 
-MODEL_WIDTH = 32  # of the terminal's column; a longer name takes more lines
-MAX_METRICS = 6  # of one table; more of them get another
-ID_LENGTH = 8  # enough to tell apart what one table shows
+MODEL_WIDTH = 32  # width of the column; longer names are wrapped
+MAX_METRICS = 6  # number of metrics in a table; further ones get another table
+ID_LENGTH = 8  # enough to distinguish the results of a table
 
 
 def is_variation(summary: Summary) -> bool:
-    """Tell a metric that is another, counted in another way: ``top-1, merged``."""
+    """Return whether a metric is a variation of another one, such as ``top-1, merged``."""
     return ", " in summary.board.metric
 
 
 def terminal_table(summaries: Sequence[Summary]) -> Table:
-    """Lay summaries out for the terminal: a column a metric, a table for tasks measured alike."""
+    """Lay out summaries for the terminal: one column per metric, one table per set of metrics."""
     page = Table.grid(padding=(0, 0, 1, 0))
     for boards, lines in _by_metrics(summaries).items():
-        # Text everywhere, for a name in brackets would be read as markup.
+        # Everything is Text, because rich would read a name in brackets as markup.
         table = Table(title=Text(boards[0].dataset), title_justify="left")
         table.add_column("Task", overflow="fold", no_wrap=True)
         table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)
-        # A line of several metrics is several results, and has no id of its own.
+        # A line with several metrics shows several results, so it has no single id.
         last = ("Seeds", "Status", "Id") if len(boards) == 1 else ("Seeds", "Status")
         for heading in ("Variant", *(_heading(board) for board in boards), *last):
             table.add_column(heading, no_wrap=True)
@@ -54,7 +54,7 @@ def _by_metrics(summaries: Sequence[Summary]) -> dict[tuple[Board, ...], list[li
     """Put the metrics of one task, model, variant and configuration on one line.
 
     Returns:
-        Lines by the metrics they have, written as the boards of the first task that has them.
+        The lines for each set of metrics; the key lists the boards of the first such line.
     """
     lines: dict[tuple[str, ...], list[Summary]] = defaultdict(list)
     for one in sorted(summaries, key=_natural_metric):
@@ -71,7 +71,10 @@ def _by_metrics(summaries: Sequence[Summary]) -> dict[tuple[Board, ...], list[li
 
 
 def _natural_metric(summary: Summary) -> tuple[bool, list[tuple[int, str]]]:
-    """Order metrics as people do: scores before ranks, top-5 before top-10."""
+    """Return a sort key that orders metrics as people do: top-5 before top-10.
+
+    Metrics of which higher values are better come first.
+    """
     parts = re.split(r"(\d+)", summary.board.metric)
     numbers = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
     return not summary.board.higher_is_better, numbers
