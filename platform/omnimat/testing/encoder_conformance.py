@@ -77,7 +77,7 @@ class EncoderConformance:
     @pytest.mark.parametrize("training", [True, False])
     @pytest.mark.parametrize("num_materials", [1, 3])
     def test_one_finite_row_a_material(self, num_materials: int, training: bool) -> None:
-        """There is one single-precision row per material, even if one material is trained on."""
+        """There is one single-precision row per material, also in training on one material."""
         embeddings = self.build().train(training)(self.arrays(num_materials))
         assert embeddings.shape == (num_materials, DIM)
         assert embeddings.dtype == torch.float32

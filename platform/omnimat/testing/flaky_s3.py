@@ -62,7 +62,7 @@ class FlakyS3:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables by which AWS clients find this server; they make them try only once."""
+        """Environment variables by which AWS clients find this server and try only once."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "testing",

@@ -1,1 +1,1 @@
-"""Pretraining: the only package that uses Ray Train, DeepSpeed and torch.distributed."""
+"""Pretraining: besides ``testing``, the only package with Ray Train, DeepSpeed or process groups."""

@@ -1,4 +1,4 @@
-"""Times how long an objective takes to compare rows, by itself and on random embeddings.
+"""Measures how long an objective takes to compare rows, by itself and on random embeddings.
 
 In steps on one worker, whose batches are small, this time is lost in the noise; in a run it grows
 with the global batch.

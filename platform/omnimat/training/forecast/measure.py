@@ -1,4 +1,4 @@
-"""Measures the rates of a run on this machine: its stream on one core, its steps on workers."""
+"""Measures the rates of a run here: its stream on one core, its steps on one and two workers."""
 
 from __future__ import annotations
 
