@@ -1,1 +1,1 @@
-"""Pretraining: besides ``testing``, the only package with Ray Train, DeepSpeed or process groups."""
+"""Pretraining: apart from ``testing``, the only user of Ray Train, DeepSpeed and process groups."""
