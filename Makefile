@@ -22,6 +22,7 @@ lock:
 	$(PYTHON) infra/docker/lock.py $(UPGRADE)
 
 lint: env
+	$(BIN)/python infra/import_graph.py
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

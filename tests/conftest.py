@@ -81,6 +81,65 @@ def write_dataset():
     return write_dataset
 
 
+@pytest.fixture(scope="session")
+def write_records():
+    """Write records, a list for each shard, and the manifest that an ingest would write."""
+    from omnimat.materials.crystals import reduced_formula
+    from omnimat.shards.manifest import shard_name
+    from omnimat.shards.writer import write_shard
+    from omnimat.sources.merge import ShardReport, merge
+
+    def write_records(folder, shards, split_of):
+        reports = []
+        for number, records in enumerate(shards):
+            written = write_shard(folder / shard_name(number), records)
+            formulas = [reduced_formula(one.structure.atomic_numbers) for one in records]
+            rows = [
+                row | {"split": split_of(row["material_id"]), "reduced_formula": formula}
+                for row, formula in zip(written.rows, formulas, strict=True)
+            ]
+            report = {"entry": written.entry, "rows": rows, "excluded_ids": (), "failures": ()}
+            reports.append(ShardReport(**report, licences=(), database_versions=()))
+        merge(
+            name=folder.name,
+            source={},
+            settings_fingerprint="0",
+            reports=reports,
+            destination=folder,
+        )
+
+    return write_records
+
+
+@pytest.fixture(scope="session")
+def write_features():
+    """Write a whole feature store, in this process."""
+    import json
+
+    import numpy as np
+    import pyarrow as pa
+
+    from omnimat.stream.location import StoreLocation
+    from omnimat.stream.source import Source
+    from omnimat.stream.store import COMPLETE, features_name, store_fingerprint
+    from omnimat.stream.unit import take
+
+    def write_features(workspace, dataset, featurizers):
+        store = StoreLocation.of(workspace, dataset, featurizers)
+        records = store.manifest.records(store.dataset)
+        store.folder.mkdir(parents=True)
+        for shard in range(len(store.manifest.shards)):
+            rows = np.flatnonzero(records["shard"] == shard)
+            features = Source(store.dataset, None, featurizers).features(take(records, rows))
+            path = str(store.folder / features_name(shard))
+            with pa.ipc.new_file(path, features.schema) as writer:
+                writer.write_table(features)
+        fingerprint = store_fingerprint(store.manifest, featurizers)
+        (store.folder / COMPLETE).write_text(json.dumps({"fingerprint": fingerprint}))
+
+    return write_features
+
+
 def write_tiny_jobs(folder: Path) -> Path:
     (folder / "jobs").mkdir()
     for name, text in TINY_JOBS.items():

@@ -8,7 +8,8 @@ import click
 import torch
 from measure import interleaved, report
 
-from omnimat.modalities.encoders import ENCODERS, EncoderSettings
+from omnimat.modalities.encoder import EncoderSettings
+from omnimat.modalities.registry import MODALITIES, encoder_classes
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
 
 EMBEDDING_DIM = 128
@@ -32,8 +33,8 @@ def main(
     """Time forward and backward in float32, one table row for each encoder and preset."""
     torch.set_num_threads(threads)
     rows = []
-    for modality, registered in ENCODERS.items():
-        for build_settings, preset in itertools.product(registered, presets):
+    for modality in MODALITIES.names:
+        for build_settings, preset in itertools.product(encoder_classes(modality), presets):
             try:
                 settings = build_settings(preset=preset)
             except ValueError as error:

@@ -20,8 +20,8 @@ from upath import UPath
 from omnimat.materials.record import Modality, Record
 from omnimat.materials.split import SplitSettings
 from omnimat.modalities.batch import collate, feature_table
-from omnimat.modalities.featurizers import FEATURIZERS
 from omnimat.modalities.layout import Featurizer
+from omnimat.modalities.registry import MODALITIES, default_featurizer
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.shards.codec import decode, encode
 from omnimat.shards.writer import write_shard
@@ -41,7 +41,8 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
 
 def featurizers_for(records: Iterable[Record]) -> Mapping[Modality, Featurizer]:
     """Return the default featurizer of every modality that some record has."""
-    by_modality = {name: new() for name, new in FEATURIZERS.items()}
+    names = [name for name in MODALITIES.names if name != "properties"]
+    by_modality = {name: default_featurizer(name) for name in names}
     by_modality["text"] = TextEmbedding(source="hashed")
     found = {
         name

@@ -20,9 +20,8 @@ import tempfile
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import psutil
@@ -34,7 +33,7 @@ from omnimat.modalities.batch import Batch, collate, feature_table
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.modalities.composition.features import Magpie
 from omnimat.modalities.dos.features import DosCurve
-from omnimat.modalities.layout import Arrays, Featurizer, Field
+from omnimat.modalities.layout import Arrays, Featurizer, FeaturizerSettings, Field
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.shards.codec import decode
@@ -61,12 +60,12 @@ WARM_UP_S = 5.0
 PAIRS = {"one process": ("omnimat", "webdataset"), "processes": ("omnimat, Ray", "DataLoader")}
 
 
-@dataclass(frozen=True)
-class AsItIs:
+class AsItIs(FeaturizerSettings):
     """Returns the structure unchanged, so that only reading, decoding and collating are left."""
 
-    modality: Modality = "structure"
-    index_columns: tuple[str, ...] = ()
+    modality: ClassVar[str] = "structure"
+    index_columns: ClassVar[tuple[str, ...]] = ("has_structure",)
+    type: Literal["as_it_is"] = "as_it_is"
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -76,10 +75,6 @@ class AsItIs:
             Field("atomic_numbers", "int32", axis="atom"),
             Field("frac_coords", "float32", (3,), axis="atom"),
         )
-
-    def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
-        """Return no settings, because there are none."""
-        return {}
 
     def __call__(self, record: Record) -> Arrays:
         """Return the arrays of the record."""
@@ -101,9 +96,7 @@ WORK: Mapping[str, Mapping[Modality, Featurizer]] = {
 def main() -> None:
     """Measure every pair of ways on every kind of work."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--mp20", type=Path, help="folder of MP-20; default: prototypes"
-    )
+    parser.add_argument("--mp20", type=Path, help="folder of MP-20; default: prototypes")
     parser.add_argument("--records", type=int, default=4096)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)

@@ -11,7 +11,6 @@ import fsspec.exceptions
 import pytest
 import urllib3.exceptions
 
-from omnimat.base import retry
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.retry import is_transient, patiently, reason
 
@@ -99,7 +98,7 @@ class Failing:
 def waits(monkeypatch):
     """The seconds that would have been slept."""
     waits = []
-    monkeypatch.setattr(retry.time, "sleep", waits.append)
+    monkeypatch.setattr("time.sleep", waits.append)
     return waits
 
 

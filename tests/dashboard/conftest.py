@@ -13,9 +13,9 @@ from upath import UPath
 
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
-from omnimat.evaluation.metrics import METRICS
 from omnimat.finetune.fit import validation_key
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.leaderboard.metrics import METRICS
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.shards.manifest import Manifest

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from upath import UPath
@@ -17,7 +18,7 @@ from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.source import Source
 from omnimat.stream.store import FeatureStore
-from omnimat.stream.unit import ReadUnit
+from omnimat.stream.unit import take
 from omnimat.training.model import Multimodal
 from omnimat.training.settings import PretrainSettings
 
@@ -93,7 +94,9 @@ def embedder(workspace):
     folder, parent = workspace.dataset("prototypes"), workspace.run("pre")
     records = Manifest.load(folder).records(folder)
     cards = read_cards(parent)
-    features = Source(folder, None, featurizers_of(cards)).features(ReadUnit(records))
+    features = Source(folder, None, featurizers_of(cards)).features(
+        take(records, np.arange(len(records)))
+    )
     return Embedder(parent, cards, folder, FeatureStore(records, features), batch_size=32)
 
 

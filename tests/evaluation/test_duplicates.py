@@ -43,7 +43,7 @@ STRUCTURES = {
 def records(tmp_path):
     shard = write_shard(
         UPath(tmp_path) / "shard-00000.tar",
-        [Record(name, structure) for name, structure in STRUCTURES.items()],
+        [Record(name, {"structure": structure}) for name, structure in STRUCTURES.items()],
     )
     frame = pd.DataFrame(shard.rows)
     frame["shard"] = 0

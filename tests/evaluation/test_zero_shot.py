@@ -10,8 +10,8 @@ from sklearn import metrics as reference
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.evaluation.threshold import Threshold
 from omnimat.evaluation.zero_shot import PromptTask, ZeroShotSettings, prompt_embedding
+from omnimat.materials.targets import Threshold
 from omnimat.objectives.embeddings import Embeddings
 
 SYSTEMS = (
@@ -111,7 +111,7 @@ def test_a_sentence_is_embedded_as_a_description_is(split, encoder, embedder):
     from omnimat.shards.reader import read_records
 
     (raw,) = read_records(embedder.dataset, split.records.iloc[:1])
-    text = decode(raw.material_id, raw.members).text
+    text = decode(raw.material_id, raw.members).parts["text"]
     # In a batch of one rather than of all: float32 sums in another order.
     torch.testing.assert_close(
         prompt_embedding(encoder, [text]), split.embeddings.values["text"][0], atol=1e-5, rtol=0

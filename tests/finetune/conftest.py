@@ -1,30 +1,20 @@
-import json
-
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 import torch
 from upath import UPath
 
-from omnimat.base.provenance import sha256_of
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.record import DensityOfStates, Record, Structure
-from omnimat.materials.split import split_sha256
-from omnimat.modalities.batch import feature_table
+from omnimat.materials.record import Record, Structure
+from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.dos.transformer import DosTransformerSettings
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.structure.potnet import PotNetSettings
 from omnimat.models.export import Card, save
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards
-from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
-from omnimat.shards.writer import write_shard
-from omnimat.stream.location import StoreLocation
-from omnimat.stream.store import COMPLETE, features_name, store_fingerprint
 
 NUM_RECORDS = 60
 
@@ -50,7 +40,8 @@ def record(index: int) -> Record:
     energies = np.linspace(-5, 5, 16, dtype=np.float32)
     peak = np.exp(-((energies - (numbers.mean() - 25) / 5) ** 2))
     dos = None if index % 7 == 3 else DensityOfStates(energies, peak)
-    return Record(f"mat-{index:03d}", structure, dos=dos, properties=properties)
+    parts = {"structure": structure} | ({} if dos is None else {"dos": dos})
+    return Record(f"mat-{index:03d}", parts, properties=properties)
 
 
 def split_of(index: int) -> str:
@@ -58,7 +49,7 @@ def split_of(index: int) -> str:
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory) -> Workspace:
+def workspace(tmp_path_factory, write_records, write_features) -> Workspace:
     """Data sets with their feature stores, and a run ``pre`` with random encoders.
 
     ``cubes-unlike`` has other materials than ``cubes`` in its test split alone.
@@ -73,11 +64,12 @@ def workspace(tmp_path_factory) -> Workspace:
     for modality, card in cards.items():
         save(export_folder(workspace.run("pre"), modality), card.encoder.build(16), card)
     records = [record(index) for index in range(NUM_RECORDS)]
-    _write_dataset(workspace, "cubes", records, featurizers_of(cards))
-    for index in range(NUM_RECORDS):
-        if split_of(index) == "test":
-            records[index] = record(index + NUM_RECORDS)
-    _write_dataset(workspace, "cubes-unlike", records, featurizers_of(cards))
+    unlike = [record(i + NUM_RECORDS if split_of(i) == "test" else i) for i in range(NUM_RECORDS)]
+    for name, shard in (("cubes", records), ("cubes-unlike", unlike)):
+        write_records(
+            workspace.dataset(name), [shard], lambda material: split_of(int(material[-3:]))
+        )
+        write_features(workspace, name, featurizers_of(cards))
     return workspace
 
 
@@ -92,35 +84,6 @@ def _card(encoder, featurizer) -> Card:
         dataset_fingerprint="0",
         samples_seen=0,
     )
-
-
-def _write_dataset(workspace: Workspace, name: str, records: list[Record], featurizers) -> None:
-    directory = workspace.dataset(name)
-    written = write_shard(directory / "shard-00000.tar", records)
-    index = pd.DataFrame(written.rows)
-    index = index.assign(shard=0, split=[split_of(i) for i in range(len(index))])
-    index.to_parquet(directory / RECORDS_NAME)
-    splits = split_sha256(zip(index["material_id"], index["split"], strict=True))
-    Manifest(
-        name=name,
-        source={},
-        settings_fingerprint="0",
-        licences=(),
-        database_versions=(),
-        shards=(written.entry,),
-        split_counts=index["split"].value_counts().to_dict(),
-        split_sha256=splits,
-        records_sha256=sha256_of(directory / RECORDS_NAME),
-        num_failures=0,
-        dataset_fingerprint=dataset_fingerprint((written.entry,), splits),
-    ).save(directory)
-    store = StoreLocation.of(workspace, name, featurizers)
-    features = feature_table(records, featurizers)
-    store.folder.mkdir(parents=True)
-    with pa.ipc.new_file(str(store.folder / features_name(0)), features.schema) as writer:
-        writer.write_table(features)
-    fingerprint = store_fingerprint(store.manifest, featurizers)
-    (store.folder / COMPLETE).write_text(json.dumps({"fingerprint": fingerprint}))
 
 
 @pytest.fixture(scope="session")

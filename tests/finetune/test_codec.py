@@ -4,7 +4,8 @@ import torch
 from torch.nn import functional
 
 from omnimat.finetune.codec import ClassIndex, JointCodec, Standardiser, count_unseen
-from omnimat.finetune.tasks import Targets, TaskSettings
+from omnimat.finetune.tasks import TaskSettings
+from omnimat.materials.targets import Targets
 
 
 def known(values):

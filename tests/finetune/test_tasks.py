@@ -31,7 +31,7 @@ def test_a_target_that_is_no_number_is_refused(value):
 def test_names_are_told_apart_in_files_too():
     tasks = [{"name": name, "target": "k_vrh"} for name in ("log10(K_VRH)", "log10 K_VRH")]
     assert TaskSettings(name="形成能 / atom", target="e").slug == "形成能-atom"
-    with pytest.raises(ValidationError, match="two names differ by signs alone"):
+    with pytest.raises(ValidationError, match="tasks: two names differ"):
         FinetuneSettings(dataset="d", run="r", tasks=tasks)
     with pytest.raises(ValidationError, match="has no letter or digit"):
         TaskSettings(name="%", target="e")

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -181,20 +182,20 @@ def test_a_grid_must_not_repeat_a_point(settings):
 
 @pytest.fixture(scope="module")
 def fused_plan(workspace, settings):
-    """Make the plan of structure and DOS together, under a fusion."""
+    """Make the plan of structure and DOS together, under one head."""
 
-    def plan_of(fusion="concat", **changes):
-        changes |= {"modalities": ["structure", "dos"]}
-        changes |= {"fusion": {"type": fusion, "preset": "tiny"}}
+    def plan_of(head="concat", **changes):
+        preset = {} if head == "linear" else {"preset": "tiny"}
+        changes |= {"modalities": ["structure", "dos"], "head": {"type": head, **preset}}
         changed = FinetuneSettings.model_validate(settings.model_dump() | changes)
         return make_plan(changed, workspace, read_cards(workspace.run("pre")))
 
     return plan_of
 
 
-@pytest.mark.parametrize("fusion", ["concat", "gated", "attention"])
-def test_two_modalities_are_learned_together(fused_plan, tmp_path, fusion):
-    plan = fused_plan(fusion)
+@pytest.mark.parametrize("head", ["linear", "concat", "gated", "attention"])
+def test_two_modalities_are_learned_together(fused_plan, tmp_path, head):
+    plan = fused_plan(head)
     result = run(plan, trial(num_epochs=30), tmp_path)
     metrics = metrics_of(result)
     assert only(result.validation_metrics) < 0.7 * metrics[0]
@@ -231,11 +232,32 @@ def test_records_without_a_modality_are_left_out_or_fused(fused_plan, tmp_path):
     assert set(fused.num_without_modality.values()) == {0}
 
 
-def test_fusions_are_different_trials_and_a_single_modality_has_none(fused_plan, plan, settings):
+def test_other_heads_are_other_trials(fused_plan, plan):
     plans = [fused_plan("concat"), fused_plan("gated"), fused_plan(missing_modalities="fuse"), plan]
     assert len({plan.fingerprint for plan in plans}) == 4
-    other = settings.model_dump() | {"fusion": {"type": "gated"}}
-    assert FinetuneSettings.model_validate(other).method() == settings.method()
+
+
+def test_the_head_follows_the_modalities_where_it_is_left_out(settings):
+    given = settings.model_dump(exclude={"head"})
+    for modalities, head in ((["structure"], "mlp"), (["structure", "dos"], "concat")):
+        chosen = FinetuneSettings.model_validate(given | {"modalities": modalities})
+        assert chosen.head.type == head
+        assert FinetuneSettings.model_validate(chosen.model_dump()) == chosen
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        ({"type": "mlp"}, "mlp takes one modality, not structure, dos; choose one of linear, con"),
+        ({"type": "sum"}, "head.*'mlp', 'linear', 'concat', 'gated', 'attention'"),
+        ({"hidden_width": 3}, "head.*type"),
+        ({"type": "concat", "hidden_widths": [3]}, "hidden_widths"),
+    ],
+)
+def test_a_head_that_cannot_be_is_refused(settings, head, sentence):
+    values = settings.model_dump() | {"modalities": ["structure", "dos"], "head": head}
+    with pytest.raises(ValidationError, match=re.compile(sentence, re.DOTALL)):
+        FinetuneSettings.model_validate(values)
 
 
 def test_several_numbers_are_learned(plan, tmp_path):

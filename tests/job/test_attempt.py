@@ -5,10 +5,8 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import RESULT, Workspace
-from omnimat.finetune.settings import FinetuneSettings
 from omnimat.job.attempt import open_run
 from omnimat.job.load import load
-from omnimat.job.spec import room_settings
 
 GRID = ("learning_rates=[1e-3]", "seeds=[0, 1, 2, 3]", "grid={weight_decay: [0, 0.1]}")
 
@@ -19,7 +17,7 @@ def open_sweep(finetune, tmp_path):
     workspace = Workspace(UPath(tmp_path / "storage"))
 
     def opened(*overrides: str) -> UPath | None:
-        settings = room_settings(load(finetune, overrides).job, FinetuneSettings)
+        settings = load(finetune, overrides).settings
         return open_run("sweep", settings, workspace, fresh=False)
 
     return opened
@@ -36,7 +34,7 @@ def test_a_sweep_that_has_not_ended_goes_on_with_another_grid(open_sweep):
 
 def test_one_that_has_ended_is_what_it_is(open_sweep, finetune):
     run = open_sweep()
-    settings = room_settings(load(finetune).job, FinetuneSettings)
+    settings = load(finetune).settings
     (run / RESULT).write_text(f'{{"config_hash": "{settings.fingerprint()}"}}')
     assert open_sweep() is None
     assert open_sweep("trial.num_threads=4") is None

@@ -4,15 +4,13 @@ import pytest
 import torch
 
 from omnimat.evaluation.settings import EvaluateSettings
-from omnimat.job.asks import phases
-from omnimat.job.devices import on_devices
 from omnimat.job.load import load
 from omnimat.job.train import gpus_of_all
 
 
 def gpus(job, who: str) -> float:
     """Number of GPUs that each of these processes asks for."""
-    [ask] = [ask for phase in phases(job) for ask in phase if ask.who == who]
+    [ask] = [ask for phase in job.phases() for ask in phase if ask.who == who]
     return ask.each.get("GPU", 0.0)
 
 
@@ -33,10 +31,12 @@ def gpus(job, who: str) -> float:
     ],
 )
 def test_workers_take_gpus_where_each_can_have_one(tiny_jobs, overrides, num_gpus, expected):
-    job = load(tiny_jobs / "jobs" / "pretrain.yaml", overrides).job
-    there = on_devices(job, num_gpus)
+    job = load(tiny_jobs / "jobs" / "pretrain.yaml", overrides)
+    there = job.on_devices(num_gpus)
     assert gpus(there, "trainers") == expected
-    assert there.model_copy(update={"training": job.training}) == job  # nothing else changed
+    before = job.settings.training
+    assert there.settings.model_copy(update={"training": before}) == job.settings  # nothing else
+    assert there.header == job.header
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_workers_take_gpus_where_each_can_have_one(tiny_jobs, overrides, num_gpu
     [((), 0, 0), ((), 1, 1), (("gpus_per_trial=0",), 8, 0), (("gpus_per_trial=0.25",), 8, 0.25)],
 )
 def test_trials_take_a_gpu_where_there_is_one(finetune, overrides, num_gpus, expected):
-    job = load(finetune, overrides).job
-    assert gpus(on_devices(job, num_gpus), "trials") == expected
+    job = load(finetune, overrides)
+    assert gpus(job.on_devices(num_gpus), "trials") == expected
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,9 @@ def test_under_torchrun_each_machine_looks_at_its_own_gpus(
 
 def test_a_run_goes_on_elsewhere(tiny_jobs, finetune):
     for path in (tiny_jobs / "jobs" / "pretrain.yaml", finetune):
-        job = load(path).job
-        assert on_devices(job, 0).fingerprint() == on_devices(job, 8).fingerprint()
+        on_cpus, on_gpus = (load(path).on_devices(number).settings for number in (0, 8))
+        assert on_cpus != on_gpus
+        assert on_cpus.fingerprint() == on_gpus.fingerprint()
 
 
 def test_an_evaluation_goes_on_elsewhere():
@@ -80,5 +81,5 @@ def test_an_evaluation_goes_on_elsewhere():
 
 
 def test_other_kinds_are_left_as_they_are(tiny_jobs):
-    job = load(tiny_jobs / "jobs" / "data.yaml").job
-    assert on_devices(job, 8) is job
+    job = load(tiny_jobs / "jobs" / "data.yaml")
+    assert job.on_devices(8) is job

@@ -14,7 +14,6 @@ from omnimat.base.provenance import sha256_of
 from omnimat.base.workspace import Workspace
 from omnimat.cli.main import main
 from omnimat.job.load import load, load_tree
-from omnimat.job.run import check_static
 from omnimat.shards.manifest import RECORDS_NAME, Manifest
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
@@ -64,7 +63,7 @@ def data(tmp_path_factory) -> Path:
     """A folder that holds, empty, every path below $OMNIMAT_DATA that a shipped job names."""
     folder = tmp_path_factory.mktemp("data")
     for path, preset in PRESETS:
-        source = getattr(load(path, [f"preset={preset or 'null'}"]).job, "source", None)
+        source = getattr(load(path, [f"preset={preset or 'null'}"]).settings, "source", None)
         location = Path(
             getattr(source, "path", "$OMNIMAT_DATA").replace("$OMNIMAT_DATA", str(folder))
         )
@@ -94,7 +93,7 @@ def test_shipped_job_is_executable(path):
 
 
 def test_no_two_shipped_jobs_write_to_one_place():
-    jobs = [load(path, [f"preset={preset or 'null'}"]).job for path, preset in PRESETS]
+    jobs = [load(path, [f"preset={preset or 'null'}"]) for path, preset in PRESETS]
     written = [
         ("run" if job.kind in {"pretrain", "finetune", "evaluate"} else job.kind, job.name)
         for job in jobs
@@ -199,7 +198,7 @@ def test_a_forgotten_value_is_not_a_modality_left_out(tiny_jobs, before, after, 
 def test_null_is_a_value(tiny_jobs):
     path = tiny_jobs / "jobs" / "pretrain.yaml"
     path.write_text(path.read_text() + "preset: null\nstorage_path: ~\n")
-    assert load(path, ["modalities.structure=null"]).job.modalities.names == ("dos", "text")
+    assert load(path, ["modalities.structure=null"]).settings.modalities.names == ("dos", "text")
 
 
 def test_unreadable_paths(tmp_path):
@@ -209,16 +208,16 @@ def test_unreadable_paths(tmp_path):
 
 def test_overrides_replace_keys_of_the_named_file_alone(job):
     overrides = ["name=other", "training.lr=3e-4", "stream.num_featurizers=2"]
-    data, pretrain = (loaded.job for loaded in load_tree(job(), overrides))
+    data, pretrain = load_tree(job(), overrides)
     assert (data.name, pretrain.name) == ("tiny-data", "other")
-    assert pretrain.training.lr == 3e-4
-    assert pretrain.training.global_batch_size == 8
-    assert pretrain.stream.num_featurizers == 2
+    assert pretrain.settings.training.lr == 3e-4
+    assert pretrain.settings.training.global_batch_size == 8
+    assert pretrain.settings.stream.num_featurizers == 2
 
 
 def test_storage_path_override_reaches_what_the_job_needs(job):
     data, pretrain = load_tree(job(), ["storage_path=/elsewhere"])
-    assert data.job.storage_path == pretrain.job.storage_path == "/elsewhere"
+    assert data.header.storage_path == pretrain.header.storage_path == "/elsewhere"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +265,7 @@ def storage(tmp_path_factory):
 
 
 def statically(path: Path, storage: Path, *overrides: str) -> None:
-    check_static(load(path, [f"storage_path={storage}", *overrides]).job)
+    load(path, [f"storage_path={storage}", *overrides]).check()
 
 
 def test_data_set_is_asked_before_ray_starts(job, storage):

@@ -7,7 +7,6 @@ import ray
 
 from omnimat.base.errors import UserError
 from omnimat.cluster.capacity import LARGEST, Cluster
-from omnimat.job.devices import on_devices
 from omnimat.job.load import load
 from omnimat.job.preflight import check_fits, placement
 
@@ -35,16 +34,16 @@ def test_only_what_can_never_run_is_refused(tiny_jobs, finetune):
 
     def refusal(file: str, *overrides: str) -> str:
         with pytest.raises(UserError) as caught:
-            check_fits(load(folder / file, overrides).job)
+            check_fits(load(folder / file, overrides))
         message = str(caught.value)
-        assert re.search("the cluster has [02]; lower them or use a larger cluster", message)
+        assert re.search("the cluster has [02]; ask for less or use a larger cluster", message)
         return message
 
     for file in ("data.yaml", "pretrain.yaml", "finetune.yaml", "evaluate.yaml"):
-        check_fits(load(folder / file).job)
+        check_fits(load(folder / file))
     # 0.5 for the worker and twice 0.25 for its featurizers: two fit exactly.
     two = ["training.num_workers=2", "stream.num_featurizers=2"]
-    check_fits(load(folder / "pretrain.yaml", two).job)
+    check_fits(load(folder / "pretrain.yaml", two))
     assert "training.num_workers and their featurizers ask for 3 CPU" in refusal(
         "pretrain.yaml", "training.num_workers=4"
     )
@@ -54,7 +53,7 @@ def test_only_what_can_never_run_is_refused(tiny_jobs, finetune):
     assert "training.num_workers and their featurizers ask for 3 CPU" in refusal(
         "pretrain.yaml", *elastic
     )
-    check_fits(load(folder / "pretrain.yaml", [*elastic, "training.cpus_per_worker=1.5"]).job)
+    check_fits(load(folder / "pretrain.yaml", [*elastic, "training.cpus_per_worker=1.5"]))
     assert "ask for 2.5 CPU" in refusal("pretrain.yaml", "stream.num_featurizers=8")
     assert "stream.num_featurizers ask for 8 CPU" in refusal(
         "pretrain.yaml", "stream={read_from: store, num_featurizers: 4, featurizer_num_cpus: 2}"
@@ -73,12 +72,12 @@ def test_labels_decide_where_there_are_such_nodes(tiny_jobs):
     job = load(
         tiny_jobs / "jobs" / "pretrain.yaml",
         ["training.label_selector={zone: a}", "training.num_workers=2"],
-    ).job
+    )
     check_fits(job)
     lines = placement(job)
     assert lines == [
-        "cluster of 1 nodes, 2 CPU",
-        "  trainers: 2 x (0.5 CPU) on 1 nodes labelled zone=a",
+        "cluster of 1 node, 2 CPU",
+        "  trainers: 2 x (0.5 CPU) on 1 node labelled zone=a",
         "  featurizers: 2 x (0.25 CPU) on any node (none is labelled omnimat.io/role=featurizer)",
     ]
 
@@ -86,12 +85,12 @@ def test_labels_decide_where_there_are_such_nodes(tiny_jobs):
 @pytest.mark.ray
 @pytest.mark.usefixtures("_two_cpus")
 def test_a_cluster_that_grows_says_how_far(tiny_jobs, monkeypatch):
-    job = load(tiny_jobs / "jobs" / "pretrain.yaml", ["training.num_workers=4"]).job
+    job = load(tiny_jobs / "jobs" / "pretrain.yaml", ["training.num_workers=4"])
     monkeypatch.setenv(LARGEST, "CPU=56,GPU=8")
-    on_gpus = on_devices(job, Cluster.now().amount("GPU", {}))
+    on_gpus = job.on_devices(Cluster.now().amount("GPU", {}))
     check_fits(on_gpus)
     assert placement(on_gpus)[:2] == [
-        "cluster of 1 nodes, 56 CPU, 8 GPU at most",
+        "cluster of 1 node, 56 CPU, 8 GPU at most",
         "  trainers: 4 x (0.5 CPU, 1 GPU) on any node (none is labelled omnimat.io/role=trainer)",
     ]
     monkeypatch.setenv(LARGEST, "GPU=many")

@@ -69,45 +69,44 @@ def edit(path: Path, **changes: object) -> Path:
 
 
 def names(path: Path, *overrides: str) -> list[str]:
-    return [loaded.job.name for loaded in load_tree(path, overrides)]
+    return [job.name for job in load_tree(path, overrides)]
 
 
 def test_mappings_are_joined_and_all_else_is_replaced(jobs):
-    job = load(jobs / "pretrain.yaml", ["preset=tiny"]).job
-    assert (job.name, job.dataset, job.preset) == ("run-tiny", "data-tiny", "tiny")
-    assert (job.training.lr, job.training.num_epochs) == (1e-4, 2)
-    assert job.training.betas == (0.5, 0.6)
-    assert (job.modalities.dos.encoder.num_blocks, job.modalities.dos.encoder.token_width) == (
-        3,
-        32,
-    )
-    assert job.modalities.structure.featurizer.cutoff_angstrom == 7.0
+    job = load(jobs / "pretrain.yaml", ["preset=tiny"])
+    settings = job.settings
+    assert (job.name, settings.dataset, job.header.preset) == ("run-tiny", "data-tiny", "tiny")
+    assert (settings.training.lr, settings.training.num_epochs) == (1e-4, 2)
+    assert settings.training.betas == (0.5, 0.6)
+    dos = settings.modalities.dos.encoder
+    assert (dos.num_blocks, dos.token_width) == (3, 32)
+    assert settings.modalities.structure.featurizer.cutoff_angstrom == 7.0
 
 
 def test_another_type_leaves_no_keys_of_the_old_one(jobs):
-    job = load(jobs / "pretrain.yaml", ["preset=tiny"]).job
-    assert job.objective.type == "clip"
-    assert job.modalities.structure.encoder.type == "potnet"
+    job = load(jobs / "pretrain.yaml", ["preset=tiny"])
+    assert job.settings.objective.type == "clip"
+    assert job.settings.modalities.structure.encoder.type == "potnet"
 
 
 def test_without_it_nothing_changes(jobs):
-    job = load(jobs / "pretrain.yaml").job
-    assert (job.name, job.preset, job.training.num_epochs) == ("run", None, 500)
+    job = load(jobs / "pretrain.yaml")
+    assert (job.name, job.header.preset, job.settings.training.num_epochs) == ("run", None, 500)
     assert names(jobs / "all.yaml") == ["data", "run", "between", "all"]
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_an_override_wins_over_the_preset_in_any_order(jobs, order):
     overrides = ["preset=tiny", "training.num_epochs=7", "presets.tiny.training.lr=1.0e-2"]
-    job = load(jobs / "pretrain.yaml", overrides[::order]).job
-    assert (job.training.num_epochs, job.training.lr) == (7, 1e-2)
+    job = load(jobs / "pretrain.yaml", overrides[::order])
+    assert (job.settings.training.num_epochs, job.settings.training.lr) == (7, 1e-2)
 
 
 def test_a_file_may_choose_and_an_override_may_choose_otherwise(jobs):
     path = edit(jobs / "pretrain.yaml", preset="tiny")
-    assert load(path).job.name == "run-tiny"
-    assert load(path, ["preset=slow"]).job.name == "run-slow"
-    assert load(path, ["preset=null"]).job.name == "run"
+    assert load(path).name == "run-tiny"
+    assert load(path, ["preset=slow"]).name == "run-slow"
+    assert load(path, ["preset=null"]).name == "run"
 
 
 def test_needed_jobs_take_theirs_also_through_one_that_has_none(jobs):

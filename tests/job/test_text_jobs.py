@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from omnimat.base.errors import UserError
+from omnimat.job.kinds.tokenizer import TokenizerJob
 from omnimat.job.load import load
-from omnimat.job.spec import TokenizerJob
 
 pytest.importorskip("tokenizers")
 
@@ -28,7 +28,7 @@ def job_file(tmp_path, values):
 
 def pretrain(tmp_path, text):
     modalities = PRETRAIN["modalities"] | {"text": text}
-    return load(job_file(tmp_path, PRETRAIN | {"modalities": modalities})).job
+    return load(job_file(tmp_path, PRETRAIN | {"modalities": modalities})).settings
 
 
 def test_the_defaults_stay(tmp_path):
@@ -96,7 +96,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
 
 def test_a_tokenizer_job(tmp_path):
     values = {"kind": "tokenizer", "name": "words", "dataset": "mp408", "vocabulary_size": 1024}
-    job = load(job_file(tmp_path, values)).job
+    job = load(job_file(tmp_path, values))
     assert isinstance(job, TokenizerJob)
     with pytest.raises(UserError, match="unknown key 'vocab_size'; did you mean 'vocabulary_size'"):
         load(job_file(tmp_path, values | {"vocab_size": 5}))

@@ -162,7 +162,7 @@ def test_a_difference_that_is_none_is_said_to_be_none(make_rows):
         ({"task": "other"}, "not on one board: task differ"),
         ({"metric": "rmse"}, "not on one board: metric differ"),
         ({"predictions_sha256": "0"}, "was changed after the row was written"),
-        ({"predictions_uri": "/nowhere/p.parquet"}, "is not there"),
+        ({"predictions_uri": "/nowhere/p.parquet"}, "/nowhere/p.parquet"),
         ({"predictions_uri": "embeddings.npz"}, "cannot be compared material by material"),
     ],
 )

@@ -131,7 +131,7 @@ def test_compare_says_which_is_better_and_on_what(two_groups):
     assert "200 materials" in result.output
 
 
-@pytest.mark.parametrize(("prefix", "message"), [("", "2 results"), ("xyz", "'xyz'")])
+@pytest.mark.parametrize(("prefix", "message"), [("", "of 2 results"), ("xyz", "of no result")])
 def test_compare_wants_one_result_each(two_groups, prefix, message):
     result = leaderboard("compare", prefix, two_groups[1])
     assert result.exit_code == 2

@@ -68,7 +68,7 @@ def test_what_is_no_row_is_named(rows, changes, message):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}x", '{"format": "other"}', '{"version": 2}', '{"extra": 1}']
+    "text", ["", "[]", "{}x", '{"format": "other"}', '{"version": 3}', '{"extra": 1}']
 )
 def test_what_is_no_export_is_refused(text):
     with pytest.raises(UserError, match=r"board\.json.*leaderboard"):
@@ -95,6 +95,17 @@ def test_csv_has_a_line_a_row_and_a_column_a_field(rows):
     assert [line["model"] for line in lines] == [row.model for row in rows]
     assert json.loads(lines[1]["details"]) == rows[1].details
     assert lines[0]["row_id"] == rows[0].row_id
+
+
+def test_rows_of_the_first_layout_are_told_their_section(make_row):
+    rows = [
+        make_row(task="retrieval a -> b", predictions_uri="/r/embeddings.npz", section="retrieval"),
+        make_row(config={"tasks": [1]}, section="finetune"),
+    ]
+    document = json.loads(to_json(rows)) | {"version": 1}
+    for row in document["rows"]:
+        del row["section"]
+    assert from_json(json.dumps(document), "board.json") == rows
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])

@@ -1,8 +1,5 @@
 """A database of before loses nothing, one of later is left alone, and none is half changed."""
 
-import json
-from datetime import UTC, datetime
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -14,39 +11,27 @@ from omnimat.base.errors import UserError
 from omnimat.leaderboard import schema
 from omnimat.leaderboard.store import LeaderboardStore
 
-# What omnimat wrote before its leaderboard had versions.
-OLD = """
-CREATE TABLE leaderboard_rows (
-	row_id VARCHAR NOT NULL, task VARCHAR NOT NULL, metric VARCHAR NOT NULL,
-	unit VARCHAR NOT NULL, higher_is_better BOOLEAN NOT NULL, model VARCHAR NOT NULL,
-	variant VARCHAR NOT NULL, seed BIGINT NOT NULL, value FLOAT NOT NULL, num_test BIGINT NOT NULL,
-	dataset VARCHAR NOT NULL, dataset_fingerprint VARCHAR NOT NULL, split_sha256 VARCHAR NOT NULL,
-	config_hash VARCHAR NOT NULL, config JSON NOT NULL, code_commit VARCHAR NOT NULL,
-	code_dirty BOOLEAN NOT NULL, checkpoint_uri VARCHAR NOT NULL,
-	checkpoint_sha256 VARCHAR NOT NULL, predictions_uri VARCHAR NOT NULL,
-	predictions_sha256 VARCHAR NOT NULL, parent_run VARCHAR NOT NULL, run_name VARCHAR NOT NULL,
-	hyperparameters JSON NOT NULL, hardware JSON NOT NULL, wall_time_s FLOAT NOT NULL,
-	samples_seen BIGINT NOT NULL, created_at VARCHAR NOT NULL, status VARCHAR NOT NULL,
-	PRIMARY KEY (row_id)
-)"""
-NEW_FIELDS = {"details", "dataset_uri", "verified_at", "verified_with"}
+# Task, keys of the configuration, file: and the section that rows of before belong to.
+SECTIONS = [
+    ("retrieval a -> b (train split)", {"split": 1}, "/r/embeddings.npz", "retrieval"),
+    ("retrieval a -> b", {"tasks": []}, "/r/p.parquet", "finetune"),
+    ("alignment of a and b", {"split": 1}, "/r/embeddings.npz", "clusters"),
+    ("crystal systems in a", {"clusters": {}}, "/r/embeddings.npz", "clusters"),
+    ("spread of a", {}, "/r/embeddings.npz", "clusters"),
+    ("zero-shot metal of a", {"zero_shot": {}}, "/r/zero_shot-metal.parquet", "zero_shot"),
+    ("discovery dos -> a", {"discovery": {}}, "/r/discovery.parquet", "discovery"),
+    ("gap", {"tasks": [], "cards": {}}, "/r/predictions/gap/p.parquet", "finetune"),
+    ("old gap", {"task": {}}, "/r/predictions/gap/p.parquet", "finetune"),
+    ("by hand", {"a": {"zero_shot": 1, "tasks": 2}}, "", ""),
+]
 
 
-def write_old(url, rows, execute):
-    """Make the table of before and fill it as its code did."""
-    statements = [OLD]
-    for row in rows:
-        values = {"row_id": row.row_id, **row.model_dump(mode="json", exclude=NEW_FIELDS)}
-        cells = [json.dumps(v) if isinstance(v, dict) else v for v in values.values()]
-        literals = ", ".join(literal(cell) for cell in cells)
-        statements.append(f"INSERT INTO leaderboard_rows ({', '.join(values)}) VALUES ({literals})")
-    execute(url, *statements)
-
-
-def literal(cell):
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    return repr(cell) if isinstance(cell, int | float) else "'" + cell.replace("'", "''") + "'"
+@pytest.fixture
+def rows(make_row):
+    return [
+        make_row(task=task, config=config, predictions_uri=uri, section=section)
+        for task, config, uri, section in SECTIONS
+    ]
 
 
 @pytest.fixture
@@ -65,52 +50,41 @@ def names_of(url):
     return names
 
 
-def test_rows_of_before_are_all_there(url, make_row, execute):
-    rows = [
-        make_row(),
-        make_row(seed=1, created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
-        make_row(model="it's [µ]", config={"other": [1, {"a": None}]}),
-        make_row(task="retrieval a -> b", hyperparameters={"chance": 0.25}, higher_is_better=True),
-        make_row(task="z", hyperparameters={}, status="verified"),
-    ]
-    write_old(url, rows, execute)
-    moved = LeaderboardStore(url).rows()
-    # Where an evaluation kept the level of chance, there are now details.
-    chance = rows[3].model_copy(update={"hyperparameters": {}, "details": {"chance": 0.25}})
-    expected = [*rows[:3], chance, rows[4]]
-    assert sorted(moved, key=lambda row: row.row_id) == sorted(expected, key=lambda r: r.row_id)
+def test_rows_of_before_are_told_their_section_and_are_otherwise_the_same(url, rows, execute):
     store = LeaderboardStore(url)
-    store.upsert([make_row(value=0.7), make_row(seed=9)])  # it is as good as any other
-    assert store.row(make_row().row_id).value == 0.7
-    assert len(store.summaries()) == 4
-    assert names_of(url) == {*schema.metadata.tables, schema.VERSION_TABLE}
-
-
-def test_an_empty_table_of_before_is_no_hindrance(url, execute):
-    write_old(url, [], execute)
-    assert LeaderboardStore(url).rows() == []
-
-
-def test_a_table_of_another_kind_is_refused_and_left_alone(url, execute):
+    store.upsert(rows)
+    store.mark_verified(rows[:3], "omnimat")
+    before = store.rows()
     execute(
         url,
-        "CREATE TABLE leaderboard_rows (row_id VARCHAR PRIMARY KEY, task VARCHAR)",
-        "INSERT INTO leaderboard_rows VALUES ('1', 'x')",
+        "ALTER TABLE leaderboard_rows DROP COLUMN section",
+        f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
     )
-    with pytest.raises(UserError, match="another version of omnimat"):
-        LeaderboardStore(url)
-    assert names_of(url) == {"leaderboard_rows"}
-    assert execute(url, "SELECT * FROM leaderboard_rows") == [("1", "x")]
+    assert LeaderboardStore(url).rows() == before
+    assert {row.row_id for row in before} == {row.row_id for row in rows}
 
 
-def test_a_migration_that_fails_changes_nothing(url, make_row, execute):
-    """Two configurations under one hash cannot both be kept."""
-    rows = [make_row(), make_row(seed=1, config={"a": 1}, config_hash=make_row().config_hash)]
-    write_old(url, rows, execute)
-    with pytest.raises(UserError, match=f"two configurations under.*{make_row().config_hash}"):
+def test_a_row_without_its_configuration_is_no_hindrance(url, rows, execute):
+    LeaderboardStore(url).upsert(rows)
+    execute(
+        url,
+        "ALTER TABLE leaderboard_rows DROP COLUMN section",
+        "UPDATE leaderboard_configs SET config = '[1]'",
+        f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
+    )
+    found = {one.values["task"]: one.values["section"] for one in LeaderboardStore(url).stored()}
+    assert found["alignment of a and b"] == "clusters"
+    assert found["gap"] == ""
+
+
+@pytest.mark.parametrize("table", ["leaderboard_rows", "leaderboard_state"])
+def test_a_migration_that_fails_changes_nothing(url, table, execute):
+    """A table of this name is there already, and is not ours."""
+    execute(url, f"CREATE TABLE {table} (x VARCHAR)", f"INSERT INTO {table} VALUES ('1')")
+    with pytest.raises(UserError, match=f"cannot be opened: .*{table}.* already exists"):
         LeaderboardStore(url)
-    assert names_of(url) == {"leaderboard_rows"}
-    assert len(execute(url, "SELECT * FROM leaderboard_rows")) == 2
+    assert names_of(url) == {table}
+    assert execute(url, f"SELECT * FROM {table}") == [("1",)]
 
 
 def test_a_database_of_a_newer_omnimat_is_refused_and_left_alone(url, make_row, execute):

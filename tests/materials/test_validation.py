@@ -36,6 +36,7 @@ def test_a_sound_structure_passes():
         (make(coords=((0, 0, 0), (0.99, 0, 0.01))), "overlapping atoms: 0.057 angstrom"),
         (make(coords=((0.25, 0, 0), (0.25, 1, 0))), "overlapping atoms: 0.000 angstrom"),
         (make(lattice=np.diag([0.4, 4, 4]), numbers=(1,), coords=((0, 0, 0),)), "0.400 angstrom"),
+        (make(np.diag([0.01, 0.01, 1e3]), (1,), ((0, 0, 0),)), "0.010 angstrom"),
     ],
 )
 def test_reasons(structure, reason):
@@ -64,9 +65,40 @@ def test_shortest_distance_equals_brute_force_in_skewed_cells(seed):
     lattice = shear @ np.diag(rng.uniform(0.8, 4, 3))
     structure = make(lattice, [6] * 4, rng.uniform(-1, 2, (4, 3)))
     expected = brute_force(structure)
-    found = shortest_distance_angstrom(structure, expected * 1.001)
-    assert found == pytest.approx(expected, rel=1e-12)
+    for cutoff_angstrom in (np.inf, expected * 1.001):
+        found = shortest_distance_angstrom(structure, cutoff_angstrom)
+        assert found == pytest.approx(expected, rel=1e-12)
     assert shortest_distance_angstrom(structure, expected * 0.999) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("lattice", "expected"),
+    [
+        (CUBE, 4),  # an atom's own image
+        (2 * (1 - np.eye(3)), 2 * np.sqrt(2)),  # the densest packing
+        ([[4, 0, 0], [11.8, 1.5, 0], [7.9, 2.2, 9]], np.hypot(0.2, 1.5)),  # b - 3 a of a needle
+    ],
+)
+def test_shortest_distance_of_one_atom(lattice, expected):
+    structure = make(lattice, (84,), ((0.7, 0, 0),))
+    assert shortest_distance_angstrom(structure) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["NaCl", "CsCl", "diamond"])
+def test_shortest_distance_is_pymatgens(name):
+    from pymatgen.core import Lattice
+    from pymatgen.core import Structure as Crystal
+
+    groups = {
+        "NaCl": ("Fm-3m", 5.64, ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
+        "CsCl": ("Pm-3m", 4.12, ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
+        "diamond": ("Fd-3m", 3.57, ["C"], [[0.125, 0.125, 0.125]]),
+    }
+    symbol, edge, species, coords = groups[name]
+    crystal = Crystal.from_spacegroup(symbol, Lattice.cubic(edge), species, coords)
+    nearest = crystal.distance_matrix[~np.eye(len(crystal), dtype=bool)].min()
+    structure = make(crystal.lattice.matrix, crystal.atomic_numbers, crystal.frac_coords)
+    assert shortest_distance_angstrom(structure) == pytest.approx(nearest)
 
 
 def test_blocks_of_rows_see_every_pair():
@@ -79,4 +111,4 @@ def test_blocks_of_rows_see_every_pair():
 
 def test_a_cell_too_flat_to_check_is_refused():
     with pytest.raises(ValueError, match="too flat"):
-        validate(make(np.diag([0.01, 0.01, 1e3]), (1,), ((0, 0, 0),)))
+        validate(make([[1, 0, 0], [1000, 0.002, 0], [0, 0, 1]], (1,), ((0, 0, 0),)))

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,18 @@ from pymatgen.core import Structure as PymatgenStructure
 from omnimat.materials.record import Record, Structure
 
 
-def to_record(crystal: PymatgenStructure, **known: Any) -> Record:
+def to_record(
+    crystal: PymatgenStructure,
+    material_id: str = "material",
+    properties: Mapping[str, Any] = MappingProxyType({}),
+    **parts: Any,
+) -> Record:
     structure = Structure(
         np.array(crystal.lattice.matrix),
         np.array(crystal.atomic_numbers, dtype=np.int32),
         np.array(crystal.frac_coords),
     )
-    return Record(known.pop("material_id", "material"), structure, **known)
+    return Record(material_id, {"structure": structure, **parts}, properties)
 
 
 @pytest.fixture(scope="session")

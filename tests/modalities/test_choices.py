@@ -4,17 +4,22 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.modalities.choices import ModalityChoices, StructureChoice, TextChoice
+from omnimat.modalities.choices import ModalityChoice, ModalityChoices
 from omnimat.modalities.structure.augment import StructureAugmentation
 from omnimat.modalities.structure.potnet import PotNetSettings
 from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
+from omnimat.testing.materials import no_records
 
 WITHIN_5 = {"neighbors": "within_cutoff", "cutoff_angstrom": 5.0}
 
 
+def structure(**keys: object) -> ModalityChoice:
+    return ModalityChoices(structure=keys).structure
+
+
 def test_potnet_is_the_default() -> None:
-    assert StructureChoice().encoder == PotNetSettings()
-    assert StructureChoice(encoder={"preset": "tiny"}).encoder == PotNetSettings(preset="tiny")
+    assert structure().encoder == PotNetSettings()
+    assert structure(encoder={"preset": "tiny"}).encoder == PotNetSettings(preset="tiny")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +35,7 @@ def test_potnet_is_the_default() -> None:
     ],
 )
 def test_a_featurizer_that_serves(encoder: dict, featurizer: dict) -> None:
-    StructureChoice(encoder=encoder, featurizer=featurizer)
+    structure(encoder=encoder, featurizer=featurizer)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def test_a_featurizer_that_serves(encoder: dict, featurizer: dict) -> None:
 )
 def test_a_featurizer_that_does_not(encoder: dict, featurizer: dict, sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
-        StructureChoice(encoder=encoder, featurizer=featurizer)
+        structure(encoder=encoder, featurizer=featurizer)
 
 
 HASHED = {"source": "hashed"}
@@ -70,7 +75,7 @@ TRANSFORMER = {"type": "text_transformer", "preset": "tiny"}
     ],
 )
 def test_text_that_can_be_varied(text: dict) -> None:
-    assert TextChoice.model_validate(text).augmentation is not None
+    assert ModalityChoices(text=text).text.augmentation is not None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +90,7 @@ def test_text_that_can_be_varied(text: dict) -> None:
 )
 def test_text_that_cannot(text: dict, sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
-        TextChoice.model_validate(text)
+        ModalityChoices(text=text)
 
 
 def test_a_tokenizer_without_a_mask_is_refused_once_it_is_known(tmp_path) -> None:
@@ -99,10 +104,10 @@ def test_a_tokenizer_without_a_mask_is_refused_once_it_is_known(tmp_path) -> Non
     }
     choices, workspace = ModalityChoices(text=text), Workspace(UPath(tmp_path))
     path.write_text(tokenizer)
-    assert choices.located(workspace).text.augmentation == choices.text.augmentation
+    assert choices.located(workspace, no_records).text.augmentation == choices.text.augmentation
     path.write_text(tokenizer.replace("[MASK]", "[HIDE]"))
     with pytest.raises(UserError, match="no mask token"):
-        choices.located(workspace)
+        choices.located(workspace, no_records)
 
 
 def test_augmentations_are_asked_for_by_name() -> None:

@@ -1,4 +1,3 @@
-import itertools
 from importlib.util import find_spec
 
 import pytest
@@ -7,7 +6,8 @@ import torch
 from omnimat.modalities.charge_density.resnext import DensityResNeXtSettings
 from omnimat.modalities.composition.mlp import CompositionMlpSettings
 from omnimat.modalities.dos.transformer import DosTransformerSettings
-from omnimat.modalities.encoders import ENCODERS
+from omnimat.modalities.properties.mlp import PropertyMlpSettings
+from omnimat.modalities.registry import all_encoder_classes
 from omnimat.modalities.structure.cgcnn import CgcnnSettings
 from omnimat.modalities.structure.dimenetpp import DimeNetPlusPlusSettings
 from omnimat.modalities.structure.features import CrystalGraph
@@ -90,6 +90,10 @@ class TestCompositionMlp(EncoderConformance):
     settings = CompositionMlpSettings(preset="tiny")
 
 
+class TestPropertyMlp(EncoderConformance):
+    settings = PropertyMlpSettings(preset="tiny")
+
+
 class TestPaiNNProjected(CrystalEncoderConformance):
     settings = PaiNNSettings(preset="tiny")
     projected = True
@@ -98,7 +102,7 @@ class TestPaiNNProjected(CrystalEncoderConformance):
 
 def test_every_registered_encoder_has_a_conformance_class() -> None:
     pytest.importorskip("transformers")  # without it, two of the suites above are left out
-    registered = set(itertools.chain.from_iterable(ENCODERS.values()))
+    registered = set(all_encoder_classes())
     suites = [c for c in globals().values() if isinstance(c, type) and hasattr(c, "settings")]
     assert {type(suite.settings) for suite in suites} == registered
 

@@ -1,28 +1,22 @@
 """Every featurizer is tested by the rules that hold for all of them."""
 
-import dataclasses
-from typing import get_args
-
 import numpy as np
 import pytest
 import transformers
 
+from omnimat.base.workspace import Workspace
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
+from omnimat.modalities.composition import formula_of
 from omnimat.modalities.composition.features import Magpie
 from omnimat.modalities.dos.features import DosCurve
-from omnimat.modalities.featurizers import (
-    ChargeDensityFeaturizer,
-    CompositionFeaturizer,
-    DosFeaturizer,
-    StructureFeaturizer,
-    TextFeaturizer,
-    XrdFeaturizer,
-)
+from omnimat.modalities.properties.features import PropertyValues
+from omnimat.modalities.registry import MODALITIES
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.modalities.text.huggingface_embedding import HuggingFaceEmbedding
 from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.modalities.text.tokens import TextTokens
+from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.testing.featurizer_conformance import FeaturizerConformance
 from omnimat.testing.materials import example_records
@@ -30,10 +24,12 @@ from omnimat.testing.materials import example_records
 
 class TestCrystalGraph(FeaturizerConformance):
     featurizer = CrystalGraph()
+    needs = ("structure",)
 
 
 class TestCrystalGraphForAnEncoderThatSums(FeaturizerConformance):
     featurizer = CrystalGraph(lattice_sums="in_encoder")
+    needs = ("structure",)
 
 
 class TestDosCurve(FeaturizerConformance):
@@ -55,8 +51,7 @@ class TestRawChargeDensityGrid(FeaturizerConformance):
     def records(self):
         density = np.arange(32**3, dtype=np.float32).reshape(32, 32, 32)
         return tuple(
-            dataclasses.replace(record, charge_density=density.copy())
-            for record in super().records()
+            record.with_part("charge_density", density.copy()) for record in super().records()
         )
 
 
@@ -72,20 +67,48 @@ class TestStoredText(FeaturizerConformance):
     def records(self):
         vector = np.arange(768, dtype=np.float32)
         return tuple(
-            dataclasses.replace(record, text_embedding=vector.copy())
-            for record in super().records()
+            record.with_part("text_embedding", vector.copy()) for record in super().records()
         )
 
 
 class TestXrdPattern(FeaturizerConformance):
     featurizer = XrdPattern()
+    needs = ("structure",)
+
+
+class TestMeasuredPattern(FeaturizerConformance):
+    featurizer = XrdPattern(origin="given")
+    needs = ("xrd",)
+
+    def records(self):
+        angles = np.linspace(5, 85, 400, dtype=np.float32)
+        return tuple(
+            record.with_part("xrd", MeasuredPattern(angles, 1 + np.cos(angles + place), 1.0))
+            for place, record in enumerate(super().records())
+        )
 
 
 class TestMagpie(FeaturizerConformance):
     featurizer = Magpie()
+    needs = ("structure",)
 
 
-TEXTS = [record.text for record in example_records() if record.text]
+class TestMagpieOfAGivenFormula(FeaturizerConformance):
+    featurizer = Magpie(origin="given")
+    needs = ("composition",)
+
+    def records(self):
+        given = super().records()
+        return tuple(record.with_part("composition", formula_of(record)) for record in given)
+
+
+class TestPropertyValues(FeaturizerConformance):
+    featurizer = PropertyValues(
+        numbers=("density_g_per_cm3", "num_atoms"), classes=("crystal_system",)
+    ).located(Workspace.open(), lambda parts: iter(example_records()))
+
+
+TEXTS = [record.parts["text"] for record in example_records() if "text" in record.parts]
 
 
 class TestTextTokens(FeaturizerConformance):
@@ -115,14 +138,7 @@ class TestHuggingFaceEmbedding(FeaturizerConformance):
 
 @pytest.mark.parametrize(
     "choice",
-    [
-        StructureFeaturizer,
-        DosFeaturizer,
-        ChargeDensityFeaturizer,
-        *get_args(get_args(TextFeaturizer)[0]),
-        XrdFeaturizer,
-        CompositionFeaturizer,
-    ],
+    [one for modality in MODALITIES.load_all().values() for one in modality.featurizer_classes()],
 )
 def test_every_registered_featurizer_conforms(choice):
     tested = {type(tests.featurizer) for tests in FeaturizerConformance.__subclasses__()}

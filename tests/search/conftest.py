@@ -118,7 +118,7 @@ def query_files(tmp_path_factory, sought) -> dict[str, str]:
     files = {name: str(folder / f"sought{ending}") for name, ending in ENDINGS.items()}
     crystal = to_pymatgen(record.structure)
     CifWriter(crystal, significant_figures=10).write_file(files["structure"])
-    curve = np.stack([record.dos.energies_ev, record.dos.spin_up_per_ev], axis=1)
+    curve = np.stack([record.parts["dos"].energies_ev, record.parts["dos"].spin_up_per_ev], axis=1)
     np.savetxt(files["dos"], curve, delimiter=",", header="energies_ev,dos", comments="")
     pattern = XrdPattern()
     counts = pattern(record)["intensity"] * 37.5  # a detector counts on a scale of its own
@@ -126,5 +126,5 @@ def query_files(tmp_path_factory, sought) -> dict[str, str]:
     np.savetxt(files["xrd"], table, header="sample 7\n2theta intensity")
     return files | {
         "composition": crystal.composition.formula.replace(" ", ""),
-        "text": record.text,
+        "text": record.parts["text"],
     }

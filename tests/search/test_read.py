@@ -10,7 +10,6 @@ from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.modalities.text.transformer import TextTransformerSettings
 from omnimat.modalities.xrd.features import XrdPattern
-from omnimat.search.query import Formula, Sentence
 from omnimat.search.read import read_query
 from omnimat.sources.cifs import Cifs
 from omnimat.testing.materials import example_records, featurizer_for
@@ -27,18 +26,18 @@ def test_a_cif_is_read_as_the_source_reads_it(query_files):
 
 
 def test_a_dos_is_the_same_from_either_kind_of_file(query_files, sought, tmp_path):
-    dos = sought.dos
+    dos = sought.parts["dos"]
     np.savez(tmp_path / "dos.npz", energies_ev=dos.energies_ev, dos=dos.spin_up_per_ev)
     expected = DosCurve()(sought)
     for file in (query_files["dos"], str(tmp_path / "dos.npz")):
-        arrays = read_query(file).arrays(DosCurve())
+        arrays = DosCurve()(read_query(file).record)
         np.testing.assert_allclose(arrays["dos_per_ev"], expected["dos_per_ev"], rtol=1e-6)
         np.testing.assert_allclose(arrays["energies_ev"], expected["energies_ev"], rtol=1e-6)
 
 
 def test_a_dos_without_its_cell_cannot_be_given_per_atom(query_files):
     with pytest.raises(ValueError, match="number of atoms"):
-        read_query(query_files["dos"]).arrays(DosCurve(normalization="per_atom"))
+        DosCurve(normalization="per_atom")(read_query(query_files["dos"]).record)
 
 
 def test_a_pattern_is_scaled_and_brought_to_the_grid(tmp_path):
@@ -47,7 +46,7 @@ def test_a_pattern_is_scaled_and_brought_to_the_grid(tmp_path):
     lines = [f"{angle:.4f} {500 + 5 * angle:.4f}\n" for angle in angles]
     file.write_text("# from the lab\n! Cu K-alpha\n" + "".join(lines))
     query, pattern = read_query(str(file)), XrdPattern()
-    intensity, grid = query.arrays(pattern)["intensity"], pattern.two_theta_degree
+    intensity, grid = pattern(query.record)["intensity"], pattern.two_theta_degree
     measured = (grid >= angles[0]) & (grid <= angles[-1])
     assert (intensity[~measured] == 0).all()
     assert intensity.max() == 100
@@ -69,34 +68,31 @@ def test_what_a_pattern_should_not_be_is_noted(tmp_path):
 
 
 def test_a_formula_has_the_features_of_its_crystal(query_files, sought):
-    arrays = read_query(query_files["composition"]).arrays(Magpie())
+    arrays = Magpie()(read_query(query_files["composition"]).record)
     np.testing.assert_allclose(arrays["magpie"], Magpie()(sought)["magpie"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("formula", ["Li0.5CoO2", "LiCo2O4", "Li(CoO2)2"])
 def test_a_formula_may_have_fractions_and_brackets(formula):
-    query = read_query(formula)
-    assert isinstance(query, Formula)
-    fractions = dict(zip(query.atomic_numbers, query.amounts / query.amounts.sum(), strict=True))
+    read = read_query(formula).record.parts["composition"]
+    fractions = dict(zip(read.atomic_numbers, read.amounts / read.amounts.sum(), strict=True))
     assert fractions == pytest.approx({3: 1 / 7, 27: 2 / 7, 8: 4 / 7})
 
 
 def test_several_words_are_a_sentence():
     text = "A cubic perovskite of Ba, Ti and O. " * 20  # longer than a file's name may be
     query = read_query(text)
-    assert isinstance(query, Sentence)
-    featurizer = TextEmbedding(source="hashed")
-    assert query.arrays(featurizer)["embedding"].shape == (768,)
-    with pytest.raises(ValueError, match="no words"):
-        Sentence("... !").arrays(featurizer)
-    with pytest.raises(ValueError, match="text_tokens"):
-        query.arrays(TextEmbedding(source="stored"))
+    assert query.record.parts == {"text": text}
+    assert TextEmbedding(source="hashed")(query.record)["embedding"].shape == (768,)
+    assert TextEmbedding(source="hashed")(read_query("... !").record) is None
+    assert TextEmbedding(source="stored")(query.record) is None
+    assert "text_tokens" in query.query.remedy
 
 
 def test_a_sentence_becomes_tokens_as_a_description_does():
     record = example_records()[0]
     featurizer = featurizer_for(TextTransformerSettings())
-    found = read_query(record.text).arrays(featurizer)
+    found = featurizer(read_query(record.parts["text"]).record)
     np.testing.assert_array_equal(found["token_ids"], featurizer(record)["token_ids"])
 
 
@@ -124,7 +120,7 @@ def test_what_is_no_query_is_said(given, reason):
         ("a.csv", "energies_ev,dos\n1,1\n0,1\n", "energies_ev must increase"),
         ("a.csv", "", "No columns"),
         ("a.npz", "no zip", "a.npz"),
-        ("a.xy", "", "two columns"),
+        ("a.xy", "", "two points"),
         ("a.xy", "10 1\n10 2\n", "two theta must increase"),
         ("a.xy", "10 nan\n11 2\n", "not finite"),
         ("a.xy", "angle counts\n11 2\n", "could not convert"),
@@ -142,4 +138,4 @@ def test_a_pattern_beyond_the_grid_is_refused(tmp_path):
     file = tmp_path / "far.xy"
     file.write_text("100 1\n110 2\n")
     with pytest.raises(ValueError, match="no intensity in the range"):
-        read_query(str(file)).arrays(XrdPattern())
+        XrdPattern()(read_query(str(file)).record)

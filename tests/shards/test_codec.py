@@ -6,9 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from omnimat.materials.record import DensityOfStates
+from omnimat.modalities.composition import Formula
+from omnimat.modalities.dos import DensityOfStates
+from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.shards import codec
-from omnimat.shards.codec import EXTENSIONS, decode, encode
+from omnimat.shards.codec import decode, encode, extensions
 
 
 def npy(array, **options) -> bytes:
@@ -20,17 +22,23 @@ def npy(array, **options) -> bytes:
 def test_a_full_record_comes_back_exactly(new_record):
     record = new_record()
     members = encode(record)
-    assert tuple(members) == EXTENSIONS
+    assert tuple(members) == extensions()
     back = decode(record.material_id, members)
     for name in ("lattice_angstrom", "atomic_numbers", "frac_coords"):
         expected, found = getattr(record.structure, name), getattr(back.structure, name)
         np.testing.assert_array_equal(found, expected, strict=True)
-    np.testing.assert_array_equal(back.charge_density, record.charge_density, strict=True)
-    np.testing.assert_array_equal(back.text_embedding, record.text_embedding, strict=True)
-    np.testing.assert_array_equal(back.dos.spin_up_per_ev, record.dos.spin_up_per_ev, strict=True)
-    assert back.dos.spin_down_per_ev is None
-    assert (back.text, back.properties, back.provenance) == (
-        record.text,
+    np.testing.assert_array_equal(
+        back.parts["charge_density"], record.parts["charge_density"], strict=True
+    )
+    np.testing.assert_array_equal(
+        back.parts["text_embedding"], record.parts["text_embedding"], strict=True
+    )
+    np.testing.assert_array_equal(
+        back.parts["dos"].spin_up_per_ev, record.parts["dos"].spin_up_per_ev, strict=True
+    )
+    assert back.parts["dos"].spin_down_per_ev is None
+    assert (back.parts["text"], back.properties, back.provenance) == (
+        record.parts["text"],
         record.properties,
         record.provenance,
     )
@@ -41,14 +49,14 @@ def test_absent_modalities_stay_absent(new_record):
     members = encode(record)
     assert set(members) == {"structure.json", "properties.json", "provenance.json"}
     back = decode("a-1", members)
-    assert back.dos is back.charge_density is back.text is back.text_embedding is None
+    assert list(back.parts) == ["structure"]
 
 
 def test_the_second_spin_channel_is_kept(new_record):
     energies = np.arange(3, dtype=np.float32)
     dos = DensityOfStates(energies, energies, 2 * energies)
-    back = decode("a", encode(dataclasses.replace(new_record("a"), dos=dos)))
-    np.testing.assert_array_equal(back.dos.spin_down_per_ev, 2 * energies)
+    back = decode("a", encode(new_record("a").with_part("dos", dos)))
+    np.testing.assert_array_equal(back.parts["dos"].spin_down_per_ev, 2 * energies)
 
 
 def test_equal_records_give_equal_bytes(new_record):
@@ -62,17 +70,47 @@ def test_equal_records_give_equal_bytes(new_record):
     [
         ({"material_id": "a.b"}, "material id must match"),
         ({"material_id": "../a"}, "material id must match"),
-        ({"charge_density": np.zeros((2, 2))}, "expected 3"),
-        ({"charge_density": np.full((2, 2, 2), np.inf)}, "not finite"),
-        ({"properties": {"gap": float("nan")}}, "not JSON compliant"),
-        ({"properties": {"gap": np.float32(1)}}, "must be JSON values"),
-        ({"dos": DensityOfStates(np.ones(3), np.ones(3))}, "do not increase"),
-        ({"dos": DensityOfStates(np.arange(3), np.ones(2))}, "differ in length"),
+        ({"properties": {"gap": float("nan")}}, "properties.json: .*not JSON compliant"),
+        ({"properties": {"gap": np.float32(1)}}, "properties.json: not a JSON value"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(new_record, change, reason):
     with pytest.raises(ValueError, match=reason):
         encode(dataclasses.replace(new_record(), **change))
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "reason"),
+    [
+        ("charge_density", np.zeros((2, 2)), "charge_density.npy: .*expected 3"),
+        ("charge_density", np.full((2, 2, 2), np.inf), "charge_density.npy: .*not finite"),
+        ("dos", DensityOfStates(np.ones(3), np.ones(3)), "dos.npz: energies do not increase"),
+        ("dos", DensityOfStates(np.arange(3), np.ones(2)), "dos.npz: .*differ in length"),
+        ("xrd", MeasuredPattern(np.arange(3), np.zeros(3)), "xrd.npz: no intensity"),
+        ("xrd", MeasuredPattern(np.array([1, 181]), np.ones(2)), "xrd.npz: .*outside 0 to 180"),
+        ("xrd", MeasuredPattern(np.arange(3), np.ones(3), -1.0), "xrd.npz: .*not positive"),
+        ("composition", Formula(np.array([0]), np.ones(1)), "composition.json: elements"),
+        ("composition", Formula(np.array([8, 8]), np.ones(2)), "composition.json: elements"),
+        ("composition", Formula(np.array([8]), np.zeros(1)), "composition.json: an amount"),
+        ("phonon_dos", np.ones(51), "unknown parts: phonon_dos"),
+    ],
+)
+def test_a_part_that_cannot_be_stored_is_refused(new_record, part, value, reason):
+    with pytest.raises(ValueError, match=reason):
+        encode(new_record().with_part(part, value))
+
+
+def test_a_record_needs_no_structure(new_record):
+    record = new_record()
+    given = {name: record.parts[name] for name in ("xrd", "composition")}
+    members = encode(dataclasses.replace(record, parts=given))
+    back = decode("a-1", members)
+    assert back.structure is None
+    assert back.parts["xrd"].wavelength_angstrom == record.parts["xrd"].wavelength_angstrom
+    for name in ("two_theta_degree", "intensity"):
+        expected, found = getattr(given["xrd"], name), getattr(back.parts["xrd"], name)
+        np.testing.assert_array_equal(found, expected, strict=True)
+    assert back.parts["composition"].amounts.tolist() == [1.0, 1.0]
 
 
 def test_an_oversized_member_is_refused(new_record, monkeypatch):
@@ -129,9 +167,6 @@ def test_a_wrong_structure_is_refused(new_record):
     structure["atomic_numbers"].append(1)
     with pytest.raises(ValueError, match="lengths differ"):
         decode("a-1", members | {"structure.json": json.dumps(structure).encode()})
-    del members["structure.json"]
-    with pytest.raises(ValueError, match=r"structure\.json is missing"):
-        decode("a-1", members)
 
 
 # What headers are made of, so that damage stays close to what is right.

@@ -42,7 +42,7 @@ def test_any_order_and_subset_can_be_read(folder, records, index):
 
 def test_a_changed_bit_is_noticed_where_the_index_has_a_checksum(folder, records, index):
     data = bytearray((folder / SHARD).read_bytes())
-    position = data.index(records[1].charge_density.tobytes())
+    position = data.index(records[1].parts["charge_density"].tobytes())
     data[position] ^= 1  # the last bit of a number: it decodes as well as before
     (folder / SHARD).write_bytes(bytes(data))
     raw = read_records(folder, index)

@@ -10,7 +10,7 @@ def record(material_id, numbers=(11, 17), **provenance):
     structure = Structure(
         4 * np.eye(3), np.array(numbers, dtype=np.int32), np.array([[0, 0, 0], [0.5, 0.5, 0.5]])
     )
-    return Record(material_id, structure, provenance=provenance)
+    return Record(material_id, {"structure": structure}, provenance=provenance)
 
 
 def test_every_item_is_accepted_or_a_failure():

@@ -18,6 +18,7 @@ from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
 from omnimat.shards.reader import read_records
 from omnimat.sources.ingest import ingest, write_slice
+from omnimat.sources.inputs import content_hash, input_files
 from omnimat.sources.mp20 import Mp20
 from omnimat.sources.settings import IngestSettings
 
@@ -62,6 +63,7 @@ def test_ingest(settings, tmp_path):
     assert Manifest.load(destination) == manifest
     assert sorted(contents(destination)) == [
         "failures.jsonl",
+        "inputs.jsonl",
         "manifest.json",
         "records.parquet",
         "shard-00000.tar",
@@ -96,7 +98,7 @@ def test_ingest(settings, tmp_path):
 def test_an_interrupted_ingest_goes_on_to_the_same_bytes(settings, tmp_path):
     whole, resumed = UPath(tmp_path) / "whole", UPath(tmp_path) / "resumed"
     ingest(settings, "demo", whole, report_progress=False)
-    write_slice(settings, resumed, 0, ())
+    write_slice(settings, resumed, 0, (), content_hash(input_files(settings.source)))
     first = resumed / "shard-00000.tar"
     written_ns = first.stat().st_mtime_ns
     (resumed / ".shard-00001.tar.0.partial").write_bytes(b"half")
@@ -112,6 +114,12 @@ def test_an_interrupted_ingest_goes_on_to_the_same_bytes(settings, tmp_path):
 def test_a_finished_data_set_is_left_alone(settings, tmp_path, csv):
     destination = UPath(tmp_path) / "one"
     manifest = ingest(settings, "demo", destination, report_progress=False)
+    whole = csv.read_text()
+    csv.write_text(whole[:-1])
+    with pytest.raises(UserError, match=r"train\.csv was changed"):
+        ingest(settings, "demo", destination, report_progress=False)
+    csv.write_text(whole)
+    assert ingest(settings, "demo", destination, report_progress=False) == manifest
     csv.unlink()  # nothing is read again
     other_tasks = settings.model_copy(update={"num_cpus_per_task": 2.0})
     assert ingest(other_tasks, "demo", destination, report_progress=False) == manifest

@@ -41,9 +41,9 @@ def test_multimodal_layout(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     source = Parquet(path=str(tmp_path / "t.parquet"), layout="multimodal").located()
     full, no_structure, partial, damaged = source.read(0, source.num_items())
-    assert full.charge_density.shape == (32, 32, 32)
-    assert full.charge_density[0, 1, 2] == 34  # C order: a slowest
-    assert full.text_embedding.shape == (768,)
+    assert full.parts["charge_density"].shape == (32, 32, 32)
+    assert full.parts["charge_density"][0, 1, 2] == 34  # C order: a slowest
+    assert full.parts["text_embedding"].shape == (768,)
     assert full.structure.frac_coords[1].tolist() == [0.5, 0.5, 0.5]
     np.testing.assert_allclose(full.structure.lattice_angstrom, 4.12 * np.eye(3), atol=1e-9)
     assert full.properties == {
@@ -53,11 +53,38 @@ def test_multimodal_layout(tmp_path):
         "space_group_number": 221,
         "crystal_system": "cubic",
     }
-    assert no_structure == Failure("mp-2", "no structure")
-    assert partial.dos is None
-    assert partial.charge_density is None
+    assert no_structure.structure is None
+    assert set(no_structure.parts) == {"dos", "charge_density", "text", "text_embedding"}
+    assert "space_group_number" not in no_structure.properties
+    assert "dos" not in partial.parts
+    assert "charge_density" not in partial.parts
     assert "energies do not increase" in partial.provenance["dos"]
     assert isinstance(damaged, Failure)
+
+
+def test_a_measured_pattern_and_a_formula_are_a_record(tmp_path):
+    pattern = {
+        "xrd_two_theta_degree": [10.0, 20.0, 30.0],
+        "xrd_intensity": [0.0, 7.0, 1.0],
+        "xrd_wavelength_angstrom": 0.7107,
+    }
+    rows = [
+        {"material_id": "measured", "formula": "Li0.5CoO2", "robocrys_text": None} | pattern,
+        {"material_id": "wrong", "formula": "quartz"},
+        {"material_id": "told", "robocrys_text": "A clay."},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    source = Parquet(path=str(tmp_path / "t.parquet"), layout="multimodal").located()
+    measured, wrong, told = source.read(0, source.num_items())
+    assert set(measured.parts) == {"xrd", "composition"}
+    assert measured.parts["xrd"].wavelength_angstrom == 0.7107
+    assert measured.parts["composition"].amounts.tolist() == [0.5, 2.0, 1.0]
+    assert measured.provenance["xrd"] == measured.provenance["composition"] == "given in the table"
+    assert wrong == Failure("wrong", "formula: 'quartz' is no chemical formula")
+    assert told.parts == {"text": "A clay."}
+    checker = Checker(SplitSettings(), ())
+    assert list(checker.accepted([measured, told])) == [measured, told]
+    assert [one["reduced_formula"] for one in checker.columns.values()] == ["Li0.5Co1O2", None]
 
 
 def cell_row(i):
@@ -112,19 +139,22 @@ def test_wrong_paths_and_layouts_name_the_key(cells):
     path = str(cells / "cells.parquet")
     with pytest.raises(UserError, match=r"source\.labels_path: .* does not exist"):
         Parquet(path=path, layout="cells", labels_path=str(cells / "none")).located()
-    with pytest.raises(UserError, match="lacks the columns atomic_numbers"):
-        Parquet(path=path, layout="multimodal").num_items()
+    pq.write_table(pa.table({"name": ["mp-1"]}), cells / "no-ids.parquet")
+    with pytest.raises(UserError, match="lacks the columns material_id"):
+        Parquet(path=str(cells / "no-ids.parquet"), layout="multimodal").num_items()
 
 
 @pytest.mark.slow
 def test_the_real_multimodal_file(shared_data):
     path = shared_data / "mp408" / "mp408.parquet"
     source = Parquet(path=str(path), layout="multimodal").located()
-    checker = Checker(SplitSettings(), ())
-    records = list(checker.accepted(source.read(0, source.num_items())))
+    everything = list(source.read(0, source.num_items()))
+    assert len(list(Checker(SplitSettings(), ()).accepted(everything))) == 408
+    checker = Checker(SplitSettings(), (), required=("structure",))
+    records = list(checker.accepted(everything))
     assert len(records) == 407
     assert checker.failures == [("mp-1222516", "no structure")]
-    assert sum(r.dos is not None for r in records) == 311  # of 312, one is on a broken grid
+    assert sum("dos" in r.parts for r in records) == 311  # of 312, one is on a broken grid
     assert sum("bulk_modulus_gpa" in r.properties for r in records) == 100
 
 

@@ -45,7 +45,7 @@ def test_any_slice_gives_the_same_bytes(records):
 
 
 def test_decorations_are_hypothetical_and_of_plausible_size(records):
-    decorated = [r for r in records if "hypothetical decoration" in r.text]
+    decorated = [r for r in records if "hypothetical decoration" in r.parts["text"]]
     assert len(decorated) > 40
     volumes = [r.properties["volume_angstrom3_per_atom"] for r in decorated]
     assert all(5 <= volume < 110 for volume in volumes)
@@ -61,6 +61,6 @@ def test_rock_salt():
     assert record.properties["crystal_system"] == "cubic"
     # Halite has 2.17 g/cm3, and the prototype has the measured lattice constant.
     assert record.properties["density_g_per_cm3"] == pytest.approx(2.17, abs=0.03)
-    assert "cubic Fm-3m space group" in record.text
-    assert "sodium (Na) and chlorine (Cl)" in record.text
-    assert "between atoms is 2.82 angstrom" in record.text
+    assert "cubic Fm-3m space group" in record.parts["text"]
+    assert "sodium (Na) and chlorine (Cl)" in record.parts["text"]
+    assert "between atoms is 2.82 angstrom" in record.parts["text"]

@@ -239,7 +239,6 @@ CRAFTED = {
     ),
     "huge number": (lambda m: {"structure.json": structure(m, atomic_numbers=[10**30])}, "large"),
     "text instead": (lambda m: {"structure.json": structure(m, lattice_angstrom="x")}, "convert"),
-    "no structure": (lambda m: {"structure.json": None}, "structure.json is missing"),
     "deep JSON": (lambda m: {"properties.json": b'{"a":' * 10**5}, "recursion"),
     "list of properties": (lambda m: {"properties.json": b"[]"}, "expected a JSON object"),
     "not UTF-8": (lambda m: {"text.txt": b"\xff\xfe"}, "utf-8"),

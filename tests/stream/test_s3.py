@@ -68,12 +68,12 @@ def test_a_stream_from_s3_and_its_requests(
     dataset_on_s3, s3, records, new_stream, assert_equal, say
 ):
     stream = new_stream(dataset=dataset_on_s3, featurizers=FEATURIZERS)
-    units = list(stream._units(0))
+    units = list(stream.units())
     with s3.failing(nothing):
         assert_equal(stream.batches(), new_stream(featurizers=FEATURIZERS).batches())
     assert stream.audit.quarantined == {}
     gets = sum(is_shard(*request[:2]) for request in s3.requests)
-    rows = sum(len(unit.records) for unit in units)
+    rows = sum(len(unit) for unit in units)
     assert len(s3.requests) == gets < rows  # no HEAD, no listing
     with s3.failing(nothing):
         read_records(dataset_on_s3, records)

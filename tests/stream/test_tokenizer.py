@@ -23,6 +23,7 @@ from omnimat.sources.settings import IngestSettings
 from omnimat.stream.source import Source
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
 from omnimat.stream.unit import take
+from omnimat.testing.materials import no_records
 
 pytest.importorskip("tokenizers")
 
@@ -81,7 +82,7 @@ def test_a_tiny_transformer_learns_from_the_tokens(workspace, fitted):
                 "encoder": {"type": "text_transformer", "preset": "tiny"},
             }
         }
-    ).located(workspace)
+    ).located(workspace, no_records)
     tokens = choices.featurizers()["text"]
     assert isinstance(tokens, TextTokens)
     assert tokens.tokenizer == fitted.read_text()

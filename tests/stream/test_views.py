@@ -33,7 +33,7 @@ def test_without_augmentation_a_table_is_what_featurizing_gives(
     dataset, records, featurizers, new_stream
 ):
     unit = take(records, np.arange(9), epoch=1)
-    found = read_records(dataset, unit.records)
+    found = read_records(dataset, unit)
     plain = feature_table((decode(raw.material_id, raw.members) for raw in found), featurizers)
     for views in (RandomViews(), RandomViews(seed=7)):
         assert new_stream(views=views).source.features(unit).equals(plain)

@@ -53,7 +53,7 @@ def test_the_order_follows_from_manifest_seed_and_epoch_alone(dataset, new_strea
     assert orders[0] == orders[1]
     for limit_bytes in (1, 10**5, 10**9):
         stream = new_stream(1, world_size=2, read_unit_bytes=limit_bytes)
-        ids = [id_ for unit in stream._units(0) for id_ in unit.records["material_id"]]
+        ids = [id_ for unit in stream.units() for id_ in unit["material_id"]]
         assert ids == orders[0]
 
 
@@ -95,7 +95,7 @@ def test_units_smaller_than_a_batch_make_the_same_batches(new_stream, assert_equ
     limit = int(records["size_bytes"].max())  # a record or two a unit
     for rank in (0, 1):
         cut = new_stream(rank, 2, records_per_worker=8, read_unit_bytes=limit)
-        assert max(unit.size_bytes for unit in cut._units(0)) <= limit
+        assert max(unit["size_bytes"].sum() for unit in cut.units()) <= limit
         whole = new_stream(rank, 2, records_per_worker=8)
         assert_equal(cut.batches(3), whole.batches(3))
 

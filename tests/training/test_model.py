@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnimat.modalities.encoders import ENCODERS
+from omnimat.modalities.registry import encoder_classes
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
 from omnimat.training.model import Multimodal
@@ -18,12 +18,12 @@ class Collated:
 
 
 def model(*modalities: str, learnable_temperature: bool = False, num_heads: int = 1) -> Multimodal:
-    encoders = {m: ENCODERS[m][0](preset="tiny").build(8) for m in modalities}
+    encoders = {m: encoder_classes(m)[0](preset="tiny").build(8) for m in modalities}
     return Multimodal(encoders, 8, 0.2, learnable_temperature, num_heads)
 
 
 def tensors(modality: str, rows: list[int]) -> ModalityTensors:
-    featurizer = featurizer_for(ENCODERS[modality][0]())
+    featurizer = featurizer_for(encoder_classes(modality)[0]())
     arrays = encoder_arrays(example_records()[: len(rows)], featurizer)
     return ModalityTensors(torch.tensor(rows, dtype=torch.int64), arrays)
 

@@ -1,8 +1,11 @@
 """The same loop under torchrun: without Ray, killed at random steps, and started afresh."""
 
+import os
 import random
+import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +28,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TIMEOUT_S = 400  # far above what a run takes, for busy machines
 NUM_KILLS = 5
 COMMAND = ("omnimat", "train", "jobs/pretrain.yaml", "--launcher=torchrun")
+BY_HAND = (
+    *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+    *("--max-restarts", "1", "--module", "omnimat.cli", *COMMAND[1:]),
+)
 SETTINGS = (
     "--set=training.num_workers=2",
     "--set=training.num_epochs=10",
@@ -46,16 +53,20 @@ def environment(storage, tmp_path_factory) -> dict[str, str]:
     """An environment in which importing Ray fails."""
     no_ray = tmp_path_factory.mktemp("no-ray")
     (no_ray / "ray.py").write_text("raise ImportError('there is no Ray here')\n")
-    return clean_environment(OMNIMAT_STORAGE=str(storage), PYTHONPATH=str(no_ray))
+    path = os.pathsep.join(filter(None, [str(no_ray), os.environ.get("PYTHONPATH")]))
+    return clean_environment(OMNIMAT_STORAGE=str(storage), PYTHONPATH=path)
 
 
 @pytest.fixture(scope="module")
 def launch(environment, tiny_jobs_folder, tmp_path_factory):
-    log = tmp_path_factory.mktemp("logs") / "torchrun.log"
+    logs = tmp_path_factory.mktemp("logs")
     started = []
 
-    def launch(*arguments: str) -> tuple[subprocess.Popen, Path]:
-        started.append(start([*COMMAND, *arguments], environment, log, tiny_jobs_folder))
+    def launch(
+        *arguments: str, command: tuple[str, ...] = COMMAND
+    ) -> tuple[subprocess.Popen, Path]:
+        log = logs / f"{len(started)}.log"
+        started.append(start([*command, *arguments], environment, log, tiny_jobs_folder))
         return started[-1], log
 
     yield launch
@@ -105,22 +116,28 @@ def workers(agent: subprocess.Popen) -> list[psutil.Process]:
     return named(descendants(agent.pid), "omnimat.cli")
 
 
+def kill_one(
+    process: subprocess.Popen, log: Path, run: Path, step: int, generator: random.Random
+) -> int:
+    """Kill a worker once a step is done, and give the step that was the last by then."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while last_step(run) < step or not workers(process):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline_s, log.read_text()
+        time.sleep(0.005)
+    killed_at = last_step(run)
+    victims = workers(process)
+    generator.choice(victims).send_signal(signal.SIGKILL)
+    psutil.wait_procs(victims, timeout=60)
+    return killed_at
+
+
 def test_killed_at_random_steps_it_ends_with_the_same_losses(whole, launch, storage):
     generator = random.Random(7)
     steps = sorted(generator.sample(range(2, len(whole) - 4), NUM_KILLS))
     run = storage / "runs" / "killed"
     process, log = launch("--set=name=killed", *SETTINGS)
-    killed_at = []
-    for step in steps:
-        deadline_s = time.monotonic() + TIMEOUT_S
-        while last_step(run) < step or not workers(process):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline_s, log.read_text()
-            time.sleep(0.005)
-        killed_at.append(last_step(run))
-        victims = workers(process)
-        generator.choice(victims).send_signal(signal.SIGKILL)
-        psutil.wait_procs(victims, timeout=60)
+    killed_at = [kill_one(process, log, run, step, generator) for step in steps]
     assert process.wait(TIMEOUT_S) == 0, log.read_text()
     print(f"killed {len(killed_at)} times, at steps {killed_at} of {len(whole)}")
     # The same batches, weights, moments and random numbers on as many workers, so bit for bit.
@@ -150,3 +167,39 @@ def test_what_is_not_there_is_said(arguments, sentence, whole, launch):
     process, log = launch(*SETTINGS, *arguments)
     assert process.wait(TIMEOUT_S) == 2, log.read_text()
     assert sentence in log.read_text()
+
+
+def attempts(storage: Path, name: str) -> set[str]:
+    return {folder.name for folder in (storage / "runs").glob(f"{name}*")}
+
+
+def test_torchrun_by_hand_refuses_other_settings(whole, launch, storage):
+    reports, folders = list(read_reports(UPath(storage / "runs/tiny"))), attempts(storage, "tiny")
+    process, log = launch(*SETTINGS, "--set=training.lr=0.5", command=BY_HAND)
+    assert process.wait(TIMEOUT_S) != 0  # torchrun's own code is 1 whatever its workers' is
+    text = log.read_text()
+    starts = 1 + int(BY_HAND[BY_HAND.index("--max-restarts") + 1])
+    assert text.count("omnimat: ") == text.count("made under other settings") == starts
+    assert re.search(r"exitcode *: 2 ", text)
+    assert text.count("Traceback") == 1  # torchrun's own
+    assert list(read_reports(UPath(storage / "runs/tiny"))) == reports
+    assert attempts(storage, "tiny") == folders
+
+
+def test_torchrun_by_hand_finds_a_run_finished(whole, launch, storage):
+    reports = list(read_reports(UPath(storage / "runs/tiny")))
+    process, log = launch(*SETTINGS, command=BY_HAND)
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    assert log.read_text().count("tiny: finished, nothing to do") == 1
+    assert list(read_reports(UPath(storage / "runs/tiny"))) == reports
+
+
+def test_torchrun_by_hand_begins_anew_once(whole, launch, storage):
+    """In one folder for all workers, in which they go on after one of them was killed."""
+    before = attempts(storage, "tiny")
+    run = Workspace(UPath(storage)).next_attempt("tiny")
+    process, log = launch(*SETTINGS, "--fresh", command=BY_HAND)
+    kill_one(process, log, Path(run.path), 7, random.Random(3))
+    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    assert attempts(storage, "tiny") == {*before, run.name}
+    assert read_history(run)["loss"].tolist() == whole

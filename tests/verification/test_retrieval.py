@@ -10,12 +10,11 @@ import pytest
 
 from omnimat.base.settings import fingerprint
 from omnimat.evaluation.retrieval import MERGED
-from omnimat.verification.verify import verify
 
 
 @pytest.fixture
 def rows(bench):
-    return {(row.task, row.metric): row for row in bench.retrieval()}
+    return {(row.task, row.metric): row for row in bench.rows["retrieval"]}
 
 
 def rewritten(row, **arrays):
@@ -64,8 +63,9 @@ def hide_an_embedding(row):
 
 
 def improve_embeddings(row):
-    """Every query equal to its key, with the value and the hash left alone."""
-    return rewritten(row, structure=arrays_of(row)["dos"])
+    """Every query made equal to its key and unlike the others, with the value left alone."""
+    perfect = np.eye(*arrays_of(row)["dos"].shape, dtype=np.float32)
+    return rewritten(row, structure=perfect, dos=perfect)
 
 
 def merge_duplicates(row):
@@ -91,7 +91,7 @@ TOP, DUPLICATES = "top-1", f"top-1{MERGED}"
         (TOP, nothing, {"num_test": 3}, "num_test is 3, by .*embeddings.npz"),
         (TOP, nothing, {"higher_is_better": False}, "higher_is_better is False, by"),
         (TOP, nothing, {"unit": "%"}, "unit is '%', by"),
-        (TOP, nothing, {"metric": "best"}, "metric is 'best', of 'retrieval"),
+        (TOP, nothing, {"metric": "best"}, "metric is 'best', but 'retrieval"),
         (TOP, nothing, {"task": "retrieval dos -> heat"}, "names no two modalities"),
         (
             TOP,
@@ -99,7 +99,7 @@ TOP, DUPLICATES = "top-1", f"top-1{MERGED}"
             {"task": "retrieval dos -> structure (train split)"},
             "config is of the test",
         ),
-        (TOP, nothing, {"task": "retrieval dos -> text"}, "dos -> text cannot be ranked"),
+        (TOP, nothing, {"task": "retrieval dos -> xrd"}, "dos -> xrd' cannot be ranked"),
         (TOP, nothing, {"details": {"chance": 0.5}}, "details: chance is 0.5, by"),
         (TOP, nothing, {"seed": 6}, "result.json: seed is 5, the row says 6"),
         (TOP, drop_a_material, {}, "material mat-004 of the test split is left out"),
@@ -114,7 +114,7 @@ TOP, DUPLICATES = "top-1", f"top-1{MERGED}"
 def test_tampering_is_caught_and_named(bench, rows, metric, tamper, changes, message):
     row = rows["retrieval structure -> dos", metric]
     bench.store.upsert([row.model_copy(update=tamper(row) | changes)])
-    [outcome] = verify(bench.store, bench.workspace)
+    [outcome] = bench.verify()
     assert outcome.verdict == "failed"
     assert re.search(message, "\n".join(outcome.sentences)), outcome.sentences
 
@@ -123,7 +123,7 @@ def test_tampering_is_caught_and_named(bench, rows, metric, tamper, changes, mes
     ("metric", "changes", "message"),
     [
         (DUPLICATES, {"duplicates": None}, "config has no rule of duplicates"),
-        (TOP, {"pool_seed": "x"}, "pool_seed cannot be what retrieval is of"),
+        (TOP, {"pool_seed": "x"}, "pool_seed does not fit retrieval"),
     ],
 )
 def test_a_configuration_of_no_retrieval_is_a_fault(bench, rows, metric, changes, message):
@@ -131,7 +131,7 @@ def test_a_configuration_of_no_retrieval_is_a_fault(bench, rows, metric, changes
     config = {name: value for name, value in (row.config | changes).items() if value is not None}
     changes = {"config": config, "config_hash": fingerprint(config)}
     bench.store.upsert([row.model_copy(update=changes)])
-    [outcome] = verify(bench.store, bench.workspace)
+    [outcome] = bench.verify()
     assert outcome.verdict == "failed"
     assert message in outcome.sentences[0]
 
@@ -141,6 +141,6 @@ def test_a_rule_of_duplicates_that_is_not_known_is_unverifiable(bench, rows):
     config = row.config | {"duplicates": "smell"}
     changes = {"config": config, "config_hash": fingerprint(config)}
     bench.store.upsert([row.model_copy(update=changes)])
-    [outcome] = verify(bench.store, bench.workspace)
+    [outcome] = bench.verify()
     assert outcome.verdict == "unverifiable"
     assert "smell" in outcome.sentences[0]

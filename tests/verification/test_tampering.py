@@ -15,10 +15,8 @@ import pytest
 
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
-from omnimat.evaluation.metrics import mean_absolute_error
-from omnimat.materials.split import split_sha256
-from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
-from omnimat.verification.verify import verify
+from omnimat.leaderboard.metrics import mean_absolute_error
+from omnimat.shards.manifest import RECORDS_NAME, Manifest
 
 TAMPERED = 0  # the row that is tampered with: lattice lengths, seed 0
 
@@ -130,37 +128,18 @@ def flip_a_byte_of_a_shard(bench, row):
     path.write_bytes(bytes(data))
 
 
+def move_to_training(index):
+    return edit_cell(index, "split", lambda _: "train", place=4)
+
+
 def edit_index(bench, row):
     path = bench.dataset / RECORDS_NAME
-    index = pd.read_parquet(path)
-    index.loc[4, "split"] = "train"
-    index.to_parquet(path)
-
-
-def edit_index_and_manifest(bench, row):
-    """A test material moved to training, with all hashes of the data set in order."""
-    edit_index(bench, row)
-    manifest = Manifest.load(bench.dataset)
-    index = pd.read_parquet(bench.dataset / RECORDS_NAME)
-    splits = split_sha256(zip(index["material_id"], index["split"], strict=True))
-    manifest.model_copy(
-        update={
-            "split_sha256": splits,
-            "records_sha256": sha256_of(bench.dataset / RECORDS_NAME),
-            "dataset_fingerprint": dataset_fingerprint(manifest.shards, splits),
-        }
-    ).save(bench.dataset)
+    move_to_training(pd.read_parquet(path)).to_parquet(path)
 
 
 def rewrite_index(edit):
-    def tamper(bench, row):
-        """The index changed, and its hash in the manifest with it."""
-        path = bench.dataset / RECORDS_NAME
-        edit(pd.read_parquet(path)).to_parquet(path)
-        update = {"records_sha256": sha256_of(path)}
-        Manifest.load(bench.dataset).model_copy(update=update).save(bench.dataset)
-
-    return tamper
+    """The index changed, and all hashes of the data set with it."""
+    return lambda bench, row: bench.rewrite_index(edit)
 
 
 def move_out_of_the_shards(bench, row):
@@ -257,7 +236,7 @@ TAMPERINGS = {
     "config removed": (remove_config, "config: "),
     "a byte of a shard": (flip_a_byte_of_a_shard, "shard-00001.tar: sha256 is"),
     "the index": (edit_index, "records.parquet: sha256 is"),
-    "the index and the manifest": (edit_index_and_manifest, "split_sha256 is"),
+    "the index and the manifest": (rewrite_index(move_to_training), "split_sha256 is"),
     "the index's modalities": (
         rewrite_index(lambda t: edit_cell(t, "has_dos", lambda _: False, place=4)),
         "records.parquet: has_dos of material mat-004 is wrong",
@@ -284,19 +263,21 @@ TAMPERINGS = {
     "checkpoint": (swap_checkpoint, "checkpoint_sha256 is"),
     "seed": (edit_seed, "trial.json: seed is 0, the row says 17"),
     "a seed told twice": (forge_another_seed, "rows that are averaged as seeds"),
-    "unit": (edit_board("unit", "pm"), "unit is 'pm', that of task"),
+    "unit": (edit_board("unit", "pm"), "unit is 'pm', by .*parquet 'angstrom'"),
     "direction": (edit_board("higher_is_better", True), "higher_is_better is True"),
-    "metric": (edit_board("metric", "rmse"), "metric is 'rmse', that of task"),
+    "metric": (edit_board("metric", "rmse"), "metric is 'rmse', but .* scored by mae"),
     "metric of an unknown name": (edit_board("metric", "best"), "metric is 'best'"),
     "task": (edit_board("task", "mean number"), "task is 'mean number'|unit is 'angstrom'"),
     "task of no configuration": (edit_board("task", "gap"), "task is 'gap', but config predicts"),
     "data set": (edit_board("dataset", "other"), "dataset is cubes, the row says other"),
-    "model": (edit_group("model", "ours"), "row id .* one of them was edited"),
+    "model": (edit_group("model", "ours"), "row_id .* one of them was edited"),
     "variant": (edit_group("variant", "finetuned"), "variant is frozen, the row says finetuned"),
-    "number of materials": (lambda b, r: edit_row(b, r, num_test=99), "num_test says 99"),
+    "section": (lambda b, r: edit_row(b, r, section="retrieval"), "config is of the None split"),
+    "section without rows": (lambda b, r: edit_row(b, r, section="maps"), "which scores nothing"),
+    "number of materials": (lambda b, r: edit_row(b, r, num_test=99), "num_test is 99, by"),
     "a value that is none": (lambda b, r: edit_row(b, r, num_test=0), "changed by hand"),
-    "accuracies of classes": (forge_details, "details: per_class_accuracy is not that of"),
-    "unit, forged": (forge(unit="pm"), "unit is 'pm', that of task"),
+    "accuracies of classes": (forge_details, "details: per_class_accuracy is .* by .*parquet"),
+    "unit, forged": (forge(unit="pm"), "unit is 'pm', by .*parquet 'angstrom'"),
     "variant, forged": (forge(variant="linear_probe"), "variant is frozen, the row says linear"),
     "task, forged": (forge(task="mean number", unit="e"), "target.* shape|is not that of"),
     "part of training": (forge_part_of_training, "train_fraction is 1.0, the row says 0.1"),
@@ -304,9 +285,12 @@ TAMPERINGS = {
         edit_json("hyperparameters", lr=1e-2),
         "hyperparameters is .* the row says {'lr': 0.01",
     ),
-    "the best epoch": (edit_json("hyperparameters", best_epoch=9), "hyperparameters is {.*3}, the"),
-    "samples seen": (lambda b, r: edit_row(b, r, samples_seen=9), "samples_seen is 120, the row"),
-    "materials that taught": (edit_json("details", num_train=9), "num_train is 40, the row says 9"),
+    "the best epoch": (
+        edit_json("hyperparameters", best_epoch=9),
+        "the row says {.*best_epoch': 9",
+    ),
+    "samples seen": (lambda b, r: edit_row(b, r, samples_seen=9), "samples_seen is 126, the row"),
+    "materials that taught": (edit_json("details", num_train=9), "num_train is 42, the row says 9"),
     "fingerprint, forged": (forge(dataset_fingerprint="0" * 16), "dataset_fingerprint is"),
 }
 
@@ -314,12 +298,12 @@ TAMPERINGS = {
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_tampering_is_caught_and_named(bench, name):
     tamper, message = TAMPERINGS[name]
-    rows = bench.properties(["structure"])
+    rows = bench.rows["structure"]
     bench.store.upsert(rows)
-    assert {one.verdict for one in verify(bench.store, bench.workspace)} == {"verified"}
+    assert {one.verdict for one in bench.verify()} == {"verified"}
     tamper(bench, rows[TAMPERED])
     before = bench.store.stored()
-    caught = [one for one in verify(bench.store, bench.workspace) if one.sentences]
+    caught = [one for one in bench.verify() if one.sentences]
     told = "\n".join(sentence for one in caught for sentence in one.sentences)
     assert re.search(message, told), told
     statuses = {stored.row_id: stored.values["status"] for stored in before}
@@ -331,12 +315,10 @@ def test_tampering_is_caught_and_named(bench, name):
 @pytest.mark.parametrize("name", ["value", "a training material", "config", "the index"])
 def test_what_was_never_verified_fails(bench, name):
     tamper, message = TAMPERINGS[name]
-    rows = bench.properties(["structure"])
+    rows = bench.rows["structure"]
     bench.store.upsert(rows)
     tamper(bench, rows[TAMPERED])
-    outcome = next(
-        one for one in verify(bench.store, bench.workspace) if one.row_id == rows[TAMPERED].row_id
-    )
+    outcome = next(one for one in bench.verify() if one.row_id == rows[TAMPERED].row_id)
     assert outcome.verdict == "failed"
     assert re.search(message, "\n".join(outcome.sentences))
     assert bench.store.row(outcome.row_id).status == "self_reported"

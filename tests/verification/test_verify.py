@@ -9,10 +9,10 @@ import pytest
 
 from omnimat.base.files import read_file
 from omnimat.base.settings import fingerprint
+from omnimat.evaluation import stored as stored_embeddings
+from omnimat.evaluation.stored import StoredEmbeddings
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.verification import embeddings, evidence
-from omnimat.verification.embeddings import StoredEmbeddings
-from omnimat.verification.verify import verify
+from omnimat.verification import evidence
 
 
 def verdicts(outcomes):
@@ -24,57 +24,57 @@ def said(outcome):
 
 
 def test_an_honest_board_passes_and_is_marked(bench):
-    rows = [*bench.properties(["structure"]), *bench.properties(["dos"]), *bench.retrieval()]
-    rows += [*bench.clusters(), *bench.zero_shot(), *bench.discovery()]
+    rows = [*bench.rows["structure"], *bench.rows["dos"], *bench.rows["retrieval"]]
+    rows += [*bench.rows["clusters"], *bench.rows["zero_shot"], *bench.rows["discovery"]]
     bench.store.upsert(rows)
-    outcomes = verify(bench.store, bench.workspace)
+    outcomes = bench.verify()
     assert [(one.sentences, one.verdict) for one in outcomes] == [((), "verified")] * len(rows)
     assert {row.status for row in bench.store.rows()} == {"verified"}
     assert all(row.verified_with.startswith("omnimat 0") for row in bench.store.rows())
 
 
 def test_verifying_again_changes_nothing(bench):
-    bench.store.upsert(bench.properties(["structure"]))
-    verify(bench.store, bench.workspace)
+    bench.store.upsert(bench.rows["structure"])
+    bench.verify()
     before = bench.store.rows()
-    assert set(verdicts(verify(bench.store, bench.workspace)).values()) == {"verified"}
+    assert set(verdicts(bench.verify()).values()) == {"verified"}
     assert bench.store.rows() == before
 
 
 def test_materials_left_out_for_want_of_a_modality_are_counted(bench):
-    bench.store.upsert(bench.properties(["dos"]))
-    notes = {note for one in verify(bench.store, bench.workspace) for note in one.notes}
-    lacking = sum(record.dos is None for record in bench.test_records())
+    bench.store.upsert(bench.rows["dos"])
+    notes = {note for one in bench.verify() for note in one.notes}
+    lacking = sum("dos" not in record.parts for record in bench.test_records())
     assert lacking > 0
     assert f"{lacking} materials of the split have the target and lack dos" in notes
 
 
 def test_only_what_is_asked_for_is_verified(bench):
-    bench.store.upsert(bench.properties(["structure"]))
-    outcomes = verify(bench.store, bench.workspace, task="crystal system", run_name="fit-structure")
+    bench.store.upsert(bench.rows["structure"])
+    outcomes = bench.verify(task="crystal system", run_name="fit-structure")
     assert len(outcomes) == 2
     verified = {row.task for row in bench.store.rows() if row.status == "verified"}
     assert verified == {"crystal system"}
 
 
 def test_a_data_set_that_no_row_locates_is_that_of_the_workspace(bench):
-    [row, *_] = bench.properties(["structure"])
+    [row, *_] = bench.rows["structure"]
     bench.store.upsert([row.model_copy(update={"dataset_uri": ""})])
-    assert [one.verdict for one in verify(bench.store, bench.workspace)] == ["verified"]
+    assert [one.verdict for one in bench.verify()] == ["verified"]
 
 
 def test_old_rows_of_one_task_are_understood(bench):
-    [row, *_] = bench.properties(["structure"])
+    [row, *_] = bench.rows["structure"]
     config = {key: value for key, value in row.config.items() if key != "tasks"}
     config["task"] = row.config["tasks"][0]
     changes = {"config": config, "config_hash": fingerprint(config)}
     bench.store.upsert([row.model_copy(update=changes)])
-    assert [one.verdict for one in verify(bench.store, bench.workspace)] == ["verified"]
+    assert [one.verdict for one in bench.verify()] == ["verified"]
 
 
 @pytest.mark.parametrize("missing", ["predictions", "checkpoint", "trial", "shard", "manifest"])
 def test_a_missing_file_proves_nothing_either_way(bench, missing):
-    [row, *_] = bench.properties(["structure"])
+    [row, *_] = bench.rows["structure"]
     bench.store.upsert([row])
     path = {
         "predictions": row.predictions_uri,
@@ -84,23 +84,31 @@ def test_a_missing_file_proves_nothing_either_way(bench, missing):
         "manifest": bench.dataset / "manifest.json",
     }[missing]
     Path(str(path)).unlink()
-    [outcome] = verify(bench.store, bench.workspace)
+    [outcome] = bench.verify()
     assert outcome.verdict == "unverifiable"
     assert str(path) in said(outcome)
     assert bench.store.rows()[0].status == "self_reported"
 
 
-def test_a_row_of_an_unknown_kind_is_unverifiable(bench):
-    [row, *_] = bench.properties(["structure"])
-    changes = {"config": {"a": 1}, "config_hash": fingerprint({"a": 1})}
-    bench.store.upsert([row.model_copy(update=changes)])
-    [outcome] = verify(bench.store, bench.workspace)
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("", "names no section"),
+        ("smell", "section is 'smell', which is not known here"),
+        ("my_package.phonons", "install the package my_package"),
+        ("omnimat.retrieval", "install the package omnimat"),  # ours have no package before them
+    ],
+)
+def test_a_row_of_an_unknown_section_is_unverifiable(bench, section, message):
+    [row, *_] = bench.rows["structure"]
+    bench.store.upsert([row.model_copy(update={"section": section})])
+    [outcome] = bench.verify()
     assert (outcome.verdict, len(outcome.sentences)) == ("unverifiable", 1)
-    assert "no check is known" in outcome.sentences[0]
+    assert message in outcome.sentences[0]
 
 
 def test_a_result_written_while_it_is_checked_is_not_marked(bench):
-    [row, *_] = bench.properties(["structure"])
+    [row, *_] = bench.rows["structure"]
     store = bench.store
     store.upsert([row])
 
@@ -109,7 +117,7 @@ def test_a_result_written_while_it_is_checked_is_not_marked(bench):
             store.upsert([row.model_copy(update={"value": 9.0})])
             yield stored
 
-    [outcome] = verify(store, bench.workspace, track=meanwhile)
+    [outcome] = bench.verify(track=meanwhile)
     assert (outcome.verdict, store.rows()[0].status) == ("unverifiable", "self_reported")
     assert "written under this id meanwhile" in said(outcome)
 
@@ -143,7 +151,7 @@ WORDS = TaskSettings(name="lattice lengths", target="crystal_system", unit="angs
         ),
         (
             "retrieval structure -> dos", {"config": {"pool_seed": 0.5}, "metric": "top-1"},
-            "failed", "pool_seed cannot be what retrieval is of",
+            "failed", "pool_seed does not fit retrieval",
         ),
         (
             "retrieval structure -> dos",
@@ -157,10 +165,10 @@ WORDS = TaskSettings(name="lattice lengths", target="crystal_system", unit="angs
     ],
 )  # fmt: skip
 def test_an_odd_row_does_not_keep_others_from_being_proven(bench, task, changes, verdict, message):
-    honest = [*bench.properties(["structure"]), *bench.discovery(), *bench.retrieval()]
+    honest = [*bench.rows["structure"], *bench.rows["discovery"], *bench.rows["retrieval"]]
     row = odd(next(one for one in honest if one.task == task), **changes)
     bench.store.upsert([row, *honest])
-    outcomes = {one.row_id: one for one in verify(bench.store, bench.workspace)}
+    outcomes = {one.row_id: one for one in bench.verify()}
     outcome = outcomes.pop(row.row_id)
     assert outcome.verdict == verdict, outcome.sentences
     assert re.search(message, said(outcome)), outcome.sentences
@@ -168,7 +176,7 @@ def test_an_odd_row_does_not_keep_others_from_being_proven(bench, task, changes,
 
 
 def test_what_was_proven_is_marked_whatever_ends_it_after(bench):
-    rows = bench.properties(["structure"])
+    rows = bench.rows["structure"]
     bench.store.upsert(rows)
 
     def killed(all_stored):
@@ -176,18 +184,18 @@ def test_what_was_proven_is_marked_whatever_ends_it_after(bench):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        verify(bench.store, bench.workspace, track=killed)
+        bench.verify(track=killed)
     assert [row.status for row in bench.store.rows()].count("verified") == 2
 
 
 def test_a_seed_that_another_run_has_is_found_from_either_run(bench):
-    rows = bench.properties(["structure"])
+    rows = bench.rows["structure"]
     [first, second, *_] = rows
     again = second.model_copy(
         update={"seed": 17, "predictions_uri": first.predictions_uri, "run_name": "other"}
     )
     bench.store.upsert([*rows, again])
-    outcomes = verify(bench.store, bench.workspace, run_name=first.run_name)
+    outcomes = bench.verify(run_name=first.run_name)
     told = {one.row_id: said(one) for one in outcomes}
     assert again.row_id not in told
     assert "rows that are averaged as seeds" in told[first.row_id]
@@ -197,11 +205,11 @@ def test_a_seed_that_another_run_has_is_found_from_either_run(bench):
 @pytest.mark.parametrize("model", ["a", "z"])  # it is checked before the honest ones, or after
 def test_one_file_under_several_rows_is_judged_for_each(bench, kind, model):
     """By another data set, or the encoders of another run, it may be wrong."""
-    rows = getattr(bench, kind)()
+    rows = bench.rows[kind]
     other = rows[0].model_copy(update={"model": model, "checkpoint_uri": "wandb://x"})
     moved = bench.with_another_split(rows[0].model_copy(update={"model": f"{model} moved"}))
     bench.store.upsert([other, moved, *rows])
-    outcomes = {one.row_id: one for one in verify(bench.store, bench.workspace)}
+    outcomes = {one.row_id: one for one in bench.verify()}
     assert {outcomes[row.row_id].verdict for row in rows} == {"verified"}
     assert outcomes[other.row_id].verdict == "unverifiable"
     assert "mat-004 is not of the test split" in said(outcomes[moved.row_id])
@@ -222,15 +230,15 @@ def test_a_file_of_many_rows_is_read_once_and_let_go(bench, monkeypatch):
             assert sum(one() is not None for one in held) == 1
 
     monkeypatch.setattr(evidence, "read_file", counted)
-    monkeypatch.setattr(embeddings, "StoredEmbeddings", Watched)
-    rows = bench.retrieval()
+    monkeypatch.setattr(stored_embeddings, "StoredEmbeddings", Watched)
+    rows = bench.rows["retrieval"]
     file = Path(rows[0].predictions_uri)
     copy = file.with_name("other") / file.name
     copy.parent.mkdir()
     copy.write_bytes(file.read_bytes())
     other = [r.model_copy(update={"predictions_uri": str(copy), "model": "other"}) for r in rows]
     bench.store.upsert([row for pair in zip(rows, other, strict=True) for row in pair])
-    outcomes = verify(bench.store, bench.workspace)
+    outcomes = bench.verify()
     assert {one.verdict for one in outcomes} == {"verified"}
     assert (read[file.name], len(held)) == (2, 2)
     assert [one.row_id for one in outcomes] == [row.row_id for row in bench.store.rows()]

@@ -19,10 +19,11 @@ from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import parquet_frame, read_file
-from omnimat.base.workspace import Workspace
+from omnimat.base.filesystem import is_local
+from omnimat.base.workspace import TRIAL, Workspace, attempt_of
 from omnimat.leaderboard.row import Row
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
-from omnimat_dashboard.run_files import TRIAL, RunFiles, ask, folders_in
+from omnimat_dashboard.run_files import RunFiles, ask, folders_in
 
 T = TypeVar("T")
 
@@ -72,10 +73,10 @@ class Artifacts:
     def runs(self) -> dict[str, RunFiles]:
         """The newest attempt of every run, by the run's name: one listing, whatever they hold."""
         runs = self._workspace.root / "runs"
-        # Of two attempts, the name of the later one is longer, or has the higher number.
-        folders = sorted(folders_in(runs), key=lambda folder: (len(folder), folder))
-        newest = {folder.partition("@")[0]: folder for folder in folders}
-        return {name: RunFiles(runs / folder) for name, folder in sorted(newest.items())}
+        attempts = ((attempt_of(folder), folder) for folder in folders_in(runs))
+        found = sorted((*attempt, folder) for attempt, folder in attempts if attempt)
+        newest = {name: folder for name, _, folder in found}
+        return {name: RunFiles(runs / folder) for name, folder in newest.items()}
 
     def run(self, name: str) -> RunFiles:
         """The files of a run.
@@ -153,7 +154,7 @@ class Artifacts:
     def _inside(self, uri: str) -> UPath | None:
         """Give a path in the storage, or None: no other file, no other server."""
         root = self._workspace.root
-        if root.protocol in {"", "file"}:
+        if is_local(root):
             if "://" in uri.removeprefix("file://"):
                 return None
             local = Path(uri.removeprefix("file://")).resolve()

@@ -19,14 +19,9 @@ from upath import UPath
 from omnimat.base.errors import RunError
 from omnimat.base.files import parquet_frame, read_file
 from omnimat.base.retry import reason
-from omnimat.base.workspace import METRICS, RESULT
+from omnimat.base.workspace import HISTORY, METRICS, RESULT, STOPPED, TRIAL, TRIALS
 from omnimat.job.attempt import CLAIM
 from omnimat.training.history import read_history
-
-HISTORY = "metrics.parquet"
-TRIALS = "trials"
-TRIAL = "trial.json"
-STOPPED = "stopped.json"
 
 MAX_AT_ONCE = 16
 

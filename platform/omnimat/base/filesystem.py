@@ -1,4 +1,4 @@
-"""Locations on any filesystem that fsspec knows; one that cannot be had is refused at once."""
+"""Locations on any filesystem that fsspec knows; one that cannot be reached is refused at once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from upath import UPath
 from omnimat.base.errors import UserError
 
 
+def is_local(path: UPath) -> bool:
+    """Say whether a path lies on this machine's own filesystem."""
+    return path.protocol in {"", "file"}
+
+
 def location(uri: str, key: str) -> UPath:
-    """Make a path of a folder's or file's name or URI (``s3://bucket/data``).
+    """Make a path of the name or the URI (``s3://bucket/data``) of a file or folder.
 
     Args:
-        uri: as written.
-        key: of the job file, for the sentence of an error.
+        uri: what was written.
+        key: where it was written, with which the message of an error begins.
 
     Raises:
         UserError: fsspec knows no such filesystem, or its package is not installed.
@@ -27,7 +32,7 @@ def location(uri: str, key: str) -> UPath:
         ) from error
     except ValueError as error:
         raise UserError(f"{key}: {uri} cannot be reached: {error}; check its first part") from error
-    if path.protocol in {"s3", "s3a", "gs", "gcs"}:
-        # Else answers come from its last listing of a folder, in which other processes write.
-        return UPath(uri, protocol=path.protocol, use_listings_cache=False)
-    return path
+    if is_local(path):
+        return path
+    # A remembered listing of a folder would hide what other processes have written there since.
+    return UPath(uri, protocol=path.protocol, use_listings_cache=False)

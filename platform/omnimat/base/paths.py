@@ -7,30 +7,33 @@ import os
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.filesystem import is_local, location
 
 
 def expanded_path(path: str, key: str) -> UPath:
     """Expand ``$NAME`` and ``~``, and resolve against the current directory.
 
+    Args:
+        path: what was written.
+        key: where it was written, with which the message of an error begins.
+
     Raises:
-        UserError: a variable is not set.
+        UserError: a variable is not set, or the filesystem cannot be reached.
     """
     expanded = os.path.expandvars(path)
     if "$" in expanded:
         raise UserError(f"{key}: {path} names an environment variable that is not set; set it")
-    location = UPath(expanded)
-    if location.protocol in {"", "file"}:
-        location = location.expanduser().absolute()
-    return location
+    found = location(expanded, key)
+    return found.expanduser().absolute() if is_local(found) else found
 
 
 def absolute_path(path: str, key: str) -> str:
     """Expand a path as ``expanded_path`` does; something must be there.
 
     Raises:
-        UserError: a variable is not set, or nothing is there.
+        UserError: as ``expanded_path`` does, or nothing is there.
     """
-    location = expanded_path(path, key)
-    if not location.exists():
-        raise UserError(f"{key}: {location} does not exist; give the path of your copy")
-    return str(location)
+    found = expanded_path(path, key)
+    if not found.exists():
+        raise UserError(f"{key}: {found} does not exist; give the path of your copy")
+    return str(found)

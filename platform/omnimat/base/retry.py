@@ -1,17 +1,18 @@
-"""Which errors of a storage pass by themselves, and how long to wait for that.
+"""Which errors of a storage pass by themselves, and trying again until they have passed.
 
-Remote filesystems let errors of the HTTP libraries under them through, most of which are no
-``OSError``. They are known by the package that defines them, so that none need be imported to read
-a local file.
+Remote filesystems let errors of the HTTP libraries beneath them through, and most of those are not
+an ``OSError``. They are recognised by the package that defines them, so that no such library has to
+be imported to read a local file.
 """
 
 from __future__ import annotations
 
 import errno
 import random
-import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from omnimat.base.errors import RunError, UserError
 
@@ -27,19 +28,19 @@ _LASTING_ERRNOS = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSYS, err
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
 )
-# Answers of HTTP 4xx that do pass: timeout, too early, too many requests.
+# The answers of HTTP 4xx that pass: timeout, too early, too many requests.
 _PASSING_STATUS = frozenset({408, 425, 429})
 
 _T = TypeVar("_T")
 
 
 def is_transient(error: Exception) -> bool:
-    """Say whether trying again may help."""
+    """Say whether it may help to try again."""
     if isinstance(error, _LASTING) or type(error).__name__ in _NO_CREDENTIALS:
         return False
-    if type(error) is OSError and str(error).startswith("Forbidden: "):  # gcsfs of a 403
+    if type(error) is OSError and str(error).startswith("Forbidden: "):  # how gcsfs tells of a 403
         return False
-    # aiohttp has the first (and deprecates the second), gcsfs the second.
+    # aiohttp has the first attribute (and deprecates the second), gcsfs has the second.
     status = error.status if hasattr(error, "status") else getattr(error, "code", None)
     if isinstance(status, int) and 400 <= status < 500:
         return status in _PASSING_STATUS
@@ -54,7 +55,7 @@ def _is_of_network(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Say in one line, for a person, what the storage answered."""
+    """Say in one line that a person understands what the storage answered."""
     text = str(error).partition("\n")[0][:_MAX_REASON_CHARACTERS]
     if isinstance(error, FileNotFoundError):
         return "it does not exist"
@@ -63,33 +64,46 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def wait(attempt: int) -> None:
-    """Wait after a failed try, counted from 1; longer each time, and no two readers the same."""
-    # Not of the seeded generator: a retry must not change what a run draws.
-    jitter = random.SystemRandom().uniform(0.5, 1.0)
-    time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) * jitter)
+def jitter() -> float:
+    """Draw the factor of a wait, from 1/2 to 1: who was refused together shall not return together.
+
+    It is not of the seeded generator, since a retry must not change what a run draws.
+    """
+    return random.SystemRandom().uniform(0.5, 1.0)
+
+
+def wait_s(attempt: int) -> float:
+    """Give how long to wait after a failed try, counted from 1: twice as long each time."""
+    return float(FIRST_WAIT_S * 2 ** (attempt - 1) * jitter())
 
 
 def patiently(action: Callable[[], _T], what: object) -> _T:
-    """Do something that may be done twice, and again while it fails for a passing cause.
+    """Do something that may be done twice, and do it again while it fails for a passing cause.
+
+    Args:
+        action: what to do.
+        what: the name of the thing, with which the message of an error begins.
 
     Raises:
-        FileNotFoundError: as the action does.
-        UserError: it will not be done; the sentence names ``what`` and says why.
+        FileNotFoundError: the action raised it.
+        UserError: the storage refuses, and the message says why.
         RunError: no try succeeded.
     """
-    attempt = 1
-    while True:
-        try:
-            return action()
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            if not (isinstance(error, OSError | ImportError) or _is_of_network(error)):
-                raise
-            if not is_transient(error):
-                raise UserError(f"{what}: {reason(error)}") from error
-            if attempt == NUM_TRIES:
-                raise RunError(f"{what}: {reason(error)}, at each of {NUM_TRIES} tries") from error
-        wait(attempt)
-        attempt += 1
+    tries = Retrying(
+        retry=retry_if_exception(
+            lambda error: isinstance(error, Exception) and is_transient(error)
+        ),
+        wait=lambda state: wait_s(state.attempt_number),
+        stop=stop_after_attempt(NUM_TRIES),
+        reraise=True,
+    )
+    try:
+        return tries(action)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        if is_transient(error):
+            raise RunError(f"{what}: {reason(error)}, at each of {NUM_TRIES} tries") from error
+        if isinstance(error, OSError | ImportError) or _is_of_network(error):
+            raise UserError(f"{what}: {reason(error)}") from error
+        raise

@@ -1,32 +1,48 @@
-"""The base of every typed setting: frozen, closed to unknown keys, and with named presets."""
+"""The base of every typed setting: frozen, closed to unknown keys, and with named presets.
+
+Results are found again by the *identity* of the settings they came from. It leaves out whatever has
+its default, so a new key with a default makes no result stale. It holds ``revision``, so raising
+that makes stale what it concerns: a changed default, or a mended featurizer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import to_jsonable_python
 
 
 class Settings(BaseModel):
-    """A frozen piece of a job file; an unknown key is an error."""
+    """A frozen piece of a job file; an unknown key is an error.
+
+    Attributes:
+        revision: is raised whenever these settings come to mean something else: when a default
+            changes, or what is computed from them.
+        of_the_machine: keys that say where and how fast something runs, not what it computes.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    revision: ClassVar[int] = 1
+    of_the_machine: ClassVar[frozenset[str]] = frozenset()
 
     def fingerprint(self) -> str:
-        """Hash every value; equal settings have equal fingerprints."""
-        return fingerprint(self.model_dump(mode="json"))
+        """Hash what decides the result: settings of one fingerprint give the same."""
+        return fingerprint(identity(self))
 
     def claim(self) -> str:
-        """Hash what a run must keep from its begin to its end: here, all that is hashed."""
+        """Hash what a run must keep from its beginning to its end; here that is everything."""
         return self.fingerprint()
 
 
 class PresetSettings(Settings):
     """Settings whose ``preset`` names a set of defaults that other keys may override."""
 
+    # The values it stands for say all.
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"preset"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
     preset: str = "paper"
 
@@ -41,7 +57,52 @@ class PresetSettings(Settings):
         return {**cls.presets[name], **values}
 
 
+def identity(value: Any) -> Any:
+    """Give what tells settings from others, as JSON.
+
+    Of settings these are the keys that decide the result and do not have their default, the
+    ``type`` that tells one class from another, and ``revision`` unless it is 1. A settings object
+    whose revision was raised is kept even where it is the default. Numbers that are equal are
+    written the same: 1.0 as 1.
+
+    Args:
+        value: settings, or a mapping or sequence of them.
+    """
+    return _identity(value, with_revisions=True)
+
+
 def fingerprint(value: Any) -> str:
     """Hash a JSON-like value in canonical form to 16 hexadecimal digits."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+
+
+def _identity(value: Any, *, with_revisions: bool) -> Any:
+    if isinstance(value, Settings):
+        return dict(_kept_keys(value, with_revisions=with_revisions))
+    if isinstance(value, Mapping):
+        return {key: _identity(one, with_revisions=with_revisions) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_identity(one, with_revisions=with_revisions) for one in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return to_jsonable_python(value)
+
+
+def _kept_keys(settings: Settings, *, with_revisions: bool) -> Iterator[tuple[str, Any]]:
+    if with_revisions and settings.revision != 1:
+        yield "revision", settings.revision
+    for name, field in type(settings).model_fields.items():
+        if name in settings.of_the_machine:
+            continue
+        kept = _identity(getattr(settings, name), with_revisions=with_revisions)
+        if name == "type" or field.is_required():
+            yield name, kept
+            continue
+        default = field.get_default(call_default_factory=True, validated_data=vars(settings))
+        # Without revisions, so that a default of which one was raised differs from itself.
+        if _canonical(kept) != _canonical(_identity(default, with_revisions=False)):
+            yield name, kept
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.filesystem import is_local
+from omnimat.base.paths import expanded_path
 
 STORAGE_VARIABLE = "OMNIMAT_STORAGE"
 LEADERBOARD_VARIABLE = "OMNIMAT_LEADERBOARD"
 
-# What a run leaves in its folder: its result, last of all; its history; its encoders.
+_ATTEMPT = re.compile(r"([^@]+)(?:@([2-9]|[1-9][0-9]+))?")
+
+# What a run leaves in its folder: its result, last of all; its history, while it goes on and at its
+# end; its encoders; and the folder of a sweep's trials.
 RESULT = "result.json"
 METRICS = "metrics"
+HISTORY = "metrics.parquet"
 EXPORT = "export"
+TRIALS = "trials"
+# What a trial leaves in its own folder: its result, or that it was stopped early.
+TRIAL = "trial.json"
+STOPPED = "stopped.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +48,8 @@ class Workspace:
         The leaderboard is ``leaderboard_url``, else ``$OMNIMAT_LEADERBOARD``, else a file there.
         """
         leaderboard = leaderboard_url or os.environ.get(LEADERBOARD_VARIABLE)
-        location = storage_path or os.environ.get(STORAGE_VARIABLE) or "~/omnimat"
-        path = UPath(location)
-        if path.protocol in {"", "file"}:
-            return cls(path.expanduser().absolute(), leaderboard)
-        # A remembered listing would hide what other processes have written since.
-        return cls(UPath(location, use_listings_cache=False), leaderboard)
+        written = storage_path or os.environ.get(STORAGE_VARIABLE) or "~/omnimat"
+        return cls(expanded_path(written, "storage_path"), leaderboard)
 
     def dataset(self, name: str) -> UPath:
         """Shards and manifest of an ingested data set."""
@@ -71,7 +78,8 @@ class Workspace:
     def _attempts(self, name: str) -> dict[int, UPath]:
         """Give the folders of a run's second and later attempts by number."""
         folders = (self.root / "runs").glob(f"{name}@*")
-        return {int(folder.name.rpartition("@")[2]): folder for folder in folders}
+        attempts = ((attempt_of(folder.name), folder) for folder in folders)
+        return {attempt[1]: folder for attempt, folder in attempts if attempt}
 
     @property
     def leaderboard_url(self) -> str:
@@ -82,9 +90,19 @@ class Workspace:
         """
         if self.leaderboard is not None:
             return self.leaderboard
-        if self.root.protocol not in {"", "file"}:
+        if not is_local(self.root):
             raise UserError(
                 f"storage_path {self.root} is no local folder: set "
                 "leaderboard_url to that of a PostgreSQL database, or of an SQLite file"
             )
         return f"sqlite:///{UPath(self.root.path) / 'leaderboard.sqlite'}"
+
+
+def attempt_of(folder: str) -> tuple[str, int] | None:
+    """Give the run and the number of the attempt that a folder's name says.
+
+    Returns:
+        None if it is the name of no attempt, as of a copy that somebody has called ``run@backup``.
+    """
+    match = _ATTEMPT.fullmatch(folder)
+    return (match[1], int(match[2] or 1)) if match else None

@@ -24,14 +24,17 @@ NO_RESULTS = "no results yet; make some with: omnimat run jobs/demo.yaml"
 
 @click.group()
 def leaderboard() -> None:
-    """Show, prove, compare and hand on results."""
+    """Show, verify, compare and exchange results."""
 
 
 _url = click.option(
-    "--url", metavar="URL", help="SQLAlchemy URL; default: leaderboard.sqlite in the storage."
+    "--url",
+    metavar="URL",
+    show_default="leaderboard.sqlite in the storage",
+    help="SQLAlchemy URL of the leaderboard.",
 )
-_task = click.option("--task", metavar="NAME", help="Of this task alone.")
-_run = click.option("--run", "run_name", metavar="NAME", help="Of this run alone.")
+_task = click.option("--task", metavar="NAME", help="Only results of this task.")
+_run = click.option("--run", "run_name", metavar="NAME", help="Only results of this run.")
 
 
 @leaderboard.command()
@@ -39,9 +42,10 @@ _run = click.option("--run", "run_name", metavar="NAME", help="Of this run alone
 @_task
 @_run
 def show(url: str | None, task: str | None, run_name: str | None) -> None:
-    """Print the leaderboard: mean and standard deviation over seeds.
+    """Print the leaderboard, with mean and standard deviation over seeds.
 
-    Without --task, metrics that are variations of another («top-1, merged») are left to it.
+    Metrics that are variations of another, as "top-1, merged" is of "top-1", are printed only with
+    --task.
     """
     from omnimat.leaderboard.report import is_variation, terminal_table
 
@@ -53,30 +57,34 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
     shown = [one for one in found if task or not is_variation(one)]
     _console().print(terminal_table(shown))
     if len(shown) < len(found):
-        click.echo(f"{len(found) - len(shown)} more, of variations of these metrics: give --task")
+        num_left = len(found) - len(shown)
+        click.echo(f"{num_left} more are of variations of these metrics; show them with --task")
 
 
 @leaderboard.command()
 @_url
 @_task
 @_run
-@click.option("--all", "show_all", is_flag=True, help="Print rows that hold, too.")
+@click.option("--all", "show_all", is_flag=True, help="Print the rows that hold as well.")
 def verify(url: str | None, task: str | None, run_name: str | None, show_all: bool) -> None:
-    """Compute every value again from predictions, split and data set.
+    """Compute every value again from the predictions, the split and the data set.
 
-    Rows that hold are marked as verified. Ends with exit code 1 if a check fails.
+    Rows that hold are marked as verified. The exit code is 1 if a check fails.
     """
-    from rich.progress import track
+    from tqdm import tqdm
 
     from omnimat.base.workspace import Workspace
+    from omnimat.cli.recomputation import recomputation
     from omnimat.verification.report import outcome_table, tally
     from omnimat.verification.verify import verify as verify_rows
 
     def shown(rows: Sequence[StoredRow]) -> Iterable[StoredRow]:
-        return track(rows, "verifying", disable=not sys.stderr.isatty(), transient=True)
+        return tqdm(rows, "verifying", leave=False, disable=None)  # shown in a terminal alone
 
     store = _store(url)
-    outcomes = verify_rows(store, Workspace.open(), task=task, run_name=run_name, track=shown)
+    outcomes = verify_rows(
+        store, Workspace.open(), recomputation, task=task, run_name=run_name, track=shown
+    )
     if not outcomes:
         _say_why_empty(store)
         return
@@ -93,12 +101,12 @@ def verify(url: str | None, task: str | None, run_name: str | None, show_all: bo
 @click.argument("group_a")
 @click.argument("group_b")
 def compare(url: str | None, group_a: str, group_b: str) -> None:
-    """Say whether two results differ, by the paired bootstrap over test materials.
+    """Say whether two results differ, by a paired bootstrap over the test materials.
 
-    GROUP_A and GROUP_B are ids of `show`, or beginnings of them that no other has.
+    GROUP_A and GROUP_B are ids that `show` prints, or beginnings of ids that no other result has.
     """
     from omnimat.leaderboard.comparison import compare as compare_rows
-    from omnimat.verification.report import comparison_text
+    from omnimat.leaderboard.report import comparison_text
 
     store = _store(url)
     comparison = compare_rows(_group(store, group_a), _group(store, group_b))
@@ -109,9 +117,10 @@ def compare(url: str | None, group_a: str, group_b: str) -> None:
 @_url
 @click.argument("path", type=click.Path(path_type=Path))
 def export(url: str | None, path: Path) -> None:
-    """Write all rows to PATH.json or PATH.csv, or the dashboard's pages to the folder PATH.
+    """Write all rows to PATH.json or PATH.csv, or the pages of the dashboard to the folder PATH.
 
-    JSON holds all there is and can be imported. The folder can be put on any web server.
+    The JSON file is complete and can be imported elsewhere. The folder can be put on any web
+    server.
     """
     from omnimat.leaderboard.exchange import to_csv, to_json
 
@@ -130,7 +139,7 @@ def export(url: str | None, path: Path) -> None:
 @_url
 @click.argument("path", type=click.Path(path_type=Path))
 def import_(url: str | None, path: Path) -> None:
-    """Add the rows of an exported JSON file; none of them counts as verified."""
+    """Add the rows of an exported JSON file, none of which counts as verified yet."""
     from omnimat.leaderboard.exchange import from_json
 
     try:
@@ -139,20 +148,27 @@ def import_(url: str | None, path: Path) -> None:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     rows = from_json(text, str(path))
     _store(url).upsert(rows)
-    click.echo(f"{len(rows)} rows; prove them with: omnimat leaderboard verify")
+    click.echo(f"added {len(rows)} rows; verify them with: omnimat leaderboard verify")
 
 
 @leaderboard.command()
 @_url
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8600,
+    show_default=True,
+    help="Port to listen on; 0 for any that is free.",
+)
 @click.option(
     "--token",
     envvar="OMNIMAT_LEADERBOARD_TOKEN",
-    help="Whoever sends it may write; best given as $OMNIMAT_LEADERBOARD_TOKEN.",
+    help="Whoever sends this token may write. Better set it as $OMNIMAT_LEADERBOARD_TOKEN, where "
+    "other users of the machine cannot see it.",
 )
 def serve(url: str | None, host: str, port: int, token: str | None) -> None:
-    """Serve the dashboard; read-only without a token."""
+    """Serve the dashboard; without a token, nobody can write to it."""
     from omnimat_dashboard import serve as serve_pages
 
     serve_pages(*_places(url), host, port, token)
@@ -175,14 +191,14 @@ def _places(url: str | None) -> tuple[str, str]:
 def _group(store: LeaderboardStore, prefix: str) -> list[Row]:
     found = store.group_ids(prefix)
     if len(found) != 1:
-        which = f"is that of {len(found)} results; give more of it" if found else "is of no result"
-        raise UserError(f"{prefix!r} {which}: ids are in `omnimat leaderboard show`")
+        which = f"begins the ids of {len(found)} results" if found else "begins the id of no result"
+        raise UserError(f"{prefix!r} {which}; `omnimat leaderboard show` prints the ids")
     return store.rows(group_id=found[0])
 
 
 def _say_why_empty(store: LeaderboardStore) -> None:
     tasks = sorted({count.board.task for count in store.boards()})
-    click.echo(f"no such results; there are: {', '.join(tasks)}" if tasks else NO_RESULTS)
+    click.echo(f"no such results; the tasks are: {', '.join(tasks)}" if tasks else NO_RESULTS)
 
 
 def _console() -> Console:

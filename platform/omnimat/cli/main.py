@@ -1,9 +1,8 @@
-"""The command line: thin, every command one call into a room."""
+"""The command line. It is thin: every command is one call into a room."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2
 
 
 class _Group(click.Group):
-    """Turns an error that is explained into one sentence and its exit code."""
+    """Prints an error that explains itself as one sentence, and exits with its code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -37,13 +36,18 @@ def main() -> None:
 
 _job_file = click.argument("job_file", type=click.Path(path_type=Path))
 _overrides = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace one key of the file."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace one key of the file, as in training.lr=3e-4; may be given several times.",
 )
-
-
 _fresh = click.option(
-    "--fresh", is_flag=True, help="Begin anew, beside what a run of this name has left."
+    "--fresh",
+    is_flag=True,
+    help="Begin the run anew, beside what an earlier run of this name has left.",
 )
+_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
 
 @main.command()
@@ -51,20 +55,26 @@ _fresh = click.option(
 @_overrides
 @_fresh
 def run(job_file: Path, overrides: tuple[str, ...], fresh: bool) -> None:
-    """Run a job file, and first the jobs it needs whose output is missing.
+    """Run a job file, and before it the jobs it needs whose output is missing.
 
-    Inside `ray job submit` it runs on that cluster; elsewhere on the cluster of RAY_ADDRESS, or on
-    a Ray of its own. A run that was stopped goes on; one that has finished says so.
+    Inside `ray job submit` this runs on that cluster. Elsewhere it runs on the cluster that
+    RAY_ADDRESS names, or else on a Ray of its own. A run that was stopped goes on where it
+    stopped; one that has finished says so.
     """
-    if not os.environ.get("RAY_ADDRESS"):
-        # A Ray of its own answers on loopback alone; read when ray is imported.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from omnimat.job.run import run as run_job
 
     run_job(job_file, overrides, fresh=fresh)
 
 
-@main.command()
+# \b keeps click from joining the lines of examples.
+_TORCHRUN_EXAMPLE = """\b
+On several machines:
+  torchrun --nnodes 2 --nproc-per-node 8 ... \\
+    -m omnimat.cli train JOB_FILE --launcher torchrun
+"""
+
+
+@main.command(epilog=_TORCHRUN_EXAMPLE)
 @_job_file
 @_overrides
 @_fresh
@@ -73,21 +83,19 @@ def run(job_file: Path, overrides: tuple[str, ...], fresh: bool) -> None:
     type=click.Choice(["ray", "torchrun"]),
     default="ray",
     show_default=True,
-    help="What starts the workers; torchrun needs no Ray, and what the job needs must be there.",
+    help="What starts the workers. With torchrun no Ray is needed, and whatever the job needs must "
+    "be there already.",
 )
-@click.pass_context
-def train(
-    context: click.Context, job_file: Path, overrides: tuple[str, ...], fresh: bool, launcher: str
-) -> None:
-    """Run a pretrain job; under torchrun on this machine alone.
+def train(job_file: Path, overrides: tuple[str, ...], fresh: bool, launcher: str) -> None:
+    """Run a pretrain job, on Ray or on torchrun.
 
-    With torchrun, start it on several machines as usual:
-    torchrun --nnodes 2 --nproc-per-node 8 ... -m omnimat.cli train JOB_FILE --launcher torchrun
+    With --launcher torchrun the workers run on this machine. To use several machines, start
+    torchrun yourself on each of them.
     """
-    if launcher == "ray":
-        context.invoke(run, job_file=job_file, overrides=overrides, fresh=fresh)
-        return
-    from omnimat.job.train import train as train_job
+    if launcher == "torchrun":
+        from omnimat.job.train import train as train_job
+    else:
+        from omnimat.job.run import train as train_job
 
     train_job(job_file, overrides, fresh=fresh)
 
@@ -96,13 +104,11 @@ def train(
 @click.argument("job_files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_overrides
 def check(job_files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
-    """Say whether job files, and all they need, are right; runs nothing."""
-    from omnimat.job.load import load_tree
-    from omnimat.job.run import check_static
+    """Check job files, and the files of all jobs they need, without running anything."""
+    from omnimat.job.run import checked
 
     for path in job_files:
-        for loaded in load_tree(path, overrides):
-            check_static(loaded.job)
+        checked(path, overrides)
         click.echo(f"{path}: ok")
 
 
@@ -113,54 +119,56 @@ _PRICE = click.FloatRange(min=0)
 @main.command()
 @_job_file
 @_overrides
-@click.option("--gpus", "num_gpus", type=click.IntRange(min=1), help="One worker on each.")
 @click.option(
-    "--cores", "num_cores", type=_POSITIVE, metavar="N", help="CPU cores that all processes share."
+    "--gpus",
+    "num_gpus",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="the workers of the job",
+    help="Plan for N workers with a GPU each.",
+)
+@click.option(
+    "--cores",
+    "num_cores",
+    type=_POSITIVE,
+    metavar="N",
+    show_default="a core for each",
+    help="CPU cores that all processes share.",
 )
 @click.option(
     "--gpu-speedup",
     type=_POSITIVE,
     metavar="X",
-    help="Of a GPU against this CPU, where none is here.",
+    help="How many times as fast as a CPU core a GPU is, if none could be measured.",
 )
 @click.option(
-    "--interconnect", type=_POSITIVE, default=10.0, show_default=True, metavar="GBIT_PER_S"
+    "--interconnect",
+    "interconnect_gbit_per_s",
+    type=_POSITIVE,
+    default=10.0,
+    show_default=True,
+    metavar="GBIT_PER_S",
+    help="Bandwidth between workers.",
 )
-@click.option("--gpu-hour", type=_PRICE, default=0.0, metavar="PRICE", help="Of one GPU.")
-@click.option("--core-hour", type=_PRICE, default=0.0, metavar="PRICE", help="Of one CPU core.")
-@click.option("--measure-again", is_flag=True, help="Although the rates of such a run are known.")
-@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
-def plan(
-    job_file: Path,
-    overrides: tuple[str, ...],
-    num_gpus: int | None,
-    num_cores: float | None,
-    gpu_speedup: float | None,
-    interconnect: float,
-    gpu_hour: float,
-    core_hour: float,
-    measure_again: bool,
-    is_json: bool,
-) -> None:
-    """Predict time, cost and bottleneck of a pretrain job on more and more workers.
+@click.option("--gpu-hour", type=_PRICE, default=0.0, metavar="PRICE", help="Price of a GPU hour.")
+@click.option(
+    "--core-hour", type=_PRICE, default=0.0, metavar="PRICE", help="Price of a CPU core hour."
+)
+@click.option("--measure-again", is_flag=True, help="Measure even if the rates are known.")
+@_json
+def plan(job_file: Path, overrides: tuple[str, ...], is_json: bool, **asked: Any) -> None:
+    """Forecast time, cost and bottleneck of a pretrain job on more and more workers.
 
-    Featurizes and trains on a few batches here, once, and keeps the rates in the storage. Plan on a
-    machine with a GPU to measure one: there `use_gpu: auto` is planned on GPUs, elsewhere on CPUs
-    unless --gpus says how many. The data set must be there: run the job's needs first.
+    This featurizes and trains on a few batches here, once, and keeps the measured rates in the
+    storage. To measure a GPU, run it on a machine that has one. There `use_gpu: auto` is taken to
+    mean GPUs; elsewhere it means CPUs unless --gpus says how many GPUs there will be. The data set
+    must be there: run the jobs that this one needs first.
     """
-    from omnimat.job.plan import forecast_job
-    from omnimat.training.forecast.forecast import Prices, as_json, table
+    from omnimat.job.forecast import forecast
+    from omnimat.training.forecast.forecast import as_json, table
+    from omnimat.training.forecast.request import Request
 
-    rows, assumptions = forecast_job(
-        job_file,
-        overrides,
-        num_gpus=num_gpus,
-        num_cores=num_cores,
-        gpu_speedup=gpu_speedup,
-        interconnect_gbit_per_s=interconnect,
-        prices=Prices(gpu_hour, core_hour),
-        measures_again=measure_again,
-    )
+    rows, assumptions = forecast(job_file, overrides, Request(**asked))
     if is_json:
         content = {"forecasts": [as_json(row) for row in rows], "assumptions": assumptions}
         click.echo(json.dumps(content, indent=1))
@@ -173,13 +181,12 @@ def plan(
 
 @main.command()
 def schema() -> None:
-    """Print the JSON Schema of job files, for editors."""
-    from omnimat.job.spec import JOB
+    """Print the JSON Schema of job files, which editors use to complete and check them."""
+    from omnimat.job.schema import json_schema
 
-    click.echo(json.dumps(JOB.json_schema(), indent=1))
+    click.echo(json.dumps(json_schema(), indent=1))
 
 
-# \b keeps click from joining the lines.
 _SEARCH_EXAMPLES = """\b
 Examples:
   omnimat search mp20-anchored quartz.cif --top 5
@@ -192,29 +199,47 @@ Examples:
 @main.command(epilog=_SEARCH_EXAMPLES)
 @click.argument("run_name", metavar="RUN")
 @click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
-@click.option("--dataset", metavar="NAME", help="To search; default: what RUN was pretrained on.")
-@click.option("--split", metavar="SPLIT", help="Whose materials alone are compared.")
-@click.option("--modality", metavar="NAME", help="Whose encoder reads QUERY, where several could.")
 @click.option(
-    "--against", metavar="NAME", default="structure", show_default=True, help="What is compared."
+    "--dataset",
+    metavar="NAME",
+    show_default="the one that RUN was pretrained on",
+    help="Data set to search.",
 )
-@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+@click.option("--split", metavar="NAME", help="Search the materials of this split alone.")
+@click.option(
+    "--modality", metavar="NAME", help="Modality of QUERY, if it could be of more than one."
+)
+@click.option(
+    "--against",
+    metavar="NAME",
+    help="Modality of the materials that QUERY is compared with.",
+    show_default="structure, if RUN has an encoder of it",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="How many materials to print.",
+)
+@_json
 def search(
     run_name: str,
     queries: tuple[str, ...],
     dataset: str | None,
     split: str | None,
     modality: str | None,
-    against: str,
+    against: str | None,
     top: int,
     is_json: bool,
 ) -> None:
     """Find the materials nearest to each QUERY in the embedding space of a pretraining RUN.
 
-    A QUERY is a structure (.cif), a density of states (.csv or .npz with energies_ev, from the
-    Fermi level, and dos), a diffraction pattern (.xy: two theta in degrees, intensity), a formula,
-    or a sentence between quotes. The set is indexed once by run and modality; Ray is not needed.
+    A QUERY is a crystal structure (.cif), a density of states (.csv or .npz with the columns
+    energies_ev, measured from the Fermi level, and dos), a diffraction pattern (.xy with two theta
+    in degrees and intensity), a formula, or a sentence in quotes. The first search of a
+    data set indexes it for the run and the modality; later ones are fast. Ray is not needed.
     """
     from omnimat.base.workspace import Workspace
     from omnimat.search.search import search as find

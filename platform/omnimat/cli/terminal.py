@@ -1,4 +1,4 @@
-"""The width of what is printed."""
+"""How wide tables may be."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ LOG_WIDTH = 180
 
 
 def width() -> int | None:
-    """Give None on a terminal, which knows its own; a file or a job's log has none to ask for."""
+    """Give None on a terminal, which knows its own width; a file or the log of a job has none."""
     return None if sys.stdout.isatty() else LOG_WIDTH

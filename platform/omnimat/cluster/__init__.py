@@ -1,1 +1,1 @@
-"""The Ray cluster a job runs on: what it holds, where things run on it, what it measures."""
+"""The Ray cluster that a job runs on: what it has, where processes run, and what it measures."""

@@ -1,4 +1,4 @@
-"""What a cluster has, and what it may grow to: Ray itself waits forever for what never comes."""
+"""What a cluster has and may grow to; Ray itself would wait forever for what never comes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from omnimat.base.errors import UserError
 from omnimat.cluster.placement import carries, living_nodes
 
 LARGEST = "OMNIMAT_LARGEST_CLUSTER"
-"""Variable that says what a cluster may grow to, as ``CPU=296,GPU=8``: Ray 2.60 tells no driver
-what its autoscaler may add."""
-TOLERANCE = 1e-6  # of sums of fractions of a CPU
+"""Environment variable that says what a cluster may grow to, as in ``CPU=296,GPU=8``. Ray 2.60 does
+not tell drivers what its autoscaler may add."""
+TOLERANCE = 1e-6  # for sums of fractions of a CPU
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Cluster:
     """What a cluster has, and what it may grow to.
 
     Attributes:
-        nodes: that live, as Ray describes them.
-        largest: amount of each resource that an autoscaler may reach; nothing where there is none.
+        nodes: the living nodes, as Ray describes them.
+        largest: the amount of each resource that an autoscaler may reach; empty without one.
     """
 
     nodes: Sequence[Mapping[str, Any]]
@@ -34,7 +34,7 @@ class Cluster:
         """Ask the cluster that this process is connected to.
 
         Raises:
-            UserError: what it may grow to is not said in numbers.
+            UserError: the variable that says what it may grow to holds no amounts.
         """
         return cls(living_nodes(), _amounts(os.environ.get(LARGEST, "")))
 
@@ -48,15 +48,15 @@ class Cluster:
         return [node for node in self.nodes if carries(node, labels)]
 
     def can_hold(self, each: Mapping[str, float], labels: Mapping[str, str]) -> bool:
-        """Say whether some node is large enough for one of these, or one to come may be.
+        """Say whether some node can hold one process that takes this much, or a future node might.
 
-        How large one node to come may be is not known; it is taken to have all that may come.
+        How large a future node is, is not known. It is taken to have all that may be added.
         """
         nodes = [*(node["Resources"] for node in self.labelled(labels)), self.largest]
         return any(_count(node, each) for node in nodes)
 
     def count(self, each: Mapping[str, float]) -> int:
-        """Count how many of these the living nodes hold at once, were nothing else on them."""
+        """Count how many such processes the living nodes could hold if they held nothing else."""
         return sum(_count(node["Resources"], each) for node in self.nodes)
 
 
@@ -69,7 +69,7 @@ def _amounts(text: str) -> dict[str, float]:
     """Read the value of ``LARGEST``.
 
     Raises:
-        UserError: it says no amounts.
+        UserError: it holds no amounts.
     """
     parts = [part.partition("=") for part in text.split(",") if part]
     try:

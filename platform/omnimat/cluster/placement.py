@@ -1,7 +1,7 @@
-"""On which nodes things run: by the labels that nodes were given when they joined the cluster.
+"""On which nodes processes run, by the labels that nodes were given when they joined the cluster.
 
-A label is preferred, not required: a job file that names those of a cluster runs on a laptop too.
-What needs a GPU finds its nodes by that alone.
+A label is a preference: a job file that names labels of a cluster also runs on a laptop. Processes
+that need a GPU are placed by that need anyway.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]
 
 
 def on_labelled(labels: Mapping[str, str]) -> dict[str, str]:
-    """Give the labels where a living node carries them all, else none: then any node serves.
+    """Give the labels if some living node carries them all, or none, so that any node will do.
 
-    Nodes that an autoscaler may add are not known by their labels, so a group of labelled nodes
-    needs one node to begin with.
+    The labels of nodes that an autoscaler may add are not known. A group of labelled nodes
+    therefore needs one node from the start.
     """
     return dict(labels) if any(carries(node, labels) for node in living_nodes()) else {}
 
 
 def living_nodes() -> list[Mapping[str, Any]]:
-    """List the cluster's nodes as Ray describes them, with ``Labels`` and ``Resources``."""
+    """List the living nodes as Ray describes them, with ``Labels`` and ``Resources``."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
@@ -33,6 +33,6 @@ def carries(node: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def near_this_process() -> dict[str, Any]:
-    """Give the options of an actor that should run on this node, and elsewhere where it is full."""
+    """Give the options of an actor that runs on this node, or elsewhere if this one is full."""
     node = {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
     return {"label_selector": node, "fallback_strategy": [{"label_selector": {}}]}

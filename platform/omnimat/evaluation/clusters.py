@@ -1,15 +1,18 @@
-"""How a space of embeddings is laid out: crystal systems apart, modalities together.
+"""How embeddings are laid out: are crystal systems apart, and are modalities together?
 
-UniMat (Ock et al., 2024) gives the silhouette by crystal system of its embeddings of MP-20, each of
-one run: -0.028 of XRD, -0.072 of composition and +0.132 of both fused.
+UniMat (Ock et al., 2024) gives the silhouette by crystal system for its embeddings of MP-20, from
+one run each: -0.028 for XRD, -0.072 for composition and +0.132 for both fused.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +22,27 @@ from pydantic import Field
 from torch import Tensor
 from upath import UPath
 
-from omnimat.base.settings import Settings
-from omnimat.evaluation.section import EmbeddedSplit, Finding
+from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
+from omnimat.evaluation.stored import (
+    EMBEDDINGS,
+    check_embedded,
+    check_pretraining_seed,
+    read_embeddings,
+)
+from omnimat.leaderboard.finding import Finding
+from omnimat.leaderboard.row import Row
 from omnimat.objectives.embeddings import Column, Embeddings
+from omnimat.verification.agreement import check_agreement
+from omnimat.verification.evidence import Evidence
+from omnimat.verification.outcome import FaultError, Remark, blamed_on
 
 CRYSTAL_SYSTEM = "crystal_system"
+
+_KEY = "clusters"  # of a row's configuration
+_RELATIVE_TOLERANCE = 1e-4  # for sums of float32 in another order
+
+Measure = Callable[[str], Finding | None]
+"""Measures what the task of this name asks for; None where there are too few materials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +51,9 @@ class Silhouette:
 
     Attributes:
         mean: from -1 to 1; 0 where classes overlap.
-        per_class: the mean over each class's materials, by sorted label.
-        num_scored: materials scored.
-        num_labelled: materials they were drawn from.
+        per_class: the mean over the materials of each class, by sorted label.
+        num_scored: how many materials were scored.
+        num_labelled: how many materials they were drawn from.
     """
 
     mean: float
@@ -43,64 +62,113 @@ class Silhouette:
     num_labelled: int
 
 
-class ClustersSettings(Settings):
+class ClustersSettings(Section):
     """Silhouette by crystal system; alignment, uniformity and gap of the modalities.
 
-    With more than one modality, the mean of all of them is looked at too, where a material has
-    them all: fusion that nothing was trained for.
+    With more than one modality, the mean of all of them is measured too, for materials that have
+    them all: a fusion that nothing was trained for.
 
     Attributes:
-        max_materials: the silhouette is of so many, drawn at random, since it takes every pair;
-            the other measures are of all.
-        seed: of the draw.
+        max_materials: how many materials the silhouette is computed for, drawn at random, since it
+            compares every pair; the other measures are of all.
+        seed: decides which ones.
     """
 
     max_materials: int = Field(default=10_000, ge=3)
     seed: int = Field(default=0, ge=0)
 
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Every modality is judged by the crystal system."""
+        return dict.fromkeys(modalities, frozenset({CRYSTAL_SYSTEM}))
+
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
         """Measure every modality, their mean and every pair; writes no file of its own."""
         del folder
-        embeddings = split.embeddings
-        columns: dict[str, Column] = {name: embeddings.column(name) for name in embeddings.values}
-        if len(columns) > 1:
-            columns[f"mean of {', '.join(columns)}"] = mean_of_modalities(embeddings)
-        systems = [properties.get(CRYSTAL_SYSTEM) for properties in split.properties]
-        findings: list[Finding] = []
-        for name, column in columns.items():
-            findings += self._spread(name, column, systems)
-        return [*findings, *_pairs(embeddings)]
+        measures = self._measures(split.embeddings, split.properties)
+        found = (measure(task) for task, measure in measures.items())
+        return [one for one in found if one is not None]
 
-    def _spread(self, name: str, column: Column, systems: list[str | None]) -> Iterator[Finding]:
+    @classmethod
+    def recompute(cls, row: Row, evidence: Evidence) -> Iterator[Remark]:
+        """Measure again, and check that the embeddings are those of the split."""
+        task, split = task_and_split(row)
+        stored = read_embeddings(row, evidence)
+        known = evidence.properties(evidence.dataset(row), split)
+        with blamed_on(f"{row.predictions_uri}: {task!r} cannot be measured"):
+            properties = [json.loads(known.get(one, "{}")) for one in stored.material_ids]
+            settings = cls.model_validate(row.config.get(_KEY, {}))
+            found = settings._measures(stored.embeddings, properties)[task](task)
+        if found is None:
+            raise FaultError(f"{row.predictions_uri} has too few materials for {task!r}")
+        yield from check_agreement(row, [found], _RELATIVE_TOLERANCE)
+        yield from check_embedded(row, stored, split, evidence)
+        yield from check_pretraining_seed(row, evidence)
+
+    def _measures(
+        self, embeddings: Embeddings, properties: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Measure]:
+        """Give the measures by the names of their tasks."""
+        columns: dict[str, Column] = {name: embeddings.column(name) for name in embeddings.values}
+        pairs = list(combinations(columns, 2))
+        if pairs:
+            columns[f"mean of {', '.join(columns)}"] = mean_of_modalities(embeddings)
+        systems = [known.get(CRYSTAL_SYSTEM) for known in properties]
+        measures: dict[str, Measure] = {}
+        for name, column in columns.items():
+            measures[f"spread of {name}"] = partial(_spread, column)
+            measures[f"crystal systems in {name}"] = partial(self._systems, column, systems)
+        for one, other in pairs:
+            pair = columns[one], columns[other]
+            measures[f"alignment of {one} and {other}"] = partial(_alignment, *pair)
+        return measures
+
+    def _systems(self, column: Column, systems: Sequence[str | None], task: str) -> Finding | None:
         rows = column.present.nonzero().squeeze(1)
-        if len(rows) > 1:
-            yield Finding(
-                task=f"spread of {name}",
-                metric="uniformity",
-                value=uniformity(column.values[rows]),
-                higher_is_better=False,
-                num_test=len(rows),
-            )
         labels = [systems[row] for row in rows.tolist()]
         found = silhouette(column.values[rows].numpy(), labels, self.max_materials, self.seed)
-        if found is not None:
-            yield Finding(
-                task=f"crystal systems in {name}",
-                metric="silhouette",
-                value=found.mean,
-                higher_is_better=True,
-                num_test=found.num_scored,
-                details={
-                    "per_class_silhouette": found.per_class,
-                    "num_labelled": found.num_labelled,
-                    "sample_seed": self.seed,
-                },
-                settings={"clusters": self.model_dump(mode="json")},
-            )
+        if found is None:
+            return None
+        return Finding(
+            task=task,
+            metric="silhouette",
+            value=found.mean,
+            higher_is_better=True,
+            num_test=found.num_scored,
+            predictions=EMBEDDINGS,
+            details={
+                "per_class_silhouette": found.per_class,
+                "num_labelled": found.num_labelled,
+                "sample_seed": self.seed,
+            },
+            settings={_KEY: self.model_dump(mode="json")},
+        )
+
+
+def _spread(column: Column, task: str) -> Finding | None:
+    values = column.values[column.present]
+    if len(values) < 2:
+        return None
+    return Finding(task, "uniformity", uniformity(values), False, len(values), EMBEDDINGS)
+
+
+def _alignment(one: Column, other: Column, task: str) -> Finding | None:
+    both = one.present & other.present
+    if not both.any():
+        return None
+    pair = one.values[both], other.values[both]
+    return Finding(
+        task=task,
+        metric="alignment",
+        value=alignment(*pair),
+        higher_is_better=False,
+        num_test=int(both.sum()),
+        predictions=EMBEDDINGS,
+        details={"modality_gap": modality_gap(*pair)},
+    )
 
 
 def mean_of_modalities(embeddings: Embeddings) -> Column:
-    """Give the unit mean of all modalities: (N, d), present where a material has them all."""
+    """Average all modalities to unit rows, (N, d), present where a material has them all."""
     present = torch.stack(list(embeddings.present.values())).all(dim=0)
     values = F.normalize(torch.stack(list(embeddings.values.values())).mean(dim=0), dim=-1)
     return Column(values * present.unsqueeze(1), present)
@@ -116,9 +184,9 @@ def silhouette(
 
     Args:
         values: (N, d).
-        labels: of the N; those without are left out.
-        max_materials: scored at most, drawn at random without regard to the class.
-        seed: of the draw.
+        labels: the N labels; materials without one are left out.
+        max_materials: how many are scored at most, drawn at random whatever their class.
+        seed: decides which ones.
 
     Returns:
         None where there are fewer than two classes, or no class has two materials.
@@ -141,34 +209,35 @@ def silhouette(
 
 
 def drawn(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Draw so many rows, all where there are no more; in their order."""
+    """Draw this many rows, or take all where there are no more; they keep their order."""
     if len(rows) <= count:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean squared distance of two embeddings of one material (Wang and Isola 2020, alpha = 2).
+    """Average the squared distance of two embeddings (Wang and Isola 2020, alpha = 2).
 
     Args:
         first: (N, d) unit rows.
         second: (N, d) unit rows of the same materials.
 
     Returns:
-        From 0 (equal) to 4; 2 for directions that have nothing to do with each other.
+        From 0, where they are equal, to 4; 2 where their directions are unrelated.
     """
     return float((first.double() - second.double()).square().sum(dim=1).mean())
 
 
 def uniformity(values: Tensor, block_rows: int = 256) -> float:
-    """Log of the mean of exp(-2 distance^2) over all pairs (Wang and Isola 2020, t = 2).
+    """Take the log of the mean of exp(-2 distance^2) over all pairs (Wang and Isola 2020, t = 2).
 
     Args:
         values: (N, d) unit rows, N > 1.
-        block_rows: rows compared at a time; memory is ``block_rows * N`` float32.
+        block_rows: how many rows are compared at a time, which takes ``block_rows * N`` float32.
 
     Returns:
-        From 0 (one point) down; random directions in many dimensions give nearly -4.
+        0 where all rows are equal, and less the more they are spread; random directions in many
+        dimensions give nearly -4.
     """
     total = 0.0
     for start in range(0, len(values), block_rows):
@@ -180,20 +249,5 @@ def uniformity(values: Tensor, block_rows: int = 256) -> float:
 
 
 def modality_gap(first: Tensor, second: Tensor) -> float:
-    """Distance of the means of two modalities (Liang et al. 2022, "Mind the gap"): (N, d) each."""
+    """Measure how far apart the means of two (N, d) modalities are (Liang et al. 2022)."""
     return float((first.double().mean(dim=0) - second.double().mean(dim=0)).norm())
-
-
-def _pairs(embeddings: Embeddings) -> Iterator[Finding]:
-    for one, other in combinations(embeddings.values, 2):
-        both = embeddings.present[one] & embeddings.present[other]
-        if both.any():
-            first, second = embeddings.values[one][both], embeddings.values[other][both]
-            yield Finding(
-                task=f"alignment of {one} and {other}",
-                metric="alignment",
-                value=alignment(first, second),
-                higher_is_better=False,
-                num_test=int(both.sum()),
-                details={"modality_gap": modality_gap(first, second)},
-            )

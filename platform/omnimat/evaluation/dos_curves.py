@@ -1,8 +1,8 @@
-"""Densities of states of a data set on one grid, and how far they are from each other.
+"""Densities of states of a data set on one grid, and how far apart they are.
 
-Curves are those of ``features.dos`` on a common grid of 0.1 eV over [-5, 5] eV: spin up alone and
-per cell, as MultiMat compares them. Unlike there, a curve is zero where its calculation does not
-reach, not constant.
+They are curves of ``modalities.dos.features`` on a common grid of 0.1 eV over [-5, 5] eV: of spin
+up alone and per cell, as MultiMat compares them. Where a calculation does not reach, a curve is
+zero; MultiMat prolongs it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from omnimat.stream.unit import take
 CURVE = DosCurve(num_points=101, grid="common", window_ev=(-5.0, 5.0))
 
 _RECORDS_A_READ = 1024
+_NUM_RANDOM_DRAWS = 20
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -34,8 +35,8 @@ class Curves:
     """Materials with an embedding and a density of states.
 
     Attributes:
-        ids: (n,) of the materials.
-        values: (n, d) float32 unit rows.
+        ids: the (n,) ids of the materials.
+        values: (n, d) float32 unit rows, the embeddings.
         densities: (n, 101) states per eV on the grid of ``CURVE``.
     """
 
@@ -45,16 +46,21 @@ class Curves:
 
     @property
     def areas(self) -> Float:
-        """(n,) states in the window."""
+        """The (n,) numbers of states in the window."""
         return _integral(self.densities)
 
-    def chosen(self, flags: NDArray[np.bool_]) -> Curves:
-        """Give those flagged."""
-        return Curves(self.ids[flags], self.values[torch.from_numpy(flags)], self.densities[flags])
+    @property
+    def scorable(self) -> Curves:
+        """Those that have states in the window, without which no nMAE is defined."""
+        return self.chosen(np.flatnonzero(self.areas > 0))
+
+    def chosen(self, rows: Index) -> Curves:
+        """Give some of the materials, in this order."""
+        return Curves(self.ids[rows], self.values[torch.from_numpy(rows)], self.densities[rows])
 
 
 def normalized_errors(wishes: Curves, known: Curves, chosen: Index) -> Float:
-    """Give the nMAE of chosen candidates, (n, k), for each of n targets of positive area."""
+    """Give the (n, k) nMAE of the chosen candidates of n targets, all of positive area."""
     columns = [
         _integral(np.abs(wishes.densities - known.densities[column])) / wishes.areas
         for column in chosen.T
@@ -63,7 +69,7 @@ def normalized_errors(wishes: Curves, known: Curves, chosen: Index) -> Float:
 
 
 def best_of(errors: Float) -> list[float]:
-    """Give the mean over targets of the least error among the first n, for n = 1 to k.
+    """Average the least error among the first n over the targets, for n = 1 to k.
 
     Args:
         errors: (targets, k).
@@ -72,16 +78,24 @@ def best_of(errors: Float) -> list[float]:
     return means
 
 
+def best_of_random(wishes: Curves, known: Curves, num_neighbors: int, seed: int = 0) -> Float:
+    """Score candidates drawn at random, as ``best_of`` does: (draws, num_neighbors)."""
+    generator = np.random.default_rng(seed)
+    shape = (len(wishes.ids), num_neighbors)
+    draws = (generator.integers(len(known.ids), size=shape) for _ in range(_NUM_RANDOM_DRAWS))
+    return np.array([best_of(normalized_errors(wishes, known, draw)) for draw in draws])
+
+
 def read_densities(dataset: UPath, records: pd.DataFrame) -> tuple[Index, Float]:
     """Read densities of states from the shards.
 
     Args:
-        dataset: folder of the data set.
-        records: rows of its index.
+        dataset: the folder of the data set.
+        records: lines of its index.
 
     Returns:
-        Places among ``records`` of the n that have one, and the (n, 101) states per eV on the grid
-        of ``CURVE``.
+        The places among ``records`` of the n that have one, and their (n, 101) states per eV on the
+        grid of ``CURVE``.
     """
     likely = np.flatnonzero(records["has_dos"].to_numpy(dtype=bool))
     source = Source(dataset, None, {"dos": CURVE})

@@ -1,21 +1,21 @@
 """Which materials count as the same, so that finding the one is as good as finding the other.
 
-Databases hold a material more than once, relaxed again or taken from another source, and texts,
-patterns and curves of such pairs are nearly equal: asking for one and not the other is a coin toss.
-Two rules:
+Databases hold some materials more than once, relaxed again or taken from another source. Texts,
+patterns and curves of such a pair are nearly equal, so to find the one and not the other is a coin
+toss. There are two rules:
 
-- ``symmetry``: equal reduced formula and space group, or crystal system where that is all that is
-  known. Cheap, and coarse: two different structures may share both. A material whose symmetry is
-  unknown has no duplicate.
-- ``structure``: equal reduced formula and number of atoms, and one structure mapped onto the other
-  by pymatgen's ``StructureMatcher`` (Ong et al., Comput. Mater. Sci. 68, 314, 2013) with its
-  default tolerances (0.2 in lengths, 0.3 of the free length per atom in sites, 5 degrees), after
-  reduction to primitive cells and scaling to one volume. It reads the shards.
+- ``symmetry``: the same reduced formula and space group, or crystal system where no more is known.
+  It is cheap but coarse, since two different structures may share both. A material of unknown
+  symmetry has no duplicate.
+- ``structure``: the same reduced formula and number of atoms, where pymatgen's ``StructureMatcher``
+  (Ong et al., Comput. Mater. Sci. 68, 314, 2013) maps one structure onto the other. Its tolerances
+  are the default ones (0.2 in lengths, 0.3 of the free length per atom in sites, 5 degrees), after
+  reduction to primitive cells and scaling to one volume. This rule reads the shards.
 
-In data of the Materials Project the two rules find different pairs, since it has merged structures
-that match and share a space group. Of the 8,959 materials of MP-20's test split here, 162 have a
+In data of the Materials Project the two rules find different pairs, since structures that match and
+share a space group are merged there. Of the 8,959 materials of MP-20's test split, 162 have a
 duplicate by symmetry (other structures, which no formula, composition or space group in a text
-tells apart) and 86 by structure (a crystal and its distortion), none both.
+tells apart) and 86 by structure (a crystal and its distortion); none has both.
 
 No rule looks at an embedding.
 """
@@ -46,12 +46,12 @@ def by_symmetry(
     """Group N materials by reduced formula and space group.
 
     Args:
-        records: N rows of the record index.
-        properties: of the same.
-        dataset: folder of the data set; not read.
+        records: N lines of the record index.
+        properties: the properties of these N materials.
+        dataset: the folder of the data set, which this rule does not read.
 
     Returns:
-        (N,) labels from 0, in order of first appearance.
+        (N,) labels from 0, in the order of their first appearance.
     """
     del dataset
     symmetries = [
@@ -64,9 +64,9 @@ def by_symmetry(
 def by_structure(
     records: pd.DataFrame, properties: Sequence[Mapping[str, Any]], dataset: UPath
 ) -> Groups:
-    """Group N materials whose structures match; arguments and result as of ``by_symmetry``.
+    """Group N materials whose structures match; a record that cannot be read has no duplicate.
 
-    A record that cannot be read has no duplicate.
+    The arguments and the result are those of ``by_symmetry``.
     """
     del properties
     records = records.reset_index(drop=True)
@@ -91,13 +91,13 @@ def _labels(keys: list[tuple[Any, ...]]) -> Groups:
 
 
 def _first_matches(raws: Sequence[RawRecord]) -> list[int]:
-    """For each record give the first that it matches, itself where there is none before it."""
+    """Give for each record the first one that it matches, or itself where no earlier one does."""
     from pymatgen.analysis.structure_matcher import StructureMatcher
 
     from omnimat.materials.crystals import to_pymatgen
 
     fit = StructureMatcher().fit
-    firsts: dict[int, Any] = {}  # structures by their place
+    firsts: dict[int, Any] = {}  # the structures by their place
     matches = []
     for place, structure in enumerate(map(_structure, raws)):
         crystal = None if structure is None else to_pymatgen(structure)

@@ -1,29 +1,29 @@
-"""Evaluation of a pretraining run: a split is embedded once, and each section looks at it."""
+"""Evaluation of a pretraining run: a split is embedded once, and every section looks at it."""
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
 from omnimat.base.provenance import code_commit, hardware, sha256_of
-from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
-from omnimat.evaluation.section import EMBEDDINGS, EmbeddedSplit, Embedder, Finding
-from omnimat.evaluation.settings import EvaluateSettings
+from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained
+from omnimat.evaluation.section import EmbeddedSplit, Embedder, task_on
+from omnimat.evaluation.settings import EvaluateSettings, name_on_rows
+from omnimat.evaluation.stored import EMBEDDINGS, to_npz
+from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.record import Modality
-from omnimat.materials.split import Split
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store
@@ -37,28 +37,29 @@ def evaluate(
     workspace: Workspace,
     leaderboard_url: str | None = None,
 ) -> list[Row]:
-    """Embed a split with a run's encoders and run the sections asked for.
+    """Embed a split with a run's encoders, and run the sections.
 
-    The run's folder gets ``embeddings.npz`` and what the sections write; ``evaluation.section``
-    lists the files. The rows are written in one transaction, and ``result.json`` after them.
+    The run's folder gets ``embeddings.npz`` and the files of the sections, which
+    ``evaluation.section`` lists. The rows are written in one transaction, and ``result.json`` last.
 
     Args:
-        name: of this run.
-        settings: of the evaluation.
-        workspace: holds the data set and the pretraining run.
-        leaderboard_url: of SQLAlchemy; None for the workspace's own.
+        name: the name of this run.
+        settings: its settings.
+        workspace: where the data set and the pretraining run are.
+        leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
 
     Returns:
-        One row a finding.
+        A row for each finding.
 
     Raises:
-        UserError: if the data set or the run is missing, or a section cannot be had of them.
+        UserError: if the data set or the run is missing, or does not have what a section needs.
     """
     start_s = time.perf_counter()
     torch.set_num_threads(settings.num_threads)
     run, parent = workspace.run(name), workspace.run(settings.run)
     pretraining = _read_pretraining(parent)
     cards = read_cards(parent)
+    _refuse_leakage(settings, cards, workspace)
     location = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
     write_store(
         location,
@@ -67,17 +68,22 @@ def evaluate(
     )
     embedder = Embedder(parent, cards, location.dataset, location.open(), settings.batch_size)
     split = _embedded(embedder, settings, run / EMBEDDINGS)
-    findings: list[Finding] = []
+    findings: list[tuple[str, Finding]] = []
     for key, section in settings.sections.items():
         print(f"{name}: {key.replace('_', '-')} of {len(split.positions)} materials", flush=True)
-        findings += section.evaluate(split, run)
+        findings += [(name_on_rows(key), found) for found in section.evaluate(split, run)]
     common = _common(name, settings, location, cards, parent / EXPORT) | {
         "seed": pretraining["settings"]["training"]["seed"],
         "wall_time_s": round(time.perf_counter() - start_s, 2),
     }
     config = _config(settings, cards, pretraining)
-    proofs = {file: _proof(run / file) for file in {one.predictions for one in findings}}
-    rows = [_row(one, common | proofs[one.predictions], config) for one in findings]
+    proofs = {file: _proof(run / file) for file in {found.predictions for _, found in findings}}
+    rows = [
+        replace(found, task=task_on(found.task, settings.split)).row(
+            config, section=section, **common, **proofs[found.predictions]
+        )
+        for section, found in findings
+    ]
     with RayMetrics(name) as watch, leaderboard_write(watch, len(rows)):
         LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     result = {
@@ -88,6 +94,19 @@ def evaluate(
     }
     write_atomically(run / RESULT, f"{json.dumps(result, indent=1)}\n".encode())
     return rows
+
+
+def _refuse_leakage(
+    settings: EvaluateSettings, cards: Mapping[str, Card], workspace: Workspace
+) -> None:
+    """Refuse sections whose judging properties the run has seen."""
+    featurizers = featurizers_of(cards)
+    every: set[str] = set()
+    for section in settings.sections.values():
+        for modality, properties in section.judged_by(tuple(cards)).items():
+            refuse_inputs(featurizers, [modality], properties)
+            every |= properties
+    refuse_pretrained(workspace, settings.run, cards, settings.dataset, [settings.split], every)
 
 
 def _read_pretraining(parent: UPath) -> dict[str, Any]:
@@ -102,21 +121,12 @@ def _embedded(embedder: Embedder, settings: EvaluateSettings, path: UPath) -> Em
     """Embed the split and keep the embeddings.
 
     Raises:
-        UserError: if it has no material.
+        UserError: if the split has no material.
     """
     split = embedder.embed(settings.split, settings.duplicates)
     if not len(split.positions):
         raise UserError(f"split: data set {settings.dataset!r} has no {settings.split} material")
-    arrays = {
-        "material_id": split.records["material_id"].to_numpy(dtype=np.str_),
-        "duplicate_group": split.duplicate_groups,
-    }
-    for modality, values in split.embeddings.values.items():
-        arrays[modality] = values.numpy()
-        arrays[f"{modality}_present"] = split.embeddings.present[modality].numpy()
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, to_npz(split))
     return split
 
 
@@ -124,34 +134,13 @@ def _proof(path: UPath) -> dict[str, str]:
     return {"predictions_uri": str(path), "predictions_sha256": sha256_of(path)}
 
 
-def _row(finding: Finding, common: Mapping[str, Any], config: Mapping[str, Any]) -> Row:
-    config = {**config, **finding.settings}
-    return Row(
-        **common,
-        task=_task(finding.task, config["split"]),
-        metric=finding.metric,
-        unit=finding.unit,
-        value=finding.value,
-        higher_is_better=finding.higher_is_better,
-        num_test=finding.num_test,
-        details=dict(finding.details),
-        config=config,
-        config_hash=fingerprint(config),
-    )
-
-
-def _task(task: str, split: Split) -> str:
-    """Name a task so that what training has seen is never ranked beside what it has not."""
-    return task if split == "test" else f"{task} ({split} split)"
-
-
 def _config(
     settings: EvaluateSettings, cards: Mapping[Modality, Card], pretraining: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Give what a result depends on but the seed and the name of the run, which goes with it.
+    """Give what a result depends on, except the seed and the run's name, which changes with it.
 
-    How the run was spread over machines is not in it, or its seeds would not be averaged. It tells
-    the data set that was trained on, since another state of it may have another split.
+    How the run was spread over machines is left out, so that its seeds are averaged anyway. The
+    data set that was trained on is included, since another version may have another split.
     """
     pretrain = decisive(pretraining["settings"])
     del pretrain["training"]["seed"]
@@ -169,7 +158,7 @@ def _common(
     cards: Mapping[Modality, Card],
     export: UPath,
 ) -> dict[str, Any]:
-    """Give what all rows share."""
+    """Give what all rows have in common."""
     commit, is_dirty = code_commit()
     return {
         "model": settings.run,

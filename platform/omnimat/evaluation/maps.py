@@ -1,9 +1,10 @@
 """Maps of embeddings in two dimensions, for the eye (MultiMat, Fig. 4).
 
-In the run's folder, ``maps/<modality>-<method>.parquet`` has a row a material in the columns of
-``MAP_SCHEMA``, and ``maps/summary.json`` a list of what each map is: ``modality``, ``method``,
-``file``, ``settings``, ``num_materials`` (on the map), ``num_embedded`` (drawn from), and
-``trustworthiness`` with the ``num_neighbors`` and ``num_materials`` that it is of.
+In the run's folder, ``maps/<modality>-<method>.parquet`` has a line for each material, with the
+columns of ``MAP_SCHEMA``. ``maps/summary.json`` describes each map: its ``modality``, ``method``,
+``file`` and ``settings``, the ``num_materials`` on it and the ``num_embedded`` that they were drawn
+from, and its ``trustworthiness`` with the ``num_neighbors`` and ``num_materials`` this was computed
+with.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
-from omnimat.base.settings import Settings
 from omnimat.evaluation.clusters import CRYSTAL_SYSTEM, drawn
-from omnimat.evaluation.section import EmbeddedSplit, Finding
+from omnimat.evaluation.section import EmbeddedSplit, Section
+from omnimat.leaderboard.finding import Finding
 from omnimat.materials.record import Modality
 
 Method = Literal["umap", "tsne"]
@@ -43,27 +44,28 @@ MAP_SCHEMA = pa.schema(
     ]
 )
 
-# Below, both methods have too few neighbours to choose from.
+# With fewer, both methods have too few neighbours to choose from.
 _FEWEST_MATERIALS = 20
-_LARGEST_METAL_GAP_EV = 1e-9  # as MultiMat tells metals
-# Trustworthiness takes a few N x N matrices of float64.
+_LARGEST_METAL_GAP_EV = 1e-9  # MultiMat's definition of a metal
+# Trustworthiness needs a few N x N matrices of float64.
 _MAX_TRUST_MATERIALS = 3_000
 
 
-class MapsSettings(Settings):
-    """Maps by UMAP and t-SNE; all distances are those of the cosine.
+class MapsSettings(Section):
+    """Maps by UMAP and t-SNE; all distances are cosine distances.
 
-    A map is the same whenever it is made of the same embeddings with the same versions of the
-    packages; that takes a single thread.
+    The same embeddings and the same versions of the packages give the same map, for which it is
+    made on a single thread.
 
     Attributes:
-        modalities: to draw; None for all.
-        methods: of each modality.
-        max_materials: on a map, drawn at random where there are more.
-        seed: of the draw and of the methods.
-        num_neighbors: of UMAP.
-        min_dist: of UMAP: how close points may lie.
-        perplexity: of t-SNE; less where there are fewer than three times as many materials.
+        modalities: the modalities to draw; None for all.
+        methods: how each of them is drawn.
+        max_materials: how many materials a map has at most; they are drawn at random.
+        seed: decides which ones, and seeds the methods.
+        num_neighbors: how many neighbours UMAP looks at.
+        min_dist: how close to each other UMAP may put points.
+        perplexity: the perplexity of t-SNE; smaller where there are fewer than three times as many
+            materials.
     """
 
     modalities: tuple[Modality, ...] | None = Field(default=None, min_length=1)
@@ -78,7 +80,7 @@ class MapsSettings(Settings):
         """Write the maps; they score nothing, so there is no finding.
 
         Raises:
-            UserError: the run lacks a modality, or no modality has materials enough for a map.
+            UserError: if the run lacks a modality, or no modality has enough materials for a map.
         """
         chosen = self.modalities or tuple(split.embeddings.values)
         if missing := set(chosen) - set(split.embeddings.values):
@@ -102,12 +104,12 @@ class MapsSettings(Settings):
         return []
 
     def coordinates(self, values: Points, method: Method) -> Points:
-        """Lay N embeddings, (N, d), out in the plane: (N, 2)."""
+        """Lay out (N, d) embeddings in the plane: (N, 2)."""
         from threadpoolctl import threadpool_limits
 
         mapper = self._umap(len(values)) if method == "umap" else self._tsne(len(values))
-        # Sums of several threads depend on their number, and numba leaves OpenMP with more of them
-        # than asked for: on a busy machine t-SNE then takes a hundred times longer.
+        # Sums depend on the number of threads. Moreover numba leaves OpenMP with more threads than
+        # asked for, with which t-SNE takes a hundred times longer on a busy machine.
         with threadpool_limits(limits=1):
             return np.asarray(mapper.fit_transform(values), dtype=np.float32)
 
@@ -134,7 +136,7 @@ class MapsSettings(Settings):
     def _draw(
         self, split: EmbeddedSplit, modality: Modality, method: Method, folder: UPath
     ) -> dict[str, Any] | None:
-        """Write one map and summarise it; None where there are too few materials."""
+        """Write a map and describe it; None where there are too few materials."""
         column = split.embeddings.column(modality)
         embedded = np.flatnonzero(column.present.numpy())
         if len(embedded) < _FEWEST_MATERIALS:
@@ -158,7 +160,7 @@ class MapsSettings(Settings):
 
 
 def map_table(split: EmbeddedSplit, rows: NDArray[np.int64], points: Points) -> pa.Table:
-    """Give the map's table: materials at ``rows`` of the split, their points, what colours them."""
+    """Give the lines of a map: materials of the split, their points, and what colours them."""
     records = split.records.iloc[rows]
     properties = [split.properties[row] for row in rows]
     gaps = [known.get("band_gap_ev") for known in properties]
@@ -177,18 +179,20 @@ def map_table(split: EmbeddedSplit, rows: NDArray[np.int64], points: Points) -> 
 
 
 def trust(values: Points, points: Points, num_neighbors: int, seed: int) -> dict[str, float | int]:
-    """Say how many neighbours on the map are neighbours among the embeddings.
+    """Measure how many neighbours on the map are neighbours among the embeddings.
 
-    Venna and Kaski 2001: 1 where all are; of materials drawn at random where there are many.
+    This is the trustworthiness of Venna and Kaski (2001), for materials drawn at random where there
+    are many.
 
     Args:
         values: (N, d) embeddings.
-        points: (N, 2) of the map.
-        num_neighbors: looked at; fewer than N / 2.
-        seed: of the draw.
+        points: (N, 2) points on the map.
+        num_neighbors: how many neighbours are looked at, fewer than N / 2.
+        seed: decides which materials are drawn.
 
     Returns:
-        ``value``, from 0 to 1, and the ``num_neighbors`` and ``num_materials`` that it is of.
+        The ``value``, from 0 to 1 where all of them are, and the ``num_neighbors`` and
+        ``num_materials`` that it was computed with.
     """
     from sklearn.manifold import trustworthiness
 

@@ -1,4 +1,4 @@
-"""Where a query finds its own key among many, exactly, ties left open."""
+"""The rank at which a query finds its own key among many; exact, with ties left open."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch.nn import functional
 
 Counts = NDArray[np.int64]
 
-# Float32 rounds a similarity by 1e-7, and not alike in batches of other sizes.
+# Float32 rounds a similarity by 1e-7, and differently in batches of different sizes.
 _AS_NEAR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Where N queries find a right key, ties left open.
+    """The ranks at which N queries find a right key, with ties left open.
 
-    Equal keys are usual: polymorphs have one composition. Broken at random, ties neither favour nor
-    punish duplicates, and an encoder that gives every material the same embedding scores as chance,
-    not as perfect.
+    Equal keys are common, since polymorphs share a composition. Ties count as broken at random, so
+    they neither favour nor punish duplicates, and an encoder that gives all materials the same
+    embedding scores like chance instead of being perfect.
 
     Attributes:
-        nearer: (N,) wrong keys nearer than the nearest right one.
-        as_near: (N,) wrong keys as near as it.
-        right: (N,) right keys as near as it, itself counted.
-        num_right: (N,) right keys in all.
-        num_wrong: (N,) wrong keys in all.
+        nearer: (N,) numbers of wrong keys that are nearer than the nearest right one.
+        as_near: (N,) numbers of wrong keys that are as near as it.
+        right: (N,) numbers of right keys that are as near as it, counting itself.
+        num_right: (N,) numbers of right keys.
+        num_wrong: (N,) numbers of wrong keys.
     """
 
     nearer: Counts
@@ -47,19 +47,19 @@ class Ranks:
 
     @property
     def by_chance(self) -> Ranks:
-        """What an encoder gets that gives every material the same embedding."""
+        """The ranks of an encoder that gives all materials the same embedding."""
         nearer = np.zeros_like(self.nearer)
         return Ranks(nearer, self.num_wrong, self.num_right, self.num_right, self.num_wrong)
 
     @property
     def expected(self) -> NDArray[np.float64]:
-        """(N,) ranks of the first right key, from 1, the mean over all ways to break ties."""
+        """The (N,) ranks of the first right key, from 1, averaged over all ways to break ties."""
         ranks: NDArray[np.float64] = 1 + self.nearer + self.as_near / (self.right + 1)
         return ranks
 
     def hit_rate(self, k: int) -> float:
-        """Chance that a right key is among the k nearest, the mean over queries."""
-        # Of the tied keys ``places`` are among the k; drawn one by one, all of them may be wrong.
+        """Give the chance that a right key is among the k nearest, averaged over queries."""
+        # Of the tied keys, ``places`` are among the k. Drawn one by one, all of them may be wrong.
         places = np.clip(k - self.nearer, 0, self.as_near + 1)
         missed = np.ones(len(places))
         for drawn in range(int(places.max(initial=0))):
@@ -68,14 +68,17 @@ class Ranks:
         return float(1 - missed.mean())
 
     def choice_rate(self, num_choices: int) -> float:
-        """Chance that the right key is the nearest of ``num_choices``, the mean over queries.
+        """Give the chance that the right key is the nearest of T, averaged over queries.
 
-        The others are wrong keys drawn at random without replacement. Over all draws and all ways
-        to break ties, so nothing is sampled: with h wrong keys ahead among n it is
-        C(n - h, T - 1) / C(n, T - 1).
+        The others are wrong keys drawn at random without replacement. Nothing is sampled, since the
+        chance over all draws is known: with h of n wrong keys ahead it is
+        C(n - h, T - 1) / C(n, T - 1). It is averaged over all ways to break ties.
+
+        Args:
+            num_choices: T.
 
         Raises:
-            ValueError: if a query has not as many wrong keys, or several right ones are as near.
+            ValueError: if a query has too few wrong keys, or several right ones that are as near.
         """
         if (self.right != 1).any() or self.num_wrong.min() < num_choices - 1:
             raise ValueError(f"not every query has one right and {num_choices - 1} wrong keys")
@@ -98,9 +101,9 @@ class PairRanks:
     """The ranks of N queries under two notions of a right key.
 
     Attributes:
-        own: only its own key is right.
+        own: only the query's own key is right.
         any_duplicate: the keys of its duplicates are right too.
-        own_among_others: only its own is right, and those of its duplicates are left out.
+        own_among_others: only its own key is right, and those of its duplicates are left out.
     """
 
     own: Ranks
@@ -113,14 +116,14 @@ def rank_pairs(
 ) -> PairRanks:
     """Rank every query's own key among all keys by cosine similarity.
 
-    Similarities within 1e-6 of each other are equal. It counts the keys that are nearer instead of
-    sorting them: no N x N matrix, and no more than a tile of it at a time.
+    Similarities within 1e-6 of each other count as equal. Keys that are nearer are counted instead
+    of sorted, so that only a tile of the N x N matrix is in memory at a time.
 
     Args:
-        queries: (N, d), any positive length.
+        queries: (N, d), of any positive length.
         keys: (N, d); row i is the key of query i.
-        groups: (N,) labels; materials of one label are duplicates.
-        tile: queries and keys compared at a time.
+        groups: (N,) labels, which are equal for duplicates.
+        tile: how many queries and keys are compared at a time.
 
     Returns:
         The ranks.
@@ -151,14 +154,14 @@ def rank_pairs(
 
 
 def retrieval_ranks(queries: Tensor, keys: Tensor) -> Ranks:
-    """Rank without regard to duplicates; see ``rank_pairs``."""
+    """Rank as ``rank_pairs`` does, as if no material had a duplicate."""
     return rank_pairs(queries, keys, np.arange(len(keys))).own
 
 
 def _count(
     queries: Tensor, keys: Tensor, similarities: Tensor, tile: tuple[int, int]
 ) -> tuple[Counts, Counts]:
-    """Count for each query the keys nearer than a similarity, and those nearer or as near."""
+    """Count for each query the keys nearer than a similarity, and those at least as near."""
     nearer, near = torch.zeros(2, len(queries), dtype=torch.int64, device=queries.device)
     for start in range(0, len(queries), tile[0]):
         rows = slice(start, start + tile[0])
@@ -172,14 +175,14 @@ def _count(
 
 @dataclass(frozen=True, slots=True)
 class _Duplicates:
-    """How near the keys of its group, its own among them, are to each of N queries.
+    """How near the keys of a query's group, its own key among them, are to each of N queries.
 
     Attributes:
-        size: (N,) keys of the group.
-        best: (N,) similarity of the nearest.
-        right: (N,) keys as near as that.
-        nearer: (N,) nearer than its own.
-        near: (N,) nearer than its own or as near, itself not counted.
+        size: (N,) numbers of keys in the group.
+        best: (N,) similarities of the nearest.
+        right: (N,) numbers of keys that are as near as that.
+        nearer: (N,) numbers of keys that are nearer than the query's own.
+        near: (N,) numbers of other keys that are at least as near as its own.
     """
 
     size: Counts
@@ -208,8 +211,8 @@ def _ranks(
 ) -> Ranks:
     """Tell wrong keys from right ones, where ``near`` counts both.
 
-    At the border of a tie rounding may count a key in one sum and not in the other, so differences
-    are kept within what is possible.
+    At the edge of a tie, rounding may count a key in one sum and not in the other, so differences
+    are clipped to what is possible.
     """
     nearer = np.clip(nearer, 0, num_wrong)
     as_near = np.clip(near - nearer - right, 0, num_wrong - nearer)

@@ -1,30 +1,32 @@
 """Cross-modal retrieval: each material of a split found by another of its modalities.
 
-Counted in four ways, raw (only the material itself is right) and ``merged`` (its duplicates, by a
-rule of ``evaluation.duplicates``, are as right as itself):
+It is counted in three ways, each of them raw (only the material itself is right) and ``merged``
+(its duplicates, by a rule of ``evaluation.duplicates``, are right too):
 
 - ``top-k``, ``mean rank``, ``median rank``: among all N materials that have both modalities
   (MultiMat, Fig. 3a). Merged, the nearest of the duplicates counts.
-- ``top-k of 1024``: in pools of 1,024, as CLaC counts, drawn at random and disjoint; what is left
-  over makes no pool. CLaC's pools are the 8 batches of 128 that follow each other in its test set,
-  whose order is fixed, and its level of chance is that of the whole set; ours is the pool's.
+- ``top-k of 1024``: in pools of 1,024 materials, as CLaC counts. They are drawn at random and are
+  disjoint; what is left over makes no pool. CLaC's pools are 8 consecutive batches of 128 of its
+  test set, whose order is fixed, and its level of chance is that of the whole set; ours is the
+  pool's.
 - ``1 of T``: the material against T - 1 others drawn at random (T-choose-one of MoleculeSTM, Liu et
-  al., Nat. Mach. Intell. 5, 1447, 2023), for all draws at once rather than for a sample. Merged,
-  duplicates are never among the others.
+  al., Nat. Mach. Intell. 5, 1447, 2023), averaged over all draws exactly. Merged, duplicates are
+  never among the others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import permutations
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -32,32 +34,53 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
-from omnimat.base.settings import Settings
+from omnimat.evaluation.duplicates import DUPLICATE_RULES
 from omnimat.evaluation.ranks import Counts, Ranks, rank_pairs
-from omnimat.evaluation.section import EmbeddedSplit, Finding
-from omnimat.materials.record import Modality
+from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
+from omnimat.evaluation.stored import (
+    EMBEDDINGS,
+    StoredEmbeddings,
+    check_embedded,
+    check_pretraining_seed,
+    read_embeddings,
+)
+from omnimat.leaderboard.finding import Finding
+from omnimat.leaderboard.row import Row
+from omnimat.materials.split import Split
+from omnimat.modalities.registry import MODALITIES, ModalityName
 from omnimat.objectives.embeddings import Embeddings
+from omnimat.verification.agreement import check_agreement
+from omnimat.verification.dataset import CheckedDataset
+from omnimat.verification.evidence import Evidence
+from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on
 
 RETRIEVAL = "retrieval.json"
 MERGED = ", merged"
 TOP_K = (1, 5, 10, 25)  # MultiMat's
 POOL_TOP_K = (1, 3, 10)  # CLaC's
 
-# A job's output is no terminal: left alone, rich would wrap at 80 characters.
+# A job's output is no terminal, so rich would wrap at 80 characters.
 _TABLE_WIDTH = 110
+_OF_A_POOL = re.compile(r"top-\d+ of (?P<size>\d+)")
+_OF_CHOICES = re.compile(r"1 of (?P<num>\d+)")
+# Cosines in float32 differ by 1e-7 between BLAS libraries, so a few of every hundred thousand ranks
+# differ.
+_RELATIVE_TOLERANCE = 1e-4
 
-Pair = tuple[Modality, Modality]
+Pair = tuple[ModalityName, ModalityName]
 
 
-class RetrievalSettings(Settings):
+class RetrievalSettings(Section):
     """Retrieval for every ordered pair of modalities.
 
     Attributes:
-        pairs: (query, key) modalities to report; None for all.
-        pool_size: materials of a pool; None counts in no pools.
-        pool_seed: draws the pools.
+        pairs: the (query, key) modalities to report; None for all.
+        pool_size: how many materials a pool has; None for no pools.
+        pool_seed: decides which materials are in a pool.
         num_choices: each T of ``1 of T``; MoleculeSTM has 4, 10 and 20.
     """
+
+    runs_by_default: ClassVar[bool] = True
 
     pairs: tuple[Pair, ...] | None = Field(default=None, min_length=1)
     pool_size: int | None = Field(default=None, ge=max(POOL_TOP_K))
@@ -71,10 +94,10 @@ class RetrievalSettings(Settings):
         return self
 
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
-        """Score the pairs, print them, and write ``retrieval.json``.
+        """Score the pairs, print the scores, and write ``retrieval.json``.
 
         Raises:
-            UserError: if a pair asked for, or every pair, has no material.
+            UserError: if a pair that was asked for, or every pair, has no material.
         """
         findings = self.score(split.embeddings, split.duplicate_groups, split.duplicates)
         report = {
@@ -87,6 +110,43 @@ class RetrievalSettings(Settings):
         write_atomically(folder / RETRIEVAL, f"{json.dumps(report, indent=1)}\n".encode())
         self._print(findings)
         return findings
+
+    @classmethod
+    def recompute(cls, row: Row, evidence: Evidence) -> Iterator[Remark]:
+        """Rank again by the stored embeddings, and check that they are those of the split."""
+        task, split = task_and_split(row)
+        settings = cls._of_row(row, task)
+        stored = read_embeddings(row, evidence)
+        key = ("retrieval", row.predictions_uri, settings.fingerprint())
+        with blamed_on(f"{row.predictions_uri}: {task!r} cannot be ranked"):
+            found = evidence.remembered(
+                key, lambda: settings.score(stored.embeddings, stored.groups, "")
+            )
+        yield from check_agreement(row, found, _RELATIVE_TOLERANCE)
+        yield from check_embedded(row, stored, split, evidence)
+        yield from _check_groups(row, stored, split, evidence)
+        yield from check_pretraining_seed(row, evidence)
+
+    @classmethod
+    def _of_row(cls, row: Row, task: str) -> Self:
+        """Give settings under which the row's metric is scored; the metric's name tells most."""
+        pair = next(
+            (one for one in permutations(MODALITIES.names, 2) if _task_of(one) == task), None
+        )
+        if pair is None:
+            raise FaultError(f"task is {task!r}, which names no two modalities")
+        pool, choices = (pattern.match(row.metric) for pattern in (_OF_A_POOL, _OF_CHOICES))
+        try:
+            return cls(
+                pairs=(pair,),
+                pool_size=max(int(pool["size"]), *POOL_TOP_K) if pool else None,
+                pool_seed=row.config.get("pool_seed", 0),
+                num_choices=(max(int(choices["num"]), 2),) if choices else (),
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise FaultError(f"{where} does not fit retrieval: {first['msg']}") from error
 
     def _print(self, findings: list[Finding]) -> None:
         found = {one.metric for one in findings}
@@ -105,15 +165,15 @@ class RetrievalSettings(Settings):
             console.print(f"no pair has the {self.pool_size} materials of a pool")
 
     def score(self, embeddings: Embeddings, groups: Counts, rule: str) -> list[Finding]:
-        """Score from what ``embeddings.npz`` holds.
+        """Score the pairs from what ``embeddings.npz`` holds.
 
         Args:
-            embeddings: of N materials.
-            groups: (N,) labels of duplicates.
-            rule: that found them.
+            embeddings: the embeddings of N materials.
+            groups: (N,) labels, which are equal for duplicates.
+            rule: the rule by which these were found.
 
         Raises:
-            UserError: if a pair asked for, or every pair, has no material.
+            UserError: if a pair that was asked for, or every pair, has no material.
         """
         findings: list[Finding] = []
         for pair, both in self._wanted(embeddings).items():
@@ -123,7 +183,7 @@ class RetrievalSettings(Settings):
         return findings
 
     def _wanted(self, embeddings: Embeddings) -> dict[Pair, Tensor]:
-        """Give the pairs to report and which materials have both."""
+        """Give the pairs to report, and the mask of the materials that have both modalities."""
         present = embeddings.present
         shared = {(one, two): present[one] & present[two] for one, two in permutations(present, 2)}
         shared = {pair: both for pair, both in shared.items() if both.any()}
@@ -145,7 +205,7 @@ class RetrievalSettings(Settings):
         pools = [
             rank_pairs(queries[rows], keys[rows], groups[rows]) for rows in self._pools(len(keys))
         ]
-        task = f"retrieval {pair[0]} -> {pair[1]}"
+        task = _task_of(pair)
         for one in (
             *_everywhere(ranks.own),
             *self._in_pools([pool.own for pool in pools], len(keys)),
@@ -180,6 +240,41 @@ class RetrievalSettings(Settings):
                 )
 
 
+def _task_of(pair: Pair) -> str:
+    return f"retrieval {pair[0]} -> {pair[1]}"
+
+
+def _check_groups(
+    row: Row, stored: StoredEmbeddings, split: Split, evidence: Evidence
+) -> Iterator[Remark]:
+    """Find duplicates again, where the row counts them."""
+    rule = row.config.get("duplicates")
+    if rule is None:
+        if row.metric.endswith(MERGED):
+            raise FaultError(f"metric is {row.metric!r}, but config has no rule of duplicates")
+        return
+    if rule not in DUPLICATE_RULES:
+        raise UnreachableError(f"config.duplicates is {rule!r}, which this omnimat does not know")
+    dataset = evidence.dataset(row)
+    key = ("duplicates", str(dataset.directory), split, rule)
+    properties = evidence.properties(dataset, split)
+    labels = evidence.remembered(key, lambda: _groups_of(dataset, split, properties, rule))
+    again = [labels.get(one, -1) for one in stored.material_ids]
+    # The labels may have other names, as long as the same materials share one.
+    pairs = set(zip(again, stored.groups.tolist(), strict=True))
+    if len(pairs) != len(set(again)) or len(pairs) != len(set(stored.groups.tolist())):
+        yield f"{row.predictions_uri}: duplicate_group is not what the rule {rule!r} finds"
+
+
+def _groups_of(
+    dataset: CheckedDataset, split: Split, properties: Mapping[str, str], rule: Any
+) -> dict[str, int]:
+    records = dataset.index[dataset.index["split"] == split].reset_index(drop=True)
+    known = [json.loads(text) for text in properties.values()]
+    groups = DUPLICATE_RULES[rule](records, known, dataset.directory)
+    return dict(zip(records["material_id"], groups.tolist(), strict=True))
+
+
 def _everywhere(ranks: Ranks) -> Iterator[Finding]:
     yield from _hits(ranks, TOP_K)
     expected, by_chance = ranks.expected, ranks.by_chance.expected
@@ -194,7 +289,7 @@ def _hits(ranks: Ranks, top_k: Sequence[int]) -> Iterator[Finding]:
 
 
 def _among_others(ranks: Ranks, num_choices: Sequence[int]) -> Iterator[Finding]:
-    """One of T, for each T that every query has wrong keys enough for."""
+    """Score one of T, for each T for which every query has enough wrong keys."""
     for num in num_choices:
         if num <= ranks.num_wrong.min() + 1:
             yield _finding(ranks, f"1 of {num}", ranks.choice_rate(num), 1 / num)
@@ -209,12 +304,13 @@ def _finding(
         value=float(value),
         higher_is_better=higher_is_better,
         num_test=len(ranks.nearer),
+        predictions=EMBEDDINGS,
         details={"chance": float(chance)},
     )
 
 
 def retrieval_table(title: str, findings: Sequence[Finding], metrics: Sequence[str]) -> Table:
-    """Lay chosen metrics out for the terminal: a row a pair, followed by what guessing gives."""
+    """Lay out chosen metrics: a line for each pair, and below it what guessing gives."""
     found = {(one.task, one.metric): one for one in findings}
     headers = [metric.removesuffix(MERGED) for metric in metrics]
     table = Table("query -> key", *headers, title=title, title_justify="left")

@@ -1,18 +1,18 @@
 """What an evaluation is made of: a split embedded once, and sections that look at it.
 
-A section is a settings class of its own key in ``EvaluateSettings``, with ``evaluate`` as below; it
-imports what is heavy inside that method. It writes its files into the run's folder and gives
-findings, of which ``evaluate`` makes rows. Which file proves which finding:
+A section is a settings class. Its key in ``EvaluateSettings`` is its name in the registry of
+``evaluation.settings``, where other packages add theirs. ``evaluate`` writes files into the run's
+folder and gives findings, of which rows are made; ``recompute`` finds such a row again from its
+file. What a section imports that is heavy, it imports inside these methods.
 
 =============  ==================================  ================================================
 section        ``Finding.predictions``             holds
 =============  ==================================  ================================================
-``retrieval``  ``embeddings.npz``                  ``material_id``, ``duplicate_group``; for each
-                                                   modality (N, d) float32 under its name, boolean
-                                                   (N,) ``<name>_present``
-``discovery``  ``discovery.parquet``               a row a target and neighbour: ``material_id``,
-                                                   ``neighbor_id``, ``rank``, ``similarity``,
-                                                   ``nmae``
+``retrieval``  ``embeddings.npz``                  see ``evaluation.stored``
+``clusters``   ``embeddings.npz``                  the same
+``discovery``  ``discovery.parquet``               a line for each target and neighbour:
+                                                   ``material_id``, ``neighbor_id``, ``rank``,
+                                                   ``similarity``, ``nmae``
 ``zero_shot``  ``zero_shot-<task name>.parquet``   ``material_id``, ``target``, ``prediction``,
                                                    ``split``
 =============  ==================================  ================================================
@@ -21,39 +21,46 @@ section        ``Finding.predictions``             holds
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from upath import UPath
 
+from omnimat.base.settings import Settings
 from omnimat.evaluation.duplicates import DUPLICATE_RULES, DuplicateRule
+from omnimat.leaderboard.finding import Finding
+from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Modality
-from omnimat.materials.split import Split
+from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import PROPERTIES_COLUMN
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder
 from omnimat.objectives.embeddings import Column, Embeddings
 from omnimat.stream.store import FeatureStore, take_rows
+from omnimat.verification.evidence import Evidence
+from omnimat.verification.outcome import FaultError, Remark
 
-EMBEDDINGS = "embeddings.npz"
+_TASK = re.compile(r"(?P<task>.+?)( \((?P<split>\w+) split\))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """The encoders of a pretraining run over one data set.
+    """The encoders of a pretraining run, and the data set that they embed.
 
     Attributes:
-        parent: folder of the pretraining run.
-        cards: of its encoders.
-        dataset: folder of the data set.
-        store: its features.
-        batch_size: materials embedded at a time.
+        parent: the folder of the pretraining run.
+        cards: the cards of its encoders.
+        dataset: the folder of the data set.
+        store: the features of the data set.
+        batch_size: how many materials are embedded at a time.
     """
 
     parent: UPath
@@ -63,7 +70,7 @@ class Embedder:
     batch_size: int = 256
 
     def encoder(self, modality: Modality) -> ExportedEncoder:
-        """Load one encoder."""
+        """Load the encoder of a modality."""
         return ExportedEncoder.load(export_folder(self.parent, modality))
 
     def positions(self, split: Split) -> NDArray[np.int64]:
@@ -71,12 +78,12 @@ class Embedder:
         return np.flatnonzero((self.store.records["split"] == split).to_numpy())
 
     def column(self, modality: Modality, split: Split) -> Column:
-        """Embed one modality of a split, rows as in ``positions(split)``."""
+        """Embed one modality of a split, with the rows of ``positions(split)``."""
         positions = self.positions(split)
         return self.encoder(modality).embed_stored(self.store, positions, self.batch_size)
 
     def embed(self, split: Split, duplicates: DuplicateRule = "symmetry") -> EmbeddedSplit:
-        """Embed a split with every encoder, and find what in it is there twice."""
+        """Embed a split with every encoder."""
         columns = {modality: self.column(modality, split) for modality in self.cards}
         embeddings = Embeddings(
             {modality: column.values for modality, column in columns.items()},
@@ -88,16 +95,15 @@ class Embedder:
 # No slots: cached_property needs a __dict__.
 @dataclass(frozen=True)
 class EmbeddedSplit:
-    """The N materials of a split and their embeddings, all in one order.
+    """The N materials of a split and their embeddings, all in the same order.
 
     Attributes:
-        split: which.
+        split: the split.
         positions: (N,) rows of the store.
-        embeddings: for each modality (N, d) float32 unit rows, zero where absent, and the (N,)
-            mask that says where it is present; on the CPU.
-        embedder: what made them: ``store``, ``cards``, ``parent`` (folder of the pretraining run),
-            ``dataset``, and ``column(modality, split)`` for another split.
-        duplicates: which materials count as the same.
+        embeddings: for each modality (N, d) float32 unit rows, zero where it is absent, and the
+            (N,) mask that says where it is present; on the CPU.
+        embedder: what embedded them, and can embed another split.
+        duplicates: the rule that decides which materials count as the same.
     """
 
     split: Split
@@ -108,54 +114,81 @@ class EmbeddedSplit:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """The record index (``shards.manifest.RECORDS_SCHEMA``) of the N, index 0 to N - 1."""
+        """The N lines of the record index (``shards.manifest.records_schema``), from index 0."""
         return self.embedder.store.records.iloc[self.positions].reset_index(drop=True)
 
     @cached_property
+    def material_ids(self) -> NDArray[np.str_]:
+        """The (N,) ids."""
+        return self.records["material_id"].to_numpy(dtype=np.str_)
+
+    @cached_property
     def properties(self) -> list[dict[str, Any]]:
-        """The properties of the N; a name carries its unit (``band_gap_ev``)."""
+        """The properties of the N materials; a name carries its unit (``band_gap_ev``)."""
         column = self.embedder.store.features.select([PROPERTIES_COLUMN])
         texts = take_rows(column, self.positions)[PROPERTIES_COLUMN].to_pylist()
         return [json.loads(text) for text in texts]
 
     @cached_property
     def duplicate_groups(self) -> NDArray[np.int64]:
-        """(N,) labels, equal for duplicates of each other."""
+        """(N,) labels, which are equal for materials that count as the same."""
         find = DUPLICATE_RULES[self.duplicates]
         return find(self.records, self.properties, self.embedder.dataset)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One number about a run.
+class Section(Settings):
+    """One look at an embedded split; a package that adds a section derives from this class.
 
     Attributes:
-        task: what was asked (``retrieval text -> structure``), without the split.
-        metric: how it is scored (``top-5``).
-        value: the score.
-        higher_is_better: which way it improves.
-        num_test: materials scored.
-        predictions: name of the file in the run's folder that it can be computed from again.
-        unit: of ``value``; empty where it has none.
-        details: what helps to read it: the chance level, scores a class.
-        settings: what of the section's settings it depends on, as ``{"zero_shot": {...}}``; part
-            of the row's ``config``, so that only seeds of equal settings are averaged.
+        runs_by_default: whether an evaluation has this section if its job file does not name it.
     """
 
-    task: str
-    metric: str
-    value: float
-    higher_is_better: bool
-    num_test: int
-    predictions: str = EMBEDDINGS
-    unit: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    runs_by_default: ClassVar[bool] = False
 
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Give, for each modality whose embeddings are judged, the properties that judge them.
 
-@runtime_checkable
-class Section(Protocol):
-    """Settings of one look at an embedded split."""
+        Args:
+            modalities: that the run can embed.
+        """
+        del modalities
+        return {}
 
+    @abstractmethod
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
-        """Look, write files into the run's ``folder``, and give the findings."""
+        """Look at the split, write files into the run's folder, and say what was found.
+
+        Raises:
+            UserError: if the split or the run does not have what this section needs.
+        """
+
+    @classmethod
+    def recompute(cls, row: Row, evidence: Evidence) -> Iterator[Remark]:
+        """Compute a row of this section again; a section without findings need not define it.
+
+        Raises:
+            FaultError: if the row asks for something impossible, or its file does not hold what it
+                should, so that there is nothing further to check.
+            UnreachableError: if a file is missing or was written by another version.
+        """
+        del evidence
+        raise FaultError(f"section is {row.section!r}, which scores nothing")
+
+
+def task_on(task: str, split: Split) -> str:
+    """Name a task on a split, so that seen materials are never ranked with unseen ones."""
+    return task if split == "test" else f"{task} ({split} split)"
+
+
+def task_and_split(row: Row) -> tuple[str, Split]:
+    """Take apart the name that ``task_on`` gave.
+
+    Raises:
+        FaultError: if the split is not that of the configuration.
+    """
+    matched = _TASK.fullmatch(row.task)
+    told = (matched["split"] if matched else None) or "test"
+    split = next((one for one in SPLITS if one == told), None)
+    if matched is None or split is None or row.config.get("split") != split:
+        raise FaultError(f"task is {row.task!r}, config is of the {row.config.get('split')} split")
+    return matched["task"], split

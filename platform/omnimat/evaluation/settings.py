@@ -2,87 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from omnimat.base.settings import Settings, fingerprint
-from omnimat.evaluation.clusters import ClustersSettings
-from omnimat.evaluation.discovery import DiscoverySettings
+from omnimat.base.registry import Registry
+from omnimat.base.settings import Settings
 from omnimat.evaluation.duplicates import DuplicateRule
-from omnimat.evaluation.maps import MapsSettings
-from omnimat.evaluation.retrieval import RetrievalSettings
 from omnimat.evaluation.section import Section
-from omnimat.evaluation.zero_shot import ZeroShotSettings
 from omnimat.materials.split import Split
+from omnimat.verification.outcome import UnreachableError
+
+# They run in this order; each is a key of the job file.
+SECTIONS: Registry[type[Section]] = Registry(
+    "omnimat.evaluations",
+    {
+        "retrieval": "omnimat.evaluation.retrieval:RetrievalSettings",
+        "discovery": "omnimat.evaluation.discovery:DiscoverySettings",
+        "zero_shot": "omnimat.evaluation.zero_shot:ZeroShotSettings",
+        "clusters": "omnimat.evaluation.clusters:ClustersSettings",
+        "maps": "omnimat.evaluation.maps:MapsSettings",
+    },
+)
 
 
 class DownstreamSettings(Settings):
     """What every job on top of a pretraining run says.
 
     Attributes:
-        of_the_machine: keys of where and how fast it goes; what it computes stays the same.
-        dataset: name of an ingested data set.
-        run: name of the pretraining run whose exported encoders are used.
-        num_featurizers: actors, where the features have to be made first.
-        featurizer_num_cpus: logical CPUs of each.
+        dataset: the name of an ingested data set.
+        run: the name of the pretraining run whose exported encoders are used.
+        num_featurizers: how many actors make the features, where these are not there yet.
+        featurizer_num_cpus: how many logical CPUs each of them has.
     """
 
-    of_the_machine: ClassVar[Mapping[str, Any]] = {
-        "num_featurizers": True,
-        "featurizer_num_cpus": True,
-    }
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_featurizers", "featurizer_num_cpus"})
 
     dataset: str
     run: str
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
 
-    def fingerprint(self) -> str:
-        """Hash what decides the numbers: a run may go on in other places than it began in."""
-        return fingerprint(self.model_dump(mode="json", exclude=dict(self.of_the_machine)))
 
-
-class EvaluateSettings(DownstreamSettings):
-    """What the encoders of a pretraining run know of a split; a section that is null is left out.
+class AnyEvaluation(DownstreamSettings):
+    """What the encoders of a pretraining run know about a split: everything but the sections.
 
     Attributes:
-        split: whose materials are queries and candidates.
-        batch_size: materials embedded at a time.
-        num_threads: of torch.
+        split: the materials that are queries and candidates.
+        batch_size: how many materials are embedded at a time.
+        num_threads: how many threads torch uses.
         duplicates: which materials count as the same (see ``evaluation.duplicates``).
-        retrieval: each material found by another of its modalities.
-        discovery: crystals found by a density of states.
-        zero_shot: materials sorted by sentences.
-        clusters: how crystal systems and modalities lie to each other.
-        maps: the embeddings in two dimensions.
     """
 
-    of_the_machine: ClassVar[Mapping[str, Any]] = {
-        **DownstreamSettings.of_the_machine,
-        "num_threads": True,
-    }
+    of_the_machine: ClassVar[frozenset[str]] = DownstreamSettings.of_the_machine | {"num_threads"}
 
     split: Split = "test"
     batch_size: int = Field(default=256, ge=1)
     num_threads: int = Field(default=1, ge=1)
     duplicates: DuplicateRule = "symmetry"
-    # The sections, which run in this order.
-    retrieval: RetrievalSettings | None = RetrievalSettings()
-    discovery: DiscoverySettings | None = None
-    zero_shot: ZeroShotSettings | None = None
-    clusters: ClustersSettings | None = None
-    maps: MapsSettings | None = None
 
     @property
     def sections(self) -> dict[str, Section]:
-        """The sections to run, by key."""
-        values = {name: getattr(self, name) for name in EvaluateSettings.model_fields}
-        return {name: value for name, value in values.items() if isinstance(value, Section)}
+        """The sections that run, by their keys."""
+        values = {name: getattr(self, name) for name in SECTIONS.names}
+        return {name: section for name, section in values.items() if section is not None}
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
         if not self.sections:
             raise ValueError("every section is null: leave retrieval in, or give another")
         return self
+
+
+def _keys() -> dict[str, Any]:
+    """Give a key for each section, which a job file may set to null."""
+    return {
+        name: (section | None, section() if section.runs_by_default else None)
+        for name, section in SECTIONS.load_all().items()
+    }
+
+
+if TYPE_CHECKING:
+    EvaluateSettings = AnyEvaluation
+else:
+    EvaluateSettings = create_model(
+        "EvaluateSettings", __base__=AnyEvaluation, __module__=__name__, **_keys()
+    )
+"""The settings of an evaluation, with a key for each section that is installed."""
+
+
+def name_on_rows(key: str) -> str:
+    """Give the name that rows have for a section: its key, after the package that adds it."""
+    if key in SECTIONS.ours:
+        return key
+    return f"{SECTIONS.load(key).__module__.partition('.')[0]}.{key}"
+
+
+def section_of(name: str) -> type[Section]:
+    """Find a section by the name that rows have for it.
+
+    Raises:
+        UnreachableError: if it is not installed.
+    """
+    if not name:
+        raise UnreachableError("the row names no section, so nothing can compute it again")
+    package, _, key = name.rpartition(".")
+    if key in SECTIONS.names and name_on_rows(key) == name:
+        return SECTIONS.load(key)
+    missing = f"install the package {package}" if package else "install the omnimat that wrote it"
+    raise UnreachableError(f"section is {name!r}, which is not known here; {missing} to verify it")

@@ -8,56 +8,62 @@ Nothing is trained on labels, so the sentences are part of the result.
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Self, cast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
 from omnimat.base.settings import Settings
-from omnimat.evaluation.metrics import accuracy, balanced_accuracy, per_class_accuracy
-from omnimat.evaluation.section import EmbeddedSplit, Finding
-from omnimat.evaluation.threshold import Threshold
-from omnimat.materials.record import Modality
-from omnimat.materials.split import Split
-from omnimat.modalities.batch import table_of_arrays
-from omnimat.modalities.featurizers import TextFeaturizer
+from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
+from omnimat.evaluation.stored import check_pretraining_seed, featurizers_of_run
+from omnimat.leaderboard.finding import Finding
+from omnimat.leaderboard.metrics import accuracy, balanced_accuracy, per_class_accuracy
+from omnimat.leaderboard.row import Row
+from omnimat.materials.record import Record
+from omnimat.materials.targets import Targets, Threshold
+from omnimat.modalities.registry import ModalityName
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.models.embed import ExportedEncoder
+from omnimat.verification.agreement import check_agreement
+from omnimat.verification.evidence import Evidence
+from omnimat.verification.left_out import check_left_out
+from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on, named
+from omnimat.verification.tables import check_materials, check_targets, read_table, unscored
 
 ZERO_SHOT = "zero_shot.json"
+
+_KEY = "zero_shot"  # of a row's configuration
 
 Labels = NDArray[np.str_]
 
 
 class PromptTask(Settings):
-    """One property to be told from sentences.
+    """One property that sentences are to tell.
 
     Attributes:
-        name: of the task, in words.
-        target: name of the property that holds the truth.
-        threshold: makes labels of a number; without it the property is the label.
-        prompts: sentences by label.
-        modality: whose embeddings are sorted.
+        name: the name of the task, in words.
+        target: the name of the property that holds the truth.
+        threshold: makes labels of a number; without it the property itself is the label.
+        prompts: the sentences of each label.
+        modality: the modality whose embeddings are sorted.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _\-]*$")
     target: str
     threshold: Threshold | None = None
     prompts: Mapping[str, tuple[str, ...]] = Field(min_length=2)
-    modality: Modality = "structure"
+    modality: ModalityName = "structure"
 
     @model_validator(mode="after")
     def _labels_have_sentences(self) -> Self:
@@ -71,12 +77,17 @@ class PromptTask(Settings):
         return self
 
     @property
+    def task(self) -> str:
+        """Its name on the leaderboard."""
+        return f"zero-shot {self.name} of {self.modality}"
+
+    @property
     def file(self) -> str:
-        """Name of its predictions."""
+        """The name of the file with its predictions."""
         return f"zero_shot-{self.name.replace(' ', '_')}.parquet"
 
     def truth(self, properties: Mapping[str, Any]) -> str | None:
-        """Label a material; None where the property is not known or none of the labels."""
+        """Label a material; None where its property is not known or is none of the labels."""
         value = properties.get(self.target)
         if value is None:
             return None
@@ -84,11 +95,11 @@ class PromptTask(Settings):
         return label if label in self.prompts else None
 
 
-class ZeroShotSettings(Settings):
+class ZeroShotSettings(Section):
     """Materials sorted by sentences.
 
     Attributes:
-        tasks: of different names.
+        tasks: what they are sorted by; each task has a name of its own.
     """
 
     tasks: tuple[PromptTask, ...] = Field(min_length=1)
@@ -99,11 +110,21 @@ class ZeroShotSettings(Settings):
             raise ValueError("tasks: two have the same name")
         return self
 
+    def judged_by(self, modalities: Collection[str]) -> dict[str, frozenset[str]]:
+        """Each task judges its modality by its target."""
+        del modalities
+        return {
+            one.modality: frozenset(
+                task.target for task in self.tasks if task.modality == one.modality
+            )
+            for one in self.tasks
+        }
+
     def evaluate(self, split: EmbeddedSplit, folder: UPath) -> list[Finding]:
-        """Sort the materials of each task, write predictions and ``zero_shot.json``.
+        """Sort the materials by each task; write the predictions and ``zero_shot.json``.
 
         Raises:
-            UserError: if the run cannot embed a sentence, lacks the modality, or no material of
+            UserError: if the run cannot embed a sentence or lacks the modality, or no material of
                 the split has the property.
         """
         if "text" not in split.embedder.cards:
@@ -115,11 +136,10 @@ class ZeroShotSettings(Settings):
             labels = np.array(list(task.prompts), dtype=np.str_)
             prompts = torch.stack([prompt_embedding(encoder, s) for s in task.prompts.values()])
             chosen = (split.embeddings.values[task.modality][rows] @ prompts.T).argmax(1)
-            predictions = labels[chosen.numpy()]
-            ids = split.records["material_id"].to_numpy(dtype=np.str_)[rows]
-            write_atomically(folder / task.file, _predictions(ids, truth, predictions, split.split))
-            num_left_out = len(split.positions) - len(rows)
-            findings += _scores(task, truth, predictions, num_left_out)
+            columns = {"target": truth, "prediction": labels[chosen.numpy()], "split": split.split}
+            table = pd.DataFrame({"material_id": split.material_ids[rows], **columns})
+            write_atomically(folder / task.file, table.to_parquet(index=False))
+            findings += _scores(task, table, len(split.positions))
         report = {
             **self.model_dump(mode="json"),
             "split": split.split,
@@ -134,14 +154,37 @@ class ZeroShotSettings(Settings):
             print(f"  {one.task}: {one.metric} {one.value:.3f}, of the majority {majority:.3f}")
         return findings
 
+    @classmethod
+    def recompute(cls, row: Row, evidence: Evidence) -> Iterator[Remark]:
+        """Score the predicted labels again, against labels that are read from the shards."""
+        told, split = task_and_split(row)
+        task, uri = _task_of(row, told), row.predictions_uri
+        table = read_table(row, evidence)
+        dataset = evidence.dataset(row)
+        properties = evidence.properties(dataset, split)
+        with blamed_on(f"{uri}: its predictions have no score"):
+            found = _scores(task, table, len(properties))
+        yield from check_agreement(row, found)
+        if strange := sorted(set(table["prediction"]) - set(task.prompts)):
+            yield f"{uri}: prediction {named(strange)} is no label of config.{_KEY}"
+        yield from check_materials(table, dataset.split_by_id, split, uri)
+        labels = [task.truth(json.loads(text)) for text in properties.values()]
+        is_known = np.array([label is not None for label in labels], dtype=np.bool_)
+        truth = Targets(np.array([str(label) for label in labels]), is_known)
+        yield from check_targets(table, list(properties), truth, uri)
+        if left_out := unscored(table, list(properties), truth):
+            of_one = {task.modality: featurizers_of_run(row)[task.modality]}
+            yield from check_left_out(uri, dataset, left_out, of_one, "all")
+        yield from check_pretraining_seed(row, evidence)
+
 
 def prompt_embedding(encoder: ExportedEncoder, sentences: Sequence[str]) -> Tensor:
     """Embed the sentences of one label: (d,) of unit length.
 
     Raises:
-        UserError: the encoder reads stored embeddings of texts, or the sentence has no words.
+        UserError: if the encoder reads stored embeddings of texts, or a sentence has no words.
     """
-    featurizer = cast(TextFeaturizer, encoder.featurizer)
+    featurizer = encoder.featurizer
     if isinstance(featurizer, TextEmbedding) and featurizer.source != "hashed":
         raise UserError(
             "zero_shot: the run's text encoder reads embeddings stored with the data set and "
@@ -150,15 +193,18 @@ def prompt_embedding(encoder: ExportedEncoder, sentences: Sequence[str]) -> Tens
         )
     units = []
     for sentence in sentences:
-        arrays = featurizer.of_text(sentence)
-        if arrays is None:
-            raise UserError(f"zero_shot: the sentence {sentence!r} has no words")
-        units.append(encoder.embed_table(table_of_arrays(arrays, featurizer)).values[0])
+        try:
+            units.append(encoder.embed_record(Record("prompt", {"text": sentence})))
+        except ValueError as error:
+            raise UserError(
+                f"zero_shot: the sentence {sentence!r} has no words that the run's text encoder "
+                f"reads: {error}"
+            ) from error
     return F.normalize(torch.stack(units).mean(0), dim=0)
 
 
 def _labelled(split: EmbeddedSplit, task: PromptTask) -> tuple[NDArray[np.int64], Labels]:
-    """Give the rows of the split that have the modality and a label, and the labels."""
+    """Give the rows of the split that have the modality and a label, and these labels."""
     if task.modality not in split.embeddings.values:
         raise UserError(f"zero_shot: {task.name}: the run has no encoder of {task.modality}")
     present = split.embeddings.present[task.modality].tolist()
@@ -175,28 +221,27 @@ def _labelled(split: EmbeddedSplit, task: PromptTask) -> tuple[NDArray[np.int64]
     return np.array(list(truth)), np.array(list(truth.values()), dtype=np.str_)
 
 
-def _scores(
-    task: PromptTask, truth: Labels, predictions: Labels, num_left_out: int
-) -> list[Finding]:
-    counts = Counter(truth.tolist())
-    per_class = per_class_accuracy(truth, predictions)
+def _scores(task: PromptTask, table: pd.DataFrame, num_split: int) -> list[Finding]:
+    """Score a table of predictions, out of so many materials of the split."""
+    truth, predictions = table["target"].tolist(), table["prediction"].tolist()
+    counts = Counter(truth)
     majority = {"accuracy": max(counts.values()) / len(truth), "balanced_accuracy": 1 / len(counts)}
     details = {
         "chance": 1 / len(task.prompts),
-        "per_class_accuracy": per_class,
+        "per_class_accuracy": per_class_accuracy(truth, predictions),
         "num_per_class": dict(sorted(counts.items())),
-        "num_left_out": num_left_out,
+        "num_left_out": num_split - len(table),
     }
     return [
         Finding(
-            task=f"zero-shot {task.name} of {task.modality}",
+            task=task.task,
             metric=metric,
             value=function(truth, predictions),
             higher_is_better=True,
-            num_test=len(truth),
+            num_test=len(table),
             predictions=task.file,
             details={**details, "majority": majority[metric]},
-            settings={"zero_shot": task.model_dump(mode="json")},
+            settings={_KEY: task.model_dump(mode="json")},
         )
         for metric, function in (
             ("accuracy", accuracy),
@@ -205,13 +250,13 @@ def _scores(
     ]
 
 
-def _predictions(ids: Labels, truth: Labels, predictions: Labels, split: Split) -> bytes:
-    columns = {
-        "material_id": ids,
-        "target": truth,
-        "prediction": predictions,
-        "split": np.full(len(ids), split),
-    }
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
-    return sink.getvalue()
+def _task_of(row: Row, told: str) -> PromptTask:
+    if _KEY not in row.config:
+        raise FaultError(f"config has no {_KEY}, of which task {told!r} would be")
+    try:
+        task = PromptTask.model_validate(row.config[_KEY])
+    except ValidationError as error:
+        raise UnreachableError(f"config.{_KEY} cannot be read by this omnimat") from error
+    if told != task.task:
+        raise FaultError(f"task is {told!r}, config has {task.task!r}")
+    return task

@@ -1,1 +1,1 @@
-"""Property heads on exported encoders, swept over learning rate and seed by Ray Tune."""
+"""Property heads on exported encoders, in sweeps over learning rate and seed by Ray Tune."""

@@ -1,4 +1,4 @@
-"""Between targets and what a network learns: one map a task, fitted on the training split."""
+"""Maps between targets and what a network learns, one for each task, fitted on training data."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from pydantic import Field
 from torch import Tensor
 
 from omnimat.base.settings import Settings
-from omnimat.finetune.tasks import Targets, TaskSettings, Transform
+from omnimat.finetune.tasks import TaskSettings, Transform
+from omnimat.materials.targets import Targets
 
 RegressionLoss = Literal["squared", "absolute"]
 _UNSEEN = -1
 
 
 class Standardiser(Settings):
-    """Numbers of mean 0 and standard deviation 1 over the training split.
+    """Makes numbers of mean 0 and standard deviation 1 over the training split.
 
     Attributes:
-        mean: of the transformed numbers, each by itself where a target is several.
-        std: likewise.
-        transform: taken first.
+        mean: the mean of the transformed targets; where a target is several numbers, of each.
+        std: their standard deviation.
+        transform: what is taken first.
     """
 
     type: Literal["standardiser"] = "standardiser"
@@ -36,7 +37,7 @@ class Standardiser(Settings):
 
     @classmethod
     def fit(cls, values: NDArray[np.float64], transform: Transform) -> Self:
-        """Measure (N,) or (N, k) training targets; equal targets are only shifted."""
+        """Measure (N,) or (N, k) training targets; where all are equal, they are only shifted."""
         numbers = _transformed(values, transform)
         std = numbers.std(axis=0)
         return cls(
@@ -58,7 +59,7 @@ class Standardiser(Settings):
     def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Map (N, 1 or k) outputs to (N,) or (N, k) predictions in the target's unit.
 
-        A power of ten beyond float64 is infinite.
+        A power of ten that is too large for float64 is infinite.
         """
         standard = outputs.astype(np.float64).reshape(len(outputs), *np.shape(self.mean))
         numbers = standard * self.std + self.mean
@@ -74,11 +75,11 @@ class Standardiser(Settings):
 
 
 class ClassIndex(Settings):
-    """Classes by their place among the sorted labels of the training split.
+    """Numbers classes by their place among the sorted labels of the training split.
 
     Attributes:
-        labels: of the training split, sorted.
-        most_frequent: of these in the training split.
+        labels: the sorted labels of the training split.
+        most_frequent: the most frequent of them.
     """
 
     type: Literal["class_index"] = "class_index"
@@ -87,7 +88,7 @@ class ClassIndex(Settings):
 
     @classmethod
     def fit(cls, values: NDArray[np.str_]) -> Self:
-        """Collect the labels of (N,) training targets."""
+        """Collect the labels from (N,) training targets."""
         labels, counts = np.unique(values, return_counts=True)
         return cls(labels=tuple(labels.tolist()), most_frequent=str(labels[counts.argmax()]))
 
@@ -97,12 +98,12 @@ class ClassIndex(Settings):
         return len(self.labels)
 
     def encode(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Map (N,) labels to (N,) int64; a label not seen in training is -1."""
+        """Map (N,) labels to (N,) int64; a label that training has not seen is -1."""
         place = {label: index for index, label in enumerate(self.labels)}
         return np.array([place.get(label, _UNSEEN) for label in values.tolist()], dtype=np.int64)
 
     def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.str_]:
-        """Map (N, labels) outputs to the (N,) likeliest labels."""
+        """Map (N, labels) outputs to the (N,) most likely labels."""
         labels: NDArray[np.str_] = np.array(self.labels)[outputs.argmax(axis=1)]
         return labels
 
@@ -116,18 +117,18 @@ TargetCodec = Annotated[Standardiser | ClassIndex, Field(discriminator="type")]
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a network learns of one task, for N records.
+    """What a network learns for one task from N records.
 
     Attributes:
-        values: (N, k) float32 or (N,) int64; anything finite where not learned.
-        is_learned: (N,) bool; an unknown target is not, nor a class that training never saw.
+        values: (N, k) float32 or (N,) int64; anything finite where nothing is learned.
+        is_learned: (N,) bool, which is false for an unknown target or an unseen class.
     """
 
     values: Tensor
     is_learned: Tensor
 
     def __getitem__(self, rows: Any) -> Learned:
-        """Give the targets of some records."""
+        """Give those of some records."""
         return Learned(self.values[rows], self.is_learned[rows])
 
     def to(self, device: torch.device) -> Learned:
@@ -139,14 +140,14 @@ class JointCodec(Settings):
     """The maps of all tasks of a network, whose outputs lie side by side.
 
     Attributes:
-        codecs: one a task, in order.
+        codecs: the map of each task, in order.
     """
 
     codecs: tuple[TargetCodec, ...]
 
     @classmethod
     def fit(cls, tasks: Sequence[TaskSettings], train: Sequence[Targets]) -> Self:
-        """Fit on the known training targets of each task, at least one."""
+        """Fit on the known training targets of each task, of which there is at least one."""
         return cls(
             codecs=tuple(
                 ClassIndex.fit(targets.known)
@@ -172,11 +173,11 @@ class JointCodec(Settings):
 
         Args:
             outputs: (n, num_outputs).
-            learned: of each task, for these n records.
-            regression: of standardised numbers; classes have cross-entropy.
+            learned: what each task learns from these n records.
+            regression: the loss of standardised numbers; that of classes is cross-entropy.
 
         Returns:
-            (tasks,), zero where no record has the target.
+            (tasks,), which is zero where no record has the target.
         """
         parts = torch.split(outputs, [codec.num_outputs for codec in self.codecs], dim=1)
         each = [
@@ -204,7 +205,7 @@ _REGRESSION = {"squared": F.mse_loss, "absolute": F.l1_loss}
 
 
 def _learned(codec: TargetCodec, targets: Targets) -> Learned:
-    # A NaN would survive in the gradient even where the loss is masked.
+    # A NaN would reach the gradient even where the loss is masked.
     values = torch.from_numpy(np.nan_to_num(codec.encode(targets.values)))
     is_learned = torch.from_numpy(targets.is_known)
     if isinstance(codec, ClassIndex):
@@ -213,7 +214,7 @@ def _learned(codec: TargetCodec, targets: Targets) -> Learned:
 
 
 def count_unseen(codec: TargetCodec, targets: Targets) -> int:
-    """Count known targets whose class training never saw; they are always predicted wrong."""
+    """Count the targets whose class training never saw, so that they are always predicted wrong."""
     if isinstance(codec, Standardiser):
         return 0
     return int((codec.encode(targets.known) == _UNSEEN).sum())

@@ -14,24 +14,25 @@ from numpy.typing import NDArray
 from torch import nn
 
 from omnimat.base.errors import UserError
-from omnimat.finetune.heads.fusion import Tokens
+from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import FeatureBatch, autocast
 from omnimat.finetune.settings import MissingModalities, TrialSettings
-from omnimat.finetune.tasks import Targets, TaskSettings, read_targets
+from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
+from omnimat.materials.targets import Targets
 from omnimat.modalities.batch import collate
 from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.models.inputs import only_modalities
 from omnimat.stream.store import FeatureStore
 
-# Every trial trains on the same part, and a smaller part lies within a larger one.
+# So all trials train on the same part, and a smaller part lies within a larger one.
 _PART_SEED = 0
 
 
 class Inputs(Protocol):
-    """What a network takes, for N records."""
+    """What a network takes for N records."""
 
     def batch(self, rows: NDArray[np.int64]) -> Any:
         """Give the network's argument for these records, in this order."""
@@ -42,9 +43,10 @@ class FeatureInputs:
     """Features of one or more modalities.
 
     Attributes:
-        table: (N rows) feature table of one chunk: taking a batch from many takes 20 times longer.
-        featurizers: of the modalities.
-        device: where batches go.
+        table: the feature table with N rows, in one chunk: to take a batch from many chunks takes
+            20 times longer.
+        featurizers: the featurizers of the modalities.
+        device: where batches are put.
     """
 
     table: pa.Table
@@ -63,26 +65,26 @@ class FeatureInputs:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingInputs:
-    """Embeddings of N records that do not change any more."""
+    """Embeddings of N records, which no longer change."""
 
     embeddings: Tokens
 
     def batch(self, rows: NDArray[np.int64]) -> Tokens:
-        """Give their rows."""
+        """Give the network's argument for these records, in this order."""
         places = torch.from_numpy(rows).to(self.embeddings.values.device)
         return Tokens(self.embeddings.values[places], self.embeddings.present[places])
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What a task can use of a split.
+    """The N records of a split that a network can learn from or be judged by.
 
     Attributes:
-        material_ids: (N,) str.
-        targets: of N records for each task; each record has at least one that is known.
-        inputs: for N records.
-        num_without_target: records left out because no target is known.
-        num_without_modality: further records left out because the features are missing.
+        material_ids: their (N,) ids.
+        targets: their targets for each task; every record has at least one that is known.
+        inputs: what the network takes for them.
+        num_without_target: how many records were left out because no target is known.
+        num_without_modality: how many others were left out because features are missing.
     """
 
     material_ids: NDArray[np.str_]
@@ -97,13 +99,10 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Usable:
-    """The records of a split that a task can use.
+    """Where the records of ``Examples`` lie; the other attributes are the same.
 
     Attributes:
         positions: (N,) rows of the store.
-        targets: of these, as in ``Examples``.
-        num_without_target: records left out because no target is known.
-        num_without_modality: further records left out because the features are missing.
     """
 
     positions: NDArray[np.int64]
@@ -122,7 +121,7 @@ def find_usable(
     """Find the records of a split that have a target and the modalities; reads no features.
 
     Raises:
-        UserError: if a task has none.
+        UserError: if there is no such record for a task.
     """
     positions = np.flatnonzero((store.records["split"] == split).to_numpy())
     column = store.features.select([PROPERTIES_COLUMN]).take(pa.array(positions))
@@ -155,7 +154,7 @@ def read_examples(
     device: torch.device,
     fraction: float = 1.0,
 ) -> Examples:
-    """Read usable records, or a part of them, into memory; at least one."""
+    """Read usable records, or a part of them but at least one, into memory."""
     part = np.arange(len(usable.positions))
     if fraction < 1:
         num_records = max(1, round(fraction * len(part)))
@@ -180,7 +179,7 @@ def _has(store: FeatureStore, featurizer: Featurizer) -> NDArray[np.bool_]:
 def apply_in_batches(
     module: nn.Module, inputs: Inputs, num_records: int, settings: TrialSettings
 ) -> list[Any]:
-    """Apply a module in evaluation mode to all records: its output for each batch of them."""
+    """Apply a module in evaluation mode to all records, and give its output for each batch."""
     module.eval()
     device = next(module.parameters()).device
     firsts = range(0, num_records, settings.batch_size)

@@ -14,7 +14,7 @@ from torch import nn
 from omnimat.base.errors import RunError
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.examples import EmbeddingInputs, Examples, apply_in_batches
-from omnimat.finetune.heads.fusion import Tokens
+from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import PropertyModel, autocast
 from omnimat.finetune.settings import FROZEN, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
@@ -22,7 +22,7 @@ from omnimat.training.schedule import warmup_cosine
 
 
 def validation_key(task: TaskSettings) -> str:
-    """Name a task's validation metric in a history."""
+    """Give the key of a task's validation metric in a history."""
     return f"validation {task.name}"
 
 
@@ -32,16 +32,17 @@ class Fit:
 
     Attributes:
         tasks: what is predicted.
-        settings: of the trial.
+        settings: the settings of the trial.
         codec: maps targets to what is learned.
-        model: trained in place.
-        train: learned from.
-        validation: decides which epoch is best.
-        history: one entry an epoch, with the keys ``epoch``, ``train_loss``, ``validation_error``,
-            ``lr`` and each task's metric under its ``validation_key``. The validation error is that
-            of the task over that of guessing the training mean, or the most frequent class,
-            averaged over tasks: 0 is perfect, 1 as good as guessing.
-        best: the entry of the best epoch; of equal ones the first.
+        model: the network, which is trained in place.
+        train: what it learns from.
+        validation: what decides which epoch is best.
+        history: an entry for each epoch, with the keys ``epoch``, ``train_loss``,
+            ``validation_error``, ``lr`` and each task's metric under its ``validation_key``. The
+            validation error is the error of the task divided by that of guessing the training mean
+            or the most frequent class, averaged over tasks: 0 is perfect, 1 is no better than
+            guessing.
+        best: the entry of the best epoch, the first of equal ones.
     """
 
     tasks: Sequence[TaskSettings]
@@ -54,10 +55,10 @@ class Fit:
     best: dict[str, float] = field(default_factory=dict)
 
     def run(self, report: Callable[[dict[str, float]], None]) -> None:
-        """Train to the last epoch, and leave the best epoch's weights in the model.
+        """Train, and leave the weights of the best epoch in the model.
 
         Args:
-            report: called with each entry of the history.
+            report: called with each new entry of the history.
 
         Raises:
             RunError: if training diverges.
@@ -77,7 +78,7 @@ class Fit:
         network.load_state_dict(best_state)
 
     def _trained_network(self) -> nn.Module:
-        """Give the part that learns; frozen encoders run once, and the head on what they gave."""
+        """Give the part that learns; frozen encoders run once, before the head learns."""
         if self.settings.variant not in FROZEN:
             return self.model
         self.train = self._embedded(self.train)
@@ -128,7 +129,7 @@ class Fit:
         return lr
 
     def _validate(self, network: nn.Module, epoch: int) -> dict[str, float]:
-        """Score each task, and all of them by one number."""
+        """Score each task, and give all of them one number."""
         parts = apply_in_batches(
             network, self.validation.inputs, len(self.validation), self.settings
         )
@@ -141,11 +142,11 @@ class Fit:
         )
         for task, codec, targets, predicted in tasks:
             kept = predicted[targets.is_known]
-            if task.kind == "regression":  # a power of ten may overflow where its exponent did not
+            if task.kind == "regression":  # a power of ten may overflow where its exponent does not
                 self._finite(float(np.abs(kept).max()), epoch)
             scores[validation_key(task)] = task.scoring.function(targets.known, kept)
             guessed = task.scoring.error(targets.known, codec.guess(len(kept)))
-            # Where guessing is perfect there is nothing to compare with.
+            # Where guessing is perfect, there is nothing to compare with.
             errors.append(task.scoring.error(targets.known, kept) / (guessed or 1.0))
         return {"validation_error": fmean(errors), **scores}
 

@@ -1,4 +1,4 @@
-"""Asynchronous successive halving (Li et al. 2020, MLSys) on Ray Tune, contender by contender."""
+"""Asynchronous successive halving (Li et al. 2020, MLSys) on Ray Tune, within contenders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from omnimat.finetune.settings import AshaSettings, Contender, TrialSettings
 
 
 class HalvingWithinContenders(FIFOScheduler):  # type: ignore[misc]
-    """Compares a trial with those of the same contender alone.
+    """Compares a trial only with others of its contender.
 
-    Across contenders it would stop what the sweep is there to compare.
+    If it compared contenders, it would stop what the sweep is there to compare.
     """
 
     def __init__(self, settings: AshaSettings, num_epochs: int) -> None:
-        """Halve trials of at most so many epochs; they end by themselves."""
+        """Halve trials of this many epochs at most; they end by themselves."""
         super().__init__()
         self._options: Mapping[str, Any] = {
             "time_attr": "epoch",
@@ -30,7 +30,7 @@ class HalvingWithinContenders(FIFOScheduler):  # type: ignore[misc]
         self._schedulers: dict[Contender, ASHAScheduler] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Hand a trial to its contender's scheduler."""
+        """Hand a trial to the scheduler of its contender."""
         self._of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -39,7 +39,7 @@ class HalvingWithinContenders(FIFOScheduler):  # type: ignore[misc]
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Let the others be compared with what a trial reached."""
+        """Let others be compared with what a trial has reached."""
         self._of(trial).on_trial_complete(tune_controller, trial, result)
 
     def _of(self, trial: Any) -> ASHAScheduler:

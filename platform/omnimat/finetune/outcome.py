@@ -1,4 +1,4 @@
-"""What a trial leaves in its folder: what it found, or that successive halving stopped it."""
+"""What a trial leaves in its folder: its result, or that successive halving stopped it."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
-from omnimat.base.settings import Settings
+from omnimat.base.settings import Settings, identity
+from omnimat.base.workspace import STOPPED, TRIAL, TRIALS
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import TrialSettings
 from omnimat.materials.split import Split
 
-RESULT_FILE = "trial.json"
-STOPPED_FILE = "stopped.json"
+RESULT_FILE = TRIAL
+STOPPED_FILE = STOPPED
 
 
 class TrialResult(Settings):
     """What a trial found; ``trial.json`` in its folder, written last.
 
     Attributes:
-        plan_fingerprint: of the trial's plan.
-        settings: of the trial.
+        plan_fingerprint: the fingerprint of the trial's plan.
+        settings: the settings of the trial.
         codec: maps the network's outputs to the targets.
-        validation_error: of the best epoch, as ``Fit.history`` explains it.
-        validation_metrics: of the best epoch by task, each in its target's unit.
-        best_epoch: from 1.
-        samples_seen: in training, repeats counted.
-        wall_time_s: training and validation.
-        hardware: it ran on, as ``materials.provenance.hardware`` gives it.
-        code_commit: it ran, as ``materials.provenance.code_commit`` gives it.
-        code_dirty: likewise.
-        num_records: used, by split.
-        num_without_target: records left out, by split.
-        num_without_modality: further records left out, by split.
-        num_unseen_classes: validation records whose class training never saw, by task.
-        history: as of ``Fit``.
+        validation_error: that of the best epoch; ``Fit`` explains it.
+        validation_metrics: the metric of each task in the best epoch, in the unit of its target.
+        best_epoch: the number of the best epoch, from 1.
+        samples_seen: how many training samples the network has seen, repeats counted.
+        wall_time_s: how long training and validation took.
+        hardware: the machine, as ``base.provenance.hardware`` describes it.
+        code_commit: the commit of the code, as ``base.provenance.code_commit`` gives it.
+        code_dirty: whether the checkout had uncommitted changes.
+        num_records: how many records were used in each split.
+        num_without_target: how many were left out in each split because no target is known.
+        num_without_modality: how many others were left out because they lack a modality.
+        num_unseen_classes: for each task, how many validation records have a class that training
+            never saw.
+        history: what ``Fit.history`` was at the end.
     """
 
     plan_fingerprint: str
@@ -62,12 +64,12 @@ class TrialResult(Settings):
 
 
 def trial_folder(run: UPath, trial: TrialSettings) -> UPath:
-    """Where a trial leaves its weights and result."""
-    return run / "trials" / trial.name
+    """Give the folder where a trial leaves its weights and its result."""
+    return run / TRIALS / trial.name
 
 
 def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> TrialResult | None:
-    """Read what an earlier trial of this plan and these settings found, if it finished.
+    """Read what an earlier trial of this plan and these settings found, if it has finished.
 
     Raises:
         UserError: if another version of omnimat wrote it.
@@ -82,12 +84,12 @@ def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> Tria
             f"{path} was written by another version of omnimat; choose another name for the run, "
             f"or delete {folder} to train this trial again"
         ) from error
-    found = {"plan_fingerprint": result.plan_fingerprint, "settings": _decisive(result.settings)}
+    found = {"plan_fingerprint": result.plan_fingerprint, "settings": identity(result.settings)}
     return result if found == _identity(plan, settings) else None
 
 
 def is_stopped(plan: TrialPlan, trial: TrialSettings, folder: UPath) -> bool:
-    """Say whether this very trial was stopped early."""
+    """Say whether exactly this trial was stopped early."""
     path = folder / STOPPED_FILE
     return path.exists() and json.loads(path.read_text())["trial"] == _identity(plan, trial)
 
@@ -95,15 +97,11 @@ def is_stopped(plan: TrialPlan, trial: TrialSettings, folder: UPath) -> bool:
 def write_stopped(
     plan: TrialPlan, trial: TrialSettings, folder: UPath, last: Mapping[str, Any]
 ) -> None:
-    """Record that a trial was stopped after an epoch, and what it had reached."""
+    """Record that a trial was stopped after an epoch, and what it had reached by then."""
     reached = {key: last[key] for key in ("epoch", "validation_error")}
     content = {"trial": _identity(plan, trial), **reached}
     write_atomically(folder / STOPPED_FILE, f"{json.dumps(content, indent=1)}\n".encode())
 
 
 def _identity(plan: TrialPlan, trial: TrialSettings) -> dict[str, Any]:
-    return {"plan_fingerprint": plan.fingerprint, "settings": _decisive(trial)}
-
-
-def _decisive(trial: TrialSettings) -> dict[str, Any]:
-    return trial.model_dump(mode="json", exclude={"num_threads"})
+    return {"plan_fingerprint": plan.fingerprint, "settings": identity(trial)}

@@ -1,4 +1,4 @@
-"""What all trials of a sweep share, and how it is worked out before any cluster is touched."""
+"""What all trials of a sweep share, worked out before any cluster is touched."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.examples import Examples, Usable, find_usable, read_examples
-from omnimat.finetune.heads.fusion import FusionSettings
-from omnimat.finetune.settings import FinetuneSettings, HeadSettings, MissingModalities
+from omnimat.finetune.heads.head import HeadSettings
+from omnimat.finetune.settings import FinetuneSettings, MissingModalities
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.record import Modality
 from omnimat.materials.split import SPLITS, Split
@@ -22,7 +22,7 @@ from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder, featurizers_of
 from omnimat.stream.location import StoreLocation
-from omnimat.stream.store import FeatureStore
+from omnimat.stream.store import FeatureStore, store_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,17 @@ class TrialPlan:
     """What all trials of a sweep share.
 
     Attributes:
-        store: features that the encoders take.
-        exports: folder of each exported encoder.
-        head: of a single modality.
-        fusion: of several modalities.
-        missing_modalities: what becomes of a record that lacks one.
+        store: where the features are that the encoders take.
+        exports: the folder of each exported encoder.
+        head: what maps the embeddings to outputs.
+        missing_modalities: what becomes of a record that lacks a modality.
         tasks: what to predict.
-        fingerprint: of all of this by content; a trial of another fingerprint is another trial.
+        fingerprint: a hash of all this by content; with another one, a trial is another trial.
     """
 
     store: StoreLocation
     exports: Mapping[Modality, UPath]
     head: HeadSettings
-    fusion: FusionSettings
     missing_modalities: MissingModalities
     tasks: tuple[TaskSettings, ...]
     fingerprint: str
@@ -57,7 +55,7 @@ class TrialPlan:
         """Find out before any training whether every split can be used.
 
         Raises:
-            UserError: if one has no record with the modalities and a task's target.
+            UserError: if a split has no record with the modalities and the target of a task.
         """
         store = self.store.open()
         for split in SPLITS:
@@ -76,7 +74,7 @@ def make_plan(
 ) -> TrialPlan:
     """Work out what all trials share, without touching a cluster.
 
-    The pretraining run's own feature store is used where it is complete, else one of these
+    If the feature store of the pretraining run is complete it is used, otherwise one with these
     modalities alone.
 
     Raises:
@@ -87,33 +85,28 @@ def make_plan(
             f"modalities: run {settings.run!r} has no encoder for {', '.join(missing)}; "
             f"choose among {', '.join(cards)}"
         )
+    alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
     store = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
     if not store.is_complete:
-        alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
         store = StoreLocation.of(workspace, settings.dataset, alone)
     run = workspace.run(settings.run)
     exports = {modality: export_folder(run, modality) for modality in settings.modalities}
-    decides = settings.method()
     return TrialPlan(
         store=store,
         exports=exports,
         head=settings.head,
-        fusion=settings.fusion,
         missing_modalities=settings.missing_modalities,
         tasks=settings.tasks,
         fingerprint=fingerprint(
             {
-                "dataset": store.manifest.dataset_fingerprint,
+                "features": store_fingerprint(store.manifest, alone),
                 "exports": {name: sha256_of(folder) for name, folder in exports.items()},
-                "head": decides.get("head"),
-                "fusion": decides.get("fusion"),
-                "missing_modalities": decides.get("missing_modalities"),
-                "tasks": decides["tasks"],
+                "network": settings.network(),
             }
         ),
     )
 
 
 def trial_device() -> torch.device:
-    """Give the GPU, where there is one; Ray hides those that a trial did not ask for."""
+    """Give the GPU where this process sees one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""How far a sweep is: one line a trial that ended, with the time left; counts for dashboards."""
+"""The progress of a sweep: a line with the time left for each trial, and dashboard counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ State = Literal["running", "finished", "stopped", "failed"]
 
 
 class Progress:
-    """Counts trials; the time left supposes that the others take as long as these did."""
+    """Counts trials; the time left assumes that the others take as long as those that ended."""
 
     def __init__(self, num_trials: int, watch: Watcher) -> None:
         self._num_trials = num_trials
@@ -26,11 +26,11 @@ class Progress:
         self._start_s = time.perf_counter()
 
     def started(self, name: str) -> None:
-        """Count a trial as running; one that is tried again still does."""
+        """Count a trial as running, also when it is tried again."""
         self._count(name, "running")
 
     def failed(self, name: str) -> None:
-        """Count a trial that is not tried again."""
+        """Count a trial that failed and is not tried again."""
         self._count(name, "failed")
 
     def ended(
@@ -43,10 +43,10 @@ class Progress:
         """Print what a trial reached in its last epoch.
 
         Args:
-            name: of the trial.
-            last: entry of its history, with Tune's own ``time_total_s``.
-            tasks: it predicts.
-            validation_error: of its best epoch; None if it was stopped early.
+            name: the name of the trial.
+            last: the last entry of its history, with Tune's own ``time_total_s``.
+            tasks: what it predicts.
+            validation_error: that of its best epoch; None if it was stopped early.
         """
         if validation_error is not None:
             least = min([validation_error, *self._best.values()])

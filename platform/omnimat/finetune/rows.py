@@ -1,4 +1,4 @@
-"""From finished trials to leaderboard rows: selection on validation, and the proof of a score."""
+"""From finished trials to rows of the leaderboard: chosen on validation, scored on test."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from rich.table import Table
 from upath import UPath
 
 from omnimat.base.provenance import sha256_of
-from omnimat.base.settings import fingerprint
-from omnimat.evaluation.metrics import per_class_accuracy
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import Contender, FinetuneSettings, Point, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.leaderboard.finding import Finding
+from omnimat.leaderboard.metrics import per_class_accuracy
 from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Modality
 from omnimat.models.export import WEIGHTS_FILE, Card
+
+SECTION = "finetune"  # what rows name it by
 
 _TRAINED = {
     "finetuned": "fine-tuned from {run}",
@@ -32,14 +34,14 @@ _TRAINED = {
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A selected trial and what it predicts of one task's test split.
+    """A chosen trial, and what it predicts for the test split of one task.
 
     Attributes:
-        task: that is predicted.
-        result: of the trial.
-        folder: of the trial.
-        predictions: with the columns ``material_id``, ``target``, ``prediction`` and ``split``.
-        path: where they were written.
+        task: the task.
+        result: the result of the trial.
+        folder: the folder of the trial.
+        predictions: the columns ``material_id``, ``target``, ``prediction`` and ``split``.
+        path: where these were written.
     """
 
     task: TaskSettings
@@ -50,9 +52,9 @@ class Scored:
 
 
 def best_points(results: Iterable[TrialResult]) -> dict[Contender, Point]:
-    """Choose for each contender the point of the least validation error, averaged over seeds.
+    """Choose for each contender the point with the least validation error, averaged over seeds.
 
-    Of equal ones the first in the grid is chosen.
+    Among equal ones, the first in the grid is chosen.
     """
     errors: dict[Contender, dict[Point, list[float]]] = {}
     for result in results:
@@ -67,12 +69,12 @@ def best_points(results: Iterable[TrialResult]) -> dict[Contender, Point]:
 def selected(
     results: Sequence[TrialResult], chosen: Mapping[Contender, Point]
 ) -> list[TrialResult]:
-    """Keep the trials at the chosen points, all seeds of each."""
+    """Keep the trials at the chosen points, with all their seeds."""
     return [one for one in results if one.settings.point == chosen[one.settings.contender]]
 
 
 def trials_table(results: Sequence[TrialResult], tasks: Sequence[TaskSettings]) -> pd.DataFrame:
-    """Lay out every trial: one row for each and task."""
+    """Lay out all trials: a line for each trial and task."""
     return pd.DataFrame(
         {
             "variant": one.settings.variant,
@@ -99,7 +101,7 @@ def sweep_table(
     tasks: Sequence[TaskSettings],
     chosen: Mapping[Contender, Point],
 ) -> Table:
-    """Lay out a sweep for the terminal: a line a point, seeds averaged, the chosen ones marked."""
+    """Lay out a sweep: a line for each point, averaged over seeds; the chosen ones are marked."""
     lines: dict[tuple[Contender, Point], list[TrialResult]] = {}
     for one in results:
         lines.setdefault((one.settings.contender, one.settings.point), []).append(one)
@@ -125,10 +127,37 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def model_label(settings: FinetuneSettings, cards: Mapping[Modality, Card]) -> str:
-    """Name a model by its modalities, their encoders and, of several, the fusion."""
+    """Name a model by its modalities, their encoders and, if they are several, the fusion."""
     inputs = [f"{modality} ({cards[modality].encoder.type})" for modality in settings.modalities]
-    fusion = f", {settings.fusion.type} fusion" if len(inputs) > 1 else ""
+    fusion = f", {settings.head.type} fusion" if len(inputs) > 1 else ""
     return " + ".join(inputs) + fusion
+
+
+def score(
+    task: TaskSettings, predictions: pd.DataFrame, details: Mapping[str, Any] | None = None
+) -> Finding:
+    """Score a table of predictions.
+
+    Args:
+        task: what is predicted.
+        predictions: the columns ``target`` and ``prediction``.
+        details: what else the finding tells.
+
+    Raises:
+        ValueError: if a number is not finite, or a prediction has not the shape of its target.
+    """
+    values = predictions["target"].tolist(), predictions["prediction"].tolist()
+    is_class = task.kind == "classification"
+    per_class = {"per_class_accuracy": per_class_accuracy(*values)} if is_class else {}
+    return Finding(
+        task=task.name,
+        metric=task.metric_name,
+        value=task.scoring.function(*values),
+        higher_is_better=task.scoring.higher_is_better,
+        num_test=len(predictions),
+        unit=task.unit,
+        details={**(details or {}), **per_class},
+    )
 
 
 def make_row(
@@ -138,29 +167,24 @@ def make_row(
     cards: Mapping[Modality, Card],
     scored: Scored,
 ) -> Row:
-    """Score a trial's test predictions and say all it takes to check or repeat that.
+    """Score a trial's test predictions, with everything it takes to check or repeat that.
 
-    ``config`` leaves out the seed, so that rows of one sweep are averaged over their seeds.
+    ``config`` leaves out the seed, so that the rows of a sweep are averaged over their seeds.
     """
-    result, task, manifest = scored.result, scored.task, plan.store.manifest
+    result, manifest = scored.result, plan.store.manifest
+    taught = {"num_train": result.num_records["train"]}
     used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
     config = settings.method() | {"cards": used, "train_fraction": result.settings.train_fraction}
-    return Row(
-        task=task.name,
-        metric=task.metric_name,
-        unit=task.unit,
-        higher_is_better=task.scoring.higher_is_better,
+    return score(scored.task, scored.predictions, taught).row(
+        config,
+        section=SECTION,
         model=f"{model_label(settings, cards)}, {_trained(settings, result.settings)}",
         variant=result.settings.variant,
         seed=result.settings.seed,
-        value=task.scoring.function(*_test_values(scored)),
-        num_test=len(scored.predictions),
         dataset=settings.dataset,
         dataset_uri=str(plan.store.dataset),
         dataset_fingerprint=manifest.dataset_fingerprint,
         split_sha256=manifest.split_sha256,
-        config_hash=fingerprint(config),
-        config=config,
         code_commit=result.code_commit,
         code_dirty=result.code_dirty,
         checkpoint_uri=str(scored.folder / WEIGHTS_FILE),
@@ -169,27 +193,19 @@ def make_row(
         predictions_sha256=sha256_of(scored.path),
         parent_run="" if result.settings.variant == "from_scratch" else settings.run,
         run_name=name,
-        hyperparameters=dict(result.settings.point) | {"best_epoch": result.best_epoch},
-        details=_details(scored),
+        hyperparameters=chosen_on_validation(result.settings, result.best_epoch),
         hardware=result.hardware,
         wall_time_s=result.wall_time_s,
         samples_seen=result.samples_seen,
     )
 
 
+def chosen_on_validation(trial: TrialSettings, best_epoch: int) -> dict[str, Any]:
+    """Give the point of the grid and the epoch."""
+    return dict(trial.point) | {"best_epoch": best_epoch}
+
+
 def _trained(settings: FinetuneSettings, trial: TrialSettings) -> str:
     part = f"{100 * trial.train_fraction:g} % of training" if trial.train_fraction < 1 else ""
     how = _TRAINED[trial.variant].format(run=settings.run)
     return ", ".join(words for words in (how, part, settings.label) if words)
-
-
-def _test_values(scored: Scored) -> tuple[list[Any], list[Any]]:
-    return scored.predictions["target"].tolist(), scored.predictions["prediction"].tolist()
-
-
-def _details(scored: Scored) -> dict[str, Any]:
-    """Say how many records taught, and how well each class is recognised."""
-    details: dict[str, Any] = {"num_train": scored.result.num_records["train"]}
-    if scored.task.kind == "classification":
-        details["per_class_accuracy"] = per_class_accuracy(*_test_values(scored))
-    return details

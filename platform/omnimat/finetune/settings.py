@@ -3,55 +3,50 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.registry import OneOf
+from omnimat.base.settings import Settings, fingerprint, identity
 from omnimat.evaluation.settings import DownstreamSettings
 from omnimat.finetune.codec import RegressionLoss
-from omnimat.finetune.heads.fusion import ConcatFusionSettings, FusionSettings
+from omnimat.finetune.heads.head import HEADS, HeadSettings
+from omnimat.finetune.heads.mlp import MlpSettings
 from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import Task
-from omnimat.materials.record import Modality
+from omnimat.modalities.registry import ModalityName
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
 Variant = Literal["finetuned", "frozen", "linear_probe", "from_scratch"]
 Contender = tuple[Variant, float]
-"""Variant and fraction of the training split."""
+"""What is compared: a variant, trained on a fraction of the training split."""
 Point = tuple[tuple[str, Any], ...]
-"""Keys of a trial and their values."""
+"""What validation chooses among: keys of a trial and their values."""
 FROZEN: frozenset[Variant] = frozenset({"frozen", "linear_probe"})
 MissingModalities = Literal["leave_out", "fuse"]
 
 
-class HeadSettings(Settings):
-    """What maps the embedding of a single modality to outputs.
-
-    Attributes:
-        hidden_widths: of the layers between, with ReLU; none for a linear head.
-    """
-
-    hidden_widths: tuple[PositiveInt, ...] = ()
-
-
 class OptimizationSettings(Settings):
-    """How each trial trains; AdamW under linear warm-up and a half cosine.
+    """How each trial trains, with AdamW, a linear warm-up and half a cosine.
 
     Attributes:
-        num_epochs: at most, over the training split.
-        batch_size: records a step; an epoch is cut into batches as equal as can be.
-        regression_loss: of standardised numbers, ``squared`` or ``absolute``.
-        precision: ``bf16`` runs the network under autocast, twice as fast where the processor has
-            it; weights and loss stay in float32.
-        weight_decay: of AdamW.
-        warmup_fraction: of all steps.
-        final_lr_fraction: of the peak learning rate, at the last step.
-        patience: epochs without a better validation error before a trial stops; None never stops.
-        num_threads: of torch in a trial.
+        num_epochs: how often a trial goes through the training split at most.
+        batch_size: how many records a step takes at most; all batches of an epoch are about equal.
+        regression_loss: the error of standardised numbers that is minimised.
+        precision: ``bf16`` runs the network under autocast, which takes half the time on processors
+            that support it; weights and loss stay in float32.
+        weight_decay: the weight decay of AdamW.
+        warmup_fraction: the fraction of the steps in which the learning rate rises.
+        final_lr_fraction: the last learning rate as a fraction of the peak.
+        patience: after how many epochs without a better validation error a trial stops; None lets
+            it go on to the end.
+        num_threads: how many threads torch uses in a trial.
     """
+
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_threads"})
 
     num_epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=64, ge=2)
@@ -65,16 +60,17 @@ class OptimizationSettings(Settings):
 
 
 class TrialSettings(OptimizationSettings):
-    """One point of a sweep.
+    """One trial of a sweep.
 
     Attributes:
         variant: ``finetuned`` starts from the exported encoders, ``frozen`` trains only the head
-            on them, ``linear_probe`` only a linear layer, ``from_scratch`` starts from random
+            on them, ``linear_probe`` only a linear layer, and ``from_scratch`` starts from random
             weights of the same encoders.
-        train_fraction: of the training split; a smaller part lies within a larger one.
-        lr: peak learning rate.
-        seed: of the initial weights and of the order of training.
-        chosen: keys of the grid besides the learning rate, which go into the name.
+        train_fraction: the fraction of the training split that it learns from; a smaller part lies
+            within a larger one.
+        lr: the peak learning rate.
+        seed: decides the initial weights and the order of training.
+        chosen: the keys of the grid besides the learning rate, which become part of the name.
     """
 
     variant: Variant
@@ -85,31 +81,31 @@ class TrialSettings(OptimizationSettings):
 
     @property
     def name(self) -> str:
-        """Unique within a sweep."""
+        """A name that is unique within a sweep."""
         part = "" if self.train_fraction == 1 else f"-train{100 * self.train_fraction:g}"
         chosen = "".join(f"-{key}{getattr(self, key)}" for key in self.chosen)
         return f"{self.variant}{part}-lr{self.lr:g}{chosen}-seed{self.seed}"
 
     @property
     def point(self) -> Point:
-        """What validation chooses."""
+        """What validation chooses among."""
         return tuple((key, getattr(self, key)) for key in ("lr", *self.chosen))
 
     @property
     def contender(self) -> Contender:
-        """What is compared on the leaderboard, each at its own best point."""
+        """What is compared on the leaderboard, at its own best point."""
         return self.variant, self.train_fraction
 
 
 class AshaSettings(Settings):
     """Asynchronous successive halving (Li et al. 2020) over the points of a grid.
 
-    It looks at the first seed alone; the point it leaves the best is then trained with the others,
-    or the mean over seeds would be one over the luckiest.
+    It looks at the first seed alone. The point that turns out best is then trained with the other
+    seeds, so that the mean over seeds is not one over the luckiest.
 
     Attributes:
-        grace_epochs: every trial has.
-        reduction_factor: one in so many goes on at each rung.
+        grace_epochs: how many epochs every trial trains before it may be stopped.
+        reduction_factor: at each rung, one trial in so many goes on.
     """
 
     grace_epochs: int = Field(default=1, ge=1)
@@ -120,41 +116,41 @@ class FinetuneSettings(DownstreamSettings):
     """A sweep over variants, points and seeds on one or more tasks.
 
     Attributes:
-        modalities: which of the run's encoders; several are trained together, under a fusion.
-        head: on a single modality.
-        fusion: of several modalities. From scratch this is fusion without alignment.
-        missing_modalities: a record that lacks one of several modalities is left out, or fused
-            from those it has; a record without any is left out.
-        label: words after the model's name on the leaderboard, where that alone would not tell two
-            jobs apart.
+        modalities: which of the run's encoders are used; several are trained together.
+        head: what maps the embeddings to outputs. Left out, it is an ``mlp`` without hidden layers
+            for one modality and ``concat`` for several. From scratch, the latter is fusion without
+            alignment.
+        missing_modalities: whether a record that lacks one of several modalities is left out, or
+            fused from those it has; a record without any is always left out.
+        label: words after the model's name on the leaderboard, for jobs that would otherwise look
+            alike.
         tasks: what to predict: names of the catalogue, or tasks spelled out. Several are learned
             together by one network, whose loss is the mean of theirs.
-        variants: compared with each other, each at its own best point.
-        train_fractions: of the training split, for a curve of the error by the labels there are.
-        learning_rates: tried for every variant, fraction and seed.
-        grid: further keys of ``trial`` and the values to try for each.
-        seeds: repetitions.
+        variants: what is compared, each at its own best point.
+        train_fractions: fractions of the training split, for a curve of the error by the number of
+            labels.
+        learning_rates: what is tried for every variant, fraction and seed.
+        grid: further keys of ``trial``, and the values that are tried for each.
+        seeds: the seeds of the repetitions.
         trial: how each trial trains.
-        asha: stop poor points early; None trains every one to its end.
-        cpus_per_trial: logical CPUs.
-        gpus_per_trial: logical GPUs; 0 trains on the CPU, ``auto`` on one GPU where the cluster
-            has any.
-        max_concurrent_trials: None for as many as the cluster holds.
-        max_failures: times a trial is tried again after its process or node died.
+        asha: how poor points are stopped early; None trains every point to its end.
+        cpus_per_trial: how many logical CPUs a trial has.
+        gpus_per_trial: how many logical GPUs a trial has; ``auto`` is one where the cluster has
+            any.
+        max_concurrent_trials: how many trials run at once; None for as many as the cluster holds.
+        max_failures: how often a trial is tried again after its process or node died.
     """
 
-    of_the_machine: ClassVar[Mapping[str, Any]] = {
-        **DownstreamSettings.of_the_machine,
-        "cpus_per_trial": True,
-        "gpus_per_trial": True,
-        "max_concurrent_trials": True,
-        "max_failures": True,
-        "trial": {"num_threads": True},
+    revision: ClassVar[int] = 2  # since one key, head, stands for what were head and fusion
+    of_the_machine: ClassVar[frozenset[str]] = DownstreamSettings.of_the_machine | {
+        "cpus_per_trial",
+        "gpus_per_trial",
+        "max_concurrent_trials",
+        "max_failures",
     }
 
-    modalities: tuple[Modality, ...] = Field(default=("structure",), min_length=1)
-    head: HeadSettings = HeadSettings()
-    fusion: FusionSettings = ConcatFusionSettings()
+    modalities: tuple[ModalityName, ...] = Field(default=("structure",), min_length=1)
+    head: Annotated[HeadSettings, OneOf(HEADS)] = MlpSettings()
     missing_modalities: MissingModalities = "leave_out"
     label: str = ""
     tasks: tuple[Task, ...] = Field(min_length=1)
@@ -172,10 +168,20 @@ class FinetuneSettings(DownstreamSettings):
 
     @property
     def trial_resources(self) -> dict[str, float]:
-        """What Ray sets aside for a trial; no GPU while that is left open."""
+        """What Ray reserves for a trial; no GPU as long as that is left open."""
         num_gpus = 0.0 if self.gpus_per_trial == "auto" else self.gpus_per_trial
         amounts = {"CPU": self.cpus_per_trial, "GPU": num_gpus}
         return {name: amount for name, amount in amounts.items() if amount}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_are_fused(cls, values: Any) -> Any:
+        """Choose the head of several modalities where a job file leaves it out."""
+        if not isinstance(values, Mapping) or "head" in values:
+            return values
+        modalities = values.get("modalities")
+        is_one = not isinstance(modalities, Sequence) or len(modalities) < 2
+        return values if is_one else {**values, "head": {"type": "concat"}}
 
     @model_validator(mode="after")
     def _nothing_repeats(self) -> Self:
@@ -184,7 +190,17 @@ class FinetuneSettings(DownstreamSettings):
         if len({task.name for task in self.tasks}) < len(self.tasks):
             raise ValueError("tasks must not repeat a name")
         if len({task.slug for task in self.tasks}) < len(self.tasks):
-            raise ValueError("tasks: two names differ by signs alone, which no file's name keeps")
+            raise ValueError("tasks: two names differ only in signs, which file names do not keep")
+        return self
+
+    @model_validator(mode="after")
+    def _head_takes_the_modalities(self) -> Self:
+        if len(self.modalities) > 1 and not self.head.takes_several:
+            others = [name for name, head in HEADS.load_all().items() if head.takes_several]
+            raise ValueError(
+                f"head: {self.head.type} takes one modality, not {', '.join(self.modalities)}; "
+                f"choose one of {', '.join(others)}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -225,14 +241,24 @@ class FinetuneSettings(DownstreamSettings):
             for seed in self.seeds
         ]
 
-    def method(self) -> dict[str, object]:
-        """Give what decides a number, but for the contender and the seed."""
-        unused = {"fusion", "missing_modalities"} if len(self.modalities) == 1 else {"head"}
-        left_out = dict.fromkeys({"label", "variants", "train_fractions", "seeds", *unused}, True)
-        return self.model_dump(mode="json", exclude={**self.of_the_machine, **left_out})
+    @property
+    def _unused(self) -> set[str]:
+        """Keys that decide nothing: of a single modality none is missing."""
+        return {"missing_modalities"} if len(self.modalities) == 1 else set()
+
+    def method(self) -> dict[str, Any]:
+        """Give what decides a number, but for the contender and the seed; defaults included."""
+        aside = {"label", "variants", "train_fractions", "seeds"}
+        left_out = dict.fromkeys(aside | self._unused | self.of_the_machine, True)
+        exclude: dict[str, Any] = {**left_out, "trial": self.trial.of_the_machine}
+        return self.model_dump(mode="json", exclude=exclude)
+
+    def network(self) -> dict[str, Any]:
+        """Give the identity of what every trial trains, whatever its own settings."""
+        keys = {"revision", "head", "missing_modalities", "tasks"} - self._unused
+        return {key: value for key, value in identity(self).items() if key in keys}
 
     def claim(self) -> str:
         """Hash what a sweep that has begun must keep; its trials tell themselves apart."""
-        grid = ("variants", "train_fractions", "learning_rates", "grid", "seeds")
-        free = {**self.of_the_machine, **dict.fromkeys(("label", *grid), True)}
-        return fingerprint(self.model_dump(mode="json", exclude=free))
+        free = {"label", "variants", "train_fractions", "learning_rates", "grid", "seeds"}
+        return fingerprint({k: value for k, value in identity(self).items() if k not in free})

@@ -1,4 +1,4 @@
-"""The sweep: Ray Tune runs the trials, validation chooses, the test split is scored once."""
+"""A sweep: Ray Tune runs trials, validation chooses among them, the test split is scored once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from upath import UPath
 from omnimat.base.files import write_atomically
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
+from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained
 from omnimat.finetune.outcome import TrialResult, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.rows import (
@@ -28,10 +29,12 @@ from omnimat.finetune.trial import predict
 from omnimat.finetune.tuning import judged, run_trials
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.models.inputs import read_cards
+from omnimat.materials.split import Split
+from omnimat.models.export import Card
+from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store
 
-# A job's output is no terminal: left alone, rich would wrap at 80 characters.
+# A job's output is no terminal, so rich would wrap at 80 characters.
 TABLE_WIDTH = 180
 
 
@@ -41,27 +44,28 @@ def run_sweep(
     workspace: Workspace,
     leaderboard_url: str | None = None,
 ) -> list[Row]:
-    """Run a sweep in the connected Ray cluster; run again, it goes on.
+    """Run a sweep on the connected Ray cluster; run again, it continues.
 
     In the run's folder it leaves ``trials/``, ``trials.parquet`` and ``predictions/``. The rows
-    are written in one transaction, and ``result.json`` after them.
+    are written in one transaction, and ``result.json`` last.
 
     Args:
-        name: of this run.
-        settings: of the sweep.
-        workspace: holds the data set and the pretraining run.
-        leaderboard_url: of SQLAlchemy; None for the workspace's own.
+        name: the name of this run.
+        settings: its settings.
+        workspace: where the data set and the pretraining run are.
+        leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
 
     Returns:
-        For each variant, fraction of the training split and seed one row a task.
+        A row of each task for every variant, fraction of the training split and seed.
 
     Raises:
-        UserError: if the data set or the export is missing, or a split has no record for the task.
+        UserError: if the data set or the export is missing, or a split has no record for a task.
         SweepError: if a trial failed or the sweep was interrupted.
     """
     start_s = time.perf_counter()
     run = workspace.run(name)
     cards = read_cards(workspace.run(settings.run))
+    _refuse_leakage(settings, cards, workspace)
     plan = make_plan(settings, workspace, cards)
     write_store(
         plan.store,
@@ -84,10 +88,21 @@ def run_sweep(
     return rows
 
 
+def _refuse_leakage(
+    settings: FinetuneSettings, cards: Mapping[str, Card], workspace: Workspace
+) -> None:
+    """Refuse tasks that the model's inputs or its pretraining have shown."""
+    targets = {task.target for task in settings.tasks}
+    refuse_inputs(featurizers_of(cards), settings.modalities, targets)
+    if set(settings.variants) != {"from_scratch"}:
+        splits: tuple[Split, ...] = ("validation", "test")
+        refuse_pretrained(workspace, settings.run, cards, settings.dataset, splits, targets)
+
+
 def _score(
     plan: TrialPlan, trials: Sequence[TrialResult], settings: FinetuneSettings, run: UPath
 ) -> list[Scored]:
-    """Predict the test split with every selected trial, in parallel; nothing else reads it."""
+    """Predict the test split, which nothing else reads, with all chosen trials in parallel."""
     resources = settings.trial_resources
     task = ray.remote(predict).options(
         num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_retries=2

@@ -1,4 +1,4 @@
-"""What is predicted: tasks by name or spelled out, and their targets read out of records."""
+"""What is predicted: tasks by name or spelled out, and their targets as records have them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -18,29 +17,30 @@ from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
-from omnimat.evaluation.metrics import METRICS, Metric, MetricName
-from omnimat.evaluation.threshold import Threshold
+from omnimat.leaderboard.metrics import METRICS, Metric, MetricName
+from omnimat.materials.targets import Targets, Threshold
 
 Transform = Literal["none", "log10"]
 CATALOGUE = "tasks.yaml"
 
 
 class TaskSettings(Settings):
-    """A property to predict, on the split that the data set fixed at ingest.
+    """A property to predict, on the split that was fixed when the data set was ingested.
 
     Attributes:
-        name: of the task on the leaderboard.
-        target: key of the records' properties.
-        kind: a number or several (the lengths of a lattice), or a class (any value, as text).
-            The error of several numbers is averaged over them.
-        unit: of the target and of the error.
+        name: the name of the task on the leaderboard.
+        target: the name of the property that is predicted.
+        kind: whether that is a number or several (such as the lengths of a lattice), or a class
+            (any value, as text). The error of several numbers is averaged over them.
+        unit: the unit of the target and of the error.
         scale: ``log10`` predicts and scores the logarithm of the property, as the tables of
-            Matbench do; its unit is that of the property all the same.
-        transform: taken before standardising; the error is in the target's unit all the same.
+            Matbench do; its unit is nevertheless that of the property.
+        transform: what is taken before standardising; the error is nevertheless in the unit of the
+            target.
         minimum: smaller targets are left out, such as moduli below zero, which no stable crystal
             has.
         threshold: makes two classes of a number.
-        metric: how predictions are scored; ``mae`` or ``accuracy`` where it is not said.
+        metric: how predictions are scored; by default ``mae`` or ``accuracy``.
         source: where the task was defined.
     """
 
@@ -72,17 +72,17 @@ class TaskSettings(Settings):
 
     @property
     def slug(self) -> str:
-        """The name as a file may have it."""
+        """The name in a form that a file may have."""
         return re.sub(r"\W+", "-", self.name.lower()).strip("-")
 
     @property
     def metric_name(self) -> MetricName:
-        """How predictions are scored."""
+        """The name of the metric that scores predictions."""
         return self.metric or ("accuracy" if self.kind == "classification" else "mae")
 
     @property
     def scoring(self) -> Metric:
-        """How predictions are scored."""
+        """The metric that scores predictions."""
         return METRICS[self.metric_name]
 
 
@@ -101,41 +101,20 @@ Task = Annotated[TaskSettings, BeforeValidator(_from_catalogue)]
 
 @functools.cache
 def catalogue() -> Mapping[str, TaskSettings]:
-    """Give the tasks that have a name of their own, in the order of ``tasks.yaml``."""
+    """Give the tasks that a job file can name, in the order of ``tasks.yaml``."""
     text = resources.files("omnimat.finetune").joinpath(CATALOGUE).read_text()
     tasks = [TaskSettings.model_validate(entry) for entry in yaml.safe_load(text)]
     return {task.name: task for task in tasks}
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """Targets of N records for one task.
-
-    Attributes:
-        values: (N,) float64, (N, k) where a target is k numbers, or (N,) str for a classification
-            task; arbitrary where unknown.
-        is_known: (N,) bool. Missing, NaN, too small and, under log10, not positive targets are
-            unknown, and so are k numbers with one of these.
-    """
-
-    values: NDArray[Any]
-    is_known: NDArray[np.bool_]
-
-    def __getitem__(self, rows: NDArray[Any]) -> Targets:
-        """Give the targets of some records."""
-        return Targets(self.values[rows], self.is_known[rows])
-
-    @property
-    def known(self) -> NDArray[Any]:
-        """The values that are known."""
-        return self.values[self.is_known]
-
-
 def read_targets(properties: Iterable[str | None], task: TaskSettings) -> Targets:
-    """Read the task's target from the JSON of each record's properties.
+    """Read the task's target from the properties, as JSON, of each record.
+
+    A target is unknown if it is missing, NaN, too small or, under log10, not positive; so is one of
+    several numbers if any of them is.
 
     Raises:
-        UserError: if a regression target is no number, or no list of as many as the others.
+        UserError: if a regression target is no number, or no list of as many numbers as the others.
     """
     found = [json.loads(text or "{}").get(task.target) for text in properties]
     if task.kind == "classification":
@@ -160,14 +139,14 @@ def _classes(found: Sequence[Any], task: TaskSettings) -> Targets:
 
 
 def _numbers(found: Sequence[Any], task: TaskSettings) -> NDArray[np.float64]:
-    """Read (N,) or (N, k) numbers, NaN where there are none."""
+    """Read (N,) or (N, k) numbers, with NaN where there are none."""
     first = next((value for value in found if value is not None), None)
     shape = (len(first),) if isinstance(first, list) else ()
     return np.array([_number(value, shape, task) for value in found], dtype=np.float64)
 
 
 def _number(value: Any, shape: tuple[int, ...], task: TaskSettings) -> NDArray[np.float64]:
-    """Read one target of this shape: () or (k,)."""
+    """Read one target, of the shape () or (k,)."""
     if value is None:
         return np.full(shape, np.nan)
     parts = value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""One trial: train a property head and its encoders, and keep the best epoch on validation."""
+"""One trial: a property head and its encoders are trained, and the best epoch is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import nn
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -18,7 +17,8 @@ from omnimat.base.provenance import code_commit, hardware
 from omnimat.finetune.codec import JointCodec, count_unseen
 from omnimat.finetune.examples import Examples, apply_in_batches
 from omnimat.finetune.fit import Fit, validation_key
-from omnimat.finetune.model import LinearProbe, PropertyModel, SingleHead
+from omnimat.finetune.heads.linear import LinearSettings
+from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.outcome import RESULT_FILE, TrialResult
 from omnimat.finetune.plan import TrialPlan, trial_device
 from omnimat.finetune.settings import TrialSettings
@@ -27,7 +27,7 @@ from omnimat.models.export import WEIGHTS_FILE, load
 
 
 def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> PropertyModel:
-    """Build a trial's network as it is before training; the seed decides all random weights."""
+    """Build the network as it is before training; the seed decides all random weights."""
     loaded = {modality: load(folder) for modality, folder in plan.exports.items()}
     torch.manual_seed(settings.seed)
     is_new = settings.variant == "from_scratch"
@@ -36,18 +36,8 @@ def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> P
         for modality, (encoder, card) in loaded.items()
     }
     (embedding_dim,) = {card.embedding_dim for _, card in loaded.values()}  # one run, one width
-    return PropertyModel(encoders, _build_head(plan, settings, embedding_dim, num_outputs))
-
-
-def _build_head(
-    plan: TrialPlan, settings: TrialSettings, embedding_dim: int, num_outputs: int
-) -> nn.Module:
-    modalities = tuple(plan.exports)
-    if settings.variant == "linear_probe":
-        return LinearProbe(embedding_dim, len(modalities), num_outputs)
-    if len(modalities) == 1:
-        return SingleHead(embedding_dim, plan.head.hidden_widths, num_outputs)
-    return plan.fusion.build(modalities, embedding_dim, num_outputs)
+    head = LinearSettings() if settings.variant == "linear_probe" else plan.head
+    return PropertyModel(encoders, head.build(tuple(encoders), embedding_dim, num_outputs))
 
 
 def run_trial(
@@ -58,14 +48,14 @@ def run_trial(
 ) -> TrialResult:
     """Train, and leave the best weights and then ``trial.json`` in the folder.
 
-    The same settings on the same CPU give the same bits; on a GPU sums over atoms may be added in
-    another order.
+    The same settings on the same CPU give the same bits. On a GPU, sums over atoms may be added up
+    in another order.
 
     Args:
-        plan: of the sweep.
-        settings: of this trial.
-        folder: to write.
-        report: called with the history's entry after each epoch.
+        plan: what the sweep's trials share.
+        settings: the settings of this trial.
+        folder: where the trial writes.
+        report: called with each new entry of the history, after every epoch.
 
     Raises:
         UserError: if a split has no record that the task can use.
@@ -123,9 +113,9 @@ def predict(
     """Predict a split with a trial's best weights.
 
     Returns:
-        For each task by name the columns ``material_id``, ``target``, ``prediction`` and
-        ``split``, of the records whose target is known; a target of several numbers is an array
-        in its cell.
+        For each task, by name, a table of the records whose target is known, with the columns
+        ``material_id``, ``target``, ``prediction`` and ``split``. Where a target is several
+        numbers, its cell is an array.
     """
     torch.set_num_threads(result.settings.num_threads)
     examples = plan.examples(split)

@@ -1,9 +1,9 @@
-"""Trials on Ray Tune: one process each, as many at once as the cluster holds.
+"""Trials on Ray Tune, each in a process of its own, as many at once as the cluster holds.
 
-A finished trial is its ``trial.json``, which carries the fingerprint of all that decided it, so a
-sweep that was killed, or whose grid has grown, runs only what is missing. Tune's own restore keeps
-the old grid whatever the job says now, loses what finished since its last snapshot, and unpickles.
-A trial that successive halving stopped leaves ``stopped.json`` instead, and is not run again.
+A trial that has finished leaves ``trial.json`` with the fingerprint of all that decided it. So a
+sweep that was killed, or whose grid has grown, runs only what is missing. Tune's own restore would
+keep the old grid, lose what finished after its last snapshot, and unpickle files. A trial that
+successive halving stopped leaves ``stopped.json`` instead, and is not run again.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class SweepError(RunError):
 def run_trials(
     plan: TrialPlan, settings: FinetuneSettings, run: UPath, watch: Watcher
 ) -> list[TrialResult]:
-    """Run the trials that have not finished yet, and give the results of all, in grid order.
+    """Run the trials that have not finished yet, and give the results of all in grid order.
 
     Under successive halving, these are the trials of the first seed that were not stopped, and
     those of the other seeds at the points that were chosen.
 
     Args:
-        plan: of the sweep.
-        settings: of the sweep.
-        run: its folder.
-        watch: is told how many trials are in which state.
+        plan: what the trials share.
+        settings: the settings of the sweep.
+        run: the folder of the sweep.
+        watch: told how many trials are in each state.
 
     Raises:
         SweepError: if a trial failed or the sweep was interrupted.
@@ -65,7 +65,7 @@ def run_trials(
 
 
 def judged(settings: FinetuneSettings, results: Sequence[TrialResult]) -> list[TrialResult]:
-    """Keep the results among which validation chooses: the first seed's under halving."""
+    """Keep the results among which validation chooses: under halving, those of the first seed."""
     if settings.asha is None:
         return list(results)
     return [result for result in results if result.settings.seed == settings.seeds[0]]
@@ -79,7 +79,7 @@ def _finish(
     trials: Sequence[TrialSettings],
     scheduler: HalvingWithinContenders | None = None,
 ) -> list[TrialResult]:
-    """Run those of the trials that have not ended, and read the results of those that finished."""
+    """Run the trials that have not ended, and read the results of all that finished."""
 
     def has_ended(trial: TrialSettings) -> bool:
         folder = trial_folder(run, trial)
@@ -113,7 +113,7 @@ def _fit(
         param_space={"trial": tune.grid_search([t.model_dump(mode="json") for t in pending])},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=num_concurrent,
-            # A trial seeds all it uses, and a fresh process imports for ten seconds.
+            # A trial seeds all that it uses, and a new process would import for ten seconds.
             reuse_actors=True,
             scheduler=scheduler,
             trial_name_creator=_name_of,
@@ -134,8 +134,8 @@ def _fit(
 
 
 def _reason(error: Exception) -> Exception:
-    """Give the sentence that says why, where one does, else all there is to say."""
-    cause = getattr(error, "cause", None)  # Ray's wrapper carries the traceback along
+    """Give the error that says why in one sentence if there is one, else the whole error."""
+    cause = getattr(error, "cause", None)  # Ray's wrapper adds the traceback
     return cause if isinstance(cause, RunError | UserError) else error
 
 
@@ -149,14 +149,14 @@ def _name_of(trial: Any) -> str:
 
 
 def num_slots(settings: FinetuneSettings) -> int:
-    """Count the trials that the cluster holds at once, or may grow to hold; at least 1."""
+    """Count the trials that the cluster can hold at once, also once it has grown; at least 1."""
     cluster = Cluster.now()
     amounts = settings.trial_resources.items()
     return max(1, min(int(cluster.amount(name, {}) // amount) for name, amount in amounts))
 
 
 class _Ends(tune.Callback):  # type: ignore[misc]
-    """Follows the trials: marks what the scheduler stopped, and tells how far the sweep is."""
+    """Follows the trials, marks those that the scheduler stopped, and reports progress."""
 
     def __init__(self, plan: TrialPlan, run: UPath, progress: Progress) -> None:
         self._plan, self._run, self._progress = plan, run, progress
@@ -170,7 +170,7 @@ class _Ends(tune.Callback):  # type: ignore[misc]
         self._progress.failed(_name_of(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called when a trial has finished or was stopped; only a finished one left a result."""
+        """Called when a trial has finished or was stopped; only one that finished left a result."""
         settings = TrialSettings.model_validate(trial.config["trial"])
         folder = trial_folder(self._run, settings)
         result = read_result(self._plan, settings, folder)

@@ -1,1 +1,1 @@
-"""Job files: one typed tree, read with clear errors and handed to the room that runs its kind."""
+"""Job files: each is read into one job, whose class says what its kind needs and how it runs."""

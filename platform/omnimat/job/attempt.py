@@ -1,4 +1,4 @@
-"""Whether a run of this name has finished, may go on, or must begin anew; loads no Ray."""
+"""Whether a run of some name has finished, may go on, or must begin anew. Loads no Ray."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from omnimat.base.settings import Settings
 from omnimat.base.workspace import RESULT, Workspace
 
 CLAIM = "job.json"
+"""File of a run's folder that says from the start under which settings the run was begun."""
 
 
 def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool) -> UPath | None:
-    """Give the folder in which a run begins or goes on, or None where it has finished.
+    """Give the folder in which a run begins or goes on, or None if it has finished.
 
     Args:
-        name: of the run.
-        settings: of the run; another job's results are never gone on from.
-        workspace: where runs lie.
+        name: name of the run.
+        settings: settings of the run. Only what was begun under the same settings goes on.
+        workspace: where runs are kept.
         fresh: begin anew beside what is there.
 
     Raises:
-        UserError: this name was used under other settings.
+        UserError: a run of this name has other settings.
     """
     run = workspace.run(name)
     if fresh and run.exists():
@@ -43,6 +44,7 @@ def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool
 def _check(record: UPath, name: str, expected: str) -> None:
     if json.loads(record.read_text())["config_hash"] != expected:
         raise UserError(
-            f"name: run {name!r} was made under other settings; choose another name, or begin "
-            f"anew beside {record.parent} with --fresh"
+            f"name: run {name!r} was made under other settings or by another version of omnimat; "
+            f"choose another name, begin anew beside {record.parent} with --fresh, or take it out "
+            "of needs where another job can use it as it is"
         )

@@ -1,4 +1,4 @@
-"""YAML in which every key has a value and stands once."""
+"""YAML in which every key has a value and stands only once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 def parsed(text: str, where: str) -> Any:
-    """Read a YAML document.
+    """Read a YAML document strictly.
 
-    YAML itself takes a forgotten value for null, which for many keys is the same as no key at all,
-    and of a key that stands twice the last. A null that is written out stays one.
+    YAML itself reads a forgotten value as null, which for many keys is the same as no key at all,
+    and takes the last of two equal keys. A null that is written out is accepted.
 
     Args:
-        text: of the document.
-        where: it stands; begins the sentence that says what is wrong.
+        text: the document.
+        where: where it stands, as messages should say it.
 
     Raises:
-        UserError: if it is no YAML, or a key has no value or stands twice.
+        UserError: it is no YAML, or a key has no value or stands twice.
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -38,7 +38,7 @@ def parsed(text: str, where: str) -> Any:
 
 
 def _wrong_keys(node: yaml.Node, above: tuple[str, ...], seen: set[int]) -> Iterator[str]:
-    """Say what is wrong with the keys of a document, which may hold itself."""
+    """Say what is wrong with the keys of a document; through aliases it may contain itself."""
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
     seen.add(id(node))

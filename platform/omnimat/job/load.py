@@ -1,44 +1,41 @@
-"""Reading job files: YAML, presets, overrides, and one clear sentence where something is wrong."""
+"""Reading job files: YAML, presets, overrides, and one clear sentence if something is wrong."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from omnimat.base.errors import UserError
+from omnimat.base.settings import Settings
 from omnimat.job.document import parsed
-from omnimat.job.spec import JOB, JOBS, Job, PipelineJob
+from omnimat.job.header import JobHeader
+from omnimat.job.job import KINDS, Job
+from omnimat.job.mistakes import Mistake, sentence, suggestion
 
-# A file under two presets is two jobs.
+JobT = TypeVar("JobT", bound=Job[Any])
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
 _Identity = tuple[Path, str | None]
-
-
-@dataclass(frozen=True)
-class LoadedJob:
-    """A job and the file it stands in."""
-
-    path: Path
-    job: Job
+"""A file and its preset: one file under two presets is two jobs."""
 
 
 def load(
     path: Path, overrides: Sequence[str] = (), inherited_preset: str | None = None
-) -> LoadedJob:
-    """Read a job file: its preset is laid over it, and the overrides over both.
+) -> Job[Any]:
+    """Read a job file, with its preset laid over it and the overrides over both.
 
     Args:
-        path: of the YAML file.
-        overrides: ``key.key=value``, values as in YAML; ``preset=name`` chooses the preset.
-        inherited_preset: of the job that needs this one; it counts where the file chooses none,
-            and changes nothing where the file has none of that name.
+        path: the YAML file.
+        overrides: ``key.key=value``, with values as in YAML; ``preset=name`` chooses the preset.
+        inherited_preset: preset of the job that needs this one. It counts if the file chooses none
+            itself, and changes nothing if the file has none of that name.
 
     Raises:
-        UserError: naming the file, the key and the remedy.
+        UserError: the sentence names the file, the key and the remedy.
     """
     values = _read_yaml(path)
     for override in overrides:
@@ -46,45 +43,86 @@ def load(
     values = _with_preset(path, values, inherited_preset)
     for override in overrides:  # again: they win over the preset
         _apply(values, override)
-    try:
-        return LoadedJob(path, JOB.validate_python(values))
-    except ValidationError as error:
-        raise UserError(f"{path}: {_sentence(error)}") from error
+    return _validated(path, values)
 
 
-def load_tree(path: Path, overrides: Sequence[str] = ()) -> list[LoadedJob]:
+def load_as(kind: type[JobT], path: Path, overrides: Sequence[str] = ()) -> JobT:
+    """Read a job file that must be of one kind; see ``load``.
+
+    Raises:
+        UserError: as ``load``, or if it is of another kind.
+    """
+    job = load(path, overrides)
+    if not isinstance(job, kind):
+        raise UserError(f"{path}: kind: this is {job.kind}; give a job of kind {kind.kind}")
+    return job
+
+
+def load_tree(path: Path, overrides: Sequence[str] = ()) -> list[Job[Any]]:
     """Read a job file and all it needs, in the order to run; overrides go to the named file.
 
     Raises:
         UserError: as ``load``, or if jobs need each other in a circle.
     """
-    ordered: dict[_Identity, LoadedJob] = {}
-    _visit(load(path, overrides), (), ordered)
+    ordered: dict[_Identity, Job[Any]] = {}
+    _visit(path, load(path, overrides), (), ordered)
     return list(ordered.values())
 
 
-def _visit(loaded: LoadedJob, above: tuple[Path, ...], ordered: dict[_Identity, LoadedJob]) -> None:
-    path, job = loaded.path, loaded.job
-    identity = (path.resolve(), job.preset)
+def _visit(
+    path: Path, job: Job[Any], above: tuple[Path, ...], ordered: dict[_Identity, Job[Any]]
+) -> None:
+    identity = (path.resolve(), job.header.preset)
     if path.resolve() in above:
         raise UserError(f"{path} needs itself through {' -> '.join(p.name for p in above)}")
     if identity in ordered:
         return
-    for need in (*job.needs, *(job.jobs if isinstance(job, PipelineJob) else ())):
-        _visit(_needed(need, loaded), (*above, path.resolve()), ordered)
-    ordered[identity] = loaded
+    for need in job.needs:
+        needed = _find(need, path)
+        _visit(needed, _needed(needed, job), (*above, path.resolve()), ordered)
+    ordered[identity] = job
 
 
-def _needed(need: str, needed_by: LoadedJob) -> LoadedJob:
+def _needed(path: Path, needed_by: Job[Any]) -> Job[Any]:
     """Load a needed job; it keeps its things where the job that needs it looks for them."""
-    loaded = load(_find(need, needed_by.path), inherited_preset=needed_by.job.preset)
-    keys = [key for key in ("storage_path", "leaderboard_url") if getattr(loaded.job, key) is None]
-    inherited = {key: getattr(needed_by.job, key) for key in keys}
-    return LoadedJob(loaded.path, loaded.job.model_copy(update=inherited))
+    header = needed_by.header
+    job = load(path, inherited_preset=header.preset)
+    keys = [key for key in ("storage_path", "leaderboard_url") if getattr(job.header, key) is None]
+    inherited = {key: getattr(header, key) for key in keys}
+    return replace(job, header=job.header.model_copy(update=inherited))
+
+
+def _validated(path: Path, values: Mapping[str, Any]) -> Job[Any]:
+    """Make the job that the values of a file describe."""
+    kind = values.get("kind")
+    if kind not in KINDS.names:
+        what = f"unknown kind {kind!r}" if "kind" in values else "kind: Field required"
+        raise UserError(f"{path}: {what}{suggestion(str(kind), KINDS.names)}")
+    job = KINDS.load(str(kind))
+    in_header = {key: value for key, value in values.items() if key in JobHeader.model_fields}
+    others = {k: v for k, v in values.items() if k not in in_header and k != "kind"}
+    mistakes: list[Mistake] = []
+    header = _part(JobHeader, in_header, mistakes)
+    settings = _part(job.settings_type, others, mistakes)
+    if header is None or settings is None:
+        flat_keys = {"kind", *JobHeader.model_fields, *job.settings_type.model_fields}
+        raise UserError(f"{path}: {sentence(mistakes, flat_keys)}")
+    return job(header, settings)
+
+
+def _part(
+    settings: type[SettingsT], values: Mapping[str, Any], mistakes: list[Mistake]
+) -> SettingsT | None:
+    """Validate a part of a file; give None and add to the mistakes if it is wrong."""
+    try:
+        return settings.model_validate(values)
+    except ValidationError as error:
+        mistakes += [(settings, details) for details in error.errors()]
+        return None
 
 
 def _find(need: str, needed_by: Path) -> Path:
-    """Find a needed job file from the folder of the job, upwards: cwd does not matter."""
+    """Look for a needed job file in the folder of the job and in those above, not in the cwd."""
     for folder in needed_by.resolve().parents:
         if (folder / need).is_file():
             return folder / need
@@ -122,9 +160,9 @@ def _with_preset(path: Path, values: dict[str, Any], inherited: str | None) -> d
 
 
 def _merged(values: Mapping[str, Any], partial: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay a partial tree over a tree: mappings are joined, all else is replaced.
+    """Lay a partial tree over a tree: mappings are joined, and all else is replaced.
 
-    So is a mapping of another ``type``: the keys of the old one mean nothing to the new one.
+    A mapping of another ``type`` is replaced as well, since its keys mean something else.
     """
     if "type" in partial and values.get("type", partial["type"]) != partial["type"]:
         return dict(partial)
@@ -148,62 +186,3 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not text.strip():
         raise UserError(f"--set {override}: the value is missing; write null for none")
     values[last] = parsed(text, f"--set {override}")
-
-
-def _sentence(error: ValidationError) -> str:
-    """Say the first mistake; the most telling one, unknown keys, goes first."""
-    mistakes = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    first = mistakes[0]
-    rest = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    keys, siblings = _locate(first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {'.'.join(keys)!r}{_suggestion(keys[-1], siblings)}{rest}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"].startswith("union_tag"):
-        keys = [*keys, str(first["ctx"]["discriminator"]).strip("'")]
-    if first["type"] == "union_tag_not_found":
-        message = "Field required"
-    return f"{'.'.join(keys)}: {message}{rest}" if keys else f"{message}{rest}"
-
-
-def _locate(location: tuple[int | str, ...]) -> tuple[list[str], set[str]]:
-    """Follow pydantic's path, which mixes keys with names of union members, down the tree.
-
-    Returns:
-        The keys alone, and the names known where the last one stands.
-    """
-    keys: list[str] = []
-    models: list[type[BaseModel]] = [JOBS[str(part)] for part in location[:1]]
-    siblings: set[str] = set()
-    for depth, part in enumerate(location[1:], start=2):
-        fields = {name: f for model in models for name, f in model.model_fields.items()}
-        if members := [m for m in models if part not in fields and _type_of(m) == part]:
-            models = members
-            continue
-        is_key = part in fields or isinstance(part, int) or depth == len(location)
-        if is_key:
-            keys.append(str(part))
-            siblings = set(fields)
-        if part in fields:
-            models = _models_in(fields[str(part)].annotation)
-    return keys, siblings
-
-
-def _type_of(model: type[BaseModel]) -> Any:
-    """Give the ``type`` by which a job file names a member of a union."""
-    field = model.model_fields.get("type")
-    return field.default if field else None
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Give the models a type is made of."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for member in get_args(annotation) for model in _models_in(member)]
-
-
-def _suggestion(key: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known here: {', '.join(sorted(known))}"

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from omnimat.base.errors import UserError
 from omnimat.cluster.capacity import LARGEST, TOLERANCE, Cluster
 from omnimat.cluster.placement import on_labelled
-from omnimat.job.asks import Ask, phases
-from omnimat.job.spec import JobHeader, PretrainJob
+from omnimat.job.asks import Ask
+
+if TYPE_CHECKING:
+    from omnimat.job.job import Job
 
 
-def check_fits(job: JobHeader) -> None:
-    """Refuse a job that the cluster can never hold, autoscaling counted in.
+def check_fits(job: Job[Any]) -> None:
+    """Refuse a job that the cluster can never hold, even if it grows as far as it may.
 
     Raises:
-        UserError: naming the resource, what is asked and what there is.
+        UserError: the sentence names the resource, how much is asked for and how much there is.
     """
     cluster = Cluster.now()
-    for asks in phases(job, _num_started(job, cluster)):
+    for asks in job.phases(cluster.count):
         for refusal in _refusals(asks, cluster):
             raise UserError(
-                f"{job.name}: {refusal}; lower them or use a larger cluster (of one that grows, "
-                f"${LARGEST} says how large it may be)"
+                f"{job.name}: {refusal}; ask for less or use a larger cluster (if this one can "
+                f"grow, say in ${LARGEST} how large it may become)"
             )
 
 
-def placement(job: JobHeader) -> list[str]:
-    """Say in lines what of a job runs at once, and where."""
+def placement(job: Job[Any]) -> list[str]:
+    """Say in lines which processes of a job run at the same time, and where."""
     cluster = Cluster.now()
     lines = [_summary(cluster)]
-    for asks in phases(job):
+    for asks in job.phases():
         for ask in asks:
             labels = on_labelled(ask.labels)
             each = ", ".join(f"{amount:g} {name}" for name, amount in ask.each.items())
@@ -38,19 +41,8 @@ def placement(job: JobHeader) -> list[str]:
     return lines
 
 
-def _num_started(job: JobHeader, cluster: Cluster) -> int | None:
-    """Count the workers of a pretrain job that Ray starts first: as many as fit by themselves.
-
-    Of a run that may have fewer it takes all there is room for, and leaves none for featurizers.
-    """
-    if not isinstance(job, PretrainJob):
-        return None
-    fewest, most = job.training.world_sizes[0], job.training.world_sizes[-1]
-    return min(max(fewest, cluster.count(job.training.worker_resources)), most)
-
-
 def _refusals(asks: Sequence[Ask], cluster: Cluster) -> Iterator[str]:
-    """Find what does not fit: on all nodes together, on those with some label, on any one node."""
+    """Say what does not fit on all nodes together, on those with some labels, or on any one."""
     placed = [(ask, on_labelled(ask.labels)) for ask in asks]
     for labels in ({}, *(labels for _, labels in placed if labels)):
         together = [ask for ask, own in placed if not labels or own == labels]
@@ -65,20 +57,24 @@ def _refusals(asks: Sequence[Ask], cluster: Cluster) -> Iterator[str]:
     for ask, labels in placed:
         if not cluster.can_hold(ask.each, labels):
             each = " and ".join(f"{amount:g} {name}" for name, amount in ask.each.items())
-            yield f"{ask.key} ask for {each} on one node, no node has so many"
+            yield f"{ask.key} ask for {each} on one node, and no node has as much"
 
 
 def _summary(cluster: Cluster) -> str:
     totals = {name: cluster.amount(name, {}) for name in ("CPU", "GPU")}
     amounts = ", ".join(f"{amount:g} {name}" for name, amount in totals.items() if amount)
     grows = " at most" if cluster.largest else ""
-    return f"cluster of {len(cluster.nodes)} nodes, {amounts or 'no CPU'}{grows}"
+    return f"cluster of {_counted(len(cluster.nodes))}, {amounts or 'no CPU'}{grows}"
 
 
 def _nodes(cluster: Cluster, ask: Ask, labels: Mapping[str, str]) -> str:
     if labels:
-        return f"{len(cluster.labelled(labels))} nodes labelled {_text(labels)}"
+        return f"{_counted(len(cluster.labelled(labels)))} labelled {_text(labels)}"
     return "any node" + (f" (none is labelled {_text(ask.labels)})" if ask.labels else "")
+
+
+def _counted(num_nodes: int) -> str:
+    return "1 node" if num_nodes == 1 else f"{num_nodes} nodes"
 
 
 def _text(labels: Mapping[str, str]) -> str:

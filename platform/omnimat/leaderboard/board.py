@@ -1,4 +1,4 @@
-"""Boards, which say what is ranked together, and the results on them, averaged over seeds."""
+"""Boards, on which results are ranked together, and the results: rows averaged over seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnimat.base.settings import fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Results that can be ranked together: one task, metric, data set and split."""
+    """What results share that are ranked together: a task, a metric, a data set and its split."""
 
     task: str
     metric: str
@@ -24,7 +24,7 @@ class Board:
 
     @property
     def board_id(self) -> str:
-        """Hash of all fields, which identifies the board."""
+        """A hash of all fields."""
         return fingerprint(astuple(self))
 
 
@@ -34,10 +34,10 @@ class BoardCount:
 
     Attributes:
         board: the board.
-        num_results: number of results; each is a group of rows, averaged over seeds.
-        num_rows: number of rows in all groups.
-        num_verified: number of verified rows.
-        newest: time at which the last row was written.
+        num_results: how many results there are, each averaged over its seeds.
+        num_rows: how many rows they have altogether.
+        num_verified: how many of these rows are verified.
+        newest: when the last row was written.
     """
 
     board: Board
@@ -52,17 +52,17 @@ class Summary:
     """The result of one model, variant and configuration on one board, averaged over seeds.
 
     Attributes:
-        board: board on which it is ranked.
-        group_id: id that its rows share.
-        model: label of the model.
-        variant: label of how the model was trained.
-        config_hash: hash of the configuration.
-        mean: mean over seeds.
-        std: sample standard deviation over seeds (n - 1); None for a single seed.
-        n: number of rows.
-        seeds: seeds of the rows, ascending.
-        status: ``verified`` only if every row is verified.
-        newest: time at which the last row was written.
+        board: where it is ranked.
+        group_id: the id that its rows share.
+        model: the name of the model.
+        variant: how it was trained.
+        config_hash: the hash of the configuration.
+        mean: the mean over seeds.
+        std: the sample standard deviation over seeds (n - 1); None where there is one seed.
+        n: how many rows there are.
+        seeds: their seeds in ascending order.
+        status: ``verified`` only if every row is.
+        newest: when the last row was written.
     """
 
     board: Board
@@ -79,7 +79,7 @@ class Summary:
 
     @property
     def score(self) -> str:
-        """Mean and standard deviation, rounded to the two leading digits of the latter."""
+        """The mean and the deviation, rounded to the two leading digits of the deviation."""
         if not self.std:
             return f"{self.mean:.4g}"
         decimals = max(0, 1 - math.floor(math.log10(self.std)))

@@ -3,7 +3,7 @@
 The paired bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and
 16) draws the test materials again, with replacement, and looks at how the difference of the two
 means varies. Both models are scored on the same draw, so what is hard for both cancels out. It says
-nothing of other seeds: scores are averaged over those at hand first.
+nothing about other seeds: scores are averaged over the available ones first.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _DRAWS_AT_A_TIME = 4_000_000  # 64 MB
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """How far the mean scores of two models on N materials are apart.
+    """How far apart the mean scores of two models on N materials are.
 
     Attributes:
         num_materials: N.
-        mean_a: mean score of the first.
-        mean_b: of the second.
-        low: lower end of the 95 % interval of ``difference``.
+        mean_a: the mean score of the first model.
+        mean_b: the mean score of the second.
+        low: the lower end of the 95 % interval of ``difference``.
         high: its upper end.
-        p_value: two-sided: twice the smaller part of the resamples on either side of zero, with the
-            observed difference as one more, at most 1.
-        num_resamples: drawn.
+        p_value: the two-sided p-value: twice the fraction of resamples on the rarer side of zero,
+            at most 1, where the observed difference counts as one more resample.
+        num_resamples: how many resamples were drawn.
     """
 
     num_materials: int
@@ -43,29 +43,29 @@ class PairedDifference:
 
     @property
     def difference(self) -> float:
-        """Mean of the first minus mean of the second."""
+        """The mean of the first minus the mean of the second."""
         return self.mean_a - self.mean_b
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether zero is outside the interval."""
         return self.low > 0 or self.high < 0
 
 
 def paired_bootstrap(
     scores_a: ArrayLike, scores_b: ArrayLike, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> PairedDifference:
-    """Compare two models by their scores of the same materials.
+    """Compare two models by their scores on the same materials.
 
     Args:
-        scores_a: (N,) of the first: absolute errors, or 1 where a class is right and 0 where not,
-            averaged over seeds.
-        scores_b: (N,) of the second, in the same order of materials.
-        num_resamples: draws of N materials with replacement.
-        seed: of the draws.
+        scores_a: (N,) scores of the first model, averaged over seeds: absolute errors, or 1 where
+            a class is right and 0 where it is wrong.
+        scores_b: (N,) scores of the second, with the materials in the same order.
+        num_resamples: how often N materials are drawn with replacement.
+        seed: decides the draws.
 
     Raises:
-        ValueError: the shapes differ or are not (N,), N is 0, or a score is not finite.
+        ValueError: if the shapes differ or are not (N,), N is 0, or a score is not finite.
     """
     first, second = np.asarray(scores_a, np.float64), np.asarray(scores_b, np.float64)
     if first.shape != second.shape or first.ndim != 1 or not first.size:
@@ -90,7 +90,7 @@ def paired_bootstrap(
 def _resampled_means(
     values: NDArray[np.float64], num_resamples: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Give the (num_resamples,) means of draws with replacement, a bounded number at a time."""
+    """Draw with replacement, a bounded number at a time: the (num_resamples,) means."""
     at_a_time = max(1, _DRAWS_AT_A_TIME // len(values))
     means = np.empty(num_resamples)
     for start in range(0, num_resamples, at_a_time):

@@ -1,4 +1,4 @@
-"""Splits a row into the values of its own table and of the tables that rows share."""
+"""A row as values of the tables: its own columns, and what it shares with other rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from omnimat.leaderboard.schema import boards, configs, groups, rows
 
 
 def check(row: Row) -> None:
-    """Refuse a row whose claims cannot be true.
+    """Refuse a row that cannot be what it says it is.
 
     Raises:
-        UserError: ``config_hash`` is not the hash of ``config``.
-        ValueError: the row claims to be verified, which no writer of results may do.
+        UserError: if ``config_hash`` is not the hash of ``config``.
+        ValueError: if the row calls itself verified, which no writer of results may do.
     """
     if row.status == "verified":
         raise ValueError(f"row {row.row_id} ({row.label}) calls itself verified")
@@ -33,12 +33,12 @@ def check(row: Row) -> None:
 
 
 def board_of(row: Row) -> Board:
-    """Return the board on which the row is ranked."""
+    """Give the board that the row is ranked on."""
     return Board(**{field.name: getattr(row, field.name) for field in fields(Board)})
 
 
 def of_shared(all_rows: Sequence[Row]) -> list[tuple[Table, list[dict[str, Any]]]]:
-    """Return what rows share, each value once; a table comes after those that it refers to."""
+    """Give what rows share, each once, a table before those that refer to it."""
     found: dict[Table, dict[str, dict[str, Any]]] = {configs: {}, boards: {}, groups: {}}
     for row in {row.group_id: row for row in all_rows}.values():
         board = board_of(row)
@@ -61,5 +61,5 @@ def of_row(row: Row) -> dict[str, Any]:
 
 
 def instant(moment: datetime | None) -> str | None:
-    """Format a moment in UTC so that texts sort in the order of time."""
+    """Write a moment in UTC so that sorting the text sorts by time."""
     return None if moment is None else moment.isoformat(timespec="microseconds")

@@ -8,28 +8,25 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import parquet_frame, read_file
 from omnimat.base.filesystem import location
 from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.bootstrap import NUM_RESAMPLES, PairedDifference, paired_bootstrap
+from omnimat.leaderboard.metrics import METRICS
 from omnimat.leaderboard.row import Row
-
-# Of a metric that is a mean over materials, each material's part is known.
-COMPARABLE = ("mae", "accuracy")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two results, the materials that both predict, and whether they differ there.
+    """Two results, and whether they differ on the materials that both predict.
 
     Attributes:
-        a: rows of the first, one a seed.
-        b: rows of the second.
-        paired: of scores averaged over the seeds of each.
-        num_not_shared: materials that only some of the rows predict, left out.
+        a: the rows of the first result, one for each seed.
+        b: the rows of the second.
+        paired: their difference, once the scores of each are averaged over its seeds.
+        num_not_shared: how many materials were left out, because only some rows predict them.
     """
 
     a: Sequence[Row]
@@ -39,7 +36,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """Say in one sentence which is better, if either is."""
         first, paired = self.a[0], self.paired
         unit = f" {first.unit}" if first.unit else ""
         interval = f"95 % interval {paired.low:.4g} to {paired.high:.4g}{unit}"
@@ -54,12 +51,12 @@ def compare(a: Sequence[Row], b: Sequence[Row], num_resamples: int = NUM_RESAMPL
     """Compare two groups of rows by the paired bootstrap over the test materials.
 
     Args:
-        a: rows of one group.
-        b: rows of another of the same board.
-        num_resamples: of the bootstrap.
+        a: the rows of one group.
+        b: the rows of another group of the same board.
+        num_resamples: how often the bootstrap draws the materials.
 
     Raises:
-        UserError: they are not of one board, their metric is no mean over materials, or their
+        UserError: if they are not on one board, their metric is no mean over materials, or their
             predictions cannot be read, were changed, or share no material.
     """
     first, second = a[0], b[0]
@@ -83,30 +80,29 @@ def compare(a: Sequence[Row], b: Sequence[Row], num_resamples: int = NUM_RESAMPL
 
 
 def material_scores(row: Row) -> pd.Series[float]:
-    """Give what each material adds to a row's value, which is their mean.
+    """Give what each material adds to a row's value, which is the mean of these.
 
     Returns:
-        By material id: the absolute error, a mean over components, or whether the class is right.
+        By material id, the absolute error (a mean over components where there are several), or
+        whether the class is right.
 
     Raises:
-        UserError: the row has no predictions of materials, they cannot be read or were changed, or
-            its metric is no mean over materials.
+        UserError: if the row's metric is no mean over materials, or its predictions are not there,
+            cannot be scored or were changed.
     """
-    if row.metric not in COMPARABLE or not row.predictions_uri.endswith(".parquet"):
+    comparable = {name: metric.of_each for name, metric in METRICS.items() if metric.of_each}
+    of_each = next((each for name, each in comparable.items() if name == row.metric), None)
+    if of_each is None or not row.predictions_uri.endswith(".parquet"):
         raise UserError(
             f"{row.label!r} cannot be compared material by material; "
-            f"that takes predictions and one of the metrics {', '.join(COMPARABLE)}"
+            f"that takes predictions and one of the metrics {', '.join(comparable)}"
         )
     table = parquet_frame(_unchanged(row))
-    truth, guess = (np.array(table[name].tolist()) for name in ("target", "prediction"))
-    is_class = row.metric == "accuracy"
-    scores = (truth == guess).astype(np.float64) if is_class else _absolute_errors(truth, guess)
+    try:
+        scores = of_each(table["target"].tolist(), table["prediction"].tolist())
+    except ValueError as error:
+        raise UserError(f"{row.predictions_uri} of {row.label!r} has no score: {error}") from error
     return pd.Series(scores, index=table["material_id"].astype(str))
-
-
-def _absolute_errors(truth: NDArray[np.float64], guess: NDArray[np.float64]) -> NDArray[np.float64]:
-    errors: NDArray[np.float64] = np.abs(guess - truth).reshape(len(truth), -1).mean(axis=1)
-    return errors
 
 
 def _unchanged(row: Row) -> bytes:
@@ -114,7 +110,7 @@ def _unchanged(row: Row) -> bytes:
     try:
         data = read_file(path)
     except FileNotFoundError:
-        raise UserError(f"{path} of {row.label!r} is not there") from None
+        raise UserError(f"{path} of {row.label!r} does not exist") from None
     if hashlib.sha256(data).hexdigest() != row.predictions_sha256:
         raise UserError(f"{path} of {row.label!r} was changed after the row was written")
     return data

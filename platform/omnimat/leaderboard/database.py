@@ -33,28 +33,28 @@ from omnimat.leaderboard.schema import HEAD, VERSION_TABLE
 
 _SQLITE_BUSY_TIMEOUT_MS = 60_000
 _SQLITE_RETRY_S = 0.02
-# A random number, because PostgreSQL identifies a lock only by its number.
+# A random number, by which alone PostgreSQL knows a lock.
 _POSTGRESQL_MIGRATION_LOCK = 6_311_407_052_218_339
 _INSUFFICIENT_PRIVILEGE = "42501"  # SQLSTATE of PostgreSQL
 _UNREACHABLE = (OperationalError, InterfaceError)
 
 
 class Database:
-    """Transactions on an SQLite file or a PostgreSQL database with the newest schema."""
+    """Transactions on an SQLite file or a PostgreSQL database, which has the newest schema."""
 
     def __init__(self, url: str) -> None:
-        """Open the database and bring its schema up to date; create the file if it is missing.
+        """Open the database, or make it, and bring its schema up to date.
 
         Raises:
-            UserError: the URL cannot be used, the database cannot be opened, or another version of
-                omnimat wrote it and this version cannot read it.
+            UserError: if the URL cannot be used, the database cannot be opened, or it was written
+                by a version of omnimat that this one does not understand.
         """
         self._engine = _engine(url)
         self.dialect = self._engine.dialect.name
-        # A transaction of SQLite sees only one state anyway.
+        # A transaction of SQLite sees a single state anyway.
         is_sqlite = self.dialect == "sqlite"
         self._snapshot = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        # The query part of the URL may contain a password, too.
+        # A query may hold a password too.
         self._name = self._engine.url.set(query={}).render_as_string(hide_password=True)
         try:
             if self.dialect == "sqlite":
@@ -67,22 +67,22 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read a single state of the database, even while others write.
+        """Read a single state of the database, whoever writes meanwhile.
 
         Raises:
-            RunError: the database no longer answers.
+            RunError: if the database does not answer any more.
         """
         with self._transaction(self._snapshot) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Write everything in the context, or nothing.
+        """Write everything or nothing.
 
         Raises:
-            RunError: the database no longer answers.
+            RunError: if the database does not answer any more.
         """
-        # Otherwise, if two have read and then want to write, SQLite immediately rejects one.
+        # Otherwise, when two have read and both want to write, SQLite refuses one of them at once.
         with self._transaction({"sqlite_kind": "IMMEDIATE"}) as connection:
             yield connection
 
@@ -106,7 +106,7 @@ class Database:
         with self._engine.begin() as connection:
             if self._version(connection) == HEAD:
                 return
-        # Imported here, because it takes time and most databases are up to date.
+        # Imported here because it takes time, and most databases are up to date.
         from omnimat.leaderboard.migrations.upgrade import upgrade
 
         with self._engine.execution_options(sqlite_kind="IMMEDIATE").begin() as connection:
@@ -128,7 +128,7 @@ def _engine(url: str) -> Engine:
     except UserError:
         raise
     except (ArgumentError, ValueError):
-        # The URL and messages about its parts may contain a password, so they are not repeated.
+        # The URL and the error may hold a password, so the message repeats neither.
         raise UserError(
             "leaderboard_url is no database URL; write sqlite:////path/leaderboard.sqlite or "
             "postgresql://user@host/database"
@@ -146,7 +146,7 @@ def _engine(url: str) -> Engine:
 
 
 def _with_driver(url: URL) -> URL:
-    """Choose psycopg 3 for PostgreSQL, where SQLAlchemy would take psycopg2."""
+    """Choose psycopg 3 for PostgreSQL, where SQLAlchemy would choose psycopg2."""
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
         raise UserError(
             f"leaderboard_url names {url.get_backend_name()}; use one of sqlite, postgresql"
@@ -164,7 +164,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Return the error message of the database as one line."""
+    """Give the answer of the database on one line."""
     return " ".join(str(getattr(error, "orig", error)).split())
 
 
@@ -175,16 +175,16 @@ def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a transaction; on its own, sqlite3 begins none before it creates tables."""
+    """Begin a transaction before tables are made too; by itself, sqlite3 begins one later."""
     kind = connection.get_execution_options().get("sqlite_kind", "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {kind}")
 
 
 def _use_write_ahead_log(engine: Engine) -> None:
-    """Let readers read while a writer writes; SQLite stores this setting in the file.
+    """Let readers read while a writer writes; the file remembers this setting.
 
-    SQLite does not wait for the lock that this change needs, so processes that create the file at
-    the same time wait here.
+    SQLite does not wait for the lock that the change needs, so processes that make the file at the
+    same time wait here.
     """
     deadline_s = time.monotonic() + _SQLITE_BUSY_TIMEOUT_MS / 1000
     with closing(engine.raw_connection()) as connection:

@@ -14,22 +14,22 @@ from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
 from omnimat.leaderboard.row import Row
 
-# A spreadsheet takes a text that begins with one of these for a formula, and runs it.
+# A spreadsheet takes text that begins like this for a formula, and runs it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Export(Settings):
-    """The content of the JSON file, in which each configuration is stored only once.
+    """What the JSON file holds: each configuration once, and the rows without theirs.
 
     Attributes:
-        format: text that identifies such a file.
-        version: version of this layout.
-        configs: maps each hash to its configuration.
-        rows: fields of each ``Row`` except ``config``.
+        format: what tells the file from others.
+        version: the layout; in the first, rows did not name their section.
+        configs: the configurations by their hash.
+        rows: the fields of each ``Row`` except ``config``.
     """
 
     format: Literal["omnimat leaderboard"] = "omnimat leaderboard"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     configs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     rows: tuple[dict[str, Any], ...] = ()
 
@@ -45,20 +45,22 @@ def to_json(rows: Iterable[Row]) -> str:
 
 
 def from_json(text: str | bytes, name: str) -> list[Row]:
-    """Read rows that ``to_json`` wrote; all become self-reported, since none is verified here.
+    """Read what ``to_json`` wrote; all rows are self-reported, since nobody here verified them.
 
     Args:
-        text: content of the file.
-        name: name of the file, for error messages.
+        text: the content of the file.
+        name: what an error calls the file.
 
     Raises:
-        UserError: it is not such a file, a row is not valid, or a row occurs twice.
+        UserError: if it is no such file, a row is not valid, or a row is there twice.
     """
     try:
         export = Export.model_validate_json(text)
     except ValidationError as error:
         raise UserError(f"{name} is no export of a leaderboard: {_first(error)}") from error
     rows = [_row(place, values, export, name) for place, values in enumerate(export.rows)]
+    if export.version == 1:
+        rows = [_with_section(row) for row in rows]
     ids = [row.row_id for row in rows]
     if len(set(ids)) < len(ids):
         twice = next(row for row in rows if ids.count(row.row_id) > 1)
@@ -67,7 +69,7 @@ def from_json(text: str | bytes, name: str) -> list[Row]:
 
 
 def to_csv(rows: Iterable[Row]) -> str:
-    """Write rows for a spreadsheet, one column per field; nested values become JSON."""
+    """Write rows for a spreadsheet: a column for each field, nested ones as JSON."""
     names = list(Row.model_fields)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -89,6 +91,13 @@ def _row(place: int, values: dict[str, Any], export: Export, name: str) -> Row:
         return Row.model_validate_json(json.dumps(whole), strict=True)
     except ValidationError as error:
         raise UserError(f"{name}: rows.{place}.{_first(error)}") from error
+
+
+def _with_section(row: Row) -> Row:
+    """Name the section as the migration of the database does."""
+    from omnimat.leaderboard.migrations.versions.v0002_sections import section_of
+
+    return row.model_copy(update={"section": section_of(row.task, row.config, row.predictions_uri)})
 
 
 def _first(error: ValidationError) -> str:

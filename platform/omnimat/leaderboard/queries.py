@@ -1,4 +1,4 @@
-"""The queries of the leaderboard: whole rows, counts of boards, and averages over seeds."""
+"""The queries: whole rows, counts of boards, and results averaged over seeds."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.schema import ROW_COLUMNS, boards, configs, groups, rows
 
-# A line of ``repetitions``.
 Repetition = Any
+"""A line that ``repetitions`` selects."""
 
 _BOARD = [column for column in boards.columns if column.name != "board_id"]
 
 
 def stored_rows(**wanted: str | None) -> Select[Any]:
-    """Select whole rows, ordered by task, metric, model, variant and seed.
+    """Select rows with everything that belongs to them, by task, metric, model, variant and seed.
 
-    Where the group, board or configuration of a row was removed, its columns are null.
+    A row whose group, board or configuration was removed has nulls in their place.
 
     Args:
-        wanted: values that columns must have; None allows any.
+        wanted: the values that columns must have; None for any value.
     """
     known = ROW_COLUMNS | {"row_id": rows.c.row_id, "group_id": rows.c.group_id}
     joined = (
@@ -52,7 +52,7 @@ def stored_rows(**wanted: str | None) -> Select[Any]:
 
 
 def upsert(dialect: str) -> Insert:
-    """Return an ``INSERT`` that replaces a row of the same id unless that row is verified."""
+    """Insert rows; one of the same id is replaced unless it is verified."""
     insert = sqlite.insert(rows) if dialect == "sqlite" else postgresql.insert(rows)
     replaced = {column.name: insert.excluded[column.name] for column in rows.columns}
     return insert.on_conflict_do_update(
@@ -61,13 +61,13 @@ def upsert(dialect: str) -> Insert:
 
 
 def insert_new(dialect: str, table: Any) -> Insert:
-    """Return an ``INSERT`` that skips existing rows, whose ids are hashes of their content."""
+    """Insert into a table whose ids are hashes of the content, so what is there is the same."""
     insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     return insert.on_conflict_do_nothing()
 
 
 def board_counts() -> Select[Any]:
-    """Count groups, rows and verified rows of each board."""
+    """Count the groups, rows and verified rows of each board."""
     is_verified = case((rows.c.status == "verified", 1), else_=0)
     one = (
         select(
@@ -99,13 +99,13 @@ def board_counts() -> Select[Any]:
 def ranking(
     board: Board | None, task: str | None, run_name: str | None, limit: int | None
 ) -> Select[Any]:
-    """Select groups with their place, counted from 1, among the wanted groups of their board.
+    """Select groups with their place on their board, from 1, among those that are wanted.
 
     Args:
-        board: select only groups on this board.
-        task: select only groups of this task.
-        run_name: select only groups in which this run has a row.
-        limit: number of groups to select on each board, the best ones first.
+        board: selects the groups on this board.
+        task: selects the groups of this task.
+        run_name: selects the groups in which this run has a row.
+        limit: how many of the best of each board are selected.
     """
     wanted = select(groups.c.group_id).join(boards, groups.c.board_id == boards.c.board_id)
     if board is not None:
@@ -115,7 +115,7 @@ def ranking(
     if run_name is not None:
         of_run = select(rows.c.group_id).where(rows.c.run_name == run_name)
         wanted = wanted.where(groups.c.group_id.in_(of_run))
-    # PostgreSQL's avg squares the values that it averages, and fails if a square overflows.
+    # PostgreSQL's avg squares the values, and fails where a square overflows.
     mean = func.sum(rows.c.value) / func.count()
     means = select(rows.c.group_id, mean.label("mean"))
     if (board, task, run_name) != (None, None, None):
@@ -132,7 +132,7 @@ def ranking(
 
 
 def _placed(means: CTE) -> CTE:
-    """Rank the groups of each board by mean, with few columns because all groups are sorted."""
+    """Number the groups of each board by their mean; few columns, since all lines are sorted."""
     worse_is_more = case((boards.c.higher_is_better, -means.c.mean), else_=means.c.mean)
     place = func.row_number().over(
         partition_by=groups.c.board_id, order_by=[worse_is_more, groups.c.group_id]
@@ -146,7 +146,7 @@ def _placed(means: CTE) -> CTE:
 
 
 def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
-    """Select the columns that averages over seeds need, for these groups or for all."""
+    """Select what averages over seeds need, of these groups or of all."""
     query = select(
         *(rows.c[name] for name in ("group_id", "seed", "value", "status", "created_at"))
     )
@@ -154,7 +154,7 @@ def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
 
 
 def as_count(found: RowMapping) -> BoardCount:
-    """Convert a line of ``board_counts``."""
+    """Read a line that ``board_counts`` selected."""
     return BoardCount(
         board=_board(found),
         num_results=int(found["num_results"]),
@@ -165,10 +165,10 @@ def as_count(found: RowMapping) -> BoardCount:
 
 
 def as_summaries(found: Sequence[RowMapping], repeated: Iterable[Repetition]) -> list[Summary]:
-    """Average the rows of ``repetitions`` for each line of ``ranking``.
+    """Average the rows that ``repetitions`` selected for the lines that ``ranking`` selected.
 
     Returns:
-        The summaries, ordered by task, data set and metric of the board, best first on each board.
+        The results, board by board (by task, data set and metric), the best first on each.
     """
     members: dict[str, list[Repetition]] = {}
     for row in repeated:
@@ -210,7 +210,7 @@ def _summary(line: RowMapping, board: Board, members: Sequence[Repetition]) -> S
 def _deviation(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
-    # statistics.stdev is exact but twenty times slower, and a plain sum of squares may overflow.
+    # statistics.stdev is exact but twenty times slower, and a sum of squares may overflow.
     return math.dist(values, [fmean(values)] * len(values)) / math.sqrt(len(values) - 1)
 
 

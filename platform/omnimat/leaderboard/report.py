@@ -1,35 +1,39 @@
-"""The leaderboard in the terminal: averages over seeds, best first."""
+"""Results and comparisons for the terminal."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from omnimat.leaderboard.board import Board, Summary
 
-MODEL_WIDTH = 32  # width of the column; longer names are wrapped
-MAX_METRICS = 6  # number of metrics in a table; further ones get another table
-ID_LENGTH = 8  # enough to distinguish the results of a table
+if TYPE_CHECKING:
+    from omnimat.leaderboard.comparison import Comparison
+
+MODEL_WIDTH = 32  # characters; a longer name takes more lines
+MAX_METRICS = 6  # in one table; further metrics get a table of their own
+ID_LENGTH = 8  # characters, enough to tell apart what one table shows
 
 
 def is_variation(summary: Summary) -> bool:
-    """Return whether a metric is a variation of another one, such as ``top-1, merged``."""
+    """Tell whether a metric is another one counted in a different way, as ``top-1, merged`` is."""
     return ", " in summary.board.metric
 
 
 def terminal_table(summaries: Sequence[Summary]) -> Table:
-    """Lay out summaries for the terminal: one column per metric, one table per set of metrics."""
+    """Lay out summaries: a column for each metric, one table for tasks with the same metrics."""
     page = Table.grid(padding=(0, 0, 1, 0))
     for boards, lines in _by_metrics(summaries).items():
         # Everything is Text, because rich would read a name in brackets as markup.
         table = Table(title=Text(boards[0].dataset), title_justify="left")
         table.add_column("Task", overflow="fold", no_wrap=True)
         table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)
-        # A line with several metrics shows several results, so it has no single id.
+        # A line with several metrics is several results, so it has no id of its own.
         last = ("Seeds", "Status", "Id") if len(boards) == 1 else ("Seeds", "Status")
         for heading in ("Variant", *(_heading(board) for board in boards), *last):
             table.add_column(heading, no_wrap=True)
@@ -45,6 +49,26 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
     return page
 
 
+def comparison_text(comparison: Comparison) -> str:
+    """Say what the two results are, how they were compared, and what came of it."""
+    paired = comparison.paired
+    lines = []
+    for name, rows, mean in (
+        ("A", comparison.a, paired.mean_a),
+        ("B", comparison.b, paired.mean_b),
+    ):
+        first = rows[0]
+        seeds = f"{len(rows)} seed{'s' if len(rows) > 1 else ''}"
+        lines.append(f"{name}: {first.model}, {first.variant} ({seeds}): {mean:.4g} {first.unit}")
+    left_out = f", {comparison.num_not_shared} not in both" if comparison.num_not_shared else ""
+    first = comparison.a[0]
+    lines.append(
+        f"{first.task}, {first.metric} on {paired.num_materials} materials{left_out}; each "
+        f"material's score is averaged over seeds first; {paired.num_resamples} resamples"
+    )
+    return "\n".join([*lines, comparison.verdict])
+
+
 def _heading(board: Board) -> str:
     unit = f" ({board.unit})" if board.unit else ""
     return f"{board.metric}{unit} {'↑' if board.higher_is_better else '↓'}"
@@ -54,7 +78,7 @@ def _by_metrics(summaries: Sequence[Summary]) -> dict[tuple[Board, ...], list[li
     """Put the metrics of one task, model, variant and configuration on one line.
 
     Returns:
-        The lines for each set of metrics; the key lists the boards of the first such line.
+        The lines by their metrics, which the boards of the first task stand for.
     """
     lines: dict[tuple[str, ...], list[Summary]] = defaultdict(list)
     for one in sorted(summaries, key=_natural_metric):
@@ -71,10 +95,7 @@ def _by_metrics(summaries: Sequence[Summary]) -> dict[tuple[Board, ...], list[li
 
 
 def _natural_metric(summary: Summary) -> tuple[bool, list[tuple[int, str]]]:
-    """Return a sort key that orders metrics as people do: top-5 before top-10.
-
-    Metrics of which higher values are better come first.
-    """
+    """Order metrics as people do: scores before ranks, and top-5 before top-10."""
     parts = re.split(r"(\d+)", summary.board.metric)
     numbers = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
     return not summary.board.higher_is_better, numbers

@@ -1,4 +1,4 @@
-"""One result: a number with all it takes to check it or make it again."""
+"""One result: a number with everything it takes to check it or to make it again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IDENTITY = (
     "config_hash",
 )
 
-# What has to be equal for rows to be repetitions of one result over seeds.
+# What has to be equal in rows that repeat one result with several seeds.
 _GROUP = (
     "task",
     "metric",
@@ -35,51 +35,52 @@ _GROUP = (
     "config_hash",
 )
 
-# What may differ between two writings of the same result.
+# What may differ when the same result is written twice.
 _CIRCUMSTANCES = frozenset({"status", "created_at", "verified_at", "verified_with"})
 
-
-# What the databases hold, and what sums over seeds stay finite of.
-_MAX_INTEGER = 2**63 - 1
-_MAX_VALUE = 1e300
+_MAX_INTEGER = 2**63 - 1  # the largest that the databases hold
+_MAX_VALUE = 1e300  # sums over seeds stay finite
 
 
 class Row(Settings):
-    """The score of one model, trained with one seed, on one task's test split.
+    """The score of one model, trained with one seed, on the test split of one task.
 
     Attributes:
-        task: what is predicted (``formation_energy_per_atom``).
+        task: what is predicted (``formation energy``) or asked (``retrieval text -> structure``).
         metric: how it is scored (``mae``).
-        unit: of ``value``; empty where it has none.
-        higher_is_better: which way ``value`` improves.
-        model: label people know the model by.
-        variant: how it was trained (``from_scratch``, ``frozen``, ``finetuned``).
-        seed: of this run.
+        unit: the unit of ``value``; empty where it has none.
+        higher_is_better: whether a higher ``value`` is better.
+        model: the name that people know the model by.
+        variant: how the model was trained (``from_scratch``, ``frozen``, ``finetuned``).
+        seed: the seed of this run.
         value: the score.
-        num_test: materials scored.
-        dataset: name.
-        dataset_uri: its folder; empty where it is not known.
-        dataset_fingerprint: of the data set's manifest.
-        split_sha256: of the ids and their splits.
-        config_hash: of ``config``; the same for all seeds, or they would not be averaged.
+        num_test: how many materials were scored.
+        section: who computes the row again: a section of an evaluation (``retrieval``), or
+            ``finetune``; another package's section has the package before its name
+            (``my_package.phonons``). Empty where nobody can.
+        dataset: the name of the data set.
+        dataset_uri: the folder of the data set; empty where it is not known.
+        dataset_fingerprint: the fingerprint in the data set's manifest.
+        split_sha256: a hash of the material ids and their splits.
+        config_hash: the hash of ``config``, by which rows are averaged over seeds.
         config: the resolved job, without the seed.
-        code_commit: git commit, or ``unknown``.
+        code_commit: the git commit, or ``unknown``.
         code_dirty: whether the checkout had uncommitted changes.
         checkpoint_uri: the selected checkpoint; empty for a model without one.
-        checkpoint_sha256: of it.
-        predictions_uri: per-material predictions; empty where none were kept.
-        predictions_sha256: of them.
-        parent_run: pretraining run the model started from; empty from scratch.
-        run_name: of this run.
-        hyperparameters: what the selection on validation chose.
+        checkpoint_sha256: its hash.
+        predictions_uri: the file that the value follows from; empty where none was kept.
+        predictions_sha256: its hash.
+        parent_run: the pretraining run that the model started from; empty from scratch.
+        run_name: the name of this run.
+        hyperparameters: what was chosen on the validation split.
         details: further figures of the same predictions (chance level, accuracy by class).
-        hardware: as ``materials.provenance.hardware`` gives it.
-        wall_time_s: of this run.
-        samples_seen: training samples, repeats counted.
-        created_at: in UTC.
-        status: ``verified`` once the value has been computed again from the predictions.
+        hardware: the machine, as ``base.provenance.hardware`` describes it.
+        wall_time_s: how long this run took.
+        samples_seen: how many training samples the model has seen, repeats counted.
+        created_at: when the row was written, in UTC.
+        status: ``verified`` once the value has been computed again from its files.
         verified_at: when that was, in UTC; None before.
-        verified_with: version and commit of the omnimat that did it.
+        verified_with: the version and commit of the omnimat that did it.
     """
 
     task: str = Field(min_length=1)
@@ -91,6 +92,7 @@ class Row(Settings):
     seed: int = Field(ge=-_MAX_INTEGER, le=_MAX_INTEGER)
     value: FiniteFloat = Field(ge=-_MAX_VALUE, le=_MAX_VALUE)
     num_test: int = Field(gt=0, le=_MAX_INTEGER)
+    section: str = ""
     dataset: str
     dataset_uri: str = ""
     dataset_fingerprint: str
@@ -123,7 +125,7 @@ class Row(Settings):
     @field_validator("config", "hyperparameters", "details", "hardware")
     @classmethod
     def _as_json_has_it(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what JSON cannot hold, NaN among it, so that rows come back as they went in."""
+        """Refuse what JSON cannot hold, such as NaN, so that rows come back as they went in."""
         try:
             plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
         except TypeError as error:
@@ -132,20 +134,20 @@ class Row(Settings):
 
     @property
     def row_id(self) -> str:
-        """Hash of what makes this the same result: writing it again replaces it."""
+        """A hash of what makes this the same result; writing it again replaces it."""
         return fingerprint({name: getattr(self, name) for name in _IDENTITY})
 
     @property
     def group_id(self) -> str:
-        """Hash of all that rows have in common which are repetitions over seeds."""
+        """A hash of all that repetitions with other seeds have in common."""
         return fingerprint({name: getattr(self, name) for name in _GROUP})
 
     @property
     def content(self) -> dict[str, Any]:
-        """All but when it was written and whether it was verified."""
+        """Everything but when the row was written and whether it was verified."""
         return self.model_dump(exclude=set(_CIRCUMSTANCES))
 
     @property
     def label(self) -> str:
-        """What people know the row by."""
+        """The name that people know the row by."""
         return f"{self.task}, {self.metric}, {self.model}, {self.variant}, seed {self.seed}"

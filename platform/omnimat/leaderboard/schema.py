@@ -22,11 +22,11 @@ from sqlalchemy import (
 )
 
 VERSION_TABLE = "leaderboard_schema_version"
-HEAD = "0001"
+HEAD = "0002"
 
 metadata = MetaData()
 
-# Told apart from another database in this place, and how often it was written.
+# Tells this database from another in its place, and says how often it was written.
 state = Table(
     "leaderboard_state",
     metadata,
@@ -65,7 +65,7 @@ groups = Table(
     Index("ix_leaderboard_groups_board_id", "board_id"),
 )
 
-# Instants are ISO 8601 text in UTC, to the microsecond: their order is that of time.
+# Instants are ISO 8601 text in UTC, to the microsecond, so that their order is that of time.
 rows = Table(
     "leaderboard_rows",
     metadata,
@@ -92,17 +92,19 @@ rows = Table(
     Column("status", String, nullable=False),
     Column("verified_at", String, nullable=True),
     Column("verified_with", String, nullable=False),
-    # PostgreSQL would take NaN and infinity; NaN is above all numbers there.
+    Column("section", String, nullable=False, server_default=""),
+    # PostgreSQL would accept infinity and NaN, which it sorts above all numbers.
     CheckConstraint(
         "value BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308",
         name="ck_leaderboard_rows_value_is_finite",
     ),
-    # Holds all that averages over seeds take, so that they need not read the rows.
+    # Holds everything that averages over seeds need, so that they need not read the rows.
     Index("ix_leaderboard_rows_summary", "group_id", "value", "status", "created_at", "seed"),
     Index("ix_leaderboard_rows_run_name", "run_name"),
 )
 
-# The columns of a ``Row``, wherever they are kept; of two of a name the one nearer to the row.
+# The column of each field of ``Row``. Where two tables have a column of one name, as references do,
+# it is that of the table nearer to the rows.
 ROW_COLUMNS: dict[str, Column[Any]] = {
     column.name: column
     for table in (configs, boards, groups, rows)

@@ -1,4 +1,4 @@
-"""Where rows are kept: SQLite by default, PostgreSQL by URL."""
+"""The store of rows: SQLite by default, or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.row import Row
 
-_IDS_AT_A_TIME = 500  # a statement takes a bounded number of values
+_IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A row as the database has it, believed in nothing.
+    """A row as it lies in the database, where anybody may have changed it.
 
     Attributes:
-        row_id: it is stored under.
-        group_id: likewise.
-        board_id: its group is stored under; None where the group or the board is missing.
-        values: of the fields of ``Row``.
+        row_id: the id that it is stored under.
+        group_id: the id of the group that it is stored under.
+        board_id: the id of its group's board; None where the group or the board is missing.
+        values: what the database has for the fields of ``Row``.
     """
 
     row_id: str
@@ -36,10 +36,10 @@ class StoredRow:
     values: dict[str, Any]
 
     def row(self) -> Row:
-        """Read it.
+        """Read the row.
 
         Raises:
-            UserError: it is no row any more: something besides omnimat wrote to the database.
+            UserError: if it is not a row any more, since something else wrote to the database.
         """
         try:
             return Row.model_validate(self.values)
@@ -53,35 +53,35 @@ class StoredRow:
 
 
 class LeaderboardStore:
-    """Rows in a database that several processes may write at once.
+    """Rows in a database that several processes may write to at once.
 
-    Writers take turns, so that ``version`` counts their transactions and none can slip between
+    Writers take turns, so that ``version`` counts their transactions, and none writes between
     another's reading and writing.
     """
 
     def __init__(self, url: str) -> None:
-        """Open the database; make its tables, or bring them up to date, where that is needed.
+        """Open the database, and make its tables or bring them up to date.
 
         Args:
-            url: of SQLAlchemy: ``sqlite:////path/leaderboard.sqlite`` on a local disk, or
+            url: the URL for SQLAlchemy: ``sqlite:////path/leaderboard.sqlite`` on a local disk, or
                 ``postgresql://user@host/database``.
 
         Raises:
-            UserError: if the URL cannot be used, the database cannot be opened, or another version
-                of omnimat wrote it that this one cannot read.
+            UserError: if the URL cannot be used, the database cannot be opened, or it was written
+                by a version of omnimat that this one does not understand.
         """
         self._database = Database(url)
 
     def upsert(self, rows: Iterable[Row]) -> None:
         """Write all rows or none, in one transaction.
 
-        A row already there is replaced, unless it is verified: then the same content leaves it as
-        it is, and another content is an error.
+        A row of the same id is replaced unless it is verified. A verified row stays as it is if
+        the new one has the same content; a different content is an error.
 
         Raises:
-            UserError: a row's ``config_hash`` is not that of its ``config``, two results have one
+            UserError: if a ``config_hash`` is not the hash of its ``config``, two results have one
                 id, or a verified row would be replaced.
-            ValueError: a row calls itself verified; only ``mark_verified`` makes it so.
+            ValueError: if a row calls itself verified, which only ``mark_verified`` may say.
         """
         new = list(rows)
         for row in new:
@@ -98,14 +98,14 @@ class LeaderboardStore:
             _refuse_other_content(connection, new)
 
     def mark_verified(self, rows: Iterable[Row], verified_with: str) -> list[Row]:
-        """Mark rows whose proof was checked; for ``omnimat.verification`` alone.
+        """Mark rows that ``omnimat.verification``, which alone may call this, has checked.
 
         Args:
-            rows: as they were when checked.
-            verified_with: version and commit of what checked them.
+            rows: the rows as they were when they were checked.
+            verified_with: the version and commit of the omnimat that checked them.
 
         Returns:
-            Those that are still what they were; the others stay as they are.
+            The rows that were marked. One that was changed meanwhile is not.
         """
         checked = {row.row_id: row for row in rows}
         with self._database.writing() as connection:
@@ -126,7 +126,7 @@ class LeaderboardStore:
         return list(same.values())
 
     def stored(self, *, task: str | None = None, run_name: str | None = None) -> list[StoredRow]:
-        """Give rows as the database has them, ordered as ``rows`` does."""
+        """Give rows as they lie in the database, in the order of ``rows``."""
         with self._database.reading() as connection:
             return _stored(connection, task=task, run_name=run_name)
 
@@ -137,32 +137,32 @@ class LeaderboardStore:
         task: str | None = None,
         run_name: str | None = None,
     ) -> list[Row]:
-        """Give rows, by task, metric, model, variant and seed."""
+        """Give rows, ordered by task, metric, model, variant and seed."""
         with self._database.reading() as connection:
             found = _stored(connection, group_id=group_id, task=task, run_name=run_name)
         return [stored.row() for stored in found]
 
     def row(self, row_id: str) -> Row | None:
-        """Give one row, or None."""
+        """Give the row of this id, or None."""
         with self._database.reading() as connection:
             found = _stored(connection, row_id=row_id)
         return found[0].row() if found else None
 
     def group_ids(self, prefix: str) -> list[str]:
-        """Give the ids of the groups with rows that begin so."""
+        """Give the ids that begin with this, of groups that have rows."""
         ids = schema.rows.c.group_id
         query = select(ids).where(ids.startswith(prefix, autoescape=True)).distinct().order_by(ids)
         with self._database.reading() as connection:
             return list(connection.scalars(query))
 
     def version(self) -> str:
-        """Give a token that changes with every write, for caches; no two databases share one."""
+        """Give a token, unique to this database, that changes with every write; for caches."""
         with self._database.reading() as connection:
             state = connection.execute(select(schema.state)).one()
         return f"{state.database_id}-{state.num_writes}"
 
     def boards(self) -> list[BoardCount]:
-        """Count what is on each board, by task, data set and metric."""
+        """Count what is on each board, ordered by task, data set and metric."""
         with self._database.reading() as connection:
             found = connection.execute(queries.board_counts()).mappings().all()
         counts = [queries.as_count(line) for line in found]
@@ -176,16 +176,16 @@ class LeaderboardStore:
         run_name: str | None = None,
         limit: int | None = None,
     ) -> list[Summary]:
-        """Average over seeds.
+        """Average rows over seeds.
 
         Args:
-            board: on this one alone; None for all.
-            task: of this one alone.
-            run_name: results to which this run has contributed.
-            limit: the best so many of each board.
+            board: selects the results on this board.
+            task: selects the results of this task.
+            run_name: selects the results to which this run has contributed.
+            limit: how many of the best of each board are selected.
 
         Returns:
-            Summaries board after board (by task, data set and metric), best mean first in each.
+            Summaries, board by board (by task, data set and metric), the best mean first on each.
         """
         is_all = (board, task, run_name, limit) == (None, None, None, None)
         with self._database.reading() as connection:
@@ -199,7 +199,7 @@ class LeaderboardStore:
 
 
 def _count_write(connection: Connection) -> None:
-    """Take the turn to write: on PostgreSQL the next writer waits here."""
+    """Take the turn to write; on PostgreSQL the next writer waits here."""
     num_writes = schema.state.c.num_writes
     connection.execute(update(schema.state).values(num_writes=num_writes + 1))
 

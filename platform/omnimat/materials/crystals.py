@@ -55,13 +55,22 @@ def lattice_from_parameters(parameters: Sequence[float]) -> NDArray[np.float64]:
     return np.array(lattice.matrix, dtype=np.float64)
 
 
-def reduced_formula(atomic_numbers: NDArray[np.int32]) -> str:
-    """Give the reduced formula, elements in pymatgen's order."""
-    numbers, counts = np.unique(atomic_numbers, return_counts=True)
-    amounts = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+def reduced_formula(
+    atomic_numbers: NDArray[np.int32], amounts: NDArray[np.float64] | None = None
+) -> str:
+    """Give the reduced formula, elements in pymatgen's order.
+
+    Args:
+        atomic_numbers: (n,) one for each atom, or each element once where there are amounts.
+        amounts: (n,) of the elements.
+    """
+    if amounts is None:
+        atomic_numbers, counts = np.unique(atomic_numbers, return_counts=True)
+        amounts = counts.astype(np.float64)
+    composition = dict(zip(atomic_numbers.tolist(), amounts.tolist(), strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # noble gases have no electronegativity to sort by
-        return str(Composition(amounts).reduced_formula)
+        return str(Composition(composition).reduced_formula)
 
 
 def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:

@@ -1,17 +1,17 @@
-"""The record: one material and whatever is known of it. Absence is ``None``, never a filler."""
+"""The record: one material and whatever is known of it. What is not known is absent, not zero."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-Modality = Literal["structure", "dos", "charge_density", "text", "xrd", "composition"]
-MODALITIES: tuple[Modality, ...] = get_args(Modality)
+# Keeps the type hints of what is keyed by modality readable; names are open (modalities/registry).
+Modality = str
 
 # A dot would split a WebDataset key, a slash a path: ids keep to this alphabet.
 MATERIAL_ID = re.compile(r"[A-Za-z0-9_\-]{1,128}")
@@ -33,40 +33,28 @@ class Structure:
 
 
 @dataclass(frozen=True, slots=True)
-class DensityOfStates:
-    """Electronic density of states on the material's own energy grid.
-
-    Attributes:
-        energies_ev: (n,) float32, relative to the Fermi level, increasing.
-        spin_up_per_ev: (n,) float32.
-        spin_down_per_ev: (n,) float32, or None where only one channel is known.
-    """
-
-    energies_ev: NDArray[np.float32]
-    spin_up_per_ev: NDArray[np.float32]
-    spin_down_per_ev: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
-    """One material.
+    """One material. No part is obligatory; the structure is one like the others.
 
     Attributes:
         material_id: stable id, of ``MATERIAL_ID``'s alphabet.
-        structure: required of every record that reaches a shard.
-        dos: density of states.
-        charge_density: (nx, ny, nz) on the fractional grid, CHGCAR units (density x cell volume).
-        text: a description in English.
-        text_embedding: (width,) stored sentence embedding of ``text``.
+        parts: what is known, by the name under which a modality stores it (``structure``, ``dos``,
+            ``text_embedding``): an object of the class that the modality's folder defines.
         properties: named values; the name carries the unit (``formation_energy_ev_per_atom``).
-        provenance: ``source``, ``database_version``, ``licence`` and what else the source says.
+        provenance: ``source``, ``database_version``, ``licence`` and what else the source says;
+            under the name of a part, where that part comes from.
     """
 
     material_id: str
-    structure: Structure
-    dos: DensityOfStates | None = None
-    charge_density: NDArray[np.floating[Any]] | None = None
-    text: str | None = None
-    text_embedding: NDArray[np.floating[Any]] | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def structure(self) -> Structure | None:
+        """The crystal structure, where it is known."""
+        return cast(Structure | None, self.parts.get("structure"))
+
+    def with_part(self, name: str, value: Any) -> Self:
+        """Give the same record with one part replaced or added."""
+        return replace(self, parts={**self.parts, name: value})

@@ -1,6 +1,8 @@
-"""What a structure must satisfy to be stored. A reason is given as a ``ValueError``."""
+"""What a structure must satisfy to be stored; a ``ValueError`` gives the reason if it does not."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from omnimat.materials.record import Structure
 MIN_DISTANCE_ANGSTROM = 0.5
 MIN_VOLUME_ANGSTROM3 = 1e-3
 MAX_ATOMIC_NUMBER = 118
-# Bounds the work on absurd cells; a real one needs a handful for a distance of 0.5 angstrom.
+# Bounds the work on absurd cells; a real one needs a few dozen images.
 _MAX_IMAGES = 10_000
 _PAIRS_PER_BLOCK = 2**18
 
@@ -19,7 +21,7 @@ def validate(structure: Structure) -> None:
     """Check a structure: array shapes, numbers, cell and distances.
 
     Raises:
-        ValueError: with the reason, in words a person can act on.
+        ValueError: the structure must not be stored; the message says why.
     """
     check_arrays(structure)
     distance = shortest_distance_angstrom(structure, MIN_DISTANCE_ANGSTROM)
@@ -30,10 +32,10 @@ def validate(structure: Structure) -> None:
 
 
 def check_arrays(structure: Structure) -> None:
-    """Check shapes, finiteness, atomic numbers and cell volume; distances are not looked at.
+    """Check shapes, finiteness, atomic numbers and the cell's volume, but no distances.
 
     Raises:
-        ValueError: with the reason.
+        ValueError: something is wrong; the message says what.
     """
     lattice, numbers = structure.lattice_angstrom, structure.atomic_numbers
     if lattice.shape != (3, 3):
@@ -54,19 +56,24 @@ def check_arrays(structure: Structure) -> None:
         raise ValueError(f"cell volume is {volume:g} angstrom^3, it must be positive")
 
 
-def shortest_distance_angstrom(structure: Structure, cutoff_angstrom: float) -> float:
-    """Give the shortest periodic distance between atoms, self images included, up to a cutoff.
+def shortest_distance_angstrom(structure: Structure, cutoff_angstrom: float = math.inf) -> float:
+    """Give the shortest periodic distance between atoms, images of one atom included.
 
     With differences wrapped to [-1/2, 1/2), an image closer than the cutoff has
     ``|n_i| <= cutoff |b_i| + 1/2`` (``b_i``: reciprocal vector without 2 pi), however skewed the
     cell, so the images looked at are complete.
 
+    Args:
+        structure: a valid one, as far as ``check_arrays`` looks.
+        cutoff_angstrom: how far to look; never farther than the nearest atom can be.
+
     Returns:
-        The distance, or infinity where every one is at least the cutoff.
+        The distance, or infinity where it is not below the cutoff.
 
     Raises:
         ValueError: the cell is so flat that too many images would be needed.
     """
+    cutoff_angstrom = min(cutoff_angstrom, 1.001 * _longest_possible_angstrom(structure))
     images = _images(structure.lattice_angstrom, cutoff_angstrom)
     coords, count = structure.frac_coords, structure.atomic_numbers.size
     is_home = ~images.any(axis=1)
@@ -82,6 +89,17 @@ def shortest_distance_angstrom(structure: Structure, cutoff_angstrom: float) -> 
         shortest_squared = min(shortest_squared, float(squared.min()))
     distance = float(np.sqrt(shortest_squared))
     return distance if distance < cutoff_angstrom else np.inf
+
+
+def _longest_possible_angstrom(structure: Structure) -> float:
+    """Bound the shortest distance: by an atom's own image, and by the densest packing of spheres.
+
+    Spheres that touch at a distance d hold at most sqrt(2) / d^3 atoms in a volume.
+    """
+    lattice = structure.lattice_angstrom
+    volume_per_atom = abs(float(np.linalg.det(lattice))) / structure.atomic_numbers.size
+    shortest_edge = float(np.linalg.norm(lattice, axis=1).min())
+    return min(shortest_edge, float(np.cbrt(math.sqrt(2) * volume_per_atom)))
 
 
 def _images(lattice_angstrom: NDArray[np.float64], cutoff_angstrom: float) -> NDArray[np.float64]:

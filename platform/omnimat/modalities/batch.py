@@ -104,17 +104,6 @@ def table_of_views(
     return pa.Table.from_arrays(columns, schema=feature_schema(featurizers))
 
 
-def table_of_arrays(arrays: Arrays, featurizer: Featurizer) -> pa.Table:
-    """Make a table of one row with one modality, of something that is no record.
-
-    Raises:
-        ValueError: an array is not finite.
-    """
-    checked = _checked(arrays, featurizer.fields)
-    columns = {f"{featurizer.modality}.{f.name}": _column(f, [checked]) for f in featurizer.fields}
-    return pa.table({ID_COLUMN: pa.nulls(1, pa.string()), **columns})
-
-
 def collate(table: pa.Table, featurizers: Mapping[Modality, Featurizer]) -> Batch:
     """Concatenate the rows of a feature table into arrays.
 

@@ -8,14 +8,16 @@ from the list length and the item shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from omnimat.base.settings import Settings
+from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Modality, Record
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -58,29 +60,66 @@ class Field:
         return int(np.prod(self.item_shape, dtype=np.int64))
 
 
+TrainingRecords = Callable[[Collection[str]], Iterator[Record]]
+"""Reads the records of a data set's training split, each with its properties and these parts."""
+
+
 class Featurizer(Protocol):
-    """Turns a record into the arrays of one modality; deterministic and picklable."""
+    """Turns a record into the arrays of one modality; deterministic and picklable.
+
+    ``FeaturizerSettings`` has all that is the same for most.
+    """
 
     @property
     def modality(self) -> Modality:
-        """The modality it fills."""
+        """The modality whose arrays it gives."""
+
+    @property
+    def type(self) -> str:
+        """The name it has in a job file."""
 
     @property
     def index_columns(self) -> tuple[str, ...]:
-        """Columns of the record index, any of which says that a record has what it needs.
-
-        None where the structure, which every record has, is enough.
-        """
+        """Columns ``has_<part>`` of the record index, any of which says that it has an input."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """The arrays it gives, in column order."""
 
+    @property
+    def properties_shown(self) -> tuple[str, ...]:
+        """Properties of the record that its arrays tell; nothing may be judged by these."""
+
     def model_dump(self, *, mode: str = ...) -> dict[str, Any]:
         """Give its settings: a featurizer is its settings."""
 
+    def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
+        """Give the same featurizer, complete in itself: files read in, statistics measured.
+
+        Args:
+            workspace: where fitted tokenizers and the like lie.
+            training: the records that statistics are measured on.
+
+        Raises:
+            UserError: a file is not to be had, or no training record has what is asked for.
+        """
+
     def __call__(self, record: Record) -> Arrays | None:
         """Give every field's array, or None where the record lacks what is needed."""
+
+
+class FeaturizerSettings(Settings):
+    """The base of featurizers."""
+
+    @property
+    def properties_shown(self) -> tuple[str, ...]:
+        """None of them, as of most featurizers."""
+        return ()
+
+    def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
+        """Give the same featurizer: most are complete as they are."""
+        del workspace, training
+        return self
 
 
 def feature_schema(featurizers: Mapping[Modality, Featurizer]) -> pa.Schema:

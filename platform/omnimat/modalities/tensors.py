@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-
-class ModalityArrays(Protocol):
-    """What collating gives for a modality, in NumPy."""
-
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """(n,) rows of the batch where the modality is present."""
-
-    @property
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Its arrays, the n present materials one after another."""
+from omnimat.modalities.batch import ModalityArrays
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from omnimat.base.settings import Settings
 from omnimat.materials.record import Modality, Record
 from omnimat.modalities.layout import Arrays, Extractor, Featurizer
 
@@ -22,10 +23,24 @@ _FeaturizerT = TypeVar("_FeaturizerT", contravariant=True)
 class Augmentation(Protocol[_FeaturizerT]):
     """How a modality varies from view to view; pure and picklable."""
 
+    def check(self, featurizer: _FeaturizerT) -> None:
+        """Refuse a featurizer whose arrays cannot be varied so, with a ``ValueError``."""
+
     def view(
         self, record: Record, featurizer: _FeaturizerT, generator: np.random.Generator
     ) -> Arrays | None:
         """Give the fields of the featurizer as a random view of the record shows them."""
+
+
+class AugmentationSettings(Settings):
+    """The base of augmentations that a job file names."""
+
+    def check(self, featurizer: Featurizer) -> None:
+        """Refuse a featurizer whose arrays cannot be varied so; most take any.
+
+        Raises:
+            ValueError: with what to change.
+        """
 
 
 def generator(

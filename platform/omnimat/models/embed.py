@@ -10,12 +10,13 @@ import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from upath import UPath
 
 from omnimat.base.errors import RunError
-from omnimat.modalities.batch import collate
-from omnimat.modalities.layout import Featurizer
+from omnimat.materials.record import Record
+from omnimat.modalities.batch import collate, feature_table
+from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.models.export import Card, load
 from omnimat.models.inputs import featurizers_of, only_modalities
@@ -80,6 +81,19 @@ class ExportedEncoder:
         values = [torch.zeros(0, self.card.embedding_dim), *(c.values for c in columns)]
         present = [torch.zeros(0, dtype=torch.bool), *(c.present for c in columns)]
         return Column(torch.cat(values), torch.cat(present))
+
+    def embed_record(self, record: Record) -> Tensor:
+        """Embed one record: (d,) float32 of unit length, on the CPU.
+
+        Raises:
+            ValueError: the record cannot be featurized, or lacks what the featurizer needs.
+        """
+        table = feature_table([record], {self.card.modality: self.featurizer})
+        column = self.embed_table(table)
+        if not column.present[0]:
+            reason = table[QUARANTINE_COLUMN][0].as_py()
+            raise ValueError(reason or f"it has nothing that {self.featurizer.type} reads")
+        return column.values[0]
 
     @torch.no_grad()
     def embed_table(self, table: pa.Table) -> Column:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ValidationError, field_validator
 from safetensors import SafetensorError
@@ -14,10 +14,10 @@ from torch import nn
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
-from omnimat.materials.record import Modality
-from omnimat.modalities.encoders import AnyEncoderSettings
-from omnimat.modalities.text.huggingface_encoder import HuggingFaceTextSettings
+from omnimat.modalities.encoder import EncoderSettings
+from omnimat.modalities.registry import ModalityName, all_encoder_classes
 from omnimat.nn.projector import ProjectedEncoder
 
 WEIGHTS_FILE = "model.safetensors"
@@ -39,8 +39,8 @@ class Card(Settings):
         samples_seen: materials drawn in training, repeats counted.
     """
 
-    modality: Modality
-    encoder: AnyEncoderSettings
+    modality: ModalityName
+    encoder: Annotated[EncoderSettings, OneOf(all_encoder_classes())]
     featurizer: dict[str, Any]
     embedding_dim: int
     projected: bool = False
@@ -51,9 +51,9 @@ class Card(Settings):
 
     @field_validator("encoder")
     @classmethod
-    def _needs_no_hub(cls, encoder: AnyEncoderSettings) -> AnyEncoderSettings:
+    def _needs_no_other_file(cls, encoder: EncoderSettings) -> EncoderSettings:
         """Keep the shape of a language model instead of where its first weights came from."""
-        return encoder.exported() if isinstance(encoder, HuggingFaceTextSettings) else encoder
+        return encoder.exported()
 
     def build(self) -> nn.Module:
         """Build the encoder as it was before training, with random weights."""

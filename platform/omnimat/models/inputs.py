@@ -8,9 +8,10 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import EXPORT
-from omnimat.materials.record import MODALITIES, Modality
+from omnimat.materials.record import Modality
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
+from omnimat.modalities.registry import MODALITIES
 from omnimat.models.export import CARD_FILE, Card, read_card
 from omnimat.stream.store import FeatureStore
 
@@ -26,7 +27,7 @@ def read_cards(run: UPath) -> dict[Modality, Card]:
     Raises:
         UserError: if the run exported none, or one this version cannot read.
     """
-    folders = {name: export_folder(run, name) for name in MODALITIES}
+    folders = {name: export_folder(run, name) for name in MODALITIES.names}
     cards = {
         name: read_card(folder) for name, folder in folders.items() if (folder / CARD_FILE).exists()
     }

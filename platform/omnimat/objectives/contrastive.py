@@ -22,7 +22,8 @@ from torch import Tensor
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
-from omnimat.materials.record import MODALITIES, Modality
+from omnimat.materials.record import Modality
+from omnimat.modalities.registry import in_order
 from omnimat.objectives.alignment import Alignment, align
 from omnimat.objectives.blocks import (
     DEFAULT_BLOCK_SIZE,
@@ -44,13 +45,13 @@ class GroupObjective(Settings):
     Attributes:
         num_views: adjacent rows of a batch that belong to one material.
         fewest_modalities: it can be computed with.
-        most_modalities: likewise.
+        most_modalities: likewise; None where there is no limit.
         type: its name in a job file.
     """
 
     num_views: ClassVar[int] = 1
     fewest_modalities: ClassVar[int] = 2
-    most_modalities: ClassVar[int] = len(MODALITIES)
+    most_modalities: ClassVar[int | None] = None
 
     type: str
 
@@ -73,10 +74,11 @@ class GroupObjective(Settings):
         Raises:
             UserError: if they are too few or too many.
         """
-        group = tuple(modality for modality in MODALITIES if modality in modalities)
+        group = in_order(modalities)
         fewest, most = self.fewest_modalities, self.most_modalities
-        if not fewest <= len(group) <= most:
-            number = str(most) if fewest == most else f"{fewest} to {most}"
+        if not fewest <= len(group) <= (most or len(group)):
+            upwards = "or more" if most is None else f"to {most}"
+            number = str(most) if fewest == most else f"{fewest} {upwards}"
             raise UserError(
                 f"objective.type {self.type!r} aligns {number} modalities, not {len(group)} "
                 f"({', '.join(group)}); change modalities or objective.type"

@@ -1,37 +1,52 @@
-"""What an objective is, and the ones a job file can name."""
+"""What an objective is, and which ones a job file can name."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import Field
 from torch import Tensor
 
+from omnimat.base.registry import OneOf, Registry
 from omnimat.materials.record import Modality
-from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
-from omnimat.objectives.anchored_clip import AnchoredClipSettings
-from omnimat.objectives.barlow_twins import BarlowTwinsSettings
-from omnimat.objectives.clac import ClacSettings
-from omnimat.objectives.clip import ClipSettings
 from omnimat.objectives.contrastive import Group
-from omnimat.objectives.dcl import DclSettings
 from omnimat.objectives.embeddings import Embeddings
-from omnimat.objectives.siglip import SigLipSettings
 from omnimat.objectives.temperature import TemperatureSettings
-from omnimat.objectives.tensor_clip import TensorClipSettings
+
+_HERE = "omnimat.objectives"
+
+OBJECTIVES: Registry[type[Any]] = Registry(
+    "omnimat.objectives",
+    {
+        "clip": f"{_HERE}.clip:ClipSettings",
+        "all_pairs_clip": f"{_HERE}.all_pairs_clip:AllPairsClipSettings",
+        "anchored_clip": f"{_HERE}.anchored_clip:AnchoredClipSettings",
+        "dcl": f"{_HERE}.dcl:DclSettings",
+        "siglip": f"{_HERE}.siglip:SigLipSettings",
+        "tensor_clip": f"{_HERE}.tensor_clip:TensorClipSettings",
+        "barlow_twins": f"{_HERE}.barlow_twins:BarlowTwinsSettings",
+        "clac": f"{_HERE}.clac:ClacSettings",
+    },
+)
 
 
 class Objective(Protocol):
     """A pure function from gathered embeddings to one worker's shares of the loss."""
 
     @property
+    def type(self) -> str:
+        """Its name in a job file."""
+
+    def model_dump(self, *, mode: str = ..., exclude: Any = ...) -> dict[str, Any]:
+        """Give its settings: an objective is its settings."""
+
+    @property
     def num_views(self) -> int:
-        """Adjacent rows of a batch that are views of one material."""
+        """How many adjacent rows of a batch are views of one material."""
 
     @property
     def num_heads(self) -> int:
-        """Embeddings of each material and modality, each from a projector where there are more."""
+        """How many embeddings each material and modality has; several come from projectors."""
 
     @property
     def temperature(self) -> TemperatureSettings:
@@ -46,14 +61,4 @@ class Objective(Protocol):
         """Give the local share of every group's loss; shares sum over workers to the loss."""
 
 
-AnyObjective = Annotated[
-    ClipSettings
-    | AllPairsClipSettings
-    | AnchoredClipSettings
-    | DclSettings
-    | SigLipSettings
-    | TensorClipSettings
-    | BarlowTwinsSettings
-    | ClacSettings,
-    Field(discriminator="type"),
-]
+AnyObjective = Annotated[Objective, OneOf(OBJECTIVES)]

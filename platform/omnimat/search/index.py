@@ -44,7 +44,7 @@ class Index:
 
     Attributes:
         dataset: folder of the data set.
-        records: its record index (``shards.manifest.RECORDS_SCHEMA``).
+        records: its record index (``shards.manifest.records_schema``).
         embeddings: (N, d) float32 unit rows, zero where a material lacks the modality.
     """
 

@@ -1,55 +1,86 @@
-"""Reading a query: a file by its ending, else a formula or a sentence."""
+"""Reading a query into a record: a file by its ending, else a formula, else words.
+
+Which files and words there are is what the modalities say (``Modality.query``).
+"""
 
 from __future__ import annotations
 
 import os
-import re
-import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from pymatgen.core import Composition, Element
-
 from omnimat.base.errors import UserError
-from omnimat.materials.crystals import from_pymatgen, parse_cif
 from omnimat.materials.record import Record
-from omnimat.materials.validation import validate
-from omnimat.search.query import Crystal, Formula, Pattern, Query, Sentence, StatesCurve
+from omnimat.modalities.layout import Featurizer
+from omnimat.modalities.modality import Modality, Query
+from omnimat.modalities.registry import MODALITIES
 
-Float = NDArray[np.float64]
-
-_DOS_COLUMNS = ("energies_ev", "dos")
-# Marks of a comment line among the programs that write two-column patterns.
-_XY_COMMENTS = ("#", "!", ";", "'", '"', "/", "@")
-_FORMULA = re.compile(r"(?:[A-Z][a-z]?|[()\[\]])(?:[A-Z][a-z]?|[()\[\]]|\d+(?:\.\d+)?)*")
-_SYMBOL = re.compile(r"[A-Z][a-z]?")
+_ID = "query"
 
 
-def read_query(given: str) -> Query:
-    """Read a query: the path of a file of ``READERS``, a formula, or else words.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query that has been read.
+
+    Attributes:
+        record: holds the one part that was given.
+        label: what it is, for people (``a formula``).
+        modality: whose encoder reads it, unless another one is asked for.
+        query: how it was read.
+    """
+
+    record: Record
+    label: str
+    modality: str
+    query: Query
+
+    def notes(self, featurizer: Featurizer) -> list[str]:
+        """Say in whole sentences how what an encoder sees differs from what was given."""
+        return self.query.notes(self.record, featurizer) if self._is_own(featurizer) else []
+
+    def _is_own(self, featurizer: Featurizer) -> bool:
+        return featurizer.modality == self.modality
+
+
+def read_query(given: str, modality: str | None = None) -> Asked:
+    """Read a query: the path of a file, a formula, or else words.
+
+    Args:
+        given: as it was typed.
+        modality: that is asked for, where several read files of one ending.
 
     Raises:
         UserError: it is none of these, or the file cannot be read.
     """
+    queries = [(one, one.load_query()) for one in MODALITIES.load_all().values()]
+    known = [(one, query) for one, query in queries if query is not None]
+    known.sort(key=lambda pair: pair[0].name != modality)  # the one asked for goes first
     suffix = Path(given).suffix.lower()
-    if suffix in READERS:
-        return _read_file(Path(given), READERS[suffix])
+    for one, query in known:
+        if reader := query.readers.get(suffix):
+            return _asked(one, query, _read_file(Path(given), reader))
     if os.path.isfile(given):
         raise UserError(
-            f"{given}: a file of unknown kind; {_KINDS}, or a formula or a sentence are searched by"
+            f"{given}: a file of unknown kind; {_endings(known)}, or a formula or a sentence are "
+            "searched by"
         )
-    if len(given.split()) > 1:
-        return Sentence(given)
-    return _formula(given)
+    for one, query in known:
+        part = _from_words(given, query)
+        if part is not None:
+            return _asked(one, query, part)
+    raise UserError(
+        f"{given!r} is no file that is read ({_endings(known)}), no formula (LiFePO4) and no "
+        "sentence, which has several words between quotes"
+    )
 
 
-def _read_file(path: Path, reader: Callable[[Path], Query]) -> Query:
+def _asked(modality: Modality, query: Query, part: Any) -> Asked:
+    return Asked(Record(_ID, {query.part: part}), modality.label, modality.name, query)
+
+
+def _read_file(path: Path, reader: Any) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     try:
@@ -58,65 +89,15 @@ def _read_file(path: Path, reader: Callable[[Path], Query]) -> Query:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def _read_cif(path: Path) -> Crystal:
-    structure = from_pymatgen(parse_cif(path.read_text()))
-    validate(structure)
-    return Crystal(Record("query", structure))
-
-
-def _read_dos_csv(path: Path) -> StatesCurve:
-    return _states(pd.read_csv(path, comment="#", skipinitialspace=True))
-
-
-def _read_dos_npz(path: Path) -> StatesCurve:
-    with np.load(path, allow_pickle=False) as arrays:
-        return _states(arrays)
-
-
-def _states(columns: Mapping[str, Any] | pd.DataFrame) -> StatesCurve:
-    if missing := [name for name in _DOS_COLUMNS if name not in columns]:
-        raise ValueError(
-            f"it has no {' and no '.join(missing)}: a density of states is in columns (or arrays) "
-            "energies_ev, from the Fermi level, and dos"
-        )
-    energies, density = (np.asarray(columns[name], dtype=np.float64) for name in _DOS_COLUMNS)
-    return StatesCurve(*_curve(energies, density, "energies_ev"))
-
-
-def _read_xy(path: Path) -> Pattern:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of no data, which is checked below
-        table = np.loadtxt(path, comments=_XY_COMMENTS, usecols=(0, 1), ndmin=2)
-    angles, intensity = _curve(table[:, 0], table[:, 1], "two theta")
-    if not np.isfinite(intensity).all():
-        raise ValueError("an intensity is not finite")
-    return Pattern(angles, intensity)
-
-
-def _curve(places: Float, heights: Float, name: str) -> tuple[Float, Float]:
-    if places.ndim != 1 or places.shape != heights.shape or len(places) < 2:
-        raise ValueError(f"a curve has two columns of one length, of at least two points by {name}")
-    if not (np.isfinite(places).all() and (np.diff(places) > 0).all()):
-        raise ValueError(f"{name} must increase from point to point")
-    return places, heights
-
-
-READERS: Mapping[str, Callable[[Path], Query]] = MappingProxyType(
-    {".cif": _read_cif, ".csv": _read_dos_csv, ".npz": _read_dos_npz, ".xy": _read_xy}
-)
-_KINDS = "a structure (.cif), a density of states (.csv or .npz), a diffraction pattern (.xy)"
-
-
-def _formula(given: str) -> Formula:
-    if not _FORMULA.fullmatch(given):
-        raise UserError(
-            f"{given!r} is no file of {', '.join(READERS)}, no formula (LiFePO4) and no sentence, "
-            "which has several words between quotes"
-        )
-    if unknown := [s for s in _SYMBOL.findall(given) if not Element.is_valid_symbol(s)]:
-        raise UserError(f"{given!r}: {', '.join(dict.fromkeys(unknown))}: no such element")
+def _from_words(given: str, query: Query) -> Any | None:
     try:
-        amounts = {Element(str(e)).Z: float(a) for e, a in Composition(given).items()}
+        return None if query.from_words is None else query.from_words(given)
     except ValueError as error:
         raise UserError(f"{given!r}: {error}") from error
-    return Formula(np.array(list(amounts), np.int32), np.array(list(amounts.values())))
+
+
+def _endings(known: list[tuple[Modality, Query]]) -> str:
+    """List what files are read: ``a structure (.cif)``."""
+    return ", ".join(
+        f"{one.label} ({' or '.join(query.readers)})" for one, query in known if query.readers
+    )

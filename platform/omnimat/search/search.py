@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,16 +19,13 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.materials.crystals import space_group_symbol
-from omnimat.materials.record import Modality
 from omnimat.materials.split import SPLITS
-from omnimat.modalities.batch import table_of_arrays
-from omnimat.modalities.layout import PROPERTIES_COLUMN
+from omnimat.modalities.layout import PROPERTIES_COLUMN, Featurizer
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.export import Card
-from omnimat.models.inputs import export_folder, read_cards
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 from omnimat.search.index import Index, nearest, open_index
-from omnimat.search.query import Query
-from omnimat.search.read import read_query
+from omnimat.search.read import Asked, read_query
 from omnimat.stream.source import Source
 from omnimat.stream.unit import take
 
@@ -42,7 +39,7 @@ class Hit:
     Attributes:
         rank: from 1.
         material_id: its id.
-        reduced_formula: of its composition.
+        reduced_formula: of its composition, where that is known.
         space_group: Hermann-Mauguin symbol.
         space_group_number: of the International Tables.
         crystal_system: in lower case.
@@ -51,7 +48,7 @@ class Hit:
 
     rank: int
     material_id: str
-    reduced_formula: str
+    reduced_formula: str | None
     space_group: str | None
     space_group_number: int | None
     crystal_system: str | None
@@ -73,8 +70,8 @@ class Answer:
     """
 
     query: str
-    modality: Modality
-    against: Modality
+    modality: str
+    against: str
     dataset: str
     num_candidates: int
     notes: list[str]
@@ -89,7 +86,7 @@ def search(
     dataset: str | None = None,
     split: str | None = None,
     modality: str | None = None,
-    against: str = "structure",
+    against: str | None = None,
     top: int = 10,
 ) -> list[Answer]:
     """Find the materials nearest to each query.
@@ -101,7 +98,8 @@ def search(
         dataset: name; None for the one the run was pretrained on.
         split: whose materials are compared; None for all.
         modality: whose encoder reads the queries; None for that of their kind.
-        against: modality of the materials that is compared.
+        against: modality of the materials that is compared; None for the structure where the run
+            has an encoder of it, else for the first that it has.
         top: materials to give.
 
     Raises:
@@ -113,8 +111,9 @@ def search(
     modality_of_set = _encoded(against, run, cards)
     if split is not None and split not in SPLITS:
         raise UserError(f"--split: {split!r} is no split; choose one of {', '.join(SPLITS)}")
-    read = {given: read_query(given) for given in queries}
-    readers = {given: _reader(query, modality, run, cards) for given, query in read.items()}
+    read = {given: read_query(given, modality) for given in queries}
+    featurizers = featurizers_of(cards)
+    readers = {given: _reader(one, modality, run, featurizers) for given, one in read.items()}
     encoders = {
         name: ExportedEncoder.load(export_folder(folder, name)) for name in set(readers.values())
     }
@@ -124,7 +123,7 @@ def search(
     candidates = index.candidates(split)
     if not len(candidates):
         whose = f"{split} material" if split else "material"
-        raise UserError(f"data set {name!r} has no {whose} with {against}")
+        raise UserError(f"data set {name!r} has no {whose} with {modality_of_set}")
     found = nearest(np.concatenate(vectors), index.embeddings, candidates, top)
     return [
         Answer(
@@ -140,41 +139,42 @@ def search(
     ]
 
 
-def _encoded(against: str, run: str, cards: Mapping[Modality, Card]) -> Modality:
-    """Insist that the run has an encoder of a modality."""
-    if against not in cards:
-        raise UserError(
-            f"--against: run {run!r} has no encoder of {against}; choose one of {', '.join(cards)}"
-        )
-    return cast(Modality, against)
-
-
-def _reader(
-    query: Query, modality: str | None, run: str, cards: Mapping[Modality, Card]
-) -> Modality:
-    """Choose the encoder that reads a query."""
-    chosen = modality or query.modalities[0]
-    if chosen not in query.modalities:
-        raise UserError(
-            f"--modality: {query.kind} gives {' or '.join(query.modalities)}, not {chosen}"
-        )
+def _encoded(against: str | None, run: str, cards: Mapping[str, Card]) -> str:
+    """Choose which modality of the materials is compared; the run has to have its encoder."""
+    chosen = against or ("structure" if "structure" in cards else next(iter(cards)))
     if chosen not in cards:
-        others = [name for name in query.modalities if name in cards]
-        remedy = f"give --modality {others[0]}" if others else "search with another run"
         raise UserError(
-            f"{query.kind} needs an encoder of {chosen}; run {run!r} has those of "
-            f"{', '.join(cards)}: {remedy}"
+            f"--against: run {run!r} has no encoder of {chosen}; choose one of {', '.join(cards)}"
         )
     return chosen
 
 
-def _embed(given: str, query: Query, encoder: ExportedEncoder) -> Float:
+def _reader(
+    asked: Asked, modality: str | None, run: str, featurizers: Mapping[str, Featurizer]
+) -> str:
+    """Choose the encoder that reads a query."""
+    part = f"has_{asked.query.part}"
+    readers = [name for name, one in featurizers.items() if part in one.index_columns]
+    readable = tuple(dict.fromkeys([asked.modality, *readers]))
+    chosen = modality or asked.modality
+    if chosen not in readable:
+        raise UserError(f"--modality: {asked.label} gives {' or '.join(readable)}, not {chosen}")
+    if chosen not in featurizers:
+        remedy = f"give --modality {readers[0]}" if readers else "search with another run"
+        raise UserError(
+            f"{asked.label} needs an encoder of {chosen}; run {run!r} has those of "
+            f"{', '.join(featurizers)}: {remedy}"
+        )
+    return chosen
+
+
+def _embed(given: str, asked: Asked, encoder: ExportedEncoder) -> Float:
     """Embed a query: (1, d)."""
     try:
-        table = table_of_arrays(query.arrays(encoder.featurizer), encoder.featurizer)
+        vector: Float = encoder.embed_record(asked.record).numpy()[None]
     except ValueError as error:
-        raise UserError(f"{given}: {error}") from error
-    vector: Float = encoder.embed_table(table).values.numpy()
+        remedy = f"; {asked.query.remedy}" if asked.query.remedy else ""
+        raise UserError(f"{given}: {error}{remedy}") from error
     return vector
 
 
@@ -205,7 +205,7 @@ def _hit(rank: int, record: pd.Series[Any], known: Mapping[str, Any], similarity
     return Hit(
         rank=rank,
         material_id=record["material_id"],
-        reduced_formula=record["reduced_formula"],
+        reduced_formula=record["reduced_formula"] or None,
         space_group=None if number is None else space_group_symbol(number),
         space_group_number=number,
         crystal_system=known.get("crystal_system"),

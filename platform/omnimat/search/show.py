@@ -41,7 +41,7 @@ def _table(answer: Answer) -> Table:
         table.add_row(
             str(hit.rank),
             Text(hit.material_id),
-            Text(hit.reduced_formula),
+            Text(hit.reduced_formula or "-"),
             group,
             hit.crystal_system or "-",
             f"{hit.similarity:.4f}",

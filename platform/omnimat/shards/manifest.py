@@ -14,15 +14,19 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.files import parquet_frame, read_file, write_atomically
 from omnimat.base.settings import Settings
+from omnimat.modalities.registry import parts
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# What an older omnimat wrote and this one reads: data sets in which every record has a structure.
+_ONLY_STRUCTURES = 1
 MANIFEST_NAME = "manifest.json"
 RECORDS_NAME = "records.parquet"
 FAILURES_NAME = "failures.jsonl"
 
-# One row a record, in shard order.
-RECORDS_SCHEMA = pa.schema(
-    [
+
+def records_schema() -> pa.Schema:
+    """Give the columns of the record index: one row a record, in shard order."""
+    columns = [
         ("material_id", pa.string()),
         ("shard", pa.int32()),
         ("row", pa.int32()),
@@ -30,18 +34,23 @@ RECORDS_SCHEMA = pa.schema(
         ("size_bytes", pa.int64()),
         ("crc32", pa.uint32()),  # of the record's bytes in the shard, tar headers included
         ("split", pa.string()),
-        ("reduced_formula", pa.string()),
-        ("num_atoms", pa.int32()),
-        ("has_dos", pa.bool_()),
-        ("has_charge_density", pa.bool_()),
-        ("has_text", pa.bool_()),
-        ("has_text_embedding", pa.bool_()),
+        ("reduced_formula", pa.string()),  # null where neither structure nor formula is known
+        ("num_atoms", pa.int32()),  # null where no structure is known
+        *((f"has_{name}", pa.bool_()) for name in parts()),
     ]
-)
+    return pa.schema(columns)
 
 
 class ShardEntry(Settings):
-    """One shard."""
+    """One shard.
+
+    Attributes:
+        name: of the file.
+        size_bytes: of the file.
+        sha256: of the file.
+        num_records: how many records it holds.
+        modality_counts: how many of them have each part.
+    """
 
     name: str
     size_bytes: int
@@ -91,19 +100,33 @@ class Manifest(Settings):
             raise UserError(
                 f"{path}: {where}: {first['msg']}; ingest the data set again"
             ) from error
-        if manifest.schema_version != SCHEMA_VERSION:
+        if manifest.schema_version not in {_ONLY_STRUCTURES, SCHEMA_VERSION}:
             raise UserError(
                 f"{path} has schema_version {manifest.schema_version}, this omnimat reads "
                 f"{SCHEMA_VERSION}: ingest the data set again"
             )
+        manifest.check_parts(directory)
         return manifest
+
+    def check_parts(self, directory: UPath) -> None:
+        """Insist that every part that the records hold belongs to a known modality.
+
+        Raises:
+            UserError: one does not; the sentence names it.
+        """
+        stored = {name for shard in self.shards for name in shard.modality_counts}
+        if unknown := sorted(stored - set(parts())):
+            raise UserError(
+                f"{directory} holds {', '.join(unknown)}, which no installed package reads: "
+                "install the package that provides this modality"
+            )
 
     def save(self, directory: UPath) -> None:
         """Write the manifest atomically."""
         write_atomically(directory / MANIFEST_NAME, f"{self.model_dump_json(indent=2)}\n".encode())
 
     def records(self, directory: UPath) -> pd.DataFrame:
-        """Give the index of the records, columns as in ``RECORDS_SCHEMA``.
+        """Give the index of the records, columns as in ``records_schema()``.
 
         Raises:
             UserError: it is missing or not the one this manifest was written with.
@@ -115,8 +138,36 @@ class Manifest(Settings):
             raise UserError(f"{path} does not exist: ingest the data set again") from None
         if hashlib.sha256(data).hexdigest() != self.records_sha256:
             raise UserError(f"{path} was changed after ingest: ingest the data set again")
-        # Data sets from before there was a crc32 stay readable, unchecked.
-        return parquet_frame(data).reindex(columns=RECORDS_SCHEMA.names)
+        return self.completed(parquet_frame(data))
+
+    def completed(self, records: pd.DataFrame) -> pd.DataFrame:
+        """Give an index the columns that came after it was written: its records lack these parts.
+
+        A data set from before there was a ``crc32`` stays readable, unchecked.
+        """
+        names = records_schema().names
+        complete = records.reindex(columns=names)
+        if self.schema_version == _ONLY_STRUCTURES:
+            complete = complete.assign(has_structure=True)
+        flags = {name: complete[name].eq(True) for name in names if name.startswith("has_")}
+        return complete.assign(**flags)
+
+
+def are_among(records: pd.DataFrame, others: pd.DataFrame) -> pd.Series[bool]:
+    """Say of each record whether its material, or a polymorph of it, is among others.
+
+    Args:
+        records: rows of a record index.
+        others: rows of the same index, or of another.
+
+    Returns:
+        One value a row of ``records``: true where the other index has the reduced formula, or,
+        for records without a formula, the id.
+    """
+    by_formula = records["reduced_formula"].isin(others["reduced_formula"].dropna())
+    without = others.loc[others["reduced_formula"].isna(), "material_id"]
+    by_id = records["reduced_formula"].isna() & records["material_id"].isin(without)
+    return by_formula | by_id
 
 
 def dataset_fingerprint(shards: tuple[ShardEntry, ...], split_sha256: str) -> str:

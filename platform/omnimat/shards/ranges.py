@@ -8,6 +8,7 @@ leaves its neighbours whole.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -66,7 +67,7 @@ def fetch(
         if not again:
             return
         if has_error:
-            retry.wait(attempt)
+            time.sleep(retry.wait_s(attempt))
         requests = [[piece] for piece in again]
 
 

@@ -13,7 +13,7 @@ from upath import UPath
 
 from omnimat.base.errors import RunError
 from omnimat.base.retry import reason
-from omnimat.shards.codec import EXTENSIONS, MAX_MEMBER_BYTES, MAX_RECORD_BYTES
+from omnimat.shards.codec import MAX_MEMBER_BYTES, MAX_RECORD_BYTES, extensions
 from omnimat.shards.manifest import shard_name
 from omnimat.shards.ranges import ByteRange, fetch
 
@@ -166,6 +166,6 @@ def _extension(name: str, kind: bytes, material_id: str) -> str:
     key, _, extension = name.partition(".")
     if key != material_id:
         raise ValueError(f"member {name!r} does not belong to {material_id}")
-    if extension not in EXTENSIONS:
+    if extension not in extensions():
         raise ValueError(f"member {name!r} has an unknown extension")
     return extension

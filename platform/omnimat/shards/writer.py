@@ -14,14 +14,9 @@ from upath import UPath
 
 from omnimat.base.files import write_atomically
 from omnimat.materials.record import Record
-from omnimat.shards.codec import EXTENSIONS, encode
+from omnimat.modalities.registry import parts
+from omnimat.shards.codec import encode
 from omnimat.shards.manifest import ShardEntry
-
-_MODALITY_OF_EXTENSION = {
-    extension: extension.split(".")[0]
-    for extension in EXTENSIONS
-    if extension not in {"properties.json", "provenance.json"}
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +25,7 @@ class WrittenShard:
 
     Attributes:
         entry: for the manifest.
-        rows: one a record, in order: the columns of ``RECORDS_SCHEMA`` that the shard alone tells
+        rows: one a record, in order: the columns of ``records_schema()`` that the shard alone tells
             (all but ``shard``, ``split`` and ``reduced_formula``).
         rejected: (material id, reason) of the records that could not be stored.
     """
@@ -67,7 +62,7 @@ def write_shard(path: UPath, records: Iterable[Record]) -> WrittenShard:
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         num_records=len(rows),
-        modality_counts=_modality_counts(rows),
+        modality_counts=_part_counts(rows),
     )
     return WrittenShard(entry, tuple(rows), tuple(rejected))
 
@@ -82,20 +77,19 @@ def _add(archive: tarfile.TarFile, material_id: str, members: dict[str, bytes]) 
 def _row(
     record: Record, members: dict[str, bytes], row: int, offset_bytes: int, content: bytes
 ) -> dict[str, Any]:
-    has = {f"has_{name}": key in members for key, name in _MODALITY_OF_EXTENSION.items()}
-    del has["has_structure"]  # every record has one
+    structure = record.structure
     return {
         "material_id": record.material_id,
         "row": row,
         "offset_bytes": offset_bytes,
         "size_bytes": len(content),
         "crc32": zlib.crc32(content),
-        "num_atoms": int(record.structure.atomic_numbers.size),
-        **has,
+        "num_atoms": None if structure is None else int(structure.atomic_numbers.size),
+        **{f"has_{name}": stored.extension in members for name, stored in parts().items()},
     }
 
 
-def _modality_counts(rows: list[dict[str, Any]]) -> dict[str, int]:
-    names = [name for name in _MODALITY_OF_EXTENSION.values() if name != "structure"]
-    counts = {name: sum(row[f"has_{name}"] for row in rows) for name in names}
-    return {"structure": len(rows), **counts}
+def _part_counts(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Count the records that have each part; parts that none has are left out."""
+    counts = {name: sum(row[f"has_{name}"] for row in rows) for name in parts()}
+    return {name: count for name, count in counts.items() if count}

@@ -33,11 +33,20 @@ class Source(Protocol):
     def type(self) -> str:
         """The name it has in a job file."""
 
+    def model_dump(self, *, mode: str = ..., exclude: Any = ...) -> dict[str, Any]:
+        """Give its settings."""
+
     def located(self) -> Self:
         """Give the same source with absolute paths, for workers that run in other folders.
 
         Raises:
             UserError: a path is missing; the message names its key.
+        """
+
+    def inputs(self) -> Mapping[str, UPath]:
+        """Give the files that the located source reads, by name; none where it reads no files.
+
+        A name says which file is meant, wherever they lie: their changes are noticed by it.
         """
 
     def num_items(self) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from omnimat.materials.crystals import reduced_formula
 from omnimat.materials.record import Record
 from omnimat.materials.split import PUBLISHED_SPLIT, SplitSettings, assign_split
 from omnimat.materials.validation import validate
+from omnimat.modalities.composition import Formula, formula_of
 from omnimat.sources.base import Failure
 
 
@@ -16,14 +18,21 @@ class Checker:
 
     Attributes:
         failures: (material id, reason) of what was not accepted, in order.
-        columns: ``split`` and ``reduced_formula`` of each accepted record, by id.
+        columns: ``split`` and ``reduced_formula`` of each accepted record, by id; the formula is
+            None where neither a structure nor a composition tells it.
     """
 
-    def __init__(self, split: SplitSettings, excluded_ids: Iterable[str]) -> None:
+    def __init__(
+        self,
+        split: SplitSettings,
+        excluded_ids: Iterable[str],
+        required: Iterable[str] = (),
+    ) -> None:
         self.failures: list[tuple[str, str]] = []
-        self.columns: dict[str, dict[str, str]] = {}
+        self.columns: dict[str, dict[str, str | None]] = {}
         self._split = split
         self._excluded_ids = frozenset(excluded_ids)
+        self._required = tuple(required)
         self._provenance: set[tuple[str, str]] = set()
 
     def accepted(self, items: Iterable[Record | Failure]) -> Iterator[Record]:
@@ -45,8 +54,35 @@ class Checker:
     def _accept(self, record: Record) -> None:
         if record.material_id in self.columns or record.material_id in self._excluded_ids:
             raise ValueError("duplicate: an earlier record has this material id")
-        validate(record.structure)
-        formula = reduced_formula(record.structure.atomic_numbers)
-        split = assign_split(formula, record.provenance.get(PUBLISHED_SPLIT), self._split)
+        if missing := [name for name in self._required if name not in record.parts]:
+            raise ValueError(f"no {', '.join(missing)}")
+        if not record.parts and not record.properties:
+            raise ValueError("nothing is known of it")
+        if record.structure is not None:
+            validate(record.structure)
+        formula = _reduced_formula(record)
+        published = record.provenance.get(PUBLISHED_SPLIT)
+        # Where no formula is known, nothing but the id tells one material from another.
+        split = assign_split(formula or record.material_id, published, self._split)
         self.columns[record.material_id] = {"split": split, "reduced_formula": formula}
         self._provenance.update(record.provenance.items())
+
+
+def _reduced_formula(record: Record) -> str | None:
+    """Give the reduced formula, by which polymorphs are told to be of one composition.
+
+    Raises:
+        ValueError: the record's formula and its structure contradict each other.
+    """
+    given: Formula | None = record.parts.get("composition")
+    formula = formula_of(record)
+    if formula is None:
+        return None
+    reduced = reduced_formula(formula.atomic_numbers, formula.amounts)
+    if given is not None and record.structure is not None:
+        of_structure = formula_of(replace(record, parts={"structure": record.structure}))
+        if of_structure is not None:
+            told = reduced_formula(of_structure.atomic_numbers, of_structure.amounts)
+            if told != reduced:
+                raise ValueError(f"its formula is {reduced}, that of its structure {told}")
+    return reduced

@@ -35,6 +35,11 @@ class Cifs(Settings):
         """Resolve ``path``."""
         return self.model_copy(update={"path": absolute_path(self.path, "source.path")})
 
+    def inputs(self) -> dict[str, UPath]:
+        """The CIF files, listed anew."""
+        _files.cache_clear()
+        return {file.name: file for file in _files(self.path)}
+
     def num_items(self) -> int:
         """Number of files."""
         return len(_files(self.path))
@@ -53,7 +58,7 @@ class Cifs(Settings):
         structure = from_pymatgen(crystal)
         return Record(
             material_id=material_id,
-            structure=structure,
+            parts={"structure": structure},
             properties=symmetry_properties(crystal),
             provenance={
                 "source": f"CIF {file.name}",

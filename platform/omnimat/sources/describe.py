@@ -47,25 +47,30 @@ def describe_missing(
     """Yield each record with a text, in order; one that cannot be described stays as it is.
 
     Args:
-        records: records with or without a text.
+        records: records with or without a text; one without a structure is left as it is.
         settings: settings of the descriptions.
         failures: list to which (material id, reason) of each record that stays without a text is
             added.
     """
     with _Child(settings.max_cpu_s) as child:
         for record in records:
-            yield record if record.text is not None else _described(record, child, failures)
+            if "text" in record.parts or record.structure is None:
+                yield record
+            else:
+                yield _described(record, record.structure, child, failures)
 
 
-def _described(record: Record, child: _Child, failures: list[tuple[str, str]]) -> Record:
+def _described(
+    record: Record, structure: Structure, child: _Child, failures: list[tuple[str, str]]
+) -> Record:
     try:
-        text = child.describe(record.structure)
+        text = child.describe(structure)
     except ValueError as error:
         failures.append((record.material_id, f"text: {error}"))
         return record
     generator = f"generated: robocrystallographer of emmet-core {version('emmet-core')}"
     provenance = {**record.provenance, "text": generator}
-    return dataclasses.replace(record, text=text, provenance=provenance)
+    return dataclasses.replace(record.with_part("text", text), provenance=provenance)
 
 
 class _Child:

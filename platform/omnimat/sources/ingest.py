@@ -13,12 +13,14 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
+from omnimat.base.settings import fingerprint, identity
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest, shard_name
 from omnimat.shards.writer import write_shard
 from omnimat.sources.base import Key, RemoteSource, T
 from omnimat.sources.checker import Checker
 from omnimat.sources.describe import describe_missing
+from omnimat.sources.inputs import check_inputs, content_hash, input_files, save_inputs
 from omnimat.sources.merge import ShardReport, duplicates, merge
 from omnimat.sources.settings import IngestSettings
 
@@ -48,7 +50,8 @@ def ingest(
         retry_failures: of a finished data set; not where other jobs merely need it.
 
     Raises:
-        UserError: a path of the source is missing, or other settings were ingested here before.
+        UserError: a path of the source is missing, or other settings or other input files were
+            ingested here before.
         RunError: a remote source does not answer.
     """
     existing = finished(settings, name, destination)
@@ -59,6 +62,7 @@ def ingest(
         if existing.source["snapshot"] == description["snapshot"]:
             return existing
         (destination / MANIFEST_NAME).unlink()  # not finished until the shards are written again
+    inputs = input_files(located.source)
     num_items = located.source.num_items()
     if num_items == 0:
         raise UserError(f"the source of {name} has no items: check source.path")
@@ -66,13 +70,14 @@ def ingest(
     reports: dict[int, ShardReport] = {}
     bar = tqdm(total=num_shards, desc=f"ingest {name}", disable=not report_progress)
     with bar, RayMetrics(name) as watch:
-        everything = dict.fromkeys(range(num_shards), ())
-        for shard, report in _write_shards(located, destination, everything):
+        write = functools.partial(_write_shards, located, destination, content_hash(inputs))
+        for shard, report in write(dict.fromkeys(range(num_shards), ())):
             reports[shard] = report
             bar.update()
             watch(_told(reports, num_shards))
-        reports |= dict(_write_shards(located, destination, duplicates(reports)))
+        reports |= dict(write(duplicates(reports)))
         watch(_told(reports, num_shards))
+    save_inputs(inputs, destination)
     manifest = merge(
         name=name,
         source=description,
@@ -108,27 +113,49 @@ def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifes
     """Give the manifest of a data set that is there already.
 
     Raises:
-        UserError: it was made under other settings.
+        UserError: it was made under other settings, or from other input files.
     """
     if not (destination / MANIFEST_NAME).exists():
         return None
     manifest = Manifest.load(destination)
-    if manifest.settings_fingerprint != settings.fingerprint():
+    same = {settings.fingerprint(), _as_of_0_1_0(settings, manifest)}
+    if manifest.settings_fingerprint not in same:
         raise UserError(
             f"{destination} holds the data set {name} of other settings: "
             "choose another name or delete it"
         )
+    check_inputs(settings.source, destination)
     return manifest
+
+
+def _as_of_0_1_0(settings: IngestSettings, manifest: Manifest) -> str | None:
+    """Hash settings as omnimat 0.1.0 did, defaults included; None where they are none of its time.
+
+    Its data sets took hours to ingest, so they stay valid.
+    """
+    keys, told = {"records_per_shard", "split", "missing_text"}, identity(settings)
+    parts = [told, *(told[key] for key in ("source", "split", "missing_text") if key in told)]
+    is_new = not told.keys() <= {"source", *keys} or any("revision" in part for part in parts)
+    if is_new or not identity(settings.source).keys() <= manifest.source.keys():
+        return None
+    values = settings.model_dump(mode="json", include=keys)
+    if settings.missing_text is None:
+        del values["missing_text"]
+    source = settings.source.model_dump(mode="json", exclude={"access"})
+    kept = {key: value for key, value in source.items() if key in manifest.source}
+    return fingerprint({**values, "source": kept})
 
 
 def _write_shards(
     settings: IngestSettings,
     destination: UPath,
+    inputs: str,
     excluded_ids: Mapping[int, tuple[str, ...]],
 ) -> Iterator[tuple[int, ShardReport]]:
     """Run one task a shard."""
     calls = {
-        shard: (settings, destination, shard, excluded) for shard, excluded in excluded_ids.items()
+        shard: (settings, destination, shard, excluded, inputs)
+        for shard, excluded in excluded_ids.items()
     }
     return _in_parallel(settings.num_cpus_per_task, write_slice, calls)
 
@@ -169,11 +196,24 @@ def _result(reference: ray.ObjectRef) -> Any:
 
 
 def write_slice(
-    settings: IngestSettings, destination: UPath, shard: int, excluded_ids: tuple[str, ...]
+    settings: IngestSettings,
+    destination: UPath,
+    shard: int,
+    excluded_ids: tuple[str, ...],
+    inputs: str = "",
 ) -> ShardReport:
-    """Read, validate and write one shard, unless that is done; the body of a Ray task."""
+    """Read, validate and write one shard, unless that is done; the body of a Ray task.
+
+    Args:
+        settings: of the ingest, its source located.
+        destination: folder of the data set.
+        shard: its number.
+        excluded_ids: ids that an earlier shard holds.
+        inputs: hash of the input files; what was written from others is written anew.
+    """
     shard_path = destination / shard_name(shard)
-    report_path = _reports_directory(settings, destination) / f"{shard_path.stem}.json"
+    reports = destination / f"{_REPORTS_PREFIX}{fingerprint([settings.fingerprint(), inputs])}"
+    report_path = reports / f"{shard_path.stem}.json"
     if report_path.exists():
         report = ShardReport.model_validate_json(report_path.read_text())
         is_whole = shard_path.exists() and shard_path.stat().st_size == report.entry.size_bytes
@@ -181,7 +221,7 @@ def write_slice(
             return report
     start = shard * settings.records_per_shard
     items = settings.source.read(start, start + settings.records_per_shard)
-    checker = Checker(settings.split, excluded_ids)
+    checker = Checker(settings.split, excluded_ids, settings.required)
     records = checker.accepted(items)
     if settings.missing_text is not None:
         records = describe_missing(records, settings.missing_text, checker.failures)
@@ -196,7 +236,3 @@ def write_slice(
     )
     write_atomically(report_path, report.model_dump_json().encode())
     return report
-
-
-def _reports_directory(settings: IngestSettings, destination: UPath) -> UPath:
-    return destination / f"{_REPORTS_PREFIX}{settings.fingerprint()}"

@@ -20,10 +20,10 @@ from omnimat.materials.split import split_sha256 as hash_splits
 from omnimat.shards.manifest import (
     FAILURES_NAME,
     RECORDS_NAME,
-    RECORDS_SCHEMA,
     Manifest,
     ShardEntry,
     dataset_fingerprint,
+    records_schema,
 )
 
 
@@ -33,7 +33,7 @@ class ShardReport(Settings):
     Attributes:
         entry: entry of the shard in the manifest.
         excluded_ids: ids that were left out because an earlier shard holds them.
-        rows: rows of ``RECORDS_SCHEMA``, without the column ``shard``.
+        rows: rows of ``records_schema()``, without the column ``shard``.
         failures: (material id, reason) of each failure.
         licences: distinct licences of the records.
         database_versions: distinct database versions of the records.
@@ -115,7 +115,7 @@ def _first_failure(reports: Sequence[ShardReport]) -> str:
 
 def _parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=RECORDS_SCHEMA), buffer)
+    pq.write_table(pa.Table.from_pylist(rows, schema=records_schema()), buffer)
     return buffer.getvalue()
 
 

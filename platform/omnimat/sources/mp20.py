@@ -54,6 +54,10 @@ class Mp20(Settings):
         """Resolve ``path``."""
         return self.model_copy(update={"path": absolute_path(self.path, "source.path")})
 
+    def inputs(self) -> dict[str, UPath]:
+        """The csv files."""
+        return {file.name: file for file, _ in _files(UPath(self.path))}
+
     def num_items(self) -> int:
         """Rows of all the files."""
         return len(_table(self.path, self.max_records_per_split))
@@ -74,7 +78,7 @@ class Mp20(Settings):
                 provenance[PUBLISHED_SPLIT] = row["split"]
             yield Record(
                 material_id=str(row["material_id"]),
-                structure=structure,
+                parts={"structure": structure},
                 properties=properties,
                 provenance=provenance,
             )

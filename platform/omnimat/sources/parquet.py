@@ -2,7 +2,8 @@
 
 A density of states whose energies do not increase is left out, and the provenance says so.
 
-``multimodal``, one row a material (a column may be missing or null where a modality is absent):
+``multimodal``, one row a material. Every column but the id may be missing or null, where that part
+of the material is not known; the four of the structure belong together:
 
 =========================  =========================================================================
 ``material_id``            string
@@ -15,6 +16,10 @@ A density of states whose energies do not increase is left out, and the provenan
 ``charge_density_32``      float16 bytes of a (32, 32, 32) grid, density x cell volume, axes a, b, c
 ``matbert_cls_768``        float16 bytes of a text embedding of width 768
 ``robocrys_text``          string
+``formula``                string, such as Li0.5CoO2
+``xrd_two_theta_degree``   list of scattering angles, increasing
+``xrd_intensity``          list of the same length
+``xrd_wavelength_angstrom``  number; where it is null, the featurizer's own is assumed
 =========================  =========================================================================
 
 and the properties ``bulk_modulus_gpa``, ``shear_modulus_gpa``, ``elastic_lower_5x5_gpa`` (15
@@ -49,7 +54,11 @@ from omnimat.materials.crystals import (
     symmetry_properties,
     to_pymatgen,
 )
-from omnimat.materials.record import DensityOfStates, Record, Structure
+from omnimat.materials.record import Record, Structure
+from omnimat.modalities.composition import Formula
+from omnimat.modalities.composition.query import parse_formula
+from omnimat.modalities.dos import DensityOfStates
+from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.sources.base import Failure, absolute_path
 
 Layout = Literal["multimodal", "cells"]
@@ -74,13 +83,7 @@ _LABELS = {
 }
 _CELL_PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 _REQUIRED_COLUMNS: Mapping[Layout, tuple[str, ...]] = {
-    "multimodal": (
-        "material_id",
-        "lattice_abc_angstrom",
-        "lattice_angles_degree",
-        "atomic_numbers",
-        "frac_coords",
-    ),
+    "multimodal": ("material_id",),
     "cells": ("material_id", *_CELL_PARAMETERS, "Z", "fx", "fy", "fz"),
 }
 
@@ -114,6 +117,11 @@ class Parquet(Settings):
             update["labels_path"] = absolute_path(self.labels_path, "source.labels_path")
         return self.model_copy(update=update)
 
+    def inputs(self) -> dict[str, UPath]:
+        """The tables, by their keys."""
+        paths = {"path": self.path, "labels_path": self.labels_path}
+        return {key: UPath(path) for key, path in paths.items() if path is not None}
+
     def num_items(self) -> int:
         """Rows of the table."""
         with UPath(self.path).open("rb") as file:
@@ -145,28 +153,15 @@ class Parquet(Settings):
             return Failure(row["material_id"], str(error))
 
     def _multimodal(self, row: _Row) -> Record:
-        if not row["atomic_numbers"] or not row["frac_coords"]:
-            raise ValueError("no structure")
-        structure = Structure(
-            lattice_from_parameters(row["lattice_abc_angstrom"] + row["lattice_angles_degree"]),
-            np.array(row["atomic_numbers"], dtype=np.int32),
-            np.mod(np.array(row["frac_coords"], dtype=np.float64).reshape(-1, 3), 1.0),
-        )
-        properties = _renamed(row, _MULTIMODAL_PROPERTIES)
-        provenance = self._provenance()
-        dos = _optional(_dos, row, "dos_energies_ev", "dos_spin_up_per_ev")
-        if dos is not None and not (np.diff(dos.energies_ev) > 0).all():
-            dos, provenance["dos"] = None, "left out: its energies do not increase"
-        return Record(
-            material_id=row["material_id"],
-            structure=structure,
-            dos=dos,
-            charge_density=_optional(_grid, row, "charge_density_32"),
-            text=row.get("robocrys_text"),
-            text_embedding=_optional(_float16, row, "matbert_cls_768"),
-            properties=properties | symmetry_properties(to_pymatgen(structure)),
-            provenance=provenance,
-        )
+        properties, provenance = _renamed(row, _MULTIMODAL_PROPERTIES), self._provenance()
+        parts = {
+            name: part
+            for name, convert in _PARTS.items()
+            if (part := convert(row, provenance)) is not None
+        }
+        if "structure" in parts:
+            properties |= symmetry_properties(to_pymatgen(parts["structure"]))
+        return Record(row["material_id"], parts, properties, provenance)
 
     def _cell(self, row: _Row, labels: _Row, scale: float) -> Record:
         if not row["Z"]:
@@ -182,7 +177,7 @@ class Parquet(Settings):
             properties |= {"space_group_number": number, "crystal_system": crystal_system(number)}
         return Record(
             material_id=row["material_id"],
-            structure=structure,
+            parts={"structure": structure},
             properties=properties,
             provenance=self._provenance(),
         )
@@ -222,20 +217,74 @@ def _renamed(row: _Row, names: Mapping[str, str]) -> dict[str, Any]:
     return {name: row[column] for column, name in names.items() if row.get(column) is not None}
 
 
-def _optional(convert: Callable[..., Any], row: _Row, *columns: str) -> Any:
-    values = [row.get(column) for column in columns]
-    return None if any(value is None for value in values) else convert(*values)
-
-
-def _dos(energies_ev: list[float], spin_up_per_ev: list[float]) -> DensityOfStates:
-    return DensityOfStates(
-        np.array(energies_ev, dtype=np.float32), np.array(spin_up_per_ev, dtype=np.float32)
+def _structure(row: _Row, provenance: dict[str, str]) -> Structure | None:
+    del provenance
+    if not row.get("atomic_numbers") or not row.get("frac_coords"):
+        return None
+    return Structure(
+        lattice_from_parameters(row["lattice_abc_angstrom"] + row["lattice_angles_degree"]),
+        np.array(row["atomic_numbers"], dtype=np.int32),
+        np.mod(np.array(row["frac_coords"], dtype=np.float64).reshape(-1, 3), 1.0),
     )
 
 
-def _float16(data: bytes) -> NDArray[np.float16]:
-    return np.frombuffer(data, dtype=np.float16)
+def _dos(row: _Row, provenance: dict[str, str]) -> DensityOfStates | None:
+    energies, density = row.get("dos_energies_ev"), row.get("dos_spin_up_per_ev")
+    if energies is None or density is None:
+        return None
+    if not (np.diff(energies) > 0).all():
+        provenance["dos"] = "left out: its energies do not increase"
+        return None
+    return DensityOfStates(np.array(energies, np.float32), np.array(density, np.float32))
 
 
-def _grid(data: bytes) -> NDArray[np.float16]:
-    return _float16(data).reshape(_GRID_SHAPE)
+def _charge_density(row: _Row, provenance: dict[str, str]) -> NDArray[np.float16] | None:
+    del provenance
+    data = row.get("charge_density_32")
+    return None if data is None else np.frombuffer(data, dtype=np.float16).reshape(_GRID_SHAPE)
+
+
+def _text(row: _Row, provenance: dict[str, str]) -> str | None:
+    del provenance
+    text: str | None = row.get("robocrys_text")
+    return text
+
+
+def _text_embedding(row: _Row, provenance: dict[str, str]) -> NDArray[np.float16] | None:
+    del provenance
+    data = row.get("matbert_cls_768")
+    return None if data is None else np.frombuffer(data, dtype=np.float16)
+
+
+def _xrd(row: _Row, provenance: dict[str, str]) -> MeasuredPattern | None:
+    angles, intensity = row.get("xrd_two_theta_degree"), row.get("xrd_intensity")
+    if angles is None or intensity is None:
+        return None
+    provenance["xrd"] = "given in the table"
+    return MeasuredPattern(
+        np.array(angles, np.float32),
+        np.array(intensity, np.float32),
+        row.get("xrd_wavelength_angstrom"),
+    )
+
+
+def _composition(row: _Row, provenance: dict[str, str]) -> Formula | None:
+    text = row.get("formula")
+    if text is None:
+        return None
+    formula = parse_formula(text)
+    if formula is None:
+        raise ValueError(f"formula: {text!r} is no chemical formula")
+    provenance["composition"] = "given in the table"
+    return formula
+
+
+_PARTS: Mapping[str, Callable[[_Row, dict[str, str]], Any]] = {
+    "structure": _structure,
+    "dos": _dos,
+    "charge_density": _charge_density,
+    "text": _text,
+    "text_embedding": _text_embedding,
+    "xrd": _xrd,
+    "composition": _composition,
+}

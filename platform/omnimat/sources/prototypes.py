@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field
 from pymatgen.core import Element
 from pymatgen.core import Structure as PymatgenStructure
+from upath import UPath
 
 from omnimat.base.settings import Settings
 from omnimat.materials.crystals import (
@@ -61,6 +62,10 @@ class Prototypes(Settings):
     def located(self) -> Self:
         """Return the source itself, because its data is part of pymatgen."""
         return self
+
+    def inputs(self) -> dict[str, UPath]:
+        """None: the data is inside pymatgen."""
+        return {}
 
     def num_items(self) -> int:
         """Return the number of materials, which is at most ``num_materials``."""
@@ -200,10 +205,12 @@ def _record(decoration: _Decoration) -> Record:
     }
     return Record(
         material_id=decoration.material_id,
-        structure=structure,
-        dos=density_of_states(structure),
-        charge_density=charge_density(structure),
-        text=_text(decoration, crystal, structure, properties),
+        parts={
+            "structure": structure,
+            "dos": density_of_states(structure),
+            "charge_density": charge_density(structure),
+            "text": _text(decoration, crystal, structure, properties),
+        },
         properties=properties,
         provenance={**_PROVENANCE, "prototype": decoration.prototype.label},
     )
@@ -218,8 +225,7 @@ def _text(
     kind = "is a hypothetical decoration of" if decoration.replacements else "is"
     names = [f"{e.long_name.lower()} ({e.symbol})" for e in sorted(crystal.composition.elements)]
     elements = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-    shortest_edge = np.linalg.norm(structure.lattice_angstrom, axis=1).min()
-    nearest = shortest_distance_angstrom(structure, 1.001 * shortest_edge)
+    nearest = shortest_distance_angstrom(structure)
     symbol = space_group_symbol(int(properties["space_group_number"]))
     return (
         f"{crystal.composition.reduced_formula} {kind} the {decoration.prototype.name} prototype "

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.registry import OneOf, Registry
+from omnimat.base.settings import Settings
 from omnimat.materials.split import SplitSettings
-from omnimat.sources.cifs import Cifs
+from omnimat.sources.base import Source
 from omnimat.sources.describe import Robocrystallographer
-from omnimat.sources.materials_project.source import MaterialsProject
-from omnimat.sources.mp20 import Mp20
-from omnimat.sources.parquet import Parquet
 from omnimat.sources.prototypes import Prototypes
 
-AnySource = Annotated[
-    Prototypes | Mp20 | Parquet | Cifs | MaterialsProject, Field(discriminator="type")
-]
+_HERE = "omnimat.sources"
+
+SOURCES: Registry[type[Any]] = Registry(
+    "omnimat.sources",
+    {
+        "prototypes": f"{_HERE}.prototypes:Prototypes",
+        "mp20": f"{_HERE}.mp20:Mp20",
+        "parquet": f"{_HERE}.parquet:Parquet",
+        "cifs": f"{_HERE}.cifs:Cifs",
+        "materials_project": f"{_HERE}.materials_project.source:MaterialsProject",
+    },
+)
 
 
 class IngestSettings(Settings):
@@ -27,23 +34,19 @@ class IngestSettings(Settings):
         source: where the records come from.
         records_per_shard: items of the source in each shard; keep a shard below about 64 MB.
         split: fractions of the hashed split.
+        required: parts that each record must have (``structure``); one that lacks any is refused.
         missing_text: what describes the structures that come without text; None leaves them so.
         num_cpus_per_task: what each task asks Ray for; it does not change the result.
     """
 
-    source: AnySource = Prototypes()
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_cpus_per_task"})
+
+    source: Annotated[Source, OneOf(SOURCES)] = Prototypes()
     records_per_shard: int = Field(256, ge=1)
     split: SplitSettings = SplitSettings()
+    required: tuple[str, ...] = ()
     missing_text: Robocrystallographer | None = None
     num_cpus_per_task: float = Field(1.0, gt=0)
-
-    def fingerprint(self) -> str:
-        """Hash what decides the result."""
-        exclude: dict[str, Any] = {"num_cpus_per_task": True, "source": {"access"}}
-        values = self.model_dump(mode="json", exclude=exclude)
-        if self.missing_text is None:  # as before there was this key: data sets stay valid
-            del values["missing_text"]
-        return fingerprint(values)
 
     def located(self) -> Self:
         """Give the same settings with absolute paths."""

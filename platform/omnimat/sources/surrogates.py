@@ -17,7 +17,8 @@ from pymatgen.core import Structure as PymatgenStructure
 from scipy.special import ndtr
 
 from omnimat.materials.crystals import to_pymatgen
-from omnimat.materials.record import DensityOfStates, Structure
+from omnimat.materials.record import Structure
+from omnimat.modalities.dos import DensityOfStates
 
 NUM_GRID_POINTS = 32
 MIN_SMEARING_ANGSTROM = 0.3

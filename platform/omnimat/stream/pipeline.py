@@ -47,12 +47,12 @@ class RayPipeline:
         self, source: Source, units: Sequence[ReadUnit], num_records: int
     ) -> Iterator[pa.Table]:
         """Give the units' feature rows in order, in tables of ``num_records`` records."""
-        # from_arrow would run a task on each, of a whole CPU, which no node may ever have to give.
-        dataset = ray.data.from_blocks([unit.to_table() for unit in units]).map_batches(
+        # from_pandas would run a task on each, of a whole CPU, which no node may ever have to give.
+        dataset = ray.data.from_blocks(list(units)).map_batches(
             _FeatureActor,
             fn_constructor_args=(source,),
             batch_size=None,  # a unit
-            batch_format="pyarrow",
+            batch_format="pandas",
             **self._actors(is_store=source.store is not None),
         )
         dataset.context.execution_options.preserve_order = True
@@ -96,5 +96,5 @@ class _FeatureActor:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def __call__(self, unit: pa.Table) -> pa.Table:
-        return stamped(*self._source.timed_features(ReadUnit.from_table(unit)))
+    def __call__(self, unit: ReadUnit) -> pa.Table:
+        return stamped(*self._source.timed_features(unit))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,19 @@ FEATURIZER_NODES = {ROLE_LABEL: "featurizer"}
 
 class StreamSettings(Settings):
     """The data side of a pretraining run; every number is per train worker."""
+
+    of_the_machine: ClassVar[frozenset[str]] = frozenset(
+        {
+            "read_from",
+            "num_featurizers",
+            "featurizer_num_cpus",
+            "featurizer_label_selector",
+            "reader_num_cpus",
+            "read_unit_mib",
+            "prefetch_batches",
+            "stall_timeout_s",
+        }
+    )
 
     read_from: Literal["shards", "store"] = "shards"
     """``shards`` featurizes on the way; ``store`` reads what a featurize job wrote."""

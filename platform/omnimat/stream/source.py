@@ -56,9 +56,10 @@ class Source:
         if self.store is not None:
             features = read_from_store(self.store, unit)
             return features, {"read": time.perf_counter() - started_s}
-        records = read_records(self.dataset, unit.records)
+        records = read_records(self.dataset, unit)
         read_s = time.perf_counter() - started_s
-        features = table_of_views(self._views(records, unit.epoch), self.featurizers)
+        epoch = next(iter(unit["epoch"]), 0)
+        features = table_of_views(self._views(records, epoch), self.featurizers)
         return features, {"read": read_s, "featurize": time.perf_counter() - started_s - read_s}
 
     def _views(

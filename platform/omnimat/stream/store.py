@@ -23,7 +23,7 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.files import TEMPORARY_SUFFIX, read_file
 from omnimat.base.retry import patiently, reason
-from omnimat.base.settings import fingerprint
+from omnimat.base.settings import fingerprint, identity
 from omnimat.materials.record import Modality
 from omnimat.modalities.layout import Featurizer, feature_schema
 from omnimat.shards.manifest import Manifest
@@ -37,8 +37,8 @@ CACHE_VARIABLE = "OMNIMAT_CACHE"
 
 def store_fingerprint(manifest: Manifest, featurizers: Mapping[Modality, Featurizer]) -> str:
     """Identify features by what they are made from and how."""
-    settings = {name: f.model_dump(mode="json") for name, f in sorted(featurizers.items())}
-    return fingerprint({"dataset": manifest.dataset_fingerprint, "featurizers": settings})
+    made = {"dataset": manifest.dataset_fingerprint, "featurizers": identity(featurizers)}
+    return fingerprint(made)
 
 
 def features_name(shard: int) -> str:
@@ -121,10 +121,10 @@ class FeatureStore:
 
 def read_from_store(store: UPath, unit: ReadUnit) -> pa.Table:
     """Read a unit's feature rows, in the unit's order."""
-    shards, shard_of_record = np.unique(unit.records["shard"], return_inverse=True)
+    shards, shard_of_record = np.unique(unit["shard"], return_inverse=True)
     tables = [open_features(store / features_name(int(shard))) for shard in shards]
     firsts = np.cumsum([0, *map(len, tables)])
-    positions = firsts[shard_of_record] + unit.records["row"].to_numpy()
+    positions = firsts[shard_of_record] + unit["row"].to_numpy()
     return take_rows(pa.concat_tables(tables), positions)
 
 

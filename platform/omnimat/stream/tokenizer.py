@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from upath import UPath
@@ -14,7 +13,7 @@ from omnimat.base.files import write_atomically
 from omnimat.base.workspace import Workspace
 from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.shards.manifest import Manifest
-from omnimat.shards.reader import read_records
+from omnimat.stream.training_records import training_records
 
 _CARD = "tokenizer-card.json"
 
@@ -42,13 +41,13 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
     manifest = Manifest.load(dataset)
     path = workspace.tokenizer(name)
     asked = {
-        "settings": settings.model_dump(mode="json"),
+        "fingerprint": settings.fingerprint(),
         "dataset_fingerprint": manifest.dataset_fingerprint,
     }
     if path.exists():
         _check_same(path, asked)
         return path
-    texts = list(_training_texts(manifest, dataset))
+    texts = [r.parts["text"] for r in training_records(dataset, ("text",)) if "text" in r.parts]
     if not texts:
         raise UserError(
             f"dataset: no training record of data set {settings.dataset!r} has a text; "
@@ -56,6 +55,7 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
         )
     tokenizer = fit_tokenizer(texts, settings)
     card = asked | {
+        "settings": settings.model_dump(mode="json"),
         "num_texts": len(texts),
         "num_tokens": len(json.loads(tokenizer)["model"]["vocab"]),
         "sha256": hashlib.sha256(tokenizer.encode()).hexdigest(),
@@ -65,19 +65,9 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
     return path
 
 
-def _training_texts(manifest: Manifest, dataset: UPath) -> Iterator[str]:
-    """Read the descriptions of the training split, in shard order; damaged records are left out."""
-    records = manifest.records(dataset)
-    records = records[(records["split"] == "train") & records["has_text"]]
-    for _, rows in records.groupby("shard"):
-        for raw in read_records(dataset, rows):
-            if "text.txt" in raw.members:
-                yield raw.members["text.txt"].decode(errors="replace")
-
-
 def _check_same(path: UPath, asked: dict[str, Any]) -> None:
     card = json.loads(path.with_name(_CARD).read_text())
-    if asked != {key: card[key] for key in asked}:
+    if asked != {key: card.get(key) for key in asked}:
         raise UserError(
             f"name: tokenizer {path.parent.name!r} was fitted under other settings or on another "
             f"data set; choose another name or delete {path.parent}"

@@ -117,8 +117,8 @@ class WorkerStream:
         """
         num_records = self.plan.global_batch_size // self.world_size
         nothing = self.source.schema.empty_table()
-        for units in _groups(self._units(first_step), num_records):
-            ids = np.concatenate([unit.records["material_id"].to_numpy() for unit in units])
+        for units in _groups(self.units(first_step), num_records):
+            ids = np.concatenate([unit["material_id"].to_numpy() for unit in units])
             tables = self.pipeline(self.source, units, num_records)
             for planned in ids.reshape(-1, num_records):
                 table = next(tables, nothing)
@@ -131,8 +131,8 @@ class WorkerStream:
                     yield batch
             self.audit.check(next(tables, nothing), [])
 
-    def _units(self, first_step: int) -> Iterator[ReadUnit]:
-        """Give one read task after another, each of one epoch."""
+    def units(self, first_step: int = 0) -> Iterator[ReadUnit]:
+        """Give this worker's read units from a step of the run to its end, each of one epoch."""
         record_bytes = self.records["size_bytes"].to_numpy()
         first_epoch, skipped_steps = divmod(first_step, self.plan.steps_per_epoch)
         for epoch in range(first_epoch, self.plan.num_epochs):
@@ -155,7 +155,7 @@ def _groups(units: Iterator[ReadUnit], num_records: int) -> Iterator[list[ReadUn
     rows = 0
     for unit in units:
         group.append(unit)
-        rows += len(unit.records)
+        rows += len(unit)
         if len(group) >= UNITS_PER_PIPELINE and rows % num_records == 0:
             yield group
             group = []

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from upath import UPath
 
 from omnimat.materials.record import Record
-from omnimat.modalities.encoders import AnyEncoderSettings, modality_of
+from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card, load, save
 from omnimat.testing.materials import (
@@ -25,6 +25,7 @@ from omnimat.testing.materials import (
     encoder_arrays,
     example_records,
     featurizer_for,
+    modality_of,
     permuted,
     rewritten,
     rotated,
@@ -45,7 +46,7 @@ class EncoderConformance:
             8 significant bits. The default is about twice the error of well-behaved networks.
     """
 
-    settings: ClassVar[AnyEncoderSettings]
+    settings: ClassVar[EncoderSettings]
     featurizer: ClassVar[Featurizer | None] = None
     projected: ClassVar[bool] = False
     half_precision_error: ClassVar[float] = 0.02
@@ -53,6 +54,10 @@ class EncoderConformance:
     @pytest.fixture(autouse=True)
     def _seeded(self) -> None:
         torch.manual_seed(0)
+
+    def fitted(self) -> EncoderSettings:
+        """Give the settings with what follows from the featurizer."""
+        return self.settings.fitted_to(self.chosen_featurizer())
 
     def build(self) -> nn.Module:
         """Build the encoder with random weights."""
@@ -68,10 +73,14 @@ class EncoderConformance:
         """Return the featurizer of the encoder's inputs."""
         return self.featurizer or featurizer_for(self.settings)
 
+    def records(self) -> tuple[Record, ...]:
+        """Give twelve records that have what the featurizer needs."""
+        return example_records()
+
     def arrays(self, materials: int | tuple[Record, ...]) -> dict[str, Tensor]:
         """Return the arrays of some records, or of the given number of examples."""
         if isinstance(materials, int):
-            materials = example_records()[:materials]
+            materials = self.records()[:materials]
         return encoder_arrays(materials, self.chosen_featurizer())
 
     @pytest.mark.parametrize("training", [True, False])
@@ -85,7 +94,7 @@ class EncoderConformance:
 
     def test_two_materials_are_embedded_like_each_alone(self) -> None:
         """In evaluation mode, a batch of two equals two batches of one."""
-        encoder, records = self.settled(), example_records()[:2]
+        encoder, records = self.settled(), self.records()[:2]
         together = encoder(as_double(self.arrays(records)))
         alone = [encoder(as_double(self.arrays((record,)))) for record in records]
         torch.testing.assert_close(torch.cat(alone), together)
@@ -171,7 +180,7 @@ class EncoderConformance:
         """Return a card for an export."""
         return Card(
             modality=modality_of(self.settings),
-            encoder=self.settings,
+            encoder=self.fitted(),
             featurizer=self.chosen_featurizer().model_dump(mode="json"),
             embedding_dim=DIM,
             projected=self.projected,
@@ -194,7 +203,7 @@ class CrystalEncoderConformance(EncoderConformance):
 
     def test_writing_a_crystal_differently_changes_nothing(self) -> None:
         """The choice of cell, axes, origin and order of atoms has no physical meaning."""
-        encoder, records = self.settled(), example_records()[:4]
+        encoder, records = self.settled(), self.records()[:4]
         expected = encoder(as_double(self.arrays(records)))
         for rewrite in self.invariant_under:
             same = tuple(rewritten(record, rewrite) for record in records)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.batch import collate, feature_table
-from omnimat.modalities.encoders import EncoderSettings, modality_of
-from omnimat.modalities.featurizers import default_featurizer
+from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
+from omnimat.modalities.properties.features import PropertyValues
+from omnimat.modalities.properties.mlp import PropertyMlpSettings
+from omnimat.modalities.registry import MODALITIES, default_featurizer, encoder_classes
 from omnimat.modalities.structure.crystal import CrystalEncoderSettings
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.tensors import ModalityTensors
@@ -38,6 +41,12 @@ def example_records(num_materials: int = 12, max_atoms: int = 8) -> tuple[Record
     return tuple(r for r in source.read(0, num_materials) if isinstance(r, Record))
 
 
+def no_records(parts: Collection[str]) -> Iterator[Record]:
+    """Stand in for a training split where nothing is measured on one."""
+    del parts
+    return iter(())
+
+
 def featurizer_for(settings: EncoderSettings) -> Featurizer:
     """Return a featurizer for a registered encoder that needs nothing except the record."""
     if isinstance(settings, CrystalEncoderSettings):
@@ -52,14 +61,35 @@ def featurizer_for(settings: EncoderSettings) -> Featurizer:
         return graph.model_copy(update=within)
     if isinstance(settings, TextTransformerSettings | HuggingFaceTextSettings):
         return _tokens()
+    if isinstance(settings, PropertyMlpSettings):
+        return _properties()
     modality = modality_of(settings)
     return TextEmbedding(source="hashed") if modality == "text" else default_featurizer(modality)
+
+
+def modality_of(settings: EncoderSettings) -> str:
+    """Find the first modality that a registered encoder serves.
+
+    Raises:
+        KeyError: its settings are not registered.
+    """
+    for name in MODALITIES.names:
+        if type(settings) in encoder_classes(name):
+            return name
+    raise KeyError(f"{type(settings).__name__} is registered for no modality")
+
+
+@functools.cache
+def _properties() -> PropertyValues:
+    """Give a featurizer of numbers and classes with statistics of the examples."""
+    chosen = PropertyValues(numbers=("density_g_per_cm3",), classes=("crystal_system",))
+    return chosen.located(Workspace.open(), lambda parts: iter(example_records()))
 
 
 @functools.cache
 def _tokens() -> TextTokens:
     """Return a featurizer whose tokenizer is fitted on the examples."""
-    texts = [record.text or "" for record in example_records()]
+    texts = [record.parts["text"] for record in example_records()]
     return TextTokens(tokenizer=fit_tokenizer(texts, TokenizerSettings()))
 
 
@@ -80,7 +110,8 @@ def encoder_arrays(records: Sequence[Record], featurizer: Featurizer) -> dict[st
 
 def rewritten(record: Record, rewrite: Rewrite) -> Record:
     """Return the same material with its structure written differently."""
-    return dataclasses.replace(record, structure=rewrite(record.structure))
+    assert record.structure is not None
+    return record.with_part("structure", rewrite(record.structure))
 
 
 def permuted(structure: Structure) -> Structure:

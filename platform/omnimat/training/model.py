@@ -77,8 +77,7 @@ class Multimodal(nn.Module):
         """
         values: dict[Modality, Tensor] = {}
         present: dict[Modality, Tensor] = {}
-        for name in self.encoders:
-            modality = cast(Modality, name)
+        for modality in self.encoders:
             tensors = batch[modality]
             embedded = self._embed(modality, tensors.arrays)
             unit = F.normalize(embedded.to(at_least_single(embedded.dtype)), dim=-1)

@@ -14,7 +14,7 @@ from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Modality
 from omnimat.modalities.views import RandomViews
 from omnimat.models.export import Card
-from omnimat.shards.manifest import Manifest
+from omnimat.shards.manifest import Manifest, are_among
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
@@ -56,8 +56,7 @@ class RunPlan:
         is_learned = records["split"] == "train"
         for kept, folder in zip(self.settings.held_out, self.held_out, strict=True):
             index = Manifest.load(folder).records(folder)
-            formulas = index.loc[index["split"].isin(kept.splits), "reduced_formula"]
-            is_learned &= ~records["reduced_formula"].isin(formulas)
+            is_learned &= ~are_among(records, index[index["split"].isin(kept.splits)])
         return records[is_learned].reset_index(drop=True)
 
     @cached_property

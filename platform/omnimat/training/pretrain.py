@@ -14,7 +14,9 @@ from omnimat.training.result import finish
 
 
 def pretrain(plan: RunPlan, run: UPath) -> dict[str, Any]:
-    """Train a plan in the run's folder and leave its export and ``result.json`` there.
+    """Train to the end of a plan, and leave the export and ``result.json`` in the run's folder.
+
+    A feature store that the plan reads is filled first, if it is not complete.
 
     Returns:
         The content of ``result.json``.

@@ -10,13 +10,11 @@ from upath import UPath
 
 from omnimat.base.files import write_atomically
 from omnimat.base.provenance import code_commit, hardware
-from omnimat.base.workspace import EXPORT, RESULT
+from omnimat.base.workspace import EXPORT, HISTORY, RESULT
 from omnimat.training.checkpoint import Progress
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history
 from omnimat.training.plan import RunPlan
-
-HISTORY = "metrics.parquet"
 
 
 def finish(plan: RunPlan, run: UPath, wall_time_s: float) -> dict[str, Any]:

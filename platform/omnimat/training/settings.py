@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
 from omnimat.materials.split import Split
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
 from omnimat.stream.settings import ROLE_LABEL, StreamSettings
+from omnimat.stream.training_records import training_records
 
 
 class TrainingSettings(Settings):
     """Optimisation and distribution; names follow Ray Train and DeepSpeed."""
+
+    # A run may go on with other workers than it began with: it computes the same, up to the order
+    # in which floats are added and to each worker's own dropout.
+    of_the_machine: ClassVar[frozenset[str]] = frozenset(
+        {
+            "num_workers",
+            "min_workers",
+            "resize_interval_s",
+            "label_selector",
+            "resources_per_worker",
+            "cpus_per_worker",
+            "use_gpu",
+            "threads_per_worker",
+            "max_failures",
+            "report_interval_steps",
+            "checkpoint_interval_epochs",
+            "num_checkpoints_kept",
+        }
+    )
 
     num_workers: int = Field(default=1, ge=1)
     min_workers: int | None = Field(default=None, ge=1)
@@ -116,46 +137,6 @@ class TrainingSettings(Settings):
         return self
 
 
-# Where and how fast a run goes, how often it speaks and saves; what it computes stays the same, up
-# to the order in which floats are added and to each worker's own dropout.
-_OF_THE_MACHINE = {
-    "training": {
-        "num_workers",
-        "min_workers",
-        "resize_interval_s",
-        "label_selector",
-        "resources_per_worker",
-        "cpus_per_worker",
-        "use_gpu",
-        "threads_per_worker",
-        "max_failures",
-        "report_interval_steps",
-        "checkpoint_interval_epochs",
-        "num_checkpoints_kept",
-    },
-    "stream": {
-        "read_from",
-        "num_featurizers",
-        "featurizer_num_cpus",
-        "featurizer_label_selector",
-        "reader_num_cpus",
-        "read_unit_mib",
-        "prefetch_batches",
-        "stall_timeout_s",
-    },
-}
-
-
-def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep of a run's settings, written as JSON, what decides the numbers."""
-    return {
-        part: {k: v for k, v in value.items() if k not in _OF_THE_MACHINE[part]}
-        if part in _OF_THE_MACHINE
-        else value
-        for part, value in settings.items()
-    }
-
-
 class HeldOut(Settings):
     """Materials of another data set that training must not see, for that one to judge it.
 
@@ -169,6 +150,14 @@ class HeldOut(Settings):
 
     dataset: str
     splits: tuple[Split, ...] = Field(default=("validation", "test"), min_length=1)
+
+
+def located_modalities(
+    modalities: ModalityChoices, dataset: str, workspace: Workspace
+) -> ModalityChoices:
+    """Give choices complete in themselves, statistics measured on a data set's training split."""
+    folder = workspace.dataset(dataset)
+    return modalities.located(workspace, functools.partial(training_records, folder))
 
 
 class FeaturizeSettings(Settings):
@@ -185,6 +174,15 @@ class FeaturizeSettings(Settings):
     modalities: ModalityChoices
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
+
+    def located(self, workspace: Workspace) -> Self:
+        """Give the same settings holding the files they name.
+
+        Raises:
+            UserError: a file is not to be had.
+        """
+        located = located_modalities(self.modalities, self.dataset, workspace)
+        return self.model_copy(update={"modalities": located})
 
 
 class PretrainSettings(Settings):
@@ -222,16 +220,24 @@ class PretrainSettings(Settings):
             )
         return self
 
-    def fingerprint(self) -> str:
-        """Hash what decides the numbers: a run may go on with other workers than it began with."""
-        # Nothing held out is as if there were no such key, as in runs from before there was.
-        values = self.model_dump(mode="json", exclude=set() if self.held_out else {"held_out"})
-        return fingerprint(decisive(values))
-
     def located(self, workspace: Workspace) -> Self:
         """Give the same settings holding the files they name, so that these count as settings.
 
         Raises:
             UserError: a file is not to be had.
         """
-        return self.model_copy(update={"modalities": self.modalities.located(workspace)})
+        located = located_modalities(self.modalities, self.dataset, workspace)
+        return self.model_copy(update={"modalities": located})
+
+
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of a run's settings, as its files hold them, what decides the numbers.
+
+    Defaults stay: this is for people to read.
+    """
+    rooms: dict[str, type[Settings]] = {"training": TrainingSettings, "stream": StreamSettings}
+    kept = dict(settings)
+    for name, room in rooms.items():
+        values = kept[name].items()
+        kept[name] = {key: value for key, value in values if key not in room.of_the_machine}
+    return kept

@@ -1,4 +1,4 @@
-"""A data set proven: from the bytes of its shards to the fingerprint that rows carry."""
+"""Proof of a data set, from the bytes of its shards to the fingerprint that rows carry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from omnimat.shards.codec import decode
 from omnimat.shards.manifest import (
     MANIFEST_NAME,
     RECORDS_NAME,
-    RECORDS_SCHEMA,
     Manifest,
     ShardEntry,
     dataset_fingerprint,
@@ -36,13 +35,13 @@ _RECORDS_AT_A_TIME = 512  # a record may hold megabytes
 # No slots: cached_property needs a __dict__.
 @dataclass(frozen=True)
 class CheckedDataset:
-    """A data set whose every file was read and compared with its manifest.
+    """A data set, every file of which was read and compared with its manifest.
 
     Attributes:
         directory: its folder.
-        manifest: of it.
-        records: its index; None where that cannot be read.
-        faults: one sentence for each thing that is not what the manifest says.
+        manifest: its manifest.
+        records: the index of its records; None where that cannot be read.
+        faults: a sentence for each thing that is not as the manifest says.
     """
 
     directory: UPath
@@ -52,10 +51,10 @@ class CheckedDataset:
 
     @property
     def index(self) -> pd.DataFrame:
-        """The records.
+        """The index of the records.
 
         Raises:
-            UnreachableError: their index cannot be read.
+            UnreachableError: if it cannot be read.
         """
         if self.records is None:
             raise UnreachableError(f"{self.directory / RECORDS_NAME} cannot be read")
@@ -67,10 +66,10 @@ class CheckedDataset:
         return dict(zip(self.index["material_id"], self.index["split"], strict=True))
 
     def properties(self, split: Split) -> dict[str, str]:
-        """Read the properties of a split's materials out of the shards, JSON by material id.
+        """Read the properties of a split's materials from the shards, as JSON by material id.
 
         Raises:
-            UnreachableError: a record cannot be read.
+            UnreachableError: if a record cannot be read.
         """
         wanted = self.index[self.index["split"] == split]
         return {
@@ -82,7 +81,7 @@ class CheckedDataset:
         """Read whole records, in the order of the index.
 
         Raises:
-            UnreachableError: one cannot be read.
+            UnreachableError: if a record cannot be read.
         """
         wanted = self.index[self.index["material_id"].isin(set(material_ids))]
         return [decode(material_id, members) for material_id, members in self._members(wanted)]
@@ -106,7 +105,7 @@ def check_dataset(directory: UPath) -> CheckedDataset:
     """Read and hash every file of a data set.
 
     Raises:
-        UnreachableError: a file is missing or cannot be read.
+        UnreachableError: if a file is missing or cannot be read.
     """
     try:
         manifest = Manifest.load(directory)
@@ -123,7 +122,7 @@ def check_dataset(directory: UPath) -> CheckedDataset:
 
 
 def check_of_row(row: Row, dataset: CheckedDataset) -> Iterator[str]:
-    """Compare what a row says of its data set with what that is."""
+    """Compare what a row says about its data set with what the data set is."""
     manifest, path = dataset.manifest, dataset.directory / MANIFEST_NAME
     yield from dataset.faults
     for name, there in (
@@ -144,7 +143,7 @@ def _read_index(directory: UPath, manifest: Manifest) -> tuple[pd.DataFrame | No
     there = hashlib.sha256(data).hexdigest()
     found = list(_differs(path, "sha256", there, manifest.records_sha256))
     try:
-        records = parquet_frame(data).reindex(columns=RECORDS_SCHEMA.names)
+        records = manifest.completed(parquet_frame(data))
     except (pa.ArrowException, OSError, ValueError) as error:
         return None, [*found, f"{path} is no Parquet file: {error}"]
     if (twice := records["material_id"][records["material_id"].duplicated()]).size:

@@ -1,4 +1,4 @@
-"""Where checks get files from; each file is read, and each data set proven, once for all rows."""
+"""What checks read: every file is read, and every data set proven, once for all rows."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """A file of predictions or embeddings, hashed as it was read.
+    """A file of predictions or embeddings.
 
     Attributes:
-        data: of the file.
-        sha256: of the data.
+        data: its content.
+        sha256: the hash of this very content.
     """
 
     data: bytes
@@ -36,29 +36,29 @@ class Predictions:
 
     @classmethod
     def of(cls, data: bytes) -> Predictions:
-        """Hash what was read."""
+        """Hash what was read from a file."""
         return cls(data, hashlib.sha256(data).hexdigest())
 
 
 class Evidence:
-    """Files and data sets that rows point to."""
+    """The files and data sets that rows point to."""
 
     def __init__(self, workspace: Workspace) -> None:
-        """Look for data sets of rows that do not say where theirs lies in this workspace."""
+        """Open a workspace, where the data sets are of rows that do not say where theirs lies."""
         self._workspace = workspace
         self._remembered: dict[Hashable, Any] = {}
         self._latest: dict[str, dict[Hashable, Any]] = {}
 
     def remembered(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """Make something once; a check that many rows share keeps its results here."""
+        """Make something once and keep it; so a check that many rows share is made once."""
         return _made_once(self._remembered, key, make)
 
     def latest(self, kind: str, key: Hashable, make: Callable[[], _T]) -> _T:
-        """Make something large once while one row after another asks for it.
+        """Make something large once for all rows that ask for it one after another.
 
         Args:
-            kind: of which the last is kept.
-            key: of this one.
+            kind: what kind of thing it is; the last thing of each kind is kept.
+            key: tells it from others of its kind.
             make: makes it.
         """
         if key not in self._latest.get(kind, {}):
@@ -69,7 +69,7 @@ class Evidence:
         """Prove the data set of a row.
 
         Raises:
-            UnreachableError: it is not there.
+            UnreachableError: if it is not there.
         """
         if row.dataset_uri:
             directory = location_of(row.dataset_uri, "dataset_uri")
@@ -78,31 +78,31 @@ class Evidence:
         return self.remembered(("dataset", str(directory)), lambda: check_dataset(directory))
 
     def properties(self, dataset: CheckedDataset, split: Split) -> dict[str, str]:
-        """Read the properties of a split's materials, JSON by material id.
+        """Read the properties of a split's materials, as JSON by material id.
 
         Raises:
-            UnreachableError: a record cannot be read.
+            UnreachableError: if a record cannot be read.
         """
         key = ("properties", str(dataset.directory), split)
         return self.remembered(key, lambda: dataset.properties(split))
 
     def sha256(self, uri: str, key: str) -> str:
-        """Hash a file, or a folder as ``materials.provenance.sha256_of`` does.
+        """Hash a file or a folder as ``base.provenance.sha256_of`` does.
 
         Args:
-            uri: of it.
-            key: field of the row that names it.
+            uri: where it lies.
+            key: the field of the row that names it.
 
         Raises:
-            UnreachableError: it is not there or may not be read.
+            UnreachableError: if it is not there or may not be read.
         """
         return self.remembered(("sha256", uri), lambda: _hashed(location_of(uri, key)))
 
     def predictions(self, row: Row) -> Predictions:
-        """Read a row's predictions, once for all rows of them that are checked in succession.
+        """Read a row's predictions, once for all rows that share them and follow each other.
 
         Raises:
-            UnreachableError: they are not there or may not be read.
+            UnreachableError: if they are not there or may not be read.
         """
         uri = row.predictions_uri
         return self.latest(
@@ -112,8 +112,12 @@ class Evidence:
     def data(self, uri: str, key: str) -> bytes:
         """Read a file.
 
+        Args:
+            uri: where it lies.
+            key: the field of the row that names it.
+
         Raises:
-            UnreachableError: it is not there or may not be read.
+            UnreachableError: if it is not there or may not be read.
         """
         path = location_of(uri, key)
         try:
@@ -126,11 +130,11 @@ def location_of(uri: str, key: str) -> UPath:
     """Make a path of what a row names.
 
     Args:
-        uri: of it.
-        key: field of the row that names it.
+        uri: what the row has.
+        key: the field of the row that has it.
 
     Raises:
-        UnreachableError: no filesystem is known for it.
+        UnreachableError: if no filesystem is known for it.
     """
     try:
         return location(uri, key)
@@ -150,7 +154,7 @@ def _made_once(kept: dict[Hashable, Any], key: Hashable, make: Callable[[], _T])
         try:
             kept[key] = make()
         except Exception as error:
-            kept[key] = error  # the next row would have to wait for the same
+            kept[key] = error  # so that the next row need not wait for the same
             raise
     found: _T | Exception = kept[key]
     if isinstance(found, Exception):

@@ -1,11 +1,12 @@
-"""The index of the records against the records: what it says of one is read out of it again.
+"""The index of the records against the records: all it says is read from the records again.
 
-A formula is a name: that the same names stand for the same compositions is what is checked.
+A reduced formula counts as a name. What is checked is that each name stands for one composition.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,27 +15,21 @@ import numpy as np
 import pandas as pd
 from upath import UPath
 
-from omnimat.shards.codec import EXTENSIONS
-from omnimat.shards.manifest import RECORDS_SCHEMA, shard_name
+from omnimat.modalities.registry import parts
+from omnimat.shards.manifest import shard_name
 from omnimat.shards.reader import parse_members
 from omnimat.verification.outcome import named
-
-_HAS = {
-    name: extension
-    for extension in EXTENSIONS
-    if (name := f"has_{extension.partition('.')[0]}") in RECORDS_SCHEMA.names
-}
 
 
 @dataclass(frozen=True, slots=True)
 class IndexCheck:
-    """An index that is compared with one shard after the other.
+    """An index that is compared with one shard after another.
 
     Attributes:
-        path: of the index.
-        records: of it.
-        shards: names of the files they are in.
-        told: by the records themselves, under their place in the index.
+        path: where the index lies.
+        records: its lines, one for each record.
+        shards: the name of the shard that each record lies in.
+        told: what the records read so far say about themselves, by their line in the index.
     """
 
     path: UPath
@@ -44,15 +39,15 @@ class IndexCheck:
 
     @classmethod
     def of(cls, path: UPath, records: pd.DataFrame) -> IndexCheck:
-        """Begin with nothing read."""
+        """Begin before any shard is read."""
         return cls(path, records, records["shard"].map(shard_name))
 
     def read(self, shard: UPath, data: bytes) -> Iterator[str]:
-        """Read the records that the index finds in a shard; tell which are not there.
+        """Read the records that should lie in a shard, and name those that do not.
 
         Args:
-            shard: path of it.
-            data: of it.
+            shard: where the shard lies.
+            data: its content.
         """
         of_shard = self.records[self.shards == shard.name]
         where = of_shard[["material_id", "offset_bytes", "size_bytes"]]
@@ -64,10 +59,10 @@ class IndexCheck:
                 yield f"{shard}: material {material_id} is not where {self.path} says: {error}"
 
     def faults(self, shards: set[str]) -> Iterator[str]:
-        """Compare the index with all that was read.
+        """Compare the index with everything that was read.
 
         Args:
-            shards: names of those of the manifest.
+            shards: the names of the shards in the manifest.
         """
         ids = self.records["material_id"]
         if (lost := ids[~self.shards.isin(shards)]).size:
@@ -75,7 +70,7 @@ class IndexCheck:
         told = pd.DataFrame.from_dict(self.told, orient="index")
         said = self.records.loc[told.index]
         for name in told.columns.drop("composition", errors="ignore"):
-            # What an older omnimat did not write is not compared.
+            # An older omnimat did not write all of these.
             differ = said[name].notna() & (said[name] != told[name])
             if differ.any():
                 yield f"{self.path}: {name} of material {named(ids[told.index][differ])} is wrong"
@@ -94,9 +89,22 @@ class IndexCheck:
 
 
 def _told(members: dict[str, bytes]) -> dict[str, Any]:
-    numbers = np.array(json.loads(members["structure.json"])["atomic_numbers"])
-    elements, counts = np.unique(numbers, return_counts=True)
-    parts = counts // np.gcd.reduce(counts)
-    has = {name: extension in members for name, extension in _HAS.items()}
-    composition = tuple(zip(elements.tolist(), parts.tolist(), strict=True))
-    return {"num_atoms": len(numbers), "composition": composition, **has}
+    """Give what a record's own bytes say of the columns of the index."""
+    has = {f"has_{name}": stored.extension in members for name, stored in parts().items()}
+    numbers: list[int] = []
+    if "structure.json" in members:
+        numbers = json.loads(members["structure.json"])["atomic_numbers"]
+    composition: tuple[tuple[int, float], ...] | None = None
+    if numbers:
+        elements, counts = np.unique(np.array(numbers), return_counts=True)
+        composition = _reduced(elements.tolist(), counts.tolist())
+    elif "composition.json" in members:
+        given = json.loads(members["composition.json"])
+        composition = _reduced(given["atomic_numbers"], given["amounts"])
+    return {"num_atoms": len(numbers) or None, "composition": composition, **has}
+
+
+def _reduced(elements: list[int], amounts: list[float]) -> tuple[tuple[int, float], ...]:
+    """Divide whole amounts by what they have in common; others are left as they are."""
+    common = math.gcd(*map(int, amounts)) if all(float(a).is_integer() for a in amounts) else 1
+    return tuple(zip(elements, [amount / common for amount in amounts], strict=True))

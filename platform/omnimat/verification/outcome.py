@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from omnimat.base.errors import UserError
 
 _SHOWN = 3
 
@@ -12,11 +15,22 @@ Verdict = Literal["verified", "failed", "tampered", "unverifiable"]
 
 
 class UnreachableError(Exception):
-    """One sentence: what a check needs and cannot have; it says nothing against the row."""
+    """One sentence: a check lacks something that it needs, which says nothing against the row."""
 
 
 class FaultError(Exception):
-    """One sentence: what is wrong, so that nothing further of this kind can be checked."""
+    """One sentence: something is so wrong that there is nothing further to check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a check has seen and that is no fault."""
+
+    text: str
+
+
+Remark = str | Note
+"""What a check has to say: a sentence for each fault, and notes of what is worth knowing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +38,11 @@ class Outcome:
     """The verdict on one row.
 
     Attributes:
-        row_id: it is stored under.
-        label: what people know it by.
-        verdict: ``verified``: every check passed. ``failed``: one did not. ``tampered``: one did
-            not, of a row that had been verified. ``unverifiable``: none failed, but some could not
-            be made.
+        row_id: the id that the row is stored under.
+        label: the name that people know the row by.
+        verdict: ``verified`` if every check has passed, ``failed`` if one has not, and ``tampered``
+            if that row had been verified before. ``unverifiable`` if none has failed, but some
+            could not be made.
         sentences: why, one for each thing found; each names the file and what differs.
         notes: what else was seen, such as how many materials were rightly left out.
     """
@@ -40,15 +54,20 @@ class Outcome:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something seen by a check that is no fault."""
+@contextmanager
+def blamed_on(what: str) -> Iterator[None]:
+    """Turn errors in computing with what a row points to into a fault of that.
 
-    text: str
+    Args:
+        what: the file, or what cannot be computed from it.
 
-
-Finding = str | Note
-"""What a check gives: a sentence for each fault, a note for what is only worth knowing."""
+    Raises:
+        FaultError: instead of the error.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, UserError) as error:
+        raise FaultError(f"{what}: {error}") from error
 
 
 def named(material_ids: Any) -> str:

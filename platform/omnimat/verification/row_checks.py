@@ -1,4 +1,4 @@
-"""Checks that hold for a row of any kind: its hashes, its files, its place among its seeds."""
+"""Checks that every row has to pass: of its hashes, its files and its seed among others."""
 
 from __future__ import annotations
 
@@ -11,29 +11,22 @@ from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import StoredRow
 from omnimat.verification.dataset import check_of_row
 from omnimat.verification.evidence import Evidence
-from omnimat.verification.outcome import Finding
+from omnimat.verification.outcome import Remark
 
 
-def check_identity(stored: StoredRow, row: Row) -> Iterator[Finding]:
-    """Compare the ids a row is stored under with the hashes of what they stand for."""
-    if stored.row_id != row.row_id:
-        yield (
-            f"row id {stored.row_id} is not the hash of task, metric, model, variant, seed, data "
-            f"set, split and config, which is {row.row_id}: one of them was edited"
-        )
-    if stored.group_id != row.group_id:
-        yield (
-            f"group id {stored.group_id} is not the hash of task, metric, unit, direction, data "
-            f"set, split, model, variant and config, which is {row.group_id}: one was edited"
-        )
-    if stored.board_id != board_of(row).board_id:
-        yield (
-            f"board id {stored.board_id} is not the hash of task, metric, unit, direction, data "
-            f"set and split, which is {board_of(row).board_id}: one of them was edited"
-        )
+def check_identity(stored: StoredRow, row: Row) -> Iterator[Remark]:
+    """Compare the ids that a row is stored under with the hashes that they should be."""
+    board = "task, metric, unit, direction, data set, split"
+    for name, there, hashed in (
+        ("row_id", row.row_id, "task, metric, model, variant, seed, data set, split, config"),
+        ("group_id", row.group_id, f"{board}, model, variant, config"),
+        ("board_id", board_of(row).board_id, board),
+    ):
+        if (said := getattr(stored, name)) != there:
+            yield f"{name} {said} is not {there}, the hash of {hashed}: one of them was edited"
 
 
-def check_config(row: Row) -> Iterator[Finding]:
+def check_config(row: Row) -> Iterator[Remark]:
     """Compare the configuration with its hash."""
     if row.config_hash != fingerprint(row.config):
         yield (
@@ -42,31 +35,31 @@ def check_config(row: Row) -> Iterator[Finding]:
         )
 
 
-def check_predictions_file(row: Row, evidence: Evidence) -> Iterator[Finding]:
-    """Compare the predictions' bytes with their hash."""
+def check_predictions_file(row: Row, evidence: Evidence) -> Iterator[Remark]:
+    """Compare the file of predictions with its hash."""
     if not row.predictions_uri:
         yield "predictions_uri is empty: nothing to compute the value from"
         return
     yield from _differs(row, "predictions", evidence.predictions(row).sha256)
 
 
-def check_checkpoint(row: Row, evidence: Evidence) -> Iterator[Finding]:
-    """Compare the checkpoint's bytes with their hash; a model may do without one."""
+def check_checkpoint(row: Row, evidence: Evidence) -> Iterator[Remark]:
+    """Compare the checkpoint with its hash; a model need not have one."""
     if row.checkpoint_uri or row.checkpoint_sha256:
         there = evidence.sha256(row.checkpoint_uri, "checkpoint_uri")
         yield from _differs(row, "checkpoint", there)
 
 
-def check_dataset_of(row: Row, evidence: Evidence) -> Iterator[Finding]:
-    """Compare the data set and its split with what the row says of them."""
+def check_dataset_of(row: Row, evidence: Evidence) -> Iterator[Remark]:
+    """Compare the data set and its split with what the row says about them."""
     yield from check_of_row(row, evidence.dataset(row))
 
 
-def check_seeds(rows: Mapping[str, Row]) -> Iterator[tuple[str, Finding]]:
-    """Compare rows that are averaged: no seed twice, and no result under two seeds.
+def check_seeds(rows: Mapping[str, Row]) -> Iterator[tuple[str, Remark]]:
+    """Check that among rows that are averaged no seed repeats, and no result has two seeds.
 
     Args:
-        rows: by the id they are stored under.
+        rows: the rows by the id that they are stored under.
 
     Yields:
         The id of a row and what is wrong with it.
@@ -76,18 +69,18 @@ def check_seeds(rows: Mapping[str, Row]) -> Iterator[tuple[str, Finding]]:
         groups.setdefault(row.group_id, []).append(row_id)
     for members in groups.values():
         yield from _repeated(members, [f"seed {rows[one].seed}" for one in members])
-        # A deterministic fit may predict the same for each seed, but not in the same file.
+        # A deterministic fit may predict the same with every seed, but never in the same file.
         yield from _repeated(members, [rows[one].predictions_uri for one in members])
 
 
-def _repeated(members: Sequence[str], values: Sequence[str]) -> Iterator[tuple[str, Finding]]:
+def _repeated(members: Sequence[str], values: Sequence[str]) -> Iterator[tuple[str, Remark]]:
     counts = Counter(value for value in values if value)
     for row_id, value in zip(members, values, strict=True):
         if counts[value] > 1:
             yield row_id, f"{value} is that of {counts[value]} rows that are averaged as seeds"
 
 
-def _differs(row: Row, name: str, there: str) -> Iterator[Finding]:
+def _differs(row: Row, name: str, there: str) -> Iterator[Remark]:
     uri, said = getattr(row, f"{name}_uri"), getattr(row, f"{name}_sha256")
     if there != said:
         yield f"{uri}: {name}_sha256 is {there[:16]}, the row says {said[:16]}"

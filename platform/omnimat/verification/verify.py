@@ -1,9 +1,13 @@
-"""Verification of a leaderboard: every row is computed again, and only then marked."""
+"""Verification of a leaderboard: every row is computed again, and only then marked.
+
+What holds for every row is checked here. The rest is up to the section that the row names, which
+the caller finds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from omnimat import __version__
 from omnimat.base.errors import UserError
@@ -12,19 +16,15 @@ from omnimat.base.retry import reason
 from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore, StoredRow
-from omnimat.verification.clusters import check_clusters, is_of_clusters
-from omnimat.verification.discovery import check_discovery, is_of_discovery
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import (
     FaultError,
-    Finding,
     Note,
     Outcome,
+    Remark,
     UnreachableError,
     Verdict,
 )
-from omnimat.verification.properties import check_properties, is_of_properties
-from omnimat.verification.retrieval import check_retrieval, is_of_retrieval
 from omnimat.verification.row_checks import (
     check_checkpoint,
     check_config,
@@ -33,40 +33,25 @@ from omnimat.verification.row_checks import (
     check_predictions_file,
     check_seeds,
 )
-from omnimat.verification.zero_shot import check_zero_shot, is_of_zero_shot
 
-Check = Callable[[Row, Evidence], Iterator[Finding]]
+Check = Callable[[Row, Evidence], Iterable[Remark]]
+"""Says what is wrong with a row; each sentence names the file and what differs.
 
+It raises ``FaultError`` where so much is wrong that there is nothing further to check, and
+``UnreachableError`` where it lacks something that it needs.
+"""
+Recomputations = Callable[[str], Check]
+"""Gives the check that computes the rows of a section again, by the name that rows have for it.
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How rows of one shape are computed again.
-
-    Attributes:
-        applies: tells them by what they hold.
-        check: gives what is wrong with one, in sentences that name the file and what differs;
-            raises ``FaultError`` where it is so wrong that there is nothing more to check, and
-            ``UnreachableError`` where something is missing.
-    """
-
-    applies: Callable[[Row], bool]
-    check: Check
-
-
-# The first that applies is asked. A new kind of result is proven by a line here.
-KINDS: tuple[Kind, ...] = (
-    Kind(is_of_retrieval, check_retrieval),
-    Kind(is_of_clusters, check_clusters),
-    Kind(is_of_zero_shot, check_zero_shot),
-    Kind(is_of_discovery, check_discovery),
-    Kind(is_of_properties, check_properties),
-)
-_OF_ANY_KIND: tuple[Check, ...] = (check_predictions_file, check_checkpoint, check_dataset_of)
+It raises ``UnreachableError`` where no section of this name is installed.
+"""
+_OF_ANY_ROW: tuple[Check, ...] = (check_predictions_file, check_checkpoint, check_dataset_of)
 
 
 def verify(
     store: LeaderboardStore,
     workspace: Workspace,
+    recomputations: Recomputations,
     *,
     task: str | None = None,
     run_name: str | None = None,
@@ -74,33 +59,38 @@ def verify(
 ) -> list[Outcome]:
     """Compute rows again from predictions, split and data set, and mark those that hold.
 
-    It never changes a number: a row that fails stays as it is, verified before or not. Each row is
-    marked when it is proven.
+    No number is ever changed: a row that fails stays as it is, whether it was verified before or
+    not. A row is marked as soon as it is proven.
 
     Args:
-        store: of the rows.
-        workspace: holds the data sets of rows that do not say where theirs lies.
-        task: of this one alone.
-        run_name: of this one alone.
-        track: goes through the rows, and may show how far it is.
+        store: where the rows are.
+        workspace: where the data sets are of rows that do not say where theirs lies.
+        recomputations: finds who computes a row again.
+        task: selects the rows of this task.
+        run_name: selects the rows of this run.
+        track: iterates over the rows, and may show progress.
 
     Returns:
-        One outcome a row.
+        The outcome for each row.
     """
     of_task = store.stored(task=task)
     chosen = [one for one in of_task if run_name in {None, one.values["run_name"]}]
-    # A run alone would not show that another claims the same seed.
+    # The rows of one run alone would not show that another run claims the same seed.
     repeated = _repeated_seeds(of_task)
     evidence, verifier = Evidence(workspace), _verifier()
+    checks = (*_OF_ANY_ROW, lambda row, evidence: recomputations(row.section)(row, evidence))
     outcomes = {}
     for stored in track(sorted(chosen, key=_file)):
-        outcome = check_row(stored, evidence, repeated.get(stored.row_id, ()))
+        known = repeated.get(stored.row_id, ())
+        outcome = check_row(stored, evidence, checks, known)
         outcomes[stored.row_id] = _marked(store, stored, outcome, verifier)
     return [outcomes[stored.row_id] for stored in chosen]
 
 
-def check_row(stored: StoredRow, evidence: Evidence, known: Iterable[Finding] = ()) -> Outcome:
-    """Check one row; what is known of it already counts too."""
+def check_row(
+    stored: StoredRow, evidence: Evidence, checks: Iterable[Check], known: Iterable[Remark]
+) -> Outcome:
+    """Check one row; what is known about it already counts too."""
     was_verified = stored.values.get("status") == "verified"
     try:
         row = stored.row()
@@ -108,21 +98,21 @@ def check_row(stored: StoredRow, evidence: Evidence, known: Iterable[Finding] = 
         label = f"{stored.values.get('task')}, {stored.values.get('metric')}"
         verdict: Verdict = "tampered" if was_verified else "failed"
         return Outcome(stored.row_id, label, verdict, (str(error),))
-    findings = [*known, *check_identity(stored, row), *check_config(row)]
+    remarks = [*known, *check_identity(stored, row), *check_config(row)]
     unreachable = []
-    for check in (*_OF_ANY_KIND, _check_of(row)):
+    for check in checks:
         try:
-            for finding in check(row, evidence):
-                findings.append(finding)  # so that those before an error count
+            for remark in check(row, evidence):
+                remarks.append(remark)  # one by one, so that those before an error count
         except FaultError as error:
-            findings.append(str(error))
+            remarks.append(str(error))
         except UnreachableError as error:
             unreachable.append(str(error))
-        # A row may hold anything, and must not keep the others from being checked.
+        # A row may hold anything, but must not keep the others from being checked.
         except Exception as error:  # noqa: BLE001
             unreachable.append(f"it cannot be checked by this omnimat: {reason(error)}")
-    faults = [one for one in findings if isinstance(one, str)]
-    notes = [one.text for one in findings if isinstance(one, Note)]
+    faults = [one for one in remarks if isinstance(one, str)]
+    notes = [one.text for one in remarks if isinstance(one, Note)]
     if faults:
         verdict = "tampered" if was_verified else "failed"
         return Outcome(stored.row_id, row.label, verdict, _once([*faults, *unreachable]), notes)
@@ -130,24 +120,15 @@ def check_row(stored: StoredRow, evidence: Evidence, known: Iterable[Finding] = 
     return Outcome(stored.row_id, row.label, verdict, _once(unreachable), notes)
 
 
-def _check_of(row: Row) -> Check:
-    return next((kind.check for kind in KINDS if kind.applies(row)), _unknown)
-
-
-def _unknown(row: Row, evidence: Evidence) -> Iterator[Finding]:
-    del evidence
-    raise UnreachableError(f"no check is known for the metric {row.metric!r} of {row.task!r}")
-
-
 def _file(stored: StoredRow) -> str:
-    """Order rows so that those of one file are checked one after another, and it is read once."""
+    """Order rows so that those of one file follow each other, and it is read only once."""
     return str(stored.values["predictions_uri"])
 
 
-def _repeated_seeds(all_stored: Iterable[StoredRow]) -> dict[str, list[Finding]]:
-    found: dict[str, list[Finding]] = {}
-    for row_id, finding in check_seeds(dict(_readable(all_stored))):
-        found.setdefault(row_id, []).append(finding)
+def _repeated_seeds(all_stored: Iterable[StoredRow]) -> dict[str, list[Remark]]:
+    found: dict[str, list[Remark]] = {}
+    for row_id, remark in check_seeds(dict(_readable(all_stored))):
+        found.setdefault(row_id, []).append(remark)
     return found
 
 
@@ -155,7 +136,7 @@ def _readable(all_stored: Iterable[StoredRow]) -> Iterator[tuple[str, Row]]:
     for stored in all_stored:
         try:
             yield stored.row_id, stored.row()
-        except UserError:  # reported by check_row
+        except UserError:  # which check_row reports
             continue
 
 
@@ -164,7 +145,7 @@ def _once(sentences: Iterable[str]) -> tuple[str, ...]:
 
 
 def _marked(store: LeaderboardStore, stored: StoredRow, outcome: Outcome, by: str) -> Outcome:
-    """Mark a proven row at once: whoever ends this early keeps what was proven."""
+    """Mark a proven row at once, so that whoever stops here keeps what was proven."""
     if outcome.verdict != "verified" or stored.values["status"] == "verified":
         return outcome
     if store.mark_verified([stored.row()], by):

@@ -32,7 +32,7 @@ def composition_record(formula: str) -> Record:
     # The order of atoms must not matter.
     shuffled = np.random.default_rng(0).permutation(numbers).astype(np.int32)
     structure = Structure(np.eye(3), shuffled, np.zeros((len(numbers), 3)))
-    return Record("formula", structure)
+    return Record("formula", {"structure": structure})
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,11 @@ def test_order_equals_matminers(matminer_magpie):
 def test_every_element_has_every_feature():
     for number in range(1, 119):
         structure = Structure(np.eye(3), np.array([number], np.int32), np.zeros((1, 3)))
-        assert np.isfinite(Magpie()(Record("element", structure))["magpie"]).all()
+        assert np.isfinite(Magpie()(Record("element", {"structure": structure}))["magpie"]).all()
 
 
 @pytest.mark.parametrize("numbers", [[], [0], [119]])
 def test_refuses_unknown_elements(numbers):
     structure = Structure(np.eye(3), np.array(numbers, np.int32), np.zeros((len(numbers), 3)))
     with pytest.raises(ValueError, match="known element"):
-        Magpie()(Record("broken", structure))
+        Magpie()(Record("broken", {"structure": structure}))

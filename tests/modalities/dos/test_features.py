@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omnimat.materials.record import DensityOfStates
+from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.dos.features import DosCurve
 
 

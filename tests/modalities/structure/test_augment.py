@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from omnimat.materials.validation import shortest_distance_angstrom
 from omnimat.modalities.structure.augment import (
     StructureAugmentation,
     displace_atoms,
-    shortest_distance,
     strain_cell,
 )
 from omnimat.modalities.structure.features import CrystalGraph
@@ -20,23 +20,6 @@ def skew(record_of):
     return record_of(
         Structure(lattice, ["Na", "Cl"], [[0.1, 0.2, 0.9], [0.6, 0.95, 0.05]])
     ).structure
-
-
-@pytest.mark.parametrize("name", ["nacl", "triclinic"])
-def test_shortest_distance_is_pymatgens(request, record_of, name):
-    crystal = request.getfixturevalue(name)
-    distances = crystal.distance_matrix[~np.eye(len(crystal), dtype=bool)]
-    expected = min(distances.min(), *crystal.lattice.abc)
-    assert shortest_distance(record_of(crystal).structure) == pytest.approx(expected)
-
-
-def test_shortest_distance_in_skew_cells_and_between_images(skew, record_of):
-    images = np.indices((25, 25, 25)).reshape(3, -1).T - 12
-    steps = skew.frac_coords[:, None, None] - skew.frac_coords[:, None] + images
-    lengths = np.linalg.norm(steps @ skew.lattice_angstrom, axis=-1)
-    assert shortest_distance(skew) == pytest.approx(lengths[lengths > 1e-9].min())
-    alone = record_of(Structure(Lattice(skew.lattice_angstrom), ["Po"], [[0.7, 0, 0]])).structure
-    assert shortest_distance(alone) == pytest.approx(np.hypot(0.2, 1.5))  # b - 3 a
 
 
 def test_atoms_move_in_all_directions_up_to_the_limit(record_of, nacl):
@@ -60,7 +43,7 @@ def test_displaced_atoms_never_meet(skew):
     generator = np.random.default_rng(1)
     for _ in range(50):
         moved = displace_atoms(skew, 0.5, generator)
-        assert shortest_distance(moved) > 0
+        assert shortest_distance_angstrom(moved) > 0
 
 
 def test_strain_lengthens_vectors_and_keeps_their_directions(skew):

@@ -20,7 +20,7 @@ SETTINGS = DimeNetPlusPlusSettings(preset="tiny")
 def rock_salt() -> Record:
     cell = 5.64 / 2 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
     crystal = Structure(Lattice(cell), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    return Record("NaCl", from_pymatgen(crystal))
+    return Record("NaCl", {"structure": from_pymatgen(crystal)})
 
 
 def graph(record: Record) -> tuple[Tensor, Tensor, int]:

@@ -253,4 +253,4 @@ def test_pair_potentials_can_be_left_out(record_of, nacl):
 def test_refuses_broken_structures(lattice, numbers, fractional, reason):
     structure = RecordStructure(lattice, np.array(numbers, dtype=np.int32), fractional)
     with pytest.raises(ValueError, match=reason):
-        CrystalGraph(lattice_sums="none")(Record("broken", structure))
+        CrystalGraph(lattice_sums="none")(Record("broken", {"structure": structure}))

@@ -12,6 +12,7 @@ from omnimat.base.workspace import Workspace
 from omnimat.modalities.text.huggingface_embedding import HuggingFaceEmbedding
 from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.modalities.text.tokens import TextTokens
+from omnimat.testing.materials import no_records
 
 transformers = pytest.importorskip("transformers")
 
@@ -40,7 +41,7 @@ def bert(tmp_path):
 def test_it_is_the_pooled_last_layer(bert, pooling, record_of, nacl, tmp_path):
     record = record_of(nacl, text=TEXT)
     asked = HuggingFaceEmbedding(model=str(bert), pooling=pooling, width=16)
-    featurizer = pickle.loads(pickle.dumps(asked.located(Workspace(UPath(tmp_path)))))  # noqa: S301
+    featurizer = pickle.loads(pickle.dumps(asked.located(Workspace(UPath(tmp_path)), no_records)))  # noqa: S301
     assert featurizer.weights_sha256 is not None
     model = transformers.BertModel.from_pretrained(bert).eval()
     ids = TextTokens(tokenizer=(bert / "tokenizer.json").read_text())(record)["token_ids"]
@@ -57,20 +58,18 @@ def test_it_is_the_pooled_last_layer(bert, pooling, record_of, nacl, tmp_path):
 def test_other_weights_and_other_widths_are_refused(bert, record_of, nacl, tmp_path):
     workspace = Workspace(UPath(tmp_path))
     with pytest.raises(UserError, match="write width: 16"):
-        HuggingFaceEmbedding(model=str(bert)).located(workspace)
-    located = HuggingFaceEmbedding(model=str(bert), width=16).located(workspace)
+        HuggingFaceEmbedding(model=str(bert)).located(workspace, no_records)
+    located = HuggingFaceEmbedding(model=str(bert), width=16).located(workspace, no_records)
     config = transformers.BertConfig.from_pretrained(bert)
     transformers.BertModel(config).save_pretrained(bert)
     with pytest.raises(UserError, match="not those"):
         located(record_of(nacl, text=TEXT))
     with pytest.raises(UserError, match="not those"):
-        located.located(workspace)
+        located.located(workspace, no_records)
 
 
 def test_the_room_of_features_does_without_torch():
-    code = (
-        "import sys, omnimat.modalities.featurizers; print({'torch', 'ray'} & sys.modules.keys())"
-    )
+    code = "import sys, omnimat.modalities.registry; print({'torch', 'ray'} & sys.modules.keys())"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240
     )

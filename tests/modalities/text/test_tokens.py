@@ -13,6 +13,7 @@ from omnimat.modalities.batch import collate, feature_table
 from omnimat.modalities.text.augment import TextAugmentation
 from omnimat.modalities.text.tokenizer import SPECIAL_TOKENS, TokenizerSettings, fit_tokenizer
 from omnimat.modalities.text.tokens import TextTokens
+from omnimat.testing.materials import no_records
 
 pytest.importorskip("tokenizers")
 
@@ -92,11 +93,11 @@ def test_located_settings_need_nothing_else(fitted, tmp_path, monkeypatch, recor
     monkeypatch.setenv("WORDS", str(by_name.parent))
     expected = TextTokens(tokenizer=fitted)
     for name in ("words", str(by_name), "$WORDS/tokenizer.json"):
-        assert TextTokens(tokenizer=name).located(workspace) == expected
+        assert TextTokens(tokenizer=name).located(workspace, no_records) == expected
     assert TextTokens(tokenizer="words").vocabulary_size is None
     again = TextTokens.model_validate_json(expected.model_dump_json())
     by_name.unlink()
-    assert again.located(workspace) == expected
+    assert again.located(workspace, no_records) == expected
     assert again(record_of(nacl, text=TEXTS[0])) is not None
 
 
@@ -107,14 +108,14 @@ def test_located_settings_need_nothing_else(fitted, tmp_path, monkeypatch, recor
 def test_a_tokenizer_that_is_not_there(tokenizer, message, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=f"featurizer.tokenizer: .*{message}"):
-        TextTokens(tokenizer=tokenizer).located(Workspace(UPath(tmp_path)))
+        TextTokens(tokenizer=tokenizer).located(Workspace(UPath(tmp_path)), no_records)
 
 
 def test_a_file_that_is_no_tokenizer(tmp_path):
     path = tmp_path / "t.json"
     path.write_text("{}")
     with pytest.raises(UserError, match="not a tokenizer"):
-        TextTokens(tokenizer=str(path)).located(Workspace(UPath(tmp_path)))
+        TextTokens(tokenizer=str(path)).located(Workspace(UPath(tmp_path)), no_records)
 
 
 def test_the_tokenizer_says_which_tokens_are_special(fitted):

@@ -3,6 +3,8 @@ import pytest
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice, Structure
 
+from omnimat.materials.record import Record
+from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import XrdPattern
 
 
@@ -84,3 +86,31 @@ def test_refuses_what_has_no_pattern(record_of):
         XrdPattern(radiation="XuKa")
     with pytest.raises(ValueError, match="two_theta"):
         XrdPattern(two_theta_min_degree=100)
+
+
+def test_a_pattern_of_another_wavelength_is_converted(nacl, record_of):
+    """Bragg's law: what copper shows at one angle, molybdenum shows at a smaller one."""
+    copper, molybdenum = XrdPattern(), XrdPattern(radiation="MoKa")
+    crystal = record_of(nacl)
+    measured = MeasuredPattern(
+        molybdenum.two_theta_degree.astype(np.float32),
+        molybdenum(crystal)["intensity"],
+        molybdenum.wavelength_angstrom,
+    )
+    given = copper(Record("measured", {"xrd": measured}))["intensity"]
+    expected = copper(crystal)["intensity"]
+    peaks = [grid[np.argmax(grid)] for grid in (given, expected)]
+    assert peaks == [100, 100]
+    assert abs(int(np.argmax(given)) - int(np.argmax(expected))) <= 1
+
+
+def test_a_given_pattern_goes_before_a_derived_one(nacl, record_of):
+    angles = np.arange(0, 90, 0.1, dtype=np.float32)
+    flat = MeasuredPattern(angles, np.ones_like(angles))
+    record = record_of(nacl, xrd=flat)
+    assert (XrdPattern()(record)["intensity"] == 100).all()
+    assert (XrdPattern(origin="given")(record)["intensity"] == 100).all()
+    derived = XrdPattern(origin="derived")(record)["intensity"]
+    np.testing.assert_array_equal(derived, XrdPattern()(record_of(nacl))["intensity"])
+    assert XrdPattern(origin="given")(record_of(nacl)) is None
+    assert XrdPattern(origin="derived")(Record("measured", {"xrd": flat})) is None

@@ -83,15 +83,15 @@ class Material:
             "is_stable": self.number % 2 == 0,
             "theoretical": False,
             "has_props": {
-                "dos": self.record.dos is not None,
-                "charge_density": self.record.charge_density is not None,
+                "dos": "dos" in self.record.parts,
+                "charge_density": "charge_density" in self.record.parts,
             },
         }
 
     def text(self):
         return {
             "material_id": self.id,
-            "description": self.record.text,
+            "description": self.record.parts["text"],
             "robocrys_version": "0.2.12",
             "condensed_structure": {"formula": "not asked for"},
         }
@@ -110,7 +110,7 @@ class Material:
         }
 
     def electronic_structure(self):
-        dos = {"task_id": self.dos_task} if self.record.dos is not None else None
+        dos = {"task_id": self.dos_task} if "dos" in self.record.parts else None
         return {"material_id": self.id, "dos": dos}
 
     def core(self):
@@ -125,7 +125,7 @@ class Material:
         ]
 
     def dos_row(self):
-        dos = self.record.dos
+        dos = self.record.parts["dos"]
         up = dos.spin_up_per_ev.astype(float)
         down = None if self.number % 4 == 0 else (up / 2).tolist()
         return {
@@ -139,7 +139,7 @@ class Material:
 
     def chgcar(self):
         """Gzipped JSON; every fourth on a finer, uneven grid that coarsens to the same."""
-        grid = self.record.charge_density.astype(np.float64)
+        grid = self.record.parts["charge_density"].astype(np.float64)
         if self.number % 4 == 1:
             for axis, size in enumerate((40, 36, 45)):
                 grid = resample(grid, size, axis=axis)
@@ -156,10 +156,10 @@ def materials(shared_data):
     found = [r for r in source.read(0, 408) if getattr(r, "structure", None)]
     small = [r for r in found if r.structure.atomic_numbers.size <= 12]
     wanted = (
-        [r for r in small if "elastic_lower_5x5_gpa" in r.properties and r.dos is not None][:6]
-        + [r for r in small if r.dos is None][:4]
-        + [r for r in small if r.charge_density is None and r.dos is not None][:3]
-        + [r for r in small if r.dos is not None and r.charge_density is not None][-7:]
+        [r for r in small if "elastic_lower_5x5_gpa" in r.properties and "dos" in r.parts][:6]
+        + [r for r in small if "dos" not in r.parts][:4]
+        + [r for r in small if "charge_density" not in r.parts and "dos" in r.parts][:3]
+        + [r for r in small if "dos" in r.parts and "charge_density" in r.parts][-7:]
     )
     records = sorted(
         {r.material_id: r for r in wanted}.values(), key=lambda r: int(r.material_id[3:])
@@ -380,13 +380,13 @@ def _s3(materials):
         for bucket in (PARSED, BUILD):
             client.create_bucket(Bucket=bucket, ACL="public-read")
         for m in materials:
-            if m.record.charge_density is not None:
+            if "charge_density" in m.record.parts:
                 buckets.objects[m.density_key] = m.chgcar()
             for older in m.static_tasks[1:]:
                 buckets.objects[f"chgcars/{older}.json.gz"] = b"not to be taken"
         for key in buckets.objects:
             buckets.put(key)
-        rows = [m.dos_row() for m in materials if m.record.dos is not None]
+        rows = [m.dos_row() for m in materials if "dos" in m.record.parts]
         schema = pa.schema(arrowize(ElectronicDos))
         table = pa.Table.from_pylist(sorted(rows, key=lambda r: r["identifier"]), schema=schema)
         prefix = "core/electronic-structure/total-dos"

@@ -30,7 +30,7 @@ def harvested(source, directory, run):
 
 def test_a_filtered_harvest_under_faults(materials, api, s3, run_in_turn, tmp_path, capsys):
     wanted = [m for m in materials if m.number not in (4, 5)]
-    with_density = [m for m in wanted if m.record.charge_density is not None]
+    with_density = [m for m in wanted if "charge_density" in m.record.parts]
     missing, forbidden = with_density[2], with_density[5]
     s3.remove(missing.density_key)
     s3.forbid(forbidden.density_key)
@@ -71,32 +71,34 @@ def check_record(m, record, has_density=True):
     assert record.structure.atomic_numbers.tolist() == m.record.structure.atomic_numbers.tolist()
     assert record.provenance["source"] == "Materials Project"
     assert record.provenance["licence"] == ["not stated", "CC-BY-4.0"][m.number % 2]
-    assert record.text == (None if m.number == 0 else m.record.text)
+    assert record.parts.get("text") == (None if m.number == 0 else m.record.parts["text"])
     expected = m.record.properties
     for name in ("band_gap_ev", "bulk_modulus_gpa", "elastic_lower_5x5_gpa", "crystal_system"):
         assert record.properties.get(name) == expected.get(name)
     if "elastic_lower_5x5_gpa" in expected:
         assert record.properties["elastic_lower_6x6_gpa"][15:] == [0, 0, 0, 0, 0, 77]
-    assert (record.dos is None) == (m.record.dos is None)
-    if record.dos is not None:
+    assert ("dos" not in record.parts) == ("dos" not in m.record.parts)
+    if "dos" in record.parts:
         # float32 of energies up to 100 eV.
-        np.testing.assert_allclose(record.dos.energies_ev, m.record.dos.energies_ev, atol=2e-5)
-        up, down = m.record.dos.spin_up_per_ev, m.record.dos.spin_up_per_ev / 2
+        np.testing.assert_allclose(
+            record.parts["dos"].energies_ev, m.record.parts["dos"].energies_ev, atol=2e-5
+        )
+        up, down = m.record.parts["dos"].spin_up_per_ev, m.record.parts["dos"].spin_up_per_ev / 2
         if m.number % 4 == 0:
             up = down
             assert "not spin-polarized" in record.provenance["dos"]
-        np.testing.assert_allclose(record.dos.spin_up_per_ev, up, rtol=1e-6)
-        np.testing.assert_allclose(record.dos.spin_down_per_ev, down, rtol=1e-6)
-    assert (record.charge_density is not None) == (
-        has_density and m.record.charge_density is not None
+        np.testing.assert_allclose(record.parts["dos"].spin_up_per_ev, up, rtol=1e-6)
+        np.testing.assert_allclose(record.parts["dos"].spin_down_per_ev, down, rtol=1e-6)
+    assert ("charge_density" in record.parts) == (
+        has_density and "charge_density" in m.record.parts
     )
-    if record.charge_density is not None:
-        density = m.record.charge_density.astype(np.float64)
-        assert record.charge_density.shape == (32, 32, 32)
+    if "charge_density" in record.parts:
+        density = m.record.parts["charge_density"].astype(np.float64)
+        assert record.parts["charge_density"].shape == (32, 32, 32)
         # The finer grids hold the same series, but for its highest term.
         scale = np.abs(density).max()
-        np.testing.assert_allclose(record.charge_density, density, atol=2e-2 * scale)
-        np.testing.assert_allclose(record.charge_density.mean(), density.mean(), rtol=1e-5)
+        np.testing.assert_allclose(record.parts["charge_density"], density, atol=2e-2 * scale)
+        np.testing.assert_allclose(record.parts["charge_density"].mean(), density.mean(), rtol=1e-5)
         assert record.provenance["charge_density"].startswith(f"task {m.static_tasks[0]}, ")
 
 
@@ -126,7 +128,10 @@ def test_the_whole_database_comes_from_tables(materials, api, s3, run_in_turn, t
     ("filters", "is_met"),
     [
         (Filters(num_sites=(1, 4)), lambda m: len(m.crystal) <= 4),
-        (Filters(is_stable=True, has_props=("dos",)), lambda m: m.number % 2 == 0 and m.record.dos),
+        (
+            Filters(is_stable=True, has_props=("dos",)),
+            lambda m: m.number % 2 == 0 and "dos" in m.record.parts,
+        ),
         (Filters(exclude_elements=("O",)), lambda m: "O" not in m.crystal.composition),
     ],
 )
@@ -155,13 +160,16 @@ def test_one_poisonous_document_costs_no_other(materials, api, run_in_turn, tmp_
     source = MaterialsProject(max_records=16, modalities=("text",), access=ACCESS)
     records, failures = harvested(source, tmp_path, run_in_turn)
     assert failures == [Failure(materials[8].id, "text: HTTP 500")]
-    assert [i for i, r in records.items() if r.text is None] == [materials[0].id, materials[8].id]
+    assert [i for i, r in records.items() if "text" not in r.parts] == [
+        materials[0].id,
+        materials[8].id,
+    ]
     # Four halvings of 16.
     assert api.count("materials/robocrys") == 9
 
 
 def test_what_a_table_cannot_give_is_named(materials, api, s3, run_in_turn, tmp_path):
-    ours = next(m for m in materials if m.record.dos is None)
+    ours = next(m for m in materials if "dos" not in m.record.parts)
     documents = api.routes["materials/electronic_structure"]
     documents[ours.number] = {"material_id": ours.id, "dos": {"task_id": "mp-4"}}
     source = MaterialsProject(modalities=("dos",), max_records=100, access=ACCESS)
@@ -172,7 +180,7 @@ def test_what_a_table_cannot_give_is_named(materials, api, s3, run_in_turn, tmp_
     with s3.forbidden_table("core/electronic-structure/total-dos"):
         _, failures = harvested(source, tmp_path / "two", run_in_turn)
     refused = "dos: S3 403: s3://materialsproject-parsed/core/electronic-structure/total-dos/"
-    with_dos = [m.id for m in materials if m.record.dos is not None]
+    with_dos = [m.id for m in materials if "dos" in m.record.parts]
     reasons = {f.material_id: f.reason for f in failures if f.material_id != ours.id}
     assert reasons == dict.fromkeys(with_dos, refused)
 
@@ -213,7 +221,7 @@ def test_non_commercial_data_need_consent(api, run_in_turn, tmp_path):
 
 
 def test_an_older_calculation_is_taken_where_the_newest_has_no_object(materials, s3, tmp_path):
-    material = next(m for m in materials if m.record.charge_density is not None)
+    material = next(m for m in materials if "charge_density" in m.record.parts)
     tasks = {material.id: ["mp-77", material.static_tasks[0]]}
     directory, s3_here = UPath(tmp_path), OpenData(s3.url)
     assert fetch_charge_densities(directory, s3_here, ACCESS.patience, tasks, 16) == {}

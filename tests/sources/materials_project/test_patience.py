@@ -1,4 +1,5 @@
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -41,17 +42,36 @@ class Service:
         return Patient("the service", SHORT, lambda: self.is_alive)
 
 
-def test_waits_double_up_to_the_longest_and_end():
-    assert list(Patience(total_s=20, first_wait_s=1, longest_wait_s=4).waits_s()) == [
-        1,
-        2,
-        4,
-        4,
-        4,
-        4,
-        1,
-    ]
-    assert list(Patience(total_s=0).waits_s()) == []
+def test_waits_grow_no_longer_than_the_longest_and_end():
+    service = Service(num_failures=1000)
+    patience = Patience(total_s=0.3, first_wait_s=0.01, longest_wait_s=0.02)
+    with pytest.raises(Unavailable):
+        Patient("the service", patience, lambda: True).call(service.answer)
+    # Waits of at most 0.02 s, where doubling without end would come to 5 or 6, and of at least half
+    # of 0.01 s.
+    assert 1 + 0.3 / 0.02 <= len(service.requests) <= 1 + 0.3 / 0.005
+
+
+def test_waits_double():
+    times = []
+
+    def fails():
+        times.append(time.monotonic())
+        raise Unavailable("HTTP 503")
+
+    patience = Patience(total_s=0.2, first_wait_s=0.04, longest_wait_s=10)
+    with pytest.raises(Unavailable):
+        Patient("the service", patience, lambda: True).call(fails)
+    assert len(times) in {4, 5}
+    waits_s = [after - before for before, after in pairwise(times)]
+    assert all(wait >= 0.02 * 2**i for i, wait in enumerate(waits_s))
+
+
+def test_no_patience_asks_once():
+    service = Service(num_failures=1)
+    with pytest.raises(Unavailable):
+        Patient("the service", Patience(total_s=0), lambda: True).call(service.answer)
+    assert len(service.requests) == 1
 
 
 def test_what_is_unavailable_is_asked_again():
@@ -61,19 +81,22 @@ def test_what_is_unavailable_is_asked_again():
 
 
 def test_patience_is_spent_once_until_there_is_an_answer():
-    service = Service(num_failures=7)
+    service = Service(num_failures=1000)
     patient = service.patient()
-    tries = 1 + len(list(SHORT.waits_s()))
-    assert tries == 5
-    for expected in (5, 6, 7):
+    counts = []
+    for _ in range(3):
         with pytest.raises(Unavailable, match="HTTP 503"):
             patient.call(service.answer)
-        assert len(service.requests) == expected
+        counts.append(len(service.requests))
+    first = counts[0]
+    assert first >= 4
+    assert counts == [first, first + 1, first + 2]
+    service.num_failures = 0
     assert patient.call(service.answer) == "answer"
-    service.num_failures = 100
+    service.num_failures = 1000
     with pytest.raises(Unavailable):
         patient.call(service.answer)
-    assert len(service.requests) == 8 + tries
+    assert len(service.requests) >= first + 3 + 4
 
 
 def test_a_refusal_is_not_asked_again():

@@ -4,7 +4,6 @@ import pytest
 from upath import UPath
 
 from omnimat.base.workspace import Workspace
-from omnimat.job.plan import expectation
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.store import COMPLETE
@@ -13,6 +12,7 @@ from omnimat.training.forecast.forecast import Prices, assumptions, forecasts
 from omnimat.training.forecast.measure import num_embedding_bytes
 from omnimat.training.forecast.prediction import Machines
 from omnimat.training.forecast.rates import Rates, StepCost, rates_file
+from omnimat.training.forecast.request import expectation
 from omnimat.training.plan import make_plan
 from omnimat.training.settings import PretrainSettings
 

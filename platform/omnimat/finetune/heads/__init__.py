@@ -1,1 +1,1 @@
-"""What maps the embeddings of a material to outputs, one file for each head."""
+"""Heads map the embeddings of a material to outputs; one file for each."""

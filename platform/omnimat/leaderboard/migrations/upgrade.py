@@ -15,11 +15,11 @@ def upgrade(connection: Connection, version: str | None, name: str) -> None:
 
     Args:
         connection: in a transaction that excludes other writers of the schema.
-        version: of the database; None of one without any.
-        name: of the database, for the sentence of an error.
+        version: the version of the database; None where it has none yet.
+        name: what an error calls the database.
 
     Raises:
-        UserError: the version is unknown here, or the tables are of no known version.
+        UserError: if this omnimat does not know the version.
     """
     config = Config()
     config.set_main_option("script_location", "omnimat.leaderboard:migrations")
@@ -29,5 +29,5 @@ def upgrade(connection: Connection, version: str | None, name: str) -> None:
             f"the leaderboard {name} was written by a newer omnimat (its schema is {version}); "
             "install that, or name another in leaderboard_url"
         )
-    config.attributes |= {"connection": connection, "name": name}
+    config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -7,15 +7,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.modalities.layout import Arrays
+from omnimat.modalities.views import AugmentationSettings
 
 _Number = TypeVar("_Number", bound=np.generic)
 
 
-class ChargeDensityAugmentation(Settings):
+class ChargeDensityAugmentation(AugmentationSettings):
     """Moves the origin to a random grid point; there is nothing to set."""
 
     def view(

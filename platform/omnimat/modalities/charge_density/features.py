@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Modality, Record
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
 
-class ChargeDensityGrid(Settings):
+class ChargeDensityGrid(FeaturizerSettings):
     """Electron density on a cubic grid of fractional coordinates.
 
     A finer or coarser grid is resampled to ``num_points`` per axis by truncating or padding its
@@ -47,12 +46,14 @@ class ChargeDensityGrid(Settings):
         """Return the grid, or None where the record has no charge density.
 
         Raises:
-            ValueError: the stored density is not a three-dimensional grid of finite values.
+            ValueError: the stored density is not a three-dimensional grid of finite values, or
+                the volume of the cell is needed and the record has no structure.
         """
-        if record.charge_density is None:
+        stored: NDArray[np.floating[Any]] | None = record.parts.get("charge_density")
+        if stored is None:
             return None
         # Half-precision grids are converted first, because their sums would overflow.
-        density: NDArray[np.floating[Any]] = record.charge_density.astype(np.float32)
+        density: NDArray[np.floating[Any]] = stored.astype(np.float32)
         if density.ndim != 3 or not np.isfinite(density).all():
             raise ValueError("the charge density is not a 3D grid of finite values")
         for axis, size in enumerate(density.shape):
@@ -61,6 +62,8 @@ class ChargeDensityGrid(Settings):
 
                 density = resample(density, self.num_points, axis=axis)
         if self.scale != "raw":
+            if record.structure is None:
+                raise ValueError("the volume of the cell is not known: set featurizer.scale to raw")
             density = density / abs(np.linalg.det(record.structure.lattice_angstrom))
         if self.scale == "log":
             density = np.sign(density) * np.log1p(np.abs(density))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from omnimat.base.settings import PresetSettings
+from omnimat.modalities.encoder import EncoderSettings
 from omnimat.nn.batch_norm import BatchNorm
 
 Padding = Literal["zeros", "circular"]
@@ -17,7 +17,7 @@ Padding = Literal["zeros", "circular"]
 _EXPANSION = 2
 
 
-class DensityResNeXtSettings(PresetSettings):
+class DensityResNeXtSettings(EncoderSettings):
     """Settings of the ResNeXt; the paper preset with 128 outputs has 26,084,032 parameters.
 
     ``width`` is the number of channels of the grouped convolutions in the first stage; each further

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Modality, Record
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.composition import formula_of
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
+from omnimat.modalities.origin import Origin, columns_of, of_origin
 
 ELEMENT_PROPERTIES = (
     "Number",
@@ -47,41 +48,39 @@ STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev", "mode")
 _LARGEST_ATOMIC_NUMBER = 118
 
 
-class Magpie(Settings):
-    """The 132 Magpie features: six statistics of each of 22 element properties."""
+class Magpie(FeaturizerSettings):
+    """The 132 Magpie features: six statistics of each of 22 element properties.
+
+    Attributes:
+        origin: which formula counts: ``given`` with the record, ``derived`` from its structure,
+            or ``any``, which prefers the given one.
+    """
 
     modality: ClassVar[Modality] = "composition"
-    index_columns: ClassVar[tuple[str, ...]] = ()
 
     type: Literal["magpie"] = "magpie"
+    origin: Origin = "any"
+
+    @property
+    def index_columns(self) -> tuple[str, ...]:
+        """Columns of the record index that say where there is a formula."""
+        return columns_of(self.origin, "composition")
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """Field of the features, in the order of the properties."""
         return (Field("magpie", "float32", (len(ELEMENT_PROPERTIES) * len(STATISTICS),)),)
 
-    def __call__(self, record: Record) -> Arrays:
-        """Return the features of the structure's composition.
-
-        Raises:
-            ValueError: there are no atoms, or an element is unknown.
-        """
-        numbers, counts = np.unique(record.structure.atomic_numbers, return_counts=True)
-        return self.of_formula(numbers, counts.astype(np.float64))
-
-    def of_formula(
-        self, atomic_numbers: NDArray[np.integer[Any]], amounts: NDArray[np.float64]
-    ) -> Arrays:
-        """Return the features of a formula.
-
-        Args:
-            atomic_numbers: the elements, each listed once, shape (n,).
-            amounts: amount of each element, shape (n,).
+    def __call__(self, record: Record) -> Arrays | None:
+        """Return the features of the record's formula, or None where it has none of this origin.
 
         Raises:
             ValueError: there are no elements, or one is unknown.
         """
-        numbers = atomic_numbers
+        formula = formula_of(of_origin(record, self.origin, "composition"))
+        if formula is None:
+            return None
+        numbers, amounts = formula.atomic_numbers, formula.amounts
         if not numbers.size or numbers.min() < 1 or numbers.max() > _LARGEST_ATOMIC_NUMBER:
             raise ValueError("an atomic number is not of a known element")
         values = element_table()[numbers]

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from omnimat.base.settings import PresetSettings
+from omnimat.modalities.encoder import EncoderSettings
 from omnimat.nn.batch_norm import BatchNorm
 
 
-class CompositionMlpSettings(PresetSettings):
+class CompositionMlpSettings(EncoderSettings):
     """Settings of the composition MLP; UniMat specifies no widths, so these are our own."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

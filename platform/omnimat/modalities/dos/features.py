@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field as Option
 from pydantic import model_validator
 
-from omnimat.base.settings import Settings
-from omnimat.materials.record import DensityOfStates, Modality, Record
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.materials.record import Modality, Record
+from omnimat.modalities.dos import DensityOfStates
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
 Float = NDArray[np.floating[Any]]
 
@@ -20,7 +20,7 @@ Float = NDArray[np.floating[Any]]
 _LONG, _SHORT = 2001, 601
 
 
-class DosCurve(Settings):
+class DosCurve(FeaturizerSettings):
     """Density of states as a function of the energy relative to the Fermi level.
 
     On the ``native`` grid, that of MultiMat, each material keeps its own energy range, and curves
@@ -64,26 +64,13 @@ class DosCurve(Settings):
 
         Raises:
             ValueError: the curve has fewer than two points, no finite value, or no area to
-                normalize by.
+                normalize by, or the number of atoms is needed and the record has no structure.
         """
-        density = None if record.dos is None else self._channel(record.dos)
-        if record.dos is None or density is None:
+        dos: DensityOfStates | None = record.parts.get("dos")
+        channel = None if dos is None else self._channel(dos)
+        if dos is None or channel is None:
             return None
-        return self.of_curve(record.dos.energies_ev, density, len(record.structure.atomic_numbers))
-
-    def of_curve(self, energies_ev: Float, dos_per_ev: Float, num_atoms: int | None) -> Arrays:
-        """Return the curve of a single channel.
-
-        Args:
-            energies_ev: energies relative to the Fermi level, increasing, shape (n,).
-            dos_per_ev: density of the channel that ``spin`` names, shape (n,).
-            num_atoms: number of atoms of the cell; None where it is not known.
-
-        Raises:
-            ValueError: the curve has fewer than two points, no finite value, or no area to
-                normalize by, or the number of atoms is needed and not known.
-        """
-        energies, density = _filled(energies_ev), _filled(dos_per_ev)
+        energies, density = _filled(dos.energies_ev), _filled(channel)
         if len(energies) != len(density):
             raise ValueError("energies and densities differ in length")
         if self.grid == "native":
@@ -91,7 +78,7 @@ class DosCurve(Settings):
         else:
             window = np.linspace(*self.window_ev, self.num_points)
             energies, density = window, np.interp(window, energies, density, left=0.0, right=0.0)
-        density = density / self._norm(energies, density, num_atoms)
+        density = density / self._norm(energies, density, record)
         return {
             "energies_ev": energies.astype(np.float32),
             "dos_per_ev": density.astype(np.float32),
@@ -108,13 +95,13 @@ class DosCurve(Settings):
         places = np.linspace(0, len(values) - 1, self.num_points)
         return np.interp(places, np.arange(len(values)), values)
 
-    def _norm(self, energies: Float, density: Float, num_atoms: int | None) -> float:
+    def _norm(self, energies: Float, density: Float, record: Record) -> float:
         if self.normalization == "none":
             return 1.0
         if self.normalization == "per_atom":
-            if num_atoms is None:
+            if record.structure is None:
                 raise ValueError("normalization per_atom needs the number of atoms of the cell")
-            return float(num_atoms)
+            return float(len(record.structure.atomic_numbers))
         area = float(np.trapezoid(density, energies))
         if area <= 0:
             raise ValueError("the density of states has no area")

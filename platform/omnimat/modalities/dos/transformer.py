@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from omnimat.base.settings import PresetSettings
+from omnimat.modalities.encoder import EncoderSettings
 from omnimat.nn.precision import SinglePrecisionLinear
 
 
-class DosTransformerSettings(PresetSettings):
+class DosTransformerSettings(EncoderSettings):
     """Settings of the DOS transformer; the paper preset with 128 outputs has 1,611,392 parameters.
 
     Energies and densities are divided by their scale before the first layer. The published model

@@ -8,21 +8,21 @@ crystal and state of the generator give the same result.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Record, Structure
+from omnimat.materials.validation import shortest_distance_angstrom
 from omnimat.modalities.layout import Arrays
 from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.views import AugmentationSettings
 
 MASKED_ATOMIC_NUMBER = 0
 
 
-class StructureAugmentation(Settings):
+class StructureAugmentation(AugmentationSettings):
     """How strongly a crystal is changed.
 
     Attributes:
@@ -40,14 +40,16 @@ class StructureAugmentation(Settings):
 
     def view(
         self, record: Record, featurizer: CrystalGraph, generator: np.random.Generator
-    ) -> Arrays:
-        """Return the graph of the crystal after moving, straining and masking it.
+    ) -> Arrays | None:
+        """Return the moved, strained and masked graph, or None where there is no structure.
 
         Raises:
             ValueError: for the same reasons as in ``CrystalGraph``.
         """
+        if record.structure is None:
+            return None
         moved = self.moved(record.structure, generator)
-        return self.masked(featurizer(dataclasses.replace(record, structure=moved)), generator)
+        return self.masked(featurizer.of_structure(moved), generator)
 
     def moved(self, structure: Structure, generator: np.random.Generator) -> Structure:
         """Displace the atoms, then strain the cell."""
@@ -81,7 +83,7 @@ def displace_atoms(
     num_atoms = len(structure.frac_coords)
     directions = generator.standard_normal((num_atoms, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    lengths = generator.uniform(0, fraction, (num_atoms, 1)) * shortest_distance(structure)
+    lengths = generator.uniform(0, fraction, (num_atoms, 1)) * shortest_distance_angstrom(structure)
     moves = np.linalg.solve(structure.lattice_angstrom.T, (lengths * directions).T).T
     return dataclasses.replace(structure, frac_coords=structure.frac_coords + moves)
 
@@ -90,24 +92,6 @@ def strain_cell(structure: Structure, largest: float, generator: np.random.Gener
     """Lengthen each cell vector by a fraction between 0 and ``largest``; atoms move along."""
     factors = 1 + generator.uniform(0, largest, (3, 1))
     return dataclasses.replace(structure, lattice_angstrom=structure.lattice_angstrom * factors)
-
-
-def shortest_distance(structure: Structure) -> float:
-    """Find the shortest distance in angstrom between two atoms, including images of one atom."""
-    lattice = structure.lattice_angstrom
-    # An atom's own image lies at the shortest cell vector, so there is no need to look farther.
-    shortest = float(np.linalg.norm(lattice, axis=1).min())
-    spacings = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
-    reach = np.ceil(shortest / spacings + 0.5).astype(int)
-    steps = structure.frac_coords[:, None] - structure.frac_coords
-    steps -= np.rint(steps)
-    own = np.eye(len(steps), dtype=bool)
-    for image in itertools.product(*(range(-n, n + 1) for n in reach)):
-        distances = np.linalg.norm((steps + image) @ lattice, axis=2)
-        if not any(image):
-            distances[own] = np.inf
-        shortest = min(shortest, float(distances.min()))
-    return shortest
 
 
 def chosen(count: int, fraction: float, generator: np.random.Generator) -> NDArray[np.bool_]:

@@ -7,21 +7,51 @@ two seconds, which every driver and actor that only reads settings would pay.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from omnimat.base.settings import PresetSettings
+from omnimat.modalities.encoder import EncoderSettings
+from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.structure.elements import NUM_ELEMENT_FEATURES, element_table
+from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.nn.precision import at_least_single
 
 Pool = Literal["mean", "sum"]
 
 
-class CrystalEncoderSettings(PresetSettings):
+class CrystalEncoderSettings(EncoderSettings):
     """Settings of an encoder of crystal graphs, and what it needs from the featurizer."""
+
+    def fitted_to(self, featurizer: Featurizer) -> Self:
+        """Insist that the graph holds what the network takes.
+
+        Raises:
+            ValueError: it does not; the message says what to change.
+        """
+        if not isinstance(featurizer, CrystalGraph):
+            raise ValueError(f"the encoder {self.type} takes the featurizer crystal_graph")
+        sums = featurizer.lattice_sums
+        if self.needs_lattice_sums and sums == "none":
+            raise ValueError(
+                f"the encoder {self.type} takes lattice sums: set featurizer.lattice_sums to "
+                "featurized or in_encoder, or encoder.lattice_sums to false"
+            )
+        if sums == "in_encoder" and not self.needs_lattice_sums:
+            raise ValueError(
+                f"the encoder {self.type} as set here computes no lattice sums: set "
+                "featurizer.lattice_sums to none"
+            )
+        cutoff = self.needs_cutoff_angstrom
+        reaches = featurizer.neighbors == "within_cutoff" and cutoff is not None
+        if cutoff and not (reaches and featurizer.cutoff_angstrom >= cutoff):
+            raise ValueError(
+                f"the encoder {self.type} takes the neighbours within {cutoff} angstrom: set "
+                f"featurizer.neighbors to within_cutoff and featurizer.cutoff_angstrom to {cutoff}"
+            )
+        return self
 
     @property
     def needs_lattice_sums(self) -> bool:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Modality, Record, Structure
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.structure.ewald import PauliScaling, pauli_decay
 from omnimat.modalities.structure.lattice_sums import lattice_sums
 
@@ -70,7 +69,7 @@ class Neighbors(NamedTuple):
         return Neighbors(centers[kept], neighbors[kept], images[kept], distances[kept])
 
 
-class CrystalGraph(Settings):
+class CrystalGraph(FeaturizerSettings):
     """The graph of a crystal, as the structure encoders take it.
 
     Each atom is joined to every periodic image, including its own, that is no farther than its
@@ -97,7 +96,7 @@ class CrystalGraph(Settings):
     """
 
     modality: ClassVar[Modality] = "structure"
-    index_columns: ClassVar[tuple[str, ...]] = ()
+    index_columns: ClassVar[tuple[str, ...]] = ("has_structure",)
 
     type: Literal["crystal_graph"] = "crystal_graph"
     neighbors: Literal["nearest", "within_cutoff"] = "nearest"
@@ -119,14 +118,19 @@ class CrystalGraph(Settings):
         """Fields of the atoms, of the directed edges, and those that ``lattice_sums`` needs."""
         return EDGE_FIELDS + LATTICE_SUM_FIELDS[self.lattice_sums]
 
-    def __call__(self, record: Record) -> Arrays:
-        """Return the graph; edge vectors point from the source to the image of the target.
+    def __call__(self, record: Record) -> Arrays | None:
+        """Return the graph, or None where the record has no structure.
+
+        Edge vectors point from the source to the image of the target.
 
         Raises:
             ValueError: the structure has no atoms, an unknown element, coinciding atoms, a
                 coordinate that is not finite, or a cell without volume.
         """
-        structure = record.structure
+        return None if record.structure is None else self.of_structure(record.structure)
+
+    def of_structure(self, structure: Structure) -> Arrays:
+        """Give the graph of a structure; errors as above."""
         _check(structure)
         sources, targets, images = _directed(self._neighbors(structure), self.edge_mode)
         steps = structure.frac_coords[targets] + images - structure.frac_coords[sources]

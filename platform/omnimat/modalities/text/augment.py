@@ -7,7 +7,6 @@ give the same result.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Collection
 from typing import cast
@@ -16,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, Featurizer
+from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.modalities.text.tokens import TextTokens
+from omnimat.modalities.views import AugmentationSettings
 
 # "2.05 Å. There" and "(of Na.) There" hold the end of a sentence; "2.05" and "e.g. cubic" do not.
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][)\]\"']))\s+(?=[A-Z(\[\"'])")
 
 
-class TextAugmentation(Settings):
+class TextAugmentation(AugmentationSettings):
     """How strongly a description is changed before it is featurized, and its tokens afterwards.
 
     Attributes:
@@ -39,13 +39,34 @@ class TextAugmentation(Settings):
     keep_probability: float | None = Field(default=0.5, ge=0, le=1)
     masked_tokens: float = Field(default=0.0, ge=0, lt=1)
 
+    def check(self, featurizer: Featurizer) -> None:
+        """Refuse stored embeddings, and masks without a mask token.
+
+        Raises:
+            ValueError: with what to change.
+        """
+        if isinstance(featurizer, TextEmbedding) and featurizer.source != "hashed":
+            raise ValueError(
+                "augmentation: a stored embedding cannot be varied; set featurizer.source to "
+                "hashed, or featurizer.type to text_tokens"
+            )
+        if self.masked_tokens:
+            if not isinstance(featurizer, TextTokens):
+                raise ValueError(
+                    "augmentation.masked_tokens: the featurizer gives no tokens; set it to 0, or "
+                    "featurizer.type to text_tokens"
+                )
+            if featurizer.vocabulary_size is not None:
+                _ = featurizer.mask_id  # raises where the tokenizer has none
+
     def view(
         self, record: Record, featurizer: Featurizer, generator: np.random.Generator
     ) -> Arrays | None:
         """Return the features of the changed text, or None where there is no text."""
-        if self.keep_probability is not None and record.text is not None:
-            text = sample_sentences(record.text, generator, self.keep_probability)
-            record = dataclasses.replace(record, text=text)
+        text = record.parts.get("text")
+        if self.keep_probability is not None and text is not None:
+            drawn = sample_sentences(text, generator, self.keep_probability)
+            record = record.with_part("text", drawn)
         arrays = featurizer(record)
         if arrays is None or not self.masked_tokens or not isinstance(featurizer, TextTokens):
             return arrays

@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 import zlib
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Modality, Record
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
 _WORD = re.compile(r"\w+")
 
 
-class TextEmbedding(Settings):
+class TextEmbedding(FeaturizerSettings):
     """One vector per description.
 
     Attributes:
@@ -51,16 +50,24 @@ class TextEmbedding(Settings):
         Raises:
             ValueError: the stored embedding has another width.
         """
-        vector = None if self.source == "hashed" else record.text_embedding
+        parts = {} if self.source == "hashed" else record.parts
+        vector: NDArray[np.floating[Any]] | None = parts.get("text_embedding")
         if vector is None:
-            return None if record.text is None else self.of_text(record.text)
+            return self._hashed(record.parts.get("text"))
         if vector.shape != (self.width,):
             raise ValueError(f"the stored embedding has shape {vector.shape}, not ({self.width},)")
         return {"embedding": vector.astype(np.float32)}
 
-    def of_text(self, text: str) -> Arrays | None:
+    @property
+    def reads_words(self) -> bool:
+        """Whether a new sentence can be featurized, or only texts that came with an embedding."""
+        return self.source != "stored"
+
+    def _hashed(self, text: str | None) -> Arrays | None:
         """Return the vector of a text, or None if only stored ones count or it has no words."""
-        vector = None if self.source == "stored" else hashed_ngrams(text, self.width)
+        if text is None or not self.reads_words:
+            return None
+        vector = hashed_ngrams(text, self.width)
         return None if vector is None else {"embedding": vector.astype(np.float32)}
 
 

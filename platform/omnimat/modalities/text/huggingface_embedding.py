@@ -9,10 +9,9 @@ import numpy as np
 from pydantic import PositiveInt, model_validator
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Modality, Record
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, TrainingRecords
 from omnimat.modalities.text.huggingface import (
     model_config,
     require_text_extra,
@@ -24,7 +23,7 @@ from omnimat.modalities.text.tokens import TextTokens
 _KEY = "modalities.text.featurizer.model"
 
 
-class HuggingFaceEmbedding(Settings):
+class HuggingFaceEmbedding(FeaturizerSettings):
     """One vector per description, pooled from the last layer of a frozen language model.
 
     With a feature store (``stream.read_from: store``) each text goes through the model only once.
@@ -59,25 +58,23 @@ class HuggingFaceEmbedding(Settings):
         """Field of the vector."""
         return (Field("embedding", "float32", (self.width,)),)
 
-    def located(self, workspace: Workspace) -> Self:
+    def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the same settings with the hash of the weights filled in.
 
         Raises:
             UserError: there is no such model, its width differs, or its weights do not have the
                 hash that is already given.
         """
-        del workspace  # models do not lie in the workspace
+        del workspace, training  # models do not lie in the workspace
         width = model_config(self.model, _KEY).get("hidden_size")
         if width != self.width:
             raise UserError(f"{_KEY}: {self.model} gives {width} numbers; write width: {width}")
         return self.model_copy(update={"weights_sha256": _checked_sha256(self)})
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Return the vector, or None where the record has no text."""
-        return None if record.text is None else self.of_text(record.text)
-
-    def of_text(self, text: str) -> Arrays | None:
-        """Return the vector of a text, or None where it has no tokens."""
+        """Return the vector, or None where the record has no text, or one without tokens."""
+        if "text" not in record.parts:
+            return None
         # Featurizers do not import torch, since every actor would pay for it. This one computes its
         # features with torch, so it is imported here, only in the actors that run it.
         import torch
@@ -85,7 +82,7 @@ class HuggingFaceEmbedding(Settings):
         from omnimat.modalities.text.huggingface_encoder import language_states
 
         tokens, model = _loaded(self.model, self.weights_sha256, self.max_tokens)
-        arrays = tokens.of_text(text)
+        arrays = tokens(record)
         if arrays is None:
             return None
         ids = torch.from_numpy(arrays["token_ids"])

@@ -14,7 +14,8 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import PresetSettings
+from omnimat.modalities.encoder import EncoderSettings
+from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.text.huggingface import (
     model_config,
     model_folder,
@@ -22,11 +23,12 @@ from omnimat.modalities.text.huggingface import (
     weights_sha256,
 )
 from omnimat.modalities.text.pooling import Pooling, padded, pooled
+from omnimat.modalities.text.tokens import check_tokens
 
 _KEY = "modalities.text.encoder.model"
 
 
-class HuggingFaceTextSettings(PresetSettings):
+class HuggingFaceTextSettings(EncoderSettings):
     """Settings of a Hugging Face encoder.
 
     Attributes:
@@ -87,6 +89,15 @@ class HuggingFaceTextSettings(PresetSettings):
     def exported(self) -> Self:
         """Return settings that build the same architecture without the model's files."""
         return self.located().model_copy(update={"model": None})
+
+    def fitted_to(self, featurizer: Featurizer) -> Self:
+        """Insist on tokens that the network knows, and not too many of them.
+
+        Raises:
+            ValueError: it cannot read what the featurizer gives.
+        """
+        check_tokens(featurizer, self.type, self.vocabulary_size, self.max_tokens)
+        return self
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network, starting from the weights of ``model`` where that is given.

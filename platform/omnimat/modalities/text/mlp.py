@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from omnimat.base.settings import PresetSettings
+from omnimat.modalities.encoder import EncoderSettings
+from omnimat.modalities.layout import Featurizer
+from omnimat.modalities.text.embedding import TextEmbedding
+from omnimat.modalities.text.huggingface_embedding import HuggingFaceEmbedding
 
 
-class TextMlpSettings(PresetSettings):
+class TextMlpSettings(EncoderSettings):
     """Settings of the text MLP; the paper preset with 128 outputs has 722,048 parameters.
 
     ``input_norm`` puts a layer norm before the first layer, for sentence encoders whose vectors
@@ -27,6 +30,24 @@ class TextMlpSettings(PresetSettings):
     input_width: PositiveInt = 768
     hidden_widths: tuple[PositiveInt, ...] = (512, 512)
     input_norm: bool = False
+
+    def fitted_to(self, featurizer: Featurizer) -> Self:
+        """Insist on vectors of the input's width.
+
+        Raises:
+            ValueError: the featurizer gives tokens, or vectors of another width.
+        """
+        if not isinstance(featurizer, TextEmbedding | HuggingFaceEmbedding):
+            raise ValueError(
+                f"the encoder {self.type} cannot read what {featurizer.type} gives: set "
+                "featurizer.type to text_embedding or huggingface_embedding"
+            )
+        if featurizer.width != self.input_width:
+            raise ValueError(
+                f"the featurizer gives {featurizer.width} numbers a text, the encoder takes "
+                f"{self.input_width}: set encoder.input_width to {featurizer.width}"
+            )
+        return self
 
     def build(self, embedding_dim: int) -> nn.Module:
         """Build the network."""

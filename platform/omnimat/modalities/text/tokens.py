@@ -10,10 +10,15 @@ from pydantic import PositiveInt, model_validator
 
 from omnimat.base.errors import UserError
 from omnimat.base.paths import absolute_path, expanded_path
-from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Modality, Record
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.layout import (
+    Arrays,
+    Featurizer,
+    FeaturizerSettings,
+    Field,
+    TrainingRecords,
+)
 from omnimat.modalities.text.huggingface import require_text_extra, tokenizer_json
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ _KEY = "modalities.text.featurizer.tokenizer"
 _MASK_TOKENS = ("[MASK]", "<mask>")  # those of BERT and RoBERTa
 
 
-class TextTokens(Settings):
+class TextTokens(FeaturizerSettings):
     """Token ids of a description, without padding.
 
     Attributes:
@@ -76,12 +81,13 @@ class TextTokens(Settings):
                 return special[name]
         raise UserError(f"{_KEY}: it has no mask token ({' or '.join(_MASK_TOKENS)})")
 
-    def located(self, workspace: Workspace) -> Self:
+    def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the same settings with the tokenizer itself, so that no file is needed any more.
 
         Raises:
             UserError: there is no such tokenizer.
         """
+        del training  # the job that fits a tokenizer has read them
         if _is_json(self.tokenizer):
             return self
         content = _content(self.tokenizer, workspace)
@@ -89,22 +95,56 @@ class TextTokens(Settings):
         return self.model_copy(update={"tokenizer": content})
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Return the ids, or None where the record has no text.
+        """Return the ids, or None where the record has no text, or one without tokens.
 
         Raises:
             UserError: ``tokenizer`` is a path that does not lead to a tokenizer.
         """
-        return None if record.text is None else self.of_text(record.text)
-
-    def of_text(self, text: str) -> Arrays | None:
-        """Return the ids of a text, or None where it has none.
-
-        Raises:
-            UserError: ``tokenizer`` is a path that does not lead to a tokenizer.
-        """
+        text: str | None = record.parts.get("text")
+        if text is None:
+            return None
         encoding = _loaded(self.tokenizer, self.max_tokens).encode(text)
         ids = np.array(encoding.ids, dtype=np.int32)
         return {"token_ids": ids} if ids.size else None
+
+
+def check_tokens(
+    featurizer: Featurizer, encoder: str, vocabulary_size: int | None, max_tokens: int | None
+) -> None:
+    """Refuse a featurizer that an encoder of tokens cannot read.
+
+    Args:
+        featurizer: gives its inputs.
+        encoder: its name.
+        vocabulary_size: how many different tokens it knows; None where that is not known yet.
+        max_tokens: the longest text it takes; None where there is no limit.
+
+    Raises:
+        ValueError: with what to change.
+    """
+    if not isinstance(featurizer, TextTokens):
+        raise ValueError(
+            f"the encoder {encoder} cannot read what {featurizer.type} gives: set featurizer.type "
+            "to text_tokens"
+        )
+    for given, taken, what, remedy in (
+        (
+            featurizer.vocabulary_size,
+            vocabulary_size,
+            "different tokens",
+            f"raise encoder.vocabulary_size to {featurizer.vocabulary_size}",
+        ),
+        (
+            featurizer.max_tokens,
+            max_tokens,
+            "tokens a text",
+            f"set featurizer.max_tokens to {max_tokens}",
+        ),
+    ):
+        if given is not None and taken is not None and given > taken:
+            raise ValueError(
+                f"the featurizer gives {given} {what}, the encoder takes {taken}: {remedy}"
+            )
 
 
 def _is_json(tokenizer: str) -> bool:

@@ -12,13 +12,15 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from omnimat.base.settings import PresetSettings
+from omnimat.modalities.encoder import EncoderSettings
+from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.text.pooling import Pooling, padded, pooled
+from omnimat.modalities.text.tokens import check_tokens
 
 _INITIAL_SCALE = 0.02  # that of BERT; torch's default of 1 would drown out what the blocks add
 
 
-class TextTransformerSettings(PresetSettings):
+class TextTransformerSettings(EncoderSettings):
     """Settings of the text transformer.
 
     No paper describes a model of this size. The preset ``paper`` suits a data set of 10^5
@@ -54,6 +56,15 @@ class TextTransformerSettings(PresetSettings):
     def _heads_share_the_width(self) -> Self:
         if self.token_width % self.num_heads:
             raise ValueError("token_width must be a multiple of num_heads")
+        return self
+
+    def fitted_to(self, featurizer: Featurizer) -> Self:
+        """Insist on tokens that the network knows, and not too many of them.
+
+        Raises:
+            ValueError: it cannot read what the featurizer gives.
+        """
+        check_tokens(featurizer, self.type, self.vocabulary_size, self.max_tokens)
         return self
 
     def build(self, embedding_dim: int) -> nn.Module:

@@ -17,9 +17,11 @@ from pydantic import Field
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays
+from omnimat.modalities.origin import of_origin
+from omnimat.modalities.views import AugmentationSettings
+from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import TOP_INTENSITY, Reflections, XrdPattern
 
 Float = NDArray[np.floating[Any]]
@@ -30,7 +32,7 @@ _BACKGROUND_DECAY_DEGREE = (5.0, 30.0)
 _LEAST_TOP = 0.01
 
 
-class XrdAugmentation(Settings):
+class XrdAugmentation(AugmentationSettings):
     """How strongly a pattern is changed.
 
     Each strength is the upper end of a range from which the actual strength is drawn. With all
@@ -68,13 +70,21 @@ class XrdAugmentation(Settings):
 
     def view(
         self, record: Record, featurizer: XrdPattern, generator: np.random.Generator
-    ) -> Arrays:
-        """Return the pattern of the structure as an experiment might measure it.
+    ) -> Arrays | None:
+        """Return the record's pattern as an experiment might measure it; None where it has none.
+
+        A given pattern keeps its own texture, since its reflections are not known.
 
         Raises:
             ValueError: for the same reasons as in ``XrdPattern``.
         """
-        return {"intensity": self.measured(record.structure, featurizer, generator)}
+        seen = of_origin(record, featurizer.origin, "xrd")
+        given: MeasuredPattern | None = seen.parts.get("xrd")
+        if given is not None:
+            return {"intensity": self.disturbed(featurizer.on_grid(given), featurizer, generator)}
+        if seen.structure is None:
+            return None
+        return {"intensity": self.measured(seen.structure, featurizer, generator)}
 
     def measured(
         self, structure: Structure, pattern: XrdPattern, generator: np.random.Generator

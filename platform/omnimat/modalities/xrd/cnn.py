@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from omnimat.base.settings import PresetSettings
+from omnimat.modalities.encoder import EncoderSettings
 from omnimat.nn.batch_norm import BatchNorm
 
 _FULL_INTENSITY = 100.0
 
 
-class XrdCnnSettings(PresetSettings):
+class XrdCnnSettings(EncoderSettings):
     """Settings of the XRD network.
 
     The first convolution and each block halve the number of points, of which there may be any

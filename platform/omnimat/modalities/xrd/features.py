@@ -1,7 +1,7 @@
-"""Powder X-ray diffraction patterns computed from the structure.
+"""Powder X-ray diffraction patterns, as they were measured or computed from the structure.
 
-The reflections are those of pymatgen's ``XRDCalculator`` (De Graef and McHenry, Structure of
-Materials, ch. 11 and 12), but they are found without its loop over Miller indices. Since all of
+The computed reflections are those of pymatgen's ``XRDCalculator`` (De Graef and McHenry, Structure
+of Materials, ch. 11 and 12), but they are found without its loop over Miller indices. Since all of
 them are smeared into a curve, equal reflections need not be merged or named.
 """
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, model_validator
 from pymatgen.core import Element
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Modality, Record, Structure
-from omnimat.modalities.layout import Arrays, Field
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
+from omnimat.modalities.origin import Origin, columns_of, of_origin
+from omnimat.modalities.xrd import MeasuredPattern
 
 Float = NDArray[np.floating[Any]]
 
@@ -40,7 +41,7 @@ class Reflections(NamedTuple):
     miller: Float
 
 
-class XrdPattern(Settings):
+class XrdPattern(FeaturizerSettings):
     """Smeared powder pattern on an even grid of scattering angles.
 
     The default grid is 0.0, 0.1, ... 89.9 degrees (900 points, without the upper end). The curve is
@@ -48,6 +49,8 @@ class XrdPattern(Settings):
     ones, is left to the encoder.
 
     Attributes:
+        origin: which patterns count: those ``given`` with the record, such as measured ones, those
+            ``derived`` from its structure, or ``any``, which prefers the given one.
         radiation: name of a line that pymatgen knows, or a wavelength in angstrom.
         two_theta_min_degree: first point of the grid; reflections below it are left out.
         two_theta_max_degree: end of the grid; reflections above it are left out.
@@ -56,9 +59,9 @@ class XrdPattern(Settings):
     """
 
     modality: ClassVar[Modality] = "xrd"
-    index_columns: ClassVar[tuple[str, ...]] = ()
 
     type: Literal["xrd_pattern"] = "xrd_pattern"
+    origin: Origin = "any"
     radiation: str | PositiveFloat = DEFAULT_RADIATION
     two_theta_min_degree: float = 0.0
     two_theta_max_degree: float = 90.0
@@ -93,32 +96,58 @@ class XrdPattern(Settings):
         """Field of the curve."""
         return (Field("intensity", "float32", (self.num_points,)),)
 
-    def __call__(self, record: Record) -> Arrays:
-        """Return the pattern of the structure.
+    @property
+    def index_columns(self) -> tuple[str, ...]:
+        """Columns of the record index that say where there is a pattern."""
+        return columns_of(self.origin, "xrd")
+
+    def __call__(self, record: Record) -> Arrays | None:
+        """Return the pattern, or None where the record has none of this origin.
 
         Raises:
-            ValueError: the scattering factor of an element is unknown, or no reflection lies in the
-                range of the grid.
+            ValueError: the scattering factor of an element is unknown, or there is no intensity in
+                the range of the grid.
         """
-        return {"intensity": self.curve(self.reflections(record.structure)).astype(np.float32)}
+        seen = of_origin(record, self.origin, "xrd")
+        pattern: MeasuredPattern | None = seen.parts.get("xrd")
+        if pattern is not None:
+            return {"intensity": self.on_grid(pattern).astype(np.float32)}
+        if seen.structure is None:
+            return None
+        return {"intensity": self.curve(self.reflections(seen.structure)).astype(np.float32)}
 
-    def of_curve(self, two_theta_degree: Float, intensity: Float) -> Arrays:
-        """Interpolate a measured pattern to the grid.
+    def on_grid(self, pattern: MeasuredPattern) -> Float:
+        """Interpolate a measured pattern to the grid, for the featurizer's own radiation.
 
-        The result is zero where nothing was measured and where the intensity is negative.
+        Angles of another wavelength are converted by Bragg's law. The curve is zero where nothing
+        was measured and where the intensity is negative.
 
-        Args:
-            two_theta_degree: measured angles for this radiation, increasing, shape (n,).
-            intensity: intensities on any scale, shape (n,).
+        Returns:
+            The curve, scaled to a maximum of 100, shape (num_points,).
 
         Raises:
             ValueError: there is no intensity in the range of the grid.
         """
-        curve = np.interp(self.two_theta_degree, two_theta_degree, intensity, left=0.0, right=0.0)
+        angles = self._converted(pattern)
+        curve = np.interp(self.two_theta_degree, angles, pattern.intensity, left=0.0, right=0.0)
         curve = np.maximum(curve, 0.0)
         if not curve.max() > 0:
             raise ValueError("no intensity in the range of two theta")
-        return {"intensity": (curve * (TOP_INTENSITY / curve.max())).astype(np.float32)}
+        scaled: Float = curve * (TOP_INTENSITY / curve.max())
+        return scaled
+
+    def _converted(self, pattern: MeasuredPattern) -> Float:
+        """Give the angles at which the featurizer's radiation would show the same spacings.
+
+        What it cannot show, since the wavelength is too long, is put beyond 180 degrees.
+        """
+        if pattern.wavelength_angstrom in {None, self.wavelength_angstrom}:
+            return pattern.two_theta_degree
+        ratio = self.wavelength_angstrom / pattern.wavelength_angstrom
+        sines = ratio * np.sin(np.radians(pattern.two_theta_degree.astype(np.float64)) / 2)
+        beyond = 180 + np.arange(len(sines), dtype=np.float64)
+        angles: Float = np.where(sines <= 1, np.degrees(2 * np.arcsin(sines.clip(max=1))), beyond)
+        return angles
 
     def curve(self, reflections: Reflections) -> Float:
         """Smear reflections and scale the curve to a maximum of 100, shape (num_points,)."""

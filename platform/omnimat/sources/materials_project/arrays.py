@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element, Lattice
 
-from omnimat.materials.record import DensityOfStates, Structure
+from omnimat.materials.record import Structure
+from omnimat.modalities.dos import DensityOfStates
 from omnimat.sources.materials_project.parts import Document
 from omnimat.sources.materials_project.patience import Refused
 

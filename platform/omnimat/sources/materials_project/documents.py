@@ -60,11 +60,11 @@ def to_record(
                 provenance[name] = f"left out: {error}"
                 reasons.append(f"{name}: {error}")
     text = documents.get("text")
+    if text is not None and (description := text.values.get("description")) is not None:
+        arrays["text"] = description
     record = Record(
         material_id=material_id,
-        structure=structure,
-        **arrays,
-        text=None if text is None else text.values.get("description"),
+        parts={"structure": structure, **arrays},
         properties=_properties(summary.values) | _elastic(documents.get("elasticity")),
         provenance=provenance,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 from upath import UPath
@@ -34,10 +34,8 @@ from omnimat.sources.materials_project.listing import list_materials
 from omnimat.sources.materials_project.open_data import OpenData
 from omnimat.sources.materials_project.parts import Document
 from omnimat.sources.materials_project.rest import IDS_PER_REQUEST, Rest
+from omnimat.sources.materials_project.settings import Request
 from omnimat.sources.materials_project.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from omnimat.sources.materials_project.source import MaterialsProject
 
 _ORDER = "calculation_order"
 _ORDERS_PER_REQUEST = 50  # of some five calculations each
@@ -50,10 +48,8 @@ Reasons = dict[str, str]
 class Harvest:
     """One harvest, as far as it has come before."""
 
-    def __init__(
-        self, source: MaterialsProject, directory: UPath, run: Run, report_progress: bool
-    ) -> None:
-        self._source = source
+    def __init__(self, request: Request, directory: UPath, run: Run, report_progress: bool) -> None:
+        self._request = request
         self._directory = directory
         self._snapshot = Snapshot(directory)
         self._run = run
@@ -62,7 +58,7 @@ class Harvest:
 
     @functools.cached_property
     def _rest(self) -> Rest:
-        return Rest(self._source.access.patience)
+        return Rest(self._request.access.patience)
 
     def run(self) -> UPath:
         """Fetch what is missing and give the path of the index.
@@ -80,9 +76,9 @@ class Harvest:
 
     def _run_to_index(self) -> UPath:
         if not self._snapshot.is_listed:
-            listing = list_materials(self._source, self._open_data, self._rest)
+            listing = list_materials(self._request, self._open_data, self._rest)
             self._snapshot.save_listing(listing)
-        modalities = set(self._source.modalities)
+        modalities = set(self._request.modalities)
         reasons = {SUMMARY.name: self._documents(SUMMARY)}
         for collection in (TEXT, ELASTICITY):
             if collection.name in modalities:
@@ -109,8 +105,8 @@ class Harvest:
     def _documents(self, collection: Collection) -> Reasons:
         """Fetch a collection: from its table where all of it is wanted, else by REST."""
         pending = self._pending(collection.name)
-        if pending and self._source.is_whole:
-            call = (self._directory, self._open_data, self._source.access.patience, collection)
+        if pending and self._request.is_whole:
+            call = (self._directory, self._open_data, self._request.access.patience, collection)
             name, num_pending = f"{collection.name} from its table", len(pending)
             with self._progress(total=num_pending, desc=name) as progress:
                 ((_, reason),) = self._run(fetch_collection, {collection.name: call})
@@ -147,7 +143,7 @@ class Harvest:
 
         reasons: Reasons = {}
         batches = batches_of(pending, num_ids)
-        pool = ThreadPoolExecutor(self._source.access.max_parallel_requests)
+        pool = ThreadPoolExecutor(self._request.access.max_parallel_requests)
         try:
             with self._progress(total=len(pending), desc=name) as progress:
                 for batch, failed in zip(batches, pool.map(store, batches), strict=True):
@@ -187,7 +183,7 @@ class Harvest:
             tasks_of[i] = document.values["task_ids"]
         wanted = [i for i in tasks_of if i not in reasons]
         calls = [
-            ({i: tasks_of[i] for i in batch}, self._source.charge_density_points)
+            ({i: tasks_of[i] for i in batch}, self._request.charge_density_points)
             for batch in batches_of(wanted, _CHARGE_DENSITIES_PER_TASK)
         ]
         return reasons | self._in_tasks(CHARGE_DENSITY, fetch_charge_densities, calls)
@@ -226,7 +222,7 @@ class Harvest:
         function: Callable[..., Reasons],
         calls: Sequence[tuple[Mapping[str, Any], *tuple[Any, ...]]],
     ) -> Reasons:
-        access = (self._directory, self._open_data, self._source.access.patience)
+        access = (self._directory, self._open_data, self._request.access.patience)
         numbered = dict(enumerate((*access, *call) for call in calls))
         reasons: Reasons = {}
         if not calls:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tqdm import tqdm
 
 from omnimat.base.errors import UserError
@@ -19,37 +17,35 @@ from omnimat.sources.materials_project.fetch import of_version, patient_with
 from omnimat.sources.materials_project.open_data import OpenData
 from omnimat.sources.materials_project.patience import Refused, Unavailable
 from omnimat.sources.materials_project.rest import IDS_PER_REQUEST, Rest
+from omnimat.sources.materials_project.settings import Request
 from omnimat.sources.materials_project.snapshot import Listing
 
-if TYPE_CHECKING:
-    from omnimat.sources.materials_project.source import MaterialsProject
 
-
-def list_materials(source: MaterialsProject, open_data: OpenData, rest: Rest) -> Listing:
+def list_materials(request: Request, open_data: OpenData, rest: Rest) -> Listing:
     """List the materials that meet the filters, by their numbers.
 
     Raises:
         UserError: there are none, or the key may not have what is asked.
         RunError: the Materials Project does not answer at all.
     """
-    if source.filters.include_non_commercial and not rest.gives_non_commercial():
+    if request.filters.include_non_commercial and not rest.gives_non_commercial():
         raise UserError(
             "source.filters.include_non_commercial: this key has no access to the GNoME data; "
             "accept their terms at https://next-gen.materialsproject.org or leave it false"
         )
-    listed = _by_table(source, open_data) if source.is_whole else None
-    version, ids = listed or (None, _by_rest(source, rest))
-    ordered = sorted(set(ids), key=id_order)[: source.max_records]
+    listed = _by_table(request, open_data) if request.is_whole else None
+    version, ids = listed or (None, _by_rest(request, rest))
+    ordered = sorted(set(ids), key=id_order)[: request.max_records]
     if not ordered:
         raise UserError("source.filters: no material of the Materials Project meets them")
     return Listing(database_version=version or rest.database_version, material_ids=tuple(ordered))
 
 
-def _by_table(source: MaterialsProject, open_data: OpenData) -> tuple[str | None, list[str]] | None:
+def _by_table(request: Request, open_data: OpenData) -> tuple[str | None, list[str]] | None:
     """List the whole database; None where its table cannot be read."""
     # A plain "<>" would leave out every material whose licence is null as well.
     licence = f"builder_meta.license IS DISTINCT FROM '{NON_COMMERCIAL}'"
-    if source.filters.include_non_commercial:
+    if request.filters.include_non_commercial:
         licence = "true"
 
     def listed() -> tuple[str | None, list[str]]:
@@ -59,14 +55,14 @@ def _by_table(source: MaterialsProject, open_data: OpenData) -> tuple[str | None
         return version, [canonical_id(row["material_id"]) for row in rows]
 
     try:
-        return patient_with(open_data, source.access.patience).call(listed)
+        return patient_with(open_data, request.access.patience).call(listed)
     except (Refused, Unavailable) as error:
         tqdm.write(f"{error}: listing by REST")
         return None
 
 
-def _by_rest(source: MaterialsProject, rest: Rest) -> list[str]:
-    filters, limit = source.filters, source.max_records
+def _by_rest(request: Request, rest: Rest) -> list[str]:
+    filters, limit = request.filters, request.max_records
     criteria = filters.criteria()
     ids: list[str] = []
     if filters.material_ids:

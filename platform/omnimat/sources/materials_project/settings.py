@@ -101,3 +101,32 @@ class Access(Settings):
 
     patience: Patience = Patience()
     max_parallel_requests: int = Field(4, ge=1, le=4)
+
+
+class Request(Settings):
+    """What a harvest is to fetch.
+
+    Attributes:
+        filters: which materials.
+        max_records: keeps those of the lowest ids.
+        modalities: what to fetch besides structures and properties.
+        charge_density_points: how many points the stored grid has along each axis.
+        access: how the Materials Project is asked.
+    """
+
+    filters: Filters = Filters()
+    max_records: int | None = Field(None, ge=1)
+    modalities: tuple[Literal["text", "elasticity", "dos", "charge_density"], ...] = (
+        "text",
+        "elasticity",
+        "dos",
+        "charge_density",
+    )
+    charge_density_points: int = Field(32, ge=4, le=128)
+    access: Access = Access()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the database is wanted."""
+        everything = Filters(include_non_commercial=self.filters.include_non_commercial)
+        return self.filters == everything and self.max_records is None

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import pyarrow.parquet as pq
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
 from omnimat.sources.base import Failure, Run, absolute_path
 from omnimat.sources.materials_project.documents import to_record
+from omnimat.sources.materials_project.harvest import Harvest
 from omnimat.sources.materials_project.rest import API_KEY_VARIABLE, api_key
-from omnimat.sources.materials_project.settings import Access, Filters
+from omnimat.sources.materials_project.settings import Request
 from omnimat.sources.materials_project.snapshot import Snapshot, read_index
 
 
-class MaterialsProject(Settings):
+class MaterialsProject(Request):
     """Records of the Materials Project: structures, properties and more modalities.
 
     The key is read from ``MP_API_KEY``, other endpoints from ``MP_API_ENDPOINT`` and
@@ -31,26 +31,13 @@ class MaterialsProject(Settings):
     tried again.
 
     Attributes:
-        filters: which materials.
-        max_records: keeps those of the lowest ids.
-        modalities: besides structure and properties.
-        charge_density_points: of the stored grid along each axis.
-        access: how it is asked.
         snapshot: index file of an earlier harvest; it is read and nothing is fetched. No other
             key goes with it.
     """
 
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"access"})
+
     type: Literal["materials_project"] = "materials_project"
-    filters: Filters = Filters()
-    max_records: int | None = Field(None, ge=1)
-    modalities: tuple[Literal["text", "elasticity", "dos", "charge_density"], ...] = (
-        "text",
-        "elasticity",
-        "dos",
-        "charge_density",
-    )
-    charge_density_points: int = Field(32, ge=4, le=128)
-    access: Access = Access()
     snapshot: str | None = None
 
     @model_validator(mode="after")
@@ -58,12 +45,6 @@ class MaterialsProject(Settings):
         if self.snapshot is not None and self.model_fields_set - {"type", "snapshot"}:
             raise ValueError("a snapshot is as it was harvested: remove the other keys or it")
         return self
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of the database is wanted."""
-        everything = Filters(include_non_commercial=self.filters.include_non_commercial)
-        return self.filters == everything and self.max_records is None
 
     def located(self) -> Self:
         """Resolve ``snapshot``; without one there must be a key.
@@ -95,10 +76,12 @@ class MaterialsProject(Settings):
         """
         if self.snapshot is not None:
             return self
-        from omnimat.sources.materials_project.harvest import Harvest
-
         index = Harvest(self, self._harvest_directory(directory), run, report_progress).run()
         return type(self)(snapshot=str(index))
+
+    def inputs(self) -> dict[str, UPath]:
+        """None that could change: a snapshot with another content has another name."""
+        return {}
 
     def num_items(self) -> int:
         """Materials of the harvest."""
@@ -122,8 +105,7 @@ class MaterialsProject(Settings):
                 yield Failure(material_id, reason)
 
     def _harvest_directory(self, directory: UPath) -> UPath:
-        decisive = self.model_copy(update={"access": Access()})
-        return directory / f".snapshot-{decisive.fingerprint()}"
+        return directory / f".snapshot-{self.fingerprint()}"
 
     def _index(self) -> UPath:
         if self.snapshot is None:

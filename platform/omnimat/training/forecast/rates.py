@@ -12,7 +12,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import read_file, write_atomically
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings, fingerprint, identity
 from omnimat.base.workspace import Workspace
 from omnimat.training.plan import RunPlan
 
@@ -133,8 +133,8 @@ def rates_file(plan: RunPlan, workspace: Workspace) -> UPath:
     settings = plan.settings
     training = settings.training
     work = {
-        "modalities": settings.modalities.model_dump(mode="json"),
-        "objective": settings.objective.model_dump(mode="json"),
+        "modalities": identity(settings.modalities),
+        "objective": identity(settings.objective),
         "embedding_dim": settings.embedding_dim,
         "dataset": plan.manifest.dataset_fingerprint,
         "reads_store": reads_store(plan),
@@ -144,3 +144,15 @@ def rates_file(plan: RunPlan, workspace: Workspace) -> UPath:
         },
     }
     return workspace.root / "rates" / f"{fingerprint(work)}.json"
+
+
+def known_rates(plan: RunPlan, workspace: Workspace) -> Rates | None:
+    """Give what was measured for such a run on its kind of device, here or elsewhere.
+
+    Raises:
+        UserError: the file holds something else, or rates of another version.
+    """
+    try:
+        return Rates.load(rates_file(plan, workspace))
+    except FileNotFoundError:
+        return None

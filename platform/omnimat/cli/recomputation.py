@@ -1,0 +1,17 @@
+"""Who computes a row again: the section of an evaluation that it names, or fine-tuning."""
+
+from __future__ import annotations
+
+from omnimat.evaluation.settings import section_of
+from omnimat.finetune.recompute import recompute
+from omnimat.finetune.rows import SECTION
+from omnimat.verification.verify import Check
+
+
+def recomputation(section: str) -> Check:
+    """Find the check by the name that rows have for their section.
+
+    Raises:
+        UnreachableError: if the section is not installed.
+    """
+    return recompute if section == SECTION else section_of(section).recompute

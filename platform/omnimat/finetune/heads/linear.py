@@ -1,0 +1,35 @@
+"""One linear layer on the embeddings of all modalities side by side, zero where missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from omnimat.finetune.heads.head import HeadSettings
+from omnimat.finetune.heads.tokens import Tokens
+from omnimat.materials.record import Modality
+
+
+class LinearSettings(HeadSettings):
+    """Settings of the linear head, of which there are none."""
+
+    type: Literal["linear"] = "linear"
+
+    def build(self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int) -> Linear:
+        """Build the network; see ``HeadSettings.build``."""
+        return Linear(len(modalities) * embedding_dim, num_outputs)
+
+
+class Linear(nn.Module):
+    """The linear head."""
+
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(num_inputs, num_outputs)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Map the tokens of n materials to (n, num_outputs)."""
+        outputs: Tensor = self.linear((tokens.values * tokens.present[..., None]).flatten(1))
+        return outputs

@@ -1,0 +1,113 @@
+"""Rows of predicted properties, computed again from their predictions and the data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from omnimat.base.retry import reason
+from omnimat.finetune.outcome import RESULT_FILE
+from omnimat.finetune.rows import chosen_on_validation, score
+from omnimat.finetune.settings import TrialSettings
+from omnimat.finetune.tasks import TaskSettings, read_targets
+from omnimat.leaderboard.row import Row
+from omnimat.materials.record import Modality
+from omnimat.materials.split import Split
+from omnimat.modalities.layout import Featurizer
+from omnimat.models.export import Card
+from omnimat.models.inputs import featurizers_of
+from omnimat.verification.agreement import check_agreement
+from omnimat.verification.evidence import Evidence, location_of
+from omnimat.verification.left_out import Needs, check_left_out
+from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on
+from omnimat.verification.tables import check_materials, check_targets, read_table, unscored
+
+_SPLIT: Split = "test"
+
+
+def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
+    """Score the predictions again, against targets that are read from the shards.
+
+    Raises:
+        FaultError: if the configuration has no such task, or the file holds no predictions.
+        UnreachableError: if a file is missing or was written by another version.
+    """
+    tasks = _tasks_of(row.config)
+    if row.task not in tasks:
+        known = ", ".join(map(repr, tasks))
+        raise FaultError(f"task is {row.task!r}, but config predicts {known}")
+    task, uri = tasks[row.task], row.predictions_uri
+    table = read_table(row, evidence)
+    with blamed_on(f"{uri}: its predictions have no score"):
+        found = score(task, table)
+    yield from check_agreement(row, [found])
+    dataset = evidence.dataset(row)
+    yield from check_materials(table, dataset.split_by_id, _SPLIT, uri)
+    properties = evidence.properties(dataset, _SPLIT)
+    with blamed_on("config does not fit the data set"):
+        targets = read_targets(properties.values(), task)
+    yield from check_targets(table, list(properties), targets, uri)
+    if left_out := unscored(table, list(properties), targets):
+        needs: Needs = "any" if row.config.get("missing_modalities") == "fuse" else "all"
+        yield from check_left_out(uri, dataset, left_out, _featurizers(row), needs)
+    yield from _check_trial(row, evidence)
+
+
+def _tasks_of(config: Mapping[str, Any]) -> dict[str, TaskSettings]:
+    """Read the tasks of a configuration by their names; an old one has a single task."""
+    entries = config.get("tasks") or [config.get("task")]
+    try:
+        tasks = [TaskSettings.model_validate(entry) for entry in entries]
+    except (ValidationError, TypeError) as error:
+        raise UnreachableError("config has tasks that this omnimat cannot read") from error
+    return {task.name: task for task in tasks}
+
+
+def _check_trial(row: Row, evidence: Evidence) -> Iterator[Remark]:
+    """Compare the row with the trial that left the checkpoint, if it has one."""
+    if not row.checkpoint_uri:
+        return
+    path = location_of(row.checkpoint_uri, "checkpoint_uri").parent / RESULT_FILE
+    try:
+        there = _told(json.loads(evidence.data(str(path), "checkpoint_uri")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreachableError(f"{path} is no result of a trial: {reason(error)}") from error
+    said = {
+        "seed": row.seed,
+        "variant": row.variant,
+        "train_fraction": row.config.get("train_fraction", 1.0),
+        "hyperparameters": row.hyperparameters,
+        "samples_seen": row.samples_seen,
+        "num_train": row.details.get("num_train", there["num_train"]),
+    }
+    for name, value in there.items():
+        if said[name] != value:
+            yield f"{path}: {name} is {value}, the row says {said[name]}"
+
+
+def _told(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a trial says about its row; keys of another version are passed over."""
+    keys = trial["settings"].keys() & TrialSettings.model_fields.keys()
+    settings = TrialSettings.model_validate({key: trial["settings"][key] for key in keys})
+    return {
+        "seed": settings.seed,
+        "variant": settings.variant,
+        "train_fraction": settings.train_fraction,
+        "hyperparameters": chosen_on_validation(settings, trial["best_epoch"]),
+        "samples_seen": trial["samples_seen"],
+        "num_train": trial["num_records"]["train"],
+    }
+
+
+def _featurizers(row: Row) -> dict[Modality, Featurizer]:
+    try:
+        cards = {name: Card.model_validate(card) for name, card in row.config["cards"].items()}
+    except (ValidationError, KeyError, AttributeError) as error:
+        raise UnreachableError(
+            "config has no encoders that this omnimat can read, so what was left out cannot be "
+            "explained"
+        ) from error
+    return featurizers_of(cards)

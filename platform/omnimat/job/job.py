@@ -1,0 +1,158 @@
+"""What all kinds of job have in common, and the table of the kinds.
+
+A kind of job is one class in one file of ``job/kinds``. Whichever command starts it, a job takes
+the same steps from its file to its output:
+
+1. It is read (``job.load``).
+2. ``check`` finds mistakes before any cluster is asked.
+3. ``on_devices`` decides what the file leaves to the machines.
+4. Its ``phases`` are held against what the cluster has (``job.preflight``).
+5. ``run`` makes the output. A job whose output is a run is first ``prepared`` and then opens an
+   ``attempt``, which may find that the run has finished.
+
+Files of kinds import no Ray and no training loop at their top: whoever only reads or checks a job
+file should not wait for these.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from upath import UPath
+
+from omnimat.base.registry import Registry
+from omnimat.base.settings import Settings
+from omnimat.base.workspace import Workspace
+from omnimat.job.asks import Phase, Room
+from omnimat.job.attempt import open_run
+from omnimat.job.header import JobHeader
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Job(ABC, Generic[SettingsT]):
+    """A job file that was read.
+
+    Attributes:
+        kind: name of the kind in job files.
+        settings_type: class of the settings.
+        header: the keys that every job file has.
+        settings: all other keys of the file, as the room reads them that does the work.
+    """
+
+    kind: ClassVar[str]
+    settings_type: ClassVar[type[Settings]]
+
+    header: JobHeader
+    settings: SettingsT
+
+    @property
+    def name(self) -> str:
+        """Name of what the job makes."""
+        return self.header.name
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where the job reads and writes."""
+        return Workspace.open(self.header.storage_path, self.header.leaderboard_url)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Job files that have to run first, in this order."""
+        return self.header.needs
+
+    def with_settings(self, settings: SettingsT) -> Self:
+        """Give the same job with other settings."""
+        return replace(self, settings=settings)
+
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
+        """Give what must run at the same time, phase by phase.
+
+        Args:
+            room: what the cluster has room for, if the answer is to be how much a job asks for
+                there that can do with more or less; None for the least.
+        """
+        del room
+        return ()
+
+    def on_devices(self, num_gpus: float) -> Self:
+        """Give the same job with every ``auto`` decided.
+
+        Args:
+            num_gpus: how many GPUs there are, or may come to be.
+        """
+        del num_gpus
+        return self
+
+    def check(self) -> None:
+        """Find mistakes without a cluster, as far as the data that the job reads is there already.
+
+        Raises:
+            UserError: the job cannot succeed as it is.
+        """
+
+    @abstractmethod
+    def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
+        """Make the output on the connected cluster, unless it is there already.
+
+        Args:
+            is_asked_for: whether the user named this job, and not one that needs it.
+            fresh: begin a run anew beside what is there; it concerns no other kinds.
+
+        Raises:
+            UserError: the job cannot be run as it is written.
+            RunError: it failed for a known reason.
+        """
+
+
+class RunJob(Job[SettingsT]):
+    """A job whose output is a run, which can go on, have finished, or be begun anew."""
+
+    def prepared(self) -> Self:
+        """Give the same job, complete in itself and worked out as far as files alone allow.
+
+        Raises:
+            UserError: the job cannot succeed as it is.
+        """
+        return self
+
+    def attempt(self, *, fresh: bool) -> UPath | None:
+        """Give the folder in which the run begins or goes on, or None if it has finished.
+
+        Raises:
+            UserError: a run of this name has other settings.
+        """
+        return open_run(self.name, self.settings, self.workspace, fresh=fresh)
+
+    def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
+        """Begin the run or go on with it; do nothing if it has finished."""
+        from omnimat.job.preflight import placement
+
+        del is_asked_for
+        job = self.prepared()
+        folder = job.attempt(fresh=fresh)
+        if folder is not None:
+            print("\n".join(placement(job)), flush=True)
+            job.execute(folder)
+
+    @abstractmethod
+    def execute(self, folder: UPath) -> None:
+        """Do the work of the run in its folder, on the connected cluster."""
+
+
+KINDS: Registry[type[Job[Any]]] = Registry(
+    "omnimat.jobs",
+    {
+        "ingest": "omnimat.job.kinds.ingest:IngestJob",
+        "tokenizer": "omnimat.job.kinds.tokenizer:TokenizerJob",
+        "featurize": "omnimat.job.kinds.featurize:FeaturizeJob",
+        "pretrain": "omnimat.job.kinds.pretrain:PretrainJob",
+        "finetune": "omnimat.job.kinds.finetune:FinetuneJob",
+        "evaluate": "omnimat.job.kinds.evaluate:EvaluateJob",
+        "pipeline": "omnimat.job.kinds.pipeline:PipelineJob",
+    },
+)
+"""Every kind of job by its name in job files."""

@@ -1,0 +1,36 @@
+"""Jobs of kind ``featurize``."""
+
+from __future__ import annotations
+
+from omnimat.job.asks import Ask, Phase, Room
+from omnimat.job.job import Job
+from omnimat.training.settings import FeaturizeSettings
+
+
+class FeaturizeJob(Job[FeaturizeSettings]):
+    """Fills a feature store ahead of the runs that read it."""
+
+    kind = "featurize"
+    settings_type = FeaturizeSettings
+
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
+        """Ask for all featurizers at once."""
+        settings = self.settings
+        return ((Ask.featurizers(settings.num_featurizers, settings.featurizer_num_cpus),),)
+
+    def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
+        """Featurize what the store does not hold yet."""
+        from omnimat.stream.featurize import write_store
+        from omnimat.stream.location import StoreLocation
+
+        settings = self.settings.located(self.workspace)
+        featurizers = settings.modalities.featurizers()
+        store = StoreLocation.of(self.workspace, settings.dataset, featurizers)
+        if store.is_complete:
+            print(f"{self.name}: finished, nothing to do ({store.folder})", flush=True)
+            return
+        write_store(
+            store,
+            num_featurizers=settings.num_featurizers,
+            num_cpus=settings.featurizer_num_cpus,
+        )

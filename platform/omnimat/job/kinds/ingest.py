@@ -1,0 +1,37 @@
+"""Jobs of kind ``ingest``."""
+
+from __future__ import annotations
+
+from omnimat.job.asks import Ask, Phase, Room
+from omnimat.job.job import Job
+from omnimat.shards.manifest import MANIFEST_NAME
+from omnimat.sources.settings import IngestSettings
+
+
+class IngestJob(Job[IngestSettings]):
+    """Writes the records of a source as the shards of a data set."""
+
+    kind = "ingest"
+    settings_type = IngestSettings
+
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
+        """Ask for one task: with fewer at a time the ingest only takes longer."""
+        each = {"CPU": self.settings.num_cpus_per_task}
+        return ((Ask("ingest tasks", "num_cpus_per_task", 1, each),),)
+
+    def check(self) -> None:
+        """Look for the files of the source, or for a data set of other settings in their place."""
+        folder = self.workspace.dataset(self.name)
+        if (folder / MANIFEST_NAME).exists():
+            from omnimat.sources.ingest import finished
+
+            finished(self.settings, self.name, folder)
+        else:
+            self.settings.located()
+
+    def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
+        """Ingest; what a remote source failed to give is tried again only if the user asks."""
+        from omnimat.sources.ingest import ingest
+
+        folder = self.workspace.dataset(self.name)
+        ingest(self.settings, self.name, folder, retry_failures=is_asked_for)

@@ -1,0 +1,89 @@
+"""Jobs of kind ``pretrain``."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from upath import UPath
+
+from omnimat.job.asks import Ask, Phase, Room
+from omnimat.job.job import RunJob
+from omnimat.shards.manifest import MANIFEST_NAME
+from omnimat.training.settings import PretrainSettings
+
+if TYPE_CHECKING:
+    from omnimat.training.plan import RunPlan
+
+
+class PretrainJob(RunJob[PretrainSettings]):
+    """Aligns the encoders of several modalities on the training split of a data set."""
+
+    kind = "pretrain"
+    settings_type = PretrainSettings
+
+    @cached_property
+    def plan(self) -> RunPlan:
+        """What the run will do.
+
+        Raises:
+            UserError: the data set is missing, too small, or lacks a modality.
+        """
+        from omnimat.training.plan import make_plan
+
+        return make_plan(self.name, self.settings, self.workspace)
+
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
+        """Ask for workers and what feeds them.
+
+        If a run may have fewer workers, Ray starts as many as fit, even if that leaves no room for
+        their featurizers.
+        """
+        training, stream = self.settings.training, self.settings.stream
+        num_that_fit = 0 if room is None else room(training.worker_resources)
+        fewest, most = training.world_sizes[0], training.world_sizes[-1]
+        num_workers = min(max(fewest, num_that_fit), most)
+        workers = Ask(
+            "trainers",
+            "training.num_workers",
+            num_workers,
+            training.worker_resources,
+            training.worker_labels,
+        )
+        each = {"CPU": stream.featurizer_num_cpus}
+        labels = stream.featurizer_label_selector
+        if stream.read_from == "store":  # its featurizers run before the workers
+            key = "stream.num_featurizers"
+            first = Ask("featurizers", key, stream.num_featurizers, each, labels)
+            reader = {"CPU": stream.reader_num_cpus}
+            return ((first,), (workers, Ask("readers", "their readers", num_workers, reader)))
+        number = num_workers * stream.num_featurizers
+        return ((workers, Ask("featurizers", "their featurizers", number, each, labels)),)
+
+    def on_devices(self, num_gpus: float) -> Self:
+        """Train on GPUs if each of the fewest workers can have one."""
+        training = self.settings.training
+        if training.use_gpu != "auto":
+            return self
+        use_gpu = num_gpus >= training.world_sizes[0]
+        training = training.model_copy(update={"use_gpu": use_gpu})
+        return self.with_settings(self.settings.model_copy(update={"training": training}))
+
+    def check(self) -> None:
+        """Plan the run if the data set is there."""
+        if (self.workspace.dataset(self.settings.dataset) / MANIFEST_NAME).exists():
+            _ = self.plan
+
+    def prepared(self) -> Self:
+        """Read in the files that the settings name, and plan the run."""
+        job = self.with_settings(self.settings.located(self.workspace))
+        _ = job.plan
+        return job
+
+    def execute(self, folder: UPath) -> None:
+        """Train on workers of Ray."""
+        from omnimat.training.forecast.request import expectation
+        from omnimat.training.pretrain import pretrain
+
+        print(expectation(self.plan, self.workspace), flush=True)
+        pretrain(self.plan, folder)

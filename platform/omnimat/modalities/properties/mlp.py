@@ -1,0 +1,80 @@
+"""An MLP over the values of properties and over which of them are known."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from omnimat.modalities.encoder import EncoderSettings
+from omnimat.modalities.layout import Featurizer
+from omnimat.modalities.properties.features import PropertyValues
+
+
+class PropertyMlpSettings(EncoderSettings):
+    """Settings of the property MLP.
+
+    Attributes:
+        num_values: numbers that describe a record; filled in from the featurizer.
+        num_properties: properties that may be known or not; filled in likewise.
+        hidden_widths: of the layers between, with a layer norm and GELU each.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "tiny": {"hidden_widths": (32,)},
+    }
+    type: Literal["property_mlp"] = "property_mlp"
+    num_values: NonNegativeInt = 0
+    num_properties: NonNegativeInt = 0
+    hidden_widths: tuple[PositiveInt, ...] = (256, 256)
+
+    def fitted_to(self, featurizer: Featurizer) -> Self:
+        """Take the widths of the featurizer, once its statistics are known.
+
+        Raises:
+            ValueError: the featurizer is another one.
+        """
+        if not isinstance(featurizer, PropertyValues):
+            raise ValueError(f"the encoder {self.type} takes the featurizer property_values")
+        if featurizer.statistics is None:
+            return self
+        widths = {
+            "num_values": featurizer.num_values,
+            "num_properties": featurizer.num_properties,
+        }
+        return self.model_copy(update=widths)
+
+    def build(self, embedding_dim: int) -> nn.Module:
+        """Build the network."""
+        return PropertyMlp(self, embedding_dim)
+
+
+class PropertyMlp(nn.Module):
+    """Properties to embedding."""
+
+    def __init__(self, settings: PropertyMlpSettings, embedding_dim: int) -> None:
+        super().__init__()
+        widths = (settings.num_values + settings.num_properties, *settings.hidden_widths)
+        hidden: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            hidden += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU()]
+        self.hidden = nn.Sequential(*hidden)
+        self.head = nn.Linear(widths[-1], embedding_dim)
+
+    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Embed n materials.
+
+        Args:
+            arrays: ``values`` (n, num_values) and ``is_known`` (n, num_properties).
+
+        Returns:
+            (n, embedding_dim).
+        """
+        given = torch.cat([arrays["values"], arrays["is_known"]], dim=1)
+        embeddings: Tensor = self.head(self.hidden(given.to(self.head.weight.dtype)))
+        return embeddings

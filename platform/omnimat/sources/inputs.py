@@ -1,0 +1,114 @@
+"""The files that a data set was made from, remembered so that a later change of them is noticed.
+
+A file counts as unchanged while its size and modification time are the same, which costs nothing to
+find out. Where only the time differs, its bytes decide: a file that was merely copied or touched
+makes no data set stale. The list lies beside the manifest and not in it, since every worker reads
+the manifest and a folder of CIFs may hold a hundred thousand files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.base.files import read_file, write_atomically
+from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import Settings, fingerprint
+from omnimat.sources.base import Source
+
+INPUTS_NAME = "inputs.jsonl"
+
+_FILES_AT_ONCE = 16  # storage far away answers slowly, but many at a time
+
+
+class InputFile(Settings):
+    """An input file as it was when it was read.
+
+    Attributes:
+        name: what the source calls it.
+        size_bytes: its size.
+        mtime_ns: when it was last modified, since 1970; 0 where the storage does not tell.
+        sha256: hash of its bytes.
+    """
+
+    name: str
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str, path: UPath) -> InputFile:
+        """Look at a file, and only then read it: a change in between is noticed later."""
+        status = path.stat()
+        return cls(
+            name=name,
+            size_bytes=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            sha256=sha256_of(path),
+        )
+
+    def is_still(self, path: UPath) -> bool:
+        """Say whether a file is the one that was read."""
+        status = path.stat()
+        if status.st_size != self.size_bytes:
+            return False
+        is_untouched = status.st_mtime_ns == self.mtime_ns != 0
+        return is_untouched or sha256_of(path) == self.sha256
+
+
+def input_files(source: Source) -> tuple[InputFile, ...]:
+    """Look at the files that a located source reads."""
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        return tuple(pool.map(lambda file: InputFile.of(*file), sorted(source.inputs().items())))
+
+
+def content_hash(inputs: Iterable[InputFile]) -> str:
+    """Hash what input files hold, whenever they were modified."""
+    return fingerprint([[one.name, one.sha256] for one in inputs])
+
+
+def save_inputs(inputs: Iterable[InputFile], dataset: UPath) -> None:
+    """Write the list beside the shards of a data set; none where no file was read."""
+    if lines := "".join(f"{one.model_dump_json()}\n" for one in inputs):
+        write_atomically(dataset / INPUTS_NAME, lines.encode())
+
+
+def check_inputs(source: Source, dataset: UPath) -> None:
+    """Insist that the input files of a data set are what they were when it was made.
+
+    Where they are no longer there, or cannot be read, there is nothing to hold it against: a data
+    set is complete without them, and may have been moved to another machine.
+
+    Raises:
+        UserError: one has changed; the sentence names it.
+    """
+    if not (dataset / INPUTS_NAME).exists():
+        return
+    lines = read_file(dataset / INPUTS_NAME).splitlines()
+    before = {one.name: one for one in map(InputFile.model_validate_json, lines)}
+    try:
+        change = _first_change(before, source.located().inputs())
+    except (UserError, OSError):
+        return
+    if change is not None:
+        raise UserError(
+            f"{dataset} was made before {change}: choose another name to ingest what is there now, "
+            f"delete {dataset} to ingest it anew, or delete {dataset / INPUTS_NAME} to keep it"
+        )
+
+
+def _first_change(before: Mapping[str, InputFile], now: Mapping[str, UPath]) -> str | None:
+    if not now:
+        return None
+    if gone := before.keys() - now.keys():
+        return f"input file {min(gone)} was removed"
+    if new := now.keys() - before.keys():
+        return f"input file {now[min(new)]} was added"
+    names = sorted(now)
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        are_still = list(pool.map(lambda name: before[name].is_still(now[name]), names))
+    changed = [name for name, is_still in zip(names, are_still, strict=True) if not is_still]
+    return f"input file {now[changed[0]]} was changed" if changed else None

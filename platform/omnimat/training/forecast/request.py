@@ -1,0 +1,141 @@
+"""From a run's plan to what is forecast of it, with rates measured now if they never were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
+from omnimat.training.forecast.forecast import Forecast, Prices, assumptions, forecasts, work_of
+from omnimat.training.forecast.measure import measure
+from omnimat.training.forecast.prediction import Machines, predict
+from omnimat.training.forecast.rates import Rates, known_rates, rates_file
+from omnimat.training.plan import RunPlan
+from omnimat.training.settings import PretrainSettings
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a forecast is asked for.
+
+    Attributes:
+        num_gpus: the number of workers, each of which has a GPU; None for the workers of the job.
+        num_cores: how many CPU cores all processes share; None if each process has its own.
+        gpu_speedup: how many times as fast as one CPU core here a GPU is taken to be, if steps
+            were measured on a CPU alone.
+        interconnect_gbit_per_s: how fast workers exchange data.
+        gpu_hour: price of one GPU for an hour, in any currency.
+        core_hour: price of one CPU core for an hour.
+        measure_again: measure even if the rates of such a run are known.
+    """
+
+    num_gpus: int | None = None
+    num_cores: float | None = None
+    gpu_speedup: float | None = None
+    interconnect_gbit_per_s: float = 10.0
+    gpu_hour: float = 0.0
+    core_hour: float = 0.0
+    measure_again: bool = False
+
+
+def settled(settings: PretrainSettings, request: Request) -> PretrainSettings:
+    """Give the settings of the run that the request is about.
+
+    ``auto`` is a GPU if this machine has one.
+
+    Raises:
+        UserError: the batch cannot be cut into so many equal shares.
+    """
+    training = settings.training
+    num_workers = request.num_gpus or training.num_workers
+    if training.global_batch_size % (num_workers * training.num_micro_batches):
+        raise UserError(
+            f"training.global_batch_size {training.global_batch_size} does not divide by "
+            f"{num_workers} workers x {training.num_micro_batches} num_micro_batches; plan for "
+            "another number, or set another batch size"
+        )
+    use_gpu = torch.cuda.is_available() if training.use_gpu == "auto" else training.use_gpu
+    use_gpu = use_gpu or request.num_gpus is not None
+    return _trained(settings, num_workers=num_workers, use_gpu=use_gpu)
+
+
+def answer(
+    plan: RunPlan, workspace: Workspace, request: Request
+) -> tuple[list[Forecast], list[str]]:
+    """Forecast a run whose settings are settled.
+
+    Returns:
+        Forecasts for more and more workers, and sentences that say what they rest on.
+
+    Raises:
+        UserError: nothing says how fast a GPU is.
+    """
+    rates = _rates(plan, workspace, again=request.measure_again)
+    is_assumed = plan.settings.training.on_gpu and rates.device == "cpu"
+    speedup = request.gpu_speedup if is_assumed else 1.0
+    if speedup is None:
+        raise UserError(
+            f"{plan.name} was measured on a CPU alone and is to run on GPUs: plan it once on a "
+            "machine with a GPU and the same storage_path, or say with --gpu-speedup how many "
+            "times as fast as one core here a GPU is taken to be"
+        )
+    largest = replace(
+        _machines(plan.settings),
+        num_cores=request.num_cores,
+        speedup=speedup,
+        interconnect_gbit_per_s=request.interconnect_gbit_per_s,
+    )
+    prices = Prices(request.gpu_hour, request.core_hour)
+    rows = list(forecasts(plan, rates, largest, prices))
+    return rows, assumptions(rates, rows)
+
+
+def expectation(plan: RunPlan, workspace: Workspace) -> str:
+    """Say in a line how fast a run should be and what limits it, if its rates are known."""
+    try:
+        rates = known_rates(plan, workspace)
+    except UserError as error:  # no reason not to train
+        return f"expected speed: unknown; {error}"
+    if rates is None:
+        return "expected speed: unknown; omnimat plan measures what this job takes"
+    expected = predict(rates, work_of(plan), _machines(plan.settings))
+    return (
+        f"expected: {expected.samples_per_s:,.0f} samples/s, limited by {expected.bottleneck} "
+        f"(workers could take {expected.workers_per_s:,.0f}, what feeds them gives "
+        f"{expected.featurizers_per_s:,.0f}; as measured {rates.measured_at} on "
+        f"{rates.measured_on})"
+    )
+
+
+def _rates(plan: RunPlan, workspace: Workspace, *, again: bool) -> Rates:
+    """Find the rates of the device asked for; without such a device here, those of this CPU."""
+    found = None if again else known_rates(plan, workspace)
+    if found is not None:
+        return found
+    if plan.settings.training.on_gpu and not torch.cuda.is_available():
+        on_cpu = replace(plan, settings=_trained(plan.settings, use_gpu=False))
+        return _rates(on_cpu, workspace, again=again)
+    rates = measure(plan)
+    rates.save(rates_file(plan, workspace))
+    return rates
+
+
+def _trained(settings: PretrainSettings, **update: Any) -> PretrainSettings:
+    """Give settings with other values of ``training``, which are not validated."""
+    training = settings.training.model_copy(update=update)
+    return settings.model_copy(update={"training": training})
+
+
+def _machines(settings: PretrainSettings) -> Machines:
+    """Give what a run occupies if it shares nothing."""
+    training, stream = settings.training, settings.stream
+    readers_each = 1 if stream.read_from == "store" else stream.num_featurizers
+    return Machines(
+        num_workers=training.num_workers,
+        num_featurizers=training.num_workers * readers_each,
+        device="cuda" if training.on_gpu else "cpu",
+        cores_per_worker=1 if training.on_gpu else training.threads_per_worker,
+    )
