@@ -1,10 +1,10 @@
-"""Memory and time of the CLIP loss by batch size: similarities in blocks against the whole matrix.
+"""Memory and time of the CLIP loss by batch size: blocks of similarities against the whole matrix.
 
     python jobs/benchmarks/blocked_loss.py --json blocked_loss.json
 
-One forward and backward pass of one pair of modalities, 128 wide, each size in a process of its
-own. Memory is the peak of the resident set above what it was with the features in memory and torch
-warm; the gradients of the features count.
+This is one forward and backward pass for a pair of modalities of width 128, each size in its own
+process. Memory is the peak of the resident set minus its size before the pass, when the features
+are in memory and torch is warm; the gradients of the features count.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIZES = (4096, 8192, 16_384, 32_768, 65_536)
 
 
 def main() -> int:
-    """Measure every size in both ways; give 1 if the budget is broken or they disagree."""
+    """Measure every size in both ways; return 1 if the budget is exceeded or they disagree."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--largest-dense", type=int, default=8192)
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def measure(num_rows: int, block_size: int, num_threads: int) -> dict[str, float]:
-    """Take one pass in this process."""
+    """Run one pass in this process."""
     import torch
     from torch.nn import functional
 
@@ -83,7 +83,7 @@ def measure(num_rows: int, block_size: int, num_threads: int) -> dict[str, float
     small(warm, warm, 0, logit_scale)["structure|text"].backward()
     batch = features(num_rows)
     before_mb = resident_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     start_s = time.perf_counter()
     loss = objective(batch, batch, 0, logit_scale)["structure|text"]
     forward_s = time.perf_counter() - start_s
@@ -102,14 +102,14 @@ def measure(num_rows: int, block_size: int, num_threads: int) -> dict[str, float
 
 
 def resident_mb(key: str) -> float:
-    """Read a line of this process's status, in units of 10^6 bytes."""
+    """Return a value of this process's status in units of 10^6 bytes."""
     found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) * 1024 / 1e6
 
 
 def in_fresh_process(num_rows: int, block_size: int, num_threads: int) -> dict[str, float]:
-    """Measure where nothing else has used memory before."""
+    """Measure in a process in which nothing else has used memory before."""
     command = [sys.executable, __file__, "--threads", str(num_threads)]
     done = subprocess.run(
         [*command, "--measure", f"{num_rows}:{block_size}"],
@@ -121,7 +121,7 @@ def in_fresh_process(num_rows: int, block_size: int, num_threads: int) -> dict[s
 
 
 def line(result: dict) -> str:
-    """Give a row of the table."""
+    """Format a row of the table."""
     return (
         f"{result['rows']:7d} {result['way']:>8} {result['added_mb']:8.0f} "
         f"{result['forward_s']:10.2f} {result['backward_s']:11.2f} {result['loss']:12.7f}"
@@ -129,7 +129,7 @@ def line(result: dict) -> str:
 
 
 def comparison(blocked: dict, dense: dict) -> str:
-    """Say what blocks save and cost."""
+    """Format what blocks save and cost."""
     seconds = [result["forward_s"] + result["backward_s"] for result in (blocked, dense)]
     return (
         f"{'':16} dense / blocked: memory {dense['added_mb'] / blocked['added_mb']:.1f}, "
@@ -138,13 +138,13 @@ def comparison(blocked: dict, dense: dict) -> str:
 
 
 def is_fault(result: dict) -> bool:
-    """Say whether a blocked pass broke the budget."""
+    """Return whether a blocked pass exceeded the budget."""
     large = result["way"] == "blocked" and result["rows"] == BUDGET_ROWS
     return large and result["added_mb"] >= BUDGET_MB
 
 
 def disagree(results: list[dict]) -> bool:
-    """Say whether the two ways differ by more than float32 rounding at some size."""
+    """Return whether the two ways differ by more than float32 rounding at some size."""
     by_size: dict[int, list[dict]] = {}
     for result in results:
         by_size.setdefault(result["rows"], []).append(result)
@@ -157,7 +157,7 @@ def disagree(results: list[dict]) -> bool:
 
 
 def cpu_name() -> str:
-    """Name the processor."""
+    """Return the name of the processor."""
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return found[1] if found else platform.processor()
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""How long the server works on a page when the leaderboard holds 100,000 rows.
+"""How long the server takes for a page when the leaderboard holds 100,000 rows.
 
     python jobs/benchmarks/dashboard.py
 
-The rows are three seeds of results spread over boards, with a configuration each. A page is asked
-for in the same process, through the whole application: ``after a write`` when the row before it has
-just changed the store, so that nothing is remembered; ``again`` when nothing has changed.
+The rows are results of three seeds spread over boards, each result with its own configuration.
+Pages are requested in the same process, through the whole application: ``after a write``, when the
+store has just changed and nothing is cached, and ``again``, when nothing has changed.
 """
 
 import itertools
@@ -32,7 +32,7 @@ ROWS_AT_A_TIME = 5_000
 
 
 def make_rows(number: int, boards: int, seeds: int = 3) -> Iterator[Row]:
-    """Spread results over boards; each has a configuration of a usual job's size."""
+    """Spread results over boards; each has a configuration as large as that of a usual job."""
     noise = np.random.default_rng(0)
     for group in range(number // seeds):
         modalities = {f"modality {i}": {"encoder": {"width": 64 + i}} for i in range(4)}
@@ -69,7 +69,7 @@ def make_rows(number: int, boards: int, seeds: int = 3) -> Iterator[Row]:
 
 
 def timed(ask: Callable[[], Any], before: Callable[[], Any], repeats: int) -> float:
-    """Give the median milliseconds of asking, without what comes before it."""
+    """Return the median milliseconds of ``ask``, not counting ``before``."""
     times_ms = []
     for _ in range(repeats):
         before()
@@ -80,7 +80,7 @@ def timed(ask: Callable[[], Any], before: Callable[[], Any], repeats: int) -> fl
 
 
 def measure(url: str, store: LeaderboardStore, repeats: int) -> list[dict[str, Any]]:
-    """Time each page after a write and again."""
+    """Time each page after a write, and again without one."""
     counter = itertools.count()
     changing = next(make_rows(3, 1))
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Time and error of the lattice sums by size of the cell: NumPy, and torch on batches of crystals.
+"""Time and error of the lattice sums by size of the cell, in NumPy and in torch on batches.
 
-NumPy and torch on the CPU have one thread; a column for CUDA is added where there is a GPU. The
-error is that of cutting the series: against the same sums cut at a tolerance of 1e-14. The
-published implementation takes about 0.5 ms a pair of atoms: 55 ms at 10 atoms, 460 ms at 30. Those
-are figures we cite and do not measure here.
+NumPy and torch use one thread on the CPU; with a GPU, there is a column for CUDA. The error is that
+of truncating the series, relative to the same sums with a tolerance of 1e-14. The published
+implementation takes about 0.5 ms per pair of atoms: 55 ms for 10 atoms and 460 ms for 30. We cite
+these numbers and do not measure them here.
 """
 
 import os
@@ -14,7 +14,7 @@ from measure import THREAD_VARIABLES, interleaved, report
 
 os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
 
-import click  # NumPy and torch read the variables when they are loaded
+import click  # from here on, because NumPy and torch read the variables on import
 import numpy as np
 import torch
 
@@ -22,7 +22,7 @@ from omnimat.modalities.structure.batched_sums import lattice_sums as batched_la
 from omnimat.modalities.structure.lattice_sums import lattice_sums
 
 CITED_MS = {10: 55.0, 30: 460.0}
-VOLUME_ANGSTROM3_PER_ATOM = 18.0  # of a typical oxide
+VOLUME_ANGSTROM3_PER_ATOM = 18.0  # that of a typical oxide
 CONVERGED_TOLERANCE = 1e-14
 PAULI_DECAY_PER_ANGSTROM = 3.0
 Crystal = tuple[np.ndarray, np.ndarray]
@@ -32,10 +32,10 @@ Crystal = tuple[np.ndarray, np.ndarray]
 @click.option("--sizes", default="2,5,10,20,30,50,100,200", show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--tolerance", default=1e-8, show_default=True)
-@click.option("--batch-size", default=64, show_default=True, help="Crystals in a batch, at most.")
-@click.option("--batch-pairs", default=40_000, show_default=True, help="Pairs in it, about.")
+@click.option("--batch-size", default=64, show_default=True, help="Largest batch, in crystals.")
+@click.option("--batch-pairs", default=40_000, show_default=True, help="Largest batch, in pairs.")
 def main(sizes: str, repeats: int, tolerance: float, batch_size: int, batch_pairs: int) -> None:
-    """Sum over random triclinic cells, no two atoms of which come near."""
+    """Sum over random triclinic cells, in which no two atoms are close together."""
     rows = []
     for num_atoms in map(int, sizes.split(",")):
         num_pairs = num_atoms * (num_atoms + 1) // 2
@@ -54,11 +54,11 @@ def main(sizes: str, repeats: int, tolerance: float, batch_size: int, batch_pair
                 "published_ms": CITED_MS.get(num_atoms),
             }
         )
-    report("lattice sums, ms a crystal", rows, tolerance=tolerance, threads=1, gpu=gpu_name())
+    report("lattice sums, ms per crystal", rows, tolerance=tolerance, threads=1, gpu=gpu_name())
 
 
 def ways_to_sum(crystals: list[Crystal], tolerance: float) -> dict[str, Callable[[], np.ndarray]]:
-    """Give every way there is here to sum these crystals, each back on the host."""
+    """Return every available way to sum these crystals, with the result on the host."""
     ways = {
         "numpy": lambda: in_numpy(crystals, tolerance),
         "torch_cpu": lambda: in_torch(crystals, tolerance, "cpu"),
@@ -75,7 +75,7 @@ def in_numpy(crystals: list[Crystal], tolerance: float) -> np.ndarray:
 
 
 def in_torch(crystals: list[Crystal], tolerance: float, device: str) -> np.ndarray:
-    """Sum the batch at once, the way to the device and back included."""
+    """Sum the batch at once, including the copies to the device and back."""
     lattices, fractional = zip(*crystals, strict=True)
     sums = batched_lattice_sums(
         torch.from_numpy(np.stack(lattices)).to(device),
@@ -88,12 +88,12 @@ def in_torch(crystals: list[Crystal], tolerance: float, device: str) -> np.ndarr
 
 
 def gpu_name() -> str | None:
-    """Name the GPU that was measured."""
+    """Return the name of the GPU, or None if there is none."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def cell(num_atoms: int, seed: int) -> Crystal:
-    """Displace the points of a grid in a skew cell of a typical density."""
+    """Place atoms near the points of a grid in a skew cell of typical density."""
     generator = np.random.default_rng([num_atoms, seed])
     per_edge = int(np.ceil(num_atoms ** (1 / 3)))
     grid = np.indices((per_edge,) * 3).reshape(3, -1).T / per_edge

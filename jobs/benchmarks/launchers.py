@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""The same training loop under torchrun and under Ray, and how long it waits for its data.
+"""Speed of the same training loop under torchrun and under Ray, and how long it waits for data.
 
     python jobs/benchmarks/launchers.py
 
-A job of its own on the embedded crystals. From a feature store torchrun and Ray take turns, and the
-ratio is that of the median step after the warm-up; from shards, under Ray, the share of the step
-spent waiting for data is shown against the number of featurizer actors.
+The job trains on the built-in crystals. With a feature store, torchrun and Ray take turns, and the
+ratio is that of the median steps after the warm-up. With shards, under Ray, the table shows the
+fraction of a step spent waiting for data by the number of featurizer actors.
 """
 
 import statistics
@@ -61,12 +61,12 @@ PRETRAIN = {
 
 
 def warm_steps(folder: Path, name: str, warm_up_steps: int) -> pd.DataFrame:
-    """Read a run's history after the warm-up."""
+    """Return a run's history after the warm-up."""
     return read_history(UPath(folder / "storage" / "runs" / name)).iloc[warm_up_steps:]
 
 
 def launcher_ratio(folder: Path, rounds: int, warm_up_steps: int) -> list[dict[str, Any]]:
-    """Run under both launchers in turn."""
+    """Train under both launchers in turn and compare their speed."""
     steps_s: dict[str, list[float]] = {"torchrun": [], "ray": []}
     waits: dict[str, list[float]] = {"torchrun": [], "ray": []}
     for turn in range(rounds):
@@ -92,7 +92,7 @@ def launcher_ratio(folder: Path, rounds: int, warm_up_steps: int) -> list[dict[s
 
 
 def waits_by_actors(folder: Path, actors: tuple[int, ...], warm_up: int) -> list[dict[str, Any]]:
-    """Train from shards with so many featurizer actors."""
+    """Train from shards with each number of featurizer actors."""
     rows = []
     for number in actors:
         name = f"actors-{number}"
@@ -113,7 +113,7 @@ def waits_by_actors(folder: Path, actors: tuple[int, ...], warm_up: int) -> list
 
 
 @click.command()
-@click.option("--rounds", default=3, show_default=True, help="Runs under each launcher.")
+@click.option("--rounds", default=3, show_default=True, help="Number of runs under each launcher.")
 @click.option("--warm-up-steps", default=12, show_default=True)
 @click.option("--actors", multiple=True, type=int, default=(1, 2, 3), show_default=True)
 def main(rounds: int, warm_up_steps: int, actors: tuple[int, ...]) -> None:

@@ -1,11 +1,11 @@
-"""A leaderboard of 100,000 rows: what it weighs, and how long its overview takes.
+"""The size of a leaderboard of 100,000 rows, and how long its queries take.
 
     python jobs/benchmarks/leaderboard_store.py [--rows 100000] [--url postgresql://...]
 
-Rows are as a fine-tuning sweep writes them: 13 tasks on 3 data sets, three seeds each, every
-configuration shared by the tasks that one network learned. The overview needs the boards and the
-best results of each; a page of one board needs all its results. Asked for anew each time: nothing
-is cached. Beside them the plain way: read all rows and average them in Python.
+The rows are like those of a fine-tuning sweep: 13 tasks on 3 data sets, three seeds each, with one
+configuration for all tasks that a network learned. The overview needs the boards and the best
+results of each; the page of a board needs all its results. Nothing is cached between queries. For
+comparison, all rows are also read and averaged in Python.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--url", help="of an empty database; default: an SQLite file")
+    parser.add_argument("--url", help="URL of an empty database; default: an SQLite file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "leaderboard.sqlite"
@@ -76,7 +76,7 @@ def main() -> None:
             name: 1000 * value for name, value in interleaved(timed, arguments.repeats).items()
         }
         start_s = time.perf_counter()
-        averaged(store.rows())  # once: it takes a hundred times as long as the others
+        averaged(store.rows())  # only once, since it takes a hundred times as long as the others
         milliseconds[PLAIN] = 1000 * (time.perf_counter() - start_s)
         files = [] if arguments.url else list(path.parent.iterdir())
         size_mb = sum(file.stat().st_size for file in files) / 1e6 or None
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def written(store: LeaderboardStore, count: int) -> float:
-    """Write so many rows, some at a time as drivers do, and give the seconds that took."""
+    """Write rows in batches, as drivers do, and return the seconds that this took."""
     rows, seconds = made_rows(count), 0.0
     while batch := list(islice(rows, ROWS_AT_A_TIME)):
         start_s = time.perf_counter()
@@ -105,7 +105,7 @@ def written(store: LeaderboardStore, count: int) -> float:
 
 
 def made_rows(count: int) -> Iterator[Row]:
-    """Make rows until there are enough."""
+    """Make the given number of rows."""
     generator = np.random.default_rng(0)
     first = datetime(2026, 1, 1, tzinfo=UTC)
     number = 0
@@ -155,7 +155,7 @@ def made_rows(count: int) -> Iterator[Row]:
 
 
 def made_config(run: int, dataset: str) -> dict[str, object]:
-    """Make a configuration as long as those of fine-tuning jobs, about 4 kB."""
+    """Make a configuration as large as those of fine-tuning jobs, about 4 kB."""
     encoder = {f"setting_{i}": i * 1.5 for i in range(40)}
     card = {"encoder": encoder, "featurizer": encoder, "embedding_dim": 128, "parent_run": "p"}
     tasks = [{"name": task, "metric": metric, "unit": unit} for task, metric, unit in TASKS]

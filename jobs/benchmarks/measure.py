@@ -1,4 +1,4 @@
-"""Timing and printing that the benchmarks share."""
+"""Functions for timing and printing that the benchmarks share."""
 
 import json
 import os
@@ -18,10 +18,10 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def interleaved(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Time functions in turn, so that a busy moment of the machine hits all of them alike.
+    """Time functions in turn, so that a busy moment of the machine affects all of them alike.
 
     Returns:
-        The median seconds of each, one call before the first measured one not counted.
+        The median seconds of each function, not counting a first call to warm up.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
@@ -35,7 +35,7 @@ def interleaved(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dic
 
 
 def omnimat(folder: Path, *arguments: str) -> str:
-    """Run a command in a folder, on a storage of its own there, and give what it prints."""
+    """Run a command in a folder, with a storage inside it, and return what it prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"OMNIMAT_STORAGE": str(folder / "storage"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "omnimat.cli", *arguments]
@@ -46,7 +46,7 @@ def omnimat(folder: Path, *arguments: str) -> str:
 
 
 def report(title: str, rows: Sequence[Mapping[str, Any]], **conditions: Any) -> None:
-    """Print rows as a table and, on one line, as JSON with the conditions of the run."""
+    """Print rows as a table, and as one line of JSON with the conditions of the run."""
     table = Table(title=title)
     for column in rows[0]:
         table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")

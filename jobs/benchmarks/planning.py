@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""What ``omnimat plan`` predicts against what a run then does, on this machine.
+"""The speed that ``omnimat plan`` predicts, compared with that of actual runs on this machine.
 
     python jobs/benchmarks/planning.py
 
-A job of its own on the embedded crystals, from shards: planned once, then run on every number of
-workers and featurizers asked for, on the cores that are here.
+The job trains on the built-in crystals, from shards. It is measured once and then run with each
+requested number of workers and featurizers, on the cores of this machine.
 """
 
 import json
@@ -53,7 +53,7 @@ PRETRAIN = {
 
 
 def settings(num_workers: int, num_featurizers: int) -> list[str]:
-    """Give the overrides of one point."""
+    """Return the overrides for one point."""
     name = f"run-{num_workers}-{num_featurizers}"
     values = {
         "name": name,
@@ -64,14 +64,14 @@ def settings(num_workers: int, num_featurizers: int) -> list[str]:
 
 
 def predicted(folder: Path, cores: int, overrides: list[str]) -> dict[str, Any]:
-    """Plan a point; the rates are measured the first time alone."""
+    """Plan a point; the rates are measured only the first time."""
     arguments = ["plan", "pretrain.yaml", "--cores", str(cores), "--json", *overrides]
     forecast: dict[str, Any] = json.loads(omnimat(folder, *arguments))["forecasts"][-1]
     return forecast
 
 
 def measured_samples_per_s(folder: Path, name: str, warm_up_steps: int) -> float:
-    """Give materials a second over all steps after the warm-up, waits included."""
+    """Return the materials per second over all steps after the warm-up, including waits."""
     history = read_history(UPath(folder / "storage" / "runs" / name)).iloc[warm_up_steps:]
     global_batch_size: int = PRETRAIN["training"]["global_batch_size"]  # type: ignore[index]
     return float(global_batch_size * len(history) / history["step_s"].sum())
@@ -82,11 +82,11 @@ def measured_samples_per_s(folder: Path, name: str, warm_up_steps: int) -> float
     "--points",
     default="1x1,1x2,2x2,2x4",
     show_default=True,
-    help="Workers x featurizers of all of them.",
+    help="Points to measure: number of workers x total number of featurizers.",
 )
 @click.option("--warm-up-steps", default=20, show_default=True)
 def main(points: str, warm_up_steps: int) -> None:
-    """Print a row a point."""
+    """Print a table with one row per point."""
     cores = len(os.sched_getaffinity(0))
     rows = []
     with tempfile.TemporaryDirectory() as name:

@@ -1,11 +1,11 @@
-"""Exact retrieval ranks, raw and with duplicates: time and memory against sorting every row.
+"""Time and memory of exact retrieval ranks, with and without duplicates, compared with sorting.
 
     python jobs/benchmarks/retrieval.py --rows 10000 150000 --json retrieval.json
 
-The peer sorts the whole matrix of similarities, which is what a first version writes; it is left
-out above ``--largest-sort`` rows, since it takes 12 bytes a pair. Sizes and ways take turns, each
-in a process of its own. Memory is the peak of the resident set above what it was with the
-embeddings in memory and torch warm. A fifth of the materials have a duplicate.
+The alternative sorts the whole matrix of similarities, as a simple implementation would. It takes
+12 bytes per pair and is left out above ``--largest-sort`` rows. Sizes and ways take turns, each in
+its own process. Memory is the peak of the resident set minus its size before ranking, when the
+embeddings are in memory and torch is warm. A fifth of the materials have a duplicate.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROWS = (5000, 10_000)
 
 
 def main() -> int:
-    """Measure every size in both ways; give 1 if they disagree."""
+    """Measure every size in both ways; return 1 if they disagree."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--largest-sort", type=int, default=10_000)
@@ -66,10 +66,10 @@ def measure(num_rows: int, dim: int, way: str, num_threads: int) -> dict[str, fl
     keys = queries + 4 * torch.randn(num_rows, dim, generator=generator)
     queries, keys = (torch.nn.functional.normalize(x, dim=1) for x in (queries, keys))
     groups = np.arange(num_rows)
-    groups[:-1:10] += 1  # pairs
+    groups[:-1:10] += 1  # makes pairs of duplicates
     rank(queries[:64], keys[:64], groups[:64])
     before_mb = resident_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     raw, with_duplicates = rank(queries, keys, groups)
     seconds, cpu_seconds = time.perf_counter() - start_s, time.process_time() - start_cpu_s
@@ -77,7 +77,7 @@ def measure(num_rows: int, dim: int, way: str, num_threads: int) -> dict[str, fl
         "rows": num_rows,
         "way": way,
         "seconds": round(seconds, 2),
-        "cpu_seconds": round(cpu_seconds, 2),  # which other work on the machine changes less
+        "cpu_seconds": round(cpu_seconds, 2),  # less affected by other work on the machine
         "added_mb": round(resident_mb("VmHWM") - before_mb, 1),
         "mean_rank": float(raw.mean()),
         "merged_mean_rank": float(with_duplicates.mean()),
@@ -85,7 +85,7 @@ def measure(num_rows: int, dim: int, way: str, num_threads: int) -> dict[str, fl
 
 
 def by_counting(queries, keys, groups):  # noqa: ANN001, ANN201
-    """Rank as an evaluate job does."""
+    """Rank in the same way as an evaluation job."""
     from omnimat.evaluation.ranks import rank_pairs
 
     ranks = rank_pairs(queries, keys, groups)
@@ -93,7 +93,7 @@ def by_counting(queries, keys, groups):  # noqa: ANN001, ANN201
 
 
 def by_sorting(queries, keys, groups):  # noqa: ANN001, ANN201
-    """Rank by sorting the keys of every query; the wrong keys before the first right one count."""
+    """Rank by sorting the keys of every query and finding the place of the first right one."""
     import torch
 
     order = (queries @ keys.T).argsort(dim=1, descending=True)
@@ -104,14 +104,14 @@ def by_sorting(queries, keys, groups):  # noqa: ANN001, ANN201
 
 
 def resident_mb(key: str) -> float:
-    """Read a line of this process's status, in units of 10^6 bytes."""
+    """Return a value of this process's status in units of 10^6 bytes."""
     found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) * 1024 / 1e6
 
 
 def in_fresh_process(num_rows: int, way: str, options: argparse.Namespace) -> dict:
-    """Measure where nothing else has used memory before."""
+    """Measure in a process in which nothing else has used memory before."""
     command = [sys.executable, __file__, "--threads", str(options.threads)]
     command += ["--dim", str(options.dim), "--measure", f"{num_rows}:{way}"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -119,10 +119,10 @@ def in_fresh_process(num_rows: int, way: str, options: argparse.Namespace) -> di
 
 
 def disagree(results: list[dict]) -> bool:
-    """Say whether two ways differ in a mean rank at some size.
+    """Return whether the two ways differ in a mean rank at some size.
 
-    Similarities closer than 1e-6, of which there are many among 10^8, are a tie for us and an
-    order for a sort; the mean ranks differ by 1e-4 of themselves at most.
+    Similarities closer than 1e-6, of which there are many among 10^8, count as ties here but have
+    an order when sorted. The relative difference of mean ranks is at most 1e-4.
     """
     by_size: dict[int, list[dict]] = {}
     for result in results:

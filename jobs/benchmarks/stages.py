@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""What a record costs on one core, stage by stage, from its source to a shard and to features.
+"""The cost of a record on one core in each stage, from its source to a shard and to features.
 
     python jobs/benchmarks/stages.py --mp20 DATA/mp20 --multimodal DATA/mp408.parquet
 
-Every stage runs over all records before the next, so each figure is that stage's alone.
+Every stage runs over all records before the next begins, so each time is that of a single stage.
 """
 
 import io
@@ -33,14 +33,14 @@ from omnimat.stream.store import features_name
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """Give what a call returns and the CPU seconds of this process meanwhile."""
+    """Return the result of a call and the CPU seconds that this process needed for it."""
     start_s = time.process_time()
     result = function()
     return result, time.process_time() - start_s
 
 
 def featurizers_for(records: Iterable[Record]) -> Mapping[Modality, Featurizer]:
-    """Choose the default featurizer of every modality some record has."""
+    """Return the default featurizer of every modality that some record has."""
     names = [name for name in MODALITIES.names if name != "properties"]
     by_modality = {name: default_featurizer(name) for name in names}
     by_modality["text"] = TextEmbedding(source="hashed")
@@ -54,13 +54,13 @@ def featurizers_for(records: Iterable[Record]) -> Mapping[Modality, Featurizer]:
 
 
 def measure(source: Source, num_records: int, folder: UPath) -> dict[str, float]:
-    """Give the CPU seconds of each stage over all records."""
+    """Return the CPU seconds per record in each stage."""
     checker = Checker(SplitSettings(), ())
     items, read_s = timed(lambda: list(source.read(0, num_records)))
     records, check_s = timed(lambda: list(checker.accepted(items)))
     featurizers = featurizers_for(records[:20])
     for featurizer in featurizers.values():
-        featurizer(records[0])  # what is loaded once is not a record's cost
+        featurizer(records[0])  # what is loaded only once must not count as a record's cost
     encoded, encode_s = timed(lambda: [encode(record) for record in records])
     _, write_s = timed(lambda: write_shard(folder / "shard.tar", records))
     ids = [record.material_id for record in records]
@@ -90,7 +90,7 @@ def _write(table: pa.Table, folder: UPath) -> None:
 @click.option("--multimodal", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--records", "num_records", default=400, show_default=True)
 def main(mp20: Path, multimodal: Path, num_records: int) -> None:
-    """Print a table of milliseconds a record and records a second for both kinds of record."""
+    """Print milliseconds per record and records per second for both kinds of record."""
     import tempfile
 
     sources: dict[str, Source] = {
@@ -104,8 +104,8 @@ def main(mp20: Path, multimodal: Path, num_records: int) -> None:
             rows = [
                 {
                     "stage": stage,
-                    "ms a record": 1e3 * cost_s,
-                    "records/s a core": 1 / cost_s if cost_s else None,
+                    "ms per record": 1e3 * cost_s,
+                    "records/s per core": 1 / cost_s if cost_s else None,
                     "share": cost_s / total_s,
                 }
                 for stage, cost_s in costs.items()

@@ -2,11 +2,11 @@
 
     python jobs/benchmarks/stream_memory.py --json stream_memory.json
 
-Each measurement is a process of its own that goes once through so many shards: links to a few, so
-that the disk need not hold them. In process, the figure is the high-water mark of the resident set.
-Under Ray it is the sum over the process and all it started (daemons, reader, featurizers) of their
-proportional set sizes, sampled; the object store is among them. The index of the records is in
-memory whole, and is given by itself.
+Each measurement is a separate process that reads all shards once. The shards are links to a few
+files, so that they need little disk. In process, the memory is the high-water mark of the resident
+set. Under Ray, it is the sampled sum of the proportional set sizes of the process and all that it
+started (daemons, reader, featurizers), including the object store. The index of the records is held
+in memory as a whole; its size is listed separately.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def repeat(originals: Path, folder: Path, num_shards: int) -> Path:
-    """Make a data set of so many shards of links."""
+    """Make a data set whose shards are links to a few files."""
     folder.mkdir()
     records = Manifest.load(UPath(originals)).records(UPath(originals))
     parts = []
@@ -88,7 +88,7 @@ def repeat(originals: Path, folder: Path, num_shards: int) -> Path:
 
 
 def in_fresh_process(way: str, dataset: Path) -> dict[str, float]:
-    """Measure one way in a process of its own."""
+    """Measure one way in a separate process."""
     command = [sys.executable, "-W", "ignore", __file__, "--measure", way]
     command += ["--dataset", str(dataset)]
     result = subprocess.run(
@@ -101,7 +101,7 @@ def in_fresh_process(way: str, dataset: Path) -> dict[str, float]:
 
 
 def measure(way: str, dataset: Path) -> dict[str, float]:
-    """Go through the data set once."""
+    """Read the data set once."""
     records = pd.read_parquet(dataset / INDEX_NAME)
     with pipeline_of(way) as pipeline, peak_mb() as peaks:
         stream = WorkerStream(
@@ -131,7 +131,7 @@ def measure(way: str, dataset: Path) -> dict[str, float]:
 
 @contextmanager
 def pipeline_of(way: str) -> Iterator[Pipeline]:
-    """Give what runs the read units."""
+    """Open the pipeline that runs the read units."""
     if way == "in process":
         yield in_process
         return
@@ -149,7 +149,7 @@ def pipeline_of(way: str) -> Iterator[Pipeline]:
 
 @contextmanager
 def peak_mb() -> Iterator[list[float]]:
-    """Sample the memory of this process and all below it while the context lasts."""
+    """Sample the memory of this process and its descendants inside the context."""
     samples: list[float] = []
     is_over = threading.Event()
 
@@ -167,13 +167,13 @@ def peak_mb() -> Iterator[list[float]]:
 
 
 def high_water_mark_mb() -> float:
-    """Give the most memory this process has ever had."""
+    """Return the largest memory that this process has ever had, in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def memory_mb() -> float:
-    """Add up proportional set sizes: what processes share counts once."""
+    """Return the sum of proportional set sizes, which counts shared memory only once, in MiB."""
     own = psutil.Process()
     total = 0
     for process in [own, *own.children(recursive=True)]:

@@ -1,11 +1,11 @@
-"""Shards to collated batches: ours against webdataset with torch's DataLoader.
+"""Throughput from shards to collated batches, compared with webdataset and torch's DataLoader.
 
     python jobs/benchmarks/stream_throughput.py --mp20 DATA/mp20 --json stream.json
 
-Same shards, same featurizers, same processes that work on rows: one (``in_process`` against
-``num_workers=0``) or ``--processes`` (featurizer actors under Ray against DataLoader workers). Each
-measurement is a process of its own, the two ways of a pair one after the other, round by round.
-CPU is that of the process and of all it started, Ray's daemons too, over the time measured.
+Both use the same shards, the same featurizers and the same number of processes: one (``in_process``
+against ``num_workers=0``) or ``--processes`` (featurizer actors under Ray against DataLoader
+workers). Each measurement is a separate process, and the two ways of a pair take turns in each
+round. CPU time is that of the process and all that it started, including Ray's daemons.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ from omnimat.stream.worker import Pipeline, WorkerStream, in_process
 
 Batches = Generator[Any, None, None]
 
-# Ray's workers would be at niceness 15: other work of the machine must weigh on both alike.
+# Ray's workers would have niceness 15, but other work on the machine must affect both ways alike.
 ENVIRONMENT = dict.fromkeys(THREAD_VARIABLES, "1") | {"RAY_worker_niceness": "0"}
 BATCH_SIZE = 256
 RECORDS_PER_SHARD = 256
 WINDOW_SHARDS = 8
 READ_UNIT_BYTES = 16 * 2**20
-NUM_EPOCHS = 10**6  # measured by the clock
+NUM_EPOCHS = 10**6  # more than a measurement can reach; it ends after a given time
 WARM_UP_S = 5.0
 PAIRS = {"one process": ("omnimat", "webdataset"), "processes": ("omnimat, Ray", "DataLoader")}
 
 
 class AsItIs(FeaturizerSettings):
-    """Passes a structure on: what is left of the work is reading, decoding and collating."""
+    """Returns the structure unchanged, so that only reading, decoding and collating are left."""
 
     modality: ClassVar[str] = "structure"
     index_columns: ClassVar[tuple[str, ...]] = ("has_structure",)
@@ -69,7 +69,7 @@ class AsItIs(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Lattice, elements, coordinates."""
+        """Fields of the lattice, the elements and the coordinates."""
         return (
             Field("lattice_angstrom", "float32", (3, 3)),
             Field("atomic_numbers", "int32", axis="atom"),
@@ -77,7 +77,7 @@ class AsItIs(FeaturizerSettings):
         )
 
     def __call__(self, record: Record) -> Arrays:
-        """Give the arrays of the record."""
+        """Return the arrays of the record."""
         structure = record.structure
         return {field.name: getattr(structure, field.name) for field in self.fields}
 
@@ -94,13 +94,13 @@ WORK: Mapping[str, Mapping[Modality, Featurizer]] = {
 
 
 def main() -> None:
-    """Measure every pair on every work."""
+    """Measure every pair of ways on every kind of work."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--mp20", type=Path, help="folder of MP-20; else prototypes of pymatgen")
+    parser.add_argument("--mp20", type=Path, help="folder of MP-20; default: prototypes")
     parser.add_argument("--records", type=int, default=4096)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--work", nargs="+", choices=WORK, default=list(WORK))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "WORK"), help=argparse.SUPPRESS)
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def write_datasets(folder: Path, mp20: Path | None, num_records: int) -> dict[str, Path]:
-    """Write small records of structures, and large ones with densities."""
+    """Write a data set of small records with structures and one of large records with densities."""
     source: Mp20 | Prototypes = Prototypes(num_materials=num_records)
     if mp20:
         source = Mp20(path=str(mp20 / "train.csv.gz"), max_records_per_split=num_records)
@@ -143,7 +143,7 @@ def write_dataset(
 
 
 def compare(pair: str, work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure both ways of a pair in turn, and give the medians and their ratio."""
+    """Measure both ways of a pair in turn and return the medians and their ratio."""
     found: dict[str, list[dict[str, float]]] = {way: [] for way in PAIRS[pair]}
     for _ in range(options.rounds):
         for way in PAIRS[pair]:
@@ -162,7 +162,7 @@ def compare(pair: str, work: str, options: argparse.Namespace) -> list[dict[str,
 
 
 def in_fresh_process(way: str, work: str, options: argparse.Namespace) -> dict[str, float]:
-    """Measure one way in a process of its own."""
+    """Measure one way in a separate process."""
     command = [sys.executable, "-W", "ignore", __file__, "--measure", way, work]
     command += ["--dataset", str(options.dataset), "--processes", str(options.processes)]
     command += ["--seconds", str(options.seconds)]
@@ -176,14 +176,14 @@ def in_fresh_process(way: str, work: str, options: argparse.Namespace) -> dict[s
 
 
 def measure(way: str, work: str, options: argparse.Namespace) -> dict[str, float]:
-    """Consume the batches of a way for a while; give its speed and cost."""
+    """Consume the batches of a way for a while and return its speed and cost."""
     started_s = time.perf_counter()
     with closing(
         open_batches(way, UPath(options.dataset), WORK[work], options.processes)
     ) as batches:
         next(batches)
         first_s = time.perf_counter()
-        # What was made ahead of the first batch is consumed before counting begins.
+        # Consume what was made together with the first batch before counting begins.
         consume(batches, WARM_UP_S)
         before_s, before_all_s = cpu_s(), machine_cpu_s()
         num_rows, seconds = consume(batches, options.seconds)
@@ -198,7 +198,7 @@ def measure(way: str, work: str, options: argparse.Namespace) -> dict[str, float
 
 
 def consume(batches: Batches, seconds: float) -> tuple[int, float]:
-    """Take batches for so long, and give the rows and the time it took."""
+    """Take batches for some seconds and return the number of rows and the time that it took."""
     started_s = now_s = time.perf_counter()
     num_rows = 0
     while now_s - started_s < seconds:
@@ -208,7 +208,7 @@ def consume(batches: Batches, seconds: float) -> tuple[int, float]:
 
 
 def cpu_s() -> float:
-    """CPU seconds that this process and all below it have used."""
+    """Return the CPU seconds that this process and its descendants have used."""
     own = psutil.Process()
     total = 0.0
     for process in [own, *own.children(recursive=True)]:
@@ -223,7 +223,7 @@ def cpu_s() -> float:
 
 
 def machine_cpu_s() -> float:
-    """CPU seconds that all processes of the machine have used."""
+    """Return the CPU seconds that all processes of the machine have used."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - times.iowait)
 
@@ -231,7 +231,7 @@ def machine_cpu_s() -> float:
 def open_batches(
     way: str, folder: UPath, featurizers: Mapping[Modality, Featurizer], num_processes: int
 ) -> Batches:
-    """Give the ids of each batch, without end; its arrays have been made."""
+    """Yield the ids of each batch, without end, once its arrays have been made."""
     if way == "omnimat":
         return ours(folder, featurizers, in_process)
     if way == "omnimat, Ray":
@@ -240,7 +240,7 @@ def open_batches(
 
 
 def ours(folder: UPath, featurizers: Mapping[Modality, Featurizer], pipeline: Pipeline) -> Batches:
-    """Stream the data set as a train worker does."""
+    """Stream the data set like a worker in training."""
     records = Manifest.load(folder).records(folder)
     shards = records["shard"].to_numpy()
     stream = WorkerStream(
@@ -258,7 +258,7 @@ def ours(folder: UPath, featurizers: Mapping[Modality, Featurizer], pipeline: Pi
 def ours_on_ray(
     folder: UPath, featurizers: Mapping[Modality, Featurizer], num_processes: int
 ) -> Batches:
-    """Do so with a Ray of this process's own."""
+    """Stream the data set with Ray, which is started by this process."""
     import ray
 
     from omnimat.stream.pipeline import RayPipeline
@@ -273,7 +273,7 @@ def ours_on_ray(
 
 
 def theirs(folder: UPath, featurizers: Mapping[Modality, Featurizer], num_workers: int) -> Batches:
-    """Stream the same shards as webdataset's documentation does."""
+    """Stream the same shards in the way that webdataset's documentation recommends."""
     import torch
     import webdataset
 
@@ -281,7 +281,7 @@ def theirs(folder: UPath, featurizers: Mapping[Modality, Featurizer], num_worker
         return collate(feature_table(records, featurizers), featurizers)
 
     def tensors(batch: Batch) -> tuple[list[str], dict[str, Any]]:
-        """What the DataLoader hands over in shared memory, not through a pipe."""
+        """Convert to tensors, which the DataLoader passes in shared memory, not through a pipe."""
         arrays = {
             f"{name}.{key}": torch.from_numpy(np.ascontiguousarray(array))
             for name, modality in batch.modalities.items()
