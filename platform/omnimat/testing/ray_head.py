@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import psutil
 
@@ -209,12 +210,13 @@ class RayHead:
         """
         import ray
 
-        address = self.environment["RAY_ADDRESS"]
-        ray.init(address, log_to_driver=False, runtime_env=runtime_env)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # of which Ray's state API asks too
+        with patch.dict(os.environ, {name: self.environment[name] for name in names}):
+            ray.init(log_to_driver=False, runtime_env=runtime_env)
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
     def add_node(self, num_cpus: int) -> RayNode:
         """Start a further node on this machine; it joins within seconds."""
