@@ -29,7 +29,7 @@ lint: env
 
 test: env
 	$(BIN)/python infra/check_layout.py
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 # What takes minutes, before a release.
 soak: env

@@ -15,15 +15,38 @@ RAY_VARIABLES = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(3
 os.environ |= {"OMP_NUM_THREADS": "1"} | RAY_VARIABLES
 
 
-def pytest_collection_modifyitems(items):
-    """Of two processes of pytest-xdist, one runs all tests on Ray, first, and so on one head.
+def files_on_ray():
+    """Find the test files that need Ray, by the mark that they put on themselves."""
+    files = (REPOSITORY / "tests").rglob("test_*.py")
+    return {
+        file.relative_to(REPOSITORY).as_posix()
+        for file in files
+        if "pytest.mark.ray" in file.read_text()
+    }
 
-    Others stay together by file, so that fixtures of a module are made once.
+
+ON_RAY = files_on_ray()
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the tests on Ray, since one process runs them all."""
+    items.sort(key=lambda item: item.location[0] not in ON_RAY)
+
+
+# pytest-xdist 3.8 has groups of tests for this, which pytest 9.2 takes no notice of.
+def pytest_xdist_make_scheduler(config, log):
+    """Of two processes of pytest-xdist, one runs all files on Ray, and so on one head.
+
+    The others stay together by file, so that fixtures of a module are made once.
     """
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        is_on_ray = item.get_closest_marker("ray")
-        item.add_marker(pytest.mark.xdist_group("ray" if is_on_ray else item.location[0]))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "ray" if file in ON_RAY else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
