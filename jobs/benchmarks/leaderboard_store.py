@@ -1,11 +1,11 @@
-"""A leaderboard of 100,000 rows: what it weighs, and how long its overview takes.
+"""A leaderboard of 100,000 rows: how large it is, and how long its overview takes.
 
     python jobs/benchmarks/leaderboard_store.py [--rows 100000] [--url postgresql://...]
 
-Rows are as a fine-tuning sweep writes them: 13 tasks on 3 data sets, three seeds each, every
-configuration shared by the tasks that one network learned. The overview needs the boards and the
-best results of each; a page of one board needs all its results. Asked for anew each time: nothing
-is cached. Beside them the plain way: read all rows and average them in Python.
+The rows are like those of a fine-tuning sweep: 13 tasks on 3 data sets with three seeds each, where
+the tasks that one network learned share a configuration. The overview needs the boards and the best
+results of each; a page of one board needs all its results. Nothing is cached. For comparison, all
+rows are read and averaged in Python.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def written(store: LeaderboardStore, count: int) -> float:
-    """Write so many rows, some at a time as drivers do, and give the seconds that took."""
+    """Write rows, some at a time as drivers do, and give the seconds that it took."""
     rows, seconds = made_rows(count), 0.0
     while batch := list(islice(rows, ROWS_AT_A_TIME)):
         start_s = time.perf_counter()
@@ -105,7 +105,7 @@ def written(store: LeaderboardStore, count: int) -> float:
 
 
 def made_rows(count: int) -> Iterator[Row]:
-    """Make rows until there are enough."""
+    """Make ``count`` rows."""
     generator = np.random.default_rng(0)
     first = datetime(2026, 1, 1, tzinfo=UTC)
     number = 0
@@ -155,7 +155,7 @@ def made_rows(count: int) -> Iterator[Row]:
 
 
 def made_config(run: int, dataset: str) -> dict[str, object]:
-    """Make a configuration as long as those of fine-tuning jobs, about 4 kB."""
+    """Make a configuration as long as that of a fine-tuning job, about 4 kB."""
     encoder = {f"setting_{i}": i * 1.5 for i in range(40)}
     card = {"encoder": encoder, "featurizer": encoder, "embedding_dim": 128, "parent_run": "p"}
     tasks = [{"name": task, "metric": metric, "unit": unit} for task, metric, unit in TASKS]
@@ -165,7 +165,7 @@ def made_config(run: int, dataset: str) -> dict[str, object]:
 
 
 def averaged(rows: list[Row]) -> dict[str, tuple[float, float | None]]:
-    """Average over seeds without the database."""
+    """Average over seeds outside the database."""
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         values[row.group_id].append(row.value)
