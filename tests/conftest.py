@@ -38,7 +38,7 @@ def shared_data() -> Path:
 def ray_head(tmp_path_factory):
     """A Ray head started in the repository, as `make demo` does; ended with all it started."""
     storage = tmp_path_factory.mktemp("head-storage")
-    head = RayHead.start(REPOSITORY, storage, options=["--labels=zone=a"], **RAY_VARIABLES)
+    head = RayHead.start(REPOSITORY, storage, "--labels=zone=a", **RAY_VARIABLES)
     yield head
     head.stop()
 

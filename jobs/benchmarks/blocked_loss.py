@@ -1,10 +1,10 @@
-"""Memory and time of the CLIP loss by batch size: similarities in blocks against the whole matrix.
+"""Memory and time of the CLIP loss by batch size: blocks of similarities against the whole matrix.
 
     python jobs/benchmarks/blocked_loss.py
 
-One forward and backward pass of one pair of modalities, 128 wide, each size in a process of its
-own. Memory is the peak of the resident set above what it was with the features in memory and torch
-warm; the gradients of the features count.
+This is one forward and backward pass for a pair of modalities of width 128, each size in its own
+process. Memory is the peak of the resident set minus its size before the pass, when the features
+are in memory and torch is warm; the gradients of the features count.
 """
 
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""How long the server works on a page when the leaderboard holds 100,000 rows.
+"""How long the server takes for a page when the leaderboard holds 100,000 rows.
 
     python jobs/benchmarks/dashboard.py
 

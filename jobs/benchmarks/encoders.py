@@ -16,12 +16,12 @@ EMBEDDING_DIM = 128
 
 
 @click.command()
-@click.option("--batch", default=16, show_default=True, help="Materials in a batch.")
-@click.option("--threads", default=1, show_default=True, help="Threads of torch.")
+@click.option("--batch", default=16, show_default=True, help="Number of materials in a batch.")
+@click.option("--threads", default=1, show_default=True, help="Number of threads of torch.")
 @click.option("--repeats", default=3, show_default=True)
-@click.option("--max-atoms", default=20, show_default=True, help="Largest cell.")
+@click.option("--max-atoms", default=20, show_default=True, help="Largest number of atoms.")
 @click.option("--preset", "presets", multiple=True, default=("tiny", "paper"), show_default=True)
-@click.option("--encoder", "names", multiple=True, help="Only these; default all registered.")
+@click.option("--encoder", "names", multiple=True, help="Measure only these; default: all.")
 def main(
     batch: int,
     threads: int,
@@ -38,7 +38,7 @@ def main(
             try:
                 settings = build_settings(preset=preset)
             except ValueError as error:
-                # A pretrained language model has no paper preset to build without its files.
+                # The paper preset of a pretrained language model cannot be built without its files.
                 reason = " ".join(str(error).split())
                 click.echo(f"left out {build_settings} {preset}: {reason}", err=True)
                 continue
@@ -55,7 +55,7 @@ def main(
 
 
 def measure(settings: EncoderSettings, batch: int, repeats: int, max_atoms: int) -> dict[str, Any]:
-    """Time one encoder on the first materials of the embedded data set."""
+    """Time one encoder on the first materials of the built-in data set."""
     torch.manual_seed(0)
     encoder = settings.build(EMBEDDING_DIM)
     arrays = encoder_arrays(example_records(batch, max_atoms), featurizer_for(settings))

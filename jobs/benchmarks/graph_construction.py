@@ -29,7 +29,7 @@ def of_neighbor_list(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edge
 
 
 def of_all_neighbors(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
-    """Use pymatgen's lists of neighbour objects, as most published code does."""
+    """Use pymatgen's lists of neighbour objects, like most published code."""
     found = crystal.get_all_neighbors(cutoff_angstrom)
     rows = [
         (i, n.index, *(n.coords - crystal[i].coords)) for i, near in enumerate(found) for n in near

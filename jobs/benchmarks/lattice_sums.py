@@ -14,7 +14,7 @@ from measure import THREAD_VARIABLES, interleaved, report
 
 os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
 
-import click  # NumPy and torch read the variables when they are loaded
+import click  # from here on, because NumPy and torch read the variables on import
 import numpy as np
 import torch
 
@@ -22,7 +22,7 @@ from omnimat.modalities.structure.batched_sums import lattice_sums as batched_la
 from omnimat.modalities.structure.lattice_sums import lattice_sums
 
 CITED_MS = {10: 55.0, 30: 460.0}
-VOLUME_ANGSTROM3_PER_ATOM = 18.0  # of a typical oxide
+VOLUME_ANGSTROM3_PER_ATOM = 18.0  # that of a typical oxide
 CONVERGED_TOLERANCE = 1e-14
 PAULI_DECAY_PER_ANGSTROM = 3.0
 Crystal = tuple[np.ndarray, np.ndarray]
@@ -32,8 +32,8 @@ Crystal = tuple[np.ndarray, np.ndarray]
 @click.option("--sizes", default="2,5,10,20,30,50,100,200", show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--tolerance", default=1e-8, show_default=True)
-@click.option("--batch-size", default=64, show_default=True, help="Crystals in a batch, at most.")
-@click.option("--batch-pairs", default=40_000, show_default=True, help="Pairs in it, about.")
+@click.option("--batch-size", default=64, show_default=True, help="Largest batch, in crystals.")
+@click.option("--batch-pairs", default=40_000, show_default=True, help="Largest batch, in pairs.")
 def main(sizes: str, repeats: int, tolerance: float, batch_size: int, batch_pairs: int) -> None:
     """Sum over random triclinic cells in which no two atoms come near each other."""
     rows = []
@@ -54,7 +54,7 @@ def main(sizes: str, repeats: int, tolerance: float, batch_size: int, batch_pair
                 "published_ms": CITED_MS.get(num_atoms),
             }
         )
-    report("lattice sums, ms a crystal", rows, tolerance=tolerance, threads=1, gpu=gpu_name())
+    report("lattice sums, ms per crystal", rows, tolerance=tolerance, threads=1, gpu=gpu_name())
 
 
 def ways_to_sum(crystals: list[Crystal], tolerance: float) -> dict[str, Callable[[], np.ndarray]]:
@@ -88,7 +88,7 @@ def in_torch(crystals: list[Crystal], tolerance: float, device: str) -> np.ndarr
 
 
 def gpu_name() -> str | None:
-    """Name the GPU that was measured."""
+    """Return the name of the GPU, or None if there is none."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 

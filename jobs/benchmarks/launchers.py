@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The same training loop under torchrun and under Ray, and how long it waits for its data.
+"""Speed of the same training loop under torchrun and under Ray, and how long it waits for data.
 
     python jobs/benchmarks/launchers.py
 
@@ -54,7 +54,7 @@ PRETRAIN = {
 
 
 def warm_steps(folder: Path, name: str, warm_up_steps: int) -> pd.DataFrame:
-    """Read a run's history after the warm-up."""
+    """Return a run's history after the warm-up."""
     return read_history(UPath(folder / "storage" / "runs" / name)).iloc[warm_up_steps:]
 
 
@@ -106,7 +106,7 @@ def waits_by_actors(folder: Path, actors: tuple[int, ...], warm_up: int) -> list
 
 
 @click.command()
-@click.option("--rounds", default=3, show_default=True, help="Runs under each launcher.")
+@click.option("--rounds", default=3, show_default=True, help="Number of runs under each launcher.")
 @click.option("--warm-up-steps", default=12, show_default=True)
 @click.option("--actors", multiple=True, type=int, default=(1, 2, 3), show_default=True)
 def main(rounds: int, warm_up_steps: int, actors: tuple[int, ...]) -> None:

@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--url", help="of an empty database; default: an SQLite file")
+    parser.add_argument("--url", help="URL of an empty database; default: an SQLite file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "leaderboard.sqlite"
@@ -76,7 +76,7 @@ def main() -> None:
             name: 1000 * value for name, value in interleaved(timed, arguments.repeats).items()
         }
         start_s = time.perf_counter()
-        averaged(store.rows())  # once: it takes a hundred times as long as the others
+        averaged(store.rows())  # only once, since it takes a hundred times as long as the others
         milliseconds[PLAIN] = 1000 * (time.perf_counter() - start_s)
         files = [] if arguments.url else list(path.parent.iterdir())
         size_mb = sum(file.stat().st_size for file in files) / 1e6 or None

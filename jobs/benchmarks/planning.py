@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What ``omnimat plan`` predicts against what a run then does, on this machine.
+"""The speed that ``omnimat plan`` predicts, compared with that of actual runs on this machine.
 
     python jobs/benchmarks/planning.py
 
@@ -75,7 +75,7 @@ def measured_samples_per_s(folder: Path, name: str, warm_up_steps: int) -> float
     "--points",
     default="1x1,1x2,2x2,2x4",
     show_default=True,
-    help="Workers x featurizers of all of them.",
+    help="Points to measure: number of workers x total number of featurizers.",
 )
 @click.option("--warm-up-steps", default=20, show_default=True)
 def main(points: str, warm_up_steps: int) -> None:

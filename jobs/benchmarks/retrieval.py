@@ -1,4 +1,4 @@
-"""Exact retrieval ranks, raw and with duplicates: time and memory against sorting every row.
+"""Time and memory of exact retrieval ranks, with and without duplicates, compared with sorting.
 
     python jobs/benchmarks/retrieval.py --rows 10000 150000
 
@@ -23,7 +23,7 @@ ROWS = (5000, 10_000)
 
 
 def main() -> int:
-    """Measure every size in both ways; give 1 if they disagree."""
+    """Measure every size in both ways; return 1 if they disagree."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--largest-sort", type=int, default=10_000)
@@ -61,7 +61,7 @@ def measure(num_rows: int, dim: int, way: str, num_threads: int) -> dict[str, fl
     keys = queries + 4 * torch.randn(num_rows, dim, generator=generator)
     queries, keys = (torch.nn.functional.normalize(x, dim=1) for x in (queries, keys))
     groups = np.arange(num_rows)
-    groups[:-1:10] += 1  # pairs
+    groups[:-1:10] += 1  # makes pairs of duplicates
     rank(queries[:64], keys[:64], groups[:64])
     before_mb = start_peak_mb()
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
@@ -79,7 +79,7 @@ def measure(num_rows: int, dim: int, way: str, num_threads: int) -> dict[str, fl
 
 
 def by_counting(queries, keys, groups):  # noqa: ANN001, ANN201
-    """Rank as an evaluate job does."""
+    """Rank in the same way as an evaluation job."""
     from omnimat.evaluation.ranks import rank_pairs
 
     ranks = rank_pairs(queries, keys, groups)
@@ -87,7 +87,7 @@ def by_counting(queries, keys, groups):  # noqa: ANN001, ANN201
 
 
 def by_sorting(queries, keys, groups):  # noqa: ANN001, ANN201
-    """Rank by sorting the keys of every query; the wrong keys before the first right one count."""
+    """Rank by sorting the keys of every query and finding the place of the first right one."""
     import torch
 
     order = (queries @ keys.T).argsort(dim=1, descending=True)
@@ -98,10 +98,10 @@ def by_sorting(queries, keys, groups):  # noqa: ANN001, ANN201
 
 
 def disagree(results: list[dict]) -> bool:
-    """Say whether two ways differ in a mean rank at some size.
+    """Return whether the two ways differ in a mean rank at some size.
 
-    Similarities closer than 1e-6, of which there are many among 10^8, are a tie for us and an
-    order for a sort; the mean ranks differ by 1e-4 of themselves at most.
+    Similarities closer than 1e-6, of which there are many among 10^8, count as ties here but have
+    an order when sorted. The relative difference of mean ranks is at most 1e-4.
     """
     by_size: dict[int, list[dict]] = {}
     for result in results:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What a record costs on one core, stage by stage, from its source to a shard and to features.
+"""The cost of a record on one core in each stage, from its source to a shard and to features.
 
     python jobs/benchmarks/stages.py --mp20 DATA/mp20 --multimodal DATA/mp408.parquet
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 from measure import report
 from upath import UPath
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.materials.split import SplitSettings
 from omnimat.modalities.batch import collate, feature_table
 from omnimat.modalities.layout import Featurizer
@@ -54,7 +54,7 @@ def featurizers_for(records: Iterable[Record]) -> Mapping[Modality, Featurizer]:
 
 
 def measure(source: Source, num_records: int, folder: UPath) -> dict[str, float]:
-    """Give the CPU seconds of each stage over all records."""
+    """Return the CPU seconds per record in each stage."""
     checker = Checker(SplitSettings(), ())
     items, read_s = timed(lambda: list(source.read(0, num_records)))
     records, check_s = timed(lambda: list(checker.accepted(items)))
@@ -104,8 +104,8 @@ def main(mp20: Path, multimodal: Path, num_records: int) -> None:
             rows = [
                 {
                     "stage": stage,
-                    "ms a record": 1e3 * cost_s,
-                    "records/s a core": 1 / cost_s if cost_s else None,
+                    "ms per record": 1e3 * cost_s,
+                    "records/s per core": 1 / cost_s if cost_s else None,
                     "share": cost_s / total_s,
                 }
                 for stage, cost_s in costs.items()

@@ -84,7 +84,7 @@ def repeat(originals: Path, folder: Path, num_shards: int) -> Path:
 
 
 def measure(way: str, dataset: Path) -> dict[str, float]:
-    """Go through the data set once."""
+    """Read the data set once."""
     records = pd.read_parquet(dataset / INDEX_NAME)
     with pipeline_of(way) as pipeline, sampled_mb() as samples:
         stream = WorkerStream(
@@ -114,7 +114,7 @@ def measure(way: str, dataset: Path) -> dict[str, float]:
 
 @contextmanager
 def pipeline_of(way: str) -> Iterator[Pipeline]:
-    """Give what runs the read units."""
+    """Open the pipeline that runs the read units."""
     if way == "in process":
         yield in_process
         return

@@ -1,4 +1,4 @@
-"""Shards to collated batches: ours against webdataset with torch's DataLoader.
+"""Throughput from shards to collated batches, compared with webdataset and torch's DataLoader.
 
     python jobs/benchmarks/stream_throughput.py --mp20 DATA/mp20
 
@@ -28,7 +28,7 @@ import psutil
 from measure import THREAD_VARIABLES, in_fresh_process, report
 from upath import UPath
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.batch import Batch, collate, feature_table
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.modalities.composition.features import Magpie
@@ -55,7 +55,7 @@ BATCH_SIZE = 256
 RECORDS_PER_SHARD = 256
 WINDOW_SHARDS = 8
 READ_UNIT_BYTES = 16 * 2**20
-NUM_EPOCHS = 10**6  # measured by the clock
+NUM_EPOCHS = 10**6  # more than a measurement can reach; it ends after a given time
 WARM_UP_S = 5.0
 PAIRS = {"one process": ("omnimat", "webdataset"), "processes": ("omnimat, Ray", "DataLoader")}
 
@@ -69,7 +69,7 @@ class AsItIs(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Lattice, elements, coordinates."""
+        """Fields of the lattice, the elements and the coordinates."""
         return (
             Field("lattice_angstrom", "float32", (3, 3)),
             Field("atomic_numbers", "int32", axis="atom"),
@@ -77,12 +77,12 @@ class AsItIs(FeaturizerSettings):
         )
 
     def __call__(self, record: Record) -> Arrays:
-        """Give the arrays of the record."""
+        """Return the arrays of the record."""
         structure = record.structure
         return {field.name: getattr(structure, field.name) for field in self.fields}
 
 
-WORK: Mapping[str, Mapping[Modality, Featurizer]] = {
+WORK: Mapping[str, Mapping[str, Featurizer]] = {
     "decode": {"structure": AsItIs()},
     "featurize": {
         "structure": CrystalGraph(lattice_sums="none"),
@@ -94,13 +94,13 @@ WORK: Mapping[str, Mapping[Modality, Featurizer]] = {
 
 
 def main() -> None:
-    """Measure every pair on every work."""
+    """Measure every pair of ways on every kind of work."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--mp20", type=Path, help="folder of MP-20; else prototypes of pymatgen")
+    parser.add_argument("--mp20", type=Path, help="folder of MP-20; default: prototypes")
     parser.add_argument("--records", type=int, default=4096)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--work", nargs="+", choices=WORK, default=list(WORK))
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "WORK"), help=argparse.SUPPRESS)
     parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def write_datasets(folder: Path, mp20: Path | None, num_records: int) -> dict[str, Path]:
-    """Write small records of structures, and large ones with densities."""
+    """Write a data set of small records with structures and one of large records with densities."""
     source: Mp20 | Prototypes = Prototypes(num_materials=num_records)
     if mp20:
         source = Mp20(path=str(mp20 / "train.csv.gz"), max_records_per_split=num_records)
@@ -139,7 +139,7 @@ def write_dataset(
 
 
 def compare(pair: str, work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure both ways of a pair in turn, and give the medians and their ratio."""
+    """Measure both ways of a pair in turn and return the medians and their ratio."""
     found: dict[str, list[dict[str, float]]] = {way: [] for way in PAIRS[pair]}
     fixed = ("--dataset", options.dataset, "--processes", options.processes)
     fixed += ("--seconds", options.seconds)
@@ -160,7 +160,7 @@ def compare(pair: str, work: str, options: argparse.Namespace) -> list[dict[str,
 
 
 def measure(way: str, work: str, options: argparse.Namespace) -> dict[str, float]:
-    """Consume the batches of a way for a while; give its speed and cost."""
+    """Consume the batches of a way for a while and return its speed and cost."""
     started_s = time.perf_counter()
     with closing(
         open_batches(way, UPath(options.dataset), WORK[work], options.processes)
@@ -213,7 +213,7 @@ def machine_cpu_s() -> float:
 
 
 def open_batches(
-    way: str, folder: UPath, featurizers: Mapping[Modality, Featurizer], num_processes: int
+    way: str, folder: UPath, featurizers: Mapping[str, Featurizer], num_processes: int
 ) -> Batches:
     """Give the ids of each batch, whose arrays have been made, without end."""
     if way == "omnimat":
@@ -223,8 +223,8 @@ def open_batches(
     return theirs(folder, featurizers, 0 if way == "webdataset" else num_processes)
 
 
-def ours(folder: UPath, featurizers: Mapping[Modality, Featurizer], pipeline: Pipeline) -> Batches:
-    """Stream the data set as a train worker does."""
+def ours(folder: UPath, featurizers: Mapping[str, Featurizer], pipeline: Pipeline) -> Batches:
+    """Stream the data set like a worker in training."""
     records = Manifest.load(folder).records(folder)
     shards = records["shard"].to_numpy()
     stream = WorkerStream(
@@ -240,7 +240,7 @@ def ours(folder: UPath, featurizers: Mapping[Modality, Featurizer], pipeline: Pi
 
 
 def ours_on_ray(
-    folder: UPath, featurizers: Mapping[Modality, Featurizer], num_processes: int
+    folder: UPath, featurizers: Mapping[str, Featurizer], num_processes: int
 ) -> Batches:
     """Stream in the same way on a Ray of this process's own."""
     import ray
@@ -256,8 +256,8 @@ def ours_on_ray(
         ray.shutdown()
 
 
-def theirs(folder: UPath, featurizers: Mapping[Modality, Featurizer], num_workers: int) -> Batches:
-    """Stream the same shards as webdataset's documentation does."""
+def theirs(folder: UPath, featurizers: Mapping[str, Featurizer], num_workers: int) -> Batches:
+    """Stream the same shards in the way that webdataset's documentation recommends."""
     import torch
     import webdataset
 

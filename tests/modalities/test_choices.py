@@ -41,20 +41,20 @@ def test_a_featurizer_that_serves(encoder: dict, featurizer: dict) -> None:
 @pytest.mark.parametrize(
     ("encoder", "featurizer", "sentence"),
     [
-        ({}, {"lattice_sums": "none"}, "potnet takes lattice sums: set featurizer.lattice_sums"),
+        ({}, {"lattice_sums": "none"}, r"potnet .*featurizer\.lattice_sums"),
         (
             {"type": "cgcnn"},
             {"lattice_sums": "in_encoder"},
-            "cgcnn as set here computes no lattice sums: set featurizer.lattice_sums to none",
+            r"cgcnn .*featurizer\.lattice_sums to none",
         ),
         (
             {"lattice_sums": False},
             {"lattice_sums": "in_encoder"},
-            "potnet as set here computes no lattice sums",
+            r"potnet .*featurizer\.lattice_sums to none",
         ),
         ({}, {"lattice_sums": True}, "'featurized', 'in_encoder' or 'none'"),
-        ({"type": "painn"}, {}, "painn takes the neighbours within 5.0 angstrom: set featurizer"),
-        ({"type": "dimenetpp"}, WITHIN_5, "dimenetpp takes the neighbours within 7.0 angstrom"),
+        ({"type": "painn"}, {}, r"painn .* 5\.0 angstrom.*featurizer"),
+        ({"type": "dimenetpp"}, WITHIN_5, r"dimenetpp .* 7\.0 angstrom"),
     ],
 )
 def test_a_featurizer_that_does_not(encoder: dict, featurizer: dict, sentence: str) -> None:
@@ -81,10 +81,10 @@ def test_text_that_can_be_varied(text: dict) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ({"augmentation": {}}, "a stored embedding cannot be varied; set featurizer.source"),
+        ({"augmentation": {}}, r"stored embedding.*featurizer\.source"),
         (
             {"featurizer": HASHED, "augmentation": {"masked_tokens": 0.15}},
-            "masked_tokens: the featurizer gives no tokens; set it to 0",
+            "masked_tokens: .*set it to 0",
         ),
     ],
 )

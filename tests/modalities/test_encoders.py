@@ -22,7 +22,7 @@ from omnimat.testing.materials import permuted, repeated, rotated, translated
 
 
 class TestPotNet(CrystalEncoderConformance):
-    # Not repeated: an atom has one infinite edge for every atom of the cell.
+    # Not invariant under repetition: each atom has one infinite edge for every atom of the cell.
     settings = PotNetSettings(preset="tiny")
 
 
@@ -65,7 +65,7 @@ class TestDosTransformerMixingTwice(EncoderConformance):
 
 class TestDensityResNeXt(EncoderConformance):
     settings = DensityResNeXtSettings(preset="tiny")
-    # 13 normalised convolutions in a row, the last ones normalised over 12 values.
+    # There are 13 normalised convolutions in a row, and the last are normalised over 12 values.
     half_precision_error = 0.14
 
 
@@ -101,7 +101,7 @@ class TestPaiNNProjected(CrystalEncoderConformance):
 
 
 def test_every_registered_encoder_has_a_conformance_class() -> None:
-    pytest.importorskip("transformers")  # else two suites are left out above
+    pytest.importorskip("transformers")  # without it, two of the suites above are left out
     registered = set(all_encoder_classes())
     suites = [c for c in globals().values() if isinstance(c, type) and hasattr(c, "settings")]
     assert {type(suite.settings) for suite in suites} == registered
@@ -114,7 +114,7 @@ def test_every_registered_encoder_has_a_conformance_class() -> None:
         (CgcnnSettings(), 128, 97_216),
         (PaiNNSettings(), 512, 36_490_752),
         (PaiNNSettings(preset="revision"), 512, 15_172_608),
-        # torch_geometric's with the same settings has 2,212,230; it knows 24 elements fewer.
+        # That of torch_geometric has 2,212,230 with the same settings, and 24 elements fewer.
         (DimeNetPlusPlusSettings(), 256, 2_212_230 + 24 * 128),
         (DosTransformerSettings(), 128, 1_611_392),
         (DosTransformerSettings(num_mixing_layers=2), 128, 1_611_392 + 256 * 257),

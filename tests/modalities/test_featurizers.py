@@ -1,4 +1,4 @@
-"""Every featurizer, by the rules that hold for all."""
+"""Every featurizer is tested by the rules that hold for all of them."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ class TestChargeDensityGrid(FeaturizerConformance):
 
 
 class TestRawChargeDensityGrid(FeaturizerConformance):
-    """Nothing is to be done to a grid of the right size, so its memory could be shared."""
+    """A grid of the right size needs no work, so its memory might be shared by mistake."""
 
     featurizer = ChargeDensityGrid(scale="raw")
     needs = ("charge_density",)
@@ -117,7 +117,7 @@ class TestTextTokens(FeaturizerConformance):
 
 
 class TestHuggingFaceEmbedding(FeaturizerConformance):
-    """A random BERT, saved as a folder of the hub is."""
+    """Uses a random BERT, saved like a model folder of the hub."""
 
     featurizer = HuggingFaceEmbedding(model="set below", width=16)
     needs = ("text",)

@@ -1,4 +1,4 @@
-"""Random views of records, and what each modality makes of them."""
+"""Random views of records, in each modality."""
 
 import dataclasses
 import pickle
@@ -66,7 +66,7 @@ def test_random_numbers_follow_from_all_five_and_nothing_else():
     draws = {key: generator(*key).integers(2**62) for key in [first, *others]}
     assert len(set(draws.values())) == len(draws)
     assert draws == {key: generator(*key).integers(2**62) for key in draws}
-    # Of another machine and day: a run is resumed with the views it began with.
+    # These were drawn on another machine: a resumed run must see the views it began with.
     assert generator(*first).integers(1000, size=4).tolist() == [687, 972, 676, 778]
 
 
@@ -93,7 +93,7 @@ def test_a_modality_varies_without_regard_to_the_others():
     alone = RandomViews(2, 0, {"text": AUGMENTATIONS["text"]})
     among = RandomViews(2, 0, AUGMENTATIONS)
     assert_equal(arrays(alone, 1, 1)["text"], arrays(among, 1, 1)["text"])
-    # A moved crystal is its own modality's affair.
+    # Moving the crystal affects the structure only.
     charge = RandomViews(2, 0, {"charge_density": ChargeDensityAugmentation()})
     assert_equal(arrays(charge)["charge_density"], arrays(among)["charge_density"])
 

@@ -17,7 +17,7 @@ def randomise(layer: nn.Module) -> None:
 
 
 def over_two_workers(layer: BatchNorm, one: Tensor, two: Tensor) -> tuple[BatchNorm, BatchNorm]:
-    """Two workers that share the parameters and see each other's moments, with gradient."""
+    """Make two workers that share parameters and see each other's moments, with gradient."""
     workers = []
     for other in (two, one):
         worker = copy.copy(layer)
@@ -71,12 +71,12 @@ def test_a_batch_split_over_two_workers_is_one_batch(shape: tuple[int, ...], siz
 
 
 def test_merging_keeps_precision_far_from_zero() -> None:
-    # A sum of squares would lose all digits here: the mean is 10^4 standard deviations.
+    # A plain sum of squares would lose all digits: the mean is 10^4 standard deviations.
     values = (1e4 + torch.randn(64, 3, dtype=torch.float64)).float()
     moments = torch.stack([local_moments(part) for part in values.split(16)])
     count, mean, squares = merge_moments(moments)
     torch.testing.assert_close(mean, values.double().mean(0).float())
-    # float32 means are good to 1e-3 here, which enters the variance squared.
+    # float32 means are accurate to 1e-3 here, and their error enters the variance squared.
     variance = values.double().var(0, correction=0).float()
     torch.testing.assert_close(squares / count, variance, rtol=1e-4, atol=0)
 
@@ -111,5 +111,5 @@ def test_half_precision_keeps_single_precision_statistics(distributed: bool) -> 
     assert layer.running_mean.dtype == layer.running_var.dtype == torch.float32
     torch.testing.assert_close(layer.running_mean, 0.1 * values.float().mean(0))
     expected = nn.functional.batch_norm(values.float(), None, None, training=True)
-    # One rounding to bfloat16: half a unit in the last of 8 bits.
+    # One rounding to bfloat16 changes a value by half a unit in the last of 8 bits.
     torch.testing.assert_close(given.float(), expected, rtol=2**-8, atol=2**-8)

@@ -1,4 +1,4 @@
-"""Every objective, by the rules that hold for all."""
+"""Every objective is tested by the rules that hold for all of them."""
 
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.anchored_clip import AnchoredClipSettings

@@ -13,11 +13,9 @@ from urllib.request import urlopen
 
 import pytest
 import yaml
-from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
 
 from omnimat.testing.ray_head import RayHead, clean_environment, free_ports, start
 from omnimat.testing.waiting import LIMIT_S, wait_for
-from omnimat.training.meter import PHASES
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.soak]
 
@@ -225,14 +223,3 @@ def test_all_targets_answer(watched):
     targets = watched.get("targets")["activeTargets"]
     assert {target["labels"]["job"] for target in targets} == {"ray", "omnimat-leaderboard"}
     assert {target["health"] for target in targets} == {"up"}
-
-
-def test_what_gpu_nodes_alone_show_is_named_as_ray_names_it():
-    """A misspelt name would be without data too."""
-    names = {selector.partition("{")[0].removeprefix("ray_") for selector in WITHOUT_DATA}
-    assert names - {"resources"} <= METRICS_GAUGES.keys()
-
-
-def test_every_phase_of_a_step_is_drawn():
-    drawn = panels()["training: Step time by phase"]
-    assert [re.search(r"omnimat_(\w+)_s{", expr)[1] for expr in drawn] == list(PHASES)

@@ -16,7 +16,7 @@ from omnimat.sources.describe import Robocrystallographer, describe_missing
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.settings import IngestSettings
 
-# They start processes that import pymatgen.
+# These tests start processes that import pymatgen.
 pytestmark = pytest.mark.slow
 
 
@@ -30,7 +30,7 @@ def rock_salt(material_id="nacl", **known) -> Record:
 
 
 def layered() -> Record:
-    """One sheet of MoS2 in a high cell."""
+    """Return a single sheet of MoS2 in a cell with a long c axis."""
     lattice = Lattice.hexagonal(3.18, 15.0)
     places = [[1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.604], [2 / 3, 1 / 3, 0.396]]
     return Record(
@@ -40,14 +40,14 @@ def layered() -> Record:
 
 
 def crowded(material_id="crowded") -> Record:
-    """Forty atoms anywhere: many seconds of bond search."""
+    """Return forty atoms at random places, for which the search for bonds takes many seconds."""
     places = np.random.default_rng(0).random((40, 3))
     crystal = PymatgenStructure(Lattice.cubic(9.0), ["Na", "Cl"] * 20, places)
     return Record(material_id, {"structure": from_pymatgen(crystal)})
 
 
 def test_texts_are_made_where_they_can_be():
-    """A text of its own is kept; one too slow, one impossible: each costs only its own text."""
+    """An existing text is kept, and a structure that is too slow or impossible stays without."""
     own = rock_salt("own", text="Mine.")
     broken = rock_salt("broken")
     flat = dataclasses.replace(broken.structure, lattice_angstrom=np.zeros((3, 3)))
@@ -70,8 +70,8 @@ def test_texts_are_made_where_they_can_be():
     assert "oriented in the (0, 0, 1) direction" in last.parts["text"]
     assert [material_id for material_id, _ in failures] == ["broken", "crowded"]
     assert failures[0][1].startswith("text: ")
-    limit = "text: robocrystallographer took more than 5 s of CPU time, or crashed"
-    assert failures[1][1] == limit
+    assert failures[1][1].startswith("text: ")
+    assert "more than 5 s of CPU time" in failures[1][1]
 
 
 def test_shards_hold_the_texts_and_have_the_same_bytes_again(tmp_path):
@@ -84,7 +84,7 @@ def test_shards_hold_the_texts_and_have_the_same_bytes_again(tmp_path):
     assert settings.fingerprint() != bare.fingerprint()
     one, two = UPath(tmp_path) / "one", UPath(tmp_path) / "two"
     report = write_slice(settings, one, 0, ())
-    assert write_slice(settings, two, 0, ()) == report  # the SHA-256 of the shard among the rest
+    assert write_slice(settings, two, 0, ()) == report  # it contains the SHA-256 of the shard
     rows = report.rows
     assert [row["has_text"] for row in rows] == [True, True]
     for raw in read_records(one, pd.DataFrame(rows).assign(shard=0)):

@@ -6,7 +6,7 @@ from omnimat.sources import prototypes
 from omnimat.sources.checker import Checker
 from omnimat.sources.prototypes import Prototypes
 
-# pymatgen 2026 calls spglib in a way that spglib 2.8 warns about.
+# spglib 2.8 warns about the way in which pymatgen 2026 calls it.
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 
 
@@ -27,7 +27,7 @@ def test_every_record_is_accepted_and_has_all_modalities(records):
     assert checker.failures == []
     assert len(accepted) == 100
     for record in accepted:
-        assert len(encode(record)) == 6  # all but the text embedding
+        assert len(encode(record)) == 6  # everything except the text embedding
         assert record.structure.atomic_numbers.size <= 20
         assert record.properties["volume_angstrom3_per_atom"] > 3
         assert "surrogate" in record.provenance["dos"]
@@ -59,7 +59,7 @@ def test_rock_salt():
     )
     assert record.properties["space_group_number"] == 225
     assert record.properties["crystal_system"] == "cubic"
-    # Halite has 2.17 g/cm3; the prototype's lattice constant is the measured one.
+    # Halite has 2.17 g/cm3, and the prototype has the measured lattice constant.
     assert record.properties["density_g_per_cm3"] == pytest.approx(2.17, abs=0.03)
     assert "cubic Fm-3m space group" in record.parts["text"]
     assert "sodium (Na) and chlorine (Cl)" in record.parts["text"]

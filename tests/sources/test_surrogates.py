@@ -15,7 +15,7 @@ CESIUM_CHLORIDE = make([55, 17], [[0, 0, 0], [0.5, 0.5, 0.5]], 4.12)
 
 
 def test_the_mean_density_is_the_electron_count():
-    # float32 sums of 32,768 numbers; CHGCAR units make the mean the number of electrons.
+    # In CHGCAR units, the mean is the number of electrons; it is a float32 sum of 32,768 numbers.
     assert charge_density(CESIUM_CHLORIDE).mean(dtype=np.float64) == pytest.approx(72, rel=1e-5)
 
 
@@ -34,8 +34,8 @@ def test_density_has_the_symmetry_of_the_cell():
 
 
 def test_density_decays_as_a_gaussian_smeared_atom():
-    """Hydrogen far from its images equals the 1s density, convolved with the smearing."""
-    edge = 9.6  # spacing 0.3 angstrom, the narrowest smearing
+    """Far from its images, hydrogen has the 1s density, convolved with the smearing."""
+    edge = 9.6  # the spacing is 0.3 angstrom, equal to the narrowest smearing
     grid = charge_density(make([1], [[0, 0, 0]], edge)) / edge**3
     distances = np.arange(1, 8) * edge / 32
     bohr = 0.529177
@@ -48,7 +48,7 @@ def test_density_decays_as_a_gaussian_smeared_atom():
         * 0.1**3
         for d in distances
     ]
-    # The tabulated form factor is a fit of four Gaussians; 3 % of the peak covers its error.
+    # The tabulated form factor is a fit of four Gaussians with an error below 3 % of the peak.
     np.testing.assert_allclose(grid[1:8, 0, 0], smeared, atol=0.03 * grid.max())
 
 
@@ -56,8 +56,8 @@ def test_half_of_the_electrons_are_below_the_fermi_level():
     dos = density_of_states(make([11], [[0, 0, 0]], 4.0))
     below = dos.energies_ev <= 0
     occupied = np.trapezoid(dos.spin_up_per_ev[below], dos.energies_ev[below])
-    # Sodium in the window: 3s only, and half an electron a spin; the trapezoid rule ends 0.05 eV
-    # wide at the Fermi level.
+    # In this window sodium has only 3s, with half an electron per spin. The trapezoidal rule has
+    # steps of 0.05 eV at the Fermi level.
     assert occupied == pytest.approx(0.5, abs=0.01)
     assert dos.energies_ev.shape == (601,)
 

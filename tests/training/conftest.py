@@ -9,7 +9,7 @@ from omnimat.training.settings import PretrainSettings
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory, write_dataset) -> Workspace:
-    """A data set ``prototypes`` of 40 materials."""
+    """A workspace that holds ``prototypes``, a data set of 40 materials."""
     workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
     source = Prototypes(num_materials=40, max_atoms=6)
     write_dataset(workspace, "prototypes", IngestSettings(source=source, records_per_shard=10))
@@ -18,7 +18,7 @@ def workspace(tmp_path_factory, write_dataset) -> Workspace:
 
 @pytest.fixture(scope="session")
 def new_settings():
-    """Make the settings of a small run; two encoders, one with batch norm."""
+    """Return a function that makes the settings of a small run with batch norm in one encoder."""
 
     def new_settings(**training) -> PretrainSettings:
         return PretrainSettings.model_validate(

@@ -1,4 +1,4 @@
-"""Micro-batches joined through cached embeddings must equal one batch."""
+"""Micro-batches that are joined through cached embeddings must equal one batch."""
 
 import copy
 
@@ -20,12 +20,12 @@ from omnimat.training.model import Multimodal
 
 DIM, ROWS = 8, 12
 PRESENT = np.arange(ROWS) % 5 != 4
-# float64 sums in another order; measured worst 2e-15 of the largest entry.
+# float64 sums in another order: the largest error seen was 2e-15 of the largest entry.
 EXACT = {"rtol": 1e-10, "atol": 1e-13}
 
 
 class Network(nn.Module):
-    """768 numbers to an embedding, without batch norm; with dropout."""
+    """Maps 768 numbers to an embedding, with dropout but without batch norm."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def batch_norm_model() -> Multimodal:
 
 
 def micro_batches(sizes, inputs, first=0):
-    """Cut the fixed batch into micro-batches, from row ``first`` on."""
+    """Split the fixed batch into micro-batches, starting at row ``first``."""
     generator = torch.Generator().manual_seed(1)
     whole = {
         name: torch.randn(ROWS, width, generator=generator, dtype=torch.float64)
@@ -121,7 +121,7 @@ def test_summed_losses_of_micro_batches_would_not():
 
 
 def test_dropout_is_the_same_in_both_passes():
-    """A wrong mask in the second pass would give another gradient than finite differences."""
+    """With a wrong mask in the second pass, the gradient would differ from finite differences."""
     model = plain_model(dropout=0.5)
     torch.manual_seed(4)
     _, gradients = run(model, [6, 6])
@@ -135,7 +135,7 @@ def test_dropout_is_the_same_in_both_passes():
         with torch.no_grad():
             weight[2, 3] -= sign * step
     slope = (losses[0] - losses[1]) / (2 * step)
-    # Central differences of step 1e-6 in float64.
+    # The reference is a central difference with step 1e-6 in float64.
     expected = gradients["encoders.structure.head.weight"][2, 3]
     torch.testing.assert_close(slope, expected, rtol=1e-6, atol=1e-9)
 

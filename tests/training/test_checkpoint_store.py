@@ -1,4 +1,4 @@
-"""Checkpoints on a file system that fails: the last good one is always found whole."""
+"""On a file system that fails, the last good checkpoint is still found and is whole."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from omnimat.training.checkpoint_store import CheckpointError, CheckpointStore, 
 
 
 def part(folder: Path, name: str, size_bytes: int = 1000) -> Path:
-    """Write what one worker adds to a checkpoint."""
+    """Write the part that one worker adds to a checkpoint."""
     (folder / name / "engine").mkdir(parents=True)
     (folder / name / "engine" / f"{name}.pt").write_bytes(b"x" * size_bytes)
     return folder / name
@@ -56,7 +56,7 @@ def test_as_many_are_kept_as_asked_for(new_store, tmp_path):
     for step in (1, 2, 3, 4):
         store.save(part(tmp_path, f"at{step}"), step)
     store.close()
-    # The newest was not complete when the oldest of the three was last looked at.
+    # When the store last pruned, the newest was not complete yet, so three are still there.
     assert steps(tmp_path) == [2, 3, 4]
     new_store(rank=1).prune()
     assert steps(tmp_path) == [2, 3, 4]
@@ -65,7 +65,7 @@ def test_as_many_are_kept_as_asked_for(new_store, tmp_path):
 
 
 def test_parts_of_a_killed_start_are_no_parts_of_this_one(new_store, tmp_path):
-    """Two workers saved step 8, one was killed first; three workers come to step 8 again."""
+    """Of two workers only one saved step 8; then three workers reach step 8 again."""
     store = new_store(0, world_size=2, session="1")
     store.save(part(tmp_path, "old"), 8)
     store.close()
@@ -79,7 +79,7 @@ def test_parts_of_a_killed_start_are_no_parts_of_this_one(new_store, tmp_path):
 
 
 def limited_save(folder: Path) -> None:
-    """Save a checkpoint that this process may not write whole."""
+    """Save a checkpoint that is larger than the files this process may write."""
     store = CheckpointStore(UPath(folder / "run"), 0, 1, 2, "2")
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     whole = part(folder, "large", 1 << 20)
@@ -108,6 +108,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_one(new_store, tmp_path)
     assert run.returncode == 3, run.stderr
     assert os.strerror(errno.EFBIG) in run.stdout
     assert "the checkpoint before it is untouched" in run.stdout
+    assert "submit the job again" in run.stdout
     assert newest_step(tmp_path) == 8
     assert not list((tmp_path / "run" / "checkpoints").glob("000000016*/engine/*"))
 
@@ -118,7 +119,7 @@ def test_a_failure_in_the_background_is_told_at_the_next_chance(new_store, tmp_p
     store.save(part(tmp_path, "lost"), 8)
     with pytest.raises(CheckpointError, match="could not be written"):
         check_for(store, seconds=10)
-    store.check()  # told once
+    store.check()  # an error is raised only once
 
 
 def check_for(store: CheckpointStore, seconds: float) -> None:

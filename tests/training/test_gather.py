@@ -1,4 +1,4 @@
-"""N workers must compute what one computes: the same loss, the same gradient, the same update."""
+"""N workers must compute what one computes: the same loss, gradients and updates."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from omnimat.training.model import Multimodal
 from omnimat.training.settings import TrainingSettings
 
 DIM, ROWS = 8, 12
-# Not every worker has every modality: with two workers, the second has no text at all.
+# Not every worker has every modality: of two workers, the second has no text at all.
 PRESENT = {
     "text": np.arange(ROWS) < 5,
     "xrd": np.arange(ROWS) % 3 != 0,
@@ -48,7 +48,7 @@ def share_of_batch(rank: int, world_size: int) -> dict[str, ModalityTensors]:
 
 
 def train(world_size: int, zero_stage: int, precision: str, num_steps: int) -> dict:
-    """Train on one fixed global batch; give losses, first gradient and last weights."""
+    """Train on one fixed global batch and return the losses and the final weights."""
     rank = torch.distributed.get_rank()
     settings = TrainingSettings(
         num_workers=world_size,
@@ -76,7 +76,7 @@ def train(world_size: int, zero_stage: int, precision: str, num_steps: int) -> d
 
 
 def gradients(world_size: int) -> dict:
-    """One backward pass without DeepSpeed: the mean over workers is the gradient."""
+    """Run one backward pass without DeepSpeed; return loss and gradients summed over workers."""
     rank = torch.distributed.get_rank()
     model = build().double()
     make_batch_norm_global(model)
@@ -114,7 +114,7 @@ def one_process():
 def test_loss_and_gradients_equal_one_process(world_size, one_process):
     for result in run_workers(gradients, world_size, world_size):
         torch.testing.assert_close(result["loss"], one_process["loss"], rtol=1e-12, atol=1e-12)
-        # float64 sums in another order: measured worst 3e-15 relative to the largest entry.
+        # float64 sums in another order: the largest error seen was 3e-15 of the largest entry.
         torch.testing.assert_close(
             result["gradients"], one_process["gradients"], rtol=1e-9, atol=1e-11
         )
@@ -138,7 +138,7 @@ def together():
 @pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
 def test_two_deepspeed_workers_train_like_one(zero_stage, alone, together):
-    # float32 over five AdamW steps, whose first ones are sign-like and amplify rounding.
+    # float32 over five AdamW steps; the first ones act like a sign and amplify rounding.
     assert together[zero_stage, "fp32"]["losses"] == pytest.approx(alone, rel=1e-4)
     assert alone[-1] < 0.7 * alone[0]
 
@@ -147,7 +147,7 @@ def test_two_deepspeed_workers_train_like_one(zero_stage, alone, together):
 @pytest.mark.parametrize("zero_stage", [1, 3])
 def test_bf16_trains_and_keeps_its_parameters_in_fp32(zero_stage, alone, together):
     result = together[zero_stage, "bf16"]
-    # bf16 has 8 bits: the same weights give the same loss to a few per cent.
+    # bf16 has 8 significant bits, so the same weights give the same loss to a few per cent.
     assert result["losses"][0] == pytest.approx(alone[0], rel=0.03)
     assert result["losses"][-1] < 0.7 * result["losses"][0]
     assert all(value.dtype != torch.bfloat16 for value in result["weights"].values())

@@ -1,4 +1,4 @@
-"""A run's history: nothing is lost, what is retaken counts once, and each write is small."""
+"""A run's history loses nothing, counts retaken steps once, and needs only small writes."""
 
 import fsspec
 import pandas as pd
@@ -19,7 +19,8 @@ def test_a_step_counts_as_the_last_start_took_it(tmp_path):
     add(History.begin(run), range(1, LINES_PER_PART + 31), loss=1.0)
     add(History.begin(run), range(9, LINES_PER_PART + 21), loss=2.0)
     add(History.begin(run), range(LINES_PER_PART + 5, LINES_PER_PART + 8), loss=3.0)
-    (run / "metrics" / ".00009-000000.jsonl.0.partial").write_text('{"step"')  # of a killed worker
+    # A killed worker leaves a file half written.
+    (run / "metrics" / ".00009-000000.jsonl.0.partial").write_text('{"step"')
     history = read_history(run)
     steps = pd.Series(range(1, LINES_PER_PART + 31))
     assert history["step"].tolist() == steps.tolist()
@@ -39,7 +40,7 @@ def test_on_s3_a_line_is_one_small_request(tmp_path, monkeypatch):
     with flaky_s3(tmp_path) as s3:
         for name, value in s3.environment.items():
             monkeypatch.setenv(name, value)
-        # Clients are remembered by their arguments, and a server's address is none of them.
+        # fsspec caches clients by their arguments, and the server's address is not one of them.
         fsspec.get_filesystem_class("s3").clear_instance_cache()
         run = UPath("s3://history/run", use_listings_cache=False)
         UPath("s3://history").mkdir()
@@ -51,4 +52,4 @@ def test_on_s3_a_line_is_one_small_request(tmp_path, monkeypatch):
         assert read_history(run)["step"].tolist() == list(range(1, count + 1))
         assert (run / "metrics" / "00001-000001.jsonl").stat().st_size < 1000
         assert History.begin(run).start == 2
-        type(run.fs).clear_instance_cache()  # its connections end before its server does
+        type(run.fs).clear_instance_cache()  # closes the connections before the server stops

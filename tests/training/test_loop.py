@@ -32,7 +32,7 @@ class Killed(Exception):
 
 
 def dying(source: Source, units, num_rows):
-    """Deliver an epoch and a step, and fail."""
+    """Deliver the batches of an epoch and of one more step, then fail."""
     for step, table in enumerate(in_process(source, units, num_rows)):
         if step == 5:
             raise Killed
@@ -40,7 +40,7 @@ def dying(source: Source, units, num_rows):
 
 
 def train(plan: RunPlan, folder: Path, killed_once: bool) -> list[int]:
-    """Train, and where asked be killed once and started again; give what a watcher saw of steps."""
+    """Train, if asked with one failure and restart; return the steps that a watcher saw."""
     seen = []
     watchers = (lambda metrics: seen.append(metrics["step"]),)
     context = WorkerContext(UPath(folder), torch.device("cpu"), watchers)
@@ -74,10 +74,10 @@ def test_a_killed_run_ends_like_one_that_was_not(
         *range(1, 6),
         *range(plan.steps_per_epoch + 1, plan.num_steps + 1),
     ]
-    # Each start is seen before its first step, where it may hang.
+    # A watcher sees each start before its first step, because it may hang there.
     assert seen[whole] == [0, *expected.index]
     assert seen[killed] == [0, *range(1, 6), *range(plan.steps_per_epoch, plan.num_steps + 1)]
-    # Bit for bit: the same process count adds the same numbers in the same order.
+    # Equal bit for bit: as many processes add the same numbers in the same order.
     assert (resumed == expected[resumed.index].to_numpy()).all()
     assert expected.iloc[-1] < expected.iloc[0]
     for modality in ("text", "charge_density"):

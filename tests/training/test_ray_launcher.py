@@ -1,4 +1,4 @@
-"""What a user is told of a run that Ray Train has given up."""
+"""What the user is told about a run that Ray Train has given up."""
 
 import pytest
 import ray.train
@@ -10,10 +10,8 @@ from omnimat.training.ray_launcher import known_reason
 def test_a_group_that_never_started_is_a_sentence():
     reason = known_reason(ray.train.ControllerError(TimeoutError("no room for 4 workers")))
     assert isinstance(reason, RunError)
-    assert str(reason) == (
-        "Ray Train gave up (no room for 4 workers); run the job again to go on from the last "
-        "checkpoint"
-    )
+    assert "no room for 4 workers" in str(reason)
+    assert "run the job again" in str(reason)
 
 
 @pytest.mark.parametrize("failure", [RunError("the disk is full"), ValueError("a bug")])

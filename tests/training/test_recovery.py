@@ -31,7 +31,11 @@ STEPS = list(range(1, 21))  # four an epoch; checkpoints after 8, 16 and 20
 SEED = 20
 DASHBOARDS = Path(__file__).parents[2] / "dashboards" / "observability"
 ALERTS = DASHBOARDS / "alerts.yml"
-NOT_SHOWN: set[str] = set()
+# Series of other jobs, of nodes with a GPU, and of a cluster that has lost a node.
+NOT_SHOWN = re.compile(
+    r"ray_omnimat_(ingested|refused|shards|featurized|records_to|trials|best|leaderboard)_\w+|"
+    r"ray_node_(gpus_utilization|gram_used|failure_total)"
+)
 WORKER = "RayTrainWorker"
 OMNIMAT_RUN = ("omnimat", "run")
 
@@ -154,9 +158,10 @@ def test_prometheus_sees_what_was_reported(watched):
 
 def test_what_panels_and_alerts_ask_of_ray_and_of_training_is_shown(watched):
     texts = [path.read_text() for path in (*DASHBOARDS.glob("grafana/*.json"), ALERTS)]
-    asked = {name for text in texts for name in re.findall(r"\bray_\w+", text)}
-    assert len(asked) > 40
-    assert asked - {sample.name for sample in watched[1]} - NOT_SHOWN == set()
+    names = {name for text in texts for name in re.findall(r"\bray_\w+[a-z]\b", text)}
+    asked = {name for name in names if not NOT_SHOWN.fullmatch(name)}
+    assert len(asked) > 25
+    assert sorted(asked - {sample.name for sample in watched[1]}) == []
 
 
 @pytest.fixture

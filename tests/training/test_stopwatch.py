@@ -18,7 +18,7 @@ def test_an_inner_phase_interrupts_the_outer_one():
     seconds = watch.read()
     elapsed_s = time.perf_counter() - start_s
     assert set(seconds) == {"forward", "loss", REST}
-    # A sleep is never shorter than asked; on a busy machine it may be much longer.
+    # A sleep is never shorter than requested, but may be much longer on a busy machine.
     assert seconds["forward"] >= 0.04
     assert seconds["loss"] >= 0.05
     assert seconds[REST] >= 0.03

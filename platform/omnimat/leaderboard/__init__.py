@@ -1,1 +1,1 @@
-"""Results with their proof: rows, store, report."""
+"""The leaderboard: results with their evidence, the database that stores them, and reports."""

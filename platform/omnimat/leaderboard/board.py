@@ -30,7 +30,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class BoardCount:
-    """How much there is on a board.
+    """The numbers of results and rows on a board.
 
     Attributes:
         board: the board.

@@ -55,7 +55,7 @@ def of_shared(all_rows: Sequence[Row]) -> list[tuple[Table, list[dict[str, Any]]
 
 
 def of_row(row: Row) -> dict[str, Any]:
-    """Give the columns of the row itself."""
+    """Return the values of the row's own table."""
     values = {column.name: getattr(row, column.name) for column in rows.columns}
     return values | {name: instant(values[name]) for name in ("created_at", "verified_at")}
 

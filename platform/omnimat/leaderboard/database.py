@@ -169,7 +169,7 @@ def _cause(error: Exception) -> str:
 
 
 def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
-    """Make a second writer wait for the first, and let ``_begin`` begin."""
+    """Make a second writer wait for the first, and leave starting transactions to ``_begin``."""
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}")
 
@@ -193,7 +193,7 @@ def _use_write_ahead_log(engine: Engine) -> None:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
                 return
             except sqlite3.OperationalError as error:
-                # The low byte is the kind of error, the rest its detail.
+                # The low byte is the kind of error; the other bytes give details.
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > deadline_s:
                     raise

@@ -1,4 +1,4 @@
-"""Rows as files: JSON, which comes back as it was, and CSV for spreadsheets."""
+"""Rows as files: JSON, which can be read back without loss, and CSV for spreadsheets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Export(Settings):
 
 
 def to_json(rows: Iterable[Row]) -> str:
-    """Write rows so that ``from_json`` gives the same rows."""
+    """Write rows so that ``from_json`` returns the same rows."""
     written = list(rows)
     export = Export(
         configs={row.config_hash: row.config for row in written},

@@ -184,7 +184,7 @@ def as_summaries(found: Sequence[RowMapping], repeated: Iterable[Repetition]) ->
 
 
 def board_order(board: Board) -> tuple[str, ...]:
-    """Order boards by task, data set and metric."""
+    """Return a sort key that orders boards by task, data set and metric."""
     split = (board.dataset_fingerprint, board.split_sha256, board.unit)
     return (board.task, board.dataset, board.metric, *split)
 

@@ -29,7 +29,7 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
     """Lay out summaries: a column for each metric, one table for tasks with the same metrics."""
     page = Table.grid(padding=(0, 0, 1, 0))
     for boards, lines in _by_metrics(summaries).items():
-        # Text everywhere, for a name in brackets would be read as markup.
+        # Everything is Text, because rich would read a name in brackets as markup.
         table = Table(title=Text(boards[0].dataset), title_justify="left")
         table.add_column("Task", overflow="fold", no_wrap=True)
         table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)

@@ -103,7 +103,7 @@ def parse_cif(text: str) -> PymatgenStructure:
         ValueError: it does not parse, or holds more or less than one structure.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what matters is checked on the structure
+        warnings.simplefilter("ignore")  # pymatgen warns about every coordinate that it rounds
         structures = CifParser.from_str(text).parse_structures(primitive=False)
     if len(structures) != 1:
         raise ValueError(f"the CIF holds {len(structures)} structures, expected one")

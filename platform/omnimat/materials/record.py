@@ -10,9 +10,6 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-# Keeps the type hints of what is keyed by modality readable; names are open (modalities/registry).
-Modality = str
-
 # A dot would split a WebDataset key, a slash a path: ids keep to this alphabet.
 MATERIAL_ID = re.compile(r"[A-Za-z0-9_\-]{1,128}")
 

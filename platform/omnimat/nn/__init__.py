@@ -1,1 +1,1 @@
-"""Layers that encoders of several modalities share."""
+"""Layers that the encoders of several modalities share."""

@@ -1,9 +1,9 @@
 """Batch normalisation whose statistics can span every worker, on any device.
 
-torch's own ``SyncBatchNorm`` is for CUDA only and talks to the process group itself. Here the
-layer knows nothing of workers: training hands it ``reduce_moments``, which gathers the local
-moments with gradient, and the layer merges them (Chan, Golub and LeVeque, 1979). A batch split
-over workers then gives the values and gradients of the whole batch.
+torch's own ``SyncBatchNorm`` works on CUDA only and talks to the process group itself. This layer
+knows nothing about workers: training gives it a function ``reduce_moments``, which gathers the
+local moments with gradient, and the layer merges them (Chan, Golub and LeVeque, 1979). A batch that
+is split over workers then gives the values and gradients of the whole batch.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ReduceMoments = Callable[[Tensor], Tensor]
 
 
 def local_moments(values: Tensor) -> Tensor:
-    """Stack count, mean and M2 (sum of squared deviations) of each channel.
+    """Return the count, mean and M2 (sum of squared deviations) of each channel.
 
     Args:
-        values: (n, C, ...); n may be 0.
+        values: batch of shape (n, C, ...), where n may be 0.
 
     Returns:
-        (3, C); all zero for an empty batch.
+        The three moments, shape (3, C); all are zero for an empty batch.
     """
     axes = [0, *range(2, values.dim())]
     count = values.numel() // values.shape[1]
@@ -40,10 +40,10 @@ def merge_moments(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Merge the moments of several workers.
 
     Args:
-        moments: (workers, 3, C) of count, mean and M2.
+        moments: count, mean and M2 of each worker, shape (workers, 3, C).
 
     Returns:
-        Count, mean and M2 of the union, each (C,).
+        Count, mean and M2 of the union, each of shape (C,).
     """
     counts, means, squares = moments.unbind(1)
     count = counts.sum(0)
@@ -54,15 +54,15 @@ def merge_moments(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class BatchNorm(nn.Module):
     """Batch normalisation over axis 0 and all axes after the channel axis 1.
 
-    On one process equal to ``torch.nn.BatchNorm1d/2d/3d`` with the same state-dict keys, with two
-    differences: an empty batch is allowed, and a batch of one value a channel, which has no
+    On one process it equals ``torch.nn.BatchNorm1d/2d/3d`` and has the same state-dict keys, with
+    two differences. An empty batch is allowed, and a batch with one value per channel, which has no
     variance, is normalised with the running statistics and not tracked. Moments and running
-    statistics are never below float32, also in a module converted to bfloat16.
+    statistics have at least float32 precision, even in a module converted to bfloat16.
 
     Attributes:
-        reduce_moments: maps this worker's (3, C) moments to (workers, 3, C), with gradient; None
-            where one process holds the whole batch. Every worker calls it equally often, with an
-            empty batch too.
+        reduce_moments: function that maps this worker's moments of shape (3, C) to those of all
+            workers, shape (workers, 3, C), with gradient; None where one process holds the whole
+            batch. Every worker calls it equally often, even with an empty batch.
     """
 
     running_mean: Tensor
@@ -111,7 +111,8 @@ class BatchNorm(nn.Module):
 
     @torch.no_grad()
     def _track(self, enough: Tensor, mean: Tensor, unbiased_variance: Tensor) -> None:
-        # A weight of zero leaves the statistics alone without asking the device for the count.
+        # Where there is too little to track, a weight of zero keeps the statistics as they are,
+        # without a copy of the count from the device.
         weight = self.momentum * enough.to(self.running_mean.dtype)
         self.running_mean.lerp_(mean.to(weight.dtype), weight)
         self.running_var.lerp_(unbiased_variance.to(weight.dtype), weight)

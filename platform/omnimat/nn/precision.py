@@ -1,4 +1,4 @@
-"""Linear maps that stay in single precision where bfloat16 would round the physics away."""
+"""Single precision where bfloat16 would round physical quantities too coarsely."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 
 def at_least_single(dtype: torch.dtype) -> torch.dtype:
-    """Widen a half-precision dtype to float32 and leave float32 and float64 alone."""
+    """Return float32 for a half-precision dtype, and float32 and float64 unchanged."""
     return torch.promote_types(dtype, torch.float32)
 
 
 class SinglePrecisionLinear(nn.Linear):
-    """``nn.Linear`` for raw physical numbers: never below float32, also under autocast.
+    """``nn.Linear`` for raw physical quantities: never below float32, even under autocast.
 
-    An energy of -45.3 eV has a spacing of 0.25 eV in bfloat16; embedding it in that precision
-    would blur the spectrum. Output (..., out_features) in float32 (float64 for float64 weights).
+    Near an energy of -45.3 eV, neighbouring bfloat16 numbers are 0.25 eV apart, so embedding an
+    energy in that precision would blur the spectrum. The output has shape (..., out_features) and
+    is float32 (float64 for float64 weights).
     """
 
     def forward(self, values: Tensor) -> Tensor:

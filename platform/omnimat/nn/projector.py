@@ -1,4 +1,4 @@
-"""Projectors between an encoder and a loss, as CLaC has them (arXiv 2502.16451)."""
+"""Projectors between an encoder and the loss, as in CLaC (arXiv 2502.16451)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Projector(nn.Module):
 
 
 class ProjectedEncoder(nn.Module):
-    """An encoder behind a projector: what is trained, exported and asked for an embedding.
+    """An encoder followed by a projector; the pair is trained, exported and used to embed.
 
     Attributes:
-        encoder: arrays to (n, embedding_dim).
-        projector: into the space where modalities are compared with each other.
+        encoder: encoder that maps arrays to shape (n, embedding_dim).
+        projector: projector into the space in which modalities are compared with each other.
     """
 
     def __init__(self, encoder: nn.Module, embedding_dim: int) -> None:
@@ -48,6 +48,6 @@ class ProjectedEncoder(nn.Module):
         self.projector = Projector(embedding_dim)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
-        """Embed n materials: (n, embedding_dim)."""
+        """Embed n materials as vectors of shape (n, embedding_dim)."""
         projected: Tensor = self.projector(self.encoder(arrays))
         return projected

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from omnimat.base.errors import UserError
-from omnimat.materials.record import Modality
+from omnimat.modalities.registry import ModalityName
 from omnimat.objectives.contrastive import Pair, PairwiseObjective
 
 
@@ -18,9 +18,9 @@ class AnchoredClipSettings(PairwiseObjective):
     """
 
     type: Literal["anchored_clip"] = "anchored_clip"
-    anchor: Modality = "structure"
+    anchor: ModalityName = "structure"
 
-    def groups(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+    def groups(self, modalities: Collection[str]) -> tuple[Pair, ...]:
         """Give the M-1 pairs of M modalities, the anchor first in each.
 
         Raises:

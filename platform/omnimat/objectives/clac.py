@@ -19,7 +19,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from omnimat.materials.record import Modality
 from omnimat.objectives.alignment import align
 from omnimat.objectives.contrastive import PairwiseObjective, info_nce_share
 from omnimat.objectives.embeddings import Column, Embeddings
@@ -87,12 +86,12 @@ class ClacSettings(PairwiseObjective):
                 shares[name] = info_nce_share(alignment, inverse_temperature, self.block_size)
         return shares
 
-    def _column(self, embeddings: Embeddings, modality: Modality, view: int, head: int) -> Column:
+    def _column(self, embeddings: Embeddings, modality: str, view: int, head: int) -> Column:
         column = embeddings.column(modality).view(view, self.num_views)
         return column.head(head, self.num_heads) if self.projectors else column
 
 
-def _terms(first: Modality, second: Modality) -> list[list[tuple[Modality, int]]]:
+def _terms(first: str, second: str) -> list[list[tuple[str, int]]]:
     """Name the two sides of each term by modality and view."""
     views = (_FIRST, _SECOND)
     across = [[(first, one), (second, other)] for other in views for one in views]

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
-from omnimat.materials.record import Modality
 from omnimat.modalities.registry import in_order
 from omnimat.objectives.alignment import Alignment, align
 from omnimat.objectives.blocks import (
@@ -35,8 +34,8 @@ from omnimat.objectives.blocks import (
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.temperature import TemperatureSettings
 
-Group = tuple[Modality, ...]
-Pair = tuple[Modality, Modality]
+Group = tuple[str, ...]
+Pair = tuple[str, str]
 
 
 class GroupObjective(Settings):
@@ -55,7 +54,7 @@ class GroupObjective(Settings):
 
     type: str
 
-    def groups(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
+    def groups(self, modalities: Collection[str]) -> tuple[Group, ...]:
         """Give the groups of modalities that are aligned; their order depends on the set alone.
 
         Raises:
@@ -68,7 +67,7 @@ class GroupObjective(Settings):
         """How many embeddings of each material and modality it compares; 1 needs no projector."""
         return 1
 
-    def ordered(self, modalities: Collection[Modality]) -> Group:
+    def ordered(self, modalities: Collection[str]) -> Group:
         """Order modalities as the vocabulary does.
 
         Raises:
@@ -136,7 +135,7 @@ class PairwiseObjective(GroupObjective):
     temperature: TemperatureSettings = TemperatureSettings()
     block_size: PositiveInt = DEFAULT_BLOCK_SIZE
 
-    def groups(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+    def groups(self, modalities: Collection[str]) -> tuple[Pair, ...]:
         """Give the M(M-1)/2 pairs of M modalities.
 
         Raises:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from omnimat.materials.record import Modality
-
 
 @dataclass(frozen=True)
 class Column:
@@ -47,9 +45,9 @@ class Embeddings:
         present: for each modality a boolean (B,) tensor that says which rows are present.
     """
 
-    values: Mapping[Modality, Tensor]
-    present: Mapping[Modality, Tensor]
+    values: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
 
-    def column(self, modality: Modality) -> Column:
+    def column(self, modality: str) -> Column:
         """Give one modality."""
         return Column(self.values[modality], self.present[modality])

@@ -1,1 +1,1 @@
-"""Where records come from: one file a source, and the ingest that turns them into shards."""
+"""Sources of records, each in a file of its own, and the ingest that turns them into shards."""

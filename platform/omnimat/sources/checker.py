@@ -1,4 +1,4 @@
-"""What stands between a source and a shard: every item is accepted or its failure is noted."""
+"""Checks the records of a source before they are stored, and notes why others are rejected."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Robocrystallographer's descriptions for structures that come without one.
+"""Descriptions by robocrystallographer for structures that come without a text.
 
-Ganose and Jain, MRS Communications 9, 874 (2019); its copy inside emmet-core is used, which the
-Materials Project runs. A structure takes seconds to minutes and may fail or crash, so descriptions
-are made in a child process that the operating system stops at its share of CPU time.
+Ganose and Jain, MRS Communications 9, 874 (2019). It is the copy inside emmet-core, which the
+Materials Project runs. Describing a structure takes seconds to minutes and may fail or crash, so it
+is done in a child process that the operating system stops at a limit of CPU time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from omnimat.materials.record import Record, Structure
 
 
 class Robocrystallographer(Settings):
-    """Describe structures without text by rules, from bonding and symmetry.
+    """Settings of rule-based descriptions from bonding and symmetry.
 
     Attributes:
-        type: the only way so far.
-        max_cpu_s: CPU time of one description. CPU time, not time on the clock, so that a busy
-            machine leaves out no text that an idle one gives.
+        type: kind of description; this is the only one so far.
+        max_cpu_s: largest CPU time of one description. It is not wall time, so that a busy machine
+            describes the same structures as an idle one.
     """
 
     type: Literal["robocrystallographer"] = "robocrystallographer"
@@ -44,12 +44,13 @@ class Robocrystallographer(Settings):
 def describe_missing(
     records: Iterable[Record], settings: Robocrystallographer, failures: list[tuple[str, str]]
 ) -> Iterator[Record]:
-    """Give each record with a text, in order; one that gets none passes as it is.
+    """Yield each record with a text, in order; one that cannot be described stays as it is.
 
     Args:
-        records: with or without text; one without a structure is left as it is.
-        settings: of the descriptions.
-        failures: takes (material id, reason) of the records that stay without text.
+        records: records with or without a text; one without a structure is left as it is.
+        settings: settings of the descriptions.
+        failures: list to which (material id, reason) of each record that stays without a text is
+            added.
     """
     with _Child(settings.max_cpu_s) as child:
         for record in records:
@@ -73,7 +74,7 @@ def _described(
 
 
 class _Child:
-    """A process that describes one structure after another; started when first needed."""
+    """A process that describes one structure after another and is started when first needed."""
 
     def __init__(self, max_cpu_s: int) -> None:
         self._max_cpu_s = max_cpu_s
@@ -86,9 +87,13 @@ class _Child:
         self._stop()
 
     def describe(self, structure: Structure) -> str:
-        """Describe a structure; ValueError says why that cannot be done."""
+        """Describe a structure.
+
+        Raises:
+            ValueError: the structure cannot be described; the message says why.
+        """
         if self._pool is None:
-            # Spawned: a fork of a process with Ray's threads may hang.
+            # The process is spawned, because a fork of a process with Ray's threads may hang.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(1, context, initializer=_prepare)
         try:
@@ -106,12 +111,14 @@ class _Child:
 
 
 def describe(structure: Structure) -> str:
-    """Describe a structure as the Materials Project does: Unicode formulas, charges where known.
+    """Describe a structure as the Materials Project does.
+
+    Formulas are written in Unicode, and with charges where these are known.
 
     Raises:
-        ValueError: robocrystallographer cannot describe it; the message says what it met.
+        ValueError: robocrystallographer cannot describe it; the message says why.
     """
-    # Not emmet.core.featurization: that takes whatever robocrys is installed instead.
+    # emmet.core.featurization itself would use another robocrys where one is installed.
     from emmet.core.featurization.robocrys import StructureCondenser, StructureDescriber
 
     crystal = _with_oxidation_states(to_pymatgen(structure))
@@ -119,20 +126,20 @@ def describe(structure: Structure) -> str:
     try:
         condensed = condenser.condense_structure(crystal)
         describer = StructureDescriber(describe_symmetry_labels=False, fmt="unicode")
-        # It prints Miller indices as Python does: without this, "(np.int64(0), np.int64(1), ...".
+        # It prints Miller indices by repr, which otherwise gives "(np.int64(0), np.int64(1), ...".
         with np.printoptions(legacy="1.25"):
             return str(describer.describe(condensed))
-    except Exception as error:  # rules over any crystal: what they stumble on cannot be listed
+    except Exception as error:  # its rules may fail on some crystal with any kind of exception
         raise ValueError(f"robocrystallographer: {type(error).__name__}: {error}") from error
 
 
 def _with_oxidation_states(crystal: PymatgenStructure) -> PymatgenStructure:
-    """Assign charges by bond valence, else by composition, else leave the atoms neutral."""
-    from pymatgen.analysis.bond_valence import BVAnalyzer  # reads its tables for 0.4 s
+    """Assign charges by bond valence, or else by composition, or else leave atoms neutral."""
+    from pymatgen.analysis.bond_valence import BVAnalyzer  # takes 0.4 s to read its tables
 
     try:
         return BVAnalyzer().get_oxi_state_decorated_structure(crystal)
-    except (ValueError, KeyError):  # no assignment, an element without parameters
+    except (ValueError, KeyError):  # there is no assignment, or an element has no parameters
         guesses = crystal.composition.oxi_state_guesses(max_sites=-50)
     if guesses:
         crystal.add_oxidation_state_by_element(guesses[0])
@@ -141,25 +148,25 @@ def _with_oxidation_states(crystal: PymatgenStructure) -> PymatgenStructure:
 
 @functools.cache
 def _mineral_matcher() -> Any:
-    """Load the table of known minerals once in a process."""
+    """Load the table of known minerals once per process."""
     from emmet.core.featurization.robocrys.condense.mineral import MineralMatcher
 
     return MineralMatcher()
 
 
 def _prepare() -> None:
-    """Ready the child process."""
+    """Prepare the child process."""
     warnings.simplefilter("ignore")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # being stopped leaves no core file
-    # With openbabel, molecules would be looked up at PubChem over the network; without, they go
-    # by their formula, everywhere alike.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # leave no core file when it is stopped
+    # With openbabel, molecules would be looked up at PubChem over the network. Without it, they are
+    # named by their formula, which gives the same texts everywhere.
     sys.modules["openbabel"] = None  # type: ignore[assignment]
-    # What is loaded once does not count as the time of the first structure.
+    # Load this now, so that it does not count towards the time of the first structure.
     _mineral_matcher()
 
 
 def _describe_within(structure: Structure, max_cpu_s: int) -> str:
-    """Describe a structure in this process, which dies when that takes too long."""
+    """Describe a structure in this process, which is killed if that takes too long."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit_s = int(used.ru_utime + used.ru_stime) + 1 + max_cpu_s
     resource.setrlimit(resource.RLIMIT_CPU, (limit_s, resource.getrlimit(resource.RLIMIT_CPU)[1]))

@@ -1,4 +1,4 @@
-"""Put the reports of all shards together: the index, the failures, the manifest."""
+"""Merges the reports of all shards into the record index, the failures and the manifest."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from omnimat.shards.manifest import (
 
 
 class ShardReport(Settings):
-    """What a task found; kept beside the shard until the manifest is written.
+    """What the task of a shard found; it is kept beside the shard until the manifest is written.
 
     Attributes:
-        entry: for the manifest.
-        excluded_ids: ids that an earlier shard holds.
-        rows: of ``records_schema()``, without ``shard``.
-        failures: (material id, reason).
-        licences: of the records.
-        database_versions: of the records.
+        entry: entry of the shard in the manifest.
+        excluded_ids: ids that were left out because an earlier shard holds them.
+        rows: rows of ``records_schema()``, without the column ``shard``.
+        failures: (material id, reason) of each failure.
+        licences: distinct licences of the records.
+        database_versions: distinct database versions of the records.
     """
 
     excluded_ids: tuple[str, ...]
@@ -48,7 +48,7 @@ class ShardReport(Settings):
 
 
 def duplicates(reports: Mapping[int, ShardReport]) -> dict[int, tuple[str, ...]]:
-    """Give, by shard, the ids that an earlier shard holds."""
+    """Return for each shard the ids that an earlier shard holds, if there are any."""
     holder: dict[str, int] = {}
     again: dict[int, tuple[str, ...]] = {}
     for shard, report in sorted(reports.items()):
@@ -67,14 +67,17 @@ def merge(
     reports: Sequence[ShardReport],
     destination: UPath,
 ) -> Manifest:
-    """Write the index, the failures and, last, the manifest: its presence means finished.
+    """Write the index, the failures and finally the manifest, whose presence means "finished".
 
     Raises:
-        UserError: not one record is valid.
+        UserError: none of the records is valid.
     """
     rows = [{"shard": shard, **row} for shard, report in enumerate(reports) for row in report.rows]
     if not rows:
-        raise UserError(f"the source of {name} gave no valid record: {_first_failure(reports)}")
+        raise UserError(
+            f"the source of {name} has no valid record; the first failure is "
+            f"{_first_failure(reports)}"
+        )
     records = _parquet_bytes(rows)
     write_atomically(destination / RECORDS_NAME, records)
     failures = [
@@ -117,7 +120,7 @@ def _parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _remove_leftovers(destination: UPath, shard_names: set[str]) -> None:
-    """Remove shards of an ingest of other settings that was never finished."""
+    """Remove shards that an unfinished ingest with other settings left."""
     for path in list(destination.glob("shard-*.tar")):
         if path.name not in shard_names:
             path.unlink()

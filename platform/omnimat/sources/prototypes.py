@@ -1,7 +1,7 @@
-"""The embedded data set: AFLOW crystal prototypes that ship inside pymatgen, and decorations.
+"""The built-in data set: AFLOW crystal prototypes that ship with pymatgen, and decorations of them.
 
-A decoration replaces elements of a prototype by neighbours of their group, and scales the cell by
-the atomic radii. It is hypothetical: nothing says that it exists or is stable.
+A decoration replaces elements of a prototype by neighbours in their group and scales the cell by
+the atomic radii. It is hypothetical and may neither exist nor be stable.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from omnimat.materials.validation import shortest_distance_angstrom, validate
 from omnimat.sources.base import Failure
 from omnimat.sources.surrogates import charge_density, density_of_states, has_surrogates
 
-_LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier ones are radioactive
-_MIN_VOLUME_ANGSTROM3_PER_ATOM = 5.0  # diamond, the densest in atoms, has 5.7
+_LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier elements are radioactive
+_MIN_VOLUME_ANGSTROM3_PER_ATOM = 5.0  # diamond, with the highest density of atoms, has 5.7
 _PROVENANCE = {
     "source": "AFLOW prototypes of pymatgen",
     "database_version": "pymatgen aflow_prototypes.json.gz, 288 entries",
@@ -48,11 +48,11 @@ _PROVENANCE = {
 
 
 class Prototypes(Settings):
-    """Crystal prototypes, then isovalent decorations of them, one each in turn.
+    """Crystal prototypes, followed by isovalent decorations of them, one of each in turn.
 
     Attributes:
-        num_materials: how many; fewer are there if the decorations run out.
-        max_atoms: leaves out larger cells.
+        num_materials: number of materials; there are fewer if the decorations run out.
+        max_atoms: largest number of atoms in a cell; larger cells are left out.
     """
 
     type: Literal["prototypes"] = "prototypes"
@@ -60,7 +60,7 @@ class Prototypes(Settings):
     max_atoms: int = Field(20, ge=1)
 
     def located(self) -> Self:
-        """Nothing to locate: the data is inside pymatgen."""
+        """Return the source itself, because its data is part of pymatgen."""
         return self
 
     def inputs(self) -> dict[str, UPath]:
@@ -68,7 +68,7 @@ class Prototypes(Settings):
         return {}
 
     def num_items(self) -> int:
-        """Materials that there are, at most ``num_materials``."""
+        """Return the number of materials, which is at most ``num_materials``."""
         return min(self.num_materials, len(_decorations(self.max_atoms)))
 
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
@@ -93,8 +93,8 @@ class _Decoration:
 
 @functools.cache
 def _prototypes(max_atoms: int) -> tuple[_Prototype, ...]:
-    """Read the valid prototypes whose elements are tabulated, in the order of the file."""
-    # Importing the package ``prototypes`` would build its matcher and take seconds.
+    """Read the prototypes whose elements are tabulated, in the order of the file."""
+    # Importing the package ``prototypes`` would build its matcher, which takes seconds.
     file = resources.files("pymatgen.analysis") / "prototypes" / "aflow_prototypes.json.gz"
     found = []
     for entry in json.loads(gzip.decompress(file.read_bytes())):
@@ -111,7 +111,7 @@ def _prototypes(max_atoms: int) -> tuple[_Prototype, ...]:
 
 @functools.cache
 def _decorations(max_atoms: int) -> tuple[_Decoration, ...]:
-    """List the prototypes as they are, then the first decoration of each, the second, ..."""
+    """List the prototypes as they are, then the first decoration of each, then the second, ..."""
     columns = [
         [(prototype, replacements) for replacements in _replacements(prototype)]
         for prototype in _prototypes(max_atoms)
@@ -124,19 +124,20 @@ def _decorations(max_atoms: int) -> tuple[_Decoration, ...]:
         structure = _replaced(prototype.structure, replacements)
         stem = f"{prototype.label}-{reduced_formula(structure.atomic_numbers)}"
         material_id = re.sub(r"[^A-Za-z0-9_\-]", "_", stem)
-        # Once is enough for the same substance on the same prototype.
+        # The same substance on the same prototype is listed only once.
         if replacements and (material_id in found or _is_too_dense(structure)):
             continue
         while material_id in found:
-            material_id += "_b"  # AFLOW lists some prototypes twice, with other parameters
+            material_id += "_b"  # AFLOW lists some prototypes twice, with different parameters
         found[material_id] = _Decoration(material_id, prototype, replacements)
     return tuple(found.values())
 
 
 def _replacements(prototype: _Prototype) -> list[dict[int, int]]:
-    """List what the elements may become: first nothing, then few replacements, then more.
+    """List the possible replacements of elements: first none, then few of them, then more.
 
-    A compound of hydrogen stays as it is: its other atoms alone do not set the size of the cell.
+    A compound of hydrogen stays as it is, because its other atoms alone do not determine the size
+    of the cell.
     """
     numbers = np.unique(prototype.structure.atomic_numbers).tolist()
     if 1 in numbers:
@@ -157,7 +158,10 @@ def _is_too_dense(structure: Structure) -> bool:
 
 @functools.cache
 def _relatives(number: int) -> tuple[int, ...]:
-    """Give the elements that may stand in for this one: same group, next period."""
+    """Return the elements that may replace this one: those of the same group, one period away.
+
+    A lanthanoid may be replaced by another that is at most two places away.
+    """
     element = Element.from_Z(number)
     candidates = [Element.from_Z(z) for z in range(2, _LARGEST_DECORATION_ELEMENT + 1)]
     return tuple(

@@ -1,7 +1,8 @@
-"""Stand-ins for a computed charge density and density of states, for demonstrations only.
+"""Surrogates of a computed charge density and density of states, for demonstrations only.
 
-Both follow from the structure by a simple model, so a network can learn to match them, and neither
-is physics to draw conclusions from. Every record that carries one says so in its provenance.
+Both follow from the structure by a simple model, so a network can learn to match them, but no
+physical conclusions may be drawn from them. Every record that carries one says so in its
+provenance.
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ from omnimat.modalities.dos import DensityOfStates
 
 NUM_GRID_POINTS = 32
 MIN_SMEARING_ANGSTROM = 0.3
-# Electron and X-ray form factors, Mott-Bethe: f_x = Z - 41.78214 s^2 f_e, s in 1/angstrom.
+# The Mott-Bethe relation of electron and X-ray form factors is f_x = Z - 41.78214 s^2 f_e, where s
+# is in 1/angstrom.
 _MOTT_BETHE = 41.78214
 
 NUM_ENERGIES = 601
 LOWEST_ENERGY_EV, HIGHEST_ENERGY_EV = -20.0, 10.0
 LIFETIME_BROADENING_EV = 0.3
-# Harrison's universal scaling of a hopping integral: eta hbar^2 / (m d^2), with eta = 0.5.
+# Harrison's universal scaling of a hopping integral is eta hbar^2 / (m d^2), here with eta = 0.5.
 _HOPPING_EV_ANGSTROM2 = 0.5 * 7.62
 _HOPPING_CUTOFF_ANGSTROM = 6.0
 _ANGULAR_MOMENTUM = {"s": 0, "p": 1, "d": 2, "f": 3}
 
 
 def has_surrogates(atomic_numbers: NDArray[np.int32]) -> bool:
-    """Say whether the tables hold every one of these elements."""
+    """Return whether the tables contain all of these elements."""
     elements = [Element.from_Z(int(number)) for number in np.unique(atomic_numbers)]
     return all(_is_tabulated(element) for element in elements)
 
@@ -42,11 +44,12 @@ def has_surrogates(atomic_numbers: NDArray[np.int32]) -> bool:
 def charge_density(structure: Structure) -> NDArray[np.float32]:
     """Superpose independent atoms on a 32^3 fractional grid.
 
-    The density is summed in reciprocal space from tabulated form factors (all electrons) and
-    smeared by a Gaussian no narrower than the grid spacing, so its mean is the electron count.
+    The density is summed in reciprocal space from tabulated all-electron form factors. It is
+    smeared by a Gaussian that is no narrower than the grid spacing, so its mean is the number of
+    electrons.
 
     Returns:
-        (32, 32, 32) density x cell volume, the units of a CHGCAR.
+        The density times the cell volume, as in a CHGCAR file, shape (32, 32, 32).
     """
     spacing = np.linalg.norm(structure.lattice_angstrom, axis=1).max() / NUM_GRID_POINTS
     smearing = max(MIN_SMEARING_ANGSTROM, float(spacing))
@@ -71,12 +74,12 @@ def charge_density(structure: Structure) -> NDArray[np.float32]:
 def density_of_states(structure: Structure) -> DensityOfStates:
     """Broaden free-atom levels by the hopping of each atom to its neighbours.
 
-    Occupied levels are the LDA ones of the neutral atom (NIST); the second moment of an atom's
+    Occupied levels are the LDA levels of the neutral atom (NIST). The second moment of an atom's
     levels is the sum of its squared hopping integrals (Cyrot-Lackmann), so closer neighbours make
-    wider bands. Half of the electrons fill the spin-up states up to the Fermi level, zero.
+    wider bands. Half of the electrons fill the spin-up states up to the Fermi level, which is zero.
 
     Returns:
-        601 points from -20 to 10 eV, spin-up, states per eV and cell.
+        The spin-up density in states per eV and cell, at 601 points from -20 to 10 eV.
     """
     widths = _band_widths_ev(to_pymatgen(structure))
     levels, sigmas, states, num_electrons = [], [], [], 0
@@ -100,7 +103,10 @@ def _is_tabulated(element: Element) -> bool:
 
 @functools.cache
 def _scattering_parameters() -> Mapping[str, Sequence[tuple[float, float]]]:
-    """Give the fits by symbol; their module brings matplotlib, so it is loaded when asked for."""
+    """Return the fitted parameters by symbol.
+
+    Their module imports matplotlib, so it is imported only when it is needed.
+    """
     from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
 
     parameters: Mapping[str, Sequence[tuple[float, float]]] = ATOMIC_SCATTERING_PARAMS
@@ -108,7 +114,7 @@ def _scattering_parameters() -> Mapping[str, Sequence[tuple[float, float]]]:
 
 
 def _form_factor(number: int, squared_per_angstrom2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """X-ray form factor at ``|g|^2`` (without 2 pi), from the table of electron form factors."""
+    """Return the X-ray form factor at ``|g|^2`` (without 2 pi) from electron form factors."""
     s_squared = squared_per_angstrom2 / 4
     electron = sum(
         a * np.exp(-b * s_squared)
@@ -125,7 +131,7 @@ def _band_widths_ev(structure: PymatgenStructure) -> NDArray[np.float64]:
 
 @functools.cache
 def _atomic_levels(number: int) -> tuple[tuple[float, int, int], ...]:
-    """Give (energy in eV, spin-up states, electrons) of each occupied level."""
+    """Return the energy in eV, the spin-up states and the electrons of each occupied level."""
     element = Element.from_Z(number)
     occupancies = {f"{n}{shell}": count for n, shell, count in element.full_electronic_structure}
     return tuple(
@@ -140,7 +146,7 @@ def _fermi_level_ev(
     states: NDArray[np.float64],
     num_filled: float,
 ) -> float:
-    """Find the energy below which ``num_filled`` states lie, by bisection."""
+    """Find by bisection the energy below which ``num_filled`` states lie."""
     low, high = float((levels - 10 * sigmas).min()), float((levels + 10 * sigmas).max())
     for _ in range(60):
         middle = (low + high) / 2

@@ -15,7 +15,6 @@ from upath import UPath
 from omnimat.base.files import write_atomically
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
-from omnimat.materials.record import Modality
 from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
@@ -100,7 +99,7 @@ def write_store(
     _complete(store, manifest, location.featurizers)
 
 
-def _complete(store: UPath, manifest: Manifest, featurizers: Mapping[Modality, Featurizer]) -> None:
+def _complete(store: UPath, manifest: Manifest, featurizers: Mapping[str, Featurizer]) -> None:
     card = {
         "dataset_fingerprint": manifest.dataset_fingerprint,
         "fingerprint": store_fingerprint(manifest, featurizers),

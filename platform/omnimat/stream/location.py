@@ -10,7 +10,6 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality
 from omnimat.modalities.layout import Featurizer
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.store import COMPLETE, FeatureStore, store_fingerprint
@@ -28,12 +27,10 @@ class StoreLocation:
 
     dataset: UPath
     folder: UPath
-    featurizers: Mapping[Modality, Featurizer]
+    featurizers: Mapping[str, Featurizer]
 
     @classmethod
-    def of(
-        cls, workspace: Workspace, dataset: str, featurizers: Mapping[Modality, Featurizer]
-    ) -> Self:
+    def of(cls, workspace: Workspace, dataset: str, featurizers: Mapping[str, Featurizer]) -> Self:
         """Name the store of a data set under these featurizers.
 
         Raises:

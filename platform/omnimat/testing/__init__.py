@@ -1,1 +1,1 @@
-"""Helpers that tests of omnimat and of its extensions share."""
+"""Helpers for the tests of omnimat and of its extensions."""

@@ -1,4 +1,4 @@
-"""Runs a function on several real gloo processes and collects what each returns."""
+"""Runs a function in several real gloo processes and collects their results."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PRELOADED = "omnimat.testing.preloaded"
 
 
 def run_workers(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
-    """Call ``function(*arguments)`` in every process of a group and give the results by rank.
+    """Call ``function(*arguments)`` in every process of a group and return the results by rank.
 
-    The function must be importable, and its result of tensors and plain containers. Workers are
-    forked from a server that has imported what takes long.
+    The function must be importable, and its result must consist of tensors and plain containers.
+    Workers are forked from a server that has already imported what takes long.
     """
     multiprocessing.forkserver.set_forkserver_preload([PRELOADED])
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What every encoder owes its callers, as a suite that a new encoder's test inherits.
+"""The rules that every encoder must follow, as tests that a new encoder's test inherits.
 
 >>> class TestMyEncoder(EncoderConformance):
 ...     settings = MyEncoderSettings(preset="tiny")
@@ -36,14 +36,14 @@ DIM = 16
 
 
 class EncoderConformance:
-    """Shapes, gradients, precision and round trips of an encoder.
+    """Tests shapes, gradients, precision and round trips of an encoder.
 
     Attributes:
-        settings: of the encoder, small enough for seconds.
-        featurizer: whose arrays it takes; by default one that ``featurizer_for`` finds.
+        settings: settings of the encoder, small enough to run in seconds.
+        featurizer: featurizer of its inputs; by default the one that ``featurizer_for`` returns.
         projected: whether a projector follows the encoder.
-        half_precision_error: largest relative error of a batch's embeddings in bfloat16 (8
-            significant bits). The default is about twice what well-behaved networks show.
+        half_precision_error: largest relative error of a batch's embeddings in bfloat16, which has
+            8 significant bits. The default is about twice the error of well-behaved networks.
     """
 
     settings: ClassVar[EncoderSettings]
@@ -64,13 +64,13 @@ class EncoderConformance:
         return self.card().build()
 
     def settled(self) -> nn.Module:
-        """Build it in double precision, for evaluation, its running statistics not trivial."""
+        """Build it in double precision and evaluation mode, with non-trivial running statistics."""
         encoder = self.build().double()
         encoder(as_double(self.arrays(6)))
         return encoder.eval()
 
     def chosen_featurizer(self) -> Featurizer:
-        """Give the featurizer of this suite."""
+        """Return the featurizer of the encoder's inputs."""
         return self.featurizer or featurizer_for(self.settings)
 
     def records(self) -> tuple[Record, ...]:
@@ -78,7 +78,7 @@ class EncoderConformance:
         return example_records()
 
     def arrays(self, materials: int | tuple[Record, ...]) -> dict[str, Tensor]:
-        """Give the arrays of some records, or of the first so many examples."""
+        """Return the arrays of some records, or of the given number of examples."""
         if isinstance(materials, int):
             materials = self.records()[:materials]
         return encoder_arrays(materials, self.chosen_featurizer())
@@ -86,27 +86,27 @@ class EncoderConformance:
     @pytest.mark.parametrize("training", [True, False])
     @pytest.mark.parametrize("num_materials", [1, 3])
     def test_one_finite_row_a_material(self, num_materials: int, training: bool) -> None:
-        """One row of single precision a material, one material in training too."""
+        """There is one single-precision row per material, also in training on one material."""
         embeddings = self.build().train(training)(self.arrays(num_materials))
         assert embeddings.shape == (num_materials, DIM)
         assert embeddings.dtype == torch.float32
         assert bool(embeddings.isfinite().all())
 
     def test_two_materials_are_embedded_like_each_alone(self) -> None:
-        """A batch of two equals two batches of one, in evaluation."""
+        """In evaluation mode, a batch of two equals two batches of one."""
         encoder, records = self.settled(), self.records()[:2]
         together = encoder(as_double(self.arrays(records)))
         alone = [encoder(as_double(self.arrays((record,)))) for record in records]
         torch.testing.assert_close(torch.cat(alone), together)
 
     def test_materials_are_told_apart(self) -> None:
-        """Two materials have two embeddings."""
+        """Two materials have different embeddings."""
         one, other = self.settled()(as_double(self.arrays(2)))
         assert float((one - other).detach().norm()) > 1e-4 * float(one.detach().norm())
 
     @pytest.mark.parametrize("training", [True, False])
     def test_an_empty_batch_gives_no_rows_and_zero_gradients(self, training: bool) -> None:
-        """No material: no rows, and zero rather than no gradients."""
+        """Without materials there are no rows, and gradients are zero rather than missing."""
         encoder = self.build().train(training)
         embeddings = encoder(self.arrays(0))
         assert embeddings.shape == (0, DIM)
@@ -117,7 +117,7 @@ class EncoderConformance:
         assert all(bool(buffer.isfinite().all()) for buffer in encoder.buffers())
 
     def test_every_parameter_learns(self) -> None:
-        """A gradient reaches every parameter."""
+        """Every parameter gets a gradient."""
         encoder = self.build()
         encoder(self.arrays(6)).square().sum().backward()
         for name, parameter in trainable(encoder).items():
@@ -133,7 +133,7 @@ class EncoderConformance:
 
     @pytest.mark.parametrize("converted", [False, True], ids=["autocast", "converted"])
     def test_half_precision(self, converted: bool) -> None:
-        """The bfloat16 error is small, under autocast and for a converted module."""
+        """The error in bfloat16 is small, both under autocast and for a converted module."""
         encoder, arrays = self.build(), self.arrays(12)
         exact = encoder(arrays).detach()
         if converted:
@@ -148,7 +148,7 @@ class EncoderConformance:
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
     @pytest.mark.parametrize("num_materials", [0, 3])
     def test_the_gpu_embeds_in_half_precision(self, num_materials: int) -> None:
-        """The same on a GPU, an empty batch included."""
+        """It also works on a GPU, even with an empty batch."""
         encoder = self.build().cuda()
         arrays = {name: array.cuda() for name, array in self.arrays(num_materials).items()}
         with torch.autocast("cuda", dtype=torch.bfloat16):
@@ -166,9 +166,9 @@ class EncoderConformance:
         torch.testing.assert_close(twin(arrays), encoder(arrays), rtol=0, atol=0)
 
     def test_what_is_exported_is_loaded(self, tmp_path: Path) -> None:
-        """Weights and settings survive safetensors."""
+        """Weights and settings survive the export to safetensors."""
         encoder, arrays = self.build(), self.arrays(2)
-        encoder(arrays)  # so that the running statistics differ from a fresh encoder's
+        encoder(arrays)  # makes the running statistics differ from those of a new encoder
         card = self.card()
         save(UPath(tmp_path / "export"), encoder, card)
         loaded, loaded_card = load(UPath(tmp_path / "export"))
@@ -177,7 +177,7 @@ class EncoderConformance:
         torch.testing.assert_close(loaded(arrays), encoder.eval()(arrays), rtol=0, atol=0)
 
     def card(self) -> Card:
-        """Give a card for an export."""
+        """Return a card for an export."""
         return Card(
             modality=modality_of(self.settings),
             encoder=self.fitted(),
@@ -192,24 +192,24 @@ class EncoderConformance:
 
 
 class CrystalEncoderConformance(EncoderConformance):
-    """What an encoder of crystal graphs owes besides.
+    """Further rules for an encoder of crystal graphs.
 
     Attributes:
-        invariant_under: ways to write a crystal that must not change its embedding; add
+        invariant_under: ways to rewrite a crystal that must not change its embedding; add
             ``repeated`` where the encoder averages over atoms.
     """
 
     invariant_under: ClassVar[tuple[Rewrite, ...]] = (permuted, rotated, translated)
 
     def test_writing_a_crystal_differently_changes_nothing(self) -> None:
-        """The choice of cell, axes, origin and order of atoms is not physics."""
+        """The choice of cell, axes, origin and order of atoms has no physical meaning."""
         encoder, records = self.settled(), self.records()[:4]
         expected = encoder(as_double(self.arrays(records)))
         for rewrite in self.invariant_under:
             same = tuple(rewritten(record, rewrite) for record in records)
             given = encoder(as_double(self.arrays(same)))
             error = float((given - expected).detach().norm() / expected.detach().norm())
-            # Featurizers round to float32, about 1e-7, which the layers amplify.
+            # Featurizers round to float32, with errors of about 1e-7, which the layers amplify.
             assert error < 1e-5, f"{rewrite.__name__}: {error:.1e}"
 
     def test_atoms_may_have_no_neighbours(self) -> None:
@@ -225,10 +225,10 @@ class CrystalEncoderConformance(EncoderConformance):
 
 
 def trainable(encoder: nn.Module) -> dict[str, nn.Parameter]:
-    """Give the parameters that are not frozen, by name."""
+    """Return the parameters that are not frozen, by name."""
     return {name: p for name, p in encoder.named_parameters() if p.requires_grad}
 
 
 def as_double(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give floating-point arrays in double precision."""
+    """Return the arrays with floating-point values in double precision."""
     return {k: v.double() if v.is_floating_point() else v for k, v in arrays.items()}

@@ -1,6 +1,7 @@
-"""A local filesystem whose reads fail at the bytes a test names: ``faulty:///folder``.
+"""A local filesystem, ``faulty:///folder``, whose reads fail at bytes that a test chooses.
 
-What fails, and what did, lies in files, so that the processes of a cluster share it.
+The planned faults and those that happened are kept in files, so that the processes of a cluster
+share them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ FaultKind = Literal[
 
 TRANSIENT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)[:-1]
 
-# What real filesystems raise: the kernel, s3fs, and the HTTP libraries under remote filesystems.
+# The errors that real filesystems raise: the kernel, s3fs and the HTTP libraries below it.
 _ERRORS: Mapping[FaultKind, Callable[[], Exception]] = MappingProxyType(
     {
         "io": lambda: OSError(errno.EIO, "Input/output error"),
@@ -53,13 +54,13 @@ _ERRORS: Mapping[FaultKind, Callable[[], Exception]] = MappingProxyType(
 
 
 class Fault(NamedTuple):
-    """A read that covers a byte fails.
+    """A fault of every read that covers a certain byte.
 
     Attributes:
-        file: its name.
-        byte: absolute position.
-        kind: what happens; ``short`` gives what lies before the byte and no error.
-        times: how often, in each process.
+        file: name of the file.
+        byte: position of the byte in the file.
+        kind: kind of fault. ``short`` returns the bytes before this one, without an error.
+        times: how often the fault happens in each process.
     """
 
     file: str
@@ -69,7 +70,7 @@ class Fault(NamedTuple):
 
 
 class FaultyFileSystem(LocalFileSystem):  # type: ignore[misc]
-    """Local files; the ``plan`` is a JSON file of faults, beside which each one is logged."""
+    """Local files with faults, which the JSON file ``plan`` lists; a log beside it counts them."""
 
     protocol = "faulty"
 
@@ -95,7 +96,7 @@ class FaultyFileSystem(LocalFileSystem):  # type: ignore[misc]
         return [fault for fault, left in self._left.items() if left and path.endswith(fault.file)]
 
     def end_of_read(self, path: str, first: int, stop: int) -> int:
-        """Give where a read of these bytes ends, or raise what befalls it."""
+        """Return where a read of these bytes ends, or raise the error that it meets."""
         for fault in self._faults_of(path):
             if first <= fault.byte < stop:
                 self._strike(fault)
@@ -122,7 +123,7 @@ class _FaultyFile(io.FileIO):
 
 
 class FaultyPath(UPath):
-    """A path on it."""
+    """A path on the faulty filesystem."""
 
 
 def register() -> None:
@@ -132,12 +133,13 @@ def register() -> None:
 
 
 def faulty(directory: UPath, plan: Path, faults: Iterable[Fault]) -> UPath:
-    """Give a local folder as one whose files have these faults.
+    """Return a path to a local folder through which its files have these faults.
 
     Args:
-        directory: the folder.
-        plan: file to write the faults to; ``<plan>.log`` gets a line for each that happened.
-        faults: what fails.
+        directory: the local folder.
+        plan: file to which the faults are written; ``<plan>.log`` gets a line for each fault that
+            happens.
+        faults: the faults of the files.
     """
     plan.write_text(json.dumps(list(faults)))
     register()
@@ -145,6 +147,6 @@ def faulty(directory: UPath, plan: Path, faults: Iterable[Fault]) -> UPath:
 
 
 def happened(plan: Path) -> int:
-    """Count the faults that did happen."""
+    """Return the number of faults that have happened."""
     log = Path(f"{plan}.log")
     return len(log.read_text().splitlines()) if log.exists() else 0

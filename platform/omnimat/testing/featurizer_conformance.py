@@ -1,4 +1,4 @@
-"""What every featurizer owes its callers, as a suite that a new featurizer's test inherits.
+"""The rules that every featurizer must follow, as tests that a new featurizer's test inherits.
 
 >>> class TestMyFeaturizer(FeaturizerConformance):
 ...     featurizer = MyFeaturizer()
@@ -23,18 +23,18 @@ NUM_RECORDS = 4
 
 
 class FeaturizerConformance:
-    """Shapes, determinism and round trips of a featurizer, over some small crystals.
+    """Tests shapes, determinism and round trips of a featurizer on some small crystals.
 
     Attributes:
-        featurizer: what is tested.
-        needs: parts of a record; without all of them, it gives None.
+        featurizer: the featurizer that is tested.
+        needs: parts of a record; without all of them, the featurizer must return None.
     """
 
     featurizer: ClassVar[Featurizer]
     needs: ClassVar[tuple[str, ...]] = ()
 
     def records(self) -> tuple[Record, ...]:
-        """Give records that have what the featurizer needs."""
+        """Return records that have what the featurizer needs."""
         return example_records()[:NUM_RECORDS]
 
     def arrays(self) -> list[Arrays]:
@@ -45,7 +45,7 @@ class FeaturizerConformance:
         return arrays
 
     def test_arrays_are_finite_and_as_the_fields_say(self) -> None:
-        """Names, types and shapes are the declared ones, and ragged axes agree."""
+        """Names, types and shapes are as declared, and ragged axes have the same length."""
         fields = {field.name: field for field in self.featurizer.fields}
         for arrays in self.arrays():
             assert arrays.keys() == fields.keys()
@@ -64,7 +64,7 @@ class FeaturizerConformance:
                     assert arrays[name].max() < lengths[field.counted_from], name
 
     def test_the_same_twice_and_after_pickling(self) -> None:
-        """Workers get the same numbers to the last bit."""
+        """All workers get the same numbers, bit for bit."""
         twin = pickle.loads(pickle.dumps(self.featurizer))  # noqa: S301  # our own bytes
         for record, expected in zip(self.records(), self.arrays(), strict=True):
             for featurizer in (self.featurizer, twin):
@@ -74,12 +74,12 @@ class FeaturizerConformance:
                     np.testing.assert_array_equal(again[name], values)
 
     def test_survives_json(self) -> None:
-        """A checkpoint's card gives back the same settings."""
+        """The same settings can be read back from the card of a checkpoint."""
         adapter = TypeAdapter(type(self.featurizer))
         assert adapter.validate_json(adapter.dump_json(self.featurizer)) == self.featurizer
 
     def test_records_are_left_alone(self) -> None:
-        """No call writes into its record, nor hands out the record's own memory."""
+        """A call neither writes to its record nor returns the record's own memory."""
         for record in self.records():
             untouched = copy.deepcopy(record)
             arrays = self.featurizer(record)
@@ -90,7 +90,7 @@ class FeaturizerConformance:
             np.testing.assert_equal(dataclasses.asdict(record), dataclasses.asdict(untouched))
 
     def test_nothing_in_gives_nothing_out(self) -> None:
-        """Without what it needs, the modality is missing; that is no error."""
+        """Without what the featurizer needs, the modality is missing, which is not an error."""
         for record in self.records() if self.needs else ():
             left = {name: part for name, part in record.parts.items() if name not in self.needs}
             assert self.featurizer(dataclasses.replace(record, parts=left)) is None

@@ -1,4 +1,4 @@
-"""An S3 of a test's own: moto behind a proxy that cuts connections and answers 503 when told to."""
+"""An S3 server for tests: moto behind a proxy that drops connections or answers 503 on demand."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ _ANSWERS: Mapping[Fault, tuple[int, str]] = MappingProxyType(
 
 
 class Request(NamedTuple):
-    """What was asked of the S3.
+    """A request that the server received.
 
     Attributes:
-        method: GET, PUT, ...
-        path: bucket and key, the query, and after a blank the bytes asked for, if a range.
-        fault: what was done to it, or None.
+        method: HTTP method, such as GET or PUT.
+        path: bucket, key and query, followed by a space and the range of bytes, if one was
+            requested.
+        fault: fault that the request met, or None.
     """
 
     method: str
@@ -49,8 +50,8 @@ class FlakyS3:
 
     Attributes:
         endpoint: URL of the proxy.
-        requests: all so far, in order.
-        choose: says what befalls a request, by method and path.
+        requests: all requests so far, in order.
+        choose: function of method and path that returns the fault that a request meets.
     """
 
     endpoint: str
@@ -59,7 +60,7 @@ class FlakyS3:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables by which every AWS client finds this server; it tries once."""
+        """Environment variables by which AWS clients find this server and try only once."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "testing",
@@ -69,12 +70,12 @@ class FlakyS3:
         }
 
     def faults(self) -> list[Fault]:
-        """List what has befallen requests."""
+        """List the faults that requests have met."""
         return [request.fault for request in self.requests if request.fault is not None]
 
     @contextmanager
     def failing(self, choose: Callable[[str, str], Fault | None]) -> Iterator[None]:
-        """Let requests fail as ``choose(method, path)`` says; forget those of before."""
+        """Forget earlier requests and let new ones fail as ``choose(method, path)`` says."""
         self.requests.clear()
         self.choose = choose
         try:
@@ -85,10 +86,10 @@ class FlakyS3:
 
 @contextmanager
 def flaky_s3(folder: Path) -> Iterator[FlakyS3]:
-    """Start a server that ends with the context; its log goes to the folder.
+    """Start a server that stops at the end of the context and writes its log to the folder.
 
     Raises:
-        RuntimeError: with the log, if it does not come up.
+        RuntimeError: the server did not start; the message contains its log.
     """
     (moto_port,) = free_ports(1)
     command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1"]

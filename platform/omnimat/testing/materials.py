@@ -1,4 +1,4 @@
-"""Real small crystals, ways to write the same crystal differently, and arrays for an encoder."""
+"""Small real crystals, ways to write the same crystal differently, and arrays for encoders."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from omnimat.sources.prototypes import Prototypes
 
 Rewrite = Callable[[Structure], Structure]
 
-# As CDVAE caps them for DimeNet++, whose triplets grow with the square of the neighbours.
+# The limit of CDVAE for DimeNet++, whose triplets grow with the square of the neighbours.
 _MAX_NEIGHBORS_WITHIN_CUTOFF = 20
 
 
 @functools.cache
 def example_records(num_materials: int = 12, max_atoms: int = 8) -> tuple[Record, ...]:
-    """Read crystals of pymatgen's with a text and surrogates of DOS and charge density."""
+    """Read crystals that ship with pymatgen, with texts and surrogate DOS and charge density."""
     source = Prototypes(num_materials=num_materials, max_atoms=max_atoms)
     return tuple(r for r in source.read(0, num_materials) if isinstance(r, Record))
 
@@ -48,7 +48,7 @@ def no_records(parts: Collection[str]) -> Iterator[Record]:
 
 
 def featurizer_for(settings: EncoderSettings) -> Featurizer:
-    """Give a featurizer that serves a registered encoder and needs nothing but the record."""
+    """Return a featurizer for a registered encoder that needs nothing except the record."""
     if isinstance(settings, CrystalEncoderSettings):
         graph = CrystalGraph(lattice_sums="featurized" if settings.needs_lattice_sums else "none")
         if settings.needs_cutoff_angstrom is None:
@@ -88,16 +88,16 @@ def _properties() -> PropertyValues:
 
 @functools.cache
 def _tokens() -> TextTokens:
-    """Give the featurizer with a tokenizer fitted on the examples."""
+    """Return a featurizer whose tokenizer is fitted on the examples."""
     texts = [record.parts["text"] for record in example_records()]
     return TextTokens(tokenizer=fit_tokenizer(texts, TokenizerSettings()))
 
 
 def encoder_arrays(records: Sequence[Record], featurizer: Featurizer) -> dict[str, Tensor]:
-    """Featurize and collate records into what an encoder takes.
+    """Featurize records and collate them to the arrays that an encoder takes.
 
     Raises:
-        ValueError: with the reason, if a record lacks the modality or cannot be featurized.
+        ValueError: a record lacks the modality or cannot be featurized; the message says why.
     """
     featurizers = {featurizer.modality: featurizer}
     table = feature_table(records, featurizers)
@@ -109,7 +109,7 @@ def encoder_arrays(records: Sequence[Record], featurizer: Featurizer) -> dict[st
 
 
 def rewritten(record: Record, rewrite: Rewrite) -> Record:
-    """Give the same material with its structure written differently."""
+    """Return the same material with its structure written differently."""
     assert record.structure is not None
     return record.with_part("structure", rewrite(record.structure))
 
@@ -125,7 +125,7 @@ def permuted(structure: Structure) -> Structure:
 
 
 def rotated(structure: Structure) -> Structure:
-    """Turn the crystal about a skew axis."""
+    """Rotate the crystal about a general axis."""
     turn = Rotation.from_euler("xyz", [0.3, 1.1, -0.7]).as_matrix()
     return dataclasses.replace(structure, lattice_angstrom=structure.lattice_angstrom @ turn)
 
@@ -137,7 +137,7 @@ def translated(structure: Structure) -> Structure:
 
 
 def repeated(structure: Structure) -> Structure:
-    """Take the cell twice along its first axis."""
+    """Repeat the cell along its first axis."""
     halved = structure.frac_coords * np.array([0.5, 1, 1])
     return Structure(
         structure.lattice_angstrom * np.array([[2.0], [1], [1]]),

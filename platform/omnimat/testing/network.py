@@ -1,7 +1,7 @@
-"""Several machines on one: network namespaces with addresses of their own, joined by a switch.
+"""Several machines simulated on one: network namespaces with their own addresses and a switch.
 
-Each has its own interfaces, ports and loopback, and reaches the others through the switch alone;
-none reaches anything else. Processors, memory and disk are shared.
+Each machine has its own interfaces, ports and loopback and reaches the others only through the
+switch; none can reach anything else. Processors, memory and disk are shared.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import psutil
 from omnimat.testing.ray_head import kill, start
 
 INTERFACE = "eth0"
-_SUBNET = "10.77.0"  # of no consequence outside: no namespace of ours has a way out
+_SUBNET = "10.77.0"  # any subnet will do, because the namespaces have no way out
 _BRIDGE = "switch"
 
 
 class NoNamespaces(RuntimeError):
-    """Network namespaces may not be made here."""
+    """Creating network namespaces is not permitted here."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One namespace.
+    """A simulated machine, which is a network namespace.
 
     Attributes:
-        name: of the namespace.
-        address: of it on the network.
-        network: that it is on.
+        name: name of the namespace.
+        address: its address on the network.
+        network: the network that it belongs to.
     """
 
     name: str
@@ -55,27 +55,27 @@ class Machine:
         return process
 
     def command(self, *command: str) -> list[str]:
-        """Give the command that runs a command on this machine."""
+        """Return the command line that runs a command on this machine."""
         return ["ip", "netns", "exec", self.name, *command]
 
     def processes(self) -> list[psutil.Process]:
-        """List what runs on it."""
+        """List the processes that run on this machine."""
         found = []
         for pid in _ip("netns", "pids", self.name).split():
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            with contextlib.suppress(psutil.NoSuchProcess):  # the process has just ended
                 found.append(psutil.Process(int(pid)))
         return found
 
     def cut(self) -> None:
-        """Pull its cable: all that runs on it goes on, and reaches nothing."""
+        """Disconnect its network cable: its processes keep running but can reach nothing."""
         self.network.set_port(self.name, "down")
 
     def mend(self) -> None:
-        """Put its cable back."""
+        """Connect its network cable again."""
         self.network.set_port(self.name, "up")
 
     def kill(self) -> None:
-        """Lose the machine: all that runs on it is gone, nobody says goodbye, and none answers."""
+        """Lose the machine: all its processes are killed and cannot even close connections."""
         self.cut()
         while processes := self.processes():
             kill(processes)
@@ -85,11 +85,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """Machines on a switch, made by ``network()``.
+    """Machines that are joined by a switch; use ``network()`` to make one.
 
     Attributes:
-        switch: namespace that joins them.
-        machines: made so far.
+        switch: name of the namespace that joins the machines.
+        machines: the machines added so far.
     """
 
     switch: str
@@ -100,7 +100,7 @@ class Network:
         """Add a machine.
 
         Raises:
-            NoNamespaces: by a sentence of the system.
+            NoNamespaces: no namespace may be created; the message is that of the system.
         """
         number = len(self.machines) + 1
         machine = Machine(f"{self.switch}-{number}", f"{_SUBNET}.{number}", self)
@@ -116,11 +116,11 @@ class Network:
         return machine
 
     def set_port(self, name: str, *state: str) -> None:
-        """Set the switch's end of a machine's cable."""
+        """Set the state of the switch's port for a machine."""
         _ip("-n", self.switch, "link", "set", name[-15:], *state)
 
     def remove(self) -> None:
-        """End all that runs on it, and the network."""
+        """Kill all processes on the network and remove it."""
         for machine in self.machines:
             machine.kill()
         for name in reversed(self._namespaces):
@@ -139,10 +139,10 @@ class Network:
 
 @contextmanager
 def network() -> Iterator[Network]:
-    """Make a network that ends with the block.
+    """Make a network that is removed at the end of the context.
 
     Raises:
-        NoNamespaces: none may be made here.
+        NoNamespaces: creating network namespaces is not permitted here.
     """
     made = Network(f"omnimat-{os.getpid()}")
     try:

@@ -1,4 +1,4 @@
-"""What every objective owes its callers, as a suite that a new objective's test inherits.
+"""The rules that every objective must follow, as tests that a new objective's test inherits.
 
 >>> class TestMyObjective(ObjectiveConformance):
 ...     objective = MyObjectiveSettings()
@@ -17,40 +17,39 @@ from torch import Tensor
 from torch.nn import functional
 
 from omnimat.base.errors import UserError
-from omnimat.materials.record import Modality
 from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.registry import Objective
 
 NUM_MATERIALS, DIM = 12, 5
-# Sums of at most a few thousand float64 terms in another order.
+# For sums of at most a few thousand float64 terms in another order.
 EXACT = 1e-11
-# Float32 rounding, through a variance for some; bfloat16 would be off by about 1e-2.
+# For float32 rounding, amplified by a variance in some; bfloat16 would be off by about 1e-2.
 SINGLE = 1e-4
-# Logarithms of the inverse temperature: 1e9 and far beyond every floor.
+# Logarithms of the inverse temperature; e^20 is 5e8, far beyond any useful value.
 EXTREME_LOGIT_SCALES = (-20.0, 20.0)
 
 
 class ObjectiveSettings(Objective, Protocol):
-    """An objective that is a piece of a job file."""
+    """An objective that is part of a job file."""
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """Give the same with other values."""
+        """Return a copy with some values changed."""
 
 
 class ObjectiveConformance:
-    """Tests of an objective; a subclass names it.
+    """Tests of an objective, which a subclass names.
 
     Attributes:
-        objective: what is tested.
-        modalities: modalities it can be computed with.
+        objective: the objective that is tested.
+        modalities: modalities with which it can be computed.
     """
 
     objective: ClassVar[ObjectiveSettings]
-    modalities: ClassVar[tuple[Modality, ...]]
+    modalities: ClassVar[tuple[str, ...]]
 
     def test_is_an_objective_that_refuses_a_single_modality(self) -> None:
-        """A wrong number of modalities is the user's error, said before training starts."""
+        """A wrong number of modalities is reported to the user before training starts."""
         groups = self.objective.groups(self.modalities)
         assert groups
         assert groups == self.objective.groups(self.modalities[::-1])
@@ -70,7 +69,7 @@ class ObjectiveConformance:
         assert adapter.validate_json(adapter.dump_json(objective)) == objective
 
     def test_masked_rows_have_zero_gradient_and_no_influence(self) -> None:
-        """What stands in a missing row does not matter, and is not moved."""
+        """The values of a missing row have no influence and get no gradient."""
         leaves, present = self._leaves(), self._present()
         loss, *gradients = self._loss_and_gradients(leaves, present)
         for modality, gradient in zip(self.modalities, gradients, strict=False):
@@ -85,7 +84,7 @@ class ObjectiveConformance:
         assert torch.equal(self._loss_and_gradients(leaves, present)[0], loss)
 
     def test_a_group_without_rows_is_zero_and_connected(self) -> None:
-        """An absent modality gives zeros, never NaN, and every worker still has a graph."""
+        """Without any rows the loss is zero, never NaN, and every worker still has a graph."""
         for num_valid in (0, 1):
             leaves, present = self._leaves(), self._present()
             for modality in self.modalities:
@@ -101,7 +100,7 @@ class ObjectiveConformance:
             assert num_valid or not any(bool(gradient.any()) for gradient in gradients)
 
     def test_blocks_change_nothing(self) -> None:
-        """Blocks of any size equal the whole matrix in value and gradient."""
+        """Blocks of any size give the same value and gradient as the whole matrix."""
         leaves, present = self._leaves(), self._present()
         whole = self._loss_and_gradients(leaves, present)
         for block_size in (1, 3, 8):
@@ -110,17 +109,17 @@ class ObjectiveConformance:
             _assert_close(result, whole, EXACT)
 
     def test_shares_sum_to_one_process(self) -> None:
-        """Two and four workers equal one in value and gradient, each with its own missing rows."""
+        """Two and four workers, with different rows missing, equal one in value and gradient."""
         leaves, present = self._leaves(), self._present()
         for modality in self.modalities[1:]:
-            present[modality][: self._num_rows() // 4] = False  # the first of four has none
+            present[modality][: self._num_rows() // 4] = False  # the first of four workers has none
         alone = self._loss_and_gradients(leaves, present)
         for num_workers in (2, 4):
             together = self._loss_and_gradients(leaves, present, num_workers)
             _assert_close(together, alone, EXACT)
 
     def test_half_precision_embeddings_are_computed_in_single(self) -> None:
-        """Under bfloat16 autocast the loss is that of the rounded embeddings in float32."""
+        """Under bfloat16 autocast, the loss of the rounded embeddings is computed in float32."""
         present = self._present()
         rounded = {m: leaf.detach().bfloat16() for m, leaf in self._leaves().items()}
         exact = {m: value.double().requires_grad_() for m, value in rounded.items()}
@@ -133,7 +132,7 @@ class ObjectiveConformance:
         _assert_close(loss.double(), expected, SINGLE)
 
     def test_finite_at_extreme_temperatures(self) -> None:
-        """Neither a cold nor a hot temperature overflows, blocked or not, nor do equal rows."""
+        """No extreme temperature overflows, with or without blocks, even with equal rows."""
         present = self._present()
         random = {m: leaf.detach().float().requires_grad_() for m, leaf in self._leaves().items()}
         equal = {m: torch.full_like(v, DIM**-0.5).requires_grad_() for m, v in random.items()}
@@ -146,7 +145,7 @@ class ObjectiveConformance:
                     assert all(bool(result.isfinite().all()) for result in results)
 
     def test_the_order_of_materials_does_not_matter(self) -> None:
-        """Permuted materials give the same loss and permuted gradients."""
+        """Permuting the materials leaves the loss unchanged and permutes the gradients."""
         leaves, present = self._leaves(), self._present()
         loss, *gradients = self._loss_and_gradients(leaves, present)
         views = self.objective.num_views
@@ -160,7 +159,7 @@ class ObjectiveConformance:
         _assert_close(moved[:-1], expected, EXACT)
 
     def test_inputs_are_left_alone(self) -> None:
-        """Neither pass writes into the embeddings."""
+        """Neither the forward nor the backward pass writes to the embeddings."""
         leaves, present = self._leaves(), self._present()
         blocked = self.objective.model_copy(update={"block_size": 3})
         self._loss_and_gradients(leaves, present, objective=blocked)
@@ -169,7 +168,7 @@ class ObjectiveConformance:
     def _num_rows(self) -> int:
         return NUM_MATERIALS * self.objective.num_views
 
-    def _leaves(self) -> dict[Modality, Tensor]:
+    def _leaves(self) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(7)
         heads = [self.objective.num_heads] if self.objective.num_heads > 1 else []
         shape = (len(self.modalities), self._num_rows(), *heads, DIM)
@@ -178,20 +177,20 @@ class ObjectiveConformance:
         rows = zip(self.modalities, unit, strict=True)
         return {modality: row.clone().requires_grad_() for modality, row in rows}
 
-    def _present(self) -> dict[Modality, Tensor]:
-        """Each modality lacks other rows; five materials or more have all."""
+    def _present(self) -> dict[str, Tensor]:
+        """Return masks: each modality lacks other rows, and at least five materials have all."""
         absent = torch.arange(self._num_rows()) // self.objective.num_views
         return {m: absent % 7 != place + 1 for place, m in enumerate(self.modalities)}
 
     def _loss_and_gradients(
         self,
-        leaves: Mapping[Modality, Tensor],
-        present: Mapping[Modality, Tensor],
+        leaves: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
         num_workers: int = 1,
         objective: ObjectiveSettings | None = None,
         logit_scale: Tensor | None = None,
     ) -> Sequence[Tensor]:
-        """Give the loss summed over workers, each leaf's gradient, and the temperature's."""
+        """Return the loss summed over workers and its gradients: of the leaves, then the scale."""
         objective = objective or self.objective
         logit_scale = _logit_scale() if logit_scale is None else logit_scale
         everyone = Embeddings(leaves, present)

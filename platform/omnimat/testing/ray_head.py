@@ -19,12 +19,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import psutil
 
 from omnimat.testing.waiting import LIMIT_S, wait_for
 
 STOP_TIMEOUT_S = 30
+NUM_ATTEMPTS = 3  # Ray gives its processes 30 s to start, however busy the machine is
 HEAD_IP = "127.0.0.2"  # Ray would put the card's address in the place of 127.0.0.1
 _PR_SET_PDEATHSIG = 1
 
@@ -134,27 +136,27 @@ class RayHead:
     nodes: list[RayNode] = field(default_factory=list)
 
     @classmethod
-    def start(
-        cls,
-        folder: Path,
-        storage: Path,
-        *,
-        num_cpus: int = 2,
-        options: Sequence[str] = (),
-        **variables: str,
-    ) -> Self:
+    def start(cls, folder: Path, storage: Path, *options: str, **variables: str) -> Self:
         """Start a head in a folder, where jobs without a working directory will run.
 
         Args:
             folder: where it starts.
             storage: what jobs see as ``$OMNIMAT_STORAGE``, unless a variable says otherwise.
-            num_cpus: how many logical CPUs it has.
             options: further ones of ``ray start``.
             variables: of its environment, and of what talks to it.
 
         Raises:
             RuntimeError: with the head's log, if it does not come up.
         """
+        for _ in range(NUM_ATTEMPTS - 1):
+            with contextlib.suppress(RuntimeError):
+                return cls._start(folder, storage, options, variables)
+        return cls._start(folder, storage, options, variables)
+
+    @classmethod
+    def _start(
+        cls, folder: Path, storage: Path, options: Sequence[str], variables: Mapping[str, str]
+    ) -> Self:
         # Not a test's own folder: a path to a Unix socket may hold 107 bytes.
         temp_folder = Path(tempfile.mkdtemp(prefix="omnimat-", dir="/tmp"))
         gcs_port, dashboard_port, client_port = free_ports(3)
@@ -166,29 +168,23 @@ class RayHead:
             "RAY_DEDUP_LOGS": "0",
             "OMNIMAT_STORAGE": str(storage),
         }
-        of_the_head = clean_environment(**of_the_head | variables)
-        command = ["ray", "start", "--head", "--block", "--disable-usage-stats"]
+        of_the_head = clean_environment(**{**of_the_head, **variables})
+        command = ["ray", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2"]
         command += [f"--node-ip-address={HEAD_IP}", f"--port={gcs_port}"]
         command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}"]
         command += ["--dashboard-agent-listen-port=0", f"--ray-client-server-port={client_port}"]
         command += ["--min-worker-port=0", "--max-worker-port=0"]
-        command += [f"--num-cpus={num_cpus}", f"--temp-dir={temp_folder}", *options]
-        process = start(command, of_the_head, temp_folder / "head.log", folder)
+        command += [f"--temp-dir={temp_folder}", *options]
+        log = temp_folder / "head.log"
+        process = start(command, of_the_head, log, folder)
         environment = of_the_head | {"RAY_ADDRESS": f"{HEAD_IP}:{gcs_port}"}
         head = cls(process, environment, storage, temp_folder)
-        head._wait_until_up(dashboard_port)
-        return head
-
-    def _wait_until_up(self, dashboard_port: int) -> None:
-        def is_up() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", dashboard_port)) == 0
-
         try:
-            wait_for(is_up, self.process, self.temp_folder / "head.log")
+            wait_for(lambda: "Ray runtime started" in log.read_text(), process, log)
         except RuntimeError:
-            self.stop()
+            head.stop()
             raise
+        return head
 
     def command(self, *command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         """Run a command against this head."""
@@ -214,12 +210,13 @@ class RayHead:
         """
         import ray
 
-        address = self.environment["RAY_ADDRESS"]
-        ray.init(address, log_to_driver=False, runtime_env=runtime_env)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")  # of which Ray's state API asks too
+        with patch.dict(os.environ, {name: self.environment[name] for name in names}):
+            ray.init(log_to_driver=False, runtime_env=runtime_env)
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
     def add_node(self, num_cpus: int) -> RayNode:
         """Start a further node on this machine; it joins within seconds."""

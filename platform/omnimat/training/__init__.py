@@ -1,1 +1,1 @@
-"""Pretraining: the only home of Ray Train, DeepSpeed and torch.distributed."""
+"""Pretraining: apart from ``testing``, the only user of Ray Train, DeepSpeed and process groups."""

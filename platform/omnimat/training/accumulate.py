@@ -1,19 +1,19 @@
-"""Batches larger than memory, exactly: micro-batches joined through cached embeddings.
+"""Exact gradients of batches larger than memory: micro-batches joined by cached embeddings.
 
-Adding up the losses of micro-batches would change a contrastive loss, whose negatives are the whole
-batch. Instead (GradCache, Gao et al. 2021, arXiv 2101.06983):
+The negatives of a contrastive loss are the whole batch, so adding up the losses of micro-batches
+would change it. Instead, as in GradCache (Gao et al. 2021, arXiv 2101.06983):
 
 1. every micro-batch is embedded without a graph;
-2. the loss of all embeddings together gives the gradient of each embedding;
-3. every micro-batch is embedded again, with its graph, and that gradient is sent through it.
+2. the loss of all embeddings together gives the gradient with respect to each embedding;
+3. every micro-batch is embedded again, with its graph, and that gradient is propagated through it.
 
-Loss and gradient are those of the whole batch, for one more forward pass, while no more than one
-micro-batch has its graph in memory. Random numbers (dropout) are drawn alike in both passes.
+Loss and gradient are those of the whole batch, at the price of one more forward pass, and no more
+than one micro-batch has its graph in memory. Random numbers (dropout) are the same in both passes.
 
-Batch normalisation is the exception: in training it normalises a micro-batch by that micro-batch's
-own statistics, which no second pass can mend, so k micro-batches give what k small batches would,
-under a loss that spans them. Its running statistics move once for each micro-batch, not twice.
-Models without it, or with it in evaluation mode, are exact.
+Batch normalisation is the exception: in training it normalises each micro-batch by that
+micro-batch's own statistics, which a second pass cannot undo. So k micro-batches give what k small
+batches would give under a loss that spans them all. Running statistics are updated once for each
+micro-batch, not twice. Without batch normalisation, or with it in evaluation mode, all is exact.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ def accumulate_gradients(
     """Add the gradient of the whole batch's loss to the parameters.
 
     Args:
-        model: called as ``model(*micro_batch)``, gives embeddings and the (1,) ``logit_scale``, as
-            ``Multimodal`` does. Every call has to give the same ``logit_scale``.
-        micro_batches: arguments of each call, at least one; they may differ in size.
-        loss_of: the loss of this worker's embeddings, micro-batch after micro-batch; may gather
-            those of other workers, with gradient.
-        backward: how a scalar is sent backwards; called once for each micro-batch, and its
-            gradients have to add up without a factor.
+        model: model that is called as ``model(*micro_batch)`` and returns embeddings and the
+            ``logit_scale`` of shape (1,), as ``Multimodal`` does. Every call has to return the same
+            ``logit_scale``.
+        micro_batches: arguments of each call. There is at least one; sizes may differ.
+        loss_of: returns the loss of this worker's embeddings, joined in the order of the
+            micro-batches. It may gather those of other workers, with gradient.
+        backward: runs the backward pass of a scalar. It is called once for each micro-batch, and
+            the gradients have to add up without a factor.
 
     Returns:
-        The loss, a scalar without graph.
+        The loss, a scalar without a graph.
     """
     with _buffers_kept(model):
         seeds = []
@@ -61,7 +62,8 @@ def accumulate_gradients(
     for arguments, seed, gradient in zip(micro_batches, seeds, gradients, strict=True):
         _set_rng_states(seed)
         embeddings, logit_scale = model(*arguments)
-        # Zeros after the first: every backward pass reaches every parameter, as ZeRO wants it.
+        # Zero after the first micro-batch. It is added all the same, because ZeRO expects every
+        # backward pass to reach every parameter.
         total = (logit_scale * to_scale).sum()
         to_scale = torch.zeros_like(to_scale)
         for modality, values in embeddings.values.items():
@@ -73,7 +75,7 @@ def accumulate_gradients(
 def _loss_and_gradients(
     cached: Sequence[Embedded], loss_of: Callable[[Embeddings, Tensor], Tensor]
 ) -> tuple[Tensor, list[dict[Any, Tensor]], Tensor]:
-    """Give the loss, its gradient by each micro-batch's embeddings, and that by the scale."""
+    """Return the loss and its gradients: for each micro-batch's embeddings and for the scale."""
     parts = [embeddings for embeddings, _ in cached]
     names = list(parts[0].values)
     values = {name: torch.cat([p.values[name] for p in parts]).requires_grad_() for name in names}
@@ -91,7 +93,7 @@ def _loss_and_gradients(
 
 @contextmanager
 def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Undo what a pass does to running statistics."""
+    """Restore the running statistics at the end of the context."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield

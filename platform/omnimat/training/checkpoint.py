@@ -1,6 +1,6 @@
-"""What a checkpoint holds: DeepSpeed's folder, how far the run is, and an export of each encoder.
+"""What a checkpoint holds: DeepSpeed's state, the run's progress, and an export of each encoder.
 
-No random state is kept: every step draws from its own seed.
+It holds no random state, because every step draws its random numbers from its own seed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from upath import UPath
 
 from omnimat.base.workspace import EXPORT
-from omnimat.materials.record import Modality
 from omnimat.models.export import Card, save
 from omnimat.training.engine import whole_parameters
 
@@ -31,10 +30,11 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        step: steps done.
-        world_size: workers that took the last of them.
-        zero_stage: how their optimizer state was spread.
-        quarantined: material id -> reason, of all workers' records that came with a fault so far.
+        step: number of steps done.
+        world_size: number of workers that took the last of these steps.
+        zero_stage: ZeRO stage, which says how their optimizer state was partitioned.
+        quarantined: maps the id of each faulty material that any worker has met so far to the
+            reason why it was quarantined.
     """
 
     step: int
@@ -44,18 +44,18 @@ class Progress:
 
     @classmethod
     def read(cls, checkpoint: UPath | Path) -> Progress:
-        """Read what a checkpoint says of itself."""
+        """Read the progress that a checkpoint records."""
         return cls(**json.loads((checkpoint / PROGRESS).read_text()))
 
 
-def write_part(engine: Any, cards: Mapping[Modality, Card], progress: Progress, rank: int) -> Path:
+def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress, rank: int) -> Path:
     """Write this worker's part of a checkpoint to a new local folder; all workers must call.
 
     Args:
         engine: the DeepSpeed engine.
-        cards: what each encoder's export says of itself.
+        cards: description of each encoder, which its export carries.
         progress: how far the run is.
-        rank: of this worker.
+        rank: rank of this worker.
     """
     folder = Path(tempfile.mkdtemp(prefix="omnimat-checkpoint-"))
     try:
@@ -73,16 +73,16 @@ def write_part(engine: Any, cards: Mapping[Modality, Card], progress: Progress, 
 
 
 def load_universal(engine: Any, folder: Path, tag: str, checkpoint: Path) -> None:
-    """Load a universal checkpoint, and what DeepSpeed 0.19 forgets of it at ZeRO-3.
+    """Load a universal checkpoint and restore what DeepSpeed 0.19 loses at ZeRO-3.
 
-    That is the running statistics, and that parameter groups differ: all would get the settings of
-    the first, and biases and norms be decayed from then on.
+    DeepSpeed loses the running statistics, and it gives every parameter group the settings of the
+    first one, so that biases and normalisation weights would be decayed from then on.
 
     Args:
         engine: the DeepSpeed engine.
-        folder: holds the universal checkpoint.
-        tag: its name there.
-        checkpoint: what it was made from.
+        folder: folder that holds the universal checkpoint.
+        tag: name of the universal checkpoint in that folder.
+        checkpoint: the checkpoint that it was converted from.
     """
     groups = [{k: v for k, v in g.items() if k != "params"} for g in engine.optimizer.param_groups]
     engine.load_checkpoint(str(folder), tag=tag)

@@ -1,12 +1,13 @@
-"""Where a run's checkpoints lie, on any file system; only complete ones are ever found.
+"""Stores a run's checkpoints on any file system and finds the newest complete one.
 
-One folder a checkpoint, ``checkpoints/<step>-<session>``. Every worker copies its own part there
-in the background while training goes on, and last of all its marker ``done-<rank>-of-<workers>``:
-a checkpoint is complete when all its markers are there. So a kill, a full disk or a lost connection
-in the middle leaves the last good one as it was, and nobody has to be asked which that is.
+Each checkpoint is a folder, ``checkpoints/<step>-<session>``. Every worker copies its own part into
+it in the background while training goes on, and finally writes its marker
+``done-<rank>-of-<workers>``. A checkpoint is complete once all its markers are there. So a kill, a
+full disk or a lost connection in the middle leaves the last good checkpoint as it was, and the
+files alone tell which one that is.
 
-Ray Train could keep checkpoints too; a run under torchrun could not, and neither launcher could go
-on from what the other left.
+Ray Train could keep checkpoints too, but not for a run under torchrun, and neither launcher could
+continue from the checkpoints of the other.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class CheckpointError(RunError):
 
 
 def newest_checkpoint(run: UPath) -> UPath | None:
-    """Give the folder of a run's newest complete checkpoint."""
+    """Return the folder of a run's newest complete checkpoint, or None if there is none."""
     return next(_complete(run / FOLDER), None)
 
 
@@ -45,11 +46,11 @@ class CheckpointStore:
 
     Attributes:
         run: the run's folder, reachable from every worker.
-        rank: of this worker.
+        rank: rank of this worker.
         world_size: number of workers.
-        num_kept: complete checkpoints to keep; older ones are deleted.
-        session: the same text on every worker, greater at each start of the run, so that what a
-            killed start left half done is never taken for a part of this one.
+        num_kept: number of complete checkpoints to keep; older ones are deleted.
+        session: text that is the same on every worker and sorts later at each start of the run, so
+            that what a killed start left half done is never mistaken for a part of this one.
     """
 
     run: UPath
@@ -61,17 +62,17 @@ class CheckpointStore:
     _pending: Future[None] | None = None
 
     def save(self, part: Path, step: int) -> None:
-        """Copy this worker's part of a checkpoint in the background, and delete the local folder.
+        """Copy this worker's part of a checkpoint in the background and delete the local folder.
 
         Raises:
-            CheckpointError: the checkpoint before could not be copied.
+            CheckpointError: the previous checkpoint could not be copied.
         """
         self.wait()
         target = self.run / FOLDER / f"{step:09d}-{self.session}"
         self._pending = self._thread.submit(self._store, part, target)
 
     def check(self) -> None:
-        """Raise what went wrong in the background, without waiting for it.
+        """Raise what has gone wrong in the background, without waiting for the copy to end.
 
         Raises:
             CheckpointError: the last checkpoint could not be copied.
@@ -83,7 +84,7 @@ class CheckpointStore:
         """Wait until the last checkpoint is copied.
 
         Raises:
-            CheckpointError: it could not be.
+            CheckpointError: it could not be copied.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -102,16 +103,17 @@ class CheckpointStore:
         except (OSError, RunError, UserError) as error:
             raise CheckpointError(
                 f"{target} could not be written ({error}); the checkpoint before it is untouched: "
-                "make room or mend the storage, and submit the job again"
+                "make room or repair the storage, and submit the job again"
             ) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
     def prune(self) -> None:
-        """Delete complete checkpoints beyond ``num_kept``, and what killed starts left half done.
+        """Delete complete checkpoints beyond ``num_kept`` and what killed starts left half done.
 
-        Rank 0 alone does so, before each checkpoint: until that is complete too, one more than
-        ``num_kept`` may lie there. Markers go first: what is half deleted is not complete.
+        Only rank 0 does so, before each checkpoint; once the new one is complete, there may be one
+        more than ``num_kept``. Markers are deleted first, so that a checkpoint that is half deleted
+        never counts as complete.
         """
         if self.rank != 0:
             return
@@ -125,7 +127,7 @@ class CheckpointStore:
 
 
 def _copy_all(part: Path, target: UPath) -> None:
-    """Copy a folder's files; where one fails, take back those already there."""
+    """Copy a folder's files; if one fails, delete those already copied."""
     copied: list[UPath] = []
     try:
         for source in sorted(path for path in part.rglob("*") if path.is_file()):
@@ -144,7 +146,7 @@ def _copy(source: Path, destination: UPath) -> None:
 
 
 def _complete(folder: UPath) -> Iterator[UPath]:
-    """Give complete checkpoints, the newest first."""
+    """Yield the complete checkpoints, newest first."""
     return (path for path in reversed(_folders(folder)) if _is_complete(path))
 
 

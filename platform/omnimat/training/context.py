@@ -1,6 +1,6 @@
-"""What the training loop knows of the world: a rank, a device, and where a run leaves its things.
+"""What the training loop knows of its surroundings: its rank, its device and the run's folder.
 
-Ray Train and torchrun both tell their workers who they are by the same environment variables.
+Ray Train and torchrun tell their workers the rank through the same environment variables.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class WorkerContext:
 
     Attributes:
         run: the run's folder, reachable from every worker.
-        device: where this worker computes.
-        watchers: what else rank 0 hands its metrics to.
+        device: device on which this worker computes.
+        watchers: functions to which rank 0 also passes its metrics.
     """
 
     run: UPath
@@ -34,12 +34,12 @@ class WorkerContext:
 
     @property
     def rank(self) -> int:
-        """Of this worker, from 0."""
+        """Rank of this worker among all workers, counted from 0."""
         return int(os.environ["RANK"])
 
     @property
     def local_rank(self) -> int:
-        """Of this worker among those of its machine, from 0."""
+        """Rank of this worker among the workers of its machine, counted from 0."""
         return int(os.environ["LOCAL_RANK"])
 
     @property
@@ -48,13 +48,13 @@ class WorkerContext:
         return int(os.environ["WORLD_SIZE"])
 
     def report(self, metrics: Metrics) -> None:
-        """Add a line to the run's history and tell the watchers; rank 0 alone does so."""
+        """Add a line to the run's history and tell the watchers; only rank 0 does so."""
         if self.rank == 0:
             self._history.add(metrics)
         self.tell(metrics)
 
     def tell(self, metrics: Metrics) -> None:
-        """Tell the watchers what is no line of the history; rank 0 alone does so."""
+        """Tell the watchers without adding to the history; only rank 0 does so."""
         if self.rank == 0:
             for watch in self.watchers:
                 watch(metrics)

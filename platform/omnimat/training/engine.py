@@ -1,4 +1,4 @@
-"""The DeepSpeed engine, on any number of workers, CPU included."""
+"""The DeepSpeed engine, for any number of workers on GPUs or CPUs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from omnimat.training.settings import TrainingSettings
 def deepspeed_config(
     settings: TrainingSettings, world_size: int, *, from_universal: bool = False
 ) -> dict[str, Any]:
-    """Derive DeepSpeed's dictionary; nothing in it is written by hand elsewhere.
+    """Derive DeepSpeed's configuration, which is written nowhere else.
 
-    bf16 is torch autocast over fp32 parameters: DeepSpeed's own bf16 would cast batch-norm
-    statistics and basis functions too (and at stage 0 uses another optimizer wrapper).
+    bf16 means torch autocast over fp32 parameters. DeepSpeed's own bf16 mode would also cast
+    batch-norm statistics and basis functions, and it uses another optimizer wrapper at stage 0.
+    Under autocast, ZeRO stages 1 to 3 still reduce the gradients of ``nn.Linear`` and ``nn.Conv``
+    layers in bf16.
     """
     config: dict[str, Any] = {
         "train_batch_size": settings.global_batch_size,
@@ -32,7 +34,7 @@ def deepspeed_config(
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 10**9,
     }
-    if from_universal:  # the checkpoint that will be loaded was put together anew
+    if from_universal:  # the checkpoint to load was converted for another number of workers
         config["checkpoint"] = {"load_universal": True}
     if settings.precision == "bf16":
         config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
@@ -47,16 +49,16 @@ def build_engine(
     *,
     from_universal: bool = False,
 ) -> Any:
-    """Wrap the model; the optimizer is torch's AdamW, which compiles nothing.
+    """Wrap the model in a DeepSpeed engine with torch's AdamW, which compiles nothing.
 
-    Biases, norms and the temperature are not decayed.
+    Biases, normalisation weights and the temperature have no weight decay.
     """
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    import deepspeed  # after the accelerator is settled: DeepSpeed probes for one on import
+    import deepspeed  # only once the accelerator is set: DeepSpeed looks for one on import
 
-    # On a CPU it would compile a shared-memory collective at every first start, which takes a
-    # compiler and tens of seconds; gloo does without.
+    # On a CPU, DeepSpeed would compile a shared-memory collective at every first start. That needs
+    # a compiler and tens of seconds, and gloo works without it.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     trained = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim > 1]
@@ -76,7 +78,10 @@ def build_engine(
 
 @contextmanager
 def whole_parameters(engine: Any) -> Iterator[None]:
-    """Make every parameter whole on every worker; a collective at ZeRO-3, nothing below it."""
+    """Make every parameter whole on every worker; all workers must call this at ZeRO-3.
+
+    At lower stages parameters are whole already, and this does nothing.
+    """
     import deepspeed
 
     partitioned = engine.zero_optimization_stage() == 3

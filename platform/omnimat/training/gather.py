@@ -1,4 +1,4 @@
-"""Collectives that carry gradients: the only place where workers' embeddings meet."""
+"""Collectives over workers, with and without gradient; embeddings are exchanged only here."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def gather_embeddings(local: Embeddings) -> Embeddings:
-    """Join all workers' embeddings in rank order; gradients flow back to their workers.
+    """Join the embeddings of all workers in rank order; gradients flow back to their workers.
 
-    Every worker holds the same number of rows. Each worker's loss is its share of the global
-    one, and the backward pass sums over workers, so a worker gets the whole gradient of its rows.
+    Every worker must hold the same number of rows. Each worker's loss is its share of the global
+    loss, and the backward pass sums over workers, so a worker gets the whole gradient of its rows.
     """
     if dist.get_world_size() == 1:
         return local
@@ -47,9 +47,9 @@ class _Gather(torch.autograd.Function):
 
 
 def gather_with_gradient(local: Tensor) -> Tensor:
-    """Stack every worker's tensor, (...) -> (world, ...); equal shapes on all workers.
+    """Stack every worker's tensor, (...) -> (world, ...); all must have the same shape.
 
-    The gradient of a worker's tensor is the sum of what all workers' losses say of it.
+    The gradient of a worker's tensor is summed over the losses of all workers.
     """
     return _Gather.apply(local)  # type: ignore[no-untyped-call, no-any-return]
 
@@ -61,7 +61,7 @@ def _gather(local: Tensor) -> list[Tensor]:
 
 
 def make_batch_norm_global(model: nn.Module) -> None:
-    """Let every batch norm see the moments of the global batch, or N workers differ from one."""
+    """Let every batch norm see the moments of the global batch, so that N workers equal one."""
     if dist.get_world_size() == 1:
         return
     for module in model.modules():
@@ -70,21 +70,21 @@ def make_batch_norm_global(model: nn.Module) -> None:
 
 
 def sum_over_workers(values: Tensor) -> Tensor:
-    """Sum a tensor over workers, without gradient."""
+    """Return the sum of a tensor over all workers, without gradient."""
     total = values.detach().clone()
     dist.all_reduce(total)
     return total
 
 
 def agree(value: T) -> T:
-    """Give rank 0's value to every worker."""
+    """Return rank 0's value on every worker."""
     holder = [value]
     dist.broadcast_object_list(holder)
     return holder[0]
 
 
 def join_over_workers(mapping: Mapping[str, str]) -> dict[str, str]:
-    """Join what each worker knows; where two know of one key, the last rank's value stays."""
+    """Merge the mappings of all workers; where several have a key, the last rank's value wins."""
     parts: list[Mapping[str, str]] = [{} for _ in range(dist.get_world_size())]
     dist.all_gather_object(parts, mapping)
     return {key: value for part in parts for key, value in part.items()}

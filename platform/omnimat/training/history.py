@@ -1,8 +1,9 @@
 """A run's history of metrics: small files that are only ever written whole.
 
-No file is appended to: an object store would upload all of it again for each line. A start of the
-run writes parts of its own, ``metrics/<start>-<part>.jsonl``; each line writes the newest part
-anew, which stays small, in one request that asks for nothing first.
+Files are never appended to, because an object store would upload the whole file again for each
+line. Instead, each start of a run writes its own parts, ``metrics/<start>-<part>.jsonl``. Every new
+line rewrites the newest part, which stays small, in a single request without asking the storage
+anything first.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class History:
     """What one start of a run adds to its history.
 
     Attributes:
-        folder: of all parts.
-        start: number of this start; what it says of a step counts, not what those before it said.
+        folder: folder that holds the parts of all starts.
+        start: number of this start. Where several starts took the same step, the newest counts.
     """
 
     folder: UPath
@@ -40,16 +41,16 @@ class History:
 
     @classmethod
     def begin(cls, run: UPath) -> Self:
-        """Begin the parts of one more start of a run."""
+        """Begin the history of one more start of a run."""
         folder = run / METRICS
         starts = [int(path.name.partition("-")[0]) for path in _parts(folder)]
         return cls(folder, max(starts, default=0) + 1)
 
     def add(self, metrics: Metrics) -> None:
-        """Add a line; when this returns, it is kept.
+        """Add a line, which is safely stored once this returns.
 
         Raises:
-            UserError: the folder may not be written.
+            UserError: writing to the folder is not permitted.
             RunError: the storage did not answer.
         """
         if len(self._lines) == LINES_PER_PART:
@@ -60,20 +61,20 @@ class History:
 
 
 def read_reports(run: UPath) -> Iterator[dict[str, float]]:
-    """Read every line in the order of writing; a step retaken after a failure comes again."""
+    """Read every line in the order of writing, including steps retaken after a failure."""
     for path in _parts(run / METRICS):
         for line in read_file(path).splitlines():
             yield json.loads(line)
 
 
 def read_history(run: UPath) -> pd.DataFrame:
-    """Read a run's metrics, one row a reported step; a step retaken after a failure counts once."""
+    """Read a run's metrics, one row per reported step; of a retaken step only the last one."""
     history = pd.DataFrame(list(read_reports(run)))
     return history.drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
 
 
 def _parts(folder: UPath) -> list[UPath]:
-    """List the parts in order; a file half written by a killed worker is none."""
+    """List the parts in order, without files that a killed worker left half written."""
     paths = folder.iterdir() if folder.exists() else ()
     parts = (path for path in paths if path.name.endswith(_SUFFIX))
     return sorted(parts, key=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""The pretraining loop of one worker: the same under every launcher."""
+"""The pretraining loop of one worker, the same under every launcher."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from omnimat.training.stopwatch import Stopwatch
 
 
 def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> None:
-    """Train from the newest checkpoint to the end of the plan, on what the pipeline delivers."""
+    """Train from the newest checkpoint to the end of the plan on the batches of the pipeline."""
     training = plan.settings.training
     torch.set_num_threads(training.threads_per_worker)
-    if context.device.type == "cuda":  # where NCCL puts what workers tell each other
+    if context.device.type == "cuda":  # NCCL puts the objects that workers exchange there
         torch.cuda.set_device(context.device)
-    torch.manual_seed(training.seed)  # the same on every worker: all start from the same weights
+    torch.manual_seed(training.seed)  # the same on every worker, hence the same initial weights
     model = build_model(plan.settings)
     make_batch_norm_global(model)
     engine, done = _build_or_resume(model.to(context.device), training, context)
     stream = plan.stream(context.rank, context.world_size, pipeline)
     stream.audit.quarantined.update(done.quarantined)
-    context.tell(_standing(done.step, stream, context))  # a run may hang before its first report
+    context.tell(_standing(done.step, stream, context))  # the run may hang before its first report
     checkpoints = _checkpoint_store(plan, context)
     meter = Meter(training.global_batch_size, Stopwatch(context.device), stream.meter)
     for metrics, is_checkpoint in _steps(engine, plan, stream, context, meter, done.step):
@@ -63,7 +63,7 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
 def _build_or_resume(
     model: Multimodal, training: TrainingSettings, context: WorkerContext
 ) -> tuple[Any, Progress]:
-    """Wrap the model, as it was at the newest checkpoint where there is one."""
+    """Wrap the model in an engine and load the newest checkpoint, if there is one."""
     with newest_state(context) as saved:
         from_universal = saved is not None and saved.universal is not None
         engine = build_engine(
@@ -87,7 +87,7 @@ def _checkpoint_store(plan: RunPlan, context: WorkerContext) -> CheckpointStore:
 
 
 def build_model(settings: PretrainSettings) -> Multimodal:
-    """Build the encoders of a run and their temperature."""
+    """Build the model of a run: its encoders and its temperature."""
     encoders = {
         name: choice.encoder.build(settings.embedding_dim)
         for name, choice in settings.modalities.chosen().items()
@@ -110,7 +110,7 @@ def _steps(
     meter: Meter,
     first_step: int,
 ) -> Iterator[tuple[dict[str, float], bool]]:
-    """Take the steps; give metrics where a report is due, and whether a checkpoint is too."""
+    """Take the steps; yield the metrics where a report is due, and whether a checkpoint is too."""
     step = first_step
     batches = stream.batches(first_step)
     num_micro_batches = plan.settings.training.num_micro_batches
@@ -127,7 +127,7 @@ def _steps(
 
 
 def _standing(step: int, stream: WorkerStream, context: WorkerContext) -> dict[str, float]:
-    """Say where a run stands, whether it has taken a step or not."""
+    """Return how far a run is, which can be told even before its first step."""
     return {
         "step": step,
         "num_workers": context.world_size,

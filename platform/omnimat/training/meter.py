@@ -1,23 +1,25 @@
-"""What a run says of itself between two reports: a line of its history, a row of metrics.parquet.
+"""The metrics of a report: a line of the run's history, later a row of ``metrics.parquet``.
 
 =========================  =========================================================================
-``step``, ``epoch``        taken so far; the latter in fractions
+``step``, ``epoch``        steps and epochs taken so far; epochs are fractional
 ``lr``                     learning rate of the last step
-``num_workers``            that took it; of a run with ``min_workers`` they come and go
-``loss``, ``loss/<pair>``  means since the last report, over pairs and of each pair; all workers
+``num_workers``            number of workers that took it; varies in a run with ``min_workers``
+``loss``, ``loss/<pair>``  loss over all pairs and of each pair, averaged since the last report;
+                           all workers
 ``loss_is_finite``         1, or 0 where the loss is NaN or infinite
-``samples_per_s``          materials a second, whatever views each has; all workers
-``step_s``                 seconds a step, and of these ``<phase>_s`` in each of ``PHASES``
-``data_wait_share``        of a step's time
-``<stage>_rows_per_s``     rows (one a view) a second while at it: ``read`` and ``featurize`` of one
-                           actor, the latter decoding too, and ``collate`` of the trainer's process
-``queued_rows``            rows that lay ready for the trainer, on average over time; where there
-                           are none and it waits for data, add featurizers
-``quarantined_records``    so far in the run, each once; all workers
+``samples_per_s``          materials per second, however many views each has; all workers
+``step_s``                 seconds per step, of which ``<phase>_s`` in each of ``PHASES``
+``data_wait_share``        fraction of a step's time spent waiting for data
+``<stage>_rows_per_s``     rows (one per view) that a stage handles per second while it is busy:
+                           ``read`` and ``featurize`` (with decoding) in one actor, ``collate`` in
+                           the trainer's process
+``queued_rows``            rows that lay ready for the trainer, averaged over time; if there are
+                           none and the trainer waits for data, add featurizers
+``quarantined_records``    records quarantined so far in the run, each counted once; all workers
 =========================  =========================================================================
 
-What is not of all workers is of rank 0. Reading and featurizing follow each other in one actor, so
-there is one queue: between the actors and the trainer.
+Metrics that are not marked "all workers" are those of rank 0. One actor reads and then featurizes,
+so there is a single queue, between the actors and the trainer.
 """
 
 from __future__ import annotations
@@ -37,19 +39,19 @@ from omnimat.training.stopwatch import Stopwatch
 
 T = TypeVar("T")
 
-# Backward includes the reduction of gradients, which DeepSpeed does on the way; gather is the
-# exchange of embeddings alone, and what batch norm exchanges is part of the pass it is in.
+# "backward" includes the reduction of gradients, which DeepSpeed does during the backward pass.
+# "gather" is the exchange of embeddings only; batch norm's exchange is part of the pass it is in.
 PHASES = ("data_wait", "forward", "gather", "loss", "backward", "optimizer", "checkpoint", "rest")
 
 
 @dataclass
 class Meter:
-    """Sums losses on the device and times the loop; reads nothing back until asked.
+    """Sums losses on the device and times the loop; copies nothing back before ``read``.
 
     Attributes:
-        global_batch_size: materials of a step, whatever views each has.
-        stopwatch: of this worker's device.
-        stream: of this worker's data.
+        global_batch_size: number of materials in a step, however many views each has.
+        stopwatch: stopwatch of this worker's device.
+        stream: meter of this worker's data stream.
     """
 
     global_batch_size: int
@@ -59,11 +61,11 @@ class Meter:
     _num_steps: int = 0
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """Count the time of what happens inside under one of ``PHASES``."""
+        """Count the time spent inside the context under one of ``PHASES``."""
         return self.stopwatch.phase(name)
 
     def waiting(self, batches: Iterable[T]) -> Iterator[T]:
-        """Pass batches on, counting the time spent waiting for each."""
+        """Yield the batches, counting the time spent waiting for each."""
         source = iter(batches)
         while True:
             with self.phase("data_wait"):
@@ -73,24 +75,24 @@ class Meter:
             yield batch
 
     def add(self, shares: Mapping[str, Tensor]) -> None:
-        """Count a step by this worker's share of each pair's loss."""
+        """Count a step and add this worker's share of each pair's loss."""
         for pair, share in shares.items():
             self._shares[pair] = self._shares.get(pair, torch.zeros_like(share)) + share.detach()
         self._num_steps += 1
 
     def read(self) -> dict[str, float]:
-        """Give the means since the last reading, and start anew; a collective.
+        """Return the means since the last reading and start again; all workers must call this.
 
         Returns:
-            From ``loss`` to ``queued_rows`` of the table above.
+            The metrics from ``loss`` to ``queued_rows`` in the table above.
         """
         total = sum_over_workers(torch.stack(list(self._shares.values()))) / self._num_steps
-        losses = total.tolist()  # waits for the device, so the clock is read after it
+        losses = total.tolist()  # waits for the device, so the clock is read afterwards
         seconds = self.stopwatch.read()
         elapsed_s = sum(seconds.values())
         step_s = elapsed_s / self._num_steps
         metrics = {"loss": sum(losses) / len(losses)}
-        # A series of its own: where a value is not finite, Ray shows Prometheus none at all.
+        # A metric of its own, because Ray exports no value at all where the loss is not finite.
         metrics["loss_is_finite"] = float(math.isfinite(metrics["loss"]))
         metrics |= {f"loss/{p}": loss for p, loss in zip(self._shares, losses, strict=True)}
         metrics |= {"samples_per_s": self.global_batch_size / step_s, "step_s": step_s}
@@ -101,7 +103,7 @@ class Meter:
 
 
 def progress_line(metrics: Mapping[str, float], num_steps: int) -> str:
-    """Say in one line where a run stands."""
+    """Format where a run stands as one line."""
     pairs = "  ".join(
         f"{name.removeprefix('loss/')} {value:.3f}"
         for name, value in metrics.items()

@@ -1,4 +1,7 @@
-"""The model that is pretrained: one encoder a modality into one space, and a temperature."""
+"""The model that is pretrained: one encoder per modality, and a temperature.
+
+All encoders map into the same embedding space.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimat.materials.record import Modality
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.nn.precision import at_least_single
 from omnimat.nn.projector import ProjectedEncoder, Projector
@@ -18,19 +20,21 @@ from omnimat.objectives.embeddings import Embeddings
 
 
 class Multimodal(nn.Module):
-    """Encoders of several modalities.
+    """The encoders of several modalities.
 
     Attributes:
-        encoders: ``nn.ModuleDict`` by modality, each up to the first head: what an export holds.
-        other_heads: ``nn.ModuleDict`` by modality of the projectors into the further heads, which
-            only training has; empty where the embedding itself is the only head.
-        embedding_dim: width d that all encoders give.
-        logit_scale: (1,) parameter, the logarithm of one over the temperature.
+        encoders: ``nn.ModuleDict`` that maps each modality to its encoder, up to and including the
+            first head. This is what an export holds.
+        other_heads: ``nn.ModuleDict`` that maps each modality to the projectors of its further
+            heads, which are used only in training. It is empty where the embedding itself is the
+            only head.
+        embedding_dim: width d of the embeddings of every encoder.
+        logit_scale: parameter of shape (1,), the logarithm of one over the temperature.
     """
 
     def __init__(
         self,
-        encoders: Mapping[Modality, nn.Module],
+        encoders: Mapping[str, nn.Module],
         embedding_dim: int,
         initial_temperature: float,
         learnable_temperature: bool,
@@ -45,32 +49,33 @@ class Multimodal(nn.Module):
                 others = [Projector(embedding_dim) for _ in range(num_heads - 1)]
                 self.other_heads[name] = nn.ModuleList(others)
         self.embedding_dim = embedding_dim
-        # Of one element rather than a scalar: DeepSpeed cannot broadcast a 0-dim parameter.
+        # Shape (1,) rather than a scalar, because DeepSpeed cannot broadcast a 0-dim parameter.
         initial = torch.tensor([-math.log(initial_temperature)])
         self.logit_scale = nn.Parameter(initial, requires_grad=learnable_temperature)
 
     def forward(
-        self, batch: Mapping[Modality, ModalityTensors], batch_size: int
+        self, batch: Mapping[str, ModalityTensors], batch_size: int
     ) -> tuple[Embeddings, Tensor]:
         """Embed a batch of B materials.
 
         Every encoder runs, even on zero rows, so that all workers take part in the same
-        collective operations and every parameter has a gradient.
+        collective operations and every parameter gets a gradient.
 
         Args:
-            batch: for each modality of the model the materials that have it.
-            batch_size: B, with or without modalities.
+            batch: for each modality of the model, the materials that have it.
+            batch_size: B, the number of materials, with or without a given modality.
 
         Returns:
-            Embeddings in float32 with the (B,) masks: unit (B, d) rows, or (B, heads, d) where
-            there are several heads, zero where missing; and (1,) ``logit_scale``, handed out
-            because between forward passes ZeRO-3 holds no parameter.
+            The embeddings in float32 with their masks of shape (B,), and ``logit_scale`` of shape
+            (1,). Embeddings are unit vectors of shape (B, d), or (B, heads, d) where there are
+            several heads, and zero where the modality is missing. ``logit_scale`` is returned
+            because ZeRO-3 holds no whole parameters between forward passes.
 
         Raises:
-            KeyError: if the batch lacks one of the model's modalities.
+            KeyError: the batch lacks one of the model's modalities.
         """
-        values: dict[Modality, Tensor] = {}
-        present: dict[Modality, Tensor] = {}
+        values: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
         for modality in self.encoders:
             tensors = batch[modality]
             embedded = self._embed(modality, tensors.arrays)
@@ -81,7 +86,7 @@ class Multimodal(nn.Module):
             present[modality] = missing.index_fill(0, tensors.rows, True)
         return Embeddings(values, present), self.logit_scale.clone()
 
-    def _embed(self, modality: Modality, arrays: Mapping[str, Tensor]) -> Tensor:
+    def _embed(self, modality: str, arrays: Mapping[str, Tensor]) -> Tensor:
         encoder = self.encoders[modality]
         if not isinstance(encoder, ProjectedEncoder):
             embedded: Tensor = encoder(arrays)

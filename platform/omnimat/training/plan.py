@@ -1,4 +1,4 @@
-"""A pretraining run, worked out in the driver and sent to every worker."""
+"""The plan of a pretraining run, which the driver works out and sends to every worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality
 from omnimat.modalities.views import RandomViews
 from omnimat.models.export import Card
 from omnimat.shards.manifest import Manifest, are_among
@@ -24,14 +23,14 @@ from omnimat.training.settings import PretrainSettings
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Settings and where the data lies; everything else follows from them.
+    """The settings of a run and where its data lies; everything else follows from these.
 
     Attributes:
-        name: of the run.
-        settings: of the run.
-        dataset: folder of shards and manifest.
+        name: name of the run.
+        settings: settings of the run.
+        dataset: folder that holds the shards and their manifest.
         store: feature store to read instead of the shards, or None.
-        held_out: folder of each data set of ``settings.held_out``.
+        held_out: folder of each data set in ``settings.held_out``.
     """
 
     name: str
@@ -41,17 +40,17 @@ class RunPlan:
     held_out: tuple[UPath, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel without the record index, which every worker can read."""
+        """Leave out the record index when pickling; every worker can read it."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @cached_property
     def manifest(self) -> Manifest:
-        """Of the data set."""
+        """The data set's manifest."""
         return Manifest.load(self.dataset)
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """Index rows of the training split, without those that other data sets hold out."""
+        """Index rows of the training split, without formulas that other data sets hold out."""
         records = self.manifest.records(self.dataset)
         is_learned = records["split"] == "train"
         for kept, folder in zip(self.settings.held_out, self.held_out, strict=True):
@@ -61,10 +60,10 @@ class RunPlan:
 
     @cached_property
     def batches(self) -> BatchPlan:
-        """The order of training.
+        """The batches of the run, in the order of training.
 
         Raises:
-            UserError: if the split is smaller than a batch.
+            UserError: the training split is smaller than a batch.
         """
         training = self.settings.training
         if len(self.records) < training.global_batch_size:
@@ -82,21 +81,21 @@ class RunPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch."""
+        """Number of optimizer steps in an epoch."""
         return self.batches.steps_per_epoch
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps of the run."""
+        """Number of optimizer steps of the run."""
         return self.batches.num_steps
 
     def is_checkpoint_step(self, step: int) -> bool:
-        """Say whether a checkpoint is due once ``step`` steps are done."""
+        """Return whether a checkpoint is due once ``step`` steps are done."""
         interval = self.settings.training.checkpoint_interval_epochs * self.steps_per_epoch
         return step % interval == 0 or step == self.num_steps
 
     def stream(self, rank: int, world_size: int, pipeline: Pipeline) -> WorkerStream:
-        """Open a worker's data."""
+        """Open the data stream of a worker."""
         modalities = self.settings.modalities
         views = RandomViews(
             num_views=self.settings.objective.num_views,
@@ -119,7 +118,7 @@ class RunPlan:
             pipeline=pipeline,
         )
 
-    def cards(self, step: int) -> dict[Modality, Card]:
+    def cards(self, step: int) -> dict[str, Card]:
         """Describe each encoder as it is after ``step`` steps."""
         return {
             name: Card(
@@ -138,10 +137,10 @@ class RunPlan:
 
 
 def make_plan(name: str, settings: PretrainSettings, workspace: Workspace) -> RunPlan:
-    """Work out a run and refuse what cannot succeed, without touching a cluster.
+    """Plan a run and refuse one that cannot succeed, without touching a cluster.
 
     Raises:
-        UserError: if the data set is missing, too small, or lacks a modality.
+        UserError: the data set is missing, is too small, or lacks a modality.
     """
     store = None
     if settings.stream.read_from == "store":
@@ -161,6 +160,6 @@ def _check_modalities(plan: RunPlan) -> None:
             needed = " or ".join(column.removeprefix("has_") for column in columns)
             raise UserError(
                 f"modalities.{modality}: no training record of data set "
-                f"{plan.settings.dataset!r} has {needed}; change the featurizer, remove the key, "
+                f"{plan.settings.dataset!r} has {needed}; change the featurizer, remove this key, "
                 "or ingest a source that has it"
             )

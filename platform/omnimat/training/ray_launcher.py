@@ -23,34 +23,34 @@ from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
 from omnimat.training.settings import TrainingSettings
 
-# Ray Train takes these from the driver's environment to its controller and workers.
+# Ray Train passes these from the driver's environment to its controller and workers.
 _RAY_TRAIN_ENVIRONMENT = {
-    # Print sends each line to a logger too, and both end in the same place.
+    # With the patch, print would also log each line, and both end up in the same place.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
-# Where no node is to spare, the one that replaces a lost one takes minutes to come, or a day: for
-# so long in all the life of a run its starts may fail. An elastic one that has no room for its
-# fewest workers does not fail for Ray 2.60: it waits.
+# How long the starts of a worker group may fail, summed over the whole life of a run: without a
+# spare node, replacing a lost one takes minutes or even a day. (An elastic run that lacks room for
+# its fewest workers does not fail under Ray 2.60; it waits.)
 STARTS_FAIL_FOR_S = 24 * 3600
 START_TIMEOUT_S = 300
-# A run that may go on with fewer asks for as many as before at first, since Ray Train notices late
-# that a node is lost; only then does it count again.
+# Ray Train notices late that a node is lost, so an elastic run first asks for as many workers as
+# before. Only after this time does it count again how many there is room for.
 ELASTIC_START_TIMEOUT_S = 45
 
 
 def fit(plan: RunPlan, run: UPath) -> None:
-    """Train to the end of the plan; called again under the same folder, it goes on.
+    """Train to the end of the plan; called again with the same folder, it resumes.
 
-    Ray Train starts the workers and starts them again after a failure. It is given no checkpoint
-    and a folder of its own each time: those are the run's, and Ray would resume by name.
+    Ray Train starts the workers and restarts them after a failure. It gets a new temporary folder
+    each time and no checkpoints: the run keeps those itself, and Ray would resume by name.
 
     Args:
-        plan: of the run.
+        plan: plan of the run.
         run: the run's folder, reachable from every node.
 
     Raises:
-        RunError: a worker failed for a known reason, more often than ``max_failures``, or there
-            was no room for the workers.
+        RunError: a worker failed for a known reason more often than ``max_failures``, or there was
+            no room for the workers.
     """
     timeout_s = _start_timeout_s(plan.settings.training)
     timeout = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(timeout_s)}
@@ -63,13 +63,13 @@ def fit(plan: RunPlan, run: UPath) -> None:
             _trainer(plan, run, folder).fit()
         except ray.train.TrainingFailedError as error:
             raise known_reason(error) or error from None
-        finally:  # Ray Train's own handler stays behind and would later exit with code 0
+        finally:  # Ray Train leaves its own handler behind, which would later exit with code 0
             signal.signal(signal.SIGINT, on_interrupt)
 
 
 @contextmanager
 def _unless_set(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment for a while, but for those that the user has set."""
+    """Set environment variables inside the context, except those that the user has set."""
     added = variables.keys() - os.environ.keys()
     os.environ.update({name: variables[name] for name in added})
     try:
@@ -105,7 +105,7 @@ def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTra
 
 
 def _num_workers(training: TrainingSettings) -> int | tuple[int, int]:
-    """Give the number of workers, or the range that Ray Train may choose from as nodes come."""
+    """Return the number of workers, or the range from which Ray Train may choose."""
     smallest, largest = training.world_sizes[0], training.world_sizes[-1]
     return (smallest, largest) if training.is_elastic else largest
 
@@ -115,11 +115,14 @@ def _start_timeout_s(training: TrainingSettings) -> int:
 
 
 def known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
-    """Give what a worker raised with a sentence for the user, or that none could be started."""
+    """Return an error that tells the user why training failed, or None if the reason is unknown.
+
+    Known reasons are a ``RunError`` that a worker raised, and workers that could not be started.
+    """
     if isinstance(error, ray.train.ControllerError):
         return RunError(
-            f"Ray Train gave up ({error.controller_failure}); run the job again to go on from the "
-            "last checkpoint"
+            f"Ray Train gave up ({error.controller_failure}); run the job again to continue from "
+            "the last checkpoint"
         )
     failures = getattr(error, "worker_failures", {}).values()
     reasons = [getattr(failure, "_base_exc", failure) for failure in failures]

@@ -1,4 +1,4 @@
-"""A few steps of training on this machine, thrown away: to learn what a step takes."""
+"""A few training steps on this machine, whose results are thrown away, to time a step."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ NUM_WARM_UP_STEPS = 2
 def step_seconds(
     settings: PretrainSettings, shares: Mapping[int, Sequence[Sequence[Batch]]]
 ) -> dict[int, float]:
-    """Give the median time of a step at each global batch size.
+    """Measure the median seconds of a step at each global batch size.
 
     Args:
-        settings: of the run; a model of its own is trained, from fresh weights.
-        shares: batch size -> steps -> micro-batches; the first ``NUM_WARM_UP_STEPS`` of each size
-            do not count.
+        settings: settings of the run. A separate model is trained, from fresh weights.
+        shares: maps each batch size to steps, each a list of micro-batches. The first
+            ``NUM_WARM_UP_STEPS`` steps of each size do not count.
     """
     with _worker(settings, HashStore(), rank=0, world_size=1) as context:
         return {
@@ -51,15 +51,17 @@ def step_seconds(
 def two_workers_step_s(
     settings: PretrainSettings, share: int, steps: Sequence[Sequence[Batch]]
 ) -> float | None:
-    """Give the median time of a step of two workers of this machine, which wait for each other.
+    """Measure the median seconds of a step of two workers on this machine.
+
+    It includes the time that they wait for each other.
 
     Args:
-        settings: as for ``step_seconds``.
-        share: materials of each worker in a step.
-        steps: as for ``step_seconds``; the other worker takes them in the opposite order.
+        settings: settings of the run.
+        share: number of materials of each worker in a step.
+        steps: steps, each a list of micro-batches; the second worker takes them in reverse order.
 
     Returns:
-        Seconds, or None where the machine has no room for two: GPUs, cores or memory.
+        The seconds, or None where the machine lacks the GPUs, cores or memory for two workers.
     """
     if _num_places(settings.training) < 2:
         return None
@@ -67,32 +69,32 @@ def two_workers_step_s(
     try:
         return _step_s_of_two(settings, share, steps)
     except ProcessRaisedException as error:
-        # OutOfMemoryError says so, and so do CUDA and NCCL where they cannot even start.
+        # OutOfMemoryError says so, and so do CUDA and NCCL if they cannot even start.
         if "out of memory" not in str(error):
             raise
     print(
-        "two workers do not fit into this machine's memory: how long they wait for each other is "
-        "not measured",
+        "two workers do not fit into this machine's memory, so how long they wait for each other "
+        "is not measured",
         file=sys.stderr,
     )
     return None
 
 
 def num_gradient_bytes(settings: PretrainSettings) -> int:
-    """Count what workers exchange of gradients in a step."""
+    """Count the bytes of gradients that workers exchange in a step."""
     parameters = build_model(settings).parameters()
     return sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
 
 
 def _num_places(training: TrainingSettings) -> int:
-    """Count the workers that this machine has GPUs for, or cores for all their threads."""
+    """Count the workers for which this machine has a GPU, or cores for all their threads."""
     if training.on_gpu:
         return torch.cuda.device_count()
     return int(hardware()["cores"]) // training.threads_per_worker
 
 
 def _free_memory() -> None:
-    """Give back what engines of this process have left, for others to train on the same GPU."""
+    """Free the memory that engines of this process left, so that others can use the same GPU."""
     gc.collect()
     torch.cuda.empty_cache()
 
@@ -141,7 +143,7 @@ def _one_of_two(
         median_s = _median_step_s(settings, 2 * share, ordered, context)
     if rank == 0:
         seconds.put(median_s)
-    os._exit(0)  # threads of native code may abort a process that ends as usual
+    os._exit(0)  # threads of native code may abort a process that ends in the usual way
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a pretraining run leaves when it ends: its history, its encoders, and ``result.json``."""
+"""The files that a finished pretraining run leaves: history, encoders and ``result.json``."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from omnimat.training.plan import RunPlan
 
 
 def finish(plan: RunPlan, run: UPath, wall_time_s: float) -> dict[str, Any]:
-    """Take the export out of the last checkpoint, and write history and result, the latter last.
+    """Copy the export out of the last checkpoint, then write the history, then the result.
 
     Args:
-        plan: of the run, whose training has ended.
+        plan: plan of the run, whose training has ended.
         run: the run's folder.
-        wall_time_s: since the run was started, or started again.
+        wall_time_s: seconds since the run was last started.
 
     Returns:
         The content of ``result.json``.
     """
     checkpoint = newest_checkpoint(run)
     assert checkpoint is not None  # the last step always writes one
-    if (run / EXPORT).exists():  # of a driver that was killed right here
+    if (run / EXPORT).exists():  # left by a driver that was killed at this point
         run.fs.rm((run / EXPORT).path, recursive=True)
     (checkpoint / EXPORT).copy_into(run)
     history = read_history(run)

@@ -1,4 +1,4 @@
-"""Going on from a run's newest checkpoint, also with another number of workers than wrote it."""
+"""Resumes a run from its newest checkpoint, even with another number of workers than wrote it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ class SavedState:
     """A checkpoint as DeepSpeed can load it on this machine.
 
     Attributes:
-        folder: of the checkpoint.
-        universal: holds the state put together anew, where another number of workers wrote it.
+        folder: folder of the checkpoint.
+        universal: folder of the converted state where another number of workers wrote the
+            checkpoint; None where no conversion was needed.
         progress: how far the run was.
     """
 
@@ -41,7 +42,7 @@ class SavedState:
     progress: Progress
 
     def load_into(self, engine: Any) -> None:
-        """Give the engine model, optimizer and running statistics; all workers must call."""
+        """Load model, optimizer and running statistics into the engine; all workers must call."""
         if self.universal is None:
             engine.load_checkpoint(str(self.folder), tag=TAG)
         else:
@@ -50,10 +51,13 @@ class SavedState:
 
 @contextmanager
 def newest_state(context: WorkerContext) -> Iterator[SavedState | None]:
-    """Open the newest complete checkpoint, or None on a first start; all workers must call.
+    """Open the newest complete checkpoint; all workers must call.
 
-    Remote ones are copied to each machine once; ZeRO states that other workers shared out are
-    put together anew (DeepSpeed's universal checkpoint).
+    A remote checkpoint is copied to each machine once. ZeRO state that was partitioned over another
+    number of workers is converted to DeepSpeed's universal checkpoint.
+
+    Yields:
+        The saved state, or None where there is no checkpoint yet.
 
     Raises:
         RunError: the conversion failed.
@@ -65,7 +69,8 @@ def newest_state(context: WorkerContext) -> Iterator[SavedState | None]:
     progress = Progress.read(newest)
     is_universal = progress.zero_stage > 0 and progress.world_size != context.world_size
     is_here = newest.protocol in {"", "file"}
-    # Machines may share their temporary folder; ranks of one follow each other.
+    # The smallest rank of a machine identifies it, as its ranks are consecutive. It is part of the
+    # name because machines may share their temporary folder.
     machine = context.rank - context.local_rank
     copy = Path(tempfile.gettempdir()) / f"omnimat-resume-{_digest(newest)}-{machine}"
     source = Path(newest.path) if is_here else copy
@@ -73,18 +78,18 @@ def newest_state(context: WorkerContext) -> Iterator[SavedState | None]:
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir()
         if not is_here:
-            newest.fs.get(f"{newest.path}/", str(copy), recursive=True)  # / : what lies in it
+            newest.fs.get(f"{newest.path}/", str(copy), recursive=True)  # the / copies its content
         if is_universal:
             _convert(source / TAG, copy / _UNIVERSAL_TAG)
     dist.barrier()
     yield SavedState(source, copy if is_universal else None, progress)
-    dist.barrier()  # nobody may delete the copy while another still reads
+    dist.barrier()  # the copy may be deleted only once everyone has read it
     if context.local_rank == 0:
         shutil.rmtree(copy)
 
 
 def _digest(checkpoint: UPath) -> str:
-    """Name a checkpoint for a folder that other runs and users do not have."""
+    """Return a name for a checkpoint that no other run or user has."""
     return hashlib.sha256(f"{os.getuid()} {checkpoint}".encode()).hexdigest()[:16]
 
 
@@ -97,5 +102,5 @@ def _convert(source: Path, target: Path) -> None:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise RunError(
             f"checkpoint {source.parent} could not be converted for another number of workers "
-            f"({lines[-1]}); go on with as many as before"
+            f"({lines[-1]}); continue with as many workers as before"
         )

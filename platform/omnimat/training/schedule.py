@@ -1,4 +1,4 @@
-"""Learning rate as a pure function of the step."""
+"""The learning rate as a pure function of the step."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 
 
 def warmup_cosine(step: int, *, num_steps: int, warmup_steps: int, final_fraction: float) -> float:
-    """Give the fraction of the peak learning rate at a step counted from 0.
+    """Return the fraction of the peak learning rate at a step, counted from 0.
 
-    Linear from 1/warmup_steps to 1, then half a cosine down to ``final_fraction``.
+    It rises linearly from 1/warmup_steps to 1 and then falls to ``final_fraction`` along half a
+    cosine.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

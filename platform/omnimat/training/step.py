@@ -1,4 +1,4 @@
-"""One step of training: a worker's rows in, an update out."""
+"""One training step, from a worker's rows to an update of the parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimat.materials.record import Modality
 from omnimat.modalities.batch import Batch
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.objectives.contrastive import mean_over_groups
@@ -30,10 +29,10 @@ def train_step(
     context: WorkerContext,
     meter: Meter,
 ) -> dict[str, Tensor]:
-    """Take one step on this worker's rows, which come in one batch or in micro-batches.
+    """Take one step on this worker's rows, which come as one batch or as several micro-batches.
 
     Returns:
-        This worker's share of each pair's loss.
+        This worker's share of the loss of each pair of modalities.
     """
     inputs = [(to_device(batch, context.device), len(batch.material_ids)) for batch in share]
     first_row = context.rank * sum(num_rows for _, num_rows in inputs)
@@ -44,14 +43,14 @@ def train_step(
             everyone = gather_embeddings(local)
         with meter.phase("loss"):
             shares.update(objective(local, everyone, first_row, logit_scale))
-            # DeepSpeed averages gradients over workers; the shares add up to the loss.
+            # DeepSpeed averages gradients over workers, but the workers' shares add up to the loss.
             return mean_over_groups(shares) * context.world_size
 
     def backward(loss: Tensor) -> None:
         with meter.phase("backward"):
             engine.backward(loss, scale_wrt_gas=False)
         with meter.phase("optimizer"):
-            engine.step()  # updates after the last micro-batch alone
+            engine.step()  # updates the parameters only after the last micro-batch
 
     with meter.phase("forward"):
         if len(inputs) == 1:
@@ -61,8 +60,8 @@ def train_step(
     return shares
 
 
-def to_device(batch: Batch, device: torch.device) -> dict[Modality, ModalityTensors]:
-    """Make tensors of a collated batch."""
+def to_device(batch: Batch, device: torch.device) -> dict[str, ModalityTensors]:
+    """Convert a collated batch to tensors on a device."""
     return {
         name: ModalityTensors.from_numpy(arrays).to(device)
         for name, arrays in batch.modalities.items()
@@ -70,12 +69,12 @@ def to_device(batch: Batch, device: torch.device) -> dict[Modality, ModalityTens
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Make what a step draws at random a function of these three, so that a resumed run agrees."""
+    """Seed the random numbers of a step from these three alone, so that a resumed run agrees."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
 
 
 def set_lr(engine: Any, plan: RunPlan, step: int) -> float:
-    """Set the learning rate of a step."""
+    """Set the learning rate of a step and return it."""
     training = plan.settings.training
     lr = training.lr * warmup_cosine(
         step,

@@ -1,4 +1,4 @@
-"""Where a step's time goes, phase by phase, without making host and device wait for each other."""
+"""Measures the time of each phase of a step without making host and device wait for each other."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ REST = "rest"
 
 @dataclass
 class Stopwatch:
-    """Marks where one phase ends and the next begins; adds up when read.
+    """Marks where one phase ends and the next begins, and adds up the times when it is read.
 
-    A phase inside another interrupts it, so each second counts once. On a GPU a mark is an event in
-    the stream of work, and times are what the GPU spent: computing, or idle until the host had the
-    next batch. Nothing is read back from it until ``read``.
+    A phase inside another interrupts it, so each second counts once. On a GPU each mark is a CUDA
+    event in the stream, and the times are those of the GPU: computing, or idle until the host had
+    the next batch. The events are not read back before ``read`` is called.
 
     Attributes:
-        device: whose time is taken.
+        device: device whose time is measured.
     """
 
     device: torch.device
@@ -34,7 +34,7 @@ class Stopwatch:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count what happens inside under this name."""
+        """Count the time spent inside the context under this name."""
         self._open.append(name)
         self._mark()
         try:
@@ -44,7 +44,7 @@ class Stopwatch:
             self._mark()
 
     def read(self) -> dict[str, float]:
-        """Give the seconds of each phase since the last reading, all else as ``rest``."""
+        """Return the seconds spent in each phase since the last reading; other time is ``rest``."""
         self._mark()
         seconds: dict[str, float] = {}
         for (name, start), (_, end) in itertools.pairwise(self._marks):

@@ -5,7 +5,7 @@ from omnimat.modalities.charge_density.features import ChargeDensityGrid
 
 
 def smooth_density(shape) -> np.ndarray:
-    """A few plane waves, so any grid of at least 8 points holds all of it."""
+    """Return a sum of a few plane waves, which any grid of at least 8 points represents exactly."""
     x, y, z = np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij")
     turns = 2 * np.pi
     return 3 + np.cos(turns * (x - 2 * y)) + 0.5 * np.sin(turns * (3 * z + y)) + np.cos(turns * x)
@@ -16,7 +16,7 @@ def test_resampling_is_exact_for_smooth_densities(record_of, nacl, shape):
     record = record_of(nacl, charge_density=smooth_density(shape))
     density = ChargeDensityGrid(scale="raw")(record)["density"]
     assert density.shape == (32, 32, 32)
-    # Single precision.
+    # The tolerance is that of single precision.
     np.testing.assert_allclose(density, smooth_density((32, 32, 32)), atol=5e-6)
 
 

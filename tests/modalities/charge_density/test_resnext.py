@@ -4,10 +4,10 @@ from omnimat.modalities.charge_density.resnext import DensityResNeXtSettings
 
 
 def shifted_difference(padding: str) -> float:
-    """How much the embedding moves when the cell's origin is shifted by half the cell."""
+    """Return how much the embedding changes when the origin is shifted by half the cell."""
     encoder = DensityResNeXtSettings(preset="tiny", padding=padding).build(8).double().eval()
     density = torch.rand(1, 64, 64, 64, dtype=torch.float64)
-    # The strides multiply to 32 points, so only a shift by 32 maps the grids onto each other.
+    # All strides together are 32 points, so only a shift by 32 maps the grids onto each other.
     shifted = density.roll(32, dims=2)
     with torch.no_grad():
         difference = encoder({"density": density}) - encoder({"density": shifted})

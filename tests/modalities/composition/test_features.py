@@ -48,7 +48,7 @@ def matminer_magpie():
 def test_equals_matminer(matminer_magpie, formula):
     ours = Magpie()(composition_record(formula))["magpie"]
     theirs = matminer_magpie.featurize(Composition(formula))
-    # Single precision of values up to a few thousand.
+    # Single precision, for values up to a few thousand.
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 

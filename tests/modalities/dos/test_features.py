@@ -12,7 +12,7 @@ def dos_record(record_of, nacl, energies, up, down=None):
 @pytest.mark.parametrize("length", [301, 601, 2001, 750])
 def test_native_grid_has_601_points_of_the_curve(record_of, nacl, length):
     energies = np.linspace(-14, 9, length).astype(np.float32)
-    # A line is reproduced exactly by any choice of points and by linear interpolation.
+    # Any choice of points and linear interpolation reproduce a straight line exactly.
     arrays = DosCurve()(dos_record(record_of, nacl, energies, 2 * energies + 40))
     assert arrays["energies_ev"].shape == arrays["dos_per_ev"].shape == (601,)
     assert (np.diff(arrays["energies_ev"]) > 0).all()
@@ -28,7 +28,7 @@ def test_601_points_are_left_as_they_are(record_of, nacl):
 
 
 def test_2001_points_are_thinned_as_published(record_of, nacl):
-    """Every third point, then every tenth of those left out: 667 - 66."""
+    """Every third point is taken and every tenth of those left out, which makes 667 - 66."""
     places = np.arange(2001, dtype=np.float32)
     energies = DosCurve()(dos_record(record_of, nacl, places, places))["energies_ev"]
     assert set(energies) <= set(range(0, 2001, 3))

@@ -15,7 +15,7 @@ from omnimat.modalities.structure.features import CrystalGraph
 
 @pytest.fixture
 def skew(record_of):
-    """A needle of a cell, where the nearest image is several cells away along one axis."""
+    """A very skew cell, in which the nearest image is several cells away along one axis."""
     lattice = Lattice([[4.0, 0, 0], [11.8, 1.5, 0], [7.9, 2.2, 9.0]])
     return record_of(
         Structure(lattice, ["Na", "Cl"], [[0.1, 0.2, 0.9], [0.6, 0.95, 0.05]])
@@ -34,7 +34,7 @@ def test_atoms_move_in_all_directions_up_to_the_limit(record_of, nacl):
     )
     lengths, limit = np.linalg.norm(moves, axis=1), 0.5 * 5.64 / 2
     assert lengths.max() < limit
-    # 4,000 draws: means are known to about 1 %.
+    # With 4,000 draws, means are accurate to about 1 %.
     assert lengths.mean() == pytest.approx(limit / 2, rel=0.05)
     np.testing.assert_allclose(moves.mean(axis=0), 0, atol=0.05)
 
@@ -57,7 +57,7 @@ def test_strain_lengthens_vectors_and_keeps_their_directions(skew):
         factors.append(np.diag(ratio))
     assert np.min(factors) >= 1
     assert 1.045 < np.max(factors) <= 1.05
-    assert np.ptp(factors, axis=1).min() > 0  # each vector has its own
+    assert np.ptp(factors, axis=1).min() > 0  # each vector has its own factor
 
 
 def test_masking_hides_the_given_part_and_nothing_else(record_of, nacl):

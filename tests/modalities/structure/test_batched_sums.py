@@ -14,8 +14,8 @@ from omnimat.modalities.structure.ewald import SummationPlan, pauli_decay
 from omnimat.sources.mp20 import Mp20
 from omnimat.sources.parquet import Parquet
 
-# Both are cut for an error below 1e-8 and differ by less (1.3e-10 on 2,263 real crystals), since a
-# padded crystal sums some terms more.
+# Both series are cut off for an error below 1e-8. They differ by less (1.3e-10 on 2,263 real
+# crystals), because some more terms are summed for a padded crystal.
 EQUAL = {"rtol": 0, "atol": 1e-9}
 TRICLINIC = np.array([[4.1, 0.3, -0.2], [-1.2, 5.0, 0.4], [0.7, 1.1, 6.2]])
 SHAPES = {
@@ -32,7 +32,7 @@ Crystal = tuple[np.ndarray, np.ndarray]
 
 
 def crystal(lattice: np.ndarray, num_atoms: int) -> Crystal:
-    """Atoms at random, some outside the cell."""
+    """Return a cell with atoms at random positions, some of them outside the cell."""
     return lattice, np.random.default_rng(num_atoms).uniform(-1, 2, (num_atoms, 3))
 
 
@@ -55,7 +55,7 @@ def in_numpy(crystals: list[Crystal], **settings: Any) -> Tensor:
 
 
 def test_equals_numpy_on_awkward_cells() -> None:
-    """All in one batch, in an order that is not that of their size."""
+    """All cells are in one batch, not in the order of their size."""
     torch.testing.assert_close(lattice_sums(*batch(AWKWARD)), in_numpy(AWKWARD), **EQUAL)
 
 
@@ -67,7 +67,7 @@ def test_keeps_another_tolerance(tolerance: float) -> None:
 
 
 def test_equals_numpy_for_the_reference_scaling() -> None:
-    """Every crystal has its own decay there."""
+    """With this scaling, every crystal has its own decay."""
     volumes = [abs(np.linalg.det(lattice)) for lattice, _ in AWKWARD]
     decays = torch.tensor(
         [pauli_decay(3.0, "reference", volume) for volume in volumes], dtype=torch.float64
@@ -118,7 +118,7 @@ def test_groups_cover_all_and_hold_no_more_than_they_may() -> None:
 
 
 def test_the_work_of_the_host_does_not_grow_with_the_crystals() -> None:
-    """As many operations, and so as many waits for a device, for 20 crystals as for 2."""
+    """20 crystals take as many operations as 2, and so as many waits for a device."""
 
     class Counted(TorchDispatchMode):
         calls = 0
@@ -167,5 +167,5 @@ def test_the_gpu_equals_the_cpu() -> None:
     arguments = batch(AWKWARD * 4)
     sums = lattice_sums(*(argument.cuda() for argument in arguments))
     assert sums.is_cuda
-    # The same terms in another order.
+    # The same terms are summed in another order.
     torch.testing.assert_close(sums.cpu(), lattice_sums(*arguments), rtol=1e-10, atol=1e-11)

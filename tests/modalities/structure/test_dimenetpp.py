@@ -37,7 +37,7 @@ def test_rock_salt_has_1300_triplets() -> None:
     assert index.shape == (2, 52)
     incoming, outgoing = triplets(index, vectors, num_atoms)
     assert len(incoming) == 1300
-    # Molecules would drop every triplet that ends at the atom it came from.
+    # For molecules, every triplet that ends at the atom where it began would be left out.
     assert int((index[0, incoming] != index[1, outgoing]).sum()) == 672
 
 
@@ -72,7 +72,7 @@ def test_edges_beyond_the_cutoff_count_for_nothing() -> None:
 
 
 def test_equals_torch_geometrics_where_no_triplet_is_disputed() -> None:
-    """Its sub-modules on our graph and triplets; its own forward has no periodic edges."""
+    """Run torch_geometric's modules on our graph; its own forward knows no periodic edges."""
     from torch_geometric.nn.models.dimenet import DimeNetPlusPlus as Stock
 
     settings = DimeNetPlusPlusSettings(preset="tiny", num_spherical=3, num_radial=2)
@@ -94,7 +94,7 @@ def test_equals_torch_geometrics_where_no_triplet_is_disputed() -> None:
 
 
 def load_into(stock: torch.nn.Module, ours: DimeNetPlusPlus) -> None:
-    """Copy our weights in the order that its modules are laid out."""
+    """Copy our weights into the other model, in the order of its parameters."""
     embedding, sequence = ours.embedding, [ours.frequencies]
     sequence += [embedding.elements.weight[:95]]
     sequence += [*embedding.radial.parameters(), *embedding.joint.parameters()]

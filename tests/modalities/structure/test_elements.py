@@ -36,7 +36,7 @@ def test_iron() -> None:
         "period": [3],
         "f_block": [],
         "electronegativity": [3],  # 1.83 in steps of 0.35 from 0.5
-        "covalent_radius": [5],  # Cordero's low-spin 132 or high-spin 152 pm: one bin of 22.5
+        "covalent_radius": [5],  # Cordero's 132 (low spin) and 152 pm (high spin) share a bin
         "valence_electrons": [7],
         "ionisation_energy": [3],  # ln 7.90 = 2.07 in steps of 0.2 from 1.3
         "electron_affinity": [4],  # 0.15 in steps of 0.67 from -3

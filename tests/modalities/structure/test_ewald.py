@@ -25,7 +25,7 @@ SKEWS = {
 @pytest.mark.parametrize("decay", [0.5, 3.0])
 @pytest.mark.parametrize("s", [0.2, 1.0])
 def test_closed_forms_equal_their_integrals(decay, s):
-    """Each potential as its integral of exp(-r^2 t), cut at s by quadrature."""
+    """Compare each part with its integral over t, below or above s, by quadrature."""
     r, g = 1.7, 0.4
     densities = (
         lambda t: t**-0.5 / np.sqrt(np.pi),
@@ -49,20 +49,23 @@ def test_closed_forms_equal_their_integrals(decay, s):
 
 
 def test_the_self_terms_are_the_limit_of_no_distance():
-    """Real part less the bare potential (Pauli: itself), as the distance goes to zero."""
+    """As the distance goes to zero, compare the real part minus the bare potential.
+
+    The Pauli potential is finite and is not subtracted.
+    """
     s, decay, r = 0.7, 2.0, 1e-3
     coulomb, _, pauli = real_terms(r**2, s, decay, NUMPY)
     own = self_terms(s, decay, NUMPY)
-    # The next terms are of the order of r.
+    # The next terms are of order r.
     assert coulomb - 1 / r == pytest.approx(own[0], abs=2e-3)
     assert pauli == pytest.approx(own[2], abs=3e-3)
-    # London's limit needs a longer r: 1/r^6 would drown it.
+    # The limit of London needs a larger r, because 1/r^6 would drown it out.
     london = real_terms(0.1**2, s, decay, NUMPY)[1]
     assert london - 0.1**-6 == pytest.approx(own[1], rel=1e-2)
 
 
 def test_incomplete_bessel_and_gamma_values():
-    """Known to ten digits: K_1/2(0.3, 2), K_-2(0.7, 0) and Gamma(-3/2, 0.7)."""
+    """K_1/2(0.3, 2), K_-2(0.7, 0) and Gamma(-3/2, 0.7) are known to ten digits."""
     decay = 2 * np.sqrt(2.0)
     real = real_terms(0.3, 1.0, decay, NUMPY)[2]
     assert real * 2 * np.sqrt(np.pi) / decay == pytest.approx(0.2205813854, abs=1e-10)
@@ -79,7 +82,8 @@ def test_the_reference_decay_falls_with_the_cell():
 
 @pytest.mark.parametrize("skew", SKEWS.values(), ids=SKEWS)
 def test_compact_cells_span_the_same_lattice_and_are_reduced(skew):
-    lattices = np.stack([skew @ TRICLINIC, TRICLINIC @ skew.T / 10])  # the second: another lattice
+    # The first cell spans the lattice of TRICLINIC, the second another one.
+    lattices = np.stack([skew @ TRICLINIC, TRICLINIC @ skew.T / 10])
     plan = SummationPlan.of(lattices, np.array([1, 5]), 1e-8)
     cells = plan.cells_angstrom
     np.testing.assert_allclose(np.abs(np.linalg.det(plan.transforms)), 1, rtol=1e-6)
@@ -94,7 +98,7 @@ def test_compact_cells_span_the_same_lattice_and_are_reduced(skew):
 
 
 def test_vectors_of_equal_length_do_not_take_turns(monkeypatch):
-    """Primitive cells of cubic F and I, where rounding decides which of two vectors is shorter."""
+    """In primitive cells of cubic F and I, rounding decides which of two vectors is shorter."""
     lattices = np.stack(
         [
             Lattice.from_parameters(*3 * [length], *3 * [angle]).matrix
@@ -116,7 +120,7 @@ def test_a_compact_cell_stays_as_it_is():
 
 @pytest.mark.parametrize("lengths", [(1, 1, 1), (1, 1, 12), (0.3, 3, 3)])
 def test_the_extents_hold_every_term_within_the_cutoffs(lengths):
-    """Against a much larger box."""
+    """Compare with all terms in a much larger box."""
     lattice = TRICLINIC * np.array(lengths)[:, None]
     plan = SummationPlan.of(lattice[None], np.array([4]), 1e-8)
     triples = np.indices((41, 41, 41)).reshape(3, -1).T - 20

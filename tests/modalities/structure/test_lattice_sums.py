@@ -8,7 +8,7 @@ COULOMB, LONDON, PAULI = 0, 1, 2
 GEC_ANGSTROM = 4.3868 / 2 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
 GEC_FRACTIONAL = np.array([[0, 0, 0], [0.5, 0.5, 0.5]])
 POTNET_WEIGHTS = np.array([-0.801, -0.074, 0.145])
-# Looser than any error seen (4e-11) and far tighter than any wrong constant would show.
+# Looser than the largest error seen (4e-11), and far tighter than the effect of a wrong constant.
 EXACT = 1e-9
 
 
@@ -20,7 +20,7 @@ def square(sums: np.ndarray, num_atoms: int) -> np.ndarray:
 
 
 def direct_sums(crystal: Structure, radius: float, decay: float) -> np.ndarray:
-    """London and Pauli sums term by term over a sphere: (pairs, 2)."""
+    """Return the London and Pauli sums, added term by term over a sphere, shape (pairs, 2)."""
     extent = np.ceil(radius / np.array(crystal.lattice.abc) * 3).astype(int)
     images = np.indices(2 * extent + 1).reshape(3, -1).T - extent
     i, j = np.triu_indices(len(crystal))
@@ -40,7 +40,7 @@ def direct_sums(crystal: Structure, radius: float, decay: float) -> np.ndarray:
 def test_published_features_of_gec(scaling, self_pauli, cross_pauli):
     sums = lattice_sums(GEC_ANGSTROM, GEC_FRACTIONAL, pauli_scaling=scaling)
     printed = np.array([[-1.0451, 0.0162, self_pauli], [-0.2484, 0.0592, cross_pauli]])
-    np.testing.assert_allclose(sums[:2], printed, atol=6e-5)  # four digits were printed
+    np.testing.assert_allclose(sums[:2], printed, atol=6e-5)  # published to four digits
     np.testing.assert_allclose(sums[:2] @ POTNET_WEIGHTS, printed @ POTNET_WEIGHTS, atol=1e-4)
     np.testing.assert_allclose(sums[2], sums[0], atol=EXACT)
 
@@ -53,7 +53,7 @@ def test_madelung_constant_of_rock_salt():
 
 def test_sixth_power_sums_of_gec():
     sums = lattice_sums(GEC_ANGSTROM, GEC_FRACTIONAL)
-    # Seven digits were printed.
+    # These were published to seven digits.
     assert sums[:2, LONDON] == pytest.approx([0.0162252, 0.0592270], abs=1e-7)
 
 
@@ -61,7 +61,7 @@ def test_equals_direct_summation(triclinic):
     sums = lattice_sums(triclinic.lattice.matrix, triclinic.frac_coords)
     radius = 60.0
     direct = direct_sums(triclinic, radius, decay=3.0)
-    # What lies beyond the sphere: the integral of r^-6, exact to the graininess of its surface.
+    # Beyond the sphere add the integral of r^-6, exact up to the roughness of the sphere's surface.
     direct[:, 0] += 4 * np.pi / (3 * radius**3 * triclinic.volume)
     np.testing.assert_allclose(sums[:, LONDON], direct[:, 0], atol=1e-8)
     np.testing.assert_allclose(sums[:, PAULI], direct[:, 1], atol=EXACT)
@@ -73,22 +73,23 @@ def test_any_decay(triclinic, decay):
         triclinic.lattice.matrix, triclinic.frac_coords, pauli_decay_per_angstrom=decay
     )
     direct = direct_sums(triclinic, 90.0 if decay < 1 else 30.0, decay)
-    # exp(-0.3 * 90) * 90^2 / 100 leaves 1e-9 beyond the sphere.
+    # The sum beyond the sphere is exp(-0.3 * 90) * 90^2 / 100, or about 1e-9.
     np.testing.assert_allclose(sums[:, PAULI], direct[:, 1], atol=1e-8)
 
 
 @pytest.mark.parametrize("copies", [(2, 1, 1), (2, 2, 2), (1, 1, 8)])
 def test_supercell_sums_fold_to_those_of_the_cell(triclinic, copies):
-    """Summing over the copies of j in a supercell gives the sum of the cell.
+    """Adding the sums over the copies of j in a supercell gives the sum of the cell.
 
-    A supercell splits the integral elsewhere, so this also checks every constant of both parts.
+    The integral is split at another point in a supercell, so this also checks every constant of
+    both parts.
     """
     big = triclinic.make_supercell(copies, in_place=False)
     num_copies = int(np.prod(copies))
     num_atoms = len(triclinic)
     cell = square(lattice_sums(triclinic.lattice.matrix, triclinic.frac_coords), num_atoms)
     sums = square(lattice_sums(big.lattice.matrix, big.frac_coords), len(big))
-    # Copies of one atom follow each other.
+    # The copies of an atom follow one another.
     folded = sums[::num_copies].reshape(num_atoms, num_atoms, num_copies, 3).sum(axis=2)
     np.testing.assert_allclose(folded, cell, atol=EXACT * num_copies)
 

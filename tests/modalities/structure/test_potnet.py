@@ -25,7 +25,7 @@ def tiny(**changes: object) -> PotNet:
 
 
 def slow_convolution(conv: PotentialConv, x: Tensor, index: Tensor, e: Tensor) -> Tensor:
-    """The published form: the concatenation of both atoms and the edge into each of two MLPs."""
+    """Compute the published form, with both atoms and the edge concatenated for two MLPs."""
     sources, targets = index
     z = torch.cat([x[targets], x[sources], e], dim=1)
     parts = (conv.from_target.weight, conv.from_source.weight, conv.from_edge.weight)
@@ -97,7 +97,7 @@ def test_edges_by_hand() -> None:
 
 
 class Moved(CrystalGraph):
-    """The graph of a crystal whose atoms and cell an augmentation has moved, the same each time."""
+    """The graph of a crystal after an augmentation, which is the same each time."""
 
     def __call__(self, record: Record) -> Arrays:
         graph = CrystalGraph(**self.model_dump())
@@ -116,5 +116,5 @@ def test_it_sums_what_the_featurizer_would(graph: type[CrystalGraph], scaling: A
     given = potentials_and_embeddings("featurized")
     summed = potentials_and_embeddings("in_encoder")
     assert given[0].dtype == summed[0].dtype == torch.float32
-    # Both are rounded to float32 from sums that differ by 1e-10.
+    # Both are sums that differ by 1e-10, rounded to float32.
     torch.testing.assert_close(summed, given, rtol=1e-6, atol=1e-7)

@@ -31,9 +31,10 @@ def test_each_sentence_is_kept_with_the_probability_and_moves():
         assert set(view) <= set(found)
         kept += [sentence in view for sentence in found]
         orders.add(tuple(view))
-    # One of 64 draws is empty and gets one of six: 0.5 + 1/384; 2,000 draws know it to 0.011.
+    # One of 64 draws is empty and gets one of six sentences, which makes 0.5 + 1/384. The standard
+    # error of 2,000 draws is 0.011.
     np.testing.assert_allclose(kept / 2000, 0.503, atol=0.04)
-    assert len(orders) > 500  # of 1,956
+    assert len(orders) > 500  # of 1,956 possible ones
 
 
 def test_probability_of_zero_keeps_one_and_of_one_keeps_all():
@@ -62,7 +63,7 @@ def test_masking_spares_special_tokens():
         assert masked.dtype == ids.dtype
         times += where
     assert not times[[0, 41, 42, 43, 44]].any()
-    # 500 draws of 0.15: standard deviation 0.016.
+    # The standard deviation of 500 draws with probability 0.15 is 0.016.
     np.testing.assert_allclose(times[1:41] / 500, 0.15, atol=0.065)
     np.testing.assert_array_equal(ids, before)
 

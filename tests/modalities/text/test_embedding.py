@@ -30,7 +30,7 @@ def test_hashing_sees_words_and_their_order():
     assert np.count_nonzero(one) == 3
     np.testing.assert_array_equal(one, hashed_ngrams("  Sodium, chloride!", 768))
     swapped = hashed_ngrams("chloride sodium", 768)
-    # Two of three n-grams are shared.
+    # Two of the three n-grams are the same.
     assert one @ swapped == pytest.approx(2 / 3)
 
 

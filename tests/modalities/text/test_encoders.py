@@ -1,6 +1,7 @@
-"""Encoders of tokens; the language models are random BERTs of a few thousand parameters."""
+"""Encoders of tokens; the language models are random BERTs with a few thousand parameters."""
 
 import pickle
+import re
 import shutil
 
 import pytest
@@ -19,7 +20,7 @@ LENGTHS = [5, 1, 9]
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
-    """A folder as save_pretrained leaves it."""
+    """A model folder as save_pretrained writes it."""
     torch.manual_seed(7)
     config = transformers.BertConfig(
         vocab_size=50,
@@ -59,7 +60,7 @@ def test_texts_are_embedded_like_each_alone(encoder):
     for row, ids in enumerate(arrays["token_ids"].split(LENGTHS)):
         alone = encoder({"token_ids": ids, "num_tokens": torch.tensor([len(ids)])})
         torch.testing.assert_close(alone[0], together[row])
-    with torch.no_grad():  # torch has a kernel of its own for this case
+    with torch.no_grad():  # torch uses another kernel in this case
         torch.testing.assert_close(encoder(arrays), together)
 
 
@@ -77,7 +78,7 @@ def test_every_parameter_learns(encoder):
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, name
         assert bool(parameter.grad.isfinite().all()), name
-        # A bias of all keys shifts every score alike: softmax does not see it.
+        # A bias of the keys shifts all scores equally, which has no effect on the softmax.
         assert bool(parameter.grad.any()) or "key.bias" in name, name
 
 
@@ -96,7 +97,7 @@ def test_half_precision_and_pickle(encoder):
     torch.testing.assert_close(twin(texts(LENGTHS)), exact, rtol=0, atol=0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = encoder(texts(LENGTHS)).detach().float()
-    # bfloat16 has 8 significant bits; 0.010 was lost at most over ten seeds.
+    # bfloat16 has 8 significant bits; the largest error over ten seeds was 0.010.
     assert 0 < float((rough - exact).norm() / exact.norm()) < 0.03
 
 
@@ -144,14 +145,14 @@ def test_pickled_weights_and_missing_ones_are_refused(bert, tmp_path):
     pickled = shutil.copytree(bert, tmp_path / "pickled")
     (pickled / "model.safetensors").unlink()
     torch.save({}, pickled / "pytorch_model.bin")
-    with pytest.raises(UserError, match="pickled weights are never loaded"):
+    with pytest.raises(UserError, match="safetensors"):
         HuggingFaceTextSettings(model=str(pickled)).build(4)
     deeper = shutil.copytree(bert, tmp_path / "deeper")
     config = (deeper / "config.json").read_text()
     (deeper / "config.json").write_text(
         config.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3')
     )
-    with pytest.raises(UserError, match=r"lack encoder\.layer\.2"):
+    with pytest.raises(UserError, match=r"encoder\.layer\.2"):
         HuggingFaceTextSettings(model=str(deeper)).build(4)
 
 
@@ -161,6 +162,6 @@ def test_code_in_a_model_folder_is_never_run(bert, tmp_path):
     config = config.replace("{", '{"auto_map": {"AutoConfig": "code.C", "AutoModel": "code.M"},', 1)
     (folder / "config.json").write_text(config)
     (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    with pytest.raises(UserError, match="no model that can be loaded"):
+    with pytest.raises(UserError, match=re.escape(str(folder))):
         HuggingFaceTextSettings(model=str(folder)).build(4)
     assert not (tmp_path / "ran").exists()

@@ -21,7 +21,7 @@ TEXT = "NaCl is Halite, Rock Salt structured and crystallizes in the cubic Fm-3m
 
 @pytest.fixture
 def bert(tmp_path):
-    """A random BERT with a fitted tokenizer, as a folder of the hub."""
+    """A random BERT with a fitted tokenizer, like a model folder of the hub."""
     torch.manual_seed(7)
     config = transformers.BertConfig(
         vocab_size=300,
@@ -50,7 +50,7 @@ def test_it_is_the_pooled_last_layer(bert, pooling, record_of, nacl, tmp_path):
     expected = states[0] if pooling == "cls" else states.mean(axis=0)
     found = featurizer(record)["embedding"]
     assert (found.shape, found.dtype) == ((16,), np.float32)
-    # Order of float32 sums of some 20 terms of size one.
+    # float32 sums of some 20 terms of size one, in another order.
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert featurizer(record_of(nacl)) is None
 

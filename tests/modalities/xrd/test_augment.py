@@ -33,7 +33,7 @@ def only(**strength):
 
 
 def peak_angle(curve, pattern, near):
-    """The top of the peak within a degree of an angle, by a parabola through three points."""
+    """Find the top of the peak within a degree of an angle by a parabola through three points."""
     grid = pattern.two_theta_degree
     top = int(np.argmax(np.where(np.abs(grid - near) < 1, curve, -1)))
     left, middle, right = np.log(curve[top - 1 : top + 2].astype(np.float64))
@@ -46,7 +46,7 @@ def test_no_strength_changes_nothing(record_of, crystal, request):
     clean = XrdPattern()(record)["intensity"]
     same = only().measured(record.structure, XrdPattern(), np.random.default_rng(0))
     assert same.dtype == np.float32
-    # Rounding of float64 sums and of the float32 result.
+    # float64 sums and the float32 result are rounded.
     np.testing.assert_allclose(same, clean, atol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_every_strength_does_something_of_its_own(record_of, triclinic):
     clean = only().measured(structure, FINE, np.random.default_rng(0))
     for name, value in XrdAugmentation().model_dump().items():
         changed = only(**{name: value}).measured(structure, FINE, np.random.default_rng(0))
-        # The strength that is drawn may be a small part of the largest; float32 rounds to 1e-5.
+        # The strength drawn may be a small part of the largest; float32 rounds to 1e-5.
         assert np.abs(changed - clean).max() > 0.01, name
 
 
@@ -93,7 +93,7 @@ def test_a_zero_error_moves_all_peaks_alike(record_of, nacl):
         for near in XRDCalculator().get_pattern(nacl).x[:6]
     ]
     assert 0.01 < abs(shifts[0]) <= 0.5
-    # A hundredth of the standard deviation of a peak.
+    # The tolerance is a hundredth of the standard deviation of a peak.
     np.testing.assert_allclose(shifts, shifts[0], atol=3e-3)
 
 
@@ -107,13 +107,13 @@ def test_strain_moves_peaks_as_a_larger_cell_does(record_of, nacl):
     np.testing.assert_allclose(strain, strain[0], atol=1e-4)
     larger = Structure(Lattice.cubic(5.64 * (1 + strain[0])), nacl.species, nacl.frac_coords)
     expected = FINE(record_of(larger))["intensity"]
-    # Smearing has one width for all angles, a strained curve is stretched a little, and the
-    # Lorentz factor and form factors move along.
+    # Smearing has the same width at all angles, but straining a curve stretches it a little, and
+    # the Lorentz factor and the form factors move along.
     np.testing.assert_allclose(strained, expected, atol=4)
 
 
 def test_broadening_adds_variances(record_of):
-    """One peak of sigma 0.3 convolved with sigma s has the width (0.3^2 + s^2)^(1/2)."""
+    """A peak of sigma 0.3 broadened by sigma s has the width (0.3^2 + s^2)^(1/2)."""
     grid = FINE.two_theta_degree
     peak = 100 * np.exp(-0.5 * ((grid - 45) / 0.3) ** 2)
     broad = only(broadening_sigma_degree=1).disturbed(peak, FINE, np.random.default_rng(5))
@@ -121,7 +121,7 @@ def test_broadening_adds_variances(record_of):
     generator.uniform(size=2)  # zero error and strain come first
     sigma = np.hypot(0.3, generator.uniform(0, 1))
     assert sigma > 0.35
-    # scipy cuts the Gaussian at four sigma.
+    # scipy truncates the Gaussian at four sigma.
     np.testing.assert_allclose(broad, 100 * np.exp(-0.5 * ((grid - 45) / sigma) ** 2), atol=0.05)
 
 
@@ -143,7 +143,7 @@ def test_counting_noise_grows_with_the_root_of_the_intensity():
     for seed in range(20):
         noisy = only(poisson_noise=0.05).disturbed(flat, XrdPattern(), np.random.default_rng(seed))
         ratios.append(noisy[450:].std() / noisy[:450].std())
-    # 450 counts give a standard deviation to 3 %, and 20 patterns a mean of the ratio to 1 %.
+    # 450 points give a standard deviation to 3 %, and 20 patterns the mean ratio to 1 %.
     assert np.mean(ratios) == pytest.approx(2, rel=0.05)
 
 
@@ -154,7 +154,7 @@ def test_march_dollase_is_one_on_average(r):
 
 
 def test_texture_tells_the_planes_of_a_family_apart(record_of, nacl):
-    """The peak of {200} is the mean over its planes, one of which may be the preferred one."""
+    """The peak of {200} is a mean over its planes, one of which may be the preferred plane."""
     structure = record_of(nacl).structure
     found = XrdPattern().reflections(structure)
     family = np.sort(np.abs(found.miller), axis=1).tolist()
@@ -166,7 +166,7 @@ def test_texture_tells_the_planes_of_a_family_apart(record_of, nacl):
         np.testing.assert_array_equal(textured.two_theta_degree, found.two_theta_degree)
         ratios = textured.intensity[of_family] / found.intensity[of_family]
         strongest.append(ratios.max() / ratios.min())
-    # Preferred {100} or {110} tell them apart, {111} does not.
+    # A preferred plane {100} or {110} tells them apart; {111} does not.
     assert max(strongest) > 2
     assert min(strongest) == pytest.approx(1)
 

@@ -14,7 +14,7 @@ def test_nacl_has_nine_peaks(record_of, nacl):
     peaks = np.flatnonzero((inner > intensity[:-2]) & (inner > intensity[2:]) & (inner > 0.1)) + 1
     expected = XRDCalculator().get_pattern(nacl).x
     assert len(peaks) == len(expected) == 9
-    # Half a step, and a little where neighbours pull at each other's flanks.
+    # Half a step, and a little more where the flanks of neighbouring peaks overlap.
     np.testing.assert_allclose(peaks * 0.1, expected, atol=0.06)
 
 
@@ -47,7 +47,7 @@ def test_reflections_are_pymatgens(record_of, triclinic, radiation, two_theta):
     np.testing.assert_allclose(wavelength * g / 2, np.sin(np.radians(angle / 2)), rtol=1e-12)
     order = np.argsort(angle)
     angle, intensity = angle[order], intensity[order]
-    # They count g and -g, merge equal angles and drop what is below 1e-5 of the strongest.
+    # pymatgen counts g and -g, merges equal angles and drops peaks below 1e-5 of the strongest.
     kept = intensity > 1e-5 * intensity.max()
     assert len(theirs.x) == kept.sum()
     np.testing.assert_allclose(angle[kept], theirs.x, atol=1e-6)
@@ -62,7 +62,7 @@ def test_curve_is_the_sum_of_gaussians(record_of, triclinic, sigma):
     grid = np.arange(900) * 0.1
     smeared = (sticks.y * np.exp(-0.5 * ((grid[:, None] - sticks.x) / sigma) ** 2)).sum(axis=1)
     assert curve.max() == pytest.approx(100)
-    # They leave out reflections below 1e-3, we Gaussians beyond six sigma.
+    # pymatgen leaves out reflections below 1e-3, we leave out Gaussians beyond six sigma.
     np.testing.assert_allclose(curve, 100 * smeared / smeared.max(), atol=5e-3)
 
 

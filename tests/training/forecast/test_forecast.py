@@ -1,4 +1,4 @@
-"""What is said of a forecast, from rates that are given: nothing is measured here."""
+"""What forecasts say, from rates that are given: nothing is measured here."""
 
 import pytest
 from upath import UPath
@@ -100,16 +100,18 @@ def test_doubts_are_said(new_plan):
     plan = new_plan(num_workers=3)
     busy = RATES.model_copy(update={"load_average": 7.0})
     sure = RATES.model_copy(update={"largest_share": 3})
-    assert "measured while 7 processes wanted its 2 cores" in assumptions(busy, rows_of(plan))[-2]
-    # A share of 12 is more than 4 x 2 and not more than 4 x 3; that of 6 is in neither.
-    assert "forecasts for 1 workers and fewer" in assumptions(RATES, rows_of(plan))[-1]
+    on_a_busy_machine = assumptions(busy, rows_of(plan))[-2]
+    assert "7 processes wanted the 2 cores" in on_a_busy_machine
+    assert "--measure-again" in on_a_busy_machine
+    # A share of 12 exceeds 4 x 2 but not 4 x 3; a share of 6 exceeds neither.
+    assert "forecasts for 1 or fewer workers" in assumptions(RATES, rows_of(plan))[-1]
     assert not [line for line in assumptions(sure, rows_of(plan)) if "extrapolated" in line]
 
 
 def test_rates_of_a_store_are_others_than_those_of_its_shards(new_plan, workspace):
     plan = new_plan(stream={"read_from": "store"})
     before = rates_file(plan, workspace)
-    assert before == rates_file(new_plan(), workspace)  # read and featurized alike, only earlier
+    assert before == rates_file(new_plan(), workspace)  # the same work, only done earlier
     [row] = rows_of(plan)
     assert row.prediction.ahead_s == pytest.approx(plan.manifest.num_records * 0.01)
     assert "the feature store is not there yet" in " ".join(assumptions(RATES, [row]))
@@ -157,10 +159,10 @@ def test_objectives_are_timed_by_themselves(modalities, objective, others):
     augmentation = {} if objective == "clac" else None
     settings = new_settings(*modalities, objective=objective, augmentation=augmentation)
     assert num_others(settings.objective) == others
-    # A difference of two times, which a busy machine may turn around, but not again and again.
+    # This is the difference of two times, which a busy machine may reverse, but not every time.
     measured_s = [comparison_s(settings) for _ in range(3)]
-    # A comparison takes 2 x 8 multiplications forward at least, and no core makes 1e13 a second;
-    # as much as 10 microseconds would be 10,000 of them.
+    # A comparison takes at least 2 x 8 multiplications in the forward pass, and no core does 1e13
+    # per second; as much as 10 microseconds would be 10,000 multiplications.
     assert max(measured_s) > 1e-12
     assert min(measured_s) < 1e-5
 

@@ -1,4 +1,4 @@
-"""Predictions are arithmetic: what limits a run is found, and nothing else changes its speed."""
+"""Predictions find what limits a run, and nothing else changes its speed."""
 
 import dataclasses
 import itertools
@@ -52,7 +52,7 @@ def fitted(seconds):
 def test_cost_of_a_step_is_found_from_what_is_measured():
     found = fitted({size: STEP.seconds(size, size) for size in (32, 64, 128)})
     for name in StepCost.model_fields:
-        # The fit is exact up to rounding in a system of two unknowns.
+        # The fit is exact up to rounding, as a system of two unknowns.
         assert getattr(found, name) == pytest.approx(getattr(STEP, name), rel=1e-6)
 
 
@@ -62,19 +62,20 @@ def test_noise_of_small_steps_is_not_multiplied_by_the_square_of_a_large_batch()
     for _ in range(300):
         steps_s = {n: STEP.seconds(n, n) * (1 + 0.02 * draw.standard_normal()) for n in (32, 128)}
         errors.append(fitted(steps_s).seconds(1024, 65536) / STEP.seconds(1024, 65536) - 1)
-    # 2 % of the larger step is 3 ms of the 96 ms between the two; five deviations of that.
+    # Noise of 2 % of the larger step is 3 ms, and the two steps differ by 96 ms; this allows five
+    # standard deviations.
     assert max(map(abs, errors)) < 0.16
 
 
 def test_no_term_of_a_fit_is_negative():
-    """Steps that take ever less a sample, as with noise, give no time below zero anywhere."""
+    """Steps that take less and less per sample, as with noise, never give a negative time."""
     found = fitted({32: 0.05, 64: 0.09, 128: 0.12})
     assert min(found.model_dump().values()) >= 0
     assert found.seconds(1, 1) > 0
 
 
 def test_of_steps_of_one_size_no_more_is_fixed_than_was_measured_to_be():
-    """A batch twice as large is not promised to be faster than two of that size."""
+    """A batch twice as large is not predicted to be faster than two batches of that size."""
     found = fitted({4: STEP.seconds(4, 4)})
     assert found.fixed_s == 0
     assert found.seconds(4, 4) == pytest.approx(STEP.seconds(4, 4))
@@ -89,7 +90,7 @@ def test_comparing_by_threes_grows_with_the_square_of_the_batch():
 
 def test_what_is_slowest_limits():
     alone = predict(RATES, WORK, machines(1, 1))
-    # One actor gives 1 / (0.5 ms + 9.5 ms).
+    # One actor delivers 1 / (0.5 ms + 9.5 ms).
     assert alone.bottleneck == "featurizers"
     assert alone.samples_per_s == pytest.approx(100)
     fed = predict(RATES, WORK, machines(1, 20))
@@ -136,7 +137,7 @@ def test_more_workers_exchange_more_and_never_gain_more_than_their_number():
     assert speeds == sorted(speeds)
     assert all(fast < 2 * slow for slow, fast in itertools.pairwise(speeds))
     assert exchange_s(RATES, machines(1, 1), 64) == 0
-    # Half of the ring twice: 2 x 1/2 x (4 MB + 64 kB) at 10 Gbit/s.
+    # Half of the bytes are sent twice: 2 x 1/2 x (4 MB + 64 kB) at 10 Gbit/s.
     assert exchange_s(RATES, machines(2, 1), 64) == pytest.approx(4_064_000 / 1.25e9)
     assert exchange_s(RATES, machines(2, 1, interconnect_gbit_per_s=math.inf), 64) == 0
 
@@ -154,7 +155,7 @@ def test_threads_of_a_worker_are_cores():
     ]
     train_s = 0.02 / 64 + 0.001 + 1e-6 * 64
     assert crowded[0].cores_per_s == pytest.approx(2 / (train_s + 0.0001 + 0.01))
-    # A batch is put together by one thread alone.
+    # Only one thread collates a batch.
     assert crowded[1].cores_per_s == pytest.approx(2 / (4 * train_s + 0.0001 + 0.01))
     assert machines(3, 5, cores_per_worker=4).num_busy_cores == 17
 
@@ -162,7 +163,7 @@ def test_threads_of_a_worker_are_cores():
 def test_workers_wait_for_each_other_as_often_as_they_double():
     waiting = RATES.model_copy(update={"waiting_s": 0.01})
     for num_workers, doublings in ((1, 0), (2, 1), (8, 3)):
-        for cores in (None, 0.5):  # the wait passes, with cores to spare or without
+        for cores in (None, 0.5):  # the wait is the same with cores to spare or without
             there = machines(num_workers, 8 * num_workers, num_cores=cores)
             steps_s = [64 / predict(rates, WORK, there).samples_per_s for rates in (RATES, waiting)]
             assert steps_s[1] - steps_s[0] == pytest.approx(0.01 * doublings)

@@ -1,4 +1,4 @@
-"""Steps of training, thrown away: how large they are, and when two workers are measured at all."""
+"""The training steps of a rehearsal: how large they are, and when two workers are measured."""
 
 import os
 import weakref
@@ -13,7 +13,7 @@ from omnimat.training.settings import PretrainSettings, TrainingSettings
 
 
 class Engine:
-    """Holds itself, as engines do: only the garbage collector takes it away."""
+    """Refers to itself, as engines do, so that only the garbage collector frees it."""
 
     def __init__(self):
         self.itself = self
@@ -35,7 +35,7 @@ def new_settings(**training):
 
 @pytest.fixture
 def spawn(monkeypatch):
-    """Have this called with the queue for seconds where two workers would be started."""
+    """Return a function that replaces the start of two workers by a call with their queue."""
 
     def spawn(instead):
         monkeypatch.setattr(mp, "spawn", lambda _, arguments, nprocs: instead(arguments[-1]))
@@ -93,8 +93,8 @@ def test_two_that_do_not_fit_cost_nothing_but_their_own_rate(failure, spawn, cap
     spawn(fail)
     assert two_workers_step_s(new_settings(use_gpu=True), 2, []) is None
     printed = capsys.readouterr()
-    assert "two workers do not fit into this machine's memory" in printed.err
-    assert not printed.out  # where --json goes
+    assert "memory" in printed.err
+    assert not printed.out  # the output of --json goes there
 
 
 def test_other_failures_of_two_workers_are_told(spawn):

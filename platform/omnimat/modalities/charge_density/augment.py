@@ -1,4 +1,4 @@
-"""A charge density seen from another origin: a crystal has none of its own."""
+"""Charge densities seen from another origin, since a crystal has no origin of its own."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 
 class ChargeDensityAugmentation(AugmentationSettings):
-    """A random origin; there is nothing to choose."""
+    """Moves the origin to a random grid point; there is nothing to set."""
 
     def view(
         self, record: Record, featurizer: ChargeDensityGrid, generator: np.random.Generator
     ) -> Arrays | None:
-        """Give the grid from a random point of it, or None where the record has none.
+        """Return the grid with a random origin, or None where the record has no charge density.
 
         Raises:
-            ValueError: as ``ChargeDensityGrid`` does.
+            ValueError: for the same reason as in ``ChargeDensityGrid``.
         """
         arrays = featurizer(record)
         if arrays is None:
@@ -36,11 +36,11 @@ def shifted_origin(density: NDArray[_Number], generator: np.random.Generator) ->
     """Move the origin of a periodic grid to a random point of it.
 
     Args:
-        density: (nx, ny, nz) on the fractional grid; left alone.
-        generator: advanced.
+        density: density on the fractional grid, shape (nx, ny, nz), which is not changed.
+        generator: source of random numbers, which is advanced.
 
     Returns:
-        The same values in a new array of the same shape, turned round each axis.
+        A new array of the same shape with the values shifted cyclically along each axis.
     """
     shift = generator.integers(density.shape)
     return np.roll(density, tuple(shift.tolist()), axis=(0, 1, 2))

@@ -1,4 +1,4 @@
-"""A 3D ResNeXt-50 over charge densities (Hara et al., CVPR 2018, as MultiMat uses it)."""
+"""A 3D ResNeXt-50 for charge densities (Hara et al., CVPR 2018), as in MultiMat."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _EXPANSION = 2
 class DensityResNeXtSettings(EncoderSettings):
     """Settings of the ResNeXt; the paper preset with 128 outputs has 26,084,032 parameters.
 
-    ``width`` is that of the grouped convolutions of the first stage; each further stage doubles
-    it. ``padding: circular`` continues the grid periodically, as the crystal does; the published
-    model pads with zeros.
+    ``width`` is the number of channels of the grouped convolutions in the first stage; each further
+    stage doubles it. ``padding: circular`` continues the grid periodically, like the crystal; the
+    published model pads with zeros.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -48,7 +48,7 @@ class DensityResNeXtSettings(EncoderSettings):
 
 
 class DensityResNeXt(nn.Module):
-    """Charge density on a grid to embedding."""
+    """Maps charge densities on a grid to embeddings."""
 
     def __init__(self, settings: DensityResNeXtSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -73,10 +73,10 @@ class DensityResNeXt(nn.Module):
         """Embed n charge densities.
 
         Args:
-            arrays: ``density`` (n, points, points, points) on the fractional grid.
+            arrays: ``density`` on the fractional grid, shape (n, points, points, points).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         density = arrays["density"].unsqueeze(1).to(self.stem.weight.dtype)
         features = _max_pool(F.relu(self.stem_norm(self.stem(density))), self.padding)
@@ -85,7 +85,7 @@ class DensityResNeXt(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1x1, grouped 3x3x3 and 1x1x1 convolutions around a residual (shortcut type B)."""
+    """1x1x1, grouped 3x3x3 and 1x1x1 convolutions with a skip connection (shortcut type B)."""
 
     def __init__(
         self, in_channels: int, width: int, stride: int, settings: DensityResNeXtSettings

@@ -1,8 +1,8 @@
-"""Magpie features: statistics over a formula of tabulated properties of its elements.
+"""Magpie features: statistics of tabulated element properties over a formula.
 
 Ward et al., "A general-purpose machine learning framework for predicting properties of inorganic
-materials", npj Computational Materials 2 (2016). The tables are those of matminer, and the values
-and their order those of its ``ElementProperty.from_preset("magpie")``.
+materials", npj Computational Materials 2 (2016). The tables come from matminer, and the values and
+their order are those of its ``ElementProperty.from_preset("magpie")``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.composition import formula_of
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.origin import Origin, columns_of, of_origin
@@ -56,7 +56,7 @@ class Magpie(FeaturizerSettings):
             or ``any``, which prefers the given one.
     """
 
-    modality: ClassVar[Modality] = "composition"
+    modality: ClassVar[str] = "composition"
 
     type: Literal["magpie"] = "magpie"
     origin: Origin = "any"
@@ -68,14 +68,14 @@ class Magpie(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The features, property by property."""
+        """Field of the features, in the order of the properties."""
         return (Field("magpie", "float32", (len(ELEMENT_PROPERTIES) * len(STATISTICS),)),)
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the features of the record's formula, or None where it has none of this origin.
+        """Return the features of the record's formula, or None where it has none of this origin.
 
         Raises:
-            ValueError: no atoms, or an unknown element.
+            ValueError: there are no elements, or one is unknown.
         """
         formula = formula_of(of_origin(record, self.origin, "composition"))
         if formula is None:
@@ -88,7 +88,7 @@ class Magpie(FeaturizerSettings):
         lowest, highest = values.min(axis=0), values.max(axis=0)
         mean = weights @ values
         deviation = weights @ np.abs(values - mean)
-        # Of equally frequent elements, the lowest value counts.
+        # Among equally frequent elements, the lowest value counts.
         mode = values[amounts == amounts.max()].min(axis=0)
         statistics = np.stack([lowest, highest, highest - lowest, mean, deviation, mode], axis=1)
         return {"magpie": statistics.astype(np.float32).ravel()}
@@ -96,11 +96,11 @@ class Magpie(FeaturizerSettings):
 
 @cache
 def element_table() -> NDArray[np.float64]:
-    """Property values by atomic number (row 0 is unused): (119, 22).
+    """Return the property values by atomic number, shape (119, 22); row 0 is unused.
 
-    A value the tables lack is the mean over the elements they have.
+    A value that the tables lack is replaced by the mean over the elements that they have.
     """
-    # The folder is read without importing matminer's featurizers, which takes seconds.
+    # The folder is read without importing matminer's featurizers, which would take seconds.
     folder = files("matminer") / "utils" / "data_files" / "magpie_elementdata"
     table = np.full((_LARGEST_ATOMIC_NUMBER + 1, len(ELEMENT_PROPERTIES)), np.nan)
     for column, name in enumerate(ELEMENT_PROPERTIES):

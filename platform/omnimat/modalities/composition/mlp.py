@@ -1,4 +1,4 @@
-"""An MLP over composition descriptors (UniMat, Ock et al., 2024: Magpie features, then an MLP)."""
+"""An MLP for composition descriptors (UniMat, Ock et al., 2024: an MLP on Magpie features)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnimat.nn.batch_norm import BatchNorm
 
 
 class CompositionMlpSettings(EncoderSettings):
-    """Settings of the composition MLP. UniMat gives no widths; these are ours."""
+    """Settings of the composition MLP; UniMat specifies no widths, so these are our own."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
@@ -30,11 +30,11 @@ class CompositionMlpSettings(EncoderSettings):
 
 
 class CompositionMlp(nn.Module):
-    """Magpie features to embedding."""
+    """Maps Magpie features to embeddings."""
 
     def __init__(self, settings: CompositionMlpSettings, embedding_dim: int) -> None:
         super().__init__()
-        # Magpie mixes fractions with melting points: the scales differ by five orders.
+        # Magpie mixes fractions with melting points, so scales differ by five orders of magnitude.
         self.standardise = BatchNorm(settings.input_width)
         widths = (settings.input_width, *settings.hidden_widths)
         hidden: list[nn.Module] = []
@@ -47,10 +47,10 @@ class CompositionMlp(nn.Module):
         """Embed n compositions.
 
         Args:
-            arrays: ``magpie`` (n, input_width).
+            arrays: ``magpie``, shape (n, input_width).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         standard = self.standardise(arrays["magpie"]).to(self.head.weight.dtype)
         embeddings: Tensor = self.head(self.hidden(standard))

@@ -1,4 +1,4 @@
-"""Density-of-states curves resampled to one length."""
+"""Density-of-states curves, resampled to one length."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from numpy.typing import NDArray
 from pydantic import Field as Option
 from pydantic import model_validator
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
 Float = NDArray[np.floating[Any]]
 
-# Materials Project curves have 301, 601 or 2001 points; MultiMat thins the last to 601 by taking
-# every third point and then leaving out every tenth of those.
+# Curves of the Materials Project have 301, 601 or 2001 points. MultiMat reduces the longest to 601
+# points by taking every third one and then leaving out every tenth of those.
 _LONG, _SHORT = 2001, 601
 
 
 class DosCurve(FeaturizerSettings):
-    """Density of states against energy from the Fermi level.
+    """Density of states as a function of the energy relative to the Fermi level.
 
-    On the ``native`` grid (MultiMat's) each material keeps its own energy range; other lengths are
-    brought to ``num_points`` by linear interpolation over the index. On the ``common`` grid
-    all materials share one window of evenly spaced energies, zero where a curve does not reach.
+    On the ``native`` grid, that of MultiMat, each material keeps its own energy range, and curves
+    of another length are resampled to ``num_points`` by linear interpolation over the index. On the
+    ``common`` grid all materials share one window of evenly spaced energies, and the density is
+    zero beyond the ends of a curve.
 
     Attributes:
-        num_points: length of the curve.
-        grid: see above.
+        num_points: number of points of the curve.
+        grid: kind of energy grid, see above.
         window_ev: first and last energy of the common grid.
-        spin: ``up`` takes that channel alone, as MultiMat does; ``total`` adds both, and is missing
-            where only one is known.
+        spin: ``up`` takes only that channel, as MultiMat does. ``total`` adds both channels, and
+            there is no curve where only one is known.
         normalization: ``per_atom`` divides by the number of atoms, ``unit_area`` by the integral.
     """
 
-    modality: ClassVar[Modality] = "dos"
+    modality: ClassVar[str] = "dos"
     index_columns: ClassVar[tuple[str, ...]] = ("has_dos",)
 
     type: Literal["dos_curve"] = "dos_curve"
@@ -54,16 +55,16 @@ class DosCurve(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Energies and densities."""
+        """Fields of the energies and the densities."""
         shape = (self.num_points,)
         return (Field("energies_ev", "float32", shape), Field("dos_per_ev", "float32", shape))
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the curve, or None where the record has no (or not this) density of states.
+        """Return the curve, or None where the record lacks the density of states or its channel.
 
         Raises:
-            ValueError: fewer than two points, no finite value, no area to normalize by, or the
-                number of atoms is needed and the record has no structure.
+            ValueError: the curve has fewer than two points, no finite value, or no area to
+                normalize by, or the number of atoms is needed and the record has no structure.
         """
         dos: DensityOfStates | None = record.parts.get("dos")
         channel = None if dos is None else self._channel(dos)
@@ -108,7 +109,7 @@ class DosCurve(FeaturizerSettings):
 
 
 def _filled(values: Float) -> Float:
-    """Replace what is not finite by linear interpolation over the index, constant at the ends."""
+    """Replace values that are not finite by linear interpolation, constant beyond the ends."""
     finite = np.isfinite(values)
     if len(values) < 2 or not finite.any():
         raise ValueError("the density of states has no finite values")

@@ -1,7 +1,7 @@
 """A transformer over the points of a density of states (MultiMat, Moro et al., 2025).
 
-Every grid point is a token that carries its energy, so the grid may differ between materials and
-the encoder needs no positional encoding. The mean over tokens is the embedding.
+Every grid point is a token that carries its energy. So the grid may differ between materials, and
+the encoder needs no positional encoding. The embedding is the mean over the tokens.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ class DosTransformerSettings(EncoderSettings):
     """Settings of the DOS transformer; the paper preset with 128 outputs has 1,611,392 parameters.
 
     Energies and densities are divided by their scale before the first layer. The published model
-    takes them raw (scale 1); its energies span some 100 eV and its densities some 500 states/eV.
+    takes them as they are (scale 1), although energies span some 100 eV and densities some 500
+    states/eV.
 
-    ``num_mixing_layers`` maps join a token's embedded energy and density: one in the released code,
-    two in MultiMat's paper. Two have a GELU between them, as the blocks do: without, they would be
-    one map. With two, 128 outputs take 1,677,184 parameters.
+    ``num_mixing_layers`` linear maps join a token's embedded energy and density: one in the
+    released code, two in MultiMat's paper. There is a GELU between the two, as in the blocks;
+    without it they would be a single linear map. With two, 128 outputs take 1,677,184 parameters.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -57,7 +58,7 @@ class DosTransformerSettings(EncoderSettings):
 
 
 class DosTransformer(nn.Module):
-    """Density of states to embedding."""
+    """Maps densities of states to embeddings."""
 
     def __init__(self, settings: DosTransformerSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class DosTransformer(nn.Module):
         self.densities = SinglePrecisionLinear(1, width)
         self.mix = _mixing_layers(settings.num_mixing_layers, width)
         self.blocks = nn.Sequential(*[Block(settings) for _ in range(settings.num_blocks)])
-        # As published the token mean is the embedding; a map is added only to change its width.
+        # In the published model the mean is the embedding; a linear map only changes its width.
         same = width == embedding_dim
         self.head = nn.Identity() if same else nn.Linear(width, embedding_dim)
 
@@ -76,10 +77,10 @@ class DosTransformer(nn.Module):
         """Embed n densities of states.
 
         Args:
-            arrays: ``energies_ev`` and ``dos_per_ev``, each (n, points).
+            arrays: ``energies_ev`` and ``dos_per_ev``, each of shape (n, points).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         energies = self.energies(arrays["energies_ev"][..., None] / self.energy_scale_ev)
         densities = self.densities(arrays["dos_per_ev"][..., None] / self.dos_scale_per_ev)
@@ -96,7 +97,7 @@ def _mixing_layers(count: Literal[1, 2], width: int) -> nn.Module:
 
 
 class Block(nn.Module):
-    """Attention and MLP, each behind a layer norm and around a residual."""
+    """Attention and an MLP, each with a layer norm before it and a skip connection around it."""
 
     def __init__(self, settings: DosTransformerSettings) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ class Block(nn.Module):
     def _attend(self, tokens: Tensor) -> Tensor:
         joint = self.query_key_value(tokens).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = joint.permute(2, 0, 3, 1, 4)
-        # CUDA's fused kernels refuse an empty batch (pytorch issue 133780).
+        # CUDA's fused attention kernels reject an empty batch (pytorch issue 133780).
         heads = F.scaled_dot_product_attention(query, key, value) if len(tokens) else value
         attended: Tensor = self.attended(heads.transpose(1, 2).flatten(2))
         return attended

@@ -1,8 +1,8 @@
-"""Other views of a crystal for contrastive training, drawn at random.
+"""Random views of a crystal for contrastive training.
 
 CLaC makes its views by moving atoms and straining the cell (revised code of arXiv 2502.16451) or by
-masking atoms and edges (its first version). Each function is pure: the same crystal and a
-generator of the same state give the same result, and the input is left alone.
+masking atoms and edges (its first version). The functions do not change their input, and the same
+crystal and state of the generator give the same result.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MASKED_ATOMIC_NUMBER = 0
 
 
 class StructureAugmentation(AugmentationSettings):
-    """How strongly a crystal is changed; every strength is the end of a range that starts at none.
+    """How strongly a crystal is changed.
 
     Attributes:
-        displacement: longest way an atom is moved, as a part of the shortest distance between
-            atoms. CLaC: 0.5; below that no two atoms meet.
-        strain: largest relative lengthening of each cell vector. CLaC: 0.05.
-        masked_atoms: part of the atoms whose element is hidden. CLaC's first version: 0.15.
-        masked_edges: part of the edges whose vector is set to zero. CLaC's first version: 0.15.
+        displacement: largest displacement of an atom, as a fraction of the shortest distance
+            between atoms. CLaC uses 0.5; below that, no two atoms can meet.
+        strain: largest relative elongation of each cell vector. CLaC uses 0.05.
+        masked_atoms: fraction of atoms whose element is hidden. CLaC's first version uses 0.15.
+        masked_edges: fraction of edges whose vector is set to zero. CLaC's first version uses 0.15.
     """
 
     displacement: float = Field(default=0.5, ge=0, le=0.5)
@@ -41,10 +41,10 @@ class StructureAugmentation(AugmentationSettings):
     def view(
         self, record: Record, featurizer: CrystalGraph, generator: np.random.Generator
     ) -> Arrays | None:
-        """Give the graph of the moved crystal, masked; None where there is no structure.
+        """Return the moved, strained and masked graph, or None where there is no structure.
 
         Raises:
-            ValueError: as ``CrystalGraph`` does.
+            ValueError: for the same reasons as in ``CrystalGraph``.
         """
         if record.structure is None:
             return None
@@ -57,11 +57,11 @@ class StructureAugmentation(AugmentationSettings):
         return strain_cell(displaced, self.strain, generator)
 
     def masked(self, graph: Arrays, generator: np.random.Generator) -> Arrays:
-        """Hide elements and edge vectors of a graph; give a new one with the other arrays shared.
+        """Return a new graph with some elements and edge vectors hidden; it shares other arrays.
 
         Args:
-            graph: ``atomic_numbers`` (n,) and ``edge_vectors_angstrom`` (m, 3), beside others.
-            generator: advanced.
+            graph: ``atomic_numbers`` (n,), ``edge_vectors_angstrom`` (m, 3) and other arrays.
+            generator: source of random numbers, which is advanced.
         """
         numbers, vectors = graph["atomic_numbers"], graph["edge_vectors_angstrom"]
         hidden = chosen(len(numbers), self.masked_atoms, generator)
@@ -78,7 +78,7 @@ def displace_atoms(
 ) -> Structure:
     """Move each atom in a random direction by up to ``fraction`` of the shortest distance.
 
-    The length of the move is uniform. Coordinates may leave the cell.
+    The length of the move is distributed uniformly. Coordinates may leave the cell.
     """
     num_atoms = len(structure.frac_coords)
     directions = generator.standard_normal((num_atoms, 3))
@@ -89,13 +89,13 @@ def displace_atoms(
 
 
 def strain_cell(structure: Structure, largest: float, generator: np.random.Generator) -> Structure:
-    """Lengthen each cell vector by 0 to ``largest`` of its length; atoms move along."""
+    """Lengthen each cell vector by a fraction between 0 and ``largest``; atoms move along."""
     factors = 1 + generator.uniform(0, largest, (3, 1))
     return dataclasses.replace(structure, lattice_angstrom=structure.lattice_angstrom * factors)
 
 
 def chosen(count: int, fraction: float, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """Choose ``round(fraction * count)`` of some places at random: (count,)."""
+    """Return a mask of shape (count,) that is true at ``round(fraction * count)`` random places."""
     mask = np.zeros(count, dtype=np.bool_)
     mask[generator.permutation(count)[: round(fraction * count)]] = True
     return mask

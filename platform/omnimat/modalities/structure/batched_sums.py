@@ -1,10 +1,10 @@
-"""Infinite lattice sums of pair potentials for a batch of crystals, in torch, on any device.
+"""Infinite lattice sums of pair potentials for a batch of crystals, in torch on any device.
 
-The series and where they are cut are those of ``ewald.py``; here they are summed for many
-crystals at once. Lattices and numbers of atoms are copied to the host once, where the summation is
-planned. Crystals of about the same size then form a group, whose arrays are padded to its largest.
-The host waits for the device a few times a group, never once a crystal or a pair. Everything is in
-double precision.
+The series and their cutoffs are those of ``ewald.py``; here they are summed for many crystals at
+once. Lattices and numbers of atoms are copied to the host once, and the summation is planned there.
+Crystals of about the same size then form a group, whose arrays are padded to the largest crystal.
+The host waits for the device a few times per group, never for each crystal or pair. All numbers are
+in double precision.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from omnimat.modalities.structure.ewald import (
 
 TORCH = Functions(torch.sqrt, torch.exp, torch.erf, torch.erfc, torch.special.erfcx)
 
-# The largest crystal of a group has at most so many times the atoms of its smallest.
+# The largest crystal of a group has at most this many times the atoms of the smallest.
 _SIZE_RATIO = 1.25
-# In the largest array of a group, or of a block of its pairs; a crystal that needs more is a group
-# by itself.
+# Size limit of the largest array of a group, or of a block of its pairs. A crystal that needs more
+# forms a group of its own.
 _NUMBERS_PER_BLOCK = 2**22
 
 
@@ -50,16 +50,19 @@ def lattice_sums(
     The result carries no gradient: the sums are inputs of a network, not parts of it.
 
     Args:
-        lattices_angstrom: (n, 3, 3) rows a, b, c; any cell of a lattice gives the same sums.
-        frac_coords: (sum N, 3), the crystals one after another.
-        num_atoms: (n,) int64, N of each, at least 1.
-        pauli_decays_per_angstrom: (n,) of the Pauli term, see ``ewald.pauli_decay``.
-        tolerance: absolute error allowed in each sum, in its own unit.
+        lattices_angstrom: cells with rows a, b, c, shape (n, 3, 3); any cell of a lattice gives the
+            same sums.
+        frac_coords: fractional coordinates of all atoms, one crystal after another, shape
+            (sum N, 3).
+        num_atoms: number N of atoms of each crystal, at least 1, int64 of shape (n,).
+        pauli_decays_per_angstrom: decay of the Pauli term in each crystal, shape (n,), see
+            ``ewald.pauli_decay``.
+        tolerance: absolute error allowed in each sum, in the unit of that sum.
 
     Returns:
-        (sum N(N+1)/2, 3) float64: for each crystal the pairs i <= j, row by row. Columns: Coulomb
-        in 1/A, London in 1/A^6, Pauli (no unit). Without meaning for two atoms that coincide, which
-        ``CrystalGraph`` does not let through.
+        The sums of each crystal's pairs i <= j, row by row, float64, shape (sum N(N+1)/2, 3). The
+        columns are Coulomb in 1/A, London in 1/A^6 and Pauli (no unit). The sums of two atoms that
+        coincide are meaningless; ``CrystalGraph`` rejects such crystals.
 
     Raises:
         ValueError: a cell has no volume.
@@ -71,7 +74,7 @@ def lattice_sums(
     plan = SummationPlan.of(lattices, sizes, tolerance)
     crystals = _Crystals.of(plan, torch.from_numpy(order), num_atoms, pauli_decays_per_angstrom)
     num_pairs = int((sizes * (sizes + 1) // 2).sum())
-    # The last row, which is cut off, takes the padding.
+    # The padding goes to an additional last row, which is not returned.
     sums = torch.empty(num_pairs + 1, 3, dtype=torch.float64, device=num_atoms.device)
     for chosen in _groups(plan, sizes):
         group, largest = crystals.part(chosen), int(sizes[chosen.stop - 1])
@@ -86,15 +89,16 @@ def lattice_sums(
 
 @dataclass(frozen=True, slots=True)
 class _Crystals:
-    """Crystals in order of their size, on the device; plan and batch say what of each.
+    """Crystals in order of size, with what the sums need of each, on the device.
 
     Attributes:
-        num_atoms: (c,) int64.
-        first_atoms: (c,) positions of their first atoms in the batch.
-        first_pairs: (c,) positions of their first pairs among the sums of the batch.
-        decays: (c,) of the Pauli term.
-        cells, inverses, transforms: (c, 3, 3).
-        volumes, splits, cutoffs_angstrom, image_radii_angstrom, cutoffs_per_angstrom: (c,).
+        num_atoms: number of atoms of each crystal, int64 of shape (c,).
+        first_atoms: position of each crystal's first atom in the batch, shape (c,).
+        first_pairs: position of each crystal's first pair among the sums of the batch, shape (c,).
+        decays: decay of the Pauli term in each crystal, shape (c,).
+        cells, inverses, transforms: see ``SummationPlan``, shape (c, 3, 3).
+        volumes, splits, cutoffs_angstrom, image_radii_angstrom, cutoffs_per_angstrom: see
+            ``SummationPlan``, shape (c,).
     """
 
     num_atoms: Tensor
@@ -112,7 +116,7 @@ class _Crystals:
 
     @classmethod
     def of(cls, plan: SummationPlan, order: Tensor, num_atoms: Tensor, decays: Tensor) -> _Crystals:
-        """Take crystals of a batch in the order of the plan."""
+        """Collect the crystals of a batch in the order of the plan."""
         order = order.to(num_atoms.device)
         num_pairs = num_atoms * (num_atoms + 1) // 2
         of_batch = (num_atoms, starts_of(num_atoms), starts_of(num_pairs), decays.double())
@@ -132,25 +136,33 @@ class _Crystals:
         )
 
     def part(self, chosen: slice) -> _Crystals:
-        """Take some of them."""
+        """Return some of the crystals."""
         return _Crystals(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def fractional(self, frac_coords: Tensor, largest: int) -> Tensor:
-        """Coordinates in the compact cells, the last atom in place of missing ones: (c, N, 3)."""
+        """Return coordinates in the compact cells, shape (c, N, 3).
+
+        Crystals with fewer than N atoms are padded by repeating their last atom.
+        """
         atoms = torch.arange(largest, device=frac_coords.device)
         atoms = self.first_atoms[:, None] + atoms.clamp(max=self.num_atoms[:, None] - 1)
         return frac_coords[atoms].double() @ self.transforms
 
     def places(self, pairs: Tensor, missing: int) -> Tensor:
-        """Positions among the sums of the batch of (2, P) pairs i <= j of each crystal: (c, P)."""
+        """Return where each crystal's sums of the pairs i <= j belong in the batch, shape (c, P).
+
+        Args:
+            pairs: atoms i and j of the pairs, shape (2, P).
+            missing: position for pairs that a crystal does not have.
+        """
         (i, j), size = pairs, self.num_atoms[:, None]
         places = self.first_pairs[:, None] + i * size - i * (i - 1) // 2 + j - i
         return torch.where(j < size, places, missing)
 
 
 def _groups(plan: SummationPlan, sizes: NDArray[np.int64]) -> Iterator[slice]:
-    """Cut crystals in order of size into groups that waste and hold little when padded."""
-    # The largest arrays: a phase for each atom and wave, and the vectors of the images.
+    """Split crystals, in order of size, into groups that waste and need little memory if padded."""
+    # The largest arrays hold a phase for each atom and wave, and the vectors of the images.
     num_waves, num_images = (
         (2 * extents + 1).prod(axis=1) for extents in (plan.reciprocal_extents, plan.real_extents)
     )
@@ -167,11 +179,16 @@ def _groups(plan: SummationPlan, sizes: NDArray[np.int64]) -> Iterator[slice]:
 
 
 def _nearest_points(grid: Tensor, vectors: Tensor, radii: Tensor) -> Tensor:
-    """Choose those of (m, 3) integer triples n for which n @ vectors is shortest, c times.
+    """Choose for each of c crystals the integer triples n for which n @ vectors is shortest.
+
+    Args:
+        grid: triples to choose from, shape (m, 3).
+        vectors: lattice vectors of each crystal, shape (c, 3, 3).
+        radii: radius within which each crystal needs all triples, shape (c,).
 
     Returns:
-        (c, k, 3), shortest first; k is the number of those within the radius where it is largest,
-        so the other crystals get some beyond theirs.
+        The triples, shortest first, shape (c, k, 3), where k is the number that the crystal with
+        the most triples needs. The other crystals also get some beyond their radius.
     """
     squared = (grid @ vectors).square().sum(dim=2)
     num_within = (squared <= radii.square()[:, None]).sum(dim=1)
@@ -179,7 +196,10 @@ def _nearest_points(grid: Tensor, vectors: Tensor, radii: Tensor) -> Tensor:
 
 
 def _grid(extents: NDArray[np.int64], device: torch.device) -> Tensor:
-    """All integer triples within the largest of (c, 3) extents: (m, 3), mirrored in the middle."""
+    """List the integer triples within the largest of (c, 3) extents, shape (m, 3).
+
+    Triples n and -n are mirror images about the middle of the list.
+    """
     ranges = (
         torch.arange(-extent, extent + 1, dtype=torch.float64, device=device)
         for extent in extents.max(axis=0).tolist()
@@ -190,7 +210,11 @@ def _grid(extents: NDArray[np.int64], device: torch.device) -> Tensor:
 def _reciprocal_part(
     fractional: Tensor, pairs: Tensor, group: _Crystals, extents: NDArray[np.int64]
 ) -> Tensor:
-    """Sum over g as a matrix product, cos(2 pi g.(r_i - r_j)) = Re(S_gi conj(S_gj)): (c, P, 3)."""
+    """Sum over g by a matrix product, as cos(2 pi g.(r_i - r_j)) = Re(S_gi conj(S_gj)).
+
+    Returns:
+        The reciprocal part of the sums of P pairs of each crystal, shape (c, P, 3).
+    """
     grid = _grid(extents, fractional.device)
     half = grid[len(grid) // 2 + 1 :]
     reciprocal = group.inverses.mT
@@ -215,7 +239,7 @@ def _reciprocal_part(
 def _real_part(
     fractional: Tensor, pairs: Tensor, group: _Crystals, extents: NDArray[np.int64]
 ) -> Tensor:
-    """Sum the real-space series, block by block of the pairs to bound memory: (c, P, 3)."""
+    """Sum the real-space series, shape (c, P, 3), in blocks of pairs to limit memory."""
     grid = _grid(extents, fractional.device)
     images = _nearest_points(grid, group.cells, group.image_radii_angstrom) @ group.cells
     num_pairs = max(1, _NUMBERS_PER_BLOCK // (images.shape[0] * images.shape[1]))
@@ -227,7 +251,17 @@ def _real_part(
 
 
 def _real_block(fractional: Tensor, pairs: Tensor, images: Tensor, group: _Crystals) -> Tensor:
-    """Sum the real-space series of p pairs of each crystal over its (c, k, 3) images: (c, p, 3)."""
+    """Sum the real-space series of p pairs of each crystal over its images.
+
+    Args:
+        fractional: coordinates in the compact cells, shape (c, N, 3).
+        pairs: atoms i and j of the pairs, shape (2, p).
+        images: vectors to the images, shortest first, shape (c, k, 3).
+        group: the crystals.
+
+    Returns:
+        The real-space part of the sums, shape (c, p, 3).
+    """
     i, j = pairs
     steps = fractional[:, i] - fractional[:, j]
     separations = (steps - steps.round()) @ group.cells

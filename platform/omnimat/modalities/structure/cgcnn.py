@@ -1,6 +1,6 @@
 """CGCNN: a gated graph network on crystal graphs (Xie and Grossman, PRL 120, 145301, 2018).
 
-Written from the equations; widths are those MultiMat trains it with.
+It was written from the equations; the default widths are those with which MultiMat trains it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from omnimat.nn.batch_norm import BatchNorm
 class CgcnnSettings(CrystalEncoderSettings):
     """Settings of CGCNN; the paper preset with 128 outputs has 97,216 parameters.
 
-    It needs no lattice sums, and was published on the 12 nearest neighbours of each atom, found
+    It needs no lattice sums. It was published on the 12 nearest neighbours of each atom, found
     within 8 angstrom: ``featurizer: {max_neighbors: 12, cutoff_angstrom: 8, lattice_sums: none}``.
-    Our graphs keep all of the neighbours that are as far as the twelfth, and every edge's reverse.
+    Our graphs keep all neighbours that are as far away as the twelfth, and every edge's reverse.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -44,7 +44,7 @@ class CgcnnSettings(CrystalEncoderSettings):
 
     @property
     def num_gaussians(self) -> int:
-        """Gaussians of the distance, one a step from 0 to the limit."""
+        """Number of Gaussians of the distance, one for each step from 0 to the limit."""
         return round(self.gaussian_limit_angstrom / self.gaussian_step_angstrom) + 1
 
     def build(self, embedding_dim: int) -> nn.Module:
@@ -53,7 +53,7 @@ class CgcnnSettings(CrystalEncoderSettings):
 
 
 class Cgcnn(nn.Module):
-    """Crystal graph to embedding."""
+    """Maps crystal graphs to embeddings."""
 
     def __init__(self, settings: CgcnnSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Cgcnn(nn.Module):
                 positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         index, dtype = edge_index(arrays), self.atoms.linear.weight.dtype
         edges = self._gaussians(arrays["edge_vectors_angstrom"]).to(dtype)
@@ -89,7 +89,7 @@ class Cgcnn(nn.Module):
         return embeddings
 
     def _gaussians(self, edge_vectors_angstrom: Tensor) -> Tensor:
-        """Expand (edges, 3) to exp(-((distance - centre) / step)^2): (edges, num_gaussians)."""
+        """Expand distances d to exp(-((d - centre) / step)^2), shape (edges, num_gaussians)."""
         distances = torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1, keepdim=True)
         steps = torch.arange(self.settings.num_gaussians, device=distances.device)
         return torch.exp(-(distances / self.settings.gaussian_step_angstrom - steps).square())
@@ -98,7 +98,7 @@ class Cgcnn(nn.Module):
 class GatedConv(nn.Module):
     """One convolution: x_i <- softplus(x_i + BN(sum_j sigmoid(a_ij) * softplus(b_ij))).
 
-    (a_ij, b_ij) = BN(Linear([x_i, x_j, e_ij])).
+    Here (a_ij, b_ij) = BN(Linear([x_i, x_j, e_ij])).
     """
 
     def __init__(self, width: int, edge_width: int) -> None:
@@ -108,7 +108,13 @@ class GatedConv(nn.Module):
         self.norm = BatchNorm(width)
 
     def forward(self, nodes: Tensor, index: Tensor, edges: Tensor) -> Tensor:
-        """Update (atoms, width) with messages along (2, edges) of source, target."""
+        """Update nodes of shape (atoms, width) by messages along edges.
+
+        Args:
+            nodes: state of each atom, shape (atoms, width).
+            index: source and target of each edge, shape (2, edges).
+            edges: features of each edge, shape (edges, edge_width).
+        """
         sources, targets = index
         joint = torch.cat([nodes[targets], nodes[sources], edges], dim=-1)
         gate, core = self.linear_norm(self.linear(joint)).chunk(2, dim=-1)

@@ -1,7 +1,7 @@
-"""What the encoders of crystal graphs share: their needs, and sums over edges and atoms.
+"""What the encoders of crystal graphs share: base classes of settings, and sums over atoms.
 
-torch_geometric is imported where it is called: with all of torch._dynamo it takes two seconds,
-which each driver and actor that only reads settings would pay.
+torch_geometric is imported only where it is called. Importing it, with all of torch._dynamo, takes
+two seconds, which every driver and actor that only reads settings would pay.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Pool = Literal["mean", "sum"]
 
 
 class CrystalEncoderSettings(EncoderSettings):
-    """Settings of an encoder of crystal graphs, and what it needs of the featurizer."""
+    """Settings of an encoder of crystal graphs, and what it needs from the featurizer."""
 
     def fitted_to(self, featurizer: Featurizer) -> Self:
         """Insist that the graph holds what the network takes.
@@ -55,21 +55,21 @@ class CrystalEncoderSettings(EncoderSettings):
 
     @property
     def needs_lattice_sums(self) -> bool:
-        """Whether it takes the lattice sums of atom pairs."""
+        """Whether the encoder uses the lattice sums of atom pairs."""
         return False
 
     @property
     def needs_cutoff_angstrom(self) -> float | None:
-        """Length up to which the graph must hold the neighbours; None: any graph serves."""
+        """Radius within which the graph must hold all neighbours; None if any graph will do."""
         return None
 
 
 class CutoffEncoderSettings(CrystalEncoderSettings):
-    """Settings of an encoder whose messages fade out at a cutoff, with one embedding an atom.
+    """Settings of an encoder with one embedding per atom, whose messages vanish at a cutoff.
 
     Attributes:
-        cutoff_angstrom: where they end.
-        pool: what a crystal's embedding is of those of its atoms.
+        cutoff_angstrom: distance at which messages vanish.
+        pool: whether a crystal's embedding is the mean or the sum of those of its atoms.
     """
 
     cutoff_angstrom: PositiveFloat
@@ -77,40 +77,40 @@ class CutoffEncoderSettings(CrystalEncoderSettings):
 
     @property
     def needs_cutoff_angstrom(self) -> float:
-        """Its own cutoff."""
+        """The cutoff of the encoder."""
         return self.cutoff_angstrom
 
 
 class AtomEmbedding(nn.Module):
-    """A linear map of the features of an atom's element."""
+    """A linear map of the features of each atom's element."""
 
     element_features: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # Kept in the checkpoint, so that another pymatgen's data cannot change a trained model.
+        # Saved in checkpoints, so that another version of pymatgen cannot change a trained model.
         self.register_buffer("element_features", torch.tensor(element_table()))
         self.linear = nn.Linear(NUM_ELEMENT_FEATURES, width)
 
     def forward(self, atomic_numbers: Tensor) -> Tensor:
-        """Map (atoms,) to (atoms, width)."""
+        """Map atomic numbers of shape (atoms,) to shape (atoms, width)."""
         features = self.element_features[atomic_numbers.long()]
         embedded: Tensor = self.linear(features.to(self.linear.weight.dtype))
         return embedded
 
 
 def edge_index(arrays: Mapping[str, Tensor]) -> Tensor:
-    """Give (2, edges) int64 of source and target, as positions in the batch."""
+    """Return sources and targets as positions in the batch, int64 of shape (2, edges)."""
     return torch.stack([arrays["edge_sources"], arrays["edge_targets"]]).long()
 
 
 def lengths_and_directions(
     edge_vectors_angstrom: Tensor, cutoff_angstrom: float
 ) -> tuple[Tensor, Tensor]:
-    """Give lengths in angstrom, (edges, 1), and unit vectors, (edges, 3), of the edges.
+    """Return the lengths of edges in angstrom, (edges, 1), and their unit vectors, (edges, 3).
 
     A zero vector is an edge that an augmentation masks. It gets no direction and the length of the
-    cutoff, where messages end: it is as if it were not there.
+    cutoff, where messages vanish, so that the edge has no effect.
     """
     lengths = torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1, keepdim=True)
     lengths = torch.where(lengths > 0, lengths, cutoff_angstrom)
@@ -118,7 +118,16 @@ def lengths_and_directions(
 
 
 def sum_at(values: Tensor, positions: Tensor, num_positions: int) -> Tensor:
-    """Sum (m, ...) values at each of n positions, in float32 whatever their precision: (n, ...)."""
+    """Sum the values at each position, in at least float32 whatever their own precision.
+
+    Args:
+        values: values to sum, shape (m, ...).
+        positions: position of each value, shape (m,).
+        num_positions: number n of positions.
+
+    Returns:
+        The sum at each position in the dtype of the values, shape (n, ...).
+    """
     from torch_geometric.utils import scatter
 
     total: Tensor = scatter(widened(values), positions, dim=0, dim_size=num_positions)
@@ -126,14 +135,22 @@ def sum_at(values: Tensor, positions: Tensor, num_positions: int) -> Tensor:
 
 
 def pool_atoms(atoms: Tensor, num_atoms: Tensor, pool: Pool = "mean") -> Tensor:
-    """Pool (atoms, width) over the crystals, whose (n,) sizes are given: (n, width).
+    """Pool the atoms of each crystal.
 
     The mean does not change when a cell is repeated; the sum grows with the cell.
+
+    Args:
+        atoms: embeddings of atoms, shape (atoms, width).
+        num_atoms: number of atoms of each crystal, shape (n,).
+        pool: ``mean`` or ``sum``.
+
+    Returns:
+        The pooled embeddings, shape (n, width).
     """
     from torch_geometric.nn import global_add_pool, global_mean_pool
 
     crystals = torch.arange(len(num_atoms), device=atoms.device)
-    # Told the size, it need not wait for the device to count.
+    # Given the size of the output, torch does not wait for the device to compute it.
     crystals = crystals.repeat_interleave(num_atoms, output_size=len(atoms))
     function = global_mean_pool if pool == "mean" else global_add_pool
     pooled: Tensor = function(widened(atoms), crystals, size=len(num_atoms))
@@ -141,10 +158,10 @@ def pool_atoms(atoms: Tensor, num_atoms: Tensor, pool: Pool = "mean") -> Tensor:
 
 
 def widened(values: Tensor) -> Tensor:
-    """Give the values in at least single precision."""
+    """Return the values in at least single precision."""
     return values.to(at_least_single(values.dtype))
 
 
 def starts_of(counts: Tensor) -> Tensor:
-    """Give the position where each of (n,) runs of these lengths begins."""
+    """Return the position where each of n consecutive runs of these lengths begins, shape (n,)."""
     return counts.cumsum(0) - counts

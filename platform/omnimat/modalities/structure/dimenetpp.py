@@ -1,9 +1,10 @@
-"""DimeNet++: messages between edges that see the angle between them.
+"""DimeNet++: messages between edges that depend on the angle between them.
 
-After Gasteiger, Giri, Margraf and Günnemann, "Fast and uncertainty-aware directional message
-passing for non-equilibrium molecules" (2020), for periodic graphs. Written from the equations.
-Crystals change two things: of all edges into an edge's source only its own reverse is left out
-(same atom and opposite image, where molecules drop the same atom), and atoms are averaged.
+It follows Gasteiger, Giri, Margraf and Günnemann, "Fast and uncertainty-aware directional message
+passing for non-equilibrium molecules" (2020), for periodic graphs, and was written from the
+equations. Two things differ for crystals. Of all edges into an edge's source, only the reverse of
+that edge is left out (same atom and opposite image; for molecules the same atom would do), and
+atoms are averaged.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ from omnimat.modalities.structure.crystal import (
 from omnimat.modalities.structure.elements import MAX_ATOMIC_NUMBER
 from omnimat.modalities.structure.spherical_basis import angular_parts, envelope, radial_parts
 
-# Images of one atom are farther apart than this, and the rounding of float32 is smaller.
+# Images of one atom are always farther apart than this, and float32 rounding errors are smaller.
 _SAME_IMAGE_ANGSTROM = 1e-2
 
 
 class DimeNetPlusPlusSettings(CutoffEncoderSettings):
-    """Settings of DimeNet++; ``paper`` has the sizes of CDVAE's, which UniMat leads back to.
+    """Settings of DimeNet++; ``paper`` has the sizes of CDVAE, to which UniMat refers.
 
-    Triplets grow with the square of the neighbours: at 7 angstrom cap them at 20, as CDVAE does
-    (``featurizer: {neighbors: within_cutoff, cutoff_angstrom: 7, max_neighbors: 20}``).
+    The number of triplets grows with the square of the number of neighbours. At 7 angstrom, limit
+    the neighbours to 20, as CDVAE does (``featurizer: {neighbors: within_cutoff, cutoff_angstrom:
+    7, max_neighbors: 20}``).
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -70,7 +72,7 @@ class DimeNetPlusPlusSettings(CutoffEncoderSettings):
 
 
 class DimeNetPlusPlus(nn.Module):
-    """Crystal graph to embedding."""
+    """Maps crystal graphs to embeddings."""
 
     def __init__(self, settings: DimeNetPlusPlusSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class DimeNetPlusPlus(nn.Module):
         self._initialize()
 
     def _initialize(self) -> None:
-        from torch_geometric.nn.inits import glorot_orthogonal  # see crystal.py
+        from torch_geometric.nn.inits import glorot_orthogonal  # slow to import, see crystal.py
 
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -93,14 +95,14 @@ class DimeNetPlusPlus(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
-        """Embed n crystals; one without any edge is embedded as zero.
+        """Embed n crystals; a crystal without edges has the embedding zero.
 
         Args:
             arrays: ``atomic_numbers`` (atoms,), ``edge_sources`` and ``edge_targets`` (edges,) as
                 positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         elements, index = arrays["atomic_numbers"].long(), edge_index(arrays)
         vectors_angstrom = arrays["edge_vectors_angstrom"]
@@ -114,7 +116,11 @@ class DimeNetPlusPlus(nn.Module):
         return pool_atoms(atoms, arrays["num_atoms"].long(), self.settings.pool)
 
     def _basis(self, vectors_angstrom: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """Give (edges, num_radial) and (triplets, num_spherical * num_radial) functions."""
+        """Compute the radial basis of edges and the spherical basis of triplets.
+
+        Returns:
+            Arrays of shape (edges, num_radial) and (triplets, num_spherical * num_radial).
+        """
         settings, dtype = self.settings, self.frequencies.dtype
         distances_angstrom, directions = lengths_and_directions(
             vectors_angstrom, settings.cutoff_angstrom
@@ -133,7 +139,7 @@ class DimeNetPlusPlus(nn.Module):
 
 
 class EdgeEmbedding(nn.Module):
-    """Embeds an edge by its two elements and its length."""
+    """Embeds an edge from its two elements and its length."""
 
     def __init__(self, settings: DimeNetPlusPlusSettings) -> None:
         super().__init__()
@@ -144,7 +150,7 @@ class EdgeEmbedding(nn.Module):
         self.joint = nn.Linear(3 * width, width)
 
     def forward(self, elements: Tensor, radial: Tensor, index: Tensor) -> Tensor:
-        """Map (atoms,) elements to (edges, width)."""
+        """Map the elements of atoms, shape (atoms,), to edges of shape (edges, width)."""
         sources, targets = index
         atoms = self.elements(elements)
         parts = [atoms[targets], atoms[sources], F.silu(self.radial(radial))]
@@ -152,7 +158,7 @@ class EdgeEmbedding(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Updates each edge by the edges into its source, weighed by distance and angle."""
+    """Updates each edge by the edges into its source, weighted by distance and angle."""
 
     def __init__(self, settings: DimeNetPlusPlusSettings) -> None:
         super().__init__()
@@ -169,7 +175,14 @@ class Interaction(nn.Module):
         self.after_skip = _residuals(settings.num_after_skip, width)
 
     def forward(self, edges: Tensor, radial: Tensor, spherical: Tensor, pairs: Tensor) -> Tensor:
-        """Update (edges, width) along the (2, triplets) of incoming and updated edge."""
+        """Update edges of shape (edges, width).
+
+        Args:
+            edges: state of each edge, shape (edges, width).
+            radial: radial basis of each edge, shape (edges, num_radial).
+            spherical: basis of each triplet, shape (triplets, num_spherical * num_radial).
+            pairs: incoming and updated edge of each triplet, shape (2, triplets).
+        """
         incoming, updated = pairs
         messages = F.silu(self.down(F.silu(self.other(edges)) * self.radial(radial)))
         messages = messages[incoming] * self.spherical(spherical)
@@ -192,13 +205,13 @@ class AtomOutput(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(width, embedding_dim, bias=False))
 
     def forward(self, edges: Tensor, radial: Tensor, targets: Tensor, num_atoms: int) -> Tensor:
-        """Map (edges, hidden_width) to (atoms, embedding_dim)."""
+        """Map edges of shape (edges, hidden_width) to atoms of shape (atoms, embedding_dim)."""
         atoms: Tensor = self.layers(sum_at(self.radial(radial) * edges, targets, num_atoms))
         return atoms
 
 
 class Residual(nn.Module):
-    """Two layers around a residual."""
+    """Two layers with a skip connection around them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -213,15 +226,15 @@ class Residual(nn.Module):
 
 
 def triplets(index: Tensor, vectors_angstrom: Tensor, num_atoms: int) -> Tensor:
-    """Join every edge j -> i with the edges k -> j, its own reverse left out.
+    """Pair every edge j -> i with all edges k -> j except its own reverse.
 
     Args:
-        index: (2, edges) of source, target.
-        vectors_angstrom: (edges, 3) from the source to the image of the target.
-        num_atoms: in the batch.
+        index: source and target of each edge, shape (2, edges).
+        vectors_angstrom: vectors from the source to the image of the target, shape (edges, 3).
+        num_atoms: number of atoms in the batch.
 
     Returns:
-        (2, triplets) positions of the edges k -> j and j -> i.
+        The positions of the edges k -> j and j -> i of each triplet, shape (2, triplets).
     """
     sources, targets = index
     by_target = torch.argsort(targets, stable=True)

@@ -1,8 +1,8 @@
-"""One-hot description of the elements after CGCNN (Xie and Grossman, PRL 120, 145301, supplement).
+"""One-hot features of the elements as in CGCNN (Xie and Grossman, PRL 120, 145301, supplement).
 
-92 columns: group (18), period (7), f-block (1), Pauling electronegativity (10), covalent radius
-(10), valence electrons (12), log first ionisation energy (10), electron affinity (10), block (4),
-log molar volume (10). The published table comes from other tabulations than pymatgen's, so single
+The 92 columns are group (18), period (7), f-block (1), Pauling electronegativity (10), covalent
+radius (10), valence electrons (12), log first ionisation energy (10), electron affinity (10), block
+(4) and log molar volume (10). The published table is based on other data than pymatgen's, so a few
 elements fall into a neighbouring bin here.
 """
 
@@ -23,11 +23,11 @@ _SUBSHELL = re.compile(r"\d([spdf])(\d+)")
 
 @functools.cache
 def element_table() -> NDArray[np.float32]:
-    """Tabulate all elements.
+    """Tabulate the features of all elements.
 
     Returns:
-        (119, 92) of zeros and ones; row Z describes the element, row 0 is zero. A property that is
-        not tabulated leaves its columns zero.
+        A table of zeros and ones, shape (119, 92). Row Z describes the element with atomic number
+        Z, and row 0 is zero. The columns of an unknown property are zero.
     """
     rows = [_element_row(Element.from_Z(z)) for z in range(1, MAX_ATOMIC_NUMBER + 1)]
     table = np.stack([np.zeros(NUM_ELEMENT_FEATURES, np.float32), *rows])
@@ -36,7 +36,7 @@ def element_table() -> NDArray[np.float32]:
 
 
 def _element_row(element: Element) -> NDArray[np.float32]:
-    from pymatgen.core.molecule_structure_comparator import CovalentRadius  # brings matplotlib
+    from pymatgen.core.molecule_structure_comparator import CovalentRadius  # imports matplotlib
 
     radius_angstrom = CovalentRadius.radius.get(element.symbol)
     ionisation_ev = (element.data.get("Ionization energies") or [None])[0]
@@ -73,13 +73,13 @@ def _binned(
 
 
 def _valence_columns(num_electrons: int) -> NDArray[np.float32]:
-    # The late f elements have more than 12; they start again from the first column, for with a
-    # common last column Dy, Ho and Er would have the same row.
+    # The late f elements have more than 12 and start again from the first column. If they shared
+    # the last column, Dy, Ho and Er would have the same row.
     return _one_hot((num_electrons - 1) % 12 if num_electrons else -1, 12)
 
 
 def _block(element: Element) -> str:
-    # pymatgen files helium under p, for its place in the table; its electrons are s.
+    # pymatgen assigns helium to the p block for its place in the table, but its electrons are s.
     return "s" if element.Z == 2 else str(element.block)
 
 
@@ -89,7 +89,7 @@ def _log_molar_volume(element: Element) -> float | None:
 
 
 def _num_valence_electrons(element: Element) -> int:
-    """Count electrons outside the noble-gas core and closed inner shells; 0 where unknown."""
+    """Count the electrons outside the noble-gas core and closed inner shells; 0 if unknown."""
     configuration = (element.data.get("Electronic structure") or {}).get("0", "")
     subshells = [(kind, int(number)) for kind, number in _SUBSHELL.findall(configuration)]
     has_p = any(kind == "p" for kind, _ in subshells)

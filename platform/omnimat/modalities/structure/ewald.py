@@ -1,4 +1,4 @@
-"""Ewald's method for three pair potentials: closed forms, and how far the sums have to go.
+"""Ewald summation of three pair potentials: its closed forms and its cutoffs.
 
 For atoms i, j of a crystal with lattice L and v = r_i - r_j, the sums over all images k are
 
@@ -9,14 +9,14 @@ For atoms i, j of a crystal with lattice L and v = r_i - r_j, the sums over all 
 where the prime leaves out the zero vector. Each potential is an integral of Gaussians
 exp(-r^2 t) over t. Splitting that integral at t = s gives one part that converges fast in real
 space and, by Poisson summation, one that converges fast in reciprocal space (Ewald's method for any
-such potential). Every incomplete gamma and Bessel function is elementary here: only exp, erf, erfc
-and erfcx are needed. Reference: Lin et al., "Efficient approximations of complete interatomic
+such potential). All incomplete gamma and Bessel functions that occur are elementary: only exp, erf,
+erfc and erfcx are needed. Reference: Lin et al., "Efficient approximations of complete interatomic
 potentials for crystal property prediction", ICML 2023 (PotNet), which evaluates the same sums by
 quadrature and recursion.
 
-The formulas take the arrays of any library, whose ``Functions`` they are given: NumPy's in
-``lattice_sums.py``, one crystal at a time, torch's in ``batched_sums.py``, many
-at a time on any device. Both follow the same ``SummationPlan``.
+The formulas work on the arrays of any library and get its ``Functions`` as an argument.
+``lattice_sums.py`` uses NumPy for one crystal at a time, ``batched_sums.py`` uses torch for many at
+a time on any device. Both follow the same ``SummationPlan``.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from numpy.typing import NDArray
 Float = NDArray[np.floating[Any]]
 PauliScaling = Literal["exact", "reference"]
 Numbers = Any
-"""A number, or an array of NumPy or torch; those of one call broadcast against each other."""
+"""A number, or an array of NumPy or torch; the arguments of a call broadcast together."""
 
 TOLERANCE = 1e-8
-"""Absolute error allowed in each sum by default, in its own unit."""
+"""Default of the absolute error that is allowed in each sum, in the unit of that sum."""
 
-# Measured cost of one real-space term, one phase factor and one reciprocal weight, in units of one
-# entry of the reciprocal matrix product. They only decide where the integral is split, never the
-# result.
+# Measured costs of one real-space term, one phase factor and one reciprocal weight, relative to one
+# entry of the reciprocal matrix product. They decide only where the integral is split and do not
+# affect the result.
 _REAL_COST, _PHASE_COST, _WEIGHT_COST = 200.0, 60.0, 250.0
 _SMALLEST_VOLUME_ANGSTROM3 = 1e-6
-# Above 1/2 by more than rounding errors: in cubic and hexagonal cells a vector and its shortened
-# form are often equally long, and would take turns for ever.
+# Larger than 1/2 by more than rounding errors: in cubic and hexagonal cells a vector and its
+# shortened form are often equally long and would replace each other forever.
 _LARGEST_MULTIPLE = 0.5 + 1e-6
-# Of 6,000 cells of the Materials Project none takes more than 4, and one with a skew of 1e9 took 8.
-# A cell that is not compact when they are over costs time, not accuracy.
+# None of 6,000 cells of the Materials Project takes more than 4 rounds, and a cell with a skew of
+# 1e9 took 8. A cell that is still not compact after all rounds costs time, not accuracy.
 _MOST_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """The functions of an array library that the closed forms need, all elementwise."""
+    """The elementwise functions of an array library that the closed forms need."""
 
     sqrt: Callable[[Numbers], Numbers]
     exp: Callable[[Numbers], Numbers]
@@ -63,18 +63,19 @@ class Functions:
 
 @dataclass(frozen=True)
 class SummationPlan:
-    """Which terms the sums of n crystals need: those within two radii, in compact cells.
+    """The terms that the sums of n crystals need: those within two radii, in compact cells.
 
-    The compact cell of a crystal spans the same lattice as the cell it is given in.
+    The compact cell of a crystal spans the same lattice as the cell in which it is given.
 
     Attributes:
-        cells_angstrom: (n, 3, 3) compact cells, rows a, b, c.
-        inverses: (n, 3, 3) of the compact cells.
-        transforms: (n, 3, 3) integers; ``frac_coords @ transform`` refers to the compact cell.
-        volumes: (n,) in angstrom^3.
-        splits: (n,) the point t = s where the Gaussian integrals are split, 1/angstrom^2.
-        cutoffs_angstrom: (n,) radii of the real-space series.
-        cutoffs_per_angstrom: (n,) radii of the reciprocal series (vectors without 2 pi).
+        cells_angstrom: compact cells with rows a, b, c, shape (n, 3, 3).
+        inverses: inverse matrices of the compact cells, shape (n, 3, 3).
+        transforms: integer matrices, shape (n, 3, 3); ``frac_coords @ transform`` are coordinates
+            in the compact cell.
+        volumes: volume of each cell in angstrom^3, shape (n,).
+        splits: point t = s where the Gaussian integrals are split, in 1/angstrom^2, shape (n,).
+        cutoffs_angstrom: radius of each real-space series, shape (n,).
+        cutoffs_per_angstrom: radius of each reciprocal series (vectors without 2 pi), shape (n,).
     """
 
     cells_angstrom: Float
@@ -87,18 +88,18 @@ class SummationPlan:
 
     @classmethod
     def of(cls, lattices_angstrom: Float, num_atoms: Float, tolerance: float) -> SummationPlan:
-        """Split so that both series cost the same.
+        """Split the integrals so that both series cost the same.
 
-        With R the reach, where the Gaussian of the last terms is exp(-R^2), a pair has
-        4/3 pi R^3 / (V s^(3/2)) real terms and half as many as 4/3 V s^(3/2) R^3 / pi^2 reciprocal
-        ones, so their product is fixed and s decides the ratio. The largest tail is that of the
-        reciprocal London series, s^3 exp(-R^2) / (R sqrt(pi)) by integration; e^3 stands above it
-        for lattices whose shells are not yet dense.
+        Let R be the reach, so that the Gaussian of the last terms is exp(-R^2). A pair then has
+        4/3 pi R^3 / (V s^(3/2)) real-space terms and half of 4/3 V s^(3/2) R^3 / pi^2 reciprocal
+        terms. The product of the two is fixed, and s decides their ratio. The largest tail is that
+        of the reciprocal London series, s^3 exp(-R^2) / (R sqrt(pi)) by integration; a factor e^3
+        is added for lattices whose shells are not dense yet.
 
         Args:
-            lattices_angstrom: (n, 3, 3).
-            num_atoms: (n,).
-            tolerance: absolute error allowed in each sum, in its own unit.
+            lattices_angstrom: cells with rows a, b, c, shape (n, 3, 3).
+            num_atoms: number of atoms of each crystal, shape (n,).
+            tolerance: absolute error allowed in each sum, in the unit of that sum.
 
         Raises:
             ValueError: a cell has no volume.
@@ -121,32 +122,32 @@ class SummationPlan:
 
     @cached_property
     def real_extents(self) -> NDArray[np.int64]:
-        """Largest multiples of a, b and c in the real-space series: (n, 3).
+        """Largest multiples of a, b and c in the real-space series, shape (n, 3).
 
-        It runs over separations whose coordinates lie in [-1/2, 1/2], and all their images.
+        The series runs over all images of separations whose coordinates lie in [-1/2, 1/2].
         """
         planes_per_angstrom = np.linalg.norm(self.inverses, axis=1)
         return _floor(self.cutoffs_angstrom[:, None] * planes_per_angstrom + 0.5)
 
     @cached_property
     def reciprocal_extents(self) -> NDArray[np.int64]:
-        """Largest multiples of the reciprocal vectors: (n, 3)."""
+        """Largest multiples of the reciprocal vectors in the reciprocal series, shape (n, 3)."""
         lengths_angstrom = np.linalg.norm(self.cells_angstrom, axis=2)
         return _floor(self.cutoffs_per_angstrom[:, None] * lengths_angstrom)
 
     @cached_property
     def image_radii_angstrom(self) -> Float:
-        """Length beyond which no image is needed, whatever the separation: (n,)."""
+        """Length beyond which no image is needed for any separation, shape (n,)."""
         signs = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]])
         diagonals: Float = np.linalg.norm(signs @ self.cells_angstrom, axis=2).max(axis=1)
         return self.cutoffs_angstrom + diagonals / 2
 
 
 def compact_cells(lattices_angstrom: Float) -> Float:
-    """Reduce cells to short, nearly orthogonal vectors of the same lattice: (n, 3, 3).
+    """Reduce cells to short, nearly orthogonal vectors of the same lattices, shape (n, 3, 3).
 
-    The vectors are sorted by length, and each is shortened by those before it until nothing
-    changes, which implies the conditions of Lenstra, Lenstra and Lovasz.
+    The vectors are sorted by length, and each is shortened by the ones before it until nothing
+    changes. The result then meets the conditions of Lenstra, Lenstra and Lovasz.
     """
     cells = np.array(lattices_angstrom, dtype=np.float64)
     for _ in range(_MOST_ROUNDS):
@@ -163,13 +164,13 @@ def compact_cells(lattices_angstrom: Float) -> Float:
 
 
 def pauli_decay(decay_per_angstrom: float, scaling: PauliScaling, volume_angstrom3: float) -> float:
-    """Give the decay of the Pauli term in a cell.
+    """Return the decay of the Pauli term in a cell.
 
     Args:
-        decay_per_angstrom: alpha.
-        scaling: ``exact`` decays with alpha; ``reference`` with alpha / V^(1/6), as the published
-            features do (their alpha is scaled by the root of the length unit).
-        volume_angstrom3: of the cell as it is given.
+        decay_per_angstrom: the decay constant alpha.
+        scaling: ``exact`` uses alpha itself, and ``reference`` uses alpha / V^(1/6), as the
+            published features do (they scale alpha by the square root of the length unit).
+        volume_angstrom3: volume of the cell as it is given.
     """
     if scaling == "exact":
         return decay_per_angstrom
@@ -179,7 +180,7 @@ def pauli_decay(decay_per_angstrom: float, scaling: PauliScaling, volume_angstro
 def real_terms(
     r_squared: Numbers, s: Numbers, decay: Numbers, f: Functions
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Real-space parts of Coulomb, London and Pauli at squared distances > 0."""
+    """Return the real-space terms of Coulomb, London and Pauli at squared distances > 0."""
     r, x = f.sqrt(r_squared), s * r_squared
     root, gauss = f.sqrt(s) * r, f.exp(-x)
     shift = decay / (2 * f.sqrt(s))
@@ -191,18 +192,18 @@ def real_terms(
 
 
 def self_terms(s: Numbers, decay: Numbers, f: Functions) -> tuple[Numbers, Numbers, Numbers]:
-    """What the zero vector leaves of the three potentials in real space."""
+    """Return what the zero vector contributes to the three potentials in real space."""
     return -2 * f.sqrt(s / np.pi), -(s**3) / 6, f.erf(decay / (2 * f.sqrt(s)))
 
 
 def reciprocal_weights(
     g_squared: Numbers, s: Numbers, decay: Numbers, volume: Numbers, f: Functions
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Weights of cos(2 pi g.v) in the three sums for g != 0."""
+    """Return the weights of cos(2 pi g.v) in the three sums for g != 0."""
     k = np.pi**2 * g_squared
     y = k / s
     root, gauss = f.sqrt(y), f.exp(-y)
-    # Gamma(-3/2, y), two steps down from Gamma(1/2, y) = sqrt(pi) erfc(sqrt y)
+    # Gamma(-3/2, y) follows in two steps down from Gamma(1/2, y) = sqrt(pi) erfc(sqrt y).
     gamma = np.sqrt(np.pi) * f.erfc(root)
     gamma = (gamma - gauss / root) / -0.5
     gamma = (gamma - gauss / (y * root)) / -1.5
@@ -214,7 +215,7 @@ def reciprocal_weights(
 def background_terms(
     s: Numbers, decay: Numbers, volume: Numbers, f: Functions
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Weights of g = 0; for Coulomb what the neutralising background leaves."""
+    """Return the weights of g = 0; that of Coulomb includes the neutralising background."""
     london = (np.pi * s) ** 1.5 / 3
     return -np.pi / s / volume, london / volume, _pauli_weight(0.0, s, decay, f) / volume
 
@@ -225,10 +226,12 @@ def _pauli_weight(k: Numbers, s: Numbers, decay: Numbers, f: Functions) -> Numbe
 
 
 def _shorten(vectors: Float, other: Float, direction: Float) -> bool:
-    """Take from (n, 3) vectors, in place, multiples of others that shorten them along directions.
+    """Subtract multiples of other vectors, in place, to shorten vectors along given directions.
+
+    All arguments have shape (n, 3).
 
     Returns:
-        Whether any changed.
+        Whether any vector changed.
     """
     multiples = _dot(vectors, direction) / _dot(direction, direction)
     multiples = np.where(np.abs(multiples) > _LARGEST_MULTIPLE, np.rint(multiples), 0)

@@ -1,4 +1,4 @@
-"""Crystal graphs: edges to periodic neighbours, and the infinite sums of every atom pair."""
+"""Crystal graphs: edges to periodic neighbours, and the lattice sums of every pair of atoms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from omnimat.materials.record import Modality, Record, Structure
+from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.structure.ewald import PauliScaling, pauli_decay
 from omnimat.modalities.structure.lattice_sums import lattice_sums
@@ -27,8 +27,8 @@ EDGE_FIELDS = (
 )
 
 LatticeSums = Literal["featurized", "in_encoder", "none"]
-# What an encoder sums itself takes the precision of the record: an error of 1e-6 angstrom would
-# show in the sums.
+# An encoder that computes the sums itself gets the full precision of the record, because an error
+# of 1e-6 angstrom would show in the sums.
 LATTICE_SUM_FIELDS: Mapping[LatticeSums, tuple[Field, ...]] = MappingProxyType(
     {
         "featurized": (Field("pair_potentials", "float32", (3,), axis="pair"),),
@@ -41,7 +41,7 @@ LATTICE_SUM_FIELDS: Mapping[LatticeSums, tuple[Field, ...]] = MappingProxyType(
     }
 )
 
-# Equal by symmetry: coordinates in CIF files are rounded to about this length.
+# Distances this close count as equal by symmetry: CIF files round coordinates to about this length.
 _TIE_ANGSTROM = 1e-3
 _COINCIDENT_ANGSTROM = 1e-3
 _RADIUS_GROWTH = 1.25
@@ -49,13 +49,13 @@ _LARGEST_ATOMIC_NUMBER = 118
 
 
 class Neighbors(NamedTuple):
-    """Found (atom, image of an atom) pairs.
+    """Pairs of an atom and a periodic image of an atom.
 
     Attributes:
-        centers: (n,) the atoms.
-        neighbors: (n,) the atoms they are joined to.
-        images: (n, 3) cells the neighbour lies away.
-        distances: (n,) in angstrom.
+        centers: index of the first atom of each pair, shape (n,).
+        neighbors: index of the atom that it is joined to, shape (n,).
+        images: cell of the neighbour's image relative to that of the first atom, shape (n, 3).
+        distances: distance of each pair in angstrom, shape (n,).
     """
 
     centers: Int
@@ -64,34 +64,38 @@ class Neighbors(NamedTuple):
     distances: Float
 
     def where(self, kept: NDArray[np.bool_]) -> Neighbors:
-        """Keep some of them."""
+        """Return the pairs at which the mask is true."""
         centers, neighbors, images, distances = self
         return Neighbors(centers[kept], neighbors[kept], images[kept], distances[kept])
 
 
 class CrystalGraph(FeaturizerSettings):
-    """Edges of a crystal as its encoders take them.
+    """The graph of a crystal, as the structure encoders take it.
 
-    An atom is joined to every periodic image no farther than its ``max_neighbors``-th nearest one
-    (images as far as that one are all kept, images of itself too); with ``within_cutoff``, only to
-    those of them that lie within ``cutoff_angstrom``. With ``clean`` edges, the graph holds each
-    found edge and its reverse once. With ``reference`` edges, both directions are added for each
-    end that finds the edge, as PotNet's published graphs do, so most edges come twice.
+    Each atom is joined to every periodic image, including its own, that is no farther than its
+    ``max_neighbors``-th nearest one; images at the same distance as that one are all kept. With
+    ``within_cutoff``, only images within ``cutoff_angstrom`` count. With ``clean`` edges, the graph
+    holds each edge that was found and its reverse once. With ``reference`` edges, both directions
+    are added for each end that finds the edge, as in PotNet's published graphs, so most edges
+    appear twice.
 
     Attributes:
-        neighbors: ``nearest`` finds ``max_neighbors`` however far they are; ``within_cutoff``
-            never looks beyond the cutoff, so an atom may have fewer, or none.
-        cutoff_angstrom: search radius; for ``nearest`` the first one, which grows as needed.
-        max_neighbors: neighbours an atom looks for; None takes all within the cutoff.
-        edge_mode: how often an edge found from both ends is counted.
-        lattice_sums: where the infinite sums of pair potentials (``ewald.py``) are
-            computed: ``featurized`` gives them, ``in_encoder`` gives what they follow from, for an
-            encoder to sum on its own device, ``none`` leaves them out.
-        pauli_decay_per_angstrom: of the sums, wherever they are computed.
-        pauli_scaling: the same.
+        neighbors: how neighbours are found. ``nearest`` finds ``max_neighbors`` however far away
+            they are; ``within_cutoff`` never looks beyond the cutoff, so an atom may have fewer
+            neighbours or none.
+        cutoff_angstrom: search radius. For ``nearest`` it is the first radius, which grows as
+            needed.
+        max_neighbors: number of neighbours that each atom looks for; None takes all within the
+            cutoff.
+        edge_mode: how often an edge counts that is found from both ends.
+        lattice_sums: where the infinite sums of pair potentials (see ``ewald.py``) are computed.
+            ``featurized`` computes them here; ``in_encoder`` passes on what an encoder needs to
+            compute them on its own device; ``none`` leaves them out.
+        pauli_decay_per_angstrom: decay of the Pauli term, wherever the sums are computed.
+        pauli_scaling: how this decay depends on the cell, see ``ewald.pauli_decay``.
     """
 
-    modality: ClassVar[Modality] = "structure"
+    modality: ClassVar[str] = "structure"
     index_columns: ClassVar[tuple[str, ...]] = ("has_structure",)
 
     type: Literal["crystal_graph"] = "crystal_graph"
@@ -111,16 +115,17 @@ class CrystalGraph(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Atoms, directed edges and what ``lattice_sums`` asks for."""
+        """Fields of the atoms, of the directed edges, and those that ``lattice_sums`` needs."""
         return EDGE_FIELDS + LATTICE_SUM_FIELDS[self.lattice_sums]
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the graph, or None where the record has no structure.
+        """Return the graph, or None where the record has no structure.
 
         Edge vectors point from the source to the image of the target.
 
         Raises:
-            ValueError: no atoms, an unknown element, coinciding atoms or a cell without volume.
+            ValueError: the structure has no atoms, an unknown element, coinciding atoms, a
+                coordinate that is not finite, or a cell without volume.
         """
         return None if record.structure is None else self.of_structure(record.structure)
 
@@ -138,7 +143,7 @@ class CrystalGraph(FeaturizerSettings):
         return arrays | self._for_lattice_sums(structure)
 
     def _for_lattice_sums(self, structure: Structure) -> Arrays:
-        """Give the sums of atom pairs i <= j, what they follow from, or nothing."""
+        """Return the sums of all atom pairs i <= j, or the inputs to compute them, or nothing."""
         lattice, fractional = structure.lattice_angstrom, structure.frac_coords
         alpha, scaling = self.pauli_decay_per_angstrom, self.pauli_scaling
         if self.lattice_sums == "featurized":
@@ -180,7 +185,7 @@ def _check(structure: Structure) -> None:
 
 
 def _within(structure: Structure, radius: float) -> Neighbors:
-    """Find all neighbours no farther than the radius, images of the atom itself included."""
+    """Find all neighbours within the radius, including images of the atom itself."""
     lattice = np.ascontiguousarray(structure.lattice_angstrom, dtype=np.float64)
     positions = np.ascontiguousarray(structure.frac_coords @ lattice)
     centers, neighbors, images, distances = find_points_in_spheres(
@@ -194,7 +199,7 @@ def _within(structure: Structure, radius: float) -> Neighbors:
 
 
 def _nearest(found: Neighbors, max_neighbors: int, num_atoms: int) -> Neighbors:
-    """Keep the nearest of each atom, ties too; atoms with fewer keep what they have."""
+    """Keep the nearest neighbours of each atom, with ties; atoms with fewer keep all they have."""
     counts = np.bincount(found.centers, minlength=num_atoms)
     lasts = np.cumsum(counts) - counts + max_neighbors - 1
     ranked = found.distances[np.lexsort((found.distances, found.centers))]
@@ -205,7 +210,7 @@ def _nearest(found: Neighbors, max_neighbors: int, num_atoms: int) -> Neighbors:
 
 
 def _directed(found: Neighbors, edge_mode: Literal["clean", "reference"]) -> tuple[Int, Int, Int]:
-    """Add the reverse of each edge, sorted by source, target and image."""
+    """Add the reverse of each edge and sort the edges by source, target and image."""
     sources = np.concatenate([found.centers, found.neighbors])
     targets = np.concatenate([found.neighbors, found.centers])
     steps = np.concatenate([found.images, -found.images])

@@ -1,7 +1,7 @@
 """Infinite lattice sums of pair potentials in NumPy: the long-range edges of PotNet.
 
-The mathematics is that of ``ewald.py``; ``batched_sums.py`` sums the same series
-for many crystals at once in torch.
+``ewald.py`` explains the mathematics; ``batched_sums.py`` sums the same series for many crystals at
+once in torch.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ def lattice_sums(
     """Sum three pair potentials over all periodic images of every pair of atoms.
 
     Args:
-        lattice_angstrom: (3, 3) rows a, b, c; any cell of the lattice gives the same sums.
-        frac_coords: (N, 3).
-        pauli_decay_per_angstrom: alpha of the Pauli term.
-        pauli_scaling: see ``ewald.pauli_decay``.
-        tolerance: absolute error allowed in each sum, in its own unit.
+        lattice_angstrom: cell with rows a, b, c, shape (3, 3); any cell of the lattice gives the
+            same sums.
+        frac_coords: fractional coordinates of the N atoms, shape (N, 3).
+        pauli_decay_per_angstrom: decay constant alpha of the Pauli term.
+        pauli_scaling: how this decay depends on the cell, see ``ewald.pauli_decay``.
+        tolerance: absolute error allowed in each sum, in the unit of that sum.
 
     Returns:
-        (N(N+1)/2, 3) float64 for pairs i <= j, row-major upper triangle. Columns: Coulomb in 1/A,
-        London in 1/A^6, Pauli (no unit).
+        The sums of all pairs i <= j (row-major upper triangle), float64, shape (N(N+1)/2, 3). The
+        columns are Coulomb in 1/A, London in 1/A^6 and Pauli (no unit).
 
     Raises:
         ValueError: the cell has no volume, or two atoms coincide.
@@ -62,7 +63,7 @@ def lattice_sums(
 
 
 def _lattice_points(lattice: Float, extent: NDArray[np.int64], radius: float) -> Float:
-    """All integer triples n within the extent with |n @ lattice| <= radius: (m, 3)."""
+    """List the integer triples n within the extent with |n @ lattice| <= radius, shape (m, 3)."""
     grid = np.indices(tuple(2 * extent + 1)).reshape(3, -1).T - extent
     inside = np.square(grid @ lattice).sum(axis=1) <= radius**2
     points: Float = grid[inside].astype(np.float64)
@@ -70,7 +71,7 @@ def _lattice_points(lattice: Float, extent: NDArray[np.int64], radius: float) ->
 
 
 def _reciprocal_part(fractional: Float, plan: SummationPlan, decay: float) -> Float:
-    """Sum over g as a matrix product: cos(2 pi g.(r_i - r_j)) = Re(S_gi conj(S_gj))."""
+    """Sum over g by a matrix product, as cos(2 pi g.(r_i - r_j)) = Re(S_gi conj(S_gj))."""
     reciprocal, s, volume = plan.inverses[0].T, plan.splits[0], plan.volumes[0]
     cutoff = float(plan.cutoffs_per_angstrom[0])
     points = _lattice_points(reciprocal, plan.reciprocal_extents[0], cutoff)
@@ -89,7 +90,7 @@ def _reciprocal_part(fractional: Float, plan: SummationPlan, decay: float) -> Fl
 
 
 def _add_real_part(sums: Float, fractional: Float, plan: SummationPlan, decay: float) -> None:
-    """Add the real-space series to ``sums``, block by block to bound memory."""
+    """Add the real-space series to ``sums``, in blocks of pairs to limit memory."""
     first, second = np.triu_indices(len(fractional))
     steps = fractional[first] - fractional[second]
     cell, radius = plan.cells_angstrom[0], float(plan.image_radii_angstrom[0])
@@ -108,7 +109,7 @@ def _real_block(
     plan: SummationPlan,
     decay: float,
 ) -> Float:
-    """Sum the real-space series of some pairs: (pairs, 3)."""
+    """Sum the real-space series of some pairs, shape (pairs, 3)."""
     r_squared = separations @ (2 * images.T)
     r_squared += np.square(separations).sum(axis=1)[:, None]
     r_squared += np.square(images).sum(axis=1)

@@ -1,8 +1,9 @@
 """PaiNN: equivariant message passing with scalars and vectors on every atom.
 
-After Schütt, Unke and Gastegger, "Equivariant message passing for the prediction of tensorial
-properties and molecular spectra" (ICML 2021), in the sizes CLaC (arXiv 2502.16451) trains. Written
-from the equations. CLaC's released code scales v rather than Uv in the update; here it is Uv.
+It follows Schütt, Unke and Gastegger, "Equivariant message passing for the prediction of tensorial
+properties and molecular spectra" (ICML 2021), in the sizes that CLaC (arXiv 2502.16451) trains, and
+was written from the equations. CLaC's released code scales v in the update; here it is Uv, as in
+the equations.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from omnimat.modalities.structure.crystal import (
     widened,
 )
 
-# Vectors vanish on atoms at inversion centres, where the gradient of their length has no value.
+# Vectors vanish on atoms at inversion centres, where the gradient of their length is undefined.
 _NORM_EPSILON = 1e-8
 
 
 class PaiNNSettings(CutoffEncoderSettings):
-    """Settings of PaiNN; with 512 outputs ``paper`` has 36,490,752 parameters.
+    """Settings of PaiNN; the paper preset with 512 outputs has 36,490,752 parameters.
 
-    ``paper`` is the size of the first version of CLaC, ``revision`` that of the later one
-    (15,172,608 parameters). The head acts on each atom, so mean and sum ``pool`` differ by a
-    factor that the normalisation of embeddings takes out; CLaC sums.
+    ``paper`` is the size in the first version of CLaC, ``revision`` that in the later one
+    (15,172,608 parameters). The head acts on each atom, so the mean and the sum over atoms differ
+    only by a factor, which the normalisation of embeddings removes; CLaC sums.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -53,7 +54,7 @@ class PaiNNSettings(CutoffEncoderSettings):
 
 
 class PaiNN(nn.Module):
-    """Crystal graph to embedding."""
+    """Maps crystal graphs to embeddings."""
 
     def __init__(self, settings: PaiNNSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -81,16 +82,19 @@ class PaiNN(nn.Module):
                 positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         scalars, _ = self.atom_states(arrays)
         return pool_atoms(self.head(scalars), arrays["num_atoms"].long(), self.settings.pool)
 
     def atom_states(self, arrays: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Give (atoms, width) scalars and (atoms, 3, width) vectors, which turn with the crystal.
+        """Compute the scalars and vectors of each atom; the vectors rotate with the crystal.
 
         Args:
-            arrays: as ``forward``.
+            arrays: same as for ``forward``.
+
+        Returns:
+            The scalars, shape (atoms, width), and the vectors, shape (atoms, 3, width).
         """
         index, dtype = edge_index(arrays), self.atoms.linear.weight.dtype
         distances_angstrom, directions = lengths_and_directions(
@@ -107,13 +111,13 @@ class PaiNN(nn.Module):
         return scalars, vectors
 
     def _bessel(self, distances_angstrom: Tensor) -> Tensor:
-        """Expand (edges, 1) to sin(n pi d / cutoff) / d: (edges, num_radial)."""
+        """Expand distances d, (edges, 1), to sin(n pi d / cutoff) / d, (edges, num_radial)."""
         orders = torch.arange(1, self.settings.num_radial + 1, device=distances_angstrom.device)
         phase = torch.pi / self.settings.cutoff_angstrom * distances_angstrom
         return torch.sin(phase * orders) / distances_angstrom
 
     def _cosine(self, distances_angstrom: Tensor) -> Tensor:
-        """Fall from 1 at zero distance to 0 at the cutoff and beyond."""
+        """Return a weight that falls from 1 at zero distance to 0 at the cutoff and beyond."""
         phase = (distances_angstrom / self.settings.cutoff_angstrom).clamp(max=1)
         return 0.5 * (torch.cos(torch.pi * phase) + 1)
 
@@ -121,7 +125,7 @@ class PaiNN(nn.Module):
 class Message(nn.Module):
     """Sums over neighbours: ds_i = sum_j a_ij and dv_i = sum_j (b_ij v_j + c_ij r_ij / |r_ij|).
 
-    (b_ij, a_ij, c_ij) = MLP(s_j) * Linear(radial basis) * cutoff.
+    Here (b_ij, a_ij, c_ij) = MLP(s_j) * Linear(radial basis) * cutoff.
     """
 
     def __init__(self, width: int, num_radial: int) -> None:
@@ -140,7 +144,16 @@ class Message(nn.Module):
         basis: Tensor,
         cutoff: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Update (atoms, width) and (atoms, 3, width) along (2, edges) of source, target."""
+        """Update scalars and vectors by messages along edges.
+
+        Args:
+            scalars: scalars of each atom, shape (atoms, width).
+            vectors: vectors of each atom, shape (atoms, 3, width).
+            index: source and target of each edge, shape (2, edges).
+            directions: unit vector of each edge, shape (edges, 3).
+            basis: radial basis of each edge, shape (edges, num_radial).
+            cutoff: weight of each edge, which is 0 at the cutoff, shape (edges, 1).
+        """
         sources, targets = index
         mixed = self.content(scalars)[sources] * (self.filter(basis) * cutoff)
         of_vector, of_scalar, of_direction = mixed.unsqueeze(1).chunk(3, dim=-1)
@@ -150,9 +163,9 @@ class Message(nn.Module):
 
 
 class Update(nn.Module):
-    """Mixes an atom's channels: ds = a + b <Uv, Vv> and dv = c Uv.
+    """Mixes the channels of an atom: ds = a + b <Uv, Vv> and dv = c Uv.
 
-    (c, b, a) = MLP([s, |Vv|]).
+    Here (c, b, a) = MLP([s, |Vv|]).
     """
 
     def __init__(self, width: int) -> None:
@@ -164,7 +177,7 @@ class Update(nn.Module):
         )
 
     def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Update (atoms, width) and (atoms, 3, width)."""
+        """Update scalars of shape (atoms, width) and vectors of shape (atoms, 3, width)."""
         left, right = self.left(vectors), self.right(vectors)
         lengths = torch.sqrt(widened(right).square().sum(1) + _NORM_EPSILON).to(right.dtype)
         gates = self.gates(torch.cat([scalars, lengths], dim=-1))

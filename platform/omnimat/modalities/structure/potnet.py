@@ -1,7 +1,8 @@
 """PotNet: a crystal graph network on complete interatomic potentials.
 
-After Lin et al., "Efficient Approximations of Complete Interatomic Potentials for Crystal Property
-Prediction" (ICML 2023), with the output layer MultiMat uses. Written from the equations.
+It follows Lin et al., "Efficient Approximations of Complete Interatomic Potentials for Crystal
+Property Prediction" (ICML 2023), with the output layer of MultiMat, and was written from the
+equations.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _LOCAL_SCALE_ANGSTROM = -0.75
 class PotNetSettings(CrystalEncoderSettings):
     """Settings of PotNet; the paper preset with 128 outputs has 1,718,656 parameters.
 
-    ``potential_coefficients`` weigh the Coulomb, London and Pauli sums, which the featurizer gives
-    or leaves to the network, as its ``lattice_sums`` says; trained weights serve both.
-    ``lattice_sums: false`` keeps only the local edges.
+    ``potential_coefficients`` weight the Coulomb, London and Pauli sums. The featurizer's
+    ``lattice_sums`` decides whether the featurizer or the network computes these sums; trained
+    weights work with both. ``lattice_sums: false`` keeps only the local edges.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -56,7 +57,7 @@ class PotNetSettings(CrystalEncoderSettings):
 
     @property
     def needs_lattice_sums(self) -> bool:
-        """Whether it takes the lattice sums of atom pairs."""
+        """Whether the network uses the lattice sums of atom pairs."""
         return self.lattice_sums
 
     def build(self, embedding_dim: int) -> nn.Module:
@@ -65,14 +66,14 @@ class PotNetSettings(CrystalEncoderSettings):
 
 
 class PotNet(nn.Module):
-    """Crystal graph to embedding."""
+    """Maps crystal graphs to embeddings."""
 
     element_features: Tensor
 
     def __init__(self, settings: PotNetSettings, embedding_dim: int) -> None:
         super().__init__()
         width = settings.hidden_width
-        # Kept in the checkpoint, so that another pymatgen's data cannot change a trained model.
+        # Saved in checkpoints, so that another version of pymatgen cannot change a trained model.
         self.register_buffer("element_features", torch.tensor(element_table()))
         self.atoms = nn.Linear(NUM_ELEMENT_FEATURES, width)
         self.local_edges = LocalEdges(settings.num_local_centres, width)
@@ -87,13 +88,14 @@ class PotNet(nn.Module):
 
         Args:
             arrays: ``atomic_numbers`` (atoms,), ``edge_sources`` and ``edge_targets`` (edges,) as
-                positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,)
-                and, with lattice sums, ``pair_potentials`` (pairs, 3): for each crystal the pairs
-                i <= j, row by row; or ``lattice_angstrom`` (n, 3, 3), ``frac_coords`` (atoms, 3)
-                and ``pauli_decay_per_angstrom`` (n,), from which they are computed.
+                positions in the batch, ``edge_vectors_angstrom`` (edges, 3) and ``num_atoms`` (n,).
+                With lattice sums also ``pair_potentials`` (pairs, 3), which lists the pairs i <= j
+                of each crystal row by row, or the inputs from which they are computed:
+                ``lattice_angstrom`` (n, 3, 3), ``frac_coords`` (atoms, 3) and
+                ``pauli_decay_per_angstrom`` (n,).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         num_atoms = arrays["num_atoms"].long()
         index, edges = self._edges(arrays, num_atoms)
@@ -105,7 +107,11 @@ class PotNet(nn.Module):
         return embeddings
 
     def _edges(self, arrays: Mapping[str, Tensor], num_atoms: Tensor) -> tuple[Tensor, Tensor]:
-        """Join local and infinite edges: (2, edges) of source, target and (edges, width)."""
+        """Join local and infinite edges.
+
+        Returns:
+            Sources and targets, shape (2, edges), and features of the edges, shape (edges, width).
+        """
         local_index = edge_index(arrays)
         local = self.local_edges(arrays["edge_vectors_angstrom"])
         if self.infinite_edges is None:
@@ -118,7 +124,7 @@ class PotNet(nn.Module):
 
 
 class LocalEdges(nn.Module):
-    """Embeds near neighbours through Gaussians of -0.75 / distance."""
+    """Embeds edges to near neighbours by Gaussians of -0.75 / distance."""
 
     def __init__(self, num_centres: int, width: int) -> None:
         super().__init__()
@@ -134,7 +140,7 @@ class LocalEdges(nn.Module):
 
 
 class InfiniteEdges(nn.Module):
-    """Embeds the infinite sums through multiquadrics of their weighted total."""
+    """Embeds the infinite sums by multiquadrics of their weighted total."""
 
     def __init__(self, settings: PotNetSettings) -> None:
         super().__init__()
@@ -145,7 +151,7 @@ class InfiniteEdges(nn.Module):
 
     def forward(self, potentials: Tensor) -> Tensor:
         """Map (pairs, 3) to (pairs, width)."""
-        # Not a matrix product: autocast would take that in half precision.
+        # Not written as a matrix product, which autocast would compute in half precision.
         total = sum(c * potentials[:, k] for k, c in enumerate(self.coefficients))
         offsets = centre_offsets(torch.as_tensor(total), self.num_centres)
         embedded = F.softplus(self.linear(torch.sqrt(1 + offsets.square())))
@@ -156,9 +162,9 @@ class InfiniteEdges(nn.Module):
 class PotentialConv(nn.Module):
     """One convolution: x_i <- relu(x_i + BN(sum_j sigmoid(BN(a(z_ij))) * b(z_ij))).
 
-    z_ij = [x_i, x_j, e_ij], and a and b are Linear, SiLU, Linear. The first Linear of both is
-    split into a part for each of the three, so that the parts for x are computed once an atom
-    rather than once an edge; the result is the same.
+    Here z_ij = [x_i, x_j, e_ij], and a and b are each Linear, SiLU, Linear. The first Linear of
+    both is split into one part for each of x_i, x_j and e_ij, so that the parts for x are computed
+    once per atom rather than once per edge. The result is the same.
     """
 
     def __init__(self, width: int) -> None:
@@ -170,13 +176,19 @@ class PotentialConv(nn.Module):
         self.gate_norm = BatchNorm(width)
         self.content = nn.Linear(width, width)
         self.norm = BatchNorm(width)
-        bound = (3 * width) ** -0.5  # torch's default of the unsplit Linear(3 * width, ...)
+        bound = (3 * width) ** -0.5  # torch's default for the unsplit Linear(3 * width, ...)
         for linear in (self.from_target, self.from_source, self.from_edge):
             for parameter in linear.parameters():
                 nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, nodes: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
-        """Update (atoms, width) with the messages along (2, edges) of source, target."""
+        """Update nodes of shape (atoms, width) by messages along edges.
+
+        Args:
+            nodes: state of each atom, shape (atoms, width).
+            edge_index: source and target of each edge, shape (2, edges).
+            edges: features of each edge, shape (edges, width).
+        """
         sources, targets = edge_index
         joint = self.from_target(nodes)[targets] + self.from_source(nodes)[sources]
         gate, content = F.silu(joint + self.from_edge(edges)).chunk(2, dim=-1)
@@ -187,7 +199,10 @@ class PotentialConv(nn.Module):
 
 
 def pair_potentials(arrays: Mapping[str, Tensor], num_atoms: Tensor) -> Tensor:
-    """Take the lattice sums of the pairs i <= j from the featurizer or compute them: (pairs, 3)."""
+    """Return the lattice sums of the pairs i <= j, shape (pairs, 3).
+
+    They come from the featurizer or, where it left them out, are computed here.
+    """
     if "pair_potentials" in arrays:
         return arrays["pair_potentials"]
     cells, decays = arrays["lattice_angstrom"], arrays["pauli_decay_per_angstrom"]
@@ -199,11 +214,11 @@ def ordered_pairs(num_atoms: Tensor) -> tuple[Tensor, Tensor]:
     """Expand the stored pairs i <= j of each crystal to all N^2 ordered pairs.
 
     Args:
-        num_atoms: (n,) int64.
+        num_atoms: number N of atoms of each crystal, int64 of shape (n,).
 
     Returns:
-        (2, sum N^2) atom positions of source and target, and (sum N^2,) positions of their
-        unordered pair among the batch's sum N (N + 1) / 2 stored ones.
+        The positions of source and target of each ordered pair, shape (2, sum N^2), and the
+        position of its unordered pair among the sum N (N + 1) / 2 stored ones, shape (sum N^2,).
     """
     num_ordered, num_stored = num_atoms.square(), num_atoms * (num_atoms + 1) // 2
     crystals = torch.arange(len(num_atoms), device=num_atoms.device)
@@ -217,7 +232,15 @@ def ordered_pairs(num_atoms: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def centre_offsets(values: Tensor, num_centres: int) -> Tensor:
-    """Distances of (m,) values from even centres on [-4, 4], in units of their spacing, (m, k)."""
+    """Return offsets from k evenly spaced centres on [-4, 4], in units of their spacing.
+
+    Args:
+        values: values, shape (m,).
+        num_centres: number k of centres.
+
+    Returns:
+        The offset of each value from each centre, shape (m, k).
+    """
     centres = torch.linspace(
         -_CENTRE_LIMIT, _CENTRE_LIMIT, num_centres, device=values.device, dtype=values.dtype
     )

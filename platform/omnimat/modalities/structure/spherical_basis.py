@@ -1,7 +1,7 @@
 """Distances and angles as Bessel functions and Legendre polynomials (DimeNet, ICLR 2020, eq. 7-11).
 
-Everything is elementary recurrences in the dtype of the arguments, so that a module that uses it
-pickles and compiles; under autocast none of these operations is taken in half precision.
+The functions are elementary recurrences in the dtype of their arguments, so modules that use them
+can be pickled and compiled, and autocast computes none of them in half precision.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def envelope(x: Tensor, exponent: int) -> Tensor:
-    """Give 1/x + a x^(p-1) + b x^p + c x^(p+1) with p = exponent + 1, which is 0 from x = 1 on.
+    """Return 1/x + a x^(p-1) + b x^p + c x^(p+1) with p = exponent + 1 for x < 1, and 0 beyond.
 
     At x = 1 the value and the first two derivatives are zero.
     """
@@ -28,9 +28,9 @@ def envelope(x: Tensor, exponent: int) -> Tensor:
 
 
 def spherical_bessel(order: int, x: Tensor) -> Tensor:
-    """Give j_order(x) for x > 0 by upward recurrence.
+    """Return j_order(x) for x > 0 by upward recurrence.
 
-    Rounding grows by (2 order - 1)!! / x^order where x < order: take float64.
+    Where x < order, rounding errors grow by (2 order - 1)!! / x^order, so pass float64.
     """
     below, value = torch.cos(x) / x, torch.sin(x) / x
     for lower in range(order):
@@ -39,7 +39,15 @@ def spherical_bessel(order: int, x: Tensor) -> Tensor:
 
 
 def legendre(num_orders: int, x: Tensor) -> Tensor:
-    """Give P_0(x), P_1(x), ... by recurrence: (..., num_orders) of (...,) in [-1, 1]."""
+    """Return P_0(x), P_1(x), ... by recurrence.
+
+    Args:
+        num_orders: number of polynomials.
+        x: values in [-1, 1], shape (...,).
+
+    Returns:
+        The polynomials, shape (..., num_orders).
+    """
     values = [torch.ones_like(x), x]
     for order in range(1, num_orders - 1):
         values.append(((2 * order + 1) * x * values[-1] - order * values[-2]) / (order + 1))
@@ -48,11 +56,11 @@ def legendre(num_orders: int, x: Tensor) -> Tensor:
 
 @functools.cache
 def bessel_roots(num_orders: int, num_roots: int) -> NDArray[np.float64]:
-    """Find the first positive roots of j_0, j_1, ...: (num_orders, num_roots).
+    """Find the first positive roots of j_0, j_1, ..., shape (num_orders, num_roots).
 
     The roots of one order lie between those of the order below.
     """
-    from scipy.optimize import brentq  # 0.4 s of import, for this encoder alone
+    from scipy.optimize import brentq  # takes 0.4 s to import, and only this encoder needs it
 
     roots = np.pi * np.arange(1, num_roots + num_orders)
     rows = [roots[:num_roots]]
@@ -64,16 +72,17 @@ def bessel_roots(num_orders: int, num_roots: int) -> NDArray[np.float64]:
 
 
 def radial_parts(x: Tensor, num_orders: int, num_roots: int, exponent: int) -> Tensor:
-    """Give u(x) j_l(z_ln x) / norm for every order l and root z_ln, u being the envelope.
+    """Return u(x) j_l(z_ln x) / norm for every order l and root z_ln, where u is the envelope.
 
     Args:
-        x: (edges,) distances over the cutoff.
-        num_orders: orders l, from 0.
-        num_roots: roots n of each.
-        exponent: of the envelope.
+        x: distances divided by the cutoff, shape (edges,).
+        num_orders: number of orders l, counted from 0.
+        num_roots: number of roots n of each order.
+        exponent: exponent of the envelope.
 
     Returns:
-        (edges, num_orders, num_roots), computed in float64 and rounded to the dtype of ``x``.
+        The functions, computed in float64 and rounded to the dtype of ``x``, shape
+        (edges, num_orders, num_roots).
     """
     roots = bessel_roots(num_orders, num_roots)
     orders = np.arange(num_orders)[:, None]
@@ -88,6 +97,6 @@ def radial_parts(x: Tensor, num_orders: int, num_roots: int, exponent: int) -> T
 
 
 def angular_parts(cosines: Tensor, num_orders: int) -> Tensor:
-    """Give the spherical harmonics Y_l0 of (m,) cosines of angles: (m, num_orders)."""
+    """Return the spherical harmonics Y_l0 of m cosines of angles, shape (m, num_orders)."""
     orders = torch.arange(num_orders, device=cosines.device, dtype=cosines.dtype)
     return legendre(num_orders, cosines) * torch.sqrt((2 * orders + 1) / (4 * torch.pi))

@@ -1,8 +1,8 @@
-"""Other views of a description for contrastive training, drawn at random.
+"""Random views of a description for contrastive training.
 
 CLaC keeps a random half of the sentences in random order (revised code of arXiv 2502.16451) and
-masks tokens. Each function is pure: the same text and a generator of the same state give the same
-result, and the input is left alone.
+masks tokens. The functions do not change their input, and the same text and state of the generator
+give the same result.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.modalities.text.tokens import TextTokens
 from omnimat.modalities.views import AugmentationSettings
 
-# "2.05 Å. There" and "(of Na.) There" hold an end, "2.05" and "e.g. cubic" do not.
+# "2.05 Å. There" and "(of Na.) There" hold the end of a sentence; "2.05" and "e.g. cubic" do not.
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][)\]\"']))\s+(?=[A-Z(\[\"'])")
 
 
 class TextAugmentation(AugmentationSettings):
-    """How strongly a description is changed before it is featurized, and its tokens after.
+    """How strongly a description is changed before it is featurized, and its tokens afterwards.
 
     Attributes:
-        keep_probability: of each sentence; those kept are shuffled. CLaC: 0.5; 0 keeps one random
-            sentence, as CLaC's first version does; None leaves the text alone.
-        masked_tokens: part of the tokens that are replaced by the mask; needs the featurizer
-            ``text_tokens``. CLaC: 0.15.
+        keep_probability: probability that a sentence is kept; the kept ones are shuffled. CLaC uses
+            0.5; 0 keeps one random sentence, as in CLaC's first version; None does not change the
+            text.
+        masked_tokens: fraction of tokens that are replaced by the mask, which needs the featurizer
+            ``text_tokens``. CLaC uses 0.15.
     """
 
     keep_probability: float | None = Field(default=0.5, ge=0, le=1)
@@ -61,7 +62,7 @@ class TextAugmentation(AugmentationSettings):
     def view(
         self, record: Record, featurizer: Featurizer, generator: np.random.Generator
     ) -> Arrays | None:
-        """Give what the featurizer makes of the changed text, or None where there is no text."""
+        """Return the features of the changed text, or None where there is no text."""
         text = record.parts.get("text")
         if self.keep_probability is not None and text is not None:
             drawn = sample_sentences(text, generator, self.keep_probability)
@@ -75,16 +76,16 @@ class TextAugmentation(AugmentationSettings):
 
 
 def sentences(text: str) -> list[str]:
-    """Cut a text after each full stop that a capital follows."""
+    """Split a text after the end of each sentence, which a capital or a bracket must follow."""
     return [sentence for sentence in _SENTENCE_END.split(text.strip()) if sentence]
 
 
 def sample_sentences(
     text: str, generator: np.random.Generator, keep_probability: float = 0.5
 ) -> str:
-    """Keep each sentence with a probability, at least one of them, and shuffle those.
+    """Keep each sentence with the given probability, but at least one, and shuffle them.
 
-    A probability of 0 keeps one random sentence, as CLaC's first version does.
+    A probability of 0 keeps one random sentence, as in CLaC's first version.
     """
     found = sentences(text)
     order = generator.permutation(len(found))
@@ -102,15 +103,15 @@ def mask_tokens(
     """Replace ``round(fraction * ordinary tokens)`` random tokens by the mask.
 
     Args:
-        token_ids: (n,).
-        generator: advanced.
-        mask_id: of the mask token.
-        special_ids: tokens that are never masked ([CLS], [SEP], [PAD]).
-        fraction: of the tokens that are not special.
+        token_ids: ids of the tokens, shape (n,).
+        generator: source of random numbers, which is advanced.
+        mask_id: id of the mask token.
+        special_ids: ids of tokens that are never masked ([CLS], [SEP], [PAD]).
+        fraction: fraction of the other tokens that is masked.
 
     Returns:
-        A new (n,), and where it was masked, (n,): the targets of a masked language model are
-        ``token_ids`` there.
+        A new array of ids and a boolean array that is true where they were masked, both of shape
+        (n,). The original ids at the masked places are the targets of a masked language model.
     """
     ordinary = np.flatnonzero(~np.isin(token_ids, [mask_id, *special_ids]))
     masked = np.zeros(len(token_ids), dtype=np.bool_)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
 _WORD = re.compile(r"\w+")
@@ -21,13 +21,13 @@ class TextEmbedding(FeaturizerSettings):
     """One vector per description.
 
     Attributes:
-        source: ``stored`` takes the record's embedding (of a language model, made once);
-            ``hashed`` makes one of the text by feature hashing, which needs no model;
-            ``stored_or_hashed`` prefers the first.
-        width: of the vector; a stored embedding of another width is refused.
+        source: ``stored`` takes the embedding that the record holds, which a language model made
+            once. ``hashed`` computes one from the text by feature hashing, which needs no model.
+            ``stored_or_hashed`` prefers the stored one.
+        width: width of the vector; a stored embedding of another width is refused.
     """
 
-    modality: ClassVar[Modality] = "text"
+    modality: ClassVar[str] = "text"
 
     type: Literal["text_embedding"] = "text_embedding"
     source: Literal["stored", "hashed", "stored_or_hashed"] = "stored"
@@ -35,17 +35,17 @@ class TextEmbedding(FeaturizerSettings):
 
     @property
     def index_columns(self) -> tuple[str, ...]:
-        """Columns of the record index that say where there is something to take."""
+        """Columns of the record index that tell which records can have a vector."""
         columns = {"stored": ("has_text_embedding",), "hashed": ("has_text",)}
         return columns.get(self.source, ("has_text_embedding", "has_text"))
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The vector."""
+        """Field of the vector."""
         return (Field("embedding", "float32", (self.width,)),)
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the vector, or None where the record has neither text nor embedding it may use.
+        """Return the vector, or None where the record has no text or embedding that may be used.
 
         Raises:
             ValueError: the stored embedding has another width.
@@ -64,7 +64,7 @@ class TextEmbedding(FeaturizerSettings):
         return self.source != "stored"
 
     def _hashed(self, text: str | None) -> Arrays | None:
-        """Give the vector of a text, or None where only stored ones count, or it has no words."""
+        """Return the vector of a text, or None if only stored ones count or it has no words."""
         if text is None or not self.reads_words:
             return None
         vector = hashed_ngrams(text, self.width)
@@ -72,10 +72,13 @@ class TextEmbedding(FeaturizerSettings):
 
 
 def hashed_ngrams(text: str, width: int) -> NDArray[np.float64] | None:
-    """Hash words and pairs of adjacent words into a unit vector with signed buckets: (width,).
+    """Hash words and pairs of adjacent words into a unit vector with signed buckets.
 
-    Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009. The same in
-    every process. None for a text without words.
+    Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009. The result
+    is the same in every process.
+
+    Returns:
+        The vector, shape (width,), or None for a text without words.
     """
     words = _WORD.findall(text.lower())
     ngrams = words + [f"{first} {second}" for first, second in pairwise(words)]

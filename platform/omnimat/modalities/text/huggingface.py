@@ -1,7 +1,8 @@
-"""Language models of the Hugging Face hub, as folders of data on this machine.
+"""Finds language models of the Hugging Face hub as folders of data on this machine.
 
-Nothing of a model is ever run or unpickled: only its JSON, vocabulary and safetensors files are
-fetched. The packages belong to the extra ``text``, so they are imported where they are used.
+Only a model's JSON, vocabulary and safetensors files are downloaded, so no code of a model is ever
+run or unpickled. The packages belong to the extra ``text``, so they are imported where they are
+used.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ _BLOCK_BYTES = 2**24
 
 
 def require_text_extra() -> None:
-    """Insist on the optional packages that language models and their tokenizers need.
+    """Check that the optional packages for language models and their tokenizers are installed.
 
     Raises:
-        UserError: one is not installed.
+        UserError: one of them is not installed.
     """
     for package in ("tokenizers", "transformers"):
         if find_spec(package) is None:
@@ -31,14 +32,14 @@ def require_text_extra() -> None:
 
 
 def model_folder(model: str, key: str) -> Path:
-    """Find a model: a local folder with its ``config.json``, else its snapshot from the hub.
+    """Find a model's local folder, which holds a ``config.json``, or download it from the hub.
 
     Args:
         model: path of a folder (``$NAME`` and ``~`` are expanded), or a name on the hub.
-        key: of the job file, for messages.
+        key: key of the job file that names the model, for messages.
 
     Raises:
-        UserError: there is no such folder, and the hub does not give it either.
+        UserError: there is no such folder, and the hub does not provide such a model.
     """
     local = Path(expanded_path(model, key).path)
     if (local / "config.json").is_file():
@@ -63,10 +64,10 @@ def model_config(model: str, key: str) -> dict[str, Any]:
 
 
 def weights_sha256(model: str, key: str) -> str:
-    """Hash a model's weights.
+    """Return the SHA-256 hash of a model's weights.
 
     Raises:
-        UserError: it has none in the safetensors format; pickled ones are refused.
+        UserError: the model has no weights in the safetensors format; pickled ones are refused.
     """
     folder = model_folder(model, key)
     files = sorted(folder.glob("*.safetensors"))
@@ -84,10 +85,10 @@ def weights_sha256(model: str, key: str) -> str:
 
 
 def tokenizer_json(model: str, key: str) -> str:
-    """Give a model's fast tokenizer in the format of the ``tokenizers`` package.
+    """Return a model's fast tokenizer in the JSON format of the ``tokenizers`` package.
 
     Raises:
-        UserError: it has no tokenizer that can be turned into a fast one.
+        UserError: the model has no tokenizer that can be converted to a fast one.
     """
     folder = model_folder(model, key)
     if (folder / "tokenizer.json").is_file():

@@ -1,4 +1,4 @@
-"""Descriptions embedded once by a frozen Hugging Face model, on the featurizer actors."""
+"""Embeds descriptions once with a frozen Hugging Face model, on the featurizer actors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import PositiveInt, model_validator
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, TrainingRecords
 from omnimat.modalities.text.huggingface import (
     model_config,
@@ -24,20 +24,21 @@ _KEY = "modalities.text.featurizer.model"
 
 
 class HuggingFaceEmbedding(FeaturizerSettings):
-    """One vector a description, pooled from the last layer of a frozen language model.
+    """One vector per description, pooled from the last layer of a frozen language model.
 
-    With a feature store (``stream.read_from: store``) each text goes through the model once.
+    With a feature store (``stream.read_from: store``) each text goes through the model only once.
 
     Attributes:
         model: path of a model's folder, or its name on the hub.
-        weights_sha256: of its safetensors, filled in by ``located``; so features of other weights
-            are never taken for these.
-        pooling: the first token's state (MultiMat), or the mean over tokens.
-        max_tokens: longer descriptions lose their end.
-        width: of the model's states.
+        weights_sha256: hash of the model's safetensors files, which ``located`` fills in, so that
+            features of other weights are never mistaken for these.
+        pooling: ``cls`` takes the state of the first token, as MultiMat does; ``mean`` averages
+            over tokens.
+        max_tokens: largest number of tokens; longer descriptions are truncated.
+        width: width of the model's states.
     """
 
-    modality: ClassVar[Modality] = "text"
+    modality: ClassVar[str] = "text"
     index_columns: ClassVar[tuple[str, ...]] = ("has_text",)
 
     type: Literal["huggingface_embedding"] = "huggingface_embedding"
@@ -54,27 +55,28 @@ class HuggingFaceEmbedding(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The vector."""
+        """Field of the vector."""
         return (Field("embedding", "float32", (self.width,)),)
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
-        """Give the same settings with the hash of the weights.
+        """Return the same settings with the hash of the weights filled in.
 
         Raises:
-            UserError: there is no such model, its width is another, or it is not the one hashed.
+            UserError: there is no such model, its width differs, or its weights do not have the
+                hash that is already given.
         """
-        del workspace, training  # a model lies elsewhere
+        del workspace, training  # models do not lie in the workspace
         width = model_config(self.model, _KEY).get("hidden_size")
         if width != self.width:
             raise UserError(f"{_KEY}: {self.model} gives {width} numbers; write width: {width}")
         return self.model_copy(update={"weights_sha256": _checked_sha256(self)})
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the vector, or None where the record has no text, or one without tokens."""
+        """Return the vector, or None where the record has no text, or one without tokens."""
         if "text" not in record.parts:
             return None
-        # Featurizers do without torch, which every actor would pay for; here it is the very thing
-        # that computes the feature, so only the actors of this featurizer load it.
+        # Featurizers do not import torch, since every actor would pay for it. This one computes its
+        # features with torch, so it is imported here, only in the actors that run it.
         import torch
 
         from omnimat.modalities.text.huggingface_encoder import language_states
@@ -98,7 +100,7 @@ def _checked_sha256(settings: HuggingFaceEmbedding) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(model: str, sha256: str | None, max_tokens: int) -> tuple[TextTokens, Any]:
-    """Load tokenizer and model once in a process."""
+    """Load tokenizer and model once per process."""
     from omnimat.modalities.text.huggingface_encoder import pretrained_model
 
     if sha256 is not None and weights_sha256(model, _KEY) != sha256:

@@ -1,6 +1,6 @@
 """Any Hugging Face language model as a text encoder, frozen or trained, with a linear head.
 
-MultiMat (Moro et al., 2025) takes the CLS state of a frozen MatBERT, CLaC (Park et al., 2025) that
+MultiMat (Moro et al., 2025) uses the CLS state of a frozen MatBERT, CLaC (Park et al., 2025) that
 of a trained MatSciBERT.
 """
 
@@ -32,13 +32,14 @@ class HuggingFaceTextSettings(EncoderSettings):
     """Settings of a Hugging Face encoder.
 
     Attributes:
-        model: path of a model's folder, or its name on the hub: the weights to start from. None
-            starts from random ones.
-        config: the model's ``config.json``; of ``model`` where that is given.
-        frozen: leave the language model as it is and train the head alone. Where nothing else
-            reads the tokens, the featurizer ``huggingface_embedding`` with ``text_mlp`` does the
-            same once instead of at every step.
-        pooling: the first token's state, or the mean over tokens.
+        model: path of a model's folder, or its name on the hub, that holds the weights to start
+            from. None starts from random weights.
+        config: content of the model's ``config.json``. Where ``model`` is given, it is read from
+            there.
+        frozen: whether only the head is trained and the language model stays as it is. Where
+            nothing else needs the tokens, the featurizer ``huggingface_embedding`` with
+            ``text_mlp`` does the same, but runs the model once instead of at every step.
+        pooling: ``cls`` takes the state of the first token; ``mean`` averages over tokens.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -71,22 +72,22 @@ class HuggingFaceTextSettings(EncoderSettings):
 
     @property
     def vocabulary_size(self) -> int | None:
-        """Number of token ids it knows, once ``located``."""
+        """Number of token ids that the model knows; None where it is not known yet."""
         return None if self.config is None else self.config.get("vocab_size")
 
     @property
     def max_tokens(self) -> int | None:
-        """Longest text it takes, once ``located`` and where the model has such a limit."""
+        """Largest number of tokens of a text; None where it is not known yet or has no limit."""
         return None if self.config is None else self.config.get("max_position_embeddings")
 
     def located(self) -> Self:
-        """Give the same settings with the model's own config."""
+        """Return the same settings with the configuration of the model filled in."""
         if self.model is None:
             return self
         return self.model_copy(update={"config": model_config(self.model, _KEY)})
 
     def exported(self) -> Self:
-        """Give settings that build the same shape without the model's files."""
+        """Return settings that build the same architecture without the model's files."""
         return self.located().model_copy(update={"model": None})
 
     def fitted_to(self, featurizer: Featurizer) -> Self:
@@ -99,21 +100,21 @@ class HuggingFaceTextSettings(EncoderSettings):
         return self
 
     def build(self, embedding_dim: int) -> nn.Module:
-        """Build the network, from the weights of ``model`` where that is given.
+        """Build the network, starting from the weights of ``model`` where that is given.
 
         Raises:
-            UserError: the model is not to be had, or has no safetensors that fit.
+            UserError: the model cannot be found, or it has no safetensors that fit.
         """
         return HuggingFaceText(self, embedding_dim)
 
 
 class HuggingFaceText(nn.Module):
-    """Token ids to embedding."""
+    """Maps token ids to embeddings."""
 
     def __init__(self, settings: HuggingFaceTextSettings, embedding_dim: int) -> None:
         super().__init__()
         self.frozen, self.pooling = settings.frozen, settings.pooling
-        # Its attributes beyond nn.Module are transformers' own.
+        # Typed as Any, because it has attributes of transformers that nn.Module lacks.
         self.language_model: Any = (
             _random_model(settings.config or {})
             if settings.model is None
@@ -133,10 +134,10 @@ class HuggingFaceText(nn.Module):
         """Embed n descriptions.
 
         Args:
-            arrays: ``token_ids`` (total,) of all texts one after another, ``num_tokens`` (n,).
+            arrays: ``token_ids`` (total,) of all texts one after another, and ``num_tokens`` (n,).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = language_states(
@@ -147,20 +148,20 @@ class HuggingFaceText(nn.Module):
 
 
 def language_states(model: Any, token_ids: Tensor, num_tokens: Tensor, pooling: Pooling) -> Tensor:
-    """Run a language model over n ragged texts and pool its last layer: (n, hidden_size)."""
+    """Run a language model on n texts and pool its last layer, shape (n, hidden_size)."""
     ids, is_token = padded(token_ids, num_tokens, model.config.pad_token_id or 0)
     states = model(input_ids=ids, attention_mask=is_token.long()).last_hidden_state
     return pooled(states, is_token, pooling, len(num_tokens))
 
 
 def pretrained_model(model: str, key: str) -> Any:
-    """Load a language model in float32, from safetensors only and without any code of its own.
+    """Load a language model in float32, only from safetensors and without running its own code.
 
     Raises:
-        UserError: it is not to be had, or its weights do not fill it.
+        UserError: the model cannot be found or loaded, or some of its weights are missing.
     """
     require_text_extra()
-    weights_sha256(model, key)  # refuses pickled weights with a sentence
+    weights_sha256(model, key)  # refuses pickled weights with a clear message
     from transformers import AutoModel
 
     folder = model_folder(model, key)
@@ -183,7 +184,7 @@ def pretrained_model(model: str, key: str) -> Any:
 
 
 def _random_model(config: Mapping[str, Any]) -> Any:
-    from transformers import AutoConfig, AutoModel  # of the extra ``text``
+    from transformers import AutoConfig, AutoModel  # part of the extra ``text``
 
     architecture = AutoConfig.for_model(**config)
     return _without_pooler(
@@ -192,7 +193,7 @@ def _random_model(config: Mapping[str, Any]) -> Any:
 
 
 def _without_pooler(model: Any) -> Any:
-    """Drop BERT's layer for sentence pairs: nothing reads it, so it would get no gradient."""
+    """Remove BERT's pooling layer: its output is not used, so it would get no gradient."""
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model

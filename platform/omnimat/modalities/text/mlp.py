@@ -1,4 +1,4 @@
-"""An MLP over frozen sentence embeddings (MultiMat's released text head: three linear layers)."""
+"""An MLP for frozen sentence embeddings (MultiMat's released text head has three linear layers)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TextMlpSettings(EncoderSettings):
     """Settings of the text MLP; the paper preset with 128 outputs has 722,048 parameters.
 
     ``input_norm`` puts a layer norm before the first layer, for sentence encoders whose vectors
-    differ much in length.
+    vary greatly in length.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -55,7 +55,7 @@ class TextMlpSettings(EncoderSettings):
 
 
 class TextMlp(nn.Module):
-    """Sentence embedding to embedding."""
+    """Maps sentence embeddings to embeddings."""
 
     def __init__(self, settings: TextMlpSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -71,10 +71,10 @@ class TextMlp(nn.Module):
         """Embed n texts.
 
         Args:
-            arrays: ``embedding`` (n, input_width).
+            arrays: ``embedding``, shape (n, input_width).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         embeddings: Tensor = self.head(self.hidden(arrays["embedding"].to(self.head.weight.dtype)))
         return embeddings

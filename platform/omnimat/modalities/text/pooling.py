@@ -1,4 +1,4 @@
-"""Ragged token ids as a padded batch, and a batch of token states as one vector a text."""
+"""Pads token ids of several texts to a batch, and pools token states to one vector per text."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ Pooling = Literal["cls", "mean"]
 
 
 def padded(token_ids: Tensor, num_tokens: Tensor, padding_id: int) -> tuple[Tensor, Tensor]:
-    """Pad n texts to the longest.
+    """Pad n texts to the length of the longest.
 
-    No texts give one row of one token, whose state ``pooled`` drops: attention kernels refuse
-    empty batches, and so every parameter still takes part and gets a zero gradient.
+    Without any text there is one row with one token, whose state ``pooled`` drops. Attention
+    kernels reject empty batches, and in this way every parameter still gets a gradient, of zero.
 
     Args:
-        token_ids: (total,) ids of all texts one after another.
-        num_tokens: (n,) ids of each.
-        padding_id: what fills up.
+        token_ids: ids of all texts one after another, shape (total,).
+        num_tokens: number of ids of each text, shape (n,).
+        padding_id: id that fills the shorter texts.
 
     Returns:
-        Ids (max(n, 1), longest) int64 and the boolean mask of the same shape, true at tokens.
+        The ids as int64 and a boolean mask that is true at tokens, both of shape
+        (max(n, 1), longest).
     """
     if num_tokens.numel() == 0:
         ids = token_ids.new_full((1, 1), padding_id, dtype=torch.int64)
@@ -34,7 +35,17 @@ def padded(token_ids: Tensor, num_tokens: Tensor, padding_id: int) -> tuple[Tens
 
 
 def pooled(states: Tensor, is_token: Tensor, pooling: Pooling, num_texts: int) -> Tensor:
-    """Take the first token's state, or the mean over tokens: (rows, longest, d) to (n, d)."""
+    """Pool the states of each text.
+
+    Args:
+        states: states of the tokens, shape (rows, longest, d).
+        is_token: mask that is true at tokens, shape (rows, longest).
+        pooling: ``cls`` takes the state of the first token; ``mean`` averages over tokens.
+        num_texts: number n of texts; further rows are dropped.
+
+    Returns:
+        One vector per text, shape (n, d).
+    """
     if pooling == "cls":
         return states[:num_texts, 0]
     weights = is_token[..., None].to(states.dtype)

@@ -1,7 +1,7 @@
 """A byte-level BPE tokenizer fitted on a corpus (Sennrich et al., 2016; Radford et al., 2019).
 
-Of the trainers in the ``tokenizers`` package this one gives the same bytes every time; that of
-WordPiece breaks ties by hash order. Working on bytes, it knows no unknown character.
+Among the trainers in the ``tokenizers`` package, this one always gives the same bytes; that of
+WordPiece breaks ties by hash order. Since it works on bytes, no character is unknown to it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class TokenizerSettings(Settings):
     """How a tokenizer is fitted.
 
     Attributes:
-        type: byte-level BPE.
-        vocabulary_size: largest number of tokens, the special ones counted; a small corpus gives
+        type: kind of tokenizer, byte-level BPE.
+        vocabulary_size: largest number of tokens, including the special ones; a small corpus gives
             fewer.
-        min_frequency: occurrences a merged pair must have.
-        lowercase: forget case; ``Co`` and ``CO`` become one.
+        min_frequency: number of occurrences that a pair needs to be merged.
+        lowercase: whether case is ignored; ``Co`` and ``CO`` are then the same.
     """
 
     type: Literal["byte_level_bpe"] = "byte_level_bpe"
@@ -36,7 +36,7 @@ class TokenizerSettings(Settings):
 
 
 def fit_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> str:
-    """Fit a tokenizer; equal texts and settings give equal strings.
+    """Fit a tokenizer; the same texts and settings always give the same string.
 
     Returns:
         The tokenizer in the JSON format of ``tokenizers``. It puts [CLS] first and [SEP] last.
@@ -48,7 +48,7 @@ def fit_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> str:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    # NFKC writes the superscripts and subscripts of formulas as plain digits.
+    # NFKC turns the superscripts and subscripts of formulas into plain digits.
     steps = [normalizers.NFKC()] + [normalizers.Lowercase()] * settings.lowercase
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

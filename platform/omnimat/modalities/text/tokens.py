@@ -11,7 +11,7 @@ from pydantic import PositiveInt, model_validator
 from omnimat.base.errors import UserError
 from omnimat.base.paths import absolute_path, expanded_path
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import (
     Arrays,
     Featurizer,
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _KEY = "modalities.text.featurizer.tokenizer"
-_MASK_TOKENS = ("[MASK]", "<mask>")  # as BERT and as RoBERTa write it
+_MASK_TOKENS = ("[MASK]", "<mask>")  # those of BERT and RoBERTa
 
 
 class TextTokens(FeaturizerSettings):
-    """Token ids of a description; ragged, no padding.
+    """Token ids of a description, without padding.
 
     Attributes:
         tokenizer: name of a fitted tokenizer (kind: tokenizer), path of a ``tokenizers`` JSON file
             or of a Hugging Face model's folder, or that model's name on the hub. ``located``
             replaces it by the JSON itself.
-        max_tokens: longer descriptions lose their end; special tokens are counted and kept.
+        max_tokens: largest number of tokens, including the special ones. Longer descriptions are
+            truncated, but keep their special tokens.
     """
 
-    modality: ClassVar[Modality] = "text"
+    modality: ClassVar[str] = "text"
     index_columns: ClassVar[tuple[str, ...]] = ("has_text",)
 
     type: Literal["text_tokens"] = "text_tokens"
@@ -52,27 +53,27 @@ class TextTokens(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The ids, first the tokenizer's opening token ([CLS])."""
+        """Field of the ids, which begin with the tokenizer's first special token ([CLS])."""
         return (Field("token_ids", "int32", axis="token"),)
 
     @property
     def vocabulary_size(self) -> int | None:
-        """Number of ids, once ``located``."""
+        """Number of different ids; None before the settings are ``located``."""
         if not _is_json(self.tokenizer):
             return None
         return int(_loaded(self.tokenizer, self.max_tokens).get_vocab_size())
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """Ids of the tokens that are no part of a text, as [CLS] and [PAD]."""
+        """Ids of tokens that are not part of the text, such as [CLS] and [PAD]."""
         return frozenset(_special_tokens(self.tokenizer, self.max_tokens).values())
 
     @property
     def mask_id(self) -> int:
-        """Id of the token that hides another.
+        """Id of the mask token.
 
         Raises:
-            UserError: the tokenizer has none.
+            UserError: the tokenizer has no mask token.
         """
         special = _special_tokens(self.tokenizer, self.max_tokens)
         for name in _MASK_TOKENS:
@@ -81,7 +82,7 @@ class TextTokens(FeaturizerSettings):
         raise UserError(f"{_KEY}: it has no mask token ({' or '.join(_MASK_TOKENS)})")
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
-        """Give the same settings holding the tokenizer, so that nothing else is needed to use it.
+        """Return the same settings with the tokenizer itself, so that no file is needed any more.
 
         Raises:
             UserError: there is no such tokenizer.
@@ -94,10 +95,10 @@ class TextTokens(FeaturizerSettings):
         return self.model_copy(update={"tokenizer": content})
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the ids, or None where the record has no text, or one without tokens.
+        """Return the ids, or None where the record has no text, or one without tokens.
 
         Raises:
-            UserError: ``tokenizer`` is a path that leads to no tokenizer.
+            UserError: ``tokenizer`` is a path that does not lead to a tokenizer.
         """
         text: str | None = record.parts.get("text")
         if text is None:
@@ -168,14 +169,14 @@ def _special_tokens(tokenizer: str, max_tokens: int) -> dict[str, int]:
 
 @functools.lru_cache(maxsize=4)
 def _loaded(tokenizer: str, max_tokens: int) -> Tokenizer:
-    """Load a tokenizer once in a process."""
-    from tokenizers import Tokenizer  # of the extra ``text``
+    """Load a tokenizer once per process."""
+    from tokenizers import Tokenizer  # part of the extra ``text``
 
     if not _is_json(tokenizer):
         tokenizer = expanded_path(absolute_path(tokenizer, _KEY), _KEY).read_text()
     try:
         loaded = Tokenizer.from_str(tokenizer)
-    except Exception as error:  # the package raises nothing more telling
+    except Exception as error:  # the package raises nothing more specific
         raise UserError(f"{_KEY}: not a tokenizer of the tokenizers package: {error}") from error
     loaded.no_padding()
     loaded.enable_truncation(max_tokens)

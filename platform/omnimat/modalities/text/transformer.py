@@ -1,6 +1,6 @@
 """A small transformer over the tokens of a description, trained from scratch.
 
-Pre-norm blocks (Xiong et al., 2020) with learned positions, as in BERT (Devlin et al., 2019).
+It has pre-norm blocks (Xiong et al., 2020) and learned positions as in BERT (Devlin et al., 2019).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.text.pooling import Pooling, padded, pooled
 from omnimat.modalities.text.tokens import check_tokens
 
-_INITIAL_SCALE = 0.02  # BERT's; torch's default of 1 would drown what the blocks add
+_INITIAL_SCALE = 0.02  # that of BERT; torch's default of 1 would drown out what the blocks add
 
 
 class TextTransformerSettings(EncoderSettings):
     """Settings of the text transformer.
 
-    No paper gives a model of this size; preset ``paper`` is what a data set of 10^5 descriptions
-    can feed (4.4 million parameters with 128 outputs).
+    No paper describes a model of this size. The preset ``paper`` suits a data set of 10^5
+    descriptions (4.4 million parameters with 128 outputs).
 
     Attributes:
-        vocabulary_size: at least that of the tokenizer.
-        max_tokens: at least that of the featurizer.
-        pooling: the first token's state, or the mean over tokens.
+        vocabulary_size: number of token ids, at least that of the tokenizer.
+        max_tokens: largest number of tokens of a text, at least that of the featurizer.
+        pooling: ``cls`` takes the state of the first token; ``mean`` averages over tokens.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -73,7 +73,7 @@ class TextTransformerSettings(EncoderSettings):
 
 
 class TextTransformer(nn.Module):
-    """Token ids to embedding."""
+    """Maps token ids to embeddings."""
 
     def __init__(self, settings: TextTransformerSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -101,10 +101,10 @@ class TextTransformer(nn.Module):
         """Embed n descriptions.
 
         Args:
-            arrays: ``token_ids`` (total,) of all texts one after another, ``num_tokens`` (n,).
+            arrays: ``token_ids`` (total,) of all texts one after another, and ``num_tokens`` (n,).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         num_tokens = arrays["num_tokens"]
         ids, is_token = padded(arrays["token_ids"], num_tokens, padding_id=0)

@@ -1,8 +1,9 @@
-"""What an experiment does to a powder pattern, drawn at random.
+"""Random changes of a powder pattern, like those of an experiment.
 
-The preferred orientation of the grains changes the intensities of reflections, so it is applied to
-those; all else is applied to the curve, so that it works on a stored one too. Each function is
-pure: the same pattern and a generator of the same state give the same result.
+The preferred orientation of the grains changes the intensities of single reflections, so it is
+applied to these. All other changes are applied to the curve, so that they also work on a stored
+curve. The functions do not change their input, and the same pattern and state of the generator give
+the same result.
 """
 
 from __future__ import annotations
@@ -27,34 +28,36 @@ Float = NDArray[np.floating[Any]]
 
 _BACKGROUND_DEGREE = 3
 _BACKGROUND_DECAY_DEGREE = (5.0, 30.0)
-# A shift that leaves less than this part of the strongest peak in the range is not made.
+# A shift is not applied if it leaves less than this fraction of the strongest peak in the range.
 _LEAST_TOP = 0.01
 
 
 class XrdAugmentation(AugmentationSettings):
-    """How strongly a pattern is changed; every strength is the end of a range that starts at none.
+    """How strongly a pattern is changed.
 
-    With all of them at 0, and ``texture`` at 1, a pattern stays as it is.
+    Each strength is the upper end of a range from which the actual strength is drawn. With all
+    strengths at 0 and ``texture`` at 1, a pattern stays as it is.
 
     Attributes:
-        zero_shift_degree: largest shift of the whole pattern, either way, as a goniometer's zero
-            error makes. Typical: 0.02 to 0.2.
-        strain: largest relative change of all lattice spacings, either way, as temperature,
-            pressure and composition make: sin(theta) is divided by 1 + strain. Typical: 0.01; the
-            error of PBE lattice constants is of that order too.
-        broadening_sigma_degree: largest standard deviation of a further Gaussian on every peak,
-            as small grains make. Typical: 0.05 to 0.3.
-        background: largest height of a smooth background, against the strongest peak: a random
-            mixture of a cubic and of a decay from small angles (5 to 30 degrees), as amorphous
-            material, fluorescence and air make. Typical: 0.02 to 0.2.
-        texture: smallest March-Dollase parameter r of preferred orientation; r is drawn
-            log-uniformly between it and its reciprocal, about a random low-index plane. Below 1
-            grains are plates, above 1 needles, 1 is a random powder. Typical: 0.5 to 0.8.
-        poisson_noise: largest relative standard deviation that counting leaves on the strongest
-            peak, one over the root of its counts; elsewhere it follows from the intensity.
-            Typical: 0.005 (40,000 counts) to 0.05 (400).
+        zero_shift_degree: largest shift of the whole pattern in either direction, as caused by the
+            zero error of a goniometer. Typical: 0.02 to 0.2.
+        strain: largest relative change of all lattice spacings in either direction, as caused by
+            temperature, pressure and composition: sin(theta) is divided by 1 + strain. Typical:
+            0.01, which is also about the error of PBE lattice constants.
+        broadening_sigma_degree: largest standard deviation of an additional Gaussian broadening of
+            every peak, as caused by small grains. Typical: 0.05 to 0.3.
+        background: largest height of a smooth background relative to the strongest peak. It is a
+            random mixture of a cubic and of a decay from small angles (5 to 30 degrees), as caused
+            by amorphous material, fluorescence and air. Typical: 0.02 to 0.2.
+        texture: smallest March-Dollase parameter r of preferred orientation. r is drawn
+            log-uniformly between this value and its reciprocal, for a random low-index plane. Below
+            1 grains are plates, above 1 they are needles, and 1 is a random powder. Typical: 0.5 to
+            0.8.
+        poisson_noise: largest relative standard deviation of counting noise on the strongest peak,
+            which is one over the square root of its counts; elsewhere the noise follows from the
+            intensity. Typical: 0.005 (40,000 counts) to 0.05 (400 counts).
         gaussian_noise: largest standard deviation of noise that does not depend on the intensity,
-            against the strongest peak. Typical: 0.001 to 0.01.
+            relative to the strongest peak. Typical: 0.001 to 0.01.
     """
 
     zero_shift_degree: float = Field(default=0.1, ge=0, le=2)
@@ -68,12 +71,12 @@ class XrdAugmentation(AugmentationSettings):
     def view(
         self, record: Record, featurizer: XrdPattern, generator: np.random.Generator
     ) -> Arrays | None:
-        """Give the record's pattern as another experiment might find it; None where it has none.
+        """Return the record's pattern as an experiment might measure it; None where it has none.
 
         A given pattern keeps its own texture, since its reflections are not known.
 
         Raises:
-            ValueError: as ``XrdPattern`` does.
+            ValueError: for the same reasons as in ``XrdPattern``.
         """
         seen = of_origin(record, featurizer.origin, "xrd")
         given: MeasuredPattern | None = seen.parts.get("xrd")
@@ -86,10 +89,10 @@ class XrdAugmentation(AugmentationSettings):
     def measured(
         self, structure: Structure, pattern: XrdPattern, generator: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Compute a structure's pattern as an experiment might find it: (num_points,).
+        """Compute a structure's pattern as an experiment might measure it, shape (num_points,).
 
         Raises:
-            ValueError: as ``XrdPattern`` does.
+            ValueError: for the same reasons as in ``XrdPattern``.
         """
         textured = self.textured(pattern.reflections(structure), structure, generator)
         return self.disturbed(pattern.curve(textured), pattern, generator)
@@ -97,7 +100,7 @@ class XrdAugmentation(AugmentationSettings):
     def textured(
         self, reflections: Reflections, structure: Structure, generator: np.random.Generator
     ) -> Reflections:
-        """Give reflections the intensities of a powder whose grains prefer an orientation."""
+        """Return the reflections with the intensities of a powder with a preferred orientation."""
         r = self.texture ** generator.uniform(-1, 1)
         reciprocal = np.linalg.inv(structure.lattice_angstrom).T
         axis = _random_plane(generator) @ reciprocal
@@ -109,15 +112,16 @@ class XrdAugmentation(AugmentationSettings):
     def disturbed(
         self, intensity: Float, pattern: XrdPattern, generator: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Shift and broaden a pattern and add background and noise, in this order.
+        """Shift and broaden a pattern, then add background and noise.
 
         Args:
-            intensity: (num_points,) on the pattern's grid, at most 100; left alone.
-            pattern: of the grid.
-            generator: advanced.
+            intensity: intensities on the pattern's grid, at most 100, shape (num_points,); the
+                array is not changed.
+            pattern: settings of the grid.
+            generator: source of random numbers, which is advanced.
 
         Returns:
-            (num_points,) from 0 to 100.
+            The intensities from 0 to 100, shape (num_points,).
         """
         grid = pattern.two_theta_degree
         curve = self._shifted(intensity.astype(np.float64) / TOP_INTENSITY, grid, generator)
@@ -128,7 +132,7 @@ class XrdAugmentation(AugmentationSettings):
         return scaled
 
     def _shifted(self, curve: Float, grid: Float, generator: np.random.Generator) -> Float:
-        """Give each angle the intensity of the angle that is moved there, 0 from out of range."""
+        """Move the intensity of each angle to its shifted angle; beyond the range it is 0."""
         zero = generator.uniform(-self.zero_shift_degree, self.zero_shift_degree)
         strain = generator.uniform(-self.strain, self.strain)
         sines = (1 + strain) * np.sin(np.radians(grid - zero) / 2)
@@ -154,14 +158,18 @@ class XrdAugmentation(AugmentationSettings):
 
 
 def march_dollase(cosines: Float, r: float) -> Float:
-    """Weight reflections of a textured powder (Dollase, J. Appl. Cryst. 19, 267, 1986).
+    """Return weights of the reflections of a textured powder.
+
+    Dollase, J. Appl. Cryst. 19, 267 (1986).
 
     Args:
-        cosines: of the angles between reflections' and the preferred plane's normals.
-        r: 1 for a random powder.
+        cosines: cosines of the angles between the normals of the reflections and of the preferred
+            plane.
+        r: the March-Dollase parameter, which is 1 for a random powder.
 
     Returns:
-        (r^2 cos^2 + sin^2 / r)^(-3/2), of the shape of ``cosines``; 1 on average over the sphere.
+        (r^2 cos^2 + sin^2 / r)^(-3/2), in the shape of ``cosines``. The average over the sphere
+        is 1.
     """
     squared = cosines**2
     weights: Float = (r**2 * squared + (1 - squared) / r) ** -1.5
@@ -169,14 +177,14 @@ def march_dollase(cosines: Float, r: float) -> Float:
 
 
 def _random_plane(generator: np.random.Generator) -> NDArray[np.int64]:
-    """Draw Miller indices among the 13 planes of indices -1, 0 and 1."""
+    """Draw the Miller indices of one of the 13 planes with indices -1, 0 and 1."""
     planes = np.indices((3, 3, 3)).reshape(3, -1).T - 1
     plane: NDArray[np.int64] = planes[generator.integers(len(planes) // 2)]
-    return plane  # the planes after these are 0 0 0 and their opposites
+    return plane  # the second half of the list is 0 0 0 and the opposites of these
 
 
 def _background(grid: Float, generator: np.random.Generator) -> Float:
-    """Draw a smooth curve from 0 to 1."""
+    """Draw a smooth curve with values from 0 to 1."""
     places = np.linspace(-1, 1, len(grid))
     cubic = chebyshev.chebval(places, generator.uniform(-1, 1, _BACKGROUND_DEGREE + 1))
     decay = np.exp(-(grid - grid[0]) / generator.uniform(*_BACKGROUND_DECAY_DEGREE))

@@ -1,7 +1,7 @@
-"""A residual 1D convolutional network over powder diffraction patterns.
+"""A residual 1D convolutional network for powder diffraction patterns.
 
-UniMat (Ock et al., 2024) names no architecture. A small residual network surpasses its published
-figures, so that is what the paper preset is; it is ours, not theirs.
+UniMat (Ock et al., 2024) specifies no architecture. The paper preset is a small residual network of
+our own, which surpasses the published results.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FULL_INTENSITY = 100.0
 class XrdCnnSettings(EncoderSettings):
     """Settings of the XRD network.
 
-    The first convolution and each block halve the number of points, which may be any. Intensities
-    are taken as (intensity / 100) ** ``intensity_power``; the square root brings out weak peaks.
-    ``num_bins`` coarse positions are kept for the last layer, since the angle of a peak matters.
+    The first convolution and each block halve the number of points, of which there may be any
+    number. The input is (intensity / 100) ** ``intensity_power``; the square root brings out weak
+    peaks. The last layer sees ``num_bins`` coarse positions, since the angle of a peak matters.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -51,7 +51,7 @@ class XrdCnnSettings(EncoderSettings):
 
 
 class XrdCnn(nn.Module):
-    """Diffraction pattern to embedding."""
+    """Maps diffraction patterns to embeddings."""
 
     def __init__(self, settings: XrdCnnSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -73,14 +73,15 @@ class XrdCnn(nn.Module):
         """Embed n patterns.
 
         Args:
-            arrays: ``intensity`` (n, points), at most 100, on an even grid of angles.
+            arrays: ``intensity`` on an even grid of angles, at most 100, shape (n, points).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         relative = arrays["intensity"].clamp(min=0) / _FULL_INTENSITY
         intensity = relative**self.intensity_power
-        # The second channel says where on the grid a point lies, which convolutions cannot see.
+        # The second channel tells the position of a point on the grid, which convolutions cannot
+        # see.
         position = torch.linspace(-1, 1, intensity.shape[1], device=intensity.device)
         channels = torch.stack([intensity, position.expand_as(intensity)], dim=1)
         features = self.blocks(self.stem(channels.to(self.head.weight.dtype)))
@@ -89,7 +90,7 @@ class XrdCnn(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around a residual; halves the points."""
+    """Two convolutions with a skip connection; halves the number of points."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Powder X-ray diffraction patterns, as they were measured or computed from the structure.
 
 The computed reflections are those of pymatgen's ``XRDCalculator`` (De Graef and McHenry, Structure
-of Materials, ch. 11 and 12), found here without its loop over Miller indices: equal reflections
-need not be merged or named when every one is smeared into a curve.
+of Materials, ch. 11 and 12), but they are found without its loop over Miller indices. Since all of
+them are smeared into a curve, equal reflections need not be merged or named.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, model_validator
 from pymatgen.core import Element
 
-from omnimat.materials.record import Modality, Record, Structure
+from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.origin import Origin, columns_of, of_origin
 from omnimat.modalities.xrd import MeasuredPattern
@@ -28,12 +28,12 @@ DEFAULT_RADIATION = "CuKa"
 
 
 class Reflections(NamedTuple):
-    """Half of a crystal's reflections, g or -g of each.
+    """Half of a crystal's reflections, one of each pair g and -g.
 
     Attributes:
-        two_theta_degree: (m,) scattering angles.
-        intensity: (m,) unscaled.
-        miller: (m, 3) indices.
+        two_theta_degree: scattering angle of each reflection, shape (m,).
+        intensity: unscaled intensity of each reflection, shape (m,).
+        miller: Miller indices of each reflection, shape (m, 3).
     """
 
     two_theta_degree: Float
@@ -44,21 +44,21 @@ class Reflections(NamedTuple):
 class XrdPattern(FeaturizerSettings):
     """Smeared powder pattern on an even grid of scattering angles.
 
-    The default grid is 0.0, 0.1, ... 89.9 degrees (900 points, the upper end left out). The curve
-    is scaled to a maximum of 100; compressing it, so that strong reflections do not hide the many
-    weak ones, is the encoder's business.
+    The default grid is 0.0, 0.1, ... 89.9 degrees (900 points, without the upper end). The curve is
+    scaled to a maximum of 100. Compressing it, so that strong reflections do not hide the many weak
+    ones, is left to the encoder.
 
     Attributes:
-        origin: which pattern counts: one ``given`` with the record, as a measured one is, one
+        origin: which patterns count: those ``given`` with the record, such as measured ones, those
             ``derived`` from its structure, or ``any``, which prefers the given one.
-        radiation: a line that pymatgen knows, or a wavelength in angstrom.
-        two_theta_min_degree: first point; reflections below it are left out.
+        radiation: name of a line that pymatgen knows, or a wavelength in angstrom.
+        two_theta_min_degree: first point of the grid; reflections below it are left out.
         two_theta_max_degree: end of the grid; reflections above it are left out.
         step_degree: spacing of the grid.
-        smearing_sigma_degree: standard deviation of the Gaussian put on each reflection.
+        smearing_sigma_degree: standard deviation of the Gaussian that replaces each reflection.
     """
 
-    modality: ClassVar[Modality] = "xrd"
+    modality: ClassVar[str] = "xrd"
 
     type: Literal["xrd_pattern"] = "xrd_pattern"
     origin: Origin = "any"
@@ -80,7 +80,7 @@ class XrdPattern(FeaturizerSettings):
 
     @property
     def num_points(self) -> int:
-        """Points of the grid."""
+        """Number of points of the grid."""
         span = self.two_theta_max_degree - self.two_theta_min_degree
         return round(span / self.step_degree)
 
@@ -93,7 +93,7 @@ class XrdPattern(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The curve."""
+        """Field of the curve."""
         return (Field("intensity", "float32", (self.num_points,)),)
 
     @property
@@ -102,10 +102,11 @@ class XrdPattern(FeaturizerSettings):
         return columns_of(self.origin, "xrd")
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the pattern, or None where the record has none of this origin.
+        """Return the pattern, or None where the record has none of this origin.
 
         Raises:
-            ValueError: an element has no scattering factor, or nothing lies in the range.
+            ValueError: the scattering factor of an element is unknown, or there is no intensity in
+                the range of the grid.
         """
         seen = of_origin(record, self.origin, "xrd")
         pattern: MeasuredPattern | None = seen.parts.get("xrd")
@@ -116,13 +117,13 @@ class XrdPattern(FeaturizerSettings):
         return {"intensity": self.curve(self.reflections(seen.structure)).astype(np.float32)}
 
     def on_grid(self, pattern: MeasuredPattern) -> Float:
-        """Give a measured pattern on the grid, for the featurizer's own radiation.
+        """Interpolate a measured pattern to the grid, for the featurizer's own radiation.
 
         Angles of another wavelength are converted by Bragg's law. The curve is zero where nothing
-        was measured, and where the intensity is negative.
+        was measured and where the intensity is negative.
 
         Returns:
-            (num_points,), scaled to its maximum.
+            The curve, scaled to a maximum of 100, shape (num_points,).
 
         Raises:
             ValueError: there is no intensity in the range of the grid.
@@ -149,21 +150,22 @@ class XrdPattern(FeaturizerSettings):
         return angles
 
     def curve(self, reflections: Reflections) -> Float:
-        """Smear reflections and scale the curve to its maximum: (num_points,)."""
+        """Smear reflections and scale the curve to a maximum of 100, shape (num_points,)."""
         curve = self._smeared(reflections.two_theta_degree, reflections.intensity)
         scaled: Float = curve * (TOP_INTENSITY / curve.max())
         return scaled
 
     @property
     def two_theta_degree(self) -> Float:
-        """The grid: (num_points,)."""
+        """Angles of the grid, shape (num_points,)."""
         return self.two_theta_min_degree + self.step_degree * np.arange(self.num_points)
 
     def reflections(self, structure: Structure) -> Reflections:
         """Find the reflections of a structure in the range of the grid.
 
         Raises:
-            ValueError: an element without scattering factor, or no reflection in the range.
+            ValueError: the scattering factor of an element is unknown, or no reflection lies in the
+                range of the grid.
         """
         limits = np.radians([self.two_theta_min_degree, self.two_theta_max_degree]) / 2
         g_min, g_max = 2 * np.sin(limits) / self.wavelength_angstrom
@@ -178,7 +180,7 @@ class XrdPattern(FeaturizerSettings):
         return Reflections(np.degrees(2 * theta), intensity, miller)
 
     def _smeared(self, two_theta: Float, intensity: Float) -> Float:
-        """Sum a Gaussian per reflection, each only where it is not negligible: (num_points,)."""
+        """Sum one Gaussian per reflection, only where it is not negligible, (num_points,)."""
         sigma = self.smearing_sigma_degree / self.step_degree
         reach = int(np.ceil(_SMEARING_REACH * sigma))
         place = (two_theta - self.two_theta_min_degree) / self.step_degree
@@ -190,17 +192,21 @@ class XrdPattern(FeaturizerSettings):
 
 
 def _half_sphere(lattice_angstrom: Float, radius: float) -> tuple[Float, Float]:
-    """Miller indices with |g| <= radius, one of each g and -g, without 0: (m, 3), (m,)."""
+    """Find the reciprocal vectors with |g| <= radius, one of each pair g and -g, without 0.
+
+    Returns:
+        Miller indices, shape (m, 3), and lengths, shape (m,).
+    """
     extent = np.floor(radius * np.linalg.norm(lattice_angstrom, axis=1)).astype(int)
     grid = np.indices(2 * extent + 1).reshape(3, -1).T - extent
-    half = grid[len(grid) // 2 + 1 :]  # g and -g mirror each other about the middle
+    half = grid[len(grid) // 2 + 1 :]  # g and -g are mirror images about the middle
     g = np.linalg.norm(half @ np.linalg.inv(lattice_angstrom).T, axis=1)
     inside = g <= radius
     return half[inside], g[inside]
 
 
 def _structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray[np.complex128]:
-    """Sum f_e(g) exp(2 pi i g.r) over the atoms: (m,)."""
+    """Sum f_e(g) exp(2 pi i g.r) over the atoms, shape (m,)."""
     elements, kind = np.unique(structure.atomic_numbers, return_inverse=True)
     amplitude, width = np.stack([_scattering_coefficients(int(z)) for z in elements], axis=1)
     s_squared = (g / 2) ** 2
@@ -213,7 +219,7 @@ def _structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray
 
 @cache
 def _tables() -> Any:
-    """Import pymatgen's tables, and matplotlib with them: 0.6 s that settings alone do not need."""
+    """Import pymatgen's tables; with matplotlib this takes 0.6 s, which settings do not need."""
     from pymatgen.analysis.diffraction import xrd
 
     return xrd
@@ -221,7 +227,7 @@ def _tables() -> Any:
 
 @cache
 def _scattering_coefficients(atomic_number: int) -> Float:
-    """Fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2): (2, terms)."""
+    """Return the fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2), shape (2, terms)."""
     symbol = Element.from_Z(atomic_number).symbol
     known = _tables().ATOMIC_SCATTERING_PARAMS
     if symbol not in known:

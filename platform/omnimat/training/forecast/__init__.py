@@ -1,1 +1,1 @@
-"""What a pretraining run will take, predicted from rates that were measured."""
+"""Predicts how long a pretraining run will take from measured rates."""

@@ -1,7 +1,7 @@
-"""What an objective takes to compare rows: timed by itself, on random embeddings.
+"""Measures how long an objective takes to compare rows, by itself and on random embeddings.
 
-In steps on one worker, whose batches are small, it is lost in the noise; in a run it grows with the
-global batch.
+In steps on one worker, whose batches are small, this time is lost in the noise; in a run it grows
+with the global batch.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from omnimat.training.settings import PretrainSettings
 from omnimat.training.stopwatch import Stopwatch
 
 NUM_COMPARISONS = (4096, 8192)
-"""Of each row, in two global batches; above the usual block size, as in the batches that matter."""
+"""Comparisons of each row in two global batches, above the usual block size as in large runs."""
 NUM_REPEATS = 5
 
 
 def num_others(objective: AnyObjective) -> Literal[0, 1, 2]:
-    """Say with how many materials at once an objective compares each: one, or two.
+    """Return how many other materials each is compared with at once: 1, or 2 for tensor CLIP.
 
-    None with Barlow Twins, which compares dimensions; what it takes to bring the global batch to
-    mean 0 and variance 1 is left out.
+    It is 0 for Barlow Twins, which compares dimensions instead of materials. The time that it takes
+    to standardise the global batch is not counted.
     """
     if isinstance(objective, BarlowTwinsSettings):
         return 0
@@ -38,10 +38,10 @@ def num_others(objective: AnyObjective) -> Literal[0, 1, 2]:
 
 
 def comparison_s(settings: PretrainSettings) -> float:
-    """Give the seconds of a comparison of a material with another, or others, both passes.
+    """Measure the seconds per comparison of a material with one or two others, both passes.
 
-    What does not grow with the global batch, as the launching of kernels, is not in it: it is the
-    difference between two batches, of which a worker has an equally large share.
+    Costs that do not grow with the global batch, such as launching kernels, are not included,
+    because this is the difference between two batches of which the worker has the same share.
     """
     power = num_others(settings.objective)
     if not power:
@@ -58,7 +58,7 @@ def comparison_s(settings: PretrainSettings) -> float:
 def _loss_s(
     settings: PretrainSettings, share: int, global_batch_size: int, device: torch.device
 ) -> float:
-    """Give the least time of a worker's share of the loss and its gradient."""
+    """Measure the shortest time of a worker's share of the loss and its gradient."""
     local = _random_embeddings(settings, share, device)
     everyone = _random_embeddings(settings, global_batch_size, device)
     logit_scale = torch.zeros(1, device=device, requires_grad=True)
@@ -75,7 +75,7 @@ def _loss_s(
 def _random_embeddings(
     settings: PretrainSettings, num_materials: int, device: torch.device
 ) -> Embeddings:
-    """Draw what the encoders could give for so many materials, as leaves of a graph."""
+    """Draw random embeddings of materials, as the encoders might return, as leaves of a graph."""
     objective, names = settings.objective, settings.modalities.names
     num_rows = num_materials * objective.num_views
     heads = (objective.num_heads,) if objective.num_heads > 1 else ()

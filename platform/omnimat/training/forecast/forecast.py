@@ -1,4 +1,4 @@
-"""What a run would take on more and more workers: a table for people, JSON for programs."""
+"""Forecasts of a run on more and more workers: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from omnimat.training.settings import TrainingSettings
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 EXTRAPOLATES_BEYOND = 4.0
-"""Times the largest share that was measured."""
+"""A larger share than this many times the largest measured one counts as extrapolated."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Of what a run occupies, in any currency.
+    """Prices of the resources that a run occupies, in any currency.
 
     Attributes:
-        gpu_hour: of one GPU.
-        core_hour: of one CPU core.
+        gpu_hour: price of one GPU for an hour.
+        core_hour: price of one CPU core for an hour.
     """
 
     gpu_hour: float = 0.0
@@ -41,13 +41,13 @@ class Prices:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A run on so many workers.
+    """The forecast of a run on some number of workers.
 
     Attributes:
-        machines: it runs on.
-        prediction: of it.
-        cost: of it, start included.
-        num_featurizers_needed: so that its workers never wait for data.
+        machines: machines that the run would use.
+        prediction: speed and duration of the run.
+        cost: cost of the run, including its start.
+        num_featurizers_needed: number of featurizers with which workers never wait for data.
     """
 
     machines: Machines
@@ -57,12 +57,12 @@ class Forecast:
 
     @property
     def share(self) -> float:
-        """Materials of each worker in a step."""
+        """Number of materials of each worker in a step."""
         return self.prediction.global_batch_size / self.machines.num_workers
 
 
 def work_of(plan: RunPlan) -> Work:
-    """Say what a run does."""
+    """Return the amount of work of a run."""
     is_ahead = plan.store is not None and not plan.store.is_complete
     return Work(
         num_steps=plan.num_steps,
@@ -74,21 +74,22 @@ def work_of(plan: RunPlan) -> Work:
 
 
 def forecasts(plan: RunPlan, rates: Rates, largest: Machines, prices: Prices) -> Iterator[Forecast]:
-    """Predict a run on 1, 2, 4, ... and ``largest.num_workers`` workers, where they can share.
+    """Predict a run on 1, 2, 4, ... and ``largest.num_workers`` workers.
+
+    Numbers of workers that cannot share the global batch equally are left out.
 
     Args:
-        plan: of the run.
-        rates: measured for it.
-        largest: machines, whose workers have equal shares of the batch; fewer workers have as many
-            featurizers each.
-        prices: of what it occupies.
+        plan: plan of the run.
+        rates: rates that were measured for the run.
+        largest: the largest set of machines, whose workers share the batch equally. Smaller sets
+            have the same number of featurizers per worker.
+        prices: prices of the resources that the run occupies.
     """
     work = work_of(plan)
-    each = largest.num_featurizers / largest.num_workers
+    featurizers_per_worker = largest.num_featurizers / largest.num_workers
     for num_workers in _worker_counts(plan.settings.training, largest.num_workers):
-        machines = replace(
-            largest, num_workers=num_workers, num_featurizers=round(num_workers * each)
-        )
+        num_featurizers = round(num_workers * featurizers_per_worker)
+        machines = replace(largest, num_workers=num_workers, num_featurizers=num_featurizers)
         prediction = predict(rates, work, machines)
         num_gpus = num_workers if machines.device == "cuda" else 0
         per_hour = machines.num_busy_cores * prices.core_hour + num_gpus * prices.gpu_hour
@@ -98,7 +99,7 @@ def forecasts(plan: RunPlan, rates: Rates, largest: Machines, prices: Prices) ->
 
 
 def table(rows: list[Forecast]) -> Table:
-    """Lay forecasts out for a terminal."""
+    """Lay out forecasts as a table for a terminal."""
     has_price = any(row.cost for row in rows)
     shown = Table()
     first = rows[0]
@@ -131,22 +132,24 @@ def table(rows: list[Forecast]) -> Table:
 
 
 def assumptions(rates: Rates, rows: Sequence[Forecast]) -> list[str]:
-    """Say what forecasts, of ever more workers, rest on, measured or not."""
+    """Say in sentences what the forecasts, sorted by number of workers, rest on."""
     machines, prediction = rows[-1].machines, rows[-1].prediction
     featurizes = f" and featurizes it in {1e3 * rates.featurize_s:.3g} ms"
     lines = [
         f"measured {rates.measured_at} on {rates.measured_on}: a core reads a material in "
         f"{1e3 * rates.read_s:.3g} ms{featurizes if rates.featurize_s else ''}; a "
-        f"worker takes {1e3 * rates.step.fixed_s:.3g} ms a step and "
-        f"{1e3 * rates.step.per_sample_s:.3g} ms a material",
-        f"reading is as fast as from the storage there; {START_S:g} s from submission to the first "
-        "step; no time for checkpoints, failures, or nodes that have yet to start",
-        f"workers exchange at {machines.interconnect_gbit_per_s:g} Gbit/s, without overlap",
+        f"worker needs {1e3 * rates.step.fixed_s:.3g} ms per step and "
+        f"{1e3 * rates.step.per_sample_s:.3g} ms per material",
+        "the storage is taken to be as fast as where this was measured; the first step comes "
+        f"{START_S:g} s after submission; checkpoints, failures and nodes that have yet to start "
+        "are not counted",
+        f"workers exchange data at {machines.interconnect_gbit_per_s:g} Gbit/s, not overlapping "
+        "with computation",
     ]
     if machines.num_workers > 1 and rates.waiting_s is not None:
         lines.append(
-            f"two workers wait for each other {1e3 * rates.waiting_s:.3g} ms a step, as measured "
-            "on one machine, and as much again at each doubling, which is assumed"
+            f"two workers wait {1e3 * rates.waiting_s:.3g} ms per step for each other, as measured "
+            "on one machine; it is assumed that each doubling of the workers adds as much"
         )
     if machines.speedup != 1.0:
         lines.append(
@@ -155,36 +158,38 @@ def assumptions(rates: Rates, rows: Sequence[Forecast]) -> list[str]:
         )
     if machines.num_cores is None:
         lines.append(
-            f"each featurizer has a core of its own, each worker {machines.cores_per_worker}"
+            f"each featurizer has one core and each worker {machines.cores_per_worker} to itself"
         )
     if prediction.ahead_s:
-        lines.append("the feature store is not there yet: read as fast as the shards")
+        lines.append(
+            "the feature store is not there yet; it is assumed to be read as fast as the shards"
+        )
     return [*lines, *_doubts(rates, rows)]
 
 
 def _doubts(rates: Rates, rows: Sequence[Forecast]) -> Iterator[str]:
-    """Say what makes rates, or forecasts from them, worth less than the others."""
+    """Say what makes the rates, or some of the forecasts, less reliable."""
     if rates.load_average > rates.hardware["cores"]:
         yield (
-            f"measured while {rates.load_average:.3g} processes wanted its "
-            f"{rates.hardware['cores']} cores: plan with --measure-again when it is quiet"
+            f"the rates were measured while {rates.load_average:.3g} processes wanted the "
+            f"{rates.hardware['cores']} cores: plan with --measure-again when the machine is quiet"
         )
     if rates.waiting_s is None and rows[-1].machines.num_workers > 1:
         yield (
-            "how long workers wait for each other was not measured, for want of room for two, and "
-            "is left out"
+            "how long workers wait for each other is left out; it was not measured, because the "
+            "machine had no room for two"
         )
     far = [row for row in rows if row.share > EXTRAPOLATES_BEYOND * rates.largest_share]
     if far:
         yield (
-            f"steps were measured with up to {rates.largest_share} materials a worker: forecasts "
-            f"for {far[-1].machines.num_workers} workers and fewer, with {far[-1].share:g} and "
-            "more each, are extrapolated"
+            f"steps were measured with up to {rates.largest_share} materials per worker, so the "
+            f"forecasts for {far[-1].machines.num_workers} or fewer workers, with "
+            f"{far[-1].share:g} or more materials each, are extrapolated"
         )
 
 
 def as_json(row: Forecast) -> dict[str, Any]:
-    """Give a forecast as plain values."""
+    """Return a forecast as values that JSON can hold."""
     return {
         "num_workers": row.machines.num_workers,
         "device": row.machines.device,

@@ -1,4 +1,4 @@
-"""Measures the rates of a run on this machine: its stream on a core, its steps on one and two."""
+"""Measures the rates of a run here: its stream on one core, its steps on one and two workers."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ LARGEST_BATCH_SIZE_ON_GPU = 1024
 NUM_STEPS = NUM_WARM_UP_STEPS + 5
 
 Step = list[Batch]
-"""Its micro-batches."""
+"""The micro-batches of a step."""
 
 
 def measure(plan: RunPlan) -> Rates:
     """Read, featurize and train on a few batches of a run.
 
     Args:
-        plan: of the run, whose data set must be there; its folder is not touched. A feature store
-            that is not there yet is done without.
+        plan: plan of the run. Its data set must exist, and the run's folder is not touched. If it
+            has a feature store that does not exist yet, the shards are read instead.
     """
     if not reads_store(plan):
         plan = replace(plan, store=None)
@@ -78,17 +78,18 @@ def measure(plan: RunPlan) -> Rates:
 
 
 def num_embedding_bytes(settings: PretrainSettings) -> int:
-    """Count what workers exchange of a material's embeddings, in float32, all views and heads."""
+    """Count the bytes of a material's float32 embeddings: all modalities, views and heads."""
     objective = settings.objective
     num_embeddings = len(settings.modalities.names) * objective.num_views * objective.num_heads
     return 4 * settings.embedding_dim * num_embeddings
 
 
 def batch_sizes(training: TrainingSettings) -> list[int]:
-    """Give up to three sizes, the largest one a worker's share where that is not too large.
+    """Return up to three batch sizes, the largest being a worker's share unless that is too large.
 
-    Each is cut into as many micro-batches as the run's, so that the smallest may have a material in
-    each: batch normalisation allows that. An objective compares two materials at least.
+    Each divides into as many micro-batches as the run's steps do. The smallest may have one
+    material in each, which batch normalisation allows. Sizes are at least 2, because an objective
+    compares materials with each other.
     """
     num_parts = training.num_micro_batches
     share = training.global_batch_size // training.num_workers if training.on_gpu else 0
@@ -99,17 +100,18 @@ def batch_sizes(training: TrainingSettings) -> list[int]:
 
 
 def _stream(plan: RunPlan, sizes: Sequence[int]) -> tuple[dict[int, list[Step]], dict[str, float]]:
-    """Take the first steps that a run with batches of each size would see, and time the stages.
+    """Take the first steps of a run with batches of each size, and time the stages of the stream.
 
     Returns:
-        Steps by batch size, and for ``<stage>_rows_per_s`` the seconds that a row takes a core.
+        The steps of each batch size, and for each ``<stage>_rows_per_s`` the seconds that one core
+        needs per row.
     """
     meter = _CpuMeter()
     steps: dict[int, list[Step]] = {size: [] for size in sizes}
     bar = tqdm(total=NUM_STEPS * sum(sizes), desc="measure", unit="material")
     with threadpool_limits(limits=1), bar:
-        next(_steps(plan, sizes[0], StreamMeter()))  # what is imported and opened once
-        gc.collect()  # a tenth of a second, which a run pays hardly ever
+        next(_steps(plan, sizes[0], StreamMeter()))  # imports modules and opens files once
+        gc.collect()  # takes a tenth of a second, which a run hardly ever pays
         for size in sizes:
             for step in islice(_steps(plan, size, meter), NUM_STEPS):
                 steps[size].append(step)
@@ -119,8 +121,8 @@ def _stream(plan: RunPlan, sizes: Sequence[int]) -> tuple[dict[int, list[Step]],
 
 
 def _steps(plan: RunPlan, batch_size: int, meter: StreamMeter) -> Iterator[Step]:
-    """Give the steps of a run with batches of this size, ``NUM_STEPS`` at least."""
-    # An epoch is a step at least, and a job may have fewer than are measured.
+    """Yield the steps of a run with batches of this size, at least ``NUM_STEPS`` of them."""
+    # A job may have fewer steps than are measured, but each epoch has at least one.
     training = plan.settings.training.model_copy(
         update={"global_batch_size": batch_size, "num_epochs": NUM_STEPS}
     )
@@ -131,7 +133,7 @@ def _steps(plan: RunPlan, batch_size: int, meter: StreamMeter) -> Iterator[Step]
 
 
 class _CpuMeter(StreamMeter):
-    """Counts what happens in this process by the time a core spends on it, however busy it is."""
+    """Counts the CPU time that a core spends on a stage, however busy the machine is."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -141,16 +143,17 @@ class _CpuMeter(StreamMeter):
 
 
 def _on_one_core(source: Source, units: Sequence[ReadUnit], num_records: int) -> Iterator[pa.Table]:
-    """Read and featurize in this thread, as ``in_process`` does; see ``_timed``."""
+    """Read and featurize in this thread, as ``in_process`` does, but timed by ``_timed``."""
     tables = (stamped(*_timed(source, unit)) for unit in units)
     return rebatched(tables, num_records * source.views.num_views)
 
 
 def _timed(source: Source, unit: ReadUnit) -> tuple[pa.Table, Mapping[str, float]]:
-    """Give a unit's features and the seconds of each stage.
+    """Return a unit's features and the seconds of each stage.
 
-    Reading waits for the storage, so it is wall time. Featurizing does not: it takes no longer than
-    a core spent on both, whatever else the machine was busy with.
+    Reading waits for the storage, so it is measured in wall time. Featurizing never takes longer
+    than the CPU time of both stages together, so it is capped by that: a machine that was busy with
+    something else does not count.
     """
     started_s = time.thread_time()
     features, seconds = source.timed_features(unit)

@@ -1,7 +1,7 @@
-"""How long a run takes on so many workers: arithmetic on measured rates, and no more.
+"""Predicts how long a run takes on some number of workers, by arithmetic on measured rates.
 
 A run is as fast as the slowest of three: its workers, the featurizers that feed them, and, where
-processes are more than cores, the cores that all share.
+there are more processes than cores, the cores that all of them share.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Literal
 from omnimat.training.forecast.rates import Rates
 
 START_S = 30.0
-"""From the submission to the first step on a cluster whose nodes are there."""
+"""Seconds from the submission to the first step on a cluster whose nodes are running."""
 
 Bottleneck = Literal["workers", "featurizers", "cores"]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a run does.
+    """The amount of work of a run.
 
     Attributes:
-        num_steps: of the run.
-        global_batch_size: materials a step.
-        num_ahead: materials featurized into a store before the first step.
-        num_ahead_actors: that do so.
+        num_steps: number of steps of the run.
+        global_batch_size: number of materials per step.
+        num_ahead: number of materials featurized into a store before the first step.
+        num_ahead_actors: number of actors that fill this store.
         featurizes_on_the_way: whether records are featurized while training runs.
     """
 
@@ -39,16 +39,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Machines:
-    """Where it does it.
+    """The machines on which a run would train.
 
     Attributes:
-        num_workers: that train.
-        num_featurizers: actors that feed all workers together; of a store, its readers.
-        device: that each worker trains on.
-        cores_per_worker: that one keeps busy while it computes.
-        num_cores: that all processes share; None: each has its own.
-        speedup: of a worker there against the one that was measured.
-        interconnect_gbit_per_s: between workers.
+        num_workers: number of workers that train.
+        num_featurizers: number of actors that feed all workers together. With a feature store,
+            these are the readers of the store.
+        device: kind of device on which each worker trains.
+        cores_per_worker: number of cores that a worker keeps busy while it computes.
+        num_cores: number of cores that all processes share; None where each has its own.
+        speedup: speed of a worker relative to the one that was measured.
+        interconnect_gbit_per_s: bandwidth between workers.
     """
 
     num_workers: int
@@ -61,21 +62,21 @@ class Machines:
 
     @property
     def num_busy_cores(self) -> float:
-        """Cores that are occupied and paid for."""
+        """Number of cores that are occupied and paid for."""
         return self.num_cores or self.num_workers * self.cores_per_worker + self.num_featurizers
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run will take.
+    """The predicted speed and duration of a run.
 
     Attributes:
-        workers_per_s: materials a second that the workers could take.
-        featurizers_per_s: materials a second that the featurizers could give.
-        cores_per_s: materials a second that the shared cores allow; inf where none are shared.
-        num_steps: of the run.
-        global_batch_size: materials a step.
-        ahead_s: before training, to fill a feature store.
+        workers_per_s: materials per second that the workers could train on.
+        featurizers_per_s: materials per second that the featurizers could deliver.
+        cores_per_s: materials per second that the shared cores allow; inf where none are shared.
+        num_steps: number of steps of the run.
+        global_batch_size: number of materials per step.
+        ahead_s: seconds spent before training to fill a feature store.
     """
 
     workers_per_s: float
@@ -87,12 +88,12 @@ class Prediction:
 
     @property
     def samples_per_s(self) -> float:
-        """Materials a second of training."""
+        """Materials per second of training."""
         return min(self.workers_per_s, self.featurizers_per_s, self.cores_per_s)
 
     @property
     def bottleneck(self) -> Bottleneck:
-        """What the rest waits for."""
+        """The slowest part, for which the others wait."""
         speeds: dict[Bottleneck, float] = {
             "workers": self.workers_per_s,
             "featurizers": self.featurizers_per_s,
@@ -102,12 +103,12 @@ class Prediction:
 
     @property
     def run_s(self) -> float:
-        """Of the whole run."""
+        """Seconds of the whole run."""
         return START_S + self.ahead_s + self.num_steps * self.global_batch_size / self.samples_per_s
 
 
 def predict(rates: Rates, work: Work, machines: Machines) -> Prediction:
-    """Predict a run from what its parts were measured to take."""
+    """Predict a run from the measured rates of its parts."""
     batch = work.global_batch_size
     share = batch / machines.num_workers
     compute_s = rates.step.seconds(share, batch) / machines.speedup
@@ -129,10 +130,12 @@ def predict(rates: Rates, work: Work, machines: Machines) -> Prediction:
 
 
 def exchange_s(rates: Rates, machines: Machines, global_batch_size: int) -> float:
-    """Give the seconds a step that a worker spends sending: a ring, no overlap with computing.
+    """Return the seconds per step that a worker spends on sending.
 
-    Gradients are summed (2 (W - 1) / W of their bytes), embeddings are gathered on the way forward
-    and their gradients are scattered on the way back ((W - 1) / W of all rows, twice).
+    The workers form a ring, and sending does not overlap with computing. Of W workers, each sends
+    2 (W - 1) / W of the gradients' bytes to sum them, and twice (W - 1) / W of all embedding rows:
+    embeddings are gathered in the forward pass and their gradients are scattered in the backward
+    pass.
     """
     share = (machines.num_workers - 1) / machines.num_workers
     num_bytes = 2 * share * (rates.gradient_bytes + global_batch_size * rates.embedding_bytes)
@@ -140,16 +143,16 @@ def exchange_s(rates: Rates, machines: Machines, global_batch_size: int) -> floa
 
 
 def waiting_s(rates: Rates, machines: Machines) -> float:
-    """Give the seconds a step that workers wait for each other, more at each doubling."""
+    """Return the seconds per step that workers wait for each other, which grow at each doubling."""
     return (rates.waiting_s or 0.0) * math.log2(machines.num_workers)
 
 
 def featurizers_needed(rates: Rates, work: Work, machines: Machines) -> int:
-    """Count the actors with which the workers never wait for data."""
+    """Return the number of featurizers with which the workers never wait for data."""
     prediction = predict(rates, work, machines)
     return math.ceil(prediction.workers_per_s * _stream_s(rates, work))
 
 
 def _stream_s(rates: Rates, work: Work) -> float:
-    """Give the seconds of a core that a material takes on its way to a worker."""
+    """Return the core seconds that a material needs on its way to a worker."""
     return rates.read_s + (rates.featurize_s if work.featurizes_on_the_way else 0.0)

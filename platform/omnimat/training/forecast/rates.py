@@ -1,4 +1,4 @@
-"""What the parts of a pretraining run take, as measured on some machine."""
+"""How long the parts of a pretraining run take, as measured on some machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from omnimat.training.plan import RunPlan
 class StepCost(Settings):
     """Seconds of a step on one worker: fixed + per_sample n + comparison n N^num_others.
 
-    n is the worker's share of the global batch N. The last term is the objective's, which compares
-    each of its materials with everyone's, taken one by one or two by two, or (Barlow Twins) none.
+    n is the worker's share of the global batch N. The last term is that of the objective, which
+    compares each of the worker's materials with all others of the batch, one or two at a time. With
+    Barlow Twins it is 0.
     """
 
     fixed_s: NonNegativeFloat
@@ -33,17 +34,17 @@ class StepCost(Settings):
     def fitted(
         cls, seconds: Mapping[int, float], *, comparison_s: float, num_others: Literal[0, 1, 2]
     ) -> StepCost:
-        """Fit the first two terms to the seconds of steps on one worker, by batch size.
+        """Fit the first two terms to the seconds of steps on one worker at each batch size.
 
-        Steps of small batches say nothing of the last term: it is given, and taken off. No term is
-        negative. Where there is but one size, all the rest counts as per sample: the step of a
-        larger batch is then taken for too long rather than too short.
+        Steps of small batches reveal nothing about the last term, so it is given and subtracted. No
+        term is negative. Where there is only one batch size, all that remains counts as per sample,
+        which overestimates rather than underestimates the step of a larger batch.
         """
         sizes = np.array(list(seconds), dtype=np.float64)
         steps_s = np.array(list(seconds.values()))
         rest_s = np.maximum(steps_s - comparison_s * sizes ** (1 + num_others), 0.0)
         terms = np.stack([np.full_like(sizes, len(sizes) > 1), sizes], axis=1)
-        # Divided by the steps' seconds, so that relative errors count alike.
+        # Dividing by the seconds of each step gives equal weight to equal relative errors.
         fixed_s, per_sample_s = nnls(terms / steps_s[:, None], rest_s / steps_s)[0]
         return cls(
             fixed_s=fixed_s,
@@ -53,29 +54,33 @@ class StepCost(Settings):
         )
 
     def seconds(self, share: float, global_batch_size: int) -> float:
-        """Give the seconds of a step on a worker that has this share of the batch."""
+        """Return the seconds of a step on a worker that has this share of the batch."""
         compared_s = self.comparison_s * float(global_batch_size) ** self.num_others
         return self.fixed_s + (self.per_sample_s + compared_s) * share
 
 
 class Rates(Settings):
-    """What was measured, where; seconds are of one core, or of one GPU for steps on one.
+    """Measured rates, and where they were measured.
+
+    Seconds are those of one CPU core, or of one GPU for steps that were taken on a GPU.
 
     Attributes:
-        device: that trained.
-        hardware: of the machine.
-        measured_at: ISO 8601, UTC.
-        load_average: processes that wanted a core there in the minute before.
-        read_s: a material, from the storage of that machine: of the shards, or of a feature store.
-        featurize_s: a material, decoding and all its views included; 0 of a store.
-        collate_s: a material, in the trainer's process.
-        step: on one worker.
-        waiting_s: a step that two workers of that machine take longer, for all the times that they
-            wait for each other (global batch normalisation does so twice a layer); None where
+        device: kind of device that trained.
+        hardware: hardware of the machine.
+        measured_at: time of the measurement in ISO 8601, UTC.
+        load_average: number of processes that wanted a core in the minute before.
+        read_s: seconds to read a material, from shards or a feature store, from the storage of that
+            machine.
+        featurize_s: seconds to decode a material and featurize all its views; 0 for a feature
+            store.
+        collate_s: seconds per material to collate a batch, in the trainer's process.
+        step: cost of a step on one worker.
+        waiting_s: seconds by which a step of two workers on that machine takes longer, because they
+            wait for each other (global batch normalisation does so twice per layer); None where
             there was no room for two.
-        largest_share: materials of the largest step that was measured.
-        gradient_bytes: that workers exchange in a step.
-        embedding_bytes: of a material, that workers exchange in a step.
+        largest_share: number of materials in the largest step that was measured.
+        gradient_bytes: bytes of gradients that workers exchange in a step.
+        embedding_bytes: bytes of embeddings per material that workers exchange in a step.
     """
 
     device: Literal["cpu", "cuda"]
@@ -93,38 +98,38 @@ class Rates(Settings):
 
     @property
     def measured_on(self) -> str:
-        """Name the device that trained."""
+        """Name of the GPUs or of the CPU that trained."""
         gpus = ", ".join(dict.fromkeys(self.hardware["gpus"])) or "a GPU"
         return gpus if self.device == "cuda" else str(self.hardware["cpu"])
 
     @classmethod
     def load(cls, path: UPath) -> Rates:
-        """Read what ``save`` wrote.
+        """Read a file that ``save`` wrote.
 
         Raises:
             FileNotFoundError: there is no such file.
-            UserError: it holds something else, or was written by another version.
+            UserError: the file holds something else, or another version wrote it.
         """
         try:
             return cls.model_validate_json(read_file(path))
         except ValidationError as error:
             raise UserError(
                 f"{path} holds no rates of this version of omnimat ({error.errors()[0]['msg']}): "
-                "plan with --measure-again"
+                "plan with --measure-again to replace it"
             ) from None
 
     def save(self, path: UPath) -> None:
-        """Write them as JSON."""
+        """Write the rates to a JSON file."""
         write_atomically(path, f"{self.model_dump_json(indent=1)}\n".encode())
 
 
 def reads_store(plan: RunPlan) -> bool:
-    """Say whether a run reads a feature store that is there; else the shards are what is read."""
+    """Return whether a run reads a feature store that exists; if not, it reads the shards."""
     return plan.store is not None and plan.store.is_complete
 
 
 def rates_file(plan: RunPlan, workspace: Workspace) -> UPath:
-    """Name the file of what was measured for runs that do the same work on each material."""
+    """Return the file with the rates of all runs that do the same work on each material."""
     settings = plan.settings
     training = settings.training
     work = {
