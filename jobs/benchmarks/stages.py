@@ -39,7 +39,7 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.process_time() - start_s
 
 
-def featurizers_for(records: Iterable[Record]) -> Mapping[Modality, Featurizer]:
+def featurizers_for(records: Iterable[Record]) -> Mapping[str, Featurizer]:
     """Choose the default featurizer of every modality that some record has."""
     names = [name for name in MODALITIES.names if name != "properties"]
     by_modality = {name: default_featurizer(name) for name in names}
