@@ -1,6 +1,7 @@
-"""Guards the layout; a test cannot, since pytest itself breaks when ``platform`` is shadowed.
+"""Checks the layout; a test cannot, since pytest itself breaks when ``platform`` is shadowed.
 
-Run it with any Python: ``python infra/check_layout.py``. Exits with 1 and a sentence a fault.
+Run it with any Python: ``python infra/check_layout.py``. It exits with 1 and a sentence for each
+fault.
 """
 
 import stat

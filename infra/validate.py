@@ -1,8 +1,8 @@
-"""Check the files of this folder against what will read them; no cluster and no cloud is asked.
+"""Check the files of this folder as the programs that read them would, without cluster or cloud.
 
-``python infra/validate.py --crds crds.yaml`` in the developers' environment checks this folder,
-with another folder as an argument a copy of it that you have edited. Exits with 2 and a sentence an
-error.
+``python infra/validate.py --crds crds.yaml``, in the developers' environment, checks this folder;
+with another folder as an argument it checks a copy that you have edited. It exits with 2 and a
+sentence for each error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INFRA = Path(__file__).resolve().parent
 
 
 def faults(folder: Path, schemas: kubernetes.Schemas) -> Iterator[str]:
-    """Say what is wrong with any file of a folder laid out as this one is."""
+    """Say what is wrong with the files of a folder that is laid out like this one."""
     for kustomization in sorted(folder.glob("kuberay/overlays/*/*/kustomization.yaml")):
         yield from kubernetes.faults(kustomization.parent, schemas)
     for name in ("aws.yaml", "gcp.yaml"):
@@ -34,7 +34,7 @@ def faults(folder: Path, schemas: kubernetes.Schemas) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what is wrong and give the exit status."""
+    """Print what is wrong, and give the exit status."""
     parser = argparse.ArgumentParser(description="Check the files of this folder.")
     parser.add_argument("folder", type=Path, nargs="?", default=INFRA)
     parser.add_argument(

@@ -1,6 +1,6 @@
-"""Check the lock files against pyproject.toml and what is installed here; needs no network.
+"""Check the lock files against pyproject.toml and what is installed here, without a network.
 
-``python infra/docker/check_locks.py [FOLDER]``; exits with 1 and a sentence a fault.
+``python infra/docker/check_locks.py [FOLDER]`` exits with 1 and a sentence for each fault.
 """
 
 import re
@@ -28,7 +28,7 @@ def read(path: Path) -> tuple[Versions, list[str]]:
     """Read one lock file.
 
     Returns:
-        The version pinned for each package, and what is wrong with the file.
+        The pinned version of each package, and what is wrong with the file.
     """
     text = path.read_text()
     pins = parse(text)
@@ -45,7 +45,7 @@ def read(path: Path) -> tuple[Versions, list[str]]:
 
 
 def mixed_up(locks: dict[str, Versions]) -> Iterator[str]:
-    """Tell what belongs to the other build of torch."""
+    """Say what belongs into the lock of another build of torch."""
     cpu, cuda = (Version(locks[part].get("torch", "0")) for part in ("cpu", "cuda"))
     if cpu.local != "cpu" or set(locks["cpu"]) != {"torch"}:
         yield f"requirements-cpu.txt is to pin the CPU build of torch and no more; {REMEDY}"
@@ -60,7 +60,7 @@ def mixed_up(locks: dict[str, Versions]) -> Iterator[str]:
 
 @cache
 def installed(name: str) -> str:
-    """Give the version installed here."""
+    """Give the version that is installed here."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -69,7 +69,7 @@ def installed(name: str) -> str:
 
 @cache
 def requirements_of(name: str) -> list[Requirement]:
-    """Give what the installed package needs, whatever its extras."""
+    """Give what an installed package needs with all its extras."""
     try:
         return [Requirement(text) for text in metadata.requires(name) or []]
     except metadata.PackageNotFoundError:
@@ -77,10 +77,10 @@ def requirements_of(name: str) -> list[Requirement]:
 
 
 def needed(roots: Iterable[Requirement]) -> Iterator[tuple[Requirement, str]]:
-    """Walk requirements by the metadata of what is installed.
+    """Follow requirements by the metadata of what is installed.
 
     Yields:
-        A requirement and whose it is.
+        A requirement, and the name of what requires it.
     """
     queue = [(root, "pyproject.toml") for root in roots]
     seen: set[tuple[str, str]] = set()
@@ -96,9 +96,9 @@ def needed(roots: Iterable[Requirement]) -> Iterator[tuple[Requirement, str]]:
 
 
 def unmet(file: str, roots: list[Requirement], versions: Versions) -> Iterator[str]:
-    """Tell where pins and requirements do not agree, in either direction."""
+    """Say where pins and requirements do not agree, in either direction."""
     left = set(versions)
-    is_whole = True  # the walk: what is not installed does not say what it needs
+    is_whole = True  # a package that is not installed does not say what it needs
     for requirement, owner in needed(roots):
         name = canonicalize_name(requirement.name)
         left.discard(name)
@@ -115,7 +115,7 @@ def unmet(file: str, roots: list[Requirement], versions: Versions) -> Iterator[s
 
 
 def faults(folder: Path) -> list[str]:
-    """List what is wrong with the lock files of a folder."""
+    """List what is wrong with the lock files in a folder."""
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     optional = project["optional-dependencies"]
     runtime = [*project["dependencies"], *(text for e in EXTRAS for text in optional[e])]

@@ -16,22 +16,22 @@ PYPROJECT = HERE.parents[1] / "pyproject.toml"
 UV_VERSION = "0.13.8"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TORCH_INDEX = os.environ.get("TORCH_INDEX", TORCH_CPU_INDEX)  # or a mirror of it
-# torch of PyPI and what it brings for NVIDIA's cards.
+# PyPI's torch, and what comes with it for NVIDIA's cards.
 FOR_CUDA = re.compile(r"torch|triton|nvidia-.+|cuda-.+")
 
-# What every environment of omnimat has, beside its dependencies.
+# What every environment of omnimat has besides its dependencies.
 EXTRAS = ("gcp", "gcs", "postgresql", "s3", "text")
 
 TITLES = {
     "build": "What installs and builds the others.",
-    "": "What omnimat imports, but for torch: the same on every machine.",
+    "": "What omnimat imports, except torch: the same on every machine.",
     "cpu": f"torch for machines without a card.\n--index-url {TORCH_CPU_INDEX}",
     "cuda": "torch for NVIDIA cards, with the CUDA libraries it loads.",
     "dev": "What tests and checks need besides.",
 }
 
 Pins = dict[str, str]
-"""Lines of a lock file, by the name of the package they pin."""
+"""The lines of a lock file, by the name of the package that they pin."""
 
 
 def lock_file(part: str, folder: Path = HERE) -> Path:
@@ -40,7 +40,7 @@ def lock_file(part: str, folder: Path = HERE) -> Path:
 
 
 def parse(text: str) -> Pins:
-    """Split a lock file into its pins: a line ``name==version`` and the indented ones under it."""
+    """Split a lock file into its pins: a line ``name==version`` and the indented lines under it."""
     blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
     return {re.split(r"==|\[", block, maxsplit=1)[0]: block for block in blocks}
 
@@ -52,14 +52,14 @@ def write(part: str, pins: Pins) -> None:
 
 
 class Resolver:
-    """uv, in an environment of its own."""
+    """Calls uv, which is in an environment of its own."""
 
     def __init__(self, folder: Path, options: list[str]) -> None:
-        """Install it.
+        """Install uv.
 
         Args:
-            folder: Where; also for files in between.
-            options: More options of ``uv pip compile``.
+            folder: where to install it, and for temporary files.
+            options: more options of ``uv pip compile``.
         """
         venv.create(folder, with_pip=True)
         pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check", "install"]
@@ -67,20 +67,20 @@ class Resolver:
         self._output = folder / "pins.txt"
         self._uv = [f"{folder}/bin/uv", "pip", "compile", "--quiet", "--no-config", "--no-header"]
         self._uv += ["--system-certs", "--generate-hashes", f"--output-file={self._output}"]
-        # Python 3.12 and arm64 resolve to the same, and the hashes are those of every wheel.
+        # Python 3.12 and arm64 resolve to the same versions, and every wheel has its hash.
         self._uv += ["--python-version=3.11", "--python-platform=x86_64-manylinux_2_28", *options]
 
     def pins(self, keep: Pins, *options: str, requirements: str = "") -> Pins:
         """Resolve requirements.
 
         Args:
-            keep: What stays where it still fits.
-            options: More options, the last one the file: ``pyproject.toml``, or ``-`` for a text.
-            requirements: The text.
+            keep: the pins that stay if they still fit.
+            options: more options; the last one is the file ``pyproject.toml``, or ``-`` for text.
+            requirements: the text, if there is no file.
         """
         self._output.write_text("".join(keep.values()))
         command = [*self._uv, *options]
-        # In the repository, for its path would else stand in comments.
+        # In the repository, or its path would stand in comments.
         subprocess.run(command, input=requirements, text=True, check=True, cwd=PYPROJECT.parent)
         return parse(self._output.read_text())
 
@@ -98,7 +98,7 @@ def main(options: list[str]) -> None:
         tools = f"pip\nsetuptools\nuv=={UV_VERSION}"
         build = resolver.pins(pins, "--no-annotate", "-", requirements=tools)
         torch = f"{runtime['torch'].split()[0]}+cpu"
-        if f"{torch} " not in lock_file("cpu").read_text():  # else its index is not needed
+        if f"{torch} " not in lock_file("cpu").read_text():  # or its index is not asked
             options = ["--no-deps", "--no-annotate", f"--default-index={TORCH_INDEX}", "-"]
             write("cpu", resolver.pins({}, *options, requirements=torch))
     write("build", build)

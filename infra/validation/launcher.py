@@ -1,4 +1,4 @@
-"""Files of ``ray up``, by Ray's own schema and EC2's own description of its machines."""
+"""Files of ``ray up``, checked by Ray's own schema and EC2's own description of its machines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _own_faults(config: Document) -> Iterator[str]:
     try:  # as `ray up` does first of all
         prepared = prepare_config(dict(config))
         validate_config(prepared)
-    except Exception as error:  # noqa: BLE001  jsonschema's, or whatever else a mistake leads to
+    except Exception as error:  # noqa: BLE001  of jsonschema, or whatever else a mistake leads to
         yield f"ray up refuses it: {getattr(error, 'message', error)}"
         return
     node_types, head = prepared["available_node_types"], prepared["head_node_type"]
@@ -59,11 +59,11 @@ def _image(config: Document, node_type: str) -> str:
 
 
 def _ec2_faults(node_type: str, node_config: Document) -> Iterator[str]:
-    """Check the arguments of a machine, and that Ray is not left to open its SSH to everybody."""
+    """Check the arguments of a machine, and that Ray does not open its SSH port to everybody."""
     where = f"available_node_types.{node_type}.node_config"
     if not node_config.get("SecurityGroupIds"):
         yield f"{where}: without SecurityGroupIds Ray opens port 22 to the whole internet"
-    # What Ray adds and takes away itself.
+    # Ray itself adds the one and takes away the other.
     arguments = dict(node_config) | {"MinCount": 1, "MaxCount": 1}
     arguments.pop("SubnetIds", None)
     report = ParamValidator().validate(arguments, _run_instances()).generate_report()
@@ -78,5 +78,5 @@ def _ec2_faults(node_type: str, node_config: Document) -> Iterator[str]:
 
 @cache
 def _run_instances() -> Shape:
-    """Give EC2's description of what it takes to start machines."""
+    """Give EC2's description of the arguments that start machines."""
     return get_session().get_service_model("ec2").operation_model("RunInstances").input_shape

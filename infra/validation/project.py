@@ -1,4 +1,4 @@
-"""What schemas leave open: labels, images, versions, variables and job files must be ours."""
+"""What schemas leave open: labels, images, versions, variables and job files must exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from validation.schema import Document, suggestion
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROLES = ("trainer", "featurizer")
 CREDENTIALS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
-"""Variables that libraries of ours read, and no line of ours."""
+"""Variables that only our libraries read, and no line of our own."""
 
 _OUR_VARIABLE = re.compile(r"\b(?:OMNIMAT|MP|AWS)_[A-Z0-9_]+\b")
 _JOB_FILE = re.compile(r"\bjobs/[\w./-]+\.yaml\b")
@@ -28,7 +28,7 @@ _IMAGE = re.compile(r"\bomnimat:[\w.-]+")
 
 
 def text_faults(path: Path) -> Iterator[str]:
-    """Check the names that any file gives: variables, job files, images, and who may connect."""
+    """Check the names that a file contains: variables, job files, images, and who may connect."""
     text = path.read_text()
     found = [
         *variable_faults(_OUR_VARIABLE.findall(text)),
@@ -44,8 +44,8 @@ def node_type_faults(node_types: Mapping[str, Document], head: str) -> Iterator[
     """Check what Ray will know about its nodes.
 
     Args:
-        node_types: by name, in the layout of ``ray up``.
-        head: which of them is the head.
+        node_types: the types of nodes by name, in the layout of ``ray up``.
+        head: the name of the head's type.
     """
     if node_types[head]["resources"].get("CPU") != 0:
         yield f"{head}: the head must have 0 CPUs, or work could take it down"
@@ -60,11 +60,11 @@ def node_type_faults(node_types: Mapping[str, Document], head: str) -> Iterator[
 
 
 def largest_faults(node_types: Mapping[str, Document], told: str | None) -> Iterator[str]:
-    """Check that jobs are told what the cluster may grow to.
+    """Check that jobs are told how large the cluster may grow.
 
     Args:
-        node_types: by name, in the layout of ``ray up``.
-        told: the variable of the head.
+        node_types: the types of nodes by name, in the layout of ``ray up``.
+        told: what the head's variable says.
     """
     largest: Counter[str] = Counter()
     for node_type in node_types.values():
@@ -77,7 +77,7 @@ def largest_faults(node_types: Mapping[str, Document], told: str | None) -> Iter
 
 
 def image_faults(node_type: str, image: str, *, has_gpu: bool) -> Iterator[str]:
-    """Check that a node type runs our image of this version, for CUDA where it has GPUs."""
+    """Check that a type of node runs our image of this version, for CUDA if it has GPUs."""
     accelerator = "cuda" if has_gpu else "cpu"
     if not image.endswith(f"omnimat:{version()}-{accelerator}"):
         yield f"{node_type}: runs {image!r}, not omnimat:{version()}-{accelerator}"
@@ -98,7 +98,7 @@ def variable_faults(names: Iterable[str]) -> Iterator[str]:
 
 
 def job_file_faults(names: Iterable[str]) -> Iterator[str]:
-    """Check that these are job files, and right with all that they need."""
+    """Check that these are valid job files, and so are all that they need."""
     yield from filter(None, map(_job_file_fault, set(names)))
 
 
@@ -116,7 +116,7 @@ def _job_file_fault(name: str) -> str | None:
 
 
 def ray_version_faults(ray_version: str) -> Iterator[str]:
-    """Check that a version of Ray is one that we run on."""
+    """Check that we support a version of Ray."""
     requirements = map(Requirement, _pyproject()["dependencies"])
     supported = next(r.specifier for r in requirements if r.name == "ray")
     if not re.fullmatch(r"\d+\.\d+\.\d+", ray_version) or ray_version not in supported:
@@ -124,7 +124,7 @@ def ray_version_faults(ray_version: str) -> Iterator[str]:
 
 
 def version() -> str:
-    """Give the version that pyproject.toml states."""
+    """Give the version in pyproject.toml."""
     return str(_pyproject()["version"])
 
 
@@ -136,7 +136,7 @@ def _pyproject() -> Document:
 
 @cache
 def _variables() -> frozenset[str]:
-    """Find the names of environment variables in the sources: capitals in quotes."""
+    """Find the names of environment variables in our sources: capital letters in quotes."""
     sources = (REPOSITORY / "platform").rglob("*.py")
     quoted = re.compile(r'"((?:OMNIMAT|MP|AWS)_[A-Z0-9_]+)"')
     return frozenset(name for source in sources for name in quoted.findall(source.read_text()))

@@ -1,4 +1,4 @@
-"""JSON Schema as Kubernetes means it, strict, and with one sentence for each error."""
+"""JSON Schema as Kubernetes means it, applied strictly, with one sentence for each error."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Document = Mapping[str, Any]
 
 
 def errors(document: Any, schema: Document) -> Iterator[str]:
-    """Say where a document breaks a schema; keys the schema does not know are errors.
+    """Say where a document breaks a schema; a key that the schema does not know is an error.
 
-    Of Kubernetes' own keywords these count: ``int-or-string``, ``validations`` (rules in CEL),
+    These keywords of Kubernetes are known: ``int-or-string``, ``validations`` (rules in CEL),
     ``list-map-keys`` and ``preserve-unknown-fields``.
     """
     for error in KUBERNETES(schema).iter_errors(document):
@@ -26,13 +26,13 @@ def errors(document: Any, schema: Document) -> Iterator[str]:
 
 
 def sentence(error: ValidationError) -> str:
-    """Say one error: the path, what is wrong, and what may have been meant."""
+    """Describe one error: the path, what is wrong, and what may have been meant."""
     path = ".".join(map(str, error.absolute_path))
     return f"{path}: {_what(error)}" if path else _what(error)
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Give the end of a sentence about an unknown name."""
+    """Give the end of a sentence about an unknown name, which suggests a known one."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -52,7 +52,7 @@ def _what(error: ValidationError) -> str:
 def _closed_properties(
     validator: Validator, properties: Document, instance: Any, schema: Document
 ) -> Iterator[ValidationError]:
-    """Check the known keys, and refuse others where the schema does not say that it takes them."""
+    """Check the known keys, and refuse others unless the schema says that it takes them."""
     yield from Draft202012Validator.VALIDATORS["properties"](
         validator, properties, instance, schema
     )
@@ -72,7 +72,7 @@ def _int_or_string(
 def _rules(
     _validator: Validator, rules: list[Document], instance: Any, _schema: Document
 ) -> Iterator[ValidationError]:
-    """Check rules in CEL, but for those of updates: there is no older document here."""
+    """Check rules in CEL, except those of updates, since there is no older document here."""
     for rule in rules:
         if "oldSelf" not in rule["rule"] and not cel.evaluate(rule["rule"], {"self": instance}):
             yield ValidationError(rule.get("message") or f"breaks the rule {rule['rule']}")

@@ -1,4 +1,4 @@
-"""Shell scripts, by bash and shellcheck."""
+"""Shell scripts, checked by bash and shellcheck."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def command(name: str, package: str) -> str:
     """Find a command, first beside this Python.
 
     Args:
-        name: of the command.
-        package: that brings it.
+        name: the name of the command.
+        package: the package that contains it.
 
     Raises:
-        UserError: if it is not there.
+        UserError: it is not installed.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     found = shutil.which(name, path=path)

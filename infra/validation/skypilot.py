@@ -10,16 +10,11 @@ from pathlib import Path
 _READ = "import sys, sky; sky.Task.from_yaml(sys.argv[1])"
 
 
-def is_installed() -> bool:
-    """Say whether the command ``sky`` is there."""
-    return shutil.which("sky") is not None
-
-
 def faults(path: Path) -> Iterator[str]:
-    """Say what is wrong with a task; nothing where SkyPilot is not installed.
+    """Say what is wrong with a task; nothing if SkyPilot is not installed.
 
-    It pins versions that are not ours, so it lives in an environment of its own, whose ``sky`` is
-    on the path.
+    It pins other versions than ours, so it is in an environment of its own, whose ``sky`` is on the
+    path.
     """
     sky = shutil.which("sky")
     if sky is None:

@@ -3,9 +3,9 @@
 
     python jobs/benchmarks/dashboard.py
 
-The rows are results of three seeds spread over boards, each result with its own configuration.
-Pages are requested in the same process, through the whole application: ``after a write``, when the
-store has just changed and nothing is cached, and ``again``, when nothing has changed.
+The rows are results of three seeds, spread over boards, each with a configuration of its own. A
+page is asked for in the same process, through the whole application: ``after a write`` if a row has
+just been written, so that nothing is remembered; ``again`` if nothing has changed.
 """
 
 import itertools
@@ -32,7 +32,7 @@ ROWS_AT_A_TIME = 5_000
 
 
 def make_rows(number: int, boards: int, seeds: int = 3) -> Iterator[Row]:
-    """Spread results over boards; each has a configuration as large as that of a usual job."""
+    """Spread results over boards, each with a configuration as long as a usual job's."""
     noise = np.random.default_rng(0)
     for group in range(number // seeds):
         modalities = {f"modality {i}": {"encoder": {"width": 64 + i}} for i in range(4)}
@@ -69,7 +69,7 @@ def make_rows(number: int, boards: int, seeds: int = 3) -> Iterator[Row]:
 
 
 def timed(ask: Callable[[], Any], before: Callable[[], Any], repeats: int) -> float:
-    """Return the median milliseconds of ``ask``, not counting ``before``."""
+    """Give the median milliseconds that asking takes, without what is done before it."""
     times_ms = []
     for _ in range(repeats):
         before()
@@ -80,7 +80,7 @@ def timed(ask: Callable[[], Any], before: Callable[[], Any], repeats: int) -> fl
 
 
 def measure(url: str, store: LeaderboardStore, repeats: int) -> list[dict[str, Any]]:
-    """Time each page after a write, and again without one."""
+    """Time each page after a write, and again when nothing has changed."""
     counter = itertools.count()
     changing = next(make_rows(3, 1))
 

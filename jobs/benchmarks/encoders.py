@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Forward and backward speed of every registered encoder on real small crystals."""
+"""The speed of a forward and backward pass of every registered encoder on small real crystals."""
 
 import itertools
 from typing import Any
@@ -30,7 +30,7 @@ def main(
     presets: tuple[str, ...],
     names: tuple[str, ...],
 ) -> None:
-    """Time forward and backward in float32, one table row for each encoder and preset."""
+    """Time a forward and backward pass in float32 for each encoder and preset."""
     torch.set_num_threads(threads)
     rows = []
     for modality in MODALITIES.names:

@@ -1,9 +1,8 @@
 #!/usr/bin/env python
-"""Speed of building crystal graphs, compared with other functions that find the same neighbours.
+"""The speed of building crystal graphs, against what others use to find the same neighbours.
 
-All of them find every periodic neighbour within the cutoff and return indices and vectors; their
-runs alternate. torch_geometric is not compared, because it has no neighbour list for periodic cells
-(its radius_graph does not know them).
+All of them find every periodic neighbour within the cutoff and give indices and vectors; they take
+turns. torch_geometric is not among them, since its radius_graph knows no periodic cells.
 """
 
 from collections.abc import Callable
@@ -57,7 +56,7 @@ def of_ase(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
 @click.option("--cutoff", "cutoff_angstrom", default=5.0, show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 def main(materials: int, max_atoms: int, cutoff_angstrom: float, repeats: int) -> None:
-    """Build the graphs of the built-in crystals in every way that is available here."""
+    """Build the graphs of the embedded crystals in every way that is installed."""
     records = example_records(materials, max_atoms)
     crystals = [to_pymatgen(record.structure) for record in records]
     graph = CrystalGraph(
@@ -96,7 +95,7 @@ def check(
     build: Callable[[PymatgenStructure, float], Edges],
     cutoff_angstrom: float,
 ) -> None:
-    """Make sure that both find the same lengths; otherwise the times could not be compared."""
+    """Make sure that both find the same lengths, or the times could not be compared."""
     for record, crystal in zip(records, crystals, strict=True):
         ours = np.linalg.norm(graph(record)["edge_vectors_angstrom"], axis=1)
         theirs = np.linalg.norm(build(crystal, cutoff_angstrom)[2], axis=1)

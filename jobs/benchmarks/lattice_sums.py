@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Time and error of the lattice sums by size of the cell, in NumPy and in torch on batches.
+"""Time and error of the lattice sums by the size of the cell: NumPy, and torch on batches.
 
-NumPy and torch use one thread on the CPU; with a GPU, there is a column for CUDA. The error is that
-of truncating the series, relative to the same sums with a tolerance of 1e-14. The published
-implementation takes about 0.5 ms per pair of atoms: 55 ms for 10 atoms and 460 ms for 30. We cite
-these numbers and do not measure them here.
+NumPy and torch on the CPU have one thread; where there is a GPU, a column for CUDA is added. The
+error is that of cutting the series, found by comparison with the same sums cut at a tolerance of
+1e-14. The published implementation takes about 0.5 ms for a pair of atoms: 55 ms for 10 atoms, and
+460 ms for 30. These figures are cited and not measured here.
 """
 
 import os
@@ -35,7 +35,7 @@ Crystal = tuple[np.ndarray, np.ndarray]
 @click.option("--batch-size", default=64, show_default=True, help="Largest batch, in crystals.")
 @click.option("--batch-pairs", default=40_000, show_default=True, help="Largest batch, in pairs.")
 def main(sizes: str, repeats: int, tolerance: float, batch_size: int, batch_pairs: int) -> None:
-    """Sum over random triclinic cells, in which no two atoms are close together."""
+    """Sum over random triclinic cells in which no two atoms come near each other."""
     rows = []
     for num_atoms in map(int, sizes.split(",")):
         num_pairs = num_atoms * (num_atoms + 1) // 2
@@ -58,7 +58,7 @@ def main(sizes: str, repeats: int, tolerance: float, batch_size: int, batch_pair
 
 
 def ways_to_sum(crystals: list[Crystal], tolerance: float) -> dict[str, Callable[[], np.ndarray]]:
-    """Return every available way to sum these crystals, with the result on the host."""
+    """Give every way that works here to sum these crystals; the results are on the host."""
     ways = {
         "numpy": lambda: in_numpy(crystals, tolerance),
         "torch_cpu": lambda: in_torch(crystals, tolerance, "cpu"),
@@ -75,7 +75,7 @@ def in_numpy(crystals: list[Crystal], tolerance: float) -> np.ndarray:
 
 
 def in_torch(crystals: list[Crystal], tolerance: float, device: str) -> np.ndarray:
-    """Sum the batch at once, including the copies to the device and back."""
+    """Sum the batch at once, including the transfers to the device and back."""
     lattices, fractional = zip(*crystals, strict=True)
     sums = batched_lattice_sums(
         torch.from_numpy(np.stack(lattices)).to(device),
@@ -93,7 +93,7 @@ def gpu_name() -> str | None:
 
 
 def cell(num_atoms: int, seed: int) -> Crystal:
-    """Place atoms near the points of a grid in a skew cell of typical density."""
+    """Displace the points of a grid in a skew cell of typical density."""
     generator = np.random.default_rng([num_atoms, seed])
     per_edge = int(np.ceil(num_atoms ** (1 / 3)))
     grid = np.indices((per_edge,) * 3).reshape(3, -1).T / per_edge

@@ -3,9 +3,9 @@
 
     python jobs/benchmarks/launchers.py
 
-The job trains on the built-in crystals. With a feature store, torchrun and Ray take turns, and the
-ratio is that of the median steps after the warm-up. With shards, under Ray, the table shows the
-fraction of a step spent waiting for data by the number of featurizer actors.
+It trains on the embedded crystals. From a feature store, torchrun and Ray take turns, and the ratio
+is that of their median steps after the warm-up. From shards under Ray, the share of a step that is
+spent waiting for data is shown for several numbers of featurizer actors.
 """
 
 import statistics
@@ -16,18 +16,11 @@ from typing import Any
 import click
 import pandas as pd
 import yaml
-from measure import omnimat, report
+from measure import DATA, omnimat, report
 from upath import UPath
 
 from omnimat.training.history import read_history
 
-DATA = {
-    "kind": "ingest",
-    "name": "data",
-    "source": {"type": "prototypes"},
-    "records_per_shard": 50,
-    "num_cpus_per_task": 0.5,
-}
 MODALITIES = {
     "structure": {"encoder": {"preset": "tiny"}},
     "xrd": {"encoder": {"preset": "tiny"}},
@@ -66,7 +59,7 @@ def warm_steps(folder: Path, name: str, warm_up_steps: int) -> pd.DataFrame:
 
 
 def launcher_ratio(folder: Path, rounds: int, warm_up_steps: int) -> list[dict[str, Any]]:
-    """Train under both launchers in turn and compare their speed."""
+    """Run under the two launchers in turn."""
     steps_s: dict[str, list[float]] = {"torchrun": [], "ray": []}
     waits: dict[str, list[float]] = {"torchrun": [], "ray": []}
     for turn in range(rounds):
@@ -92,7 +85,7 @@ def launcher_ratio(folder: Path, rounds: int, warm_up_steps: int) -> list[dict[s
 
 
 def waits_by_actors(folder: Path, actors: tuple[int, ...], warm_up: int) -> list[dict[str, Any]]:
-    """Train from shards with each number of featurizer actors."""
+    """Train from shards with each of these numbers of featurizer actors."""
     rows = []
     for number in actors:
         name = f"actors-{number}"

@@ -1,11 +1,11 @@
-"""The size of a leaderboard of 100,000 rows, and how long its queries take.
+"""A leaderboard of 100,000 rows: how large it is, and how long its overview takes.
 
     python jobs/benchmarks/leaderboard_store.py [--rows 100000] [--url postgresql://...]
 
-The rows are like those of a fine-tuning sweep: 13 tasks on 3 data sets, three seeds each, with one
-configuration for all tasks that a network learned. The overview needs the boards and the best
-results of each; the page of a board needs all its results. Nothing is cached between queries. For
-comparison, all rows are also read and averaged in Python.
+The rows are like those of a fine-tuning sweep: 13 tasks on 3 data sets with three seeds each, where
+the tasks that one network learned share a configuration. The overview needs the boards and the best
+results of each; a page of one board needs all its results. Nothing is cached. For comparison, all
+rows are read and averaged in Python.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def written(store: LeaderboardStore, count: int) -> float:
-    """Write rows in batches, as drivers do, and return the seconds that this took."""
+    """Write rows, some at a time as drivers do, and give the seconds that it took."""
     rows, seconds = made_rows(count), 0.0
     while batch := list(islice(rows, ROWS_AT_A_TIME)):
         start_s = time.perf_counter()
@@ -105,7 +105,7 @@ def written(store: LeaderboardStore, count: int) -> float:
 
 
 def made_rows(count: int) -> Iterator[Row]:
-    """Make the given number of rows."""
+    """Make ``count`` rows."""
     generator = np.random.default_rng(0)
     first = datetime(2026, 1, 1, tzinfo=UTC)
     number = 0
@@ -155,7 +155,7 @@ def made_rows(count: int) -> Iterator[Row]:
 
 
 def made_config(run: int, dataset: str) -> dict[str, object]:
-    """Make a configuration as large as those of fine-tuning jobs, about 4 kB."""
+    """Make a configuration as long as that of a fine-tuning job, about 4 kB."""
     encoder = {f"setting_{i}": i * 1.5 for i in range(40)}
     card = {"encoder": encoder, "featurizer": encoder, "embedding_dim": 128, "parent_run": "p"}
     tasks = [{"name": task, "metric": metric, "unit": unit} for task, metric, unit in TASKS]
@@ -165,7 +165,7 @@ def made_config(run: int, dataset: str) -> dict[str, object]:
 
 
 def averaged(rows: list[Row]) -> dict[str, tuple[float, float | None]]:
-    """Average over seeds without the database."""
+    """Average over seeds outside the database."""
     values: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         values[row.group_id].append(row.value)

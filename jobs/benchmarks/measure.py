@@ -1,8 +1,9 @@
-"""Functions for timing and printing that the benchmarks share."""
+"""What the benchmarks share: timing, memory, processes of their own, and printing."""
 
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+# A job file that ingests the embedded crystals.
+DATA = {
+    "kind": "ingest",
+    "name": "data",
+    "source": {"type": "prototypes"},
+    "records_per_shard": 50,
+    "num_cpus_per_task": 0.5,
+}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -21,7 +30,7 @@ def interleaved(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dic
     """Time functions in turn, so that a busy moment of the machine affects all of them alike.
 
     Returns:
-        The median seconds of each function, not counting a first call to warm up.
+        The median seconds of each; a first call of each is not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
@@ -35,7 +44,7 @@ def interleaved(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dic
 
 
 def omnimat(folder: Path, *arguments: str) -> str:
-    """Run a command in a folder, with a storage inside it, and return what it prints."""
+    """Run a command of omnimat in a folder, on a storage in that folder; give what it prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"OMNIMAT_STORAGE": str(folder / "storage"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "omnimat.cli", *arguments]
@@ -45,8 +54,39 @@ def omnimat(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def in_fresh_process(*arguments: object, **environment: str) -> dict[str, Any]:
+    """Run this benchmark with other arguments in a process of its own.
+
+    Returns:
+        The JSON that it prints as its last line.
+    """
+    command = [sys.executable, "-W", "ignore", sys.argv[0], *map(str, arguments)]
+    done = subprocess.run(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def start_peak_mb() -> float:
+    """Let the peak of this process's resident set begin anew; give its size now (10^6 bytes)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status_mb("VmRSS")
+
+
+def peak_mb() -> float:
+    """Give the peak of this process's resident set (10^6 bytes)."""
+    return _status_mb("VmHWM")
+
+
+def _status_mb(key: str) -> float:
+    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024 / 1e6
+
+
 def report(title: str, rows: Sequence[Mapping[str, Any]], **conditions: Any) -> None:
-    """Print rows as a table, and as one line of JSON with the conditions of the run."""
+    """Print rows as a table, and on the last line as JSON with the conditions of the run."""
     table = Table(title=title)
     for column in rows[0]:
         table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")

@@ -3,8 +3,8 @@
 
     python jobs/benchmarks/planning.py
 
-The job trains on the built-in crystals, from shards. It is measured once and then run with each
-requested number of workers and featurizers, on the cores of this machine.
+It trains on the embedded crystals from shards: planned once, and then run with each of the given
+numbers of workers and featurizers on the cores of this machine.
 """
 
 import json
@@ -15,18 +15,11 @@ from typing import Any
 
 import click
 import yaml
-from measure import omnimat, report
+from measure import DATA, omnimat, report
 from upath import UPath
 
 from omnimat.training.history import read_history
 
-DATA = {
-    "kind": "ingest",
-    "name": "data",
-    "source": {"type": "prototypes"},
-    "records_per_shard": 50,
-    "num_cpus_per_task": 0.5,
-}
 PRETRAIN = {
     "kind": "pretrain",
     "name": "run",
@@ -53,7 +46,7 @@ PRETRAIN = {
 
 
 def settings(num_workers: int, num_featurizers: int) -> list[str]:
-    """Return the overrides for one point."""
+    """Give the settings that one point changes."""
     name = f"run-{num_workers}-{num_featurizers}"
     values = {
         "name": name,
@@ -64,14 +57,14 @@ def settings(num_workers: int, num_featurizers: int) -> list[str]:
 
 
 def predicted(folder: Path, cores: int, overrides: list[str]) -> dict[str, Any]:
-    """Plan a point; the rates are measured only the first time."""
+    """Plan a point; the rates are measured only for the first."""
     arguments = ["plan", "pretrain.yaml", "--cores", str(cores), "--json", *overrides]
     forecast: dict[str, Any] = json.loads(omnimat(folder, *arguments))["forecasts"][-1]
     return forecast
 
 
 def measured_samples_per_s(folder: Path, name: str, warm_up_steps: int) -> float:
-    """Return the materials per second over all steps after the warm-up, including waits."""
+    """Give the materials a second over all steps after the warm-up, waits included."""
     history = read_history(UPath(folder / "storage" / "runs" / name)).iloc[warm_up_steps:]
     global_batch_size: int = PRETRAIN["training"]["global_batch_size"]  # type: ignore[index]
     return float(global_batch_size * len(history) / history["step_s"].sum())
@@ -86,7 +79,7 @@ def measured_samples_per_s(folder: Path, name: str, warm_up_steps: int) -> float
 )
 @click.option("--warm-up-steps", default=20, show_default=True)
 def main(points: str, warm_up_steps: int) -> None:
-    """Print a table with one row per point."""
+    """Print a row for each point."""
     cores = len(os.sched_getaffinity(0))
     rows = []
     with tempfile.TemporaryDirectory() as name:

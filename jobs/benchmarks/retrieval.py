@@ -1,11 +1,11 @@
 """Time and memory of exact retrieval ranks, with and without duplicates, compared with sorting.
 
-    python jobs/benchmarks/retrieval.py --rows 10000 150000 --json retrieval.json
+    python jobs/benchmarks/retrieval.py --rows 10000 150000
 
-The alternative sorts the whole matrix of similarities, as a simple implementation would. It takes
-12 bytes per pair and is left out above ``--largest-sort`` rows. Sizes and ways take turns, each in
-its own process. Memory is the peak of the resident set minus its size before ranking, when the
-embeddings are in memory and torch is warm. A fifth of the materials have a duplicate.
+The other way is to sort the whole matrix of similarities. It is left out above ``--largest-sort``
+rows, since it takes 12 bytes a pair. Sizes and ways take turns, each in a process of its own.
+Memory is the peak of the resident set above what it was with the embeddings in memory and torch
+warm. A fifth of the materials have a duplicate.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from measure import report
+from measure import in_fresh_process, peak_mb, report, start_peak_mb
 
 ROWS = (5000, 10_000)
 
@@ -33,15 +30,15 @@ def main() -> int:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", metavar="ROWS:WAY", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         rows, way = options.measure.split(":")
         print(json.dumps(measure(int(rows), options.dim, way, options.threads)))
         return 0
+    fixed = ("--threads", options.threads, "--dim", options.dim)
     results = [
-        in_fresh_process(rows, way, options)
+        in_fresh_process(*fixed, "--measure", f"{rows}:{way}")
         for _ in range(options.repeats)
         for rows in options.rows
         for way in ("count", "sort")
@@ -49,8 +46,6 @@ def main() -> int:
     ]
     conditions = {"dim": options.dim, "threads": options.threads, "load": os.getloadavg()[0]}
     report("Retrieval ranks of one pair of modalities", results, **conditions)
-    if options.json:
-        options.json.write_text(json.dumps({"results": results, **conditions}, indent=1))
     return int(disagree(results))
 
 
@@ -68,8 +63,7 @@ def measure(num_rows: int, dim: int, way: str, num_threads: int) -> dict[str, fl
     groups = np.arange(num_rows)
     groups[:-1:10] += 1  # makes pairs of duplicates
     rank(queries[:64], keys[:64], groups[:64])
-    before_mb = resident_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before_mb = start_peak_mb()
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     raw, with_duplicates = rank(queries, keys, groups)
     seconds, cpu_seconds = time.perf_counter() - start_s, time.process_time() - start_cpu_s
@@ -77,8 +71,8 @@ def measure(num_rows: int, dim: int, way: str, num_threads: int) -> dict[str, fl
         "rows": num_rows,
         "way": way,
         "seconds": round(seconds, 2),
-        "cpu_seconds": round(cpu_seconds, 2),  # less affected by other work on the machine
-        "added_mb": round(resident_mb("VmHWM") - before_mb, 1),
+        "cpu_seconds": round(cpu_seconds, 2),  # which other work on the machine changes less
+        "added_mb": round(peak_mb() - before_mb, 1),
         "mean_rank": float(raw.mean()),
         "merged_mean_rank": float(with_duplicates.mean()),
     }
@@ -101,21 +95,6 @@ def by_sorting(queries, keys, groups):  # noqa: ANN001, ANN201
     labels = torch.from_numpy(groups)
     first = (labels[order] == labels.unsqueeze(1)).int().argmax(dim=1) + 1
     return own.double(), first.double()
-
-
-def resident_mb(key: str) -> float:
-    """Return a value of this process's status in units of 10^6 bytes."""
-    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) * 1024 / 1e6
-
-
-def in_fresh_process(num_rows: int, way: str, options: argparse.Namespace) -> dict:
-    """Measure in a process in which nothing else has used memory before."""
-    command = [sys.executable, __file__, "--threads", str(options.threads)]
-    command += ["--dim", str(options.dim), "--measure", f"{num_rows}:{way}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
 
 
 def disagree(results: list[dict]) -> bool:

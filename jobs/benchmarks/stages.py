@@ -3,7 +3,7 @@
 
     python jobs/benchmarks/stages.py --mp20 DATA/mp20 --multimodal DATA/mp408.parquet
 
-Every stage runs over all records before the next begins, so each time is that of a single stage.
+Every stage runs over all records before the next one, so that each figure is of one stage alone.
 """
 
 import io
@@ -33,14 +33,14 @@ from omnimat.stream.store import features_name
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """Return the result of a call and the CPU seconds that this process needed for it."""
+    """Give what a call returns, and the CPU seconds that this process spent in it."""
     start_s = time.process_time()
     result = function()
     return result, time.process_time() - start_s
 
 
 def featurizers_for(records: Iterable[Record]) -> Mapping[str, Featurizer]:
-    """Return the default featurizer of every modality that some record has."""
+    """Choose the default featurizer of every modality that some record has."""
     names = [name for name in MODALITIES.names if name != "properties"]
     by_modality = {name: default_featurizer(name) for name in names}
     by_modality["text"] = TextEmbedding(source="hashed")
@@ -60,7 +60,7 @@ def measure(source: Source, num_records: int, folder: UPath) -> dict[str, float]
     records, check_s = timed(lambda: list(checker.accepted(items)))
     featurizers = featurizers_for(records[:20])
     for featurizer in featurizers.values():
-        featurizer(records[0])  # what is loaded only once must not count as a record's cost
+        featurizer(records[0])  # what is loaded once is no cost of a record
     encoded, encode_s = timed(lambda: [encode(record) for record in records])
     _, write_s = timed(lambda: write_shard(folder / "shard.tar", records))
     ids = [record.material_id for record in records]
@@ -90,7 +90,7 @@ def _write(table: pa.Table, folder: UPath) -> None:
 @click.option("--multimodal", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--records", "num_records", default=400, show_default=True)
 def main(mp20: Path, multimodal: Path, num_records: int) -> None:
-    """Print milliseconds per record and records per second for both kinds of record."""
+    """Print the milliseconds a record and the records a second of both kinds of record."""
     import tempfile
 
     sources: dict[str, Source] = {

@@ -1,12 +1,12 @@
 """Peak memory of the stream by number of shards, with and without Ray.
 
-    python jobs/benchmarks/stream_memory.py --json stream_memory.json
+    python jobs/benchmarks/stream_memory.py
 
-Each measurement is a separate process that reads all shards once. The shards are links to a few
-files, so that they need little disk. In process, the memory is the high-water mark of the resident
-set. Under Ray, it is the sampled sum of the proportional set sizes of the process and all that it
-started (daemons, reader, featurizers), including the object store. The index of the records is held
-in memory as a whole; its size is listed separately.
+Each measurement is a process of its own that goes once through the shards, which are links to a
+few, so that the disk need not hold them. In process, the figure is the peak of the resident set.
+Under Ray it is the sampled sum of the proportional set sizes of the process and of all that it
+started (daemons, readers, featurizers), the object store included. The index of the records is held
+in memory as a whole, and its size is given apart.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-from measure import report
+from measure import in_fresh_process, peak_mb, report
 from stream_throughput import ENVIRONMENT, write_dataset
 from upath import UPath
 
@@ -49,7 +47,6 @@ def main() -> None:
     """Measure every number of shards in both ways."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shards", type=int, nargs="+", default=(16, 160, 1600))
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", choices=("in process", "Ray"), help=argparse.SUPPRESS)
     parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -65,17 +62,16 @@ def main() -> None:
         for num_shards in options.shards:
             dataset = repeat(originals, Path(folder) / str(num_shards), num_shards)
             rows += [
-                {"way": way, "shards": num_shards, **in_fresh_process(way, dataset)}
+                {"way": way, "shards": num_shards}
+                | in_fresh_process("--measure", way, "--dataset", dataset, **ENVIRONMENT)
                 for way in ("in process", "Ray")
             ]
     rows.sort(key=lambda row: (row["way"], row["shards"]))
     report("peak memory of the stream", rows)
-    if options.json:
-        options.json.write_text(json.dumps({"rows": rows}, indent=1))
 
 
 def repeat(originals: Path, folder: Path, num_shards: int) -> Path:
-    """Make a data set whose shards are links to a few files."""
+    """Make a data set of ``num_shards`` shards, which are links."""
     folder.mkdir()
     records = Manifest.load(UPath(originals)).records(UPath(originals))
     parts = []
@@ -87,23 +83,10 @@ def repeat(originals: Path, folder: Path, num_shards: int) -> Path:
     return folder
 
 
-def in_fresh_process(way: str, dataset: Path) -> dict[str, float]:
-    """Measure one way in a separate process."""
-    command = [sys.executable, "-W", "ignore", __file__, "--measure", way]
-    command += ["--dataset", str(dataset)]
-    result = subprocess.run(
-        command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        raise RuntimeError(result.stderr)
-    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return found
-
-
 def measure(way: str, dataset: Path) -> dict[str, float]:
     """Read the data set once."""
     records = pd.read_parquet(dataset / INDEX_NAME)
-    with pipeline_of(way) as pipeline, peak_mb() as peaks:
+    with pipeline_of(way) as pipeline, sampled_mb() as samples:
         stream = WorkerStream(
             source=Source(
                 UPath(dataset), None, {"dos": DosCurve(), "charge_density": ChargeDensityGrid()}
@@ -122,9 +105,9 @@ def measure(way: str, dataset: Path) -> dict[str, float]:
     if stream.audit.quarantined or stream.audit.delivered < len(records) - BATCH_SIZE:
         raise RuntimeError(f"the stream is not whole: {stream.audit}")
     return {
-        "data_mb": float(records["size_bytes"].sum() / 2**20),
-        "index_mb": float(records.memory_usage(deep=True).sum() / 2**20),
-        "peak_mb": high_water_mark_mb() if way == "in process" else max(peaks),
+        "data_mb": float(records["size_bytes"].sum() / 1e6),
+        "index_mb": float(records.memory_usage(deep=True).sum() / 1e6),
+        "peak_mb": peak_mb() if way == "in process" else max(samples),
         "seconds": seconds,
     }
 
@@ -148,8 +131,8 @@ def pipeline_of(way: str) -> Iterator[Pipeline]:
 
 
 @contextmanager
-def peak_mb() -> Iterator[list[float]]:
-    """Sample the memory of this process and its descendants inside the context."""
+def sampled_mb() -> Iterator[list[float]]:
+    """Sample the memory of this process and all below it while the context lasts."""
     samples: list[float] = []
     is_over = threading.Event()
 
@@ -166,14 +149,8 @@ def peak_mb() -> Iterator[list[float]]:
         thread.join()
 
 
-def high_water_mark_mb() -> float:
-    """Return the largest memory that this process has ever had, in MiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
 def memory_mb() -> float:
-    """Return the sum of proportional set sizes, which counts shared memory only once, in MiB."""
+    """Add up proportional set sizes, in which what processes share counts once."""
     own = psutil.Process()
     total = 0
     for process in [own, *own.children(recursive=True)]:
@@ -181,7 +158,7 @@ def memory_mb() -> float:
             total += process.memory_full_info().pss
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-    return total / 2**20
+    return total / 1e6
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Throughput from shards to collated batches, compared with webdataset and torch's DataLoader.
 
-    python jobs/benchmarks/stream_throughput.py --mp20 DATA/mp20 --json stream.json
+    python jobs/benchmarks/stream_throughput.py --mp20 DATA/mp20
 
-Both use the same shards, the same featurizers and the same number of processes: one (``in_process``
-against ``num_workers=0``) or ``--processes`` (featurizer actors under Ray against DataLoader
-workers). Each measurement is a separate process, and the two ways of a pair take turns in each
-round. CPU time is that of the process and all that it started, including Ray's daemons.
+Both ways have the same shards, the same featurizers, and as many processes that work on rows: one
+(``in_process`` against ``num_workers=0``) or ``--processes`` (featurizer actors under Ray against
+workers of a DataLoader). Each measurement is a process of its own; the two ways of a pair take
+turns, round by round. CPU time is that of the process and of all that it started, Ray's daemons
+too, during the measurement.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import psutil
-from measure import THREAD_VARIABLES, report
+from measure import THREAD_VARIABLES, in_fresh_process, report
 from upath import UPath
 
 from omnimat.materials.record import Record
@@ -49,7 +49,7 @@ from omnimat.stream.worker import Pipeline, WorkerStream, in_process
 
 Batches = Generator[Any, None, None]
 
-# Ray's workers would have niceness 15, but other work on the machine must affect both ways alike.
+# Ray's workers would have niceness 15, but other work of the machine must slow both ways alike.
 ENVIRONMENT = dict.fromkeys(THREAD_VARIABLES, "1") | {"RAY_worker_niceness": "0"}
 BATCH_SIZE = 256
 RECORDS_PER_SHARD = 256
@@ -61,7 +61,7 @@ PAIRS = {"one process": ("omnimat", "webdataset"), "processes": ("omnimat, Ray",
 
 
 class AsItIs(FeaturizerSettings):
-    """Returns the structure unchanged, so that only reading, decoding and collating are left."""
+    """Passes a structure on, so that the work is reading, decoding and collating alone."""
 
     modality: ClassVar[str] = "structure"
     index_columns: ClassVar[tuple[str, ...]] = ("has_structure",)
@@ -102,7 +102,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--work", nargs="+", choices=WORK, default=list(WORK))
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "WORK"), help=argparse.SUPPRESS)
     parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -116,10 +115,7 @@ def main() -> None:
         for work in options.work:
             options.dataset = datasets["densities" if work == "densities" else "structures"]
             rows += [row for pair in PAIRS for row in compare(pair, work, options)]
-    conditions = {"records": options.records, "load": os.getloadavg()[0]}
-    report("shards to batches", rows, **conditions)
-    if options.json:
-        options.json.write_text(json.dumps({"rows": rows, **conditions}, indent=1))
+    report("shards to batches", rows, records=options.records, load=os.getloadavg()[0])
 
 
 def write_datasets(folder: Path, mp20: Path | None, num_records: int) -> dict[str, Path]:
@@ -145,9 +141,11 @@ def write_dataset(
 def compare(pair: str, work: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure both ways of a pair in turn and return the medians and their ratio."""
     found: dict[str, list[dict[str, float]]] = {way: [] for way in PAIRS[pair]}
+    fixed = ("--dataset", options.dataset, "--processes", options.processes)
+    fixed += ("--seconds", options.seconds)
     for _ in range(options.rounds):
         for way in PAIRS[pair]:
-            found[way].append(in_fresh_process(way, work, options))
+            found[way].append(in_fresh_process(*fixed, "--measure", way, work, **ENVIRONMENT))
             print(pair, work, way, found[way][-1], file=sys.stderr, flush=True)
     rows = []
     for way, results in found.items():
@@ -161,20 +159,6 @@ def compare(pair: str, work: str, options: argparse.Namespace) -> list[dict[str,
     return [*rows, {"work": work, "processes": pair, "way": "ratio", **ratios}]
 
 
-def in_fresh_process(way: str, work: str, options: argparse.Namespace) -> dict[str, float]:
-    """Measure one way in a separate process."""
-    command = [sys.executable, "-W", "ignore", __file__, "--measure", way, work]
-    command += ["--dataset", str(options.dataset), "--processes", str(options.processes)]
-    command += ["--seconds", str(options.seconds)]
-    result = subprocess.run(
-        command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        raise RuntimeError(result.stderr)
-    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return found
-
-
 def measure(way: str, work: str, options: argparse.Namespace) -> dict[str, float]:
     """Consume the batches of a way for a while and return its speed and cost."""
     started_s = time.perf_counter()
@@ -183,7 +167,7 @@ def measure(way: str, work: str, options: argparse.Namespace) -> dict[str, float
     ) as batches:
         next(batches)
         first_s = time.perf_counter()
-        # Consume what was made together with the first batch before counting begins.
+        # What was made beyond the first batch is consumed before counting begins.
         consume(batches, WARM_UP_S)
         before_s, before_all_s = cpu_s(), machine_cpu_s()
         num_rows, seconds = consume(batches, options.seconds)
@@ -198,7 +182,7 @@ def measure(way: str, work: str, options: argparse.Namespace) -> dict[str, float
 
 
 def consume(batches: Batches, seconds: float) -> tuple[int, float]:
-    """Take batches for some seconds and return the number of rows and the time that it took."""
+    """Take batches for ``seconds``; give the number of rows and the time that it took."""
     started_s = now_s = time.perf_counter()
     num_rows = 0
     while now_s - started_s < seconds:
@@ -208,7 +192,7 @@ def consume(batches: Batches, seconds: float) -> tuple[int, float]:
 
 
 def cpu_s() -> float:
-    """Return the CPU seconds that this process and its descendants have used."""
+    """Give the CPU seconds that this process and all below it have used."""
     own = psutil.Process()
     total = 0.0
     for process in [own, *own.children(recursive=True)]:
@@ -223,7 +207,7 @@ def cpu_s() -> float:
 
 
 def machine_cpu_s() -> float:
-    """Return the CPU seconds that all processes of the machine have used."""
+    """Give the CPU seconds that all processes of the machine have used."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - times.iowait)
 
@@ -231,7 +215,7 @@ def machine_cpu_s() -> float:
 def open_batches(
     way: str, folder: UPath, featurizers: Mapping[str, Featurizer], num_processes: int
 ) -> Batches:
-    """Yield the ids of each batch, without end, once its arrays have been made."""
+    """Give the ids of each batch, whose arrays have been made, without end."""
     if way == "omnimat":
         return ours(folder, featurizers, in_process)
     if way == "omnimat, Ray":
@@ -258,7 +242,7 @@ def ours(folder: UPath, featurizers: Mapping[str, Featurizer], pipeline: Pipelin
 def ours_on_ray(
     folder: UPath, featurizers: Mapping[str, Featurizer], num_processes: int
 ) -> Batches:
-    """Stream the data set with Ray, which is started by this process."""
+    """Stream in the same way on a Ray of this process's own."""
     import ray
 
     from omnimat.stream.pipeline import RayPipeline
@@ -281,7 +265,7 @@ def theirs(folder: UPath, featurizers: Mapping[str, Featurizer], num_workers: in
         return collate(feature_table(records, featurizers), featurizers)
 
     def tensors(batch: Batch) -> tuple[list[str], dict[str, Any]]:
-        """Convert to tensors, which the DataLoader passes in shared memory, not through a pipe."""
+        """Make what the DataLoader hands over in shared memory and not through a pipe."""
         arrays = {
             f"{name}.{key}": torch.from_numpy(np.ascontiguousarray(array))
             for name, modality in batch.modalities.items()

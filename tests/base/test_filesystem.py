@@ -34,8 +34,8 @@ def test_an_unknown_filesystem_is_refused():
 def test_a_filesystem_that_is_not_installed_is_one_sentence():
     program = [sys.executable, "-c", WITHOUT_S3FS]
     result = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines() == [
-        "UserError storage_path: s3://bucket/x cannot be reached: Install s3fs to access S3; "
-        "pip install 'omnimat[s3]' or 'omnimat[gcs]'",
-        "UserError s3://bucket/x/manifest.json: ImportError: Install s3fs to access S3",
-    ]
+    by_key, by_file = result.stdout.splitlines()
+    assert by_key.startswith("UserError storage_path: s3://bucket/x")
+    assert by_file.startswith("UserError s3://bucket/x/manifest.json")
+    assert "omnimat[s3]" in by_key
+    assert all("s3fs" in line for line in (by_key, by_file))

@@ -136,6 +136,17 @@ def assert_equal():
 
 
 @pytest.fixture
+def say(capsys):
+    """Print a figure that a test has measured."""
+
+    def say(text):
+        with capsys.disabled():
+            print(f"\n{text}", end=" ")
+
+    return say
+
+
+@pytest.fixture
 def damaged(dataset, records, tmp_path):
     """The data set with one record's structure overwritten, and the id of that record."""
     folder = UPath(tmp_path) / "damaged"

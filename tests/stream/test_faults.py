@@ -22,15 +22,6 @@ def plan(tmp_path):
     return tmp_path / "plan.json"
 
 
-@pytest.fixture
-def say(capsys):
-    def say(text):
-        with capsys.disabled():
-            print(f"\n{text}", end=" ")
-
-    return say
-
-
 def within(records, row, generator):
     """A byte of a record, anywhere: header, content or padding."""
     record = records.iloc[row]

@@ -62,15 +62,6 @@ def deliver(tmp_path, monkeypatch):
     return deliver
 
 
-@pytest.fixture
-def say(capsys):
-    def say(text):
-        with capsys.disabled():
-            print(f"\n{text}", end=" ")
-
-    return say
-
-
 # --- damage at random ---
 
 

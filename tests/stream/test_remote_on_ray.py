@@ -30,15 +30,6 @@ def _on_ray(ray_head, s3):
         yield
 
 
-@pytest.fixture
-def say(capsys):
-    def say(text):
-        with capsys.disabled():
-            print(f"\n{text}", end=" ")
-
-    return say
-
-
 def test_a_fault_in_every_record(dataset, records, new_stream, assert_equal, tmp_path, say):
     rng = np.random.default_rng(0)
     plan = tmp_path / "plan.json"

@@ -19,15 +19,6 @@ def _short_waits(monkeypatch):
     monkeypatch.setattr("omnimat.base.retry.FIRST_WAIT_S", 0.01)
 
 
-@pytest.fixture
-def say(capsys):
-    def say(text):
-        with capsys.disabled():
-            print(f"\n{text}", end=" ")
-
-    return say
-
-
 def nothing(method, path):
     return None
 
