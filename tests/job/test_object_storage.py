@@ -181,7 +181,7 @@ def test_a_run_killed_on_s3_goes_on_and_is_evaluated(features, head, omnimat, wo
     killed_when(is_past_a_checkpoint, head, "run", "stored.yaml")
     assert not (run / "result.json").exists()
     said = omnimat("check", "evaluate.yaml", code=2)
-    assert "is no local folder: set leaderboard_url" in said
+    assert "set leaderboard_url" in said
     url = f"sqlite:///{tmp_path}/leaderboard.sqlite"
     omnimat("run", "evaluate.yaml", "--set", f"leaderboard_url={url}")
     assert {row.model for row in LeaderboardStore(url).rows()} == {"stored"}

@@ -1,9 +1,9 @@
-"""Byte ranges of files, fetched in few requests; what fails is fetched again by itself.
+"""Fetches byte ranges of files in few requests, and those of a failed request one by one.
 
-One request may hold several ranges, so that a unit of small records is a handful of GETs on an
-object store, and they run concurrently where the filesystem can. A failure costs nothing but time:
-the ranges of the failed request are asked for again, each alone, so that one unreadable byte
-leaves its neighbours whole.
+A request may cover several ranges, so that a unit of small records takes only a few GETs on an
+object store, which run concurrently if the filesystem supports it. A failure costs nothing but
+time: the ranges of the failed request are requested again, each on its own, so that an unreadable
+byte does not affect its neighbours.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from omnimat.base import retry
 
-# A hole this wide is cheaper to read than another request: 2 ms at 100 MB/s.
+# Reading a hole of this width (2 ms at 100 MB/s) is cheaper than another request.
 MAX_GAP_BYTES = 256 * 2**10
-# Bytes read for each byte asked for, at most.
+# At most this many bytes are read for each byte that is asked for.
 MAX_READ_FACTOR = 4
-# Keeps several requests of a unit in flight.
+# Small enough for a unit to have several requests at the same time.
 MAX_REQUEST_BYTES = 8 * 2**20
 
 
@@ -27,10 +27,10 @@ class ByteRange(NamedTuple):
     """Bytes of a file.
 
     Attributes:
-        path: on the filesystem, without protocol.
-        start: first byte.
-        stop: one past the last.
-        key: the caller's name for it.
+        path: path on the filesystem, without the protocol.
+        start: position of the first byte.
+        stop: position after the last byte.
+        key: number by which the caller knows the range.
     """
 
     path: str
@@ -42,17 +42,17 @@ class ByteRange(NamedTuple):
 def fetch(
     filesystem: Any, ranges: Sequence[ByteRange]
 ) -> Iterator[tuple[ByteRange, memoryview | Exception]]:
-    """Read ranges, in no particular order.
+    """Read ranges in no particular order.
 
-    ``MAX_READ_FACTOR`` times their bytes are held at most.
+    At most ``MAX_READ_FACTOR`` times their bytes are held in memory.
 
     Args:
-        filesystem: of fsspec.
-        ranges: none empty.
+        filesystem: filesystem of fsspec.
+        ranges: ranges to read, none of which is empty.
 
     Returns:
-        Each with a view of its bytes (fewer than asked for where the file ends), or with the error
-        that lasted. A view keeps all bytes of its request in memory.
+        Each range with a view of its bytes, which are fewer than asked for where the file ends, or
+        with the error that persisted. A view keeps all bytes of its request in memory.
     """
     requests = as_requests(ranges)
     for attempt in range(1, retry.NUM_TRIES + 1):
@@ -78,7 +78,7 @@ def _may_improve(piece: ByteRange, content: memoryview | Exception) -> bool:
 
 
 def as_requests(ranges: Sequence[ByteRange]) -> list[list[ByteRange]]:
-    """Join ranges of a file that lie close together.
+    """Join ranges of a file that are close together.
 
     The narrowest holes are closed first, as far as ``MAX_READ_FACTOR`` allows.
     """
@@ -116,7 +116,7 @@ def _fetch_once(
     )
     contents.reverse()
     for request, start in zip(requests, starts, strict=True):
-        content = contents.pop()  # one at a time, so that each can be let go
+        content = contents.pop()  # one at a time, so that its memory can be freed
         for piece in request:
             if isinstance(content, Exception):
                 yield piece, content
