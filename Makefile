@@ -9,7 +9,7 @@ GCS_PORT ?= 6399
 DASHBOARD_PORT ?= 8299
 export RAY_DEDUP_LOGS := 0
 
-.PHONY: env lock test lint demo clean
+.PHONY: env lock test soak lint demo clean
 
 env: .venv/installed
 
@@ -29,7 +29,11 @@ lint: env
 
 test: env
 	$(BIN)/python infra/check_layout.py
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+# What takes minutes, before a release.
+soak: env
+	$(BIN)/python -m pytest -m soak
 
 demo: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMNIMAT_STORAGE="$(RUNS)" \

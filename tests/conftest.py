@@ -1,3 +1,6 @@
+import os
+import secrets
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -7,6 +10,20 @@ import pytest
 from omnimat.testing.ray_head import RayHead
 
 REPOSITORY = Path(__file__).parents[1]
+RAY_VARIABLES = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+# Read where torch and ray are imported, which is later. Two processes of tests share the cores.
+os.environ |= {"OMP_NUM_THREADS": "1"} | RAY_VARIABLES
+
+
+def pytest_collection_modifyitems(items):
+    """Of two processes of pytest-xdist, one runs all tests on Ray, first, and so on one head.
+
+    Others stay together by file, so that fixtures of a module are made once.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    for item in items:
+        is_on_ray = item.get_closest_marker("ray")
+        item.add_marker(pytest.mark.xdist_group("ray" if is_on_ray else item.location[0]))
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +37,57 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def ray_head(tmp_path_factory):
     """A Ray head started in the repository, as `make demo` does; ended with all it started."""
-    head = RayHead.start(REPOSITORY, storage=tmp_path_factory.mktemp("head-storage"))
+    storage = tmp_path_factory.mktemp("head-storage")
+    head = RayHead.start(REPOSITORY, storage, "--labels=zone=a", **RAY_VARIABLES)
     yield head
     head.stop()
+
+
+@pytest.fixture(scope="module")
+def on_ray(ray_head):
+    """Connect this process to the Ray head while the tests of a module run."""
+    with ray_head.connected():
+        yield
+
+
+@pytest.fixture
+def run_here(ray_head, monkeypatch):
+    """Run ``omnimat`` in this process, as a driver on the head; give its exit code and output."""
+    from click.testing import CliRunner
+
+    from omnimat.cli.main import main
+
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "OMNIMAT_STORAGE"):
+        monkeypatch.setenv(name, ray_head.environment[name])
+    on_signal = signal.getsignal(signal.SIGTERM)
+
+    def run_here(folder: Path, *arguments: str) -> tuple[int, str]:
+        monkeypatch.chdir(folder)
+        result = CliRunner().invoke(main, arguments)
+        return result.exit_code, result.output
+
+    yield run_here
+    signal.signal(signal.SIGTERM, on_signal)
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    """A server that every S3 client of this module and of its children talks to."""
+    fsspec = pytest.importorskip("fsspec")
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    from omnimat.testing.flaky_s3 import flaky_s3
+
+    folder = tmp_path_factory.mktemp("s3")
+    with flaky_s3(folder) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in (server.environment | {"OMNIMAT_CACHE": str(folder / "cache")}).items():
+            patch.setenv(name, value)
+        # Clients are remembered by their arguments, and a server's address is none of them.
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield server
+        # Its connections end before its server does.
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from omnimat.shards.manifest import Manifest
 from omnimat.shards.reader import read_records
 from omnimat.sources.ingest import finished
 from omnimat.sources.settings import IngestSettings
+from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import FeatureStore
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -118,6 +119,14 @@ def test_a_feature_store_is_made_again(workspace, dataset, store):
     featurizers = featurizers_of(read_cards(workspace.run("tiny")))
     with pytest.raises(UserError, match=r"stale: delete it and run its featurize job again$"):
         FeatureStore.open(dataset, store, featurizers)
+
+
+def test_a_mended_featurizer_makes_another_one(workspace, monkeypatch):
+    featurizers = featurizers_of(read_cards(workspace.run("tiny")))
+    before = StoreLocation.of(workspace, "tiny-data", featurizers)
+    monkeypatch.setattr(type(featurizers["dos"]), "revision", 2)
+    after = StoreLocation.of(workspace, "tiny-data", featurizers)
+    assert before.folder != after.folder
 
 
 @pytest.mark.parametrize("modality", ["dos", "text"])

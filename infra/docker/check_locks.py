@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def mixed_up(locks: dict[str, Versions]) -> Iterator[str]:
             yield f"{lock_file(part).name}: {name} belongs into requirements-cuda.txt; {REMEDY}"
 
 
+@cache
 def installed(name: str) -> str:
     """Give the version installed here."""
     try:
@@ -65,6 +67,7 @@ def installed(name: str) -> str:
         return ABSENT
 
 
+@cache
 def requirements_of(name: str) -> list[Requirement]:
     """Give what the installed package needs, whatever its extras."""
     try:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from measure import report
 from upath import UPath
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.materials.split import SplitSettings
 from omnimat.modalities.batch import collate, feature_table
 from omnimat.modalities.layout import Featurizer
@@ -39,7 +39,7 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.process_time() - start_s
 
 
-def featurizers_for(records: Iterable[Record]) -> Mapping[Modality, Featurizer]:
+def featurizers_for(records: Iterable[Record]) -> Mapping[str, Featurizer]:
     """Return the default featurizer of every modality that some record has."""
     names = [name for name in MODALITIES.names if name != "properties"]
     by_modality = {name: default_featurizer(name) for name in names}

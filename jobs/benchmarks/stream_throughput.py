@@ -28,7 +28,7 @@ import psutil
 from measure import THREAD_VARIABLES, report
 from upath import UPath
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.batch import Batch, collate, feature_table
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.modalities.composition.features import Magpie
@@ -82,7 +82,7 @@ class AsItIs(FeaturizerSettings):
         return {field.name: getattr(structure, field.name) for field in self.fields}
 
 
-WORK: Mapping[str, Mapping[Modality, Featurizer]] = {
+WORK: Mapping[str, Mapping[str, Featurizer]] = {
     "decode": {"structure": AsItIs()},
     "featurize": {
         "structure": CrystalGraph(lattice_sums="none"),
@@ -229,7 +229,7 @@ def machine_cpu_s() -> float:
 
 
 def open_batches(
-    way: str, folder: UPath, featurizers: Mapping[Modality, Featurizer], num_processes: int
+    way: str, folder: UPath, featurizers: Mapping[str, Featurizer], num_processes: int
 ) -> Batches:
     """Yield the ids of each batch, without end, once its arrays have been made."""
     if way == "omnimat":
@@ -239,7 +239,7 @@ def open_batches(
     return theirs(folder, featurizers, 0 if way == "webdataset" else num_processes)
 
 
-def ours(folder: UPath, featurizers: Mapping[Modality, Featurizer], pipeline: Pipeline) -> Batches:
+def ours(folder: UPath, featurizers: Mapping[str, Featurizer], pipeline: Pipeline) -> Batches:
     """Stream the data set like a worker in training."""
     records = Manifest.load(folder).records(folder)
     shards = records["shard"].to_numpy()
@@ -256,7 +256,7 @@ def ours(folder: UPath, featurizers: Mapping[Modality, Featurizer], pipeline: Pi
 
 
 def ours_on_ray(
-    folder: UPath, featurizers: Mapping[Modality, Featurizer], num_processes: int
+    folder: UPath, featurizers: Mapping[str, Featurizer], num_processes: int
 ) -> Batches:
     """Stream the data set with Ray, which is started by this process."""
     import ray
@@ -272,7 +272,7 @@ def ours_on_ray(
         ray.shutdown()
 
 
-def theirs(folder: UPath, featurizers: Mapping[Modality, Featurizer], num_workers: int) -> Batches:
+def theirs(folder: UPath, featurizers: Mapping[str, Featurizer], num_workers: int) -> Batches:
     """Stream the same shards in the way that webdataset's documentation recommends."""
     import torch
     import webdataset

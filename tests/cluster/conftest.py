@@ -9,6 +9,7 @@ import pytest
 
 from omnimat.testing.network import INTERFACE, Machine, Network, NoNamespaces, network
 from omnimat.testing.ray_head import clean_environment
+from omnimat.testing.waiting import LIMIT_S
 
 GCS_PORT = 6379
 # A machine that says nothing for half a minute is given up.
@@ -47,7 +48,7 @@ class Cluster:
 
     def wait_for(self, num_nodes: int) -> None:
         command = self.head.command(sys.executable, "-c", COUNT_NODES, str(num_nodes))
-        subprocess.run(command, env=self.environment, check=True, timeout=120)
+        subprocess.run(command, env=self.environment, check=True, timeout=LIMIT_S)
 
     def start_ray(self, machine: Machine, *options: str) -> None:
         name = machine.address.rpartition(".")[2]

@@ -4,7 +4,6 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-import ray
 import torch
 from upath import UPath
 
@@ -37,8 +36,7 @@ def store(workspace, pretraining):
 
 
 @pytest.fixture(scope="module")
-def rows(workspace):
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+def rows(on_ray, workspace):
     settings = EvaluateSettings(
         dataset="prototypes",
         run="pre",
@@ -47,8 +45,7 @@ def rows(workspace):
         discovery={"candidates": "test"},
         zero_shot={"tasks": [CUBIC]},
     )
-    yield evaluate("eval", settings, workspace)
-    ray.shutdown()
+    return evaluate("eval", settings, workspace)
 
 
 CUBIC = {

@@ -1,14 +1,8 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
-import ray
 import yaml
 from upath import UPath
 
@@ -24,19 +18,14 @@ from omnimat.finetune.trial import run_trial
 from omnimat.finetune.tuning import SweepError, num_slots
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.inputs import read_cards
+from omnimat.testing.ray_head import start
+from omnimat.testing.waiting import wait_for
 
 pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def rows(cluster, workspace, settings):
+def rows(on_ray, workspace, settings):
     return run_sweep("sweep", settings, workspace)
 
 
@@ -101,15 +90,6 @@ def test_run_again_it_gives_the_same_rows_and_trains_nothing(rows, workspace, se
     assert len(LeaderboardStore(workspace.leaderboard_url).rows()) == len(rows)
 
 
-def test_a_grown_grid_runs_only_what_is_new(rows, workspace, settings):
-    old = {p: p.stat().st_mtime for p in workspace.run("sweep").glob("trials/*/trial.json")}
-    grown = FinetuneSettings.model_validate(settings.model_dump() | {"seeds": (0, 1, 2)})
-    again = run_sweep("sweep", grown, workspace)
-    assert len(again) == 6
-    assert [row.row_id for row in again if row.seed < 2] == [row.row_id for row in rows]
-    assert {p: p.stat().st_mtime for p in old} == old
-
-
 def test_other_threads_make_no_other_trial(rows, workspace, settings):
     old = {p: p.stat().st_mtime for p in workspace.run("sweep").glob("trials/*/trial.json")}
     changes = {"trial": settings.trial.model_dump() | {"num_threads": 2}}
@@ -119,7 +99,7 @@ def test_other_threads_make_no_other_trial(rows, workspace, settings):
     assert {p: p.stat().st_mtime for p in old} == old
 
 
-def test_as_many_trials_run_at_once_as_the_cluster_may_hold(cluster, settings, monkeypatch):
+def test_as_many_trials_run_at_once_as_the_cluster_may_hold(on_ray, settings, monkeypatch):
     assert num_slots(settings) == 2
     on_gpus = FinetuneSettings.model_validate(settings.model_dump() | {"gpus_per_trial": 0.5})
     assert num_slots(on_gpus) == 1  # Ray says what is missing, and an autoscaler may bring it
@@ -127,11 +107,11 @@ def test_as_many_trials_run_at_once_as_the_cluster_may_hold(cluster, settings, m
     assert num_slots(on_gpus) == 16
 
 
-def test_several_modalities_and_numbers_make_rows_that_can_be_checked(cluster, workspace, settings):
+def test_several_modalities_and_numbers_make_rows_that_can_be_checked(on_ray, workspace, settings):
     task = {"name": "atomic numbers", "target": "atomic_numbers", "unit": "e"}
     changes = {"modalities": ["structure", "dos"], "tasks": [task], "variants": ("from_scratch",)}
-    changes |= {"learning_rates": (1e-2,), "seeds": (0,)}
-    fused = FinetuneSettings.model_validate(settings.model_dump() | changes)
+    changes |= {"learning_rates": (1e-2,), "seeds": (0,), "max_concurrent_trials": 1}
+    fused = FinetuneSettings.model_validate(settings.model_dump(exclude={"head"}) | changes)
     (row,) = run_sweep("fused", fused, workspace)
     assert row.model == "structure (potnet) + dos (dos_transformer), concat fusion, from scratch"
     assert row.parent_run == ""
@@ -142,13 +122,14 @@ def test_several_modalities_and_numbers_make_rows_that_can_be_checked(cluster, w
     assert row.value == np.abs(errors[0] - errors[1]).mean()
 
 
-def test_several_tasks_make_a_row_each(cluster, workspace, settings):
+def test_several_tasks_make_a_row_each(on_ray, workspace, settings):
     tasks = [
         {"name": "mean atomic number", "target": "mean_atomic_number", "unit": "e"},
         {"name": "Weight (class)", "target": "is_heavy", "kind": "classification"},
     ]
     changes = {"tasks": tasks, "variants": ("from_scratch",), "learning_rates": (1e-2,)}
     changes |= {"train_fractions": (0.5, 1.0), "seeds": (0,), "label": "together"}
+    changes |= {"max_concurrent_trials": 1}
     joint = FinetuneSettings.model_validate(settings.model_dump() | changes)
     rows = run_sweep("joint", joint, workspace)
     assert [(row.task, row.details["num_train"]) for row in rows] == [
@@ -170,7 +151,7 @@ def test_several_tasks_make_a_row_each(cluster, workspace, settings):
 
 
 def test_halving_stops_poor_points_for_good_and_trains_the_best_with_every_seed(
-    cluster, workspace, settings, capsys
+    on_ray, workspace, settings, capsys
 ):
     """One of two rates is hopeless, for each of two contenders; run again, nothing is."""
     changes = {"variants": ("frozen", "from_scratch"), "learning_rates": (1e-2, 1e-9)}
@@ -194,36 +175,37 @@ def test_halving_stops_poor_points_for_good_and_trains_the_best_with_every_seed(
     assert "4 trials, 4 of them ended before" in capsys.readouterr().out
 
 
-def test_a_sweep_killed_half_way_and_run_again_gives_the_rows_of_one_that_was_not(
-    rows, workspace, settings, tmp_path
+def test_a_sweep_killed_half_way_goes_on_with_a_grown_grid_to_the_rows_of_one_that_was_not(
+    rows, ray_head, workspace, settings, tmp_path
 ):
-    """SIGKILL of the driver, and of the Ray it had started, once a trial has finished."""
+    """SIGKILL of the driver once a trial has finished; then only what is missing or new is run."""
     url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
     job = {"kind": "finetune", "name": "killed", "leaderboard_url": url}
     job |= {"storage_path": str(workspace.root)} | settings.model_dump(mode="json")
     path = tmp_path / "killed.yaml"
     path.write_text(yaml.safe_dump(job))
-    command = [sys.executable, "-m", "omnimat.cli", "run", str(path)]
-    trials = workspace.run("killed") / "trials"
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    while not list(trials.glob("*/trial.json")):
-        assert driver.poll() is None
-        time.sleep(0.02)
-    os.killpg(driver.pid, signal.SIGKILL)
+    trials, log = workspace.run("killed") / "trials", tmp_path / "log"
+    driver = start(["omnimat", "run", str(path)], ray_head.environment, log, tmp_path)
+    wait_for(lambda: list(trials.glob("*/trial.json")), driver, log, poll_s=0.02)
+    driver.kill()
     driver.wait()
     stamps = {path: path.stat().st_mtime for path in trials.glob("*/trial.json")}
     assert 1 <= len(stamps) < 8
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    grown = FinetuneSettings.model_validate(settings.model_dump() | {"seeds": (0, 1, 2)})
+    again = run_sweep("killed", grown, workspace, url)
     assert {path: path.stat().st_mtime for path in stamps} == stamps
+    assert len(again) == 6
     made_by = {"run_name", "created_at", "wall_time_s", "checkpoint_uri", "predictions_uri"}
-    found = {row.row_id: row.model_dump(exclude=made_by) for row in LeaderboardStore(url).rows()}
+    stored = [row for row in LeaderboardStore(url).rows() if row.seed < 2]
+    found = {row.row_id: row.model_dump(exclude=made_by) for row in stored}
     assert found == {row.row_id: row.model_dump(exclude=made_by) for row in rows}
 
 
-def test_a_failed_trial_is_named_and_leaves_no_row(cluster, workspace, settings, tmp_path):
+def test_a_failed_trial_is_named_and_leaves_no_row(on_ray, workspace, settings, tmp_path):
     url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
     changes = {"learning_rates": (1e-2, 1e30), "variants": ("finetuned",), "seeds": (0,)}
-    changes |= {"max_failures": 0, "trial": settings.trial.model_dump() | {"warmup_fraction": 0}}
+    changes |= {"max_failures": 0, "max_concurrent_trials": 1}
+    changes |= {"trial": settings.trial.model_dump() | {"warmup_fraction": 0}}
     failing = FinetuneSettings.model_validate(settings.model_dump() | changes)
     sentence = r"^trial finetuned-lr1e\+30-seed0 failed: .* take 1e\+30 out of learning_rates$"
     with pytest.raises(SweepError, match=sentence):
@@ -241,7 +223,7 @@ def test_a_failed_trial_is_named_and_leaves_no_row(cluster, workspace, settings,
     ],
 )
 def test_a_task_that_cannot_be_is_refused_before_any_trial(
-    cluster, workspace, settings, task, sentence
+    on_ray, workspace, settings, task, sentence
 ):
     changed = settings.model_dump() | {"tasks": [{"name": "wrong"} | task]}
     with pytest.raises(UserError, match=sentence) as caught:
@@ -275,6 +257,7 @@ def test_the_result_says_what_was_chosen(rows, workspace):
 
 
 def test_a_missing_modality_is_refused(workspace, settings):
-    wrong = FinetuneSettings.model_validate(settings.model_dump() | {"modalities": ["dos", "xrd"]})
+    changes = {"modalities": ["dos", "xrd"]}
+    wrong = FinetuneSettings.model_validate(settings.model_dump(exclude={"head"}) | changes)
     with pytest.raises(UserError, match="no encoder for xrd; choose among structure, dos"):
         make_plan(wrong, workspace, read_cards(workspace.run("pre")))

@@ -162,7 +162,7 @@ def test_the_cluster_script_runs_a_job_on_labelled_nodes(infra, tmp_path):
             cleanup.callback(ray_head.RayNode(process).stop)
         done = subprocess.run(
             [infra / SCRIPT, "run", "1", "python", tmp_path / "labels.py"],
-            env=environment, capture_output=True, text=True, timeout=300,
+            env=environment, capture_output=True, text=True,
         )  # fmt: skip
     assert done.returncode == 0, (tmp_path / "ray.log").read_text() + done.stdout + done.stderr
     assert "('featurizer', 1.0)" in done.stdout

@@ -126,7 +126,7 @@ def test_every_kind_keeps_its_keys_apart_from_the_header():
 def test_a_file_of_another_kind_than_asked_for_is_refused(tiny_jobs):
     pretrain = KINDS.load("pretrain")
     assert load_as(pretrain, tiny_jobs / "jobs" / "pretrain.yaml").name == "tiny"
-    with pytest.raises(UserError, match=r"kind: .*ingest.* pretrain"):
+    with pytest.raises(UserError, match=r"kind ingest .* pretrain"):
         load_as(pretrain, tiny_jobs / "jobs" / "data.yaml")
 
 

@@ -3,6 +3,10 @@
 import sys
 
 import pytest
+import ray
+
+from omnimat.cluster.leftovers import remove_leftovers
+from omnimat.testing.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -27,30 +31,23 @@ ray.init(log_to_driver=False)
 survivor = Survivor.options(name="survivor", namespace="tests", lifetime="detached").remote()
 ray.get(survivor.leak_after.remote(os.getpid()))
 """
-CLEAN = """
-import time, ray
-from omnimat.cluster.leftovers import remove_leftovers
-
-ray.init(log_to_driver=False)
-mine = ray.util.placement_group([{"memory": 1}])
-kept = ray.util.placement_group([{"memory": 1}], lifetime="detached", name="kept")
-deadline_s = time.monotonic() + 60
-while ray.available_resources().get("CPU", 0) > 1:
-    assert time.monotonic() < deadline_s, "nothing leaked"
-    time.sleep(0.2)
-removed = remove_leftovers()
-assert len(removed) == 1, removed
-assert not remove_leftovers()
-while ray.available_resources().get("CPU", 0) < 1.9:
-    assert time.monotonic() < deadline_s, "the CPUs did not come back"
-    time.sleep(0.2)
-ray.get([mine.ready(), kept.ready()])
-ray.util.remove_placement_group(kept)
-ray.kill(ray.get_actor("survivor", namespace="tests"))
-"""
 
 
-def test_what_an_ended_driver_left_is_removed_and_nothing_else(ray_head):
-    for program in (LEAK, CLEAN):
-        ran = ray_head.command(sys.executable, "-c", program, folder=ray_head.storage)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+def free_cpus() -> float:
+    return ray.available_resources().get("CPU", 0)
+
+
+def test_what_an_ended_driver_left_is_removed_and_nothing_else(on_ray, ray_head):
+    remove_leftovers()  # of tests that killed their drivers
+    mine = ray.util.placement_group([{"memory": 1}])
+    kept = ray.util.placement_group([{"memory": 1}], lifetime="detached", name="kept")
+    leaking = ray_head.command(sys.executable, "-c", LEAK, folder=ray_head.storage)
+    assert leaking.returncode == 0, leaking.stdout + leaking.stderr
+    wait_for(lambda: free_cpus() < 1)
+    removed = remove_leftovers()
+    assert len(removed) == 1, removed
+    assert not remove_leftovers()
+    wait_for(lambda: free_cpus() > 1.9)
+    ray.get([mine.ready(), kept.ready()])
+    ray.util.remove_placement_group(kept)
+    ray.kill(ray.get_actor("survivor", namespace="tests"))

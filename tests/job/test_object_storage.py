@@ -1,29 +1,29 @@
 """Everything on S3, through the jobs: ingest, featurize, pretrain, evaluate, and kills between."""
 
 import json
+import os
+import subprocess
 import threading
-import time
+from pathlib import Path
 
-import fsspec
 import pytest
+from click.testing import CliRunner
 from upath import UPath
 
 from omnimat.base.workspace import Workspace
+from omnimat.cli.main import main
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
-from omnimat.testing.flaky_s3 import flaky_s3
-from omnimat.testing.ray_head import RayHead, start
+from omnimat.testing.ray_head import start
+from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history, read_reports
 
-pytest.importorskip("s3fs")
-pytest.importorskip("moto")
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-TIMEOUT_S = 300  # far above what a job takes, for busy machines
 ROOT = "s3://bucket/omnimat"
 MODALITIES = """\
 modalities:
@@ -74,59 +74,75 @@ STEPS = list(range(1, 21))  # four an epoch; checkpoints after 8, 16 and 20
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("s3")
-    with flaky_s3(folder) as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in (server.environment | {"OMNIMAT_CACHE": str(folder / "cache")}).items():
-            patch.setenv(name, value)
-        # Clients are remembered by their arguments, and a server's address is none of them.
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        UPath("s3://bucket").mkdir()
-        yield server
-        type(UPath("s3://bucket").fs).clear_instance_cache()  # its connections end first
-
-
-@pytest.fixture(scope="module")
 def workspace(s3) -> Workspace:
     return Workspace.open(ROOT)
 
 
 @pytest.fixture(scope="module")
-def head(s3, tmp_path_factory):
+def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("jobs")
     for name, text in JOBS.items():
         (folder / f"{name}.yaml").write_text(text)
-    head = RayHead.start(folder, folder, OMNIMAT_STORAGE=ROOT)
-    yield head
-    head.stop()
+    return folder
 
 
 @pytest.fixture(scope="module")
-def omnimat(head):
+def environment(ray_head, s3) -> dict[str, str]:
+    """An environment of commands on the head whose jobs find the S3, as if submitted with it."""
+    of_s3 = s3.environment | {"OMNIMAT_CACHE": os.environ["OMNIMAT_CACHE"]}
+    job = {"runtime_env": {"env_vars": of_s3}}
+    of_job = {"OMNIMAT_STORAGE": ROOT, "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job)}
+    return {**ray_head.environment, **of_s3, **of_job}
+
+
+@pytest.fixture(scope="module")
+def omnimat(environment, folder):
     """Run a command to its end and give what it said."""
 
-    def omnimat(*arguments: str, code: int = 0) -> str:
-        command = ("omnimat", *arguments)
-        done = head.command(*command, folder=head.storage, timeout_s=TIMEOUT_S)
-        assert done.returncode == code, done.stdout + done.stderr
+    def omnimat(*arguments: str) -> str:
+        done = subprocess.run(
+            ("omnimat", *arguments),
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     return omnimat
 
 
-def killed_when(is_time, head, *arguments: str) -> None:
+@pytest.fixture
+def refused(folder, monkeypatch):
+    """Run a command in this process, which is refused, and give what it said."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("OMNIMAT_STORAGE", ROOT)
+    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("it becomes torchrun"))
+
+    def refused(*arguments: str) -> str:
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 2, done.output
+        return done.output
+
+    return refused
+
+
+@pytest.fixture(scope="module")
+def killed_when(environment, folder):
     """Start a command and kill its driver at a time."""
-    log = head.storage / "killed.log"
-    process = start(["omnimat", *arguments], head.environment, log, head.storage)
-    deadline_s = time.monotonic() + TIMEOUT_S
-    try:
-        while not is_time():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline_s, log.read_text()
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.wait()
+
+    def killed_when(is_time, *arguments: str) -> None:
+        log = folder / "killed.log"
+        process = start(["omnimat", *arguments], environment, log, folder)
+        try:
+            wait_for(is_time, process, log)
+        finally:
+            process.kill()
+            process.wait()
+
+    return killed_when
 
 
 def stored_shards(requests) -> list[str]:
@@ -136,8 +152,8 @@ def stored_shards(requests) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def features(head, omnimat, s3):
-    """The featurize job, killed while its third shard was on the way, and run again."""
+def written(killed_when, s3) -> list[str]:
+    """Shards that a featurize job wrote, killed while its third was on the way."""
     is_reached = threading.Event()
 
     def fail_at_third(method, path):
@@ -147,14 +163,8 @@ def features(head, omnimat, s3):
         return None
 
     with s3.failing(fail_at_third):
-        killed_when(is_reached.is_set, head, "run", "featurize.yaml")
-        written = stored_shards(s3.requests)
-    assert "00002" not in written
-    with s3.failing(lambda *_: None):
-        omnimat("run", "featurize.yaml")
-        assert stored_shards(s3.requests) == [
-            f"{i:05d}" for i in range(5) if f"{i:05d}" not in written
-        ]
+        killed_when(is_reached.is_set, "run", "featurize.yaml")
+        return stored_shards(s3.requests)
 
 
 def losses(workspace: Workspace, name: str) -> list[float]:
@@ -163,35 +173,40 @@ def losses(workspace: Workspace, name: str) -> list[float]:
     return history["loss"].tolist()
 
 
-def test_a_second_featurize_job_says_that_it_is_finished(features, omnimat, s3):
-    with s3.failing(lambda *_: None):
-        assert "features: finished, nothing to do (s3://bucket/omnimat/" in omnimat(
-            "run", "featurize.yaml"
-        )
-        assert not [request for request in s3.requests if request.method == "PUT"]
-
-
-def test_a_run_killed_on_s3_goes_on_and_is_evaluated(features, head, omnimat, workspace, tmp_path):
+@pytest.fixture(scope="module")
+def killed_run(written, killed_when, workspace, s3) -> UPath:
+    """A run that first had the rest featurized, and was killed past a checkpoint."""
     run = workspace.run("stored")
 
     def is_past_a_checkpoint() -> bool:
         last = [int(report["step"]) for report in read_reports(run)][-1:]
         return last >= [10] and newest_checkpoint(run) is not None
 
-    killed_when(is_past_a_checkpoint, head, "run", "stored.yaml")
+    with s3.failing(lambda *_: None):
+        killed_when(is_past_a_checkpoint, "run", "stored.yaml")
+        assert "00002" not in written
+        assert stored_shards(s3.requests) == [one for one in SHARDS if one not in written]
     assert not (run / "result.json").exists()
-    said = omnimat("check", "evaluate.yaml", code=2)
-    assert "set leaderboard_url" in said
+    return run
+
+
+def test_a_run_killed_on_s3_goes_on_and_is_evaluated(
+    killed_run, omnimat, refused, workspace, s3, tmp_path
+):
+    assert "set leaderboard_url" in refused("check", "evaluate.yaml")
     url = f"sqlite:///{tmp_path}/leaderboard.sqlite"
-    omnimat("run", "evaluate.yaml", "--set", f"leaderboard_url={url}")
+    with s3.failing(lambda *_: None):
+        said = omnimat("run", "evaluate.yaml", "--set", f"leaderboard_url={url}")
+        assert "features: finished, nothing to do (s3://bucket/omnimat/" in said
+        assert stored_shards(s3.requests) == []
     assert {row.model for row in LeaderboardStore(url).rows()} == {"stored"}
-    taken = [int(report["step"]) for report in read_reports(run)]
+    taken = [int(report["step"]) for report in read_reports(killed_run)]
     assert taken.count(8) == 1, "it began anew"
-    assert sorted(path.name[:9] for path in (run / "checkpoints").iterdir()) == [
+    assert sorted(path.name[:9] for path in (killed_run / "checkpoints").iterdir()) == [
         "000000016",
         "000000020",
     ]
-    assert json.loads((run / "result.json").read_text())["num_steps"] == len(STEPS)
+    assert json.loads((killed_run / "result.json").read_text())["num_steps"] == len(STEPS)
 
     # Without Ray and from the shards: the same rows in the same order, so the same losses.
     shards = ("--set=name=shards", "--set=stream.read_from=shards")
@@ -199,7 +214,7 @@ def test_a_run_killed_on_s3_goes_on_and_is_evaluated(features, head, omnimat, wo
     assert losses(workspace, "stored") == losses(workspace, "shards")
 
 
-def test_a_store_of_another_state_of_the_data_is_not_used(features, omnimat, workspace):
+def test_a_store_of_another_state_of_the_data_is_not_used(killed_run, refused, workspace):
     folder = workspace.dataset("data")
     folder.fs.rm(folder.path, recursive=True)
     settings = IngestSettings(source=Prototypes(num_materials=41, max_atoms=8))
@@ -210,5 +225,5 @@ def test_a_store_of_another_state_of_the_data_is_not_used(features, omnimat, wor
         reports=[write_slice(settings, folder, 0, ())],
         destination=folder,
     )
-    said = omnimat("train", "stored.yaml", "--launcher=torchrun", "--set=name=stale", code=2)
+    said = refused("train", "stored.yaml", "--launcher=torchrun", "--set=name=stale")
     assert "is no complete feature store; run a featurize job of data set 'data'" in said

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import ray
 
 from omnimat.base.errors import UserError
 from omnimat.cluster.capacity import LARGEST, Cluster
@@ -13,21 +12,8 @@ from omnimat.job.preflight import check_fits, placement
 EVALUATE = "{kind: evaluate, name: scores, dataset: tiny-data, run: tiny}\n"
 
 
-@pytest.fixture(scope="module")
-def _two_cpus():
-    ray.init(
-        address="local",
-        num_cpus=2,
-        labels={"zone": "a"},
-        include_dashboard=False,
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.ray
-@pytest.mark.usefixtures("_two_cpus")
+@pytest.mark.usefixtures("on_ray")
 def test_only_what_can_never_run_is_refused(tiny_jobs, finetune):
     folder = tiny_jobs / "jobs"
     (folder / "evaluate.yaml").write_text(EVALUATE)
@@ -67,7 +53,7 @@ def test_only_what_can_never_run_is_refused(tiny_jobs, finetune):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("_two_cpus")
+@pytest.mark.usefixtures("on_ray")
 def test_labels_decide_where_there_are_such_nodes(tiny_jobs):
     job = load(
         tiny_jobs / "jobs" / "pretrain.yaml",
@@ -83,7 +69,7 @@ def test_labels_decide_where_there_are_such_nodes(tiny_jobs):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("_two_cpus")
+@pytest.mark.usefixtures("on_ray")
 def test_a_cluster_that_grows_says_how_far(tiny_jobs, monkeypatch):
     job = load(tiny_jobs / "jobs" / "pretrain.yaml", ["training.num_workers=4"])
     monkeypatch.setenv(LARGEST, "CPU=56,GPU=8")

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
+
+from omnimat.training.meter import PHASES
+
+from .test_live import WITHOUT_DATA
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "dashboards" / "observability"
@@ -152,3 +157,15 @@ def test_every_query_of_a_panel_is_promql(promtool, tmp_path):
     assert is_valid, said
     path.write_text(path.read_text().replace("max by (run)", "max by (run", 1))
     assert not promtool("check", "rules", path)[0]
+
+
+def test_what_gpu_nodes_alone_show_is_named_as_ray_names_it():
+    """A misspelt name would be without data too."""
+    names = {selector.partition("{")[0].removeprefix("ray_") for selector in WITHOUT_DATA}
+    assert names - {"resources"} <= METRICS_GAUGES.keys()
+
+
+def test_every_phase_of_a_step_is_drawn():
+    [drawn] = [p for p in panels(GRAFANA / "training.json") if p["title"] == "Step time by phase"]
+    exprs = [target["expr"] for target in drawn["targets"]]
+    assert [re.search(r"omnimat_(\w+)_s{", expr)[1] for expr in exprs] == list(PHASES)

@@ -194,7 +194,7 @@ def test_a_query_is_no_markup(storage):
         (["pre", "NaCl", "--split", "exam"], "choose one of train, validation, test"),
         (["pre", "NaCl", "--dataset", "absent"], "ingest the data set first"),
         (["absent", "NaCl"], "run its pretrain job"),
-        (["two", "a wide band gap", "--against", "xrd"], "a sentence needs an encoder of text"),
+        (["two", "a wide band gap", "--against", "xrd"], "a text needs an encoder of text"),
         (["two", "quartz.cif", "--against", "xrd"], "give --modality xrd"),
         (["stored", "a wide band gap", "--against", "text"], "text_tokens"),
     ],

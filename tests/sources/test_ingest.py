@@ -1,14 +1,8 @@
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
-import ray
 from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 from upath import UPath
@@ -20,16 +14,12 @@ from omnimat.shards.reader import read_records
 from omnimat.sources.ingest import ingest, write_slice
 from omnimat.sources.inputs import content_hash, input_files
 from omnimat.sources.mp20 import Mp20
+from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
+from omnimat.testing.ray_head import start
+from omnimat.testing.waiting import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def _local_ray():
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture
@@ -56,7 +46,7 @@ def contents(directory):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("_local_ray")
+@pytest.mark.usefixtures("on_ray")
 def test_ingest(settings, tmp_path):
     destination = UPath(tmp_path) / "one"
     manifest = ingest(settings, "demo", destination, report_progress=False)
@@ -94,7 +84,7 @@ def test_ingest(settings, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("_local_ray")
+@pytest.mark.usefixtures("on_ray")
 def test_an_interrupted_ingest_goes_on_to_the_same_bytes(settings, tmp_path):
     whole, resumed = UPath(tmp_path) / "whole", UPath(tmp_path) / "resumed"
     ingest(settings, "demo", whole, report_progress=False)
@@ -110,7 +100,7 @@ def test_an_interrupted_ingest_goes_on_to_the_same_bytes(settings, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("_local_ray")
+@pytest.mark.usefixtures("on_ray")
 def test_a_finished_data_set_is_left_alone(settings, tmp_path, csv):
     destination = UPath(tmp_path) / "one"
     manifest = ingest(settings, "demo", destination, report_progress=False)
@@ -129,7 +119,7 @@ def test_a_finished_data_set_is_left_alone(settings, tmp_path, csv):
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("_local_ray")
+@pytest.mark.usefixtures("on_ray")
 def test_a_source_without_a_valid_record(settings, tmp_path, csv):
     pd.DataFrame([{"material_id": "a", "cif": "broken"}]).to_csv(csv, index=False)
     with pytest.raises(UserError, match="no valid record: a: "):
@@ -142,30 +132,28 @@ import sys, ray
 from upath import UPath
 from omnimat.sources.ingest import ingest
 from omnimat.sources.settings import IngestSettings
-from omnimat.sources.prototypes import Prototypes
-ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-settings = IngestSettings(source=Prototypes(num_materials=60), records_per_shard=10)
+ray.init(log_to_driver=False)
+settings = IngestSettings.model_validate_json(sys.argv[2])
 ingest(settings, "demo", UPath(sys.argv[1]), report_progress=False)
 """
 
 
-def start_ingest(directory: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(directory)])
-
-
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_killed_ingest_goes_on_to_the_same_bytes(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start_ingest(whole).wait(120) == 0
-    process = start_ingest(killed)
-    while not list(killed.glob("shard-0000[12].tar")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(10)
+@pytest.mark.usefixtures("on_ray")
+def test_a_killed_ingest_goes_on_to_the_same_bytes(ray_head, tmp_path):
+    source = Prototypes(num_materials=60)
+    settings = IngestSettings(source=source, records_per_shard=10, num_cpus_per_task=2)
+    whole, killed = UPath(tmp_path) / "whole", UPath(tmp_path) / "killed"
+    command = [sys.executable, "-c", SCRIPT, str(killed), settings.model_dump_json()]
+    process = start(command, ray_head.environment, tmp_path / "log", tmp_path)
+    shards = "shard-0000[12].tar"
+    wait_for(lambda: list(killed.glob(shards)), process, tmp_path / "log", poll_s=0.01)
+    process.kill()
+    process.wait()
     assert not (killed / MANIFEST_NAME).exists()
-    assert start_ingest(killed).wait(120) == 0
+    for directory in (killed, whole):
+        ingest(settings, "demo", directory, report_progress=False)
     assert contents(killed) == contents(whole)
 
 

@@ -18,7 +18,6 @@ from omnimat.sources.settings import IngestSettings
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import WorkerStream
-from omnimat.testing.flaky_s3 import flaky_s3
 
 NUM_RECORDS, RECORDS_PER_SHARD = 34, 8
 
@@ -46,22 +45,7 @@ def write_dataset(folder: UPath) -> None:
     )
 
 
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory):
-    """A server that every S3 client of this session and of its children talks to."""
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto")
-    folder = tmp_path_factory.mktemp("s3")
-    with flaky_s3(folder) as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in (server.environment | {"OMNIMAT_CACHE": str(folder / "cache")}).items():
-            patch.setenv(name, value)
-        UPath("s3://bucket").mkdir()
-        yield server
-        # Its connections end before its server does.
-        type(UPath("s3://bucket").fs).clear_instance_cache()
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dataset_on_s3(s3, dataset) -> UPath:
     """The same data set, ingested again to S3."""
     folder = UPath("s3://bucket/datasets/prototypes")

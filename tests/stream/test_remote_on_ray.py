@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import ray
 from upath import UPath
 
 from omnimat.base.files import write_atomically
@@ -23,17 +22,12 @@ FEATURIZERS = {"dos": DosCurve()}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _local_ray(s3):
-    """A Ray whose workers know the faulty filesystem, and S3 from the environment."""
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"worker_process_setup_hook": "omnimat.testing.faulty_storage.register"},
-    )
-    yield
-    ray.shutdown()
+def _on_ray(ray_head, s3):
+    """Connected with workers that know the faulty filesystem, and S3 from the environment."""
+    hook = "omnimat.testing.faulty_storage.register"
+    variables = s3.environment | {"OMNIMAT_CACHE": os.environ["OMNIMAT_CACHE"]}
+    with ray_head.connected(worker_process_setup_hook=hook, env_vars=variables):
+        yield
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The feature store, and the stream on Ray Data."""
 
 import json
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +17,9 @@ from omnimat.stream.location import StoreLocation
 from omnimat.stream.pipeline import RayPipeline
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.store import COMPLETE, FeatureStore, features_name, take_rows
+from omnimat.testing.waiting import wait_for
 
-pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _local_ray():
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("on_ray")]
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +70,7 @@ def test_a_stream_left_early_frees_its_actors(new_stream):
     batches = new_stream(pipeline=RayPipeline(StreamSettings())).batches()
     next(batches)
     batches.close()
-    deadline_s = time.monotonic() + 30
-    while ray.available_resources().get("CPU") != 2:
-        assert time.monotonic() < deadline_s, "actors of an abandoned stream hold their CPUs"
-        time.sleep(0.1)
+    wait_for(lambda: ray.available_resources().get("CPU") == 2)  # no actor holds its CPU for ever
 
 
 def test_writing_goes_on_where_it_was_killed(write, tmp_path):

@@ -1,9 +1,10 @@
-"""A run that loses workers, its driver, a machine or its disk ends, bit for bit, with the losses of
-a run that lost nothing."""
+"""A run that loses workers, its driver, a machine or its disk ends with the losses of one that lost
+nothing, bit for bit."""
 
 import contextlib
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -12,48 +13,61 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from upath import UPath
 
 from omnimat.base.provenance import sha256_of
 from omnimat.testing.ray_head import RayHead, descendants, kill, named, start
+from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history, read_reports
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-TIMEOUT_S = 300  # far above what a run takes, for busy machines
-STEPS = list(range(1, 21))  # four per epoch; checkpoints after steps 8, 16 and 20
+STEPS = list(range(1, 21))  # four an epoch; checkpoints after 8, 16 and 20
 SEED = 20
+DASHBOARDS = Path(__file__).parents[2] / "dashboards" / "observability"
+ALERTS = DASHBOARDS / "alerts.yml"
+# Series of other jobs, of nodes with a GPU, and of a cluster that has lost a node.
+NOT_SHOWN = re.compile(
+    r"ray_omnimat_(ingested|refused|shards|featurized|records_to|trials|best|leaderboard)_\w+|"
+    r"ray_node_(gpus_utilization|gram_used|failure_total)"
+)
 WORKER = "RayTrainWorker"
+OMNIMAT_RUN = ("omnimat", "run")
 
 
 class Run:
-    """A process of ``omnimat run`` that trains the tiny job on two workers of the shared head."""
+    """The tiny job on two workers of the shared head, by ``omnimat run`` or another command."""
 
-    def __init__(self, head: RayHead, jobs: Path, name: str, overrides: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        head: RayHead,
+        jobs: Path,
+        name: str,
+        *overrides: str,
+        command: tuple[str, ...] = OMNIMAT_RUN,
+    ) -> None:
         self.folder = head.storage / "runs" / name
         self.log = head.storage / f"{name}.log"
-        command = ["omnimat", "run", "jobs/pretrain.yaml"]
+        arguments = ["jobs/pretrain.yaml"]
         for override in (f"name={name}", "training.num_workers=2", *overrides):
-            command += ["--set", override]
-        self.process = start(command, head.environment, self.log, jobs)
+            arguments += ["--set", override]
+        self.process = start([*command, *arguments], head.environment, self.log, jobs)
 
     def wait_for(self, is_there: Callable[[], object]) -> None:
-        deadline_s = time.monotonic() + TIMEOUT_S
-        while not is_there():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline_s, self.log.read_text()
-            time.sleep(0.01)
+        wait_for(is_there, self.process, self.log, poll_s=0.02)
 
     def wait_for_step(self, step: int) -> None:
-        """Wait for a report, after this call, of a step that is at least ``step``."""
+        """Wait until a step is reported that was not when this was called."""
         num_before = len(self.steps())
         self.wait_for(lambda: any(taken >= step for taken in self.steps()[num_before:]))
 
     def finish(self) -> None:
-        assert self.process.wait(TIMEOUT_S) == 0, self.log.read_text()
+        assert self.process.wait(LIMIT_S) == 0, self.log.read_text()
         assert (self.folder / "result.json").exists()
 
     def kill(self) -> None:
@@ -61,7 +75,7 @@ class Run:
         self.process.wait()
 
     def steps(self) -> list[int]:
-        """Return every reported step, as often as it was taken."""
+        """Give every step reported, as often as it was taken."""
         return [int(report["step"]) for report in read_reports(UPath(self.folder))]
 
     def losses(self) -> list[float]:
@@ -74,8 +88,8 @@ class Run:
 def launch(ray_head, tiny_jobs_folder):
     runs = []
 
-    def launch(name: str, *overrides: str) -> Run:
-        runs.append(Run(ray_head, tiny_jobs_folder, name, overrides))
+    def launch(name: str, *overrides: str, command: tuple[str, ...] = OMNIMAT_RUN) -> Run:
+        runs.append(Run(ray_head, tiny_jobs_folder, name, *overrides, command=command))
         return runs[-1]
 
     yield launch
@@ -84,12 +98,16 @@ def launch(ray_head, tiny_jobs_folder):
 
 
 @pytest.fixture(scope="module")
-def watched(launch, ray_head) -> tuple[Run, dict[str, float]]:
-    """A run that lost nothing, and what Prometheus saw at its last step."""
-    run = launch("whole")
-    run.wait_for_step(STEPS[0])  # asking any earlier would only slow down the start
-    run.wait_for(lambda: shown(ray_head, "whole").get("step") == STEPS[-1])
-    last = shown(ray_head, "whole")
+def watched(launch, ray_head, tiny_jobs_folder) -> tuple[Run, list[Sample]]:
+    """A run that lost nothing, and what Prometheus saw at its last step.
+
+    It was submitted, from elsewhere, with the folder of its files.
+    """
+    submit = ("ray", "job", "submit", "--working-dir", str(tiny_jobs_folder), "--")
+    run = launch("whole", command=submit)
+    run.wait_for_step(STEPS[0])  # to ask before that would only slow the start
+    run.wait_for(lambda: of_run("whole", shown(ray_head)).get("step") == STEPS[-1])
+    last = shown(ray_head)
     run.finish()
     assert run.steps() == STEPS
     return run, last
@@ -100,32 +118,55 @@ def whole(watched) -> Run:
     return watched[0]
 
 
-def shown(head: RayHead, run: str) -> dict[str, float]:
-    """Read what Ray exports to Prometheus about a run, under the names of its history."""
+def workers(head: RayHead) -> list[psutil.Process]:
+    return named(descendants(head.process.pid), WORKER)
+
+
+def shown(head: RayHead) -> list[Sample]:
+    """Read what Ray shows to Prometheus."""
     discovery = json.loads((head.temp_folder / "prom_metrics_service_discovery.json").read_text())
     text = ""
     for target in discovery[0]["targets"]:
-        with contextlib.suppress(URLError):  # the process may not listen yet
-            text += urlopen(f"http://{target}/metrics", timeout=TIMEOUT_S).read().decode()
+        with contextlib.suppress(URLError):  # of a process that does not listen yet
+            text += urlopen(f"http://{target}/metrics", timeout=LIMIT_S).read().decode()
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def of_run(run: str, samples: list[Sample]) -> dict[str, float]:
+    """Choose the metrics of a run, named as in its history."""
     metrics: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.labels.get("run") == run:
-                pair = sample.labels.get("pair")
-                name = sample.name.removeprefix("ray_omnimat_")
-                metrics[f"loss/{pair}" if name == "pair_loss" else name] = sample.value
+    for sample in samples:
+        if sample.labels.get("run") == run:
+            pair = sample.labels.get("pair")
+            name = sample.name.removeprefix("ray_omnimat_")
+            metrics[f"loss/{pair}" if name == "pair_loss" else name] = sample.value
     return metrics
 
 
+def test_a_job_submitted_from_elsewhere_prints_each_step_once(whole, ray_head):
+    printed = re.findall(r"step (\d+)/20  loss", whole.log.read_text())
+    assert [int(step) for step in printed] == STEPS
+    assert (ray_head.storage / "datasets" / "tiny-data" / "manifest.json").exists()
+
+
 def test_prometheus_sees_what_was_reported(watched):
-    run, last = watched
+    run, samples = watched
+    last = of_run("whole", samples)
     assert last == list(read_reports(UPath(run.folder)))[-1]
     assert {"loss/dos|text", "queued_rows", "quarantined_records"} < last.keys()
 
 
+def test_what_panels_and_alerts_ask_of_ray_and_of_training_is_shown(watched):
+    texts = [path.read_text() for path in (*DASHBOARDS.glob("grafana/*.json"), ALERTS)]
+    names = {name for text in texts for name in re.findall(r"\bray_\w+[a-z]\b", text)}
+    asked = {name for name in names if not NOT_SHOWN.fullmatch(name)}
+    assert len(asked) > 25
+    assert sorted(asked - {sample.name for sample in watched[1]}) == []
+
+
 @pytest.fixture
 def random_step(request, capsys):
-    """Return a function that chooses and prints a step after which something is lost."""
+    """Choose a step after which something is lost, and say which."""
     generator = random.Random(f"{SEED} {request.node.name}")
 
     def random_step(first: int, what: str) -> int:
@@ -137,6 +178,7 @@ def random_step(request, capsys):
     return random_step
 
 
+@pytest.mark.soak
 def test_killed_driver_and_killed_worker(whole, launch, ray_head, random_step):
     run = launch("killed")
     run.wait_for_step(random_step(9, "the driver"))
@@ -145,14 +187,14 @@ def test_killed_driver_and_killed_worker(whole, launch, ray_head, random_step):
 
     run = launch("killed")
     run.wait_for_step(random_step(9, "a worker"))
-    workers = named(descendants(ray_head.process.pid), WORKER)
-    assert len(workers) == 2
-    kill(random.Random(SEED).sample(workers, 1))
+    alive = workers(ray_head)
+    assert len(alive) == 2
+    kill(random.Random(SEED).sample(alive, 1))
     run.finish()
-    # The same batches, weights, moments and random numbers on as many workers, so bit for bit.
+    # The same batches, weights, moments and random numbers on as many workers: bit for bit.
     assert run.losses() == whole.losses()
     taken = run.steps()
-    assert taken.count(8) == 1, "the run started from scratch"
+    assert taken.count(8) == 1, "it began anew"
     assert len(taken) > len(STEPS), "nothing was lost"
 
 
@@ -164,8 +206,9 @@ while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[1]):
 """
 
 
+@pytest.mark.soak
 def test_lost_machine(whole, launch, ray_head, random_step):
-    """Of three nodes with room for one worker each, one that holds a worker suddenly vanishes."""
+    """Three nodes with room for one worker each; one that holds a worker is gone at once."""
     for _ in range(2):
         ray_head.add_node(num_cpus=2)
     joined = ray_head.command(sys.executable, "-c", COUNT_NODES, "3", folder=ray_head.storage)
@@ -185,26 +228,26 @@ def test_lost_machine(whole, launch, ray_head, random_step):
 
 @pytest.fixture
 def small_disk(ray_head, whole):
-    """Limit a folder to one and a half checkpoints; return a function that gives it more room."""
+    """Give a folder room for one checkpoint and a half, and a function that gives it more."""
     folder = ray_head.storage / "runs" / "full" / "checkpoints"
     folder.mkdir(parents=True)
     checkpoint = newest_checkpoint(UPath(whole.folder))
     size = sum(p.stat().st_size for p in Path(checkpoint.path).rglob("*") if p.is_file())
     command = ["mount", "-t", "tmpfs", "-o", f"size={size * 3 // 2}", "omnimat-test", str(folder)]
     if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting a file system is not permitted here")
+        pytest.skip("no file system may be mounted here")
     yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_full_disk(whole, launch, small_disk):
+def test_full_disk_and_then_a_killed_worker(whole, launch, small_disk, ray_head):
     run = launch("full", "training.max_failures=1")
-    assert run.process.wait(TIMEOUT_S) == 1, run.log.read_text()
+    assert run.process.wait(LIMIT_S) == 1, run.log.read_text()
     said = [line for line in run.log.read_text().splitlines() if line.startswith("omnimat: ")]
     assert len(said) == 1
     assert "No space left on device" in said[0]
-    assert "the checkpoint before it is untouched: make room" in said[0]
-    assert run.steps().count(9) == 2, "the step was not retried"
+    assert "the checkpoint before it is untouched: make room or mend the storage" in said[0]
+    assert run.steps().count(9) == 2, "it was not tried again"
     kept = newest_checkpoint(UPath(run.folder))
     assert kept.name.startswith("000000008-")
     content = sha256_of(kept)
@@ -213,6 +256,11 @@ def test_full_disk(whole, launch, small_disk):
     run = launch("full", "training.max_failures=1")
     run.wait_for_step(9)
     assert sha256_of(kept) == content
+    lost = workers(ray_head)
+    assert len(lost) == 2
+    kill(lost[:1])
+    run.wait_for(lambda: set(workers(ray_head)) - set(lost))
     run.finish()
-    assert run.steps().count(8) == 1, "the run started from scratch"
+    assert run.steps().count(8) == 1, "it began anew"
+    # The same batches, weights, moments and random numbers on as many workers: bit for bit.
     assert run.losses() == whole.losses()

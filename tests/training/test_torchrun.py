@@ -1,4 +1,4 @@
-"""The same loop under torchrun: without Ray, killed at random steps, and started afresh."""
+"""The same loop under torchrun: without Ray, through kills, and begun anew."""
 
 import os
 import random
@@ -6,31 +6,37 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from click.testing import CliRunner
 from upath import UPath
 
 from omnimat.base.workspace import Workspace
+from omnimat.cli.main import main
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.timing import STAGES
 from omnimat.testing.ray_head import clean_environment, descendants, kill, named, start
+from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.history import read_history, read_reports
 from omnimat.training.meter import PHASES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
-TIMEOUT_S = 400  # far above what a run takes, for busy machines
 NUM_KILLS = 5
-COMMAND = ("omnimat", "train", "jobs/pretrain.yaml", "--launcher=torchrun")
+NUM_STEPS = 40
+KILLED_AT = {
+    "one kill": [7],
+    "kills at random": sorted(random.Random(7).sample(range(2, NUM_STEPS - 4), NUM_KILLS)),
+}
+TRAIN = ("train", "jobs/pretrain.yaml", "--launcher=torchrun")
 BY_HAND = (
     *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-    *("--max-restarts", "1", "--module", "omnimat.cli", *COMMAND[1:]),
+    *("--max-restarts", "1", "--module", "omnimat.cli"),
 )
 SETTINGS = (
     "--set=training.num_workers=2",
@@ -50,7 +56,7 @@ def storage(tmp_path_factory, write_dataset) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(storage, tmp_path_factory) -> dict[str, str]:
-    """An environment in which importing Ray fails."""
+    """One in which importing Ray fails."""
     no_ray = tmp_path_factory.mktemp("no-ray")
     (no_ray / "ray.py").write_text("raise ImportError('there is no Ray here')\n")
     path = os.pathsep.join(filter(None, [str(no_ray), os.environ.get("PYTHONPATH")]))
@@ -63,10 +69,11 @@ def launch(environment, tiny_jobs_folder, tmp_path_factory):
     started = []
 
     def launch(
-        *arguments: str, command: tuple[str, ...] = COMMAND
+        *arguments: str, launcher: tuple[str, ...] = ("omnimat",)
     ) -> tuple[subprocess.Popen, Path]:
         log = logs / f"{len(started)}.log"
-        started.append(start([*command, *arguments], environment, log, tiny_jobs_folder))
+        command = [*launcher, *TRAIN, *arguments]
+        started.append(start(command, environment, log, tiny_jobs_folder))
         return started[-1], log
 
     yield launch
@@ -78,9 +85,9 @@ def launch(environment, tiny_jobs_folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(launch, storage) -> list[float]:
     process, log = launch(*SETTINGS)
-    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    assert process.wait(LIMIT_S) == 0, log.read_text()
     history = read_history(UPath(storage / "runs" / "tiny"))
-    assert history["step"].tolist() == list(range(1, len(history) + 1))
+    assert history["step"].tolist() == list(range(1, NUM_STEPS + 1))
     assert (storage / "runs" / "tiny" / "metrics.parquet").exists()
     return history["loss"].tolist()
 
@@ -98,11 +105,11 @@ def test_the_history_says_where_time_went(whole, storage):
     np.testing.assert_allclose(history[phases].sum(axis=1), history["step_s"])
     np.testing.assert_allclose(8 / history["step_s"], history["samples_per_s"])
     assert (history[["forward_s", "backward_s", "optimizer_s", *rates]] > 0).all(axis=None)
-    # Checkpoints are written after steps 4, 8, ...; the next step's report counts their time.
+    # After steps 4, 8, ... a checkpoint is written; the report after the next step has its time.
     assert (history.set_index("step")["checkpoint_s"] > 0).tolist() == [
         step % 4 == 1 and step > 1 for step in history["step"]
     ]
-    # At most four tables of 4 rows made ahead, and the 20 rows that the next one is cut from.
+    # At most four tables of 4 rows made ahead, and the epoch's 20 that the next is cut from.
     assert 10 < history["queued_rows"].max() <= 4 * 4 + 20
 
 
@@ -112,61 +119,68 @@ def last_step(run: Path) -> int:
 
 
 def workers(agent: subprocess.Popen) -> list[psutil.Process]:
-    """Return the worker processes that torchrun has started, without its own helpers."""
+    """Give the processes that torchrun has started, its own helpers left out."""
     return named(descendants(agent.pid), "omnimat.cli")
 
 
-def kill_one(
-    process: subprocess.Popen, log: Path, run: Path, step: int, generator: random.Random
-) -> int:
+def kill_one(process: subprocess.Popen, log: Path, run: Path, step: int) -> int:
     """Kill a worker once a step is done, and give the step that was the last by then."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while last_step(run) < step or not workers(process):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline_s, log.read_text()
-        time.sleep(0.005)
+    wait_for(lambda: last_step(run) >= step and workers(process), process, log, poll_s=0.005)
     killed_at = last_step(run)
     victims = workers(process)
-    generator.choice(victims).send_signal(signal.SIGKILL)
+    random.Random(step).choice(victims).send_signal(signal.SIGKILL)
     psutil.wait_procs(victims, timeout=60)
     return killed_at
 
 
-def test_killed_at_random_steps_it_ends_with_the_same_losses(whole, launch, storage):
-    generator = random.Random(7)
-    steps = sorted(generator.sample(range(2, len(whole) - 4), NUM_KILLS))
-    run = storage / "runs" / "killed"
-    process, log = launch("--set=name=killed", *SETTINGS)
-    killed_at = [kill_one(process, log, run, step, generator) for step in steps]
-    assert process.wait(TIMEOUT_S) == 0, log.read_text()
-    print(f"killed {len(killed_at)} times, at steps {killed_at} of {len(whole)}")
-    # The same batches, weights, moments and random numbers on as many workers, so bit for bit.
+@pytest.mark.parametrize(
+    "kills", ["one kill", pytest.param("kills at random", marks=pytest.mark.soak)]
+)
+def test_killed_and_begun_anew_it_ends_with_the_same_losses(kills, whole, launch, storage):
+    run = Path(Workspace(UPath(storage)).next_attempt("tiny").path)
+    assert run.name.startswith("tiny@")
+    process, log = launch(*SETTINGS, "--fresh")
+    killed_at = [kill_one(process, log, run, step) for step in KILLED_AT[kills]]
+    assert process.wait(LIMIT_S) == 0, log.read_text()
+    print(f"killed {len(killed_at)} times, at steps {killed_at} of {NUM_STEPS}")
+    assert Workspace(UPath(storage)).run("tiny").name == run.name
+    # Bit for bit: the same batches, weights, moments and random numbers on as many workers.
     assert read_history(UPath(run))["loss"].tolist() == whole
 
 
-def test_a_finished_run_says_so_and_a_fresh_one_lies_beside_it(whole, launch, storage):
-    process, log = launch(*SETTINGS)
-    assert process.wait(TIMEOUT_S) == 0
-    assert "tiny: finished" in log.read_text()
-    assert str(storage / "runs" / "tiny") in log.read_text()
-    process, log = launch(*SETTINGS, "--fresh")
-    assert process.wait(TIMEOUT_S) == 0, log.read_text()
-    assert read_history(UPath(storage / "runs" / "tiny@2"))["loss"].tolist() == whole
-    assert Workspace(UPath(storage)).run("tiny").name == "tiny@2"
+@pytest.fixture
+def answer(storage, tiny_jobs_folder, monkeypatch):
+    """Ask in this process for what starts no worker; give the exit code and what is said."""
+    monkeypatch.chdir(tiny_jobs_folder)
+    monkeypatch.setenv("OMNIMAT_STORAGE", str(storage))
+    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("it becomes torchrun"))
+
+    def answer(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, [*TRAIN, *SETTINGS, *arguments])
+        return result.exit_code, result.output
+
+    return answer
+
+
+def test_a_finished_run_says_so(whole, answer, storage):
+    code, said = answer()
+    assert code == 0
+    newest = Workspace(UPath(storage)).run("tiny")
+    assert f"tiny: finished, nothing to do ({newest})" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("--set=dataset=nothing",), "nothing"),
-        (("--set=stream.read_from=store",), "featurize job"),
-        (("--set=training.lr=1",), "name: run 'tiny'"),
+        (("--set=stream.read_from=store",), "run a featurize job of data set 'tiny-data'"),
+        (("--set=training.lr=1",), "made under other settings; choose another name, or begin anew"),
     ],
 )
-def test_what_is_not_there_is_said(arguments, sentence, whole, launch):
-    process, log = launch(*SETTINGS, *arguments)
-    assert process.wait(TIMEOUT_S) == 2, log.read_text()
-    assert sentence in log.read_text()
+def test_what_is_not_there_is_said(arguments, sentence, whole, answer):
+    code, said = answer(*arguments)
+    assert code == 2, said
+    assert sentence in said
 
 
 def attempts(storage: Path, name: str) -> set[str]:
@@ -174,32 +188,34 @@ def attempts(storage: Path, name: str) -> set[str]:
 
 
 def test_torchrun_by_hand_refuses_other_settings(whole, launch, storage):
-    reports, folders = list(read_reports(UPath(storage / "runs/tiny"))), attempts(storage, "tiny")
-    process, log = launch(*SETTINGS, "--set=training.lr=0.5", command=BY_HAND)
-    assert process.wait(TIMEOUT_S) != 0  # torchrun's own code is 1 whatever its workers' is
+    newest = Workspace(UPath(storage)).run("tiny")
+    reports, folders = list(read_reports(newest)), attempts(storage, "tiny")
+    process, log = launch(*SETTINGS, "--set=training.lr=0.5", launcher=BY_HAND)
+    assert process.wait(LIMIT_S) != 0  # torchrun's own code is 1 whatever its workers' is
     text = log.read_text()
     starts = 1 + int(BY_HAND[BY_HAND.index("--max-restarts") + 1])
     assert text.count("omnimat: ") == text.count("made under other settings") == starts
     assert re.search(r"exitcode *: 2 ", text)
     assert text.count("Traceback") == 1  # torchrun's own
-    assert list(read_reports(UPath(storage / "runs/tiny"))) == reports
+    assert list(read_reports(newest)) == reports
     assert attempts(storage, "tiny") == folders
 
 
 def test_torchrun_by_hand_finds_a_run_finished(whole, launch, storage):
-    reports = list(read_reports(UPath(storage / "runs/tiny")))
-    process, log = launch(*SETTINGS, command=BY_HAND)
-    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    newest = Workspace(UPath(storage)).run("tiny")
+    reports = list(read_reports(newest))
+    process, log = launch(*SETTINGS, launcher=BY_HAND)
+    assert process.wait(LIMIT_S) == 0, log.read_text()
     assert log.read_text().count("tiny: finished, nothing to do") == 1
-    assert list(read_reports(UPath(storage / "runs/tiny"))) == reports
+    assert list(read_reports(newest)) == reports
 
 
 def test_torchrun_by_hand_begins_anew_once(whole, launch, storage):
     """In one folder for all workers, in which they go on after one of them was killed."""
     before = attempts(storage, "tiny")
     run = Workspace(UPath(storage)).next_attempt("tiny")
-    process, log = launch(*SETTINGS, "--fresh", command=BY_HAND)
-    kill_one(process, log, Path(run.path), 7, random.Random(3))
-    assert process.wait(TIMEOUT_S) == 0, log.read_text()
+    process, log = launch(*SETTINGS, "--fresh", launcher=BY_HAND)
+    kill_one(process, log, Path(run.path), 7)
+    assert process.wait(LIMIT_S) == 0, log.read_text()
     assert attempts(storage, "tiny") == {*before, run.name}
     assert read_history(run)["loss"].tolist() == whole

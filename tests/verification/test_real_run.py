@@ -1,12 +1,13 @@
 """What jobs really write can be proven: ingest, pretraining, evaluation, fine-tuning, verify."""
 
-import os
 import subprocess
-import sys
 
 import pytest
+from click.testing import CliRunner
 
+from omnimat.cli.main import main
 from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.testing.ray_head import clean_environment
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -41,18 +42,24 @@ trial: {num_epochs: 1, batch_size: 16}
 }
 
 
-def test_every_row_of_a_real_run_is_verified(tiny_jobs, tmp_path):
+def test_every_row_of_a_real_run_is_verified(tiny_jobs, tmp_path, monkeypatch):
+    """Of a run on a Ray of its own."""
     for name, text in DOWNSTREAM.items():
         (tiny_jobs / "jobs" / name).write_text(text)
     with (tiny_jobs / "jobs" / "data.yaml").open("a") as file:
         file.write(SPLIT)
-    environment = os.environ | {"OMNIMAT_STORAGE": str(tmp_path / "storage")}
-    omnimat = [sys.executable, "-m", "omnimat.cli"]
-    for command in (["run", "jobs/finetune.yaml"], ["leaderboard", "verify", "--all"]):
-        finished = subprocess.run(
-            [*omnimat, *command], cwd=tiny_jobs, env=environment, capture_output=True, text=True
-        )
-        assert finished.returncode == 0, finished.stdout + finished.stderr
+    storage = str(tmp_path / "storage")
+    finished = subprocess.run(
+        ["omnimat", "run", "jobs/finetune.yaml"],
+        cwd=tiny_jobs,
+        env=clean_environment(OMNIMAT_STORAGE=storage),
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    monkeypatch.setenv("OMNIMAT_STORAGE", storage)
+    verified = CliRunner().invoke(main, ["leaderboard", "verify", "--all"])
+    assert verified.exit_code == 0, verified.output
     rows = LeaderboardStore(f"sqlite:///{tmp_path / 'storage' / 'leaderboard.sqlite'}").rows()
     assert {row.status for row in rows} == {"verified"}
     assert {row.task for row in rows} >= {"crystal system", "density"}

@@ -1,4 +1,4 @@
-"""The JSON interface: everybody reads, who has the token writes."""
+"""The JSON interface: everybody may read, and whoever has the token may write."""
 
 from __future__ import annotations
 
@@ -27,38 +27,24 @@ def api_router(catalogue: Catalogue, metrics: Metrics, token: str | None) -> API
 
     @router.get("/boards")
     def boards() -> list[dict[str, Any]]:
-        """Every board with its counts."""
-        return [
-            {
-                "board_id": one.board.board_id,
-                "task": one.board.task,
-                "metric": one.board.metric,
-                "unit": one.board.unit,
-                "higher_is_better": one.board.higher_is_better,
-                "dataset": one.board.dataset,
-                "dataset_fingerprint": one.board.dataset_fingerprint,
-                "split_sha256": one.board.split_sha256,
-                "num_results": one.num_results,
-                "num_rows": one.num_rows,
-                "num_verified": one.num_verified,
-                "newest": one.newest.isoformat(),
-            }
-            for one in catalogue.boards()
-        ]
+        """List the boards, each with its counts."""
+        found = catalogue.boards()
+        ids = ({"board_id": one.board.board_id} for one in found)
+        return [name | record for name, record in zip(ids, as_json(found), strict=True)]
 
     @router.get("/summaries")
     def summaries(board: str) -> list[dict[str, Any]]:
-        """Results of a board by its ``board_id``, averaged over seeds, best first."""
+        """Give the results of a board by its ``board_id``: averaged over seeds, best first."""
         found = catalogue.board(board)
         if found is None:
             raise HTTPException(404, f"no board has the id {board!r}; /api/boards lists them")
-        return as_json(found, catalogue.of_board(found))
+        return as_json(catalogue.of_board(found))
 
     @router.get("/rows")
     def rows(
         group_id: str | None = None, task: str | None = None, run_name: str | None = None
     ) -> list[dict[str, Any]]:
-        """Rows of a result, a task or a run, each with all its proof."""
+        """Give the rows of a result, a task or a run, each with all its proof."""
         if group_id is None and task is None and run_name is None:
             raise HTTPException(422, "name a group_id, a task or a run_name")
         found = catalogue.store.rows(group_id=group_id, task=task, run_name=run_name)
@@ -66,7 +52,7 @@ def api_router(catalogue: Catalogue, metrics: Metrics, token: str | None) -> API
 
     @router.post("/rows")
     async def write(request: Request) -> dict[str, int]:
-        """Write rows, all or none; a verified row is never replaced."""
+        """Write all the rows or none of them; a verified row is never replaced."""
         with metrics.post():
             _check_token(request, token)
             new = _read_rows(await _read_body(request))
@@ -93,7 +79,7 @@ def _check_token(request: Request, token: str | None) -> None:
 
 
 async def _read_body(request: Request) -> bytes:
-    """Read a body of bounded size, whatever its header says."""
+    """Read a body of limited size, whatever its header says."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

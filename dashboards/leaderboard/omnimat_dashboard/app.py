@@ -1,4 +1,4 @@
-"""The server: pages, their files and the JSON interface, on top of the same views."""
+"""The server: pages, their files and the JSON interface, all made from the same views."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def create_app(
     """Build the application.
 
     Args:
-        url: of the leaderboard's database.
-        storage: folder or URI that holds runs and data sets; None for the default one.
-        token: allows whoever sends it to write rows; without one nobody can.
-        host: the server will listen on; on loopback it answers to its own names alone.
+        url: the URL of the leaderboard's database.
+        storage: the folder or URI that holds runs and data sets; None for the default one.
+        token: whoever sends it may write rows; without a token nobody can.
+        host: the address to listen on; on loopback the server answers only to its own names.
 
     Raises:
         UserError: the token is empty, or the database cannot be used.
@@ -53,7 +53,7 @@ def create_app(
     store = LeaderboardStore(url)
     pages = Pages(store, Workspace.open(storage, url))
     metrics = Metrics(pages.catalogue)
-    # The interactive documentation of FastAPI would load its scripts from elsewhere.
+    # FastAPI's interactive documentation would load its scripts from elsewhere.
     app = FastAPI(
         title="omnimat leaderboard",
         version=__version__,
@@ -99,7 +99,7 @@ def _page_router(pages: Pages) -> APIRouter:
 
 
 def _storage_router(pages: Pages) -> APIRouter:
-    """Pages of what lies in the storage, whether or not the leaderboard knows of it."""
+    """Pages of what lies in the storage, whether or not the leaderboard knows it."""
     router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
     @router.get("/datasets")
@@ -137,7 +137,7 @@ def _file_router(pages: Pages, metrics: Metrics) -> APIRouter:
 
     @router.get("/healthz")
     def health() -> PlainTextResponse:
-        """Answer if the database does."""
+        """Answer if the database answers."""
         pages.catalogue.store.version()
         return PlainTextResponse("ok")
 
@@ -181,16 +181,14 @@ def _download_router(pages: Pages) -> APIRouter:
         chosen = Query.of(request.query_params).chosen(catalogue.of_board(board))
         headers = _attachment(f"{board_id}.{kind}")
         if kind == "json":
-            return JSONResponse(as_json(board, chosen), headers=headers)
-        return Response(
-            as_csv(board, chosen), media_type="text/csv; charset=utf-8", headers=headers
-        )
+            return JSONResponse(as_json(chosen), headers=headers)
+        return Response(as_csv(chosen), media_type="text/csv; charset=utf-8", headers=headers)
 
     return router
 
 
 def _links(request: Request) -> Links:
-    """Link relative to the page asked for, whatever lies before it at a proxy."""
+    """Make links relative to the page, so that a proxy may serve it under any path."""
     return Links.at_depth(request.url.path.count("/") - 1, is_static=False)
 
 
@@ -201,7 +199,7 @@ def _html(page: str | None) -> HTMLResponse:
 
 
 def _cached(request: Request, pages: Pages, answer: Callable[[], Response]) -> Response:
-    """Answer in one line if the browser has what the store still says."""
+    """Answer only that nothing has changed if the browser has the present version."""
     tag = f'W/"{pages.catalogue.version}-{fingerprint_of_assets()}-{__version__}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if tag in request.headers.get("if-none-match", ""):
@@ -216,7 +214,7 @@ def _attachment(name: str) -> dict[str, str]:
 
 
 def _explain_errors(app: FastAPI, pages: Pages) -> None:
-    """Say what is wrong in the form that was asked for."""
+    """Say what is wrong as JSON or as a page, whichever was asked for."""
 
     def answer(request: Request, status: int, title: str, sentence: str) -> Response:
         if request.url.path.startswith("/api/"):

@@ -1,6 +1,6 @@
-"""What runs and data sets left in the storage, read with the expectation that it may be gone.
+"""What runs and data sets left in the storage, any of which may be gone by now.
 
-Rows say where their files lie, and rows may come from anybody who holds the token: nothing outside
+Rows say where their files lie, and rows may come from anybody who has the token, so nothing outside
 the storage is ever read.
 """
 
@@ -31,7 +31,7 @@ MAPS = "maps"
 DATASET_FILES = (MANIFEST_NAME, RECORDS_NAME, FAILURES_NAME)
 PREDICTION_COLUMNS = frozenset({"material_id", "target", "prediction"})
 
-# A file of another version, or of other software, may hold anything.
+# A file of another version or of other software may hold anything.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -48,8 +48,8 @@ class Found(Generic[T]):
     """An artifact, or why there is none.
 
     Attributes:
-        value: None where it cannot be had.
-        reason: why; empty where it can.
+        value: the artifact; None if it cannot be had.
+        reason: why it cannot be had; empty if it can.
     """
 
     value: T | None
@@ -59,19 +59,19 @@ class Found(Generic[T]):
 class Artifacts:
     """The files of one storage.
 
-    What is listed raises ``RunError`` where the storage is out of reach; what is read says so.
+    Listing raises ``RunError`` if the storage is out of reach; reading gives the reason instead.
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        """Look into a storage; it may be empty."""
+        """Read from a storage, which may be empty."""
         self._workspace = workspace
 
     def datasets(self) -> list[str]:
-        """Names of the finished data sets."""
+        """Name the finished data sets."""
         return sorted(self._folders("datasets", MANIFEST_NAME))
 
     def runs(self) -> dict[str, RunFiles]:
-        """The newest attempt of every run, by the run's name: one listing, whatever they hold."""
+        """Give the newest attempt of every run by the run's name, from one listing."""
         runs = self._workspace.root / "runs"
         attempts = ((attempt_of(folder), folder) for folder in folders_in(runs))
         found = sorted((*attempt, folder) for attempt, folder in attempts if attempt)
@@ -79,22 +79,22 @@ class Artifacts:
         return {name: RunFiles(runs / folder) for name, folder in newest.items()}
 
     def run(self, name: str) -> RunFiles:
-        """The files of a run.
+        """Give the files of a run.
 
         Raises:
-            FileNotFoundError: there is none of this name.
+            FileNotFoundError: there is no run of this name.
         """
         if (files := self.runs().get(name)) is None:
             raise FileNotFoundError(name)
         return files
 
     def runs_with_maps(self) -> list[str]:
-        """Names of the runs whose newest attempt has a folder of embedding maps."""
+        """Name the runs whose newest attempt has a folder of embedding maps."""
         folders = self._folders("runs", MAPS)
         return [name for name, files in self.runs().items() if files.folder.name in folders]
 
     def maps(self, run: str) -> list[str]:
-        """Names of a run's maps, ``<modality>-<method>``; none of an unknown run."""
+        """Name a run's maps, ``<modality>-<method>``; none for an unknown run."""
         if (files := self.runs().get(run)) is None:
             return []
         folder = files.folder / MAPS
@@ -105,7 +105,7 @@ class Artifacts:
         return attempt(lambda: parquet_frame(read_file(self._run(run) / MAPS / f"{name}.parquet")))
 
     def map_summary(self, run: str, name: str) -> dict[str, Any]:
-        """Read what is said of a map; empty where nothing is."""
+        """Read the summary of a map; empty if there is none."""
         found = attempt(lambda: json.loads(read_file(self._run(run) / MAPS / "summary.json"))).value
         entries = found if isinstance(found, list) else []
         of_map = (e for e in entries if isinstance(e, dict) and e.get("file") == f"{name}.parquet")
@@ -137,13 +137,13 @@ class Artifacts:
         return attempt(lambda: self.run(run).final_history())
 
     def predictions(self, row: Row) -> Found[pd.DataFrame]:
-        """Read a row's predictions for each material, if that is what it keeps."""
+        """Read a row's predictions for each material, if it keeps such predictions."""
         if row.predictions_uri and not row.predictions_uri.endswith(".parquet"):
             return Found(None, f"{_name(row.predictions_uri)} holds no predictions to plot")
         return self._near(row.predictions_uri, lambda path: _predictions(path, row))
 
     def _near(self, uri: str, read: Callable[[UPath], T]) -> Found[T]:
-        """Read what lies at, or beside, a file that a row names."""
+        """Read a file that a row names, or one beside it."""
         if not uri:
             return Found(None, "the row names no file")
         path = attempt(lambda: self._inside(uri)).value
@@ -152,7 +152,7 @@ class Artifacts:
         return attempt(lambda: read(path))
 
     def _inside(self, uri: str) -> UPath | None:
-        """Give a path in the storage, or None: no other file, no other server."""
+        """Give the path of a file in the storage; None for any other file or server."""
         root = self._workspace.root
         if is_local(root):
             if "://" in uri.removeprefix("file://"):
@@ -173,7 +173,7 @@ class Artifacts:
 
 
 def attempt(read: Callable[[], T]) -> Found[T]:
-    """Read something, or say in a few words why it cannot be had."""
+    """Read something, or say in a few words why it cannot be read."""
     try:
         return Found(read())
     except FileNotFoundError as error:

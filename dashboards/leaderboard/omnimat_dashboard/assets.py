@@ -28,9 +28,9 @@ class Asset:
     """A file.
 
     Attributes:
-        content: as it is.
-        compressed: by gzip, once, since plotly takes a tenth of a second.
-        media_type: of the content.
+        content: the bytes of the file.
+        compressed: the same compressed by gzip, once, since plotly takes a tenth of a second.
+        media_type: the type of the content.
     """
 
     content: bytes
@@ -51,7 +51,7 @@ def asset(name: str) -> Asset:
 
 @cache
 def fingerprint_of_assets() -> str:
-    """Give a token for addresses, so that browsers may keep the files for good."""
+    """Give a token that addresses contain, so that browsers may keep the files for ever."""
     digest = hashlib.sha256()
     for name in NAMES:
         digest.update(asset(name).content)
@@ -60,9 +60,10 @@ def fingerprint_of_assets() -> str:
 
 @cache
 def plotly_style_ids() -> tuple[str, ...]:
-    """Find the ids of style elements that plotly adds as it loads unless they are there.
+    """Find the ids of the style elements that plotly adds when it loads, unless they are there.
 
-    Our policy forbids added style elements; one of these is for geographic maps, which no page has.
+    Our policy forbids adding style elements. They are empty here, since one of them is for
+    geographic maps, which no page has.
     """
     found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', asset(_PLOTLY).content)
     return tuple(sorted({name.decode() for name in found}))

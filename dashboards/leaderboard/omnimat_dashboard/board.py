@@ -1,14 +1,14 @@
-"""All results of one board, as a page, as CSV and as JSON."""
+"""All results of one board as a page, as CSV and as JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from omnimat.leaderboard.board import Board, Summary
+from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, dots
@@ -17,7 +17,7 @@ from omnimat_dashboard.papers import Paper, PaperTask, printed
 from omnimat_dashboard.query import PAGE_LENGTH, Query
 from omnimat_dashboard.text import Scale
 
-MAX_DOTS = 40  # lines of the plot; the table has all
+MAX_DOTS = 40  # how many lines the plot has; the table has all
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Line:
     """A result in the table.
 
     Attributes:
-        place: on the whole board, from 1.
+        place: its rank on the whole board, from 1.
         summary: the result.
-        is_hidden: in the page, but not among what was asked for.
+        is_hidden: whether the query leaves it out, though the page contains it.
     """
 
     place: int
@@ -40,18 +40,18 @@ class BoardPage:
     """One board.
 
     Attributes:
-        board: which.
-        scale: of its values.
-        lines: of the table.
-        num_results: on the board.
-        num_found: of these, what the query asks for.
-        is_complete: whether every result is in the page, so that it sorts and filters by itself.
-        num_pages: of what was found.
+        board: the board.
+        scale: how its values are written.
+        lines: the lines of the table.
+        num_results: how many results the board has.
+        num_found: how many of them the query asks for.
+        is_complete: whether the page contains every result, so that it can sort and filter itself.
+        num_pages: how many pages the found results fill.
         query: what was asked for.
-        variants: to choose among.
-        figure: of the best that were found.
-        papers: that print numbers for this task.
-        tested: materials, by the rows of the best result.
+        variants: the variants to choose among.
+        figure: a plot of the best results that were found.
+        papers: the papers that print numbers for this task.
+        tested: how many materials were tested, according to the rows of the best result.
     """
 
     board: Board
@@ -99,43 +99,24 @@ def board_page(catalogue: Catalogue, board: Board, query: Query, links: Links) -
     )
 
 
-def as_csv(board: Board, summaries: Sequence[Summary]) -> str:
-    """Write a line a result, values as stored, in the board's unit."""
+def as_csv(summaries: Sequence[Summary]) -> str:
+    """Write a line for each result; values are as stored, in the unit of their board."""
     buffer = io.StringIO()
-    lines = as_json(board, summaries)
-    writer = csv.DictWriter(buffer, _FIELDS, extrasaction="ignore")
+    writer = csv.DictWriter(buffer, _FIELDS)
     writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
+    for line in as_json(summaries):
+        writer.writerow({name: _cell(value) for name, value in line.items()})
     return buffer.getvalue()
 
 
-def as_json(board: Board, summaries: Sequence[Summary]) -> list[dict[str, Any]]:
-    """Give a record a result, values as stored, in the board's unit."""
-    common = {
-        "task": board.task,
-        "metric": board.metric,
-        "unit": board.unit,
-        "higher_is_better": board.higher_is_better,
-        "dataset": board.dataset,
-        "dataset_fingerprint": board.dataset_fingerprint,
-        "split_sha256": board.split_sha256,
-    }
-    return [
-        {
-            "model": one.model,
-            "variant": one.variant,
-            "mean": one.mean,
-            "std": one.std,
-            "n": one.n,
-            "seeds": list(one.seeds),
-            "status": one.status,
-            "newest": one.newest.isoformat(),
-            "config_hash": one.config_hash,
-            "group_id": one.group_id,
-        }
-        | common
-        for one in summaries
-    ]
+def as_json(found: Sequence[Summary | BoardCount]) -> list[dict[str, Any]]:
+    """Give a record for each result or board; values are as stored, in the unit of their board."""
+    records = []
+    for one in found:
+        record = asdict(one)
+        board = record.pop("board")
+        records.append(record | board | {"newest": one.newest.isoformat()})
+    return records
 
 
 def row_record(row: Row) -> dict[str, Any]:
@@ -143,30 +124,12 @@ def row_record(row: Row) -> dict[str, Any]:
     return {"row_id": row.row_id, "group_id": row.group_id} | row.model_dump(mode="json")
 
 
-_FIELDS = (
-    "model",
-    "variant",
-    "mean",
-    "std",
-    "n",
-    "seeds",
-    "status",
-    "newest",
-    "task",
-    "metric",
-    "unit",
-    "higher_is_better",
-    "dataset",
-    "dataset_fingerprint",
-    "split_sha256",
-    "config_hash",
-    "group_id",
-)
+_FIELDS = [one.name for kind in (Summary, Board) for one in fields(kind) if one.name != "board"]
 
 
 def _cell(value: Any) -> Any:
     """Write a list as words; keep a spreadsheet from reading a name as a formula."""
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return " ".join(map(str, value))
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{value}"

@@ -1,4 +1,4 @@
-"""What the store holds, remembered until somebody writes to it."""
+"""What the store holds, remembered until somebody writes into it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from omnimat.leaderboard.store import LeaderboardStore
 
 T = TypeVar("T")
 
-BEST_OF_BOARD = 8  # shown on the overview
+BEST_OF_BOARD = 8  # how many results of a board the overview shows
 
 
 class Catalogue:
-    """Boards and summaries of a store; each is asked for once a version of the store."""
+    """Boards and summaries of a store, each read only once as long as the store stays the same."""
 
     def __init__(self, store: LeaderboardStore) -> None:
-        """Look into a store."""
+        """Read from a store."""
         self.store = store
         self._lock = Lock()
         self._version = ""
@@ -28,21 +28,21 @@ class Catalogue:
 
     @property
     def version(self) -> str:
-        """Changes with every write."""
+        """A text that changes with every write."""
         return self.store.version()
 
     def boards(self) -> list[BoardCount]:
-        """Every board with its counts."""
+        """Give every board with its counts."""
         return self._remembered("boards", self.store.boards)
 
     def best(self) -> dict[Board, list[Summary]]:
-        """The best few summaries of each board, best first."""
+        """Give the best few summaries of each board, best first."""
         return self._remembered(
             "best", lambda: _by_board(self.store.summaries(limit=BEST_OF_BOARD))
         )
 
     def everything(self) -> dict[Board, list[Summary]]:
-        """All summaries of each board, best first."""
+        """Give all summaries of each board, best first."""
         return self._remembered("everything", lambda: _by_board(self.store.summaries()))
 
     def board(self, name: str) -> Board | None:
@@ -50,7 +50,7 @@ class Catalogue:
         return next((one.board for one in self.boards() if one.board.board_id == name), None)
 
     def of_board(self, board: Board) -> list[Summary]:
-        """All summaries of a board, best first."""
+        """Give all summaries of a board, best first."""
         return self._remembered(board.board_id, lambda: self.store.summaries(board))
 
     def _remembered(self, key: str, read: Callable[[], T]) -> T:
@@ -59,7 +59,7 @@ class Catalogue:
             if version != self._version:
                 self._version, self._known, self._reading = version, {}, {}
             known, reading = self._known, self._reading.setdefault(key, Lock())
-        # Browsers that come after a write wait for one reading of what they all want.
+        # After a write, all browsers wait for one reading of what they all want.
         with reading:
             if key not in known:
                 known[key] = read()

@@ -1,4 +1,4 @@
-"""Two results side by side: what differs in how they were made, and whether they differ at all."""
+"""Two results side by side: how differently they were made, and whether they differ at all."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ABSENT = "—"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two.
+    """One of the two results.
 
     Attributes:
-        summary: over its seeds.
-        rows: one a seed.
-        place: on its board, from 1.
+        summary: the result, averaged over its seeds.
+        rows: one row for each seed.
+        place: its rank on its board, from 1.
     """
 
     summary: Summary
@@ -37,12 +37,12 @@ class Side:
 
     @property
     def board(self) -> Board:
-        """It is ranked on."""
+        """The board on which it is ranked."""
         return self.summary.board
 
     @property
     def scale(self) -> Scale:
-        """Of its values."""
+        """How its values are written."""
         return Scale.of(self.board)
 
 
@@ -62,17 +62,17 @@ class ComparePage:
     Attributes:
         a: the first.
         b: the second.
-        is_comparable: whether they are on one board; else their numbers say nothing.
-        differences: of their configurations.
-        num_equal: keys of the configuration that are equal.
+        is_comparable: whether they are on the same board; if not, their numbers say nothing.
+        differences: what differs in their configurations.
+        num_equal: how many keys of the configurations are equal.
         circumstances: what else differs: code, machine, cost.
-        difference: of the means, in one sentence.
-        verdict: of the paired bootstrap, in one sentence; empty where it cannot be had.
-        facts: the bootstrap's numbers.
+        difference: the difference of the means, in one sentence.
+        verdict: what the paired bootstrap says, in one sentence; empty if it cannot be had.
+        facts: the numbers of the bootstrap.
         missing: why there is no verdict.
-        errors: of each material, one against the other.
-        closer: how often each errs less.
-        agreement: for classes: materials that both get right, only a, only b, neither.
+        errors: the error of one against the error of the other for each material.
+        closer: how often each of them errs less.
+        agreement: for classes, how many materials both get right, only a, only b, and neither.
     """
 
     a: Side
@@ -93,7 +93,7 @@ class ComparePage:
 def compare_page(
     catalogue: Catalogue, artifacts: Artifacts, first: str, second: str
 ) -> ComparePage | None:
-    """Compare two results; None where one is unknown."""
+    """Compare two results; None if one of them is unknown."""
     a, b = _side(catalogue, first), _side(catalogue, second)
     if a is None or b is None:
         return None
@@ -129,7 +129,7 @@ def _side(catalogue: Catalogue, group_id: str) -> Side | None:
 
 
 def _compared(artifacts: Artifacts, a: Side, b: Side) -> Found[Comparison]:
-    """Run the paired bootstrap, on files of this storage alone."""
+    """Run the paired bootstrap on files of this storage alone."""
     missing = (artifacts.predictions(row).reason for row in (*a.rows, *b.rows))
     if reason := next(filter(None, missing), ""):
         return Found(None, reason)
@@ -137,7 +137,7 @@ def _compared(artifacts: Artifacts, a: Side, b: Side) -> Found[Comparison]:
 
 
 def _scores(a: Side, b: Side) -> pd.DataFrame:
-    """Give each material's score, averaged over seeds, in the columns ``a`` and ``b``."""
+    """Give the score of each material, averaged over seeds, in the columns ``a`` and ``b``."""
     sides = {
         name: pd.concat([material_scores(row) for row in side.rows], axis=1, join="inner").mean(
             axis=1
@@ -204,7 +204,7 @@ def _config_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[lis
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Give a tree's leaves by their path."""
+    """Give the leaves of a tree by their path."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""A data set: what is in it, what each split can be asked for, and what was refused."""
+"""A data set: what is in it, what each split has, and what was refused."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from omnimat.materials.split import SPLITS
+from omnimat.modalities.registry import MODALITIES, parts
 from omnimat.shards.manifest import Manifest
 from omnimat_dashboard.artifacts import DATASET_FILES, Artifacts
 from omnimat_dashboard.figures import Figure, bars
 from omnimat_dashboard.periodic_table import Cell, periodic_table
 
-MAX_FAILURES = 200  # shown; the file has all
+MAX_FAILURES = 200  # how many are shown; the file has all
 MAX_REASONS = 12
 
 
@@ -23,8 +24,8 @@ class Coverage:
     """How many materials of each split have a modality.
 
     Attributes:
-        modality: which.
-        counts: by split.
+        modality: the modality.
+        counts: how many materials of each split have it.
     """
 
     modality: str
@@ -36,18 +37,18 @@ class DatasetPage:
     """One data set.
 
     Attributes:
-        name: of the data set.
-        manifest: of it.
-        splits: materials by split, those without any left out.
-        coverage: by modality.
+        name: the name of the data set.
+        manifest: its manifest.
+        splits: how many materials each split has; empty splits are left out.
+        coverage: how many materials have each modality.
         elements: the periodic table, with the share of materials that have each element.
-        sizes: how many atoms their cells have.
-        records_missing: why there is no index to take these from.
-        failures: ``material_id`` and ``reason`` of the first refused.
-        reasons: how often each was given.
-        failures_missing: why they are not known.
-        size_bytes: of all shards.
-        files: to download.
+        sizes: how many atoms the cells have.
+        records_missing: why there is no index from which to tell these.
+        failures: ``material_id`` and ``reason`` of the first that were refused.
+        reasons: how often each reason was given.
+        failures_missing: why the failures are not known.
+        size_bytes: the size of all shards.
+        files: the files that can be downloaded.
     """
 
     name: str
@@ -65,7 +66,7 @@ class DatasetPage:
 
 
 def dataset_page(artifacts: Artifacts, name: str, manifest: Manifest) -> DatasetPage:
-    """Collect what is known of a data set."""
+    """Collect what is known about a data set."""
     records = artifacts.records(name, manifest)
     failures = artifacts.failures(name)
     table, refused = records.value, failures.value
@@ -77,7 +78,7 @@ def dataset_page(artifacts: Artifacts, name: str, manifest: Manifest) -> Dataset
         manifest=manifest,
         splits=splits,
         coverage=[] if table is None else _coverage(table, splits),
-        elements=[] if table is None else periodic_table(table["reduced_formula"]),
+        elements=[] if table is None else periodic_table(table["reduced_formula"].dropna()),
         sizes=None if table is None else _sizes(table),
         records_missing=records.reason,
         failures=[] if refused is None else _records(refused.head(MAX_FAILURES)),
@@ -89,21 +90,21 @@ def dataset_page(artifacts: Artifacts, name: str, manifest: Manifest) -> Dataset
 
 
 def _coverage(table: pd.DataFrame, splits: Mapping[str, int]) -> list[Coverage]:
-    """Count by modality; structures are in every record, and XRD and composition follow."""
-    flags = [column for column in table.columns if column.startswith("has_")]
-    counts = table[flags].fillna(False).astype(bool).groupby(table["split"]).sum()
-    stored = [
+    """Count the records that have each part, where any has."""
+    flags = {name: table[f"has_{name}"].astype(bool) for name in parts()}
+    names = {one.name: one.label.partition(" ")[2] for one in MODALITIES.load_all().values()}
+    return [
         Coverage(
-            flag.removeprefix("has_").replace("dos", "density of states").replace("_", " "),
-            {split: int(counts[flag].get(split, 0)) for split in splits},
+            names.get(part, part.replace("_", " ")),
+            {split: int(flag[table["split"] == split].sum()) for split in splits},
         )
-        for flag in flags
+        for part, flag in flags.items()
+        if flag.any()
     ]
-    return [Coverage("structure, and of it XRD and composition", dict(splits)), *stored]
 
 
 def _sizes(table: pd.DataFrame) -> Figure:
-    counts = table["num_atoms"].value_counts().sort_index()
+    counts = table["num_atoms"].dropna().astype(int).value_counts().sort_index()
     return bars(
         "atoms in the cell",
         "materials",
@@ -112,7 +113,7 @@ def _sizes(table: pd.DataFrame) -> Figure:
 
 
 def _reasons(refused: pd.DataFrame) -> list[tuple[str, int]]:
-    """Group reasons by their words, numbers left out."""
+    """Count the reasons, those that differ only in numbers together."""
     kinds = refused["reason"].astype(str).str.replace(r"\d[\d.,]*", "…", regex=True)
     counts = kinds.value_counts().head(MAX_REASONS)
     return [(str(kind), int(number)) for kind, number in counts.items()]

@@ -1,6 +1,6 @@
 """What the page's script draws: plain data, small enough to travel inside the page.
 
-Every figure is a dictionary with a ``kind`` that ``static/plots.js`` has a function for.
+Every figure is a dictionary whose ``kind`` names a function of ``static/plots.js``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from omnimat_dashboard.text import Scale
 Figure = dict[str, Any]
 AxisScale = Literal["linear", "from zero", "log"]
 
-MAX_POINTS = 2_000  # above, a cloud of SVG points is slow and says less than a density
+MAX_POINTS = 2_000  # a larger cloud of SVG points is slow and says less than a density
 DENSITY_BINS = 64
 
 
 def dots(board: Board, summaries: Sequence[Summary], links: Links) -> Figure:
-    """Mean and deviation of each summary, and what papers print for the same task."""
+    """Draw mean and deviation of each summary, and what papers print for the same task."""
     scale = Scale.of(board)
     return {
         "kind": "dots",
@@ -63,14 +63,14 @@ def curves(
     scale: AxisScale = "linear",
     stacked: bool = False,
 ) -> Figure:
-    """Lines of ``name``, ``x`` and ``y``, some with ``mark``, the x of their chosen point.
+    """Draw lines over a common axis.
 
     Args:
-        x: title of the axis.
-        y: likewise.
-        series: the lines.
-        scale: of y.
-        stacked: one on top of the other, since they add up to a whole.
+        x: the title of the horizontal axis.
+        y: the title of the vertical axis.
+        series: ``name``, ``x`` and ``y`` of each line; ``mark`` is the x of a point to point out.
+        scale: the scale of the vertical axis.
+        stacked: whether the lines lie on top of each other, since they add up to a whole.
     """
     lines = [dict(one) | {"y": [finite(value) for value in one["y"]]} for one in series]
     form = {"kind": "curves", "x": x, "y": y, "scale": scale, "stacked": stacked}
@@ -78,7 +78,7 @@ def curves(
 
 
 def bars(x: str, y: str, values: Mapping[Any, int]) -> Figure:
-    """Counts by category or number."""
+    """Draw counts by category or number."""
     return {"kind": "bars", "x": x, "y": y, "labels": list(values), "counts": list(values.values())}
 
 
@@ -90,14 +90,14 @@ def cloud(
     axes: tuple[str, str],
     groups: Sequence[str] = (),
 ) -> Figure:
-    """Points against the diagonal; many of them as a density.
+    """Draw points against the diagonal, or their density if they are many.
 
     Args:
-        x: (N,) or (N, k).
-        y: of the same shape.
-        labels: N names.
-        axes: titles.
-        groups: k names, for points of k kinds.
+        x: (N,) or (N, k) numbers.
+        y: numbers of the same shape.
+        labels: N names of the points.
+        axes: the titles of the axes.
+        groups: k names, if there are points of k kinds.
     """
     columns_x, columns_y = x.reshape(len(x), -1), y.reshape(len(y), -1)
     keep = np.asarray(np.isfinite(np.hstack((columns_x, columns_y))).all(axis=1))
@@ -118,7 +118,7 @@ def cloud(
 
 
 def rounded(values: NDArray[Any], digits: int = 5) -> list[float | None]:
-    """Shorten numbers for the page; what is not finite has no place in JSON."""
+    """Shorten numbers for the page; None stands for what is not finite, which JSON cannot hold."""
     return [finite(float(f"{value:.{digits}g}")) for value in values.tolist()]
 
 
@@ -128,7 +128,7 @@ def finite(value: float) -> float | None:
 
 
 def _filled(counts: NDArray[np.float64], edges: NDArray[np.float64]) -> Figure:
-    """Give centre and count of each square that holds a point."""
+    """Give the centre and the count of each square that holds a point."""
     centres = (edges[:-1] + edges[1:]) / 2
     columns, lines = np.nonzero(counts)
     return {

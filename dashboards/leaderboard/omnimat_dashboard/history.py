@@ -9,14 +9,14 @@ import pandas as pd
 
 from omnimat_dashboard.figures import AxisScale, Figure, curves
 
-MAX_STEPS = 400  # drawn: more than there are pixels say no more
+MAX_STEPS = 400  # how many are drawn; more than there are pixels would say no more
 
-# Of the seconds of a step, and no rate.
+# The parts of a step in seconds, but no rates.
 _PHASES = r"(?!step_s)(\w+)(?<!_per)_s"
 
 
 def learning(history: pd.DataFrame) -> list[Figure]:
-    """Draw the loss, of each pair too, and the learning rate."""
+    """Draw the loss, its part for each pair, and the learning rate."""
     losses = {"loss": "mean of pairs"} | _columns(history, r"loss/(.+)")
     return [
         _lines(history, "contrastive loss", losses, "linear"),
@@ -25,7 +25,7 @@ def learning(history: pd.DataFrame) -> list[Figure]:
 
 
 def speed(history: pd.DataFrame) -> list[Figure]:
-    """Draw where the time goes; what a history of another version lacks is left out."""
+    """Draw where the time goes, leaving out what a history of another version lacks."""
     panels = [
         _lines(history, "samples a second", _columns(history, "(samples_per_s)")),
         _lines(history, "seconds a step", _columns(history, _PHASES), stacked=True),
@@ -38,7 +38,7 @@ def speed(history: pd.DataFrame) -> list[Figure]:
 
 
 def _columns(history: pd.DataFrame, pattern: str) -> dict[str, str]:
-    """Give the columns of a pattern, each with what its group found."""
+    """Give the columns that match a pattern, each with what the pattern's group found."""
     found = {str(name): re.fullmatch(pattern, str(name)) for name in history.columns}
     return {name: match[1] for name, match in found.items() if match}
 
@@ -51,7 +51,7 @@ def _lines(
     *,
     stacked: bool = False,
 ) -> Figure:
-    """Draw columns, each under a name, over the steps."""
+    """Draw named columns over the steps."""
     shown = history.iloc[:: -(-len(history) // MAX_STEPS)]
     if shown.index[-1] != history.index[-1]:
         shown = pd.concat([shown, history.iloc[-1:]])

@@ -13,8 +13,8 @@ class Links:
     """Relative addresses, so that a proxy or a web server may put the site under any path.
 
     Attributes:
-        root: of the site, seen from the page: ``./``, ``../``, ...
-        is_static: pages are files, and there is no server to ask.
+        root: the root of the site, seen from the page: ``./``, ``../``, ...
+        is_static: whether pages are files, so that there is no server to ask.
     """
 
     root: str = "./"
@@ -22,32 +22,32 @@ class Links:
 
     @classmethod
     def at_depth(cls, depth: int, *, is_static: bool) -> Links:
-        """Link from a page that lies so many folders below the root."""
+        """Link from a page that lies ``depth`` folders below the root."""
         return cls("../" * depth or "./", is_static)
 
     @property
     def overview(self) -> str:
-        """The first page."""
+        """The address of the first page."""
         return f"{self.root}index.html" if self.is_static else self.root
 
     def page(self, *parts: str) -> str:
-        """A page by its path's parts: ``page("dataset", name)``."""
+        """Give the address of a page by the parts of its path: ``page("dataset", name)``."""
         return self.file(*parts) + (".html" if self.is_static else "")
 
     def file(self, *parts: str) -> str:
-        """A file by its path's parts."""
+        """Give the address of a file by the parts of its path."""
         return self.root + "/".join(quote(part, safe="") for part in parts)
 
     def board(self, board: Board, extension: str = "") -> str:
-        """A board's page, or with ``.csv`` or ``.json`` its file."""
+        """Give the address of a board's page, or with ``.csv`` or ``.json`` of its file."""
         if extension:
             return self.file("download", board.board_id + extension)
         return self.page("board", board.board_id)
 
     def result(self, group_id: str) -> str:
-        """A result's page."""
+        """Give the address of a result's page."""
         return self.page("result", group_id)
 
     def compare(self, a: str, b: str) -> str:
-        """The comparison of two results; only a server has it."""
+        """Give the address of the comparison of two results, which only a server has."""
         return f"{self.root}compare?{urlencode({'a': a, 'b': b})}"

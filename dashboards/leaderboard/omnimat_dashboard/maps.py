@@ -1,4 +1,4 @@
-"""An embedding map: materials as points, close where a run's encoder finds them alike."""
+"""An embedding map: materials as points, near each other if a run's encoder finds them alike."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class MapPage:
     """One map of a run.
 
     Attributes:
-        run: whose encoder.
-        name: of the map, ``<modality>-<method>``.
-        title: of the map, in words.
-        names: the run's maps, and the title of each.
-        figure: None where the map cannot be read.
-        num_materials: on the map.
+        run: the run whose encoder made it.
+        name: the name of the map, ``<modality>-<method>``.
+        title: the title of the map, in words.
+        names: the names of the run's maps, each with its title.
+        figure: the map; None if it cannot be read.
+        num_materials: how many materials are on the map.
         facts: how it was made and how far it can be trusted, in words.
         missing: why there is no figure.
     """
@@ -40,7 +40,7 @@ class MapPage:
 
 
 def map_page(artifacts: Artifacts, run: str, name: str | None = None) -> MapPage | None:
-    """Read a map, by default a run's first; None of one that is not there."""
+    """Read a map, by default the first of the run; None if it is not there."""
     names = artifacts.maps(run)
     chosen = name if name is not None else next(iter(names), None)
     if chosen is None or chosen not in names:

@@ -1,4 +1,4 @@
-"""What Prometheus reads of a leaderboard: its rows by status, and posts to this server."""
+"""What Prometheus reads of a leaderboard: its rows by status, and the posts to this server."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNAUTHORISED = (401, 403)
 
 
 class Metrics(Collector):
-    """Metrics of one server."""
+    """The metrics of one server."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        """Count what a catalogue holds when it is asked, and posts from now on."""
+        """Count the rows of a catalogue whenever somebody asks, and posts from now on."""
         self._catalogue = catalogue
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -30,12 +30,12 @@ class Metrics(Collector):
             ["outcome"],
             registry=self._registry,
         )
-        for outcome in _OUTCOMES:  # so that the first one is an increase
+        for outcome in _OUTCOMES:  # so that the first post counts as an increase
             self._posts.labels(outcome)
 
     @contextmanager
     def post(self) -> Iterator[None]:
-        """Count a post by what came of it; whoever has no token loses no result by that."""
+        """Count a post by its outcome; one without the token is no lost result."""
         try:
             yield
         except Exception as error:

@@ -59,14 +59,14 @@ class Overview:
     """All that the first page shows.
 
     Attributes:
-        cards: of the tasks that stand alone.
-        families: of the others.
+        cards: a card for each task that stands alone.
+        families: a table for each group of the other tasks.
         query: what was searched for.
-        num_found: results, if something was searched for.
-        num_results: in the store, however many are shown.
-        num_rows: likewise.
-        num_verified: rows, likewise.
-        variants: to choose among.
+        num_found: how many results were found; None if nothing was searched for.
+        num_results: how many results the store has, however many are shown.
+        num_rows: how many rows the store has.
+        num_verified: how many of the rows are verified.
+        variants: the variants to choose among.
     """
 
     cards: Sequence[Card]
@@ -80,7 +80,7 @@ class Overview:
 
 
 def overview(catalogue: Catalogue, query: Query, links: Links) -> Overview:
-    """Choose what to show; without a search, the whole store is never read."""
+    """Choose what to show; the whole store is read only for a search."""
     counts = catalogue.boards()
     best = catalogue.best()
     shown, num_found = best, None
@@ -120,7 +120,7 @@ def _family(boards: Sequence[Board], shown: Mapping[Board, Sequence[Summary]]) -
 
 
 def _grouped(boards: Sequence[Board]) -> tuple[list[list[Board]], list[Board]]:
-    """Part the boards of tasks that share several metrics from those that stand alone."""
+    """Separate the boards of tasks that share several metrics from those that stand alone."""
     by_task: dict[tuple[str, ...], list[Board]] = defaultdict(list)
     for board in boards:
         key = (board.dataset, board.dataset_fingerprint, board.split_sha256, board.task)

@@ -1,4 +1,4 @@
-"""Every page as HTML, for a server and for a folder alike."""
+"""Every page as HTML, for a server as well as for a folder."""
 
 from __future__ import annotations
 
@@ -29,43 +29,43 @@ from omnimat_dashboard.security import content_security_policy
 
 
 class Pages:
-    """Pages of one store and one storage; a page of something unknown is None."""
+    """The pages of one store and one storage; a page of something unknown is None."""
 
     def __init__(self, store: LeaderboardStore, workspace: Workspace) -> None:
-        """Look at a store and the storage its rows come from."""
+        """Show a store and the storage that its rows come from."""
         self.catalogue = Catalogue(store)
         self.artifacts = Artifacts(workspace)
         self._workspace = workspace
         self._environment = _environment()
 
     def overview(self, links: Links, query: Query) -> str:
-        """Every task with its best results."""
+        """Show every task with its best results."""
         return self._render("overview", links, page=overview(self.catalogue, query, links))
 
     def board(self, links: Links, board_id: str, query: Query) -> str | None:
-        """All results of a board."""
+        """Show all results of a board."""
         board = self.catalogue.board(board_id)
         if board is None:
             return None
         return self._render("board", links, page=board_page(self.catalogue, board, query, links))
 
     def result(self, links: Links, group_id: str) -> str | None:
-        """One result."""
+        """Show one result."""
         page = result_page(self.catalogue, self.artifacts, group_id)
         return None if page is None else self._render("result", links, page=page)
 
     def compare(self, links: Links, a: str, b: str) -> str | None:
-        """Two results."""
+        """Compare two results."""
         page = compare_page(self.catalogue, self.artifacts, a, b)
         return None if page is None else self._render("compare", links, page=page)
 
     def datasets(self, links: Links) -> str:
-        """Every data set in the storage."""
+        """List the data sets in the storage."""
         found = {name: self.artifacts.manifest(name) for name in self.artifacts.datasets()}
         return self._render("datasets", links, found=found)
 
     def dataset(self, links: Links, name: str) -> str | None:
-        """One data set."""
+        """Show one data set."""
         if name not in self.artifacts.datasets():
             return None
         manifest = self.artifacts.manifest(name)
@@ -75,21 +75,21 @@ class Pages:
         return self._render("dataset", links, page=page)
 
     def maps(self, links: Links) -> str:
-        """Every embedding map in the storage."""
+        """List the embedding maps in the storage."""
         found = {run: self.artifacts.maps(run) for run in self.artifacts.runs_with_maps()}
         return self._render("maps", links, found=found)
 
     def map(self, links: Links, run: str, name: str | None = None) -> str | None:
-        """One embedding map, by default the run's first."""
+        """Show one embedding map, by default the first of the run."""
         page = map_page(self.artifacts, run, name)
         return None if page is None else self._render("map", links, webgl=True, page=page)
 
     def runs(self, links: Links) -> str:
-        """How far every run in the storage is."""
+        """Say how far each run in the storage has come."""
         return self._render("runs", links, found=run_lines(self.artifacts))
 
     def run(self, links: Links, name: str) -> str | None:
-        """One run, while it goes on and after."""
+        """Show one run, while it goes on and afterwards."""
         if name not in self.artifacts.runs():
             return None
         page = run_page(self.artifacts, name)
@@ -98,7 +98,7 @@ class Pages:
         return self._render("run", links, page=page.value)
 
     def message(self, links: Links, title: str, sentence: str) -> str:
-        """A page that says one thing."""
+        """Make a page that says one thing."""
         return self._render("message", links, title=title, sentence=sentence)
 
     def _render(self, name: str, links: Links, *, webgl: bool = False, **context: Any) -> str:
@@ -121,7 +121,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    # A NaN would end as a word that no browser reads as JSON.
+    # A NaN would become a word that no browser reads as JSON.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.filters |= {
         "count": text.count,

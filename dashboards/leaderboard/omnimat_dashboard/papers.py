@@ -1,4 +1,4 @@
-"""The papers' own numbers, drawn as reference lines where they can be compared at all."""
+"""Numbers that papers print, drawn as reference lines where they can be compared at all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PaperTask(Settings):
 
 
 class Paper(Settings):
-    """A paper and the data sets, by a part of their name, that it can be compared on."""
+    """A paper, and parts of the names of the data sets on which it can be compared."""
 
     title: str
     arxiv: str
@@ -43,11 +43,11 @@ class Paper(Settings):
 
     @property
     def url(self) -> str:
-        """Where it can be read."""
+        """The address where it can be read."""
         return f"https://arxiv.org/abs/{self.arxiv}"
 
     def task(self, board: Board) -> PaperTask | None:
-        """Give what it prints for a board, if anything."""
+        """Give what the paper prints for a board, if anything."""
         name = re.sub(r"[^a-z0-9]", "", board.dataset.lower())
         if not any(dataset in name for dataset in self.datasets):
             return None

@@ -8,7 +8,7 @@ import pandas as pd
 
 SHADES = 10
 
-# One line a period, lanthanides and actinides below; a dot is a place without an element.
+# A line for each period, with lanthanides and actinides below; a dot is an empty place.
 _LAYOUT = """
 H  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  He
 Li Be .  .  .  .  .  .  .  .  .  .  B  C  N  O  F  Ne
@@ -28,12 +28,12 @@ class Cell:
     """An element in its place.
 
     Attributes:
-        symbol: of the element.
-        row: from 1, lanthanides in 9.
-        column: from 1.
-        count: materials that have it.
-        share: of all materials, 0 to 1.
-        shade: step of the colour scale; 0 where no material has it.
+        symbol: the symbol of the element.
+        row: the row, from 1; lanthanides are in row 9.
+        column: the column, from 1.
+        count: how many materials contain it.
+        share: which share of all materials that is, 0 to 1.
+        shade: the step on the colour scale; 0 if no material contains it.
     """
 
     symbol: str
@@ -58,6 +58,6 @@ def periodic_table(formulas: pd.Series[str]) -> list[Cell]:
 
 
 def _cell(symbol: str, row: int, column: int, count: int, total: int, most: int) -> Cell:
-    # The root brings out rare elements beside oxygen, which half of all materials have.
+    # The root makes rare elements visible beside oxygen, which half of all materials contain.
     shade = max(1, round(SHADES * (count / most) ** 0.5)) if count else 0
     return Cell(symbol, row, column, count, count / max(total, 1), shade)

@@ -1,4 +1,4 @@
-"""Predictions material by material: parity and confusion."""
+"""Predictions for each material: against the truth, and how often classes are confused."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Confusion:
     """How often each class is taken for each, over all seeds.
 
     Attributes:
-        labels: classes, rows and columns alike.
-        counts: (true, predicted) materials.
-        shares: (true, predicted) of the true class, 0 to 1.
-        accuracies: of each class, one a seed.
-        support: materials of each class, of one seed.
+        labels: the classes, of the rows as of the columns.
+        counts: (true, predicted) how many materials.
+        shares: (true, predicted) which share of the true class, 0 to 1.
+        accuracies: (class, seed) the accuracy of each class in each seed.
+        support: how many materials of each class one seed has.
     """
 
     labels: list[str]
@@ -48,11 +48,11 @@ class Confusion:
     support: list[int]
 
     def shade(self, row: int, column: int) -> int:
-        """Step of the colour scale."""
+        """Give the step on the colour scale."""
         return round(self.shares[row][column] * SHADES)
 
     def accuracy(self, row: int) -> str:
-        """Mean over seeds, and deviation of several, in per cent."""
+        """Give the mean over seeds in per cent, and the deviation if there are several."""
         values = 100 * np.array(self.accuracies[row])
         if len(values) < 2:
             return f"{values.mean():.1f}"
@@ -68,7 +68,7 @@ def is_classification(table: pd.DataFrame) -> bool:
 
 
 def parity(table: pd.DataFrame, board: Board) -> Figure:
-    """Predicted against true values."""
+    """Draw predicted against true values."""
     true, predicted = _numbers(table["target"]), _numbers(table["prediction"])
     of = f" ({unit(board.unit)})" if board.unit else ""
     components = next((c for name, c in _COMPONENTS.items() if board.task.startswith(name)), ())
@@ -77,7 +77,7 @@ def parity(table: pd.DataFrame, board: Board) -> Figure:
 
 
 def statistics(table: pd.DataFrame) -> Mapping[str, float]:
-    """Summarise regression errors, all components alike, in the target's unit."""
+    """Summarise the errors of a regression over all components, in the unit of the target."""
     true, predicted = _numbers(table["target"]), _numbers(table["prediction"])
     errors = predicted - true
     spread = float(((true - true.mean(axis=0)) ** 2).sum())
@@ -91,7 +91,7 @@ def statistics(table: pd.DataFrame) -> Mapping[str, float]:
 
 
 def confusion(tables: Sequence[pd.DataFrame]) -> Confusion | None:
-    """Count classes over all seeds; None where there are too many to show."""
+    """Count classes over all seeds; None if there are too many to show."""
     truths = [table["target"].astype(str).to_numpy() for table in tables]
     guesses = [table["prediction"].astype(str).to_numpy() for table in tables]
     labels = _ordered({str(label) for part in (*truths, *guesses) for label in np.unique(part)})

@@ -1,4 +1,4 @@
-"""What a reader asks of a table, as it stands in the page's address."""
+"""What a reader wants to see of a table, as the page's address says it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from omnimat.leaderboard.board import Summary
 
-PAGE_LENGTH = 500  # results; a page with all of them sorts and filters without the server
+PAGE_LENGTH = 500  # results; a page that has all of them sorts and filters without the server
 
 _KEYS: Mapping[str, Callable[[Summary], Any]] = {
     "model": lambda one: one.model.casefold(),
@@ -19,7 +19,7 @@ _KEYS: Mapping[str, Callable[[Summary], Any]] = {
     "status": lambda one: one.status,
     "date": lambda one: one.newest,
 }
-MAX_TEXT = 200  # characters searched for
+MAX_TEXT = 200  # how many characters can be searched for
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Query:
     """Search, filters, order and page; what is unknown or empty is left out.
 
     Attributes:
-        text: words, all of which a result has in its name, variant, task, data set or hash.
-        variant: the only one wanted.
-        status: likewise.
-        sort: column; the board's own order where empty.
-        descending: of that column.
-        page: from 1.
+        text: words that must all be in a result's name, variant, task, data set or hash.
+        variant: the only variant that is wanted.
+        status: the only status that is wanted.
+        sort: the column to sort by; empty for the board's own order.
+        descending: whether the column is sorted in descending order.
+        page: the number of the page, from 1.
     """
 
     text: str = ""
@@ -44,7 +44,7 @@ class Query:
 
     @classmethod
     def of(cls, parameters: Mapping[str, str]) -> Query:
-        """Read an address's parameters; nonsense counts as absent."""
+        """Read the parameters of an address; nonsense counts as absent."""
         page, sort = parameters.get("page", ""), parameters.get("sort", "")
         return cls(
             text=parameters.get("q", "")[:MAX_TEXT].strip(),
@@ -57,7 +57,7 @@ class Query:
 
     @property
     def is_search(self) -> bool:
-        """Whether it leaves anything out."""
+        """Whether any results are left out."""
         return bool(self.text or self.variant or self.status)
 
     def matches(self, one: Summary) -> bool:
@@ -72,14 +72,14 @@ class Query:
         return all(word in text for word in self.text.casefold().split())
 
     def chosen(self, summaries: Sequence[Summary]) -> list[Summary]:
-        """Give the wanted ones in the wanted order."""
+        """Give the wanted results in the wanted order."""
         found = [one for one in summaries if self.matches(one)]
         if self.sort:
             found.sort(key=_KEYS[self.sort], reverse=self.descending)
         return found
 
     def address(self, **changes: str | int) -> str:
-        """Write the query as an address's parameters, with ``?`` if there are any."""
+        """Write the query as the parameters of an address, with ``?`` if there are any."""
         values: dict[str, str | int] = {
             "q": self.text,
             "variant": self.variant,

@@ -1,4 +1,4 @@
-"""One model and configuration over its seeds: what it scored, how it learned, how to check it."""
+"""One result over its seeds: what the model scored, how it learned, and how to check it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from omnimat_dashboard.predictions import (
 from omnimat_dashboard.text import Scale, hardware, moment, unit
 
 MAX_PARITY_PLOTS = 3
-MAX_RIVALS = 50  # to compare with
+MAX_RIVALS = 50  # how many other results are offered for comparison
 
 _FACTS: Mapping[str, Callable[[Row], str]] = {
     "Run": lambda row: row.run_name,
@@ -49,7 +49,7 @@ _FACTS: Mapping[str, Callable[[Row], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """One seed's predictions against the truth."""
+    """The predictions of one seed against the truth."""
 
     seed: int
     figure: Figure
@@ -61,20 +61,20 @@ class ResultPage:
     """One result.
 
     Attributes:
-        board: it is ranked on.
-        scale: of its values.
-        summary: over its seeds.
-        rows: one a seed.
-        place: on the board, from 1.
-        num_results: on the board.
-        rivals: others of the board, best first.
+        board: the board on which it is ranked.
+        scale: how its values are written.
+        summary: the result, averaged over its seeds.
+        rows: one row for each seed.
+        place: its rank on the board, from 1.
+        num_results: how many results the board has.
+        rivals: other results of the board, best first.
         curves: how it learned.
-        curves_missing: why there are none.
-        parities: of regression.
-        confusion: of classification.
+        curves_missing: why there are no curves.
+        parities: predictions against the truth, for a regression.
+        confusion: how often each class is taken for each, for a classification.
         predictions_missing: why there is neither.
         per_class: what a paper prints for each class.
-        runs_with_maps: of those it comes from.
+        runs_with_maps: which of the runs it comes from have embedding maps.
         provenance: names and values; what all seeds share is said once.
     """
 
@@ -96,7 +96,7 @@ class ResultPage:
 
 
 def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> ResultPage | None:
-    """Collect what is known of a result; None of an unknown one."""
+    """Collect what is known about a result; None if nothing is."""
     rows = sorted(catalogue.store.rows(group_id=group_id), key=lambda row: row.seed)
     if not rows:
         return None
@@ -146,7 +146,7 @@ def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
 def _predicted(
     kept: Sequence[tuple[Row, pd.DataFrame]], board: Board
 ) -> tuple[list[Parity], Confusion | None]:
-    """Draw numbers against numbers, or count classes."""
+    """Draw predictions against the truth, or count how often each class is taken for each."""
     if is_classification(kept[0][1]):
         return [], confusion([table for _, table in kept])
     return [_parity(row, table, board) for row, table in kept[:MAX_PARITY_PLOTS]], None
@@ -157,7 +157,7 @@ def _parity(row: Row, table: pd.DataFrame, board: Board) -> Parity:
 
 
 def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[list[Figure]]:
-    """Draw the trials behind the rows, or for encoders alone the pretraining behind them."""
+    """Draw the trials behind the rows, or the pretraining if encoders alone were evaluated."""
     trials = [(row, artifacts.trial(row)) for row in rows]
     kept = [(row, found.value) for row, found in trials if found.value is not None]
     histories = [(row, trial) for row, trial in kept if trial.get("history")]
@@ -174,7 +174,7 @@ def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[li
 
 def _trial_curves(histories: Sequence[tuple[Row, Mapping[str, Any]]], board: Board) -> list[Figure]:
     of = f" ({unit(board.unit)})" if board.unit else ""
-    # As `finetune.fit.validation_key` has it, which would load torch.
+    # As `finetune.fit.validation_key` writes it; importing that would load torch.
     validation = f"validation {board.task}"
     panels = (("train_loss", "training loss"), (validation, f"validation{of}"))
     return [

@@ -1,7 +1,7 @@
-"""What one run has left in its folder by now, whether it goes on or has ended.
+"""What one run has left in its folder so far, whether it goes on or has ended.
 
-Pages of what goes on are read every few seconds, and each call to a remote storage is a round trip:
-one listing tells all that can be known without reading, and many files are read at once.
+Pages of runs that go on are read every few seconds, and each call to a remote storage is a round
+trip. So one listing tells all that can be known without reading, and many files are read at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from omnimat.training.history import read_history
 
 MAX_AT_ONCE = 16
 
-# What filesystems call the time of writing; memory knows only when a file was created.
+# What filesystems call the time of writing; the one in memory knows only the time of creation.
 _TIMES = ("mtime", "LastModified", "last_modified", "created")
 
 S = TypeVar("S")
@@ -37,8 +37,8 @@ class Report:
     """The newest line of a history.
 
     Attributes:
-        metrics: by name, as ``training.meter`` explains them.
-        at: when it was written.
+        metrics: the metrics by name, as ``training.meter`` explains them.
+        at: when the line was written.
     """
 
     metrics: Mapping[str, float]
@@ -50,8 +50,8 @@ class Times:
     """When a run began and ended.
 
     Attributes:
-        begun_at: or begun again.
-        finished_at: when it left its result; None before.
+        begun_at: when it began, or began again.
+        finished_at: when it left its result; None if it has not.
     """
 
     begun_at: datetime
@@ -63,26 +63,26 @@ class RunFiles:
     """The files of a run; what cannot be read raises ``OSError``, ``ValueError`` or ``RunError``.
 
     Attributes:
-        folder: of the run's newest attempt.
+        folder: the folder of the run's newest attempt.
     """
 
     folder: UPath
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the run was begun with."""
+        """The settings with which the run was begun."""
         settings: dict[str, Any] = _json(self.folder / CLAIM)["settings"]
         return settings
 
     def times(self) -> Times:
-        """Tell when the run began and ended."""
+        """Say when the run began and ended."""
         files = files_in(self.folder)
         if CLAIM not in files:
             raise FileNotFoundError(str(self.folder / CLAIM))
         return Times(files[CLAIM], files.get(RESULT))
 
     def newest_report(self) -> Report | None:
-        """Read the last line of a pretraining run's history; None before the first."""
+        """Read the last line of a pretraining run's history; None if it has none yet."""
         folder = self.folder / METRICS
         parts = {name: at for name, at in files_in(folder).items() if name.endswith(".jsonl")}
         if not parts:
@@ -99,15 +99,15 @@ class RunFiles:
             return pd.DataFrame() if self.newest_report() is None else read_history(self.folder)
 
     def final_history(self) -> pd.DataFrame:
-        """Read what a pretraining run left of its history at its end."""
+        """Read the history that a pretraining run left at its end."""
         return parquet_frame(read_file(self.folder / HISTORY))
 
     def ended_trials(self) -> dict[str, datetime]:
-        """Tell when each trial of a sweep ended, by its name."""
+        """Say when each trial of a sweep ended, by its name."""
         return {trial: at for trial, (_, at) in self._ends().items()}
 
     def trials(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Read what each trial that ended left: that it ``finished`` or ``stopped``, and what."""
+        """Read whether each ended trial has ``finished`` or ``stopped``, and what it left."""
         ends = {trial: name for trial, (name, _) in self._ends().items()}
         left = at_once(lambda end: _json(self.folder / TRIALS / end[0] / end[1]), ends.items())
         states = ("finished" if name == TRIAL else "stopped" for name in ends.values())
@@ -118,7 +118,7 @@ class RunFiles:
         folder = self.folder / TRIALS
         found = ask(lambda: folder.fs.find(folder.path, detail=True), folder)
         ends = {}
-        for path in sorted(found):  # a trial's result comes after that it was stopped
+        for path in sorted(found):  # the result, if there is one, comes after ``stopped.json``
             *_, parent, trial, name = path.split("/")
             if parent == TRIALS and name in {TRIAL, STOPPED}:
                 ends[trial] = (name, _written_at(found[path]))
@@ -126,34 +126,34 @@ class RunFiles:
 
 
 def ask(call: Callable[[], T], what: object) -> T:
-    """Ask a filesystem something, once: its client tries again by itself, and so does the page.
+    """Ask a filesystem something once; its client tries again by itself, and so does the page.
 
     Raises:
-        FileNotFoundError: as the call does.
-        RunError: it did not answer, or does not allow this.
+        FileNotFoundError: the call raised it.
+        RunError: the filesystem did not answer, or does not allow this.
     """
     try:
         return call()
     except FileNotFoundError:
         raise
-    except Exception as error:  # most filesystems let those of the libraries under them through
+    except Exception as error:  # most filesystems let errors of the libraries beneath them through
         raise RunError(f"{what} is out of reach: {reason(error)}") from error
 
 
 def at_once(read: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """Read several things, in the time of the slowest."""
+    """Read several things at the same time."""
     with ThreadPoolExecutor(MAX_AT_ONCE) as threads:
         return list(threads.map(read, items))
 
 
 def files_in(folder: UPath) -> dict[str, datetime]:
-    """Tell when each file of a folder was written, by its name; of no folder, nothing."""
+    """Say when each file of a folder was written, by its name; nothing if there is no folder."""
     files = (entry for entry in _entries(folder) if entry["type"] == "file")
     return {_name(entry): _written_at(entry) for entry in files}
 
 
 def folders_in(folder: UPath) -> list[str]:
-    """Name the folders in a folder; in no folder, none."""
+    """Name the folders in a folder; none if there is no such folder."""
     return [_name(entry) for entry in _entries(folder) if entry["type"] == "directory"]
 
 

@@ -1,4 +1,4 @@
-"""Runs while they go on, and after: how far each is, and its curves, without Ray or Grafana."""
+"""How far each run has come, and its curves, while it goes on and afterwards."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from omnimat_dashboard.run_files import RunFiles, Times, at_once
 
 State = Literal["running", "silent", "finished"]
 
-SILENT_AFTER_S = 600  # longer than most steps, trials and evaluations say nothing
-MAX_REMEMBERED = 4096  # lines of runs that have finished, of some hundred bytes each
+SILENT_AFTER_S = 600  # most steps, trials and evaluations take less time
+MAX_REMEMBERED = 4096  # finished runs, whose lines take some hundred bytes each
 
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """How far a run is.
+    """How far a run has come.
 
     Attributes:
-        name: of the run.
-        kind: of its job.
-        state: ``silent`` where it has said nothing for long: it hangs, has ended, or is slow.
-        done: steps or trials; None where the kind has neither.
-        total: of them; None where it is not known yet.
-        at: when it last said something.
-        samples_per_s: of a pretraining run.
-        data_wait_share: likewise.
+        name: the name of the run.
+        kind: the kind of its job.
+        state: ``silent`` if it has said nothing for long: it hangs, has died, or is slow.
+        done: how many steps or trials are done; None for a kind that has neither.
+        total: how many there will be; None if that is not known yet.
+        at: when the run last said something.
+        samples_per_s: how many samples a pretraining run sees in a second.
+        data_wait_share: which share of its time a pretraining run waits for data.
     """
 
     name: str
@@ -46,12 +46,12 @@ class RunLine:
 
     @property
     def age_s(self) -> float:
-        """How long ago it last said something."""
+        """How long ago the run last said something."""
         return max(0.0, (datetime.now(UTC) - self.at).total_seconds())
 
     @property
     def unit(self) -> str:
-        """What is counted."""
+        """What is counted: trials or steps."""
         return "trials" if self.kind == "finetune" else "steps"
 
 
@@ -60,11 +60,11 @@ class TrialLine:
     """What a trial of a sweep reached, or had reached when it was stopped early.
 
     Attributes:
-        name: of the trial.
+        name: the name of the trial.
         state: ``finished`` or ``stopped``.
-        epoch: the best one, or the last before it was stopped.
-        validation_error: of that epoch: 0 is perfect, 1 as good as guessing.
-        wall_time_s: None where it was stopped.
+        epoch: the best epoch, or the last one before the trial was stopped.
+        validation_error: the error in that epoch: 0 is perfect, and 1 is as good as guessing.
+        wall_time_s: how long it took; None if it was stopped.
     """
 
     name: str
@@ -79,9 +79,9 @@ class RunPage:
     """One run.
 
     Attributes:
-        line: how far it is.
-        figures: of a pretraining run.
-        trials: of a sweep that have ended, best first.
+        line: how far it has come.
+        figures: the curves of a pretraining run.
+        trials: the trials of a sweep that have ended, best first.
         missing: why there is neither.
     """
 
@@ -92,7 +92,7 @@ class RunPage:
 
 
 def run_lines(artifacts: Artifacts) -> dict[str, Found[RunLine]]:
-    """Tell how far every run is; those that spoke last come first.
+    """Say how far each run has come; those that spoke last come first.
 
     Raises:
         RunError: the storage is out of reach.
@@ -106,7 +106,7 @@ def run_lines(artifacts: Artifacts) -> dict[str, Found[RunLine]]:
 
 
 def run_page(artifacts: Artifacts, name: str) -> Found[RunPage]:
-    """Collect what a run of ``artifacts.runs()`` has left by now."""
+    """Collect what a run of ``artifacts.runs()`` has left so far."""
     return attempt(lambda: _page(name, artifacts.run(name)))
 
 
@@ -146,7 +146,7 @@ def _read_line(name: str, files: RunFiles, times: Times) -> RunLine:
     )
 
 
-# What has finished never changes; a run made anew under its name has other times.
+# A finished run never changes; one that is made anew under the same name has other times.
 _finished_line = lru_cache(MAX_REMEMBERED)(_read_line)
 
 
@@ -175,7 +175,7 @@ def _state(at: datetime, times: Times) -> State:
 
 
 def _num_trials(settings: dict[str, Any]) -> int:
-    """Count the grid; successive halving runs fewer."""
+    """Count the trials of the grid; successive halving runs fewer."""
     axes = [settings[key] for key in ("variants", "train_fractions", "learning_rates", "seeds")]
     return math.prod(len(axis) for axis in [*axes, *settings["grid"].values()])
 

@@ -1,4 +1,4 @@
-"""What every answer says to the browser, and who may write."""
+"""What every answer tells the browser, and who may write."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")  # as addresses of pages have them
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")  # as they stand in addresses of pages
 
 
 def content_security_policy(*, webgl: bool = False, as_header: bool = True) -> str:
-    """Give the policy: scripts and styles are files of this site, nothing comes from elsewhere.
+    """Give the policy: scripts and styles are files of this site, and nothing comes from elsewhere.
 
     Args:
-        webgl: for plotly's WebGL, which compiles its drawing commands with ``Function``; only pages
-            with a map have it.
-        as_header: a ``meta`` element may not say who frames the page.
+        webgl: whether to allow what plotly's WebGL needs, which compiles its drawing commands with
+            ``Function``; only pages with a map do.
+        as_header: whether the policy is a header; a ``meta`` element may not say who frames a page.
     """
     directives = {
         "default-src": "'none'",
         "script-src": "'self' 'unsafe-eval'" if webgl else "'self'",
         "style-src": "'self'",
-        # plotly sets subscripts and bold labels by style attributes, which can load nothing here.
+        # plotly makes subscripts and bold labels by style attributes, which can load nothing here.
         "style-src-attr": "'unsafe-inline'",
         "img-src": "'self' data: blob:",
         "connect-src": "'self'",
@@ -44,7 +44,7 @@ def content_security_policy(*, webgl: bool = False, as_header: bool = True) -> s
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer; a page's own policy stays."""
+    """Adds the headers to every answer; a policy of the page itself stays."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an application."""
@@ -65,10 +65,10 @@ class SecurityHeaders:
 
 
 def check_token(token: str | None) -> None:
-    """Refuse a token that everybody has.
+    """Refuse a token that everybody could guess.
 
     Raises:
-        UserError: it is empty.
+        UserError: the token is empty.
     """
     if token is not None and not token.strip():
         raise UserError("the token is empty, so everybody could write: give one, or none at all")
@@ -83,8 +83,9 @@ def is_token(authorization: str, token: str) -> bool:
 
 
 def allowed_hosts(host: str) -> list[str]:
-    """Give the names this server answers to.
+    """Give the names that this server answers to.
 
-    On loopback only its own: a page elsewhere whose name is made to point here reads nothing.
+    On loopback these are only its own, so that a page from elsewhere whose name is made to point
+    here can read nothing.
     """
     return [*LOOPBACK] if host in {*LOOPBACK, "::1"} else ["*"]

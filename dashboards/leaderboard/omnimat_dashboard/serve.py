@@ -17,11 +17,11 @@ def serve(
     """Serve the leaderboard until interrupted.
 
     Args:
-        url: of the leaderboard's database.
-        storage: folder or URI that holds runs and data sets; None for the default one.
-        host: to listen on; anything but loopback shows the leaderboard to the network.
-        port: to listen on; 0 for any that is free.
-        token: allows whoever sends it to write rows; without one nobody can.
+        url: the URL of the leaderboard's database.
+        storage: the folder or URI that holds runs and data sets; None for the default one.
+        host: the address to listen on; any but loopback shows the leaderboard to the network.
+        port: the port to listen on; 0 for any that is free.
+        token: whoever sends it may write rows; without a token nobody can.
 
     Raises:
         UserError: the token is empty, or the database cannot be used.

@@ -1,4 +1,4 @@
-"""The same pages in a folder, for any web server."""
+"""The same pages in a folder, which any web server can serve."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ EVERYTHING = Query()
 
 
 def write_site(url: str, storage: str | None, folder: Path) -> int:
-    """Write every page but comparisons, with the files they need and let people download.
+    """Write every page except comparisons, with the files they need or offer for download.
 
     Args:
-        url: of the leaderboard's database.
-        storage: folder or URI that holds runs and data sets; None for the default one.
-        folder: to write into; files of the same names are replaced.
+        url: the URL of the leaderboard's database.
+        storage: the folder or URI that holds runs and data sets; None for the default one.
+        folder: where to write; files of the same names are replaced.
 
     Returns:
-        The number of pages.
+        How many pages were written.
 
     Raises:
         UserError: the database cannot be used.
@@ -45,7 +45,7 @@ def write_site(url: str, storage: str | None, folder: Path) -> int:
 
 
 def _pages(pages: Pages) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Give each page's path, without its ending, and its HTML."""
+    """Give the path of each page, without its ending, and its HTML."""
     top, below, deep = (Links.at_depth(depth, is_static=True) for depth in range(3))
     yield ("index",), pages.overview(top, EVERYTHING)
     yield ("datasets",), pages.datasets(top)
@@ -69,9 +69,9 @@ def _pages(pages: Pages) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
     for board, summaries in pages.catalogue.everything().items():
-        content = json.dumps(as_json(board, summaries), indent=1)
+        content = json.dumps(as_json(summaries), indent=1)
         yield ("download", f"{board.board_id}.json"), content.encode()
-        yield ("download", f"{board.board_id}.csv"), as_csv(board, summaries).encode()
+        yield ("download", f"{board.board_id}.csv"), as_csv(summaries).encode()
     for dataset in pages.artifacts.datasets():
         for name in DATASET_FILES:
             found = pages.artifacts.dataset_file(dataset, name)

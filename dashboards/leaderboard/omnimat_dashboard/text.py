@@ -1,4 +1,4 @@
-"""Numbers, units, formulas and times as people who make materials write them."""
+"""Numbers, units, formulas and times as materials scientists write them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Scale:
     """How the values of a board are written.
 
     Attributes:
-        metric: its name in words.
-        unit: as printed; empty where it has none.
-        factor: printed numbers are this many times the stored ones: 100 for a fraction.
-        higher_is_better: which way is better.
+        metric: the name of the metric in words.
+        unit: the unit as it is printed; empty if there is none.
+        factor: by how much stored numbers are multiplied to be printed: 100 for a fraction.
+        higher_is_better: whether a higher value is better.
     """
 
     metric: str
@@ -35,7 +35,7 @@ class Scale:
 
     @classmethod
     def of(cls, board: Board) -> Scale:
-        """Read the scale off a board; a fraction without a unit is printed in per cent."""
+        """Give the scale of a board; a fraction without a unit is printed in per cent."""
         is_fraction = not board.unit and board.metric.startswith(_FRACTIONS)
         return cls(
             metric=_METRICS.get(board.metric, board.metric),
@@ -46,25 +46,25 @@ class Scale:
 
     @property
     def label(self) -> str:
-        """Metric and unit: ``MAE (eV/atom)``."""
+        """The metric and its unit: ``MAE (eV/atom)``."""
         return f"{self.metric} ({self.unit})" if self.unit else self.metric
 
     @property
     def arrow(self) -> str:
-        """Which way is better, as a sign."""
+        """The direction that is better, as a sign."""
         return "↑" if self.higher_is_better else "↓"
 
     @property
     def direction(self) -> str:
-        """Which way is better, in words."""
+        """The direction that is better, in words."""
         return f"{'higher' if self.higher_is_better else 'lower'} is better"
 
     def number(self, value: float) -> str:
-        """Write one stored value, without its unit; four digits, of per cent two decimals."""
+        """Write one stored value without its unit: four digits, or two decimals of per cent."""
         return f"{value * self.factor:.2f}" if self.unit == "%" else _plain(value)
 
     def score(self, mean: float, std: float | None) -> str:
-        """Write a mean and deviation, rounded to the deviation's two leading digits."""
+        """Write a mean and a deviation, rounded to the two leading digits of the deviation."""
         if not std:
             return self.number(mean)
         return f"{self.rounded(mean, std)} ± {self.rounded(std, std)}"
@@ -90,7 +90,7 @@ def words(name: str) -> str:
 
 
 def formula(text: str) -> Markup:
-    """Set the counts of a chemical formula as subscripts."""
+    """Write the counts of a chemical formula as subscripts."""
     return Markup(_COUNT.sub(r"<sub>\1</sub>", str(escape(text))))
 
 
@@ -110,7 +110,7 @@ def count(number: int, name: str) -> str:
 
 
 def day(moment: datetime) -> str:
-    """Give the date in UTC, ISO 8601."""
+    """Give the date in UTC as ISO 8601."""
     return moment.astimezone(UTC).date().isoformat()
 
 
@@ -120,7 +120,7 @@ def moment(instant: datetime) -> str:
 
 
 def hardware(facts: dict[str, object]) -> str:
-    """Put a machine in a few words: ``1 x H200, 2 cores of AMD EPYC, 23.5 GiB``."""
+    """Describe a machine in a few words: ``1 x H200, 2 cores of AMD EPYC, 23.5 GiB``."""
     gpus = facts.get("gpus")
     names = [str(gpu) for gpu in gpus] if isinstance(gpus, list) else []
     parts = [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]

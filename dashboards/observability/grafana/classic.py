@@ -1,7 +1,7 @@
 """Dashboards as Grafana's classic JSON, which every Grafana since 9 reads.
 
-grafana-foundation-sdk does the same for every kind of panel there is; of one kind this is shorter
-than its calls, and needs no package that is pinned to one version of Grafana.
+grafana-foundation-sdk does the same for every kind of panel. For the one kind that we need, this is
+shorter than its calls and needs no package that is pinned to one version of Grafana.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class Panel:
 
     Attributes:
         title: what is shown.
-        unit: as Grafana names it.
         queries: PromQL by the name of its lines, which may be ``{{label}}``.
         description: how to read it.
-        stacked: the lines add up to a whole.
-        threshold: a dashed line; above it somebody should look.
-        log: logarithmic scale.
+        unit: the unit, as Grafana names it.
+        stacked: whether the lines add up to a whole.
+        threshold: the height of a dashed line; somebody should have a look at values above it.
+        log: whether the scale is logarithmic.
     """
 
     title: str
-    unit: str
     queries: Mapping[str, str]
     description: str = ""
+    unit: str = "none"
     stacked: bool = False
     threshold: float | None = None
     log: bool = False
 
     def json(self) -> dict[str, Any]:
-        """Lay it out, but for its id and place."""
+        """Lay the panel out, except for its id and its place."""
         return {
             "type": "timeseries",
             "title": self.title,
@@ -79,10 +79,10 @@ class Dashboard:
     """A page of Grafana.
 
     Attributes:
-        uid: fixed, so that links to it last.
-        title: of it.
+        uid: a fixed id, so that links to the page last.
+        title: the title of the page.
         rows: panels by the title of their row.
-        runs_of: metrics whose label ``run`` offers the runs to choose from; none for no choice.
+        runs_of: the metrics whose label ``run`` gives the runs to choose from; none for no choice.
     """
 
     uid: str
@@ -91,7 +91,7 @@ class Dashboard:
     runs_of: Sequence[str] = ()
 
     def json(self) -> dict[str, Any]:
-        """Lay it out."""
+        """Lay the page out."""
         return {
             "uid": self.uid,
             "title": self.title,
@@ -132,7 +132,7 @@ class Dashboard:
         return [source, run] if self.runs_of else [source]
 
     def _panels(self) -> list[dict[str, Any]]:
-        """Lay out the rows one below the other, each panel of a row as wide as the others."""
+        """Lay out the rows one below the other; all panels of a row are equally wide."""
         panels: list[dict[str, Any]] = []
         top = 0
         for title, row in self.rows.items():

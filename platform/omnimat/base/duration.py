@@ -1,4 +1,4 @@
-"""Formats lengths of time."""
+"""Lengths of time in words."""
 
 from __future__ import annotations
 

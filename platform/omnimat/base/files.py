@@ -1,4 +1,4 @@
-"""Reads and writes whole files: a reader sees all of a file or none, and reads are retried."""
+"""Whole files: a reader sees all of a file or nothing, and reading is tried again."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from omnimat.base.retry import patiently
 
 TEMPORARY_SUFFIX = ".partial"
 
-# Here an object appears as a whole when its upload ends, and a rename would be a copy.
+# Their objects appear whole when the upload ends, and a rename would be a copy.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 
 
 def read_file(path: UPath) -> bytes:
-    """Read a file, trying again if this fails for a passing cause.
+    """Read a file, and try again while reading fails for a passing cause.
 
     Raises:
-        FileNotFoundError: the file does not exist.
-        UserError: the file may not be read, or the filesystem's package is not installed.
+        FileNotFoundError: there is no such file.
+        UserError: it may not be read, or the filesystem's package is not installed.
         RunError: the storage did not answer.
     """
     return patiently(lambda: bytes(path.fs.cat_file(path.path)), path)
@@ -32,24 +32,24 @@ def read_file(path: UPath) -> bytes:
 def parquet_frame(data: bytes) -> pd.DataFrame:
     """Parse a Parquet file.
 
-    This avoids a Python file object: a thread of Arrow's pool may be the last to hold it, and then
-    aborts a process that is ending (https://github.com/apache/arrow/issues/34314).
+    It is not read through a Python file object: a thread of Arrow's pool may be the last to hold
+    one, and then aborts a process that is ending (https://github.com/apache/arrow/issues/34314).
 
     Raises:
-        pyarrow.ArrowException: the bytes are not a Parquet file.
+        pyarrow.ArrowException: the bytes are not those of a Parquet file.
     """
     frame: pd.DataFrame = pq.read_table(pa.BufferReader(data)).to_pandas()
     return frame
 
 
 def write_atomically(path: UPath, data: bytes) -> None:
-    """Write a file so that it exists completely or not at all, even if the process is killed.
+    """Write a file so that a kill at any moment leaves all of it or nothing.
 
     An object store gets it in one upload. Elsewhere it is written under a temporary name in the
     same folder and then renamed; a kill in between leaves a ``*.partial`` file.
 
     Raises:
-        UserError: the file may not be written, or its bucket does not exist.
+        UserError: it may not be written, or the bucket does not exist.
         RunError: the storage did not answer.
     """
     if path.protocol in _OBJECT_STORES:
@@ -69,7 +69,7 @@ def _upload(path: UPath, data: bytes) -> None:
 
 
 def remove_temporaries(directory: UPath) -> None:
-    """Remove what killed writers left in a folder; call this only when nobody writes there."""
+    """Remove what killed writers left in a folder; call it only while nobody writes there."""
     for path in list(directory.iterdir()):
         if path.name.endswith(TEMPORARY_SUFFIX):
             path.unlink()

@@ -23,7 +23,6 @@ from omnimat.evaluation.stored import EMBEDDINGS, to_npz
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.record import Modality
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store
@@ -135,7 +134,7 @@ def _proof(path: UPath) -> dict[str, str]:
 
 
 def _config(
-    settings: EvaluateSettings, cards: Mapping[Modality, Card], pretraining: Mapping[str, Any]
+    settings: EvaluateSettings, cards: Mapping[str, Card], pretraining: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Give what a result depends on, except the seed and the run's name, which changes with it.
 
@@ -155,7 +154,7 @@ def _common(
     name: str,
     settings: EvaluateSettings,
     location: StoreLocation,
-    cards: Mapping[Modality, Card],
+    cards: Mapping[str, Card],
     export: UPath,
 ) -> dict[str, Any]:
     """Give what all rows have in common."""

@@ -25,7 +25,7 @@ from omnimat.base.files import write_atomically
 from omnimat.evaluation.clusters import CRYSTAL_SYSTEM, drawn
 from omnimat.evaluation.section import EmbeddedSplit, Section
 from omnimat.leaderboard.finding import Finding
-from omnimat.materials.record import Modality
+from omnimat.modalities.registry import ModalityName
 
 Method = Literal["umap", "tsne"]
 Points = NDArray[np.float32]
@@ -68,7 +68,7 @@ class MapsSettings(Section):
             materials.
     """
 
-    modalities: tuple[Modality, ...] | None = Field(default=None, min_length=1)
+    modalities: tuple[ModalityName, ...] | None = Field(default=None, min_length=1)
     methods: tuple[Method, ...] = Field(default=("umap", "tsne"), min_length=1)
     max_materials: int = Field(default=10_000, ge=_FEWEST_MATERIALS)
     seed: int = Field(default=0, ge=0)
@@ -134,7 +134,7 @@ class MapsSettings(Section):
         )
 
     def _draw(
-        self, split: EmbeddedSplit, modality: Modality, method: Method, folder: UPath
+        self, split: EmbeddedSplit, modality: str, method: Method, folder: UPath
     ) -> dict[str, Any] | None:
         """Write a map and describe it; None where there are too few materials."""
         column = split.embeddings.column(modality)

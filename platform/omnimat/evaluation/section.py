@@ -37,7 +37,6 @@ from omnimat.base.settings import Settings
 from omnimat.evaluation.duplicates import DUPLICATE_RULES, DuplicateRule
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.row import Row
-from omnimat.materials.record import Modality
 from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import PROPERTIES_COLUMN
 from omnimat.models.embed import ExportedEncoder
@@ -64,12 +63,12 @@ class Embedder:
     """
 
     parent: UPath
-    cards: Mapping[Modality, Card]
+    cards: Mapping[str, Card]
     dataset: UPath
     store: FeatureStore
     batch_size: int = 256
 
-    def encoder(self, modality: Modality) -> ExportedEncoder:
+    def encoder(self, modality: str) -> ExportedEncoder:
         """Load the encoder of a modality."""
         return ExportedEncoder.load(export_folder(self.parent, modality))
 
@@ -77,7 +76,7 @@ class Embedder:
         """Give the rows of the store that belong to a split."""
         return np.flatnonzero((self.store.records["split"] == split).to_numpy())
 
-    def column(self, modality: Modality, split: Split) -> Column:
+    def column(self, modality: str, split: Split) -> Column:
         """Embed one modality of a split, with the rows of ``positions(split)``."""
         positions = self.positions(split)
         return self.encoder(modality).embed_stored(self.store, positions, self.batch_size)

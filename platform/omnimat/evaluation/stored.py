@@ -21,7 +21,6 @@ from omnimat.base.errors import RunError, UserError
 from omnimat.base.workspace import RESULT
 from omnimat.evaluation.section import EmbeddedSplit
 from omnimat.leaderboard.row import Row
-from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.registry import MODALITIES
@@ -65,7 +64,7 @@ def _read(row: Row, evidence: Evidence) -> StoredEmbeddings:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = dict(arrays)
-        names: list[Modality] = [name for name in MODALITIES.names if name in found]
+        names: list[str] = [name for name in MODALITIES.names if name in found]
         values = {name: torch.from_numpy(found[name]) for name in names}
         present = {name: torch.from_numpy(found[f"{name}_present"]) for name in names}
         ids = found["material_id"].tolist()
@@ -120,7 +119,7 @@ def _check_embedded(
             yield Note(f"{len(absent)} materials of the {split} split lack {modality}")
 
 
-def featurizers_of_run(row: Row) -> dict[Modality, Featurizer]:
+def featurizers_of_run(row: Row) -> dict[str, Featurizer]:
     """Give the featurizers of the encoders in the row's checkpoint.
 
     Raises:

@@ -18,7 +18,6 @@ from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import FeatureBatch, autocast
 from omnimat.finetune.settings import MissingModalities, TrialSettings
 from omnimat.finetune.tasks import TaskSettings, read_targets
-from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
 from omnimat.materials.targets import Targets
 from omnimat.modalities.batch import collate
@@ -50,7 +49,7 @@ class FeatureInputs:
     """
 
     table: pa.Table
-    featurizers: Mapping[Modality, Featurizer]
+    featurizers: Mapping[str, Featurizer]
     device: torch.device
 
     def batch(self, rows: NDArray[np.int64]) -> FeatureBatch:
@@ -113,7 +112,7 @@ class Usable:
 
 def find_usable(
     store: FeatureStore,
-    featurizers: Mapping[Modality, Featurizer],
+    featurizers: Mapping[str, Featurizer],
     tasks: Sequence[TaskSettings],
     split: Split,
     missing_modalities: MissingModalities,
@@ -149,7 +148,7 @@ def find_usable(
 
 def read_examples(
     store: FeatureStore,
-    featurizers: Mapping[Modality, Featurizer],
+    featurizers: Mapping[str, Featurizer],
     usable: Usable,
     device: torch.device,
     fraction: float = 1.0,

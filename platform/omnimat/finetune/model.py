@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from omnimat.finetune.heads.tokens import Tokens
-from omnimat.materials.record import Modality
 from omnimat.modalities.tensors import ModalityTensors
 
 Precision = Literal["fp32", "bf16"]
@@ -29,7 +28,7 @@ class FeatureBatch(NamedTuple):
     """
 
     num_records: int
-    modalities: Mapping[Modality, ModalityTensors]
+    modalities: Mapping[str, ModalityTensors]
 
 
 class ModalityEncoders(nn.ModuleDict):
@@ -37,8 +36,8 @@ class ModalityEncoders(nn.ModuleDict):
 
     def forward(self, batch: FeatureBatch) -> Tokens:
         """Embed n materials: their tokens, which are zero where a modality is missing."""
-        values: dict[Modality, Tensor] = {}
-        present: dict[Modality, Tensor] = {}
+        values: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
         for modality, encoder in self.items():
             tensors = batch.modalities[modality]
             embedded = encoder(tensors.arrays)
@@ -57,7 +56,7 @@ class PropertyModel(nn.Module):
         head: maps tokens to outputs.
     """
 
-    def __init__(self, encoders: Mapping[Modality, nn.Module], head: nn.Module) -> None:
+    def __init__(self, encoders: Mapping[str, nn.Module], head: nn.Module) -> None:
         super().__init__()
         self.encoder = ModalityEncoders({str(name): module for name, module in encoders.items()})
         self.head = head

@@ -16,7 +16,6 @@ from omnimat.finetune.examples import Examples, Usable, find_usable, read_exampl
 from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.settings import FinetuneSettings, MissingModalities
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.record import Modality
 from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
@@ -39,7 +38,7 @@ class TrialPlan:
     """
 
     store: StoreLocation
-    exports: Mapping[Modality, UPath]
+    exports: Mapping[str, UPath]
     head: HeadSettings
     missing_modalities: MissingModalities
     tasks: tuple[TaskSettings, ...]
@@ -65,12 +64,12 @@ class TrialPlan:
         return find_usable(store, self._featurizers, self.tasks, split, self.missing_modalities)
 
     @property
-    def _featurizers(self) -> dict[Modality, Featurizer]:
+    def _featurizers(self) -> dict[str, Featurizer]:
         return {modality: self.store.featurizers[modality] for modality in self.exports}
 
 
 def make_plan(
-    settings: FinetuneSettings, workspace: Workspace, cards: Mapping[Modality, Card]
+    settings: FinetuneSettings, workspace: Workspace, cards: Mapping[str, Card]
 ) -> TrialPlan:
     """Work out what all trials share, without touching a cluster.
 

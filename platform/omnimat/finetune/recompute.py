@@ -14,7 +14,6 @@ from omnimat.finetune.rows import chosen_on_validation, score
 from omnimat.finetune.settings import TrialSettings
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.row import Row
-from omnimat.materials.record import Modality
 from omnimat.materials.split import Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
@@ -102,7 +101,7 @@ def _told(trial: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _featurizers(row: Row) -> dict[Modality, Featurizer]:
+def _featurizers(row: Row) -> dict[str, Featurizer]:
     try:
         cards = {name: Card.model_validate(card) for name, card in row.config["cards"].items()}
     except (ValidationError, KeyError, AttributeError) as error:

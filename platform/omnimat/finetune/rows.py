@@ -19,7 +19,6 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.metrics import per_class_accuracy
 from omnimat.leaderboard.row import Row
-from omnimat.materials.record import Modality
 from omnimat.models.export import WEIGHTS_FILE, Card
 
 SECTION = "finetune"  # what rows name it by
@@ -126,7 +125,7 @@ def _mean(values: Sequence[float]) -> str:
     return f"{fmean(values):.4g}{spread}"
 
 
-def model_label(settings: FinetuneSettings, cards: Mapping[Modality, Card]) -> str:
+def model_label(settings: FinetuneSettings, cards: Mapping[str, Card]) -> str:
     """Name a model by its modalities, their encoders and, if they are several, the fusion."""
     inputs = [f"{modality} ({cards[modality].encoder.type})" for modality in settings.modalities]
     fusion = f", {settings.head.type} fusion" if len(inputs) > 1 else ""
@@ -164,7 +163,7 @@ def make_row(
     name: str,
     settings: FinetuneSettings,
     plan: TrialPlan,
-    cards: Mapping[Modality, Card],
+    cards: Mapping[str, Card],
     scored: Scored,
 ) -> Row:
     """Score a trial's test predictions, with everything it takes to check or repeat that.

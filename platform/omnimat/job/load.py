@@ -54,7 +54,7 @@ def load_as(kind: type[JobT], path: Path, overrides: Sequence[str] = ()) -> JobT
     """
     job = load(path, overrides)
     if not isinstance(job, kind):
-        raise UserError(f"{path}: kind: this is {job.kind}; give a job of kind {kind.kind}")
+        raise UserError(f"{path}: kind {job.kind} does not fit; give a job of kind {kind.kind}")
     return job
 
 

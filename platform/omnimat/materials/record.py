@@ -10,9 +10,6 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-# Makes the type hints of mappings by modality readable; any name may occur (modalities/registry).
-Modality = str
-
 # Ids are limited to these characters: a dot would split a WebDataset key, and a slash a path.
 MATERIAL_ID = re.compile(r"[A-Za-z0-9_\-]{1,128}")
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import (
     ID_COLUMN,
     Arrays,
@@ -63,11 +63,11 @@ class Batch:
     """
 
     material_ids: pa.Array
-    modalities: dict[Modality, ModalityArrays]
+    modalities: dict[str, ModalityArrays]
 
 
 def feature_table(
-    records: Iterable[Record | Quarantined], featurizers: Mapping[Modality, Featurizer]
+    records: Iterable[Record | Quarantined], featurizers: Mapping[str, Featurizer]
 ) -> pa.Table:
     """Featurize records into a table of ``feature_schema(featurizers)`` with one row per input.
 
@@ -79,8 +79,8 @@ def feature_table(
 
 
 def table_of_views(
-    views: Iterable[tuple[Record | Quarantined, Mapping[Modality, Extractor]]],
-    featurizers: Mapping[Modality, Featurizer],
+    views: Iterable[tuple[Record | Quarantined, Mapping[str, Extractor]]],
+    featurizers: Mapping[str, Featurizer],
 ) -> pa.Table:
     """Make the same table from views of records, each of which has its own extractors.
 
@@ -89,7 +89,7 @@ def table_of_views(
         featurizers: the featurizers whose fields the extractors fill.
     """
     ids, reasons, properties = [], [], []
-    features: dict[Modality, list[Arrays | None]] = {modality: [] for modality in featurizers}
+    features: dict[str, list[Arrays | None]] = {modality: [] for modality in featurizers}
     for record, extractors in views:
         arrays, reason = _extract(record, extractors, featurizers)
         ids.append(record.material_id)
@@ -105,7 +105,7 @@ def table_of_views(
     return pa.Table.from_arrays(columns, schema=feature_schema(featurizers))
 
 
-def collate(table: pa.Table, featurizers: Mapping[Modality, Featurizer]) -> Batch:
+def collate(table: pa.Table, featurizers: Mapping[str, Featurizer]) -> Batch:
     """Concatenate the rows of a feature table into arrays.
 
     Raises:
@@ -121,12 +121,12 @@ def collate(table: pa.Table, featurizers: Mapping[Modality, Featurizer]) -> Batc
 
 def _extract(
     record: Record | Quarantined,
-    extractors: Mapping[Modality, Extractor],
-    featurizers: Mapping[Modality, Featurizer],
-) -> tuple[dict[Modality, Arrays | None], str | None]:
+    extractors: Mapping[str, Extractor],
+    featurizers: Mapping[str, Featurizer],
+) -> tuple[dict[str, Arrays | None], str | None]:
     if isinstance(record, Quarantined):
         return {}, record.reason
-    found: dict[Modality, Arrays | None] = {}
+    found: dict[str, Arrays | None] = {}
     reasons = []
     for modality, featurizer in featurizers.items():
         try:
@@ -157,9 +157,7 @@ def _column(field: Field, rows: list[Arrays | None]) -> pa.Array:
     )
 
 
-def _collate_modality(
-    table: pa.Table, modality: Modality, fields: tuple[Field, ...]
-) -> ModalityArrays:
+def _collate_modality(table: pa.Table, modality: str, fields: tuple[Field, ...]) -> ModalityArrays:
     columns = {field: table[f"{modality}.{field.name}"] for field in fields}
     arrays: dict[str, NDArray[Any]] = {
         field.name: _values(field, column) for field, column in columns.items()

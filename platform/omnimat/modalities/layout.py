@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -71,7 +71,7 @@ class Featurizer(Protocol):
     """
 
     @property
-    def modality(self) -> Modality:
+    def modality(self) -> str:
         """The modality whose arrays it returns."""
 
     @property
@@ -122,7 +122,7 @@ class FeaturizerSettings(Settings):
         return self
 
 
-def feature_schema(featurizers: Mapping[Modality, Featurizer]) -> pa.Schema:
+def feature_schema(featurizers: Mapping[str, Featurizer]) -> pa.Schema:
     """Return the schema of the feature table that these featurizers fill."""
     columns = [
         pa.field(ID_COLUMN, pa.string()),

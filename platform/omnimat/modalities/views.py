@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from omnimat.base.settings import Settings
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, Extractor, Featurizer
 
 _FeaturizerT = TypeVar("_FeaturizerT", contravariant=True)
@@ -44,7 +44,7 @@ class AugmentationSettings(Settings):
 
 
 def generator(
-    seed: int, epoch: int, material_id: str, view: int, modality: Modality
+    seed: int, epoch: int, material_id: str, view: int, modality: str
 ) -> np.random.Generator:
     """Make the random generator of one modality in one view, independent of all others."""
     name = f"{seed} {epoch} {material_id} {view} {modality}"
@@ -65,11 +65,11 @@ class RandomViews:
 
     num_views: int = 1
     seed: int = 0
-    augmentations: Mapping[Modality, Augmentation[Any]] = field(default_factory=dict)
+    augmentations: Mapping[str, Augmentation[Any]] = field(default_factory=dict)
 
     def extractors(
-        self, featurizers: Mapping[Modality, Featurizer], epoch: int, view: int
-    ) -> dict[Modality, Extractor]:
+        self, featurizers: Mapping[str, Featurizer], epoch: int, view: int
+    ) -> dict[str, Extractor]:
         """Return the extractors of one view: the featurizer itself where nothing varies."""
         drawn = {
             modality: _DrawnView(self.seed, epoch, view, featurizers[modality], augmentation)

@@ -8,7 +8,6 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import EXPORT
-from omnimat.materials.record import Modality
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
 from omnimat.modalities.registry import MODALITIES
@@ -16,12 +15,12 @@ from omnimat.models.export import CARD_FILE, Card, read_card
 from omnimat.stream.store import FeatureStore
 
 
-def export_folder(run: UPath, modality: Modality) -> UPath:
+def export_folder(run: UPath, modality: str) -> UPath:
     """Return the folder of one exported encoder of a run."""
     return run / EXPORT / modality
 
 
-def read_cards(run: UPath) -> dict[Modality, Card]:
+def read_cards(run: UPath) -> dict[str, Card]:
     """Read the card of every encoder that a run exported, in the order of the registry.
 
     Raises:
@@ -36,7 +35,7 @@ def read_cards(run: UPath) -> dict[Modality, Card]:
     return cards
 
 
-def featurizers_of(cards: Mapping[Modality, Card]) -> dict[Modality, Featurizer]:
+def featurizers_of(cards: Mapping[str, Card]) -> dict[str, Featurizer]:
     """Build the featurizers on whose arrays these encoders were trained."""
     choices = {
         name: {"featurizer": card.featurizer, "encoder": card.encoder}
@@ -45,9 +44,7 @@ def featurizers_of(cards: Mapping[Modality, Card]) -> dict[Modality, Featurizer]
     return ModalityChoices.model_validate(choices).featurizers()
 
 
-def only_modalities(
-    store: FeatureStore, featurizers: Mapping[Modality, Featurizer]
-) -> FeatureStore:
+def only_modalities(store: FeatureStore, featurizers: Mapping[str, Featurizer]) -> FeatureStore:
     """Return the store with only the columns of these modalities, so that no other is copied."""
     fields = [f"{name}.{field.name}" for name, f in featurizers.items() for field in f.fields]
     return FeatureStore(

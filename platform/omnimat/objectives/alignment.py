@@ -13,15 +13,16 @@ from omnimat.objectives.embeddings import Column
 
 @dataclass(frozen=True)
 class Alignment:
-    """M modalities side by side, and the rows where all of them are present.
+    """M modalities side by side, and the rows where all of them are present, the valid ones.
 
     Attributes:
         local: M tensors (B, d), this worker's rows.
         everyone: M tensors (N, d), all workers' rows in rank order.
-        local_rows: (n_local,) valid rows of ``local``.
-        rows: (n,) valid rows of ``everyone``.
+        local_rows: (n_local,) the valid rows of ``local``.
+        rows: (n,) the valid rows of ``everyone``.
         places: (n_local,) where in ``rows`` the valid local rows stand.
-        part: this worker's part of the batch, as two fractions ``(first, end, whole)`` of rows.
+        part: ``(first, end, whole)``: this worker has the rows from ``first`` to before ``end`` of
+            the ``whole`` batch.
     """
 
     local: Sequence[Tensor]
@@ -33,11 +34,11 @@ class Alignment:
 
     @property
     def count(self) -> int:
-        """Valid rows of the whole batch, n."""
+        """How many valid rows the whole batch has, n."""
         return len(self.rows)
 
     def unless_fewer_than(self, minimum: int) -> Alignment:
-        """Count no row as valid where there are too few for the loss to be defined."""
+        """Count no row as valid if they are too few for the loss to be defined."""
         if self.count >= minimum:
             return self
         none = self.rows[:0]
@@ -58,7 +59,7 @@ def align(local: Sequence[Column], everyone: Sequence[Column], row_offset: int) 
     Args:
         local: this worker's B rows of each modality.
         everyone: all workers' rows in rank order.
-        row_offset: position of this worker's first row in ``everyone``.
+        row_offset: the position of this worker's first row in ``everyone``.
     """
     valid = torch.stack([column.present for column in everyone]).all(0)
     local_valid = torch.stack([column.present for column in local]).all(0)
@@ -74,5 +75,5 @@ def align(local: Sequence[Column], everyone: Sequence[Column], row_offset: int) 
 
 
 def wide(values: Tensor) -> Tensor:
-    """Bring a tensor to float32, or leave it at float64."""
+    """Bring a tensor to float32, or leave it in float64."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from omnimat.base.errors import UserError
-from omnimat.materials.record import Modality
+from omnimat.modalities.registry import ModalityName
 from omnimat.objectives.contrastive import Pair, PairwiseObjective
 
 
@@ -18,13 +18,13 @@ class AnchoredClipSettings(PairwiseObjective):
     """
 
     type: Literal["anchored_clip"] = "anchored_clip"
-    anchor: Modality = "structure"
+    anchor: ModalityName = "structure"
 
-    def groups(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+    def groups(self, modalities: Collection[str]) -> tuple[Pair, ...]:
         """Give the M-1 pairs of M modalities, the anchor first in each.
 
         Raises:
-            UserError: if the anchor is not among the modalities, or is the only one.
+            UserError: the anchor is not among the modalities, or it is the only one.
         """
         ordered = self.ordered(modalities)
         if self.anchor not in ordered:

@@ -9,8 +9,8 @@ Zbontar et al. 2021 (arXiv 2103.03230) for two; the others are those of MultiMat
 where T is 0 for two modalities; for three 1/2 where two indices agree; for four 1/2 where three
 agree, 1/3 where they agree two and two, 1/6 where two agree; and 0 where all differ.
 
-The loss is not a sum over rows but one over entries of C, each of which needs every row. So every
-worker correlates the rows of all workers, for its own part of the first index.
+The loss is not a sum over rows but one over the entries of C, each of which needs every row. So
+every worker correlates the rows of all workers, for its own part of the first index.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from omnimat.objectives.blocks import DEFAULT_BLOCK_SIZE, slices
 from omnimat.objectives.contrastive import GroupObjective
 from omnimat.objectives.temperature import TemperatureSettings
 
-# By the number of pairs of indices that agree; some numbers cannot occur.
+# The targets by the number of pairs of indices that agree; some numbers cannot occur.
 _TARGETS = {
     2: (0.0, 1.0),
     3: (0.0, 1 / 2, 0.0, 1.0),
@@ -42,12 +42,12 @@ class BarlowTwinsSettings(GroupObjective):
     """Correlates two, three or four modalities at once.
 
     Attributes:
-        off_diagonal_weight: weight of all entries but those where every index agrees.
+        off_diagonal_weight: the weight of all entries but those where every index agrees.
         standardize: whether each dimension is brought to mean 0 and variance 1 over the valid rows
-            of the whole batch, as Zbontar et al. do. Without, unit embeddings of width d cannot
+            of the whole batch, as Zbontar et al. do. If not, unit embeddings of width d cannot
             reach the target of 1. Fewer than two valid rows have no variance and a loss of zero.
-        block_size: at most its square of entries of C, or one row of it, is held at a time. With
-            four modalities the n x d^2 products of two of them are held besides.
+        block_size: at most the square of this many entries of C is held at a time, or one row of C.
+            With four modalities the n x d^2 products of two of them are held as well.
     """
 
     most_modalities: ClassVar[int] = max(_TARGETS)
@@ -59,7 +59,7 @@ class BarlowTwinsSettings(GroupObjective):
 
     @property
     def temperature(self) -> TemperatureSettings:
-        """A fixed one, for the model's sake: this loss has none."""
+        """A fixed temperature, because a model asks for one; this loss has none."""
         return TemperatureSettings()
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class BarlowTwinsSettings(GroupObjective):
         return total
 
     def _slab_loss(self, place: Tensor, first: Tensor, *others: Tensor) -> Tensor:
-        """Sum the squared errors of C[place]."""
+        """Sum the weighted squared errors of C[place]."""
         order, width = 1 + len(others), first.shape[1]
         half = (order - 1) // 2
         left = _products([first[:, place], *others[:half]])
@@ -110,7 +110,7 @@ def _products(columns: Sequence[Tensor]) -> Tensor:
 
 
 def _agreements(place: Tensor, width: int, order: int) -> Tensor:
-    """Count for each entry of C[place] the pairs of equal indices."""
+    """Count the pairs of equal indices for each entry of C[place]."""
     whole = torch.arange(width, device=place.device)
     axes = torch.meshgrid(place, *(whole,) * (order - 1), indexing="ij")
     return torch.stack([one == other for one, other in combinations(axes, 2)]).sum(0)

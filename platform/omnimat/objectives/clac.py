@@ -5,11 +5,11 @@ With (G, T) and (G', T') two independently augmented views of structure and text
     L = C(G, T) + C(G', T) + C(G, T') + C(G', T') + C(G, G') + C(T, T')
 
 where C is the symmetric InfoNCE, all of weight 1. The views of a material are adjacent rows of the
-batch: rows 2m and 2m + 1 are its first and second view. So nothing else changes: two views are a
-batch of twice the rows.
+batch: rows 2m and 2m + 1 are its first and second view. Nothing else has to change, since two views
+are a batch of twice as many rows.
 
-CLaC projects each modality anew for every loss: one projector for the four terms across modalities,
-another for the term within its own. They are two heads of an embedding.
+CLaC projects each modality once for the four terms across modalities, and once more for the term
+within the modality. The two projections are two heads of an embedding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from omnimat.materials.record import Modality
 from omnimat.objectives.alignment import align
 from omnimat.objectives.contrastive import PairwiseObjective, info_nce_share
 from omnimat.objectives.embeddings import Column, Embeddings
@@ -33,13 +32,13 @@ _MARKS = ("", "'")
 class ClacSettings(PairwiseObjective):
     """Aligns two modalities across and within two views.
 
-    The loss minimised is the mean of the six terms, a sixth of CLaC's sum. All terms have one
-    temperature.
+    The loss that is minimised is the mean of the six terms, a sixth of CLaC's sum. All terms share
+    one temperature.
 
     Attributes:
         temperature: CLaC starts at 0.07 and learns it.
         projectors: whether the terms across and within modalities have projectors of their own, as
-            in CLaC. Else all terms see the embedding itself.
+            in CLaC. If not, all terms see the embedding itself.
     """
 
     num_views: ClassVar[int] = 2
@@ -51,7 +50,7 @@ class ClacSettings(PairwiseObjective):
 
     @property
     def num_heads(self) -> int:
-        """Projections of each embedding: across, and within."""
+        """How many projections each embedding has: one across modalities, and one within."""
         return 2 if self.projectors else 1
 
     def __call__(
@@ -60,15 +59,15 @@ class ClacSettings(PairwiseObjective):
         """Give this worker's share of the six terms, keyed ``"structure|text'"``.
 
         Args:
-            local: this worker's B rows, a material's two views adjacent; (B, 2, d) with
-                ``projectors``, the head across modalities first.
+            local: this worker's B rows, with the two views of a material next to each other;
+                (B, 2, d) with ``projectors``, where the head across modalities comes first.
             everyone: all workers' rows in rank order.
-            row_offset: position of this worker's first row in ``everyone``.
-            logit_scale: (1,) natural logarithm of the inverse temperature.
+            row_offset: the position of this worker's first row in ``everyone``.
+            logit_scale: (1,) the natural logarithm of the inverse temperature.
 
         Raises:
-            UserError: unless there are exactly two modalities.
-            ValueError: if a worker holds half a material, or embeddings have other heads.
+            UserError: there are not exactly two modalities.
+            ValueError: a worker holds half a material, or the embeddings have other heads.
         """
         ((first, second),) = self.groups(local.values.keys())
         if row_offset % 2 or len(local.values[first]) % 2:
@@ -87,13 +86,13 @@ class ClacSettings(PairwiseObjective):
                 shares[name] = info_nce_share(alignment, inverse_temperature, self.block_size)
         return shares
 
-    def _column(self, embeddings: Embeddings, modality: Modality, view: int, head: int) -> Column:
+    def _column(self, embeddings: Embeddings, modality: str, view: int, head: int) -> Column:
         column = embeddings.column(modality).view(view, self.num_views)
         return column.head(head, self.num_heads) if self.projectors else column
 
 
-def _terms(first: Modality, second: Modality) -> list[list[tuple[Modality, int]]]:
-    """Name both sides of each term by modality and view."""
+def _terms(first: str, second: str) -> list[list[tuple[str, int]]]:
+    """Name the two sides of each term by modality and view."""
     views = (_FIRST, _SECOND)
     across = [[(first, one), (second, other)] for other in views for one in views]
     within = [[(modality, _FIRST), (modality, _SECOND)] for modality in (first, second)]

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
-from omnimat.materials.record import Modality
 from omnimat.modalities.registry import in_order
 from omnimat.objectives.alignment import Alignment, align
 from omnimat.objectives.blocks import (
@@ -35,8 +34,8 @@ from omnimat.objectives.blocks import (
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.temperature import TemperatureSettings
 
-Group = tuple[Modality, ...]
-Pair = tuple[Modality, Modality]
+Group = tuple[str, ...]
+Pair = tuple[str, str]
 
 
 class GroupObjective(Settings):
@@ -55,24 +54,24 @@ class GroupObjective(Settings):
 
     type: str
 
-    def groups(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
-        """Give the groups aligned with each other, in an order that depends on the set alone.
+    def groups(self, modalities: Collection[str]) -> tuple[Group, ...]:
+        """Give the groups of modalities that are aligned; their order depends on the set alone.
 
         Raises:
-            UserError: if the objective cannot be computed with these modalities.
+            UserError: the objective cannot be computed with these modalities.
         """
         return (self.ordered(modalities),)
 
     @property
     def num_heads(self) -> int:
-        """Embeddings of each material and modality that it compares; 1 has no projector."""
+        """How many embeddings of each material and modality it compares; 1 needs no projector."""
         return 1
 
-    def ordered(self, modalities: Collection[Modality]) -> Group:
+    def ordered(self, modalities: Collection[str]) -> Group:
         """Order modalities as the vocabulary does.
 
         Raises:
-            UserError: if they are too few or too many.
+            UserError: they are too few or too many.
         """
         group = in_order(modalities)
         fewest, most = self.fewest_modalities, self.most_modalities
@@ -87,7 +86,7 @@ class GroupObjective(Settings):
 
     @abstractmethod
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
-        """Give this worker's share of one group's loss; called with autocast off."""
+        """Give this worker's share of one group's loss; autocast is off when this is called."""
 
     def __call__(
         self, local: Embeddings, everyone: Embeddings, row_offset: int, logit_scale: Tensor
@@ -95,19 +94,19 @@ class GroupObjective(Settings):
         """Give this worker's share of every group's loss, keyed ``"structure|text"``.
 
         Args:
-            local: Embeddings of this worker's B rows.
-            everyone: Embeddings of all workers' rows in rank order, gathered with gradient.
-            row_offset: Position of this worker's first row in ``everyone``.
-            logit_scale: (1,) natural logarithm of the inverse temperature.
+            local: the embeddings of this worker's B rows.
+            everyone: the embeddings of all workers' rows in rank order, gathered with gradient.
+            row_offset: the position of this worker's first row in ``everyone``.
+            logit_scale: (1,) the natural logarithm of the inverse temperature.
 
         Returns:
-            Scalars. Summed over workers they are the losses one process would compute on the
+            Scalars. Summed over workers they are the losses that one process would compute on the
             whole batch, in value and in gradient; an engine that averages gradients over workers
             has to be given the share times the number of workers. A group without valid rows has
             a share of zero that is connected to the graph.
 
         Raises:
-            UserError: if the objective cannot be computed with these modalities.
+            UserError: the objective cannot be computed with these modalities.
         """
         with torch.autocast(logit_scale.device.type, enabled=False):
             return {
@@ -124,23 +123,23 @@ class GroupObjective(Settings):
 
 
 class PairwiseObjective(GroupObjective):
-    """An objective of pairs of modalities: all of them, under InfoNCE, unless it says otherwise.
+    """An objective of pairs of modalities: InfoNCE of all pairs, unless a subclass says otherwise.
 
     Attributes:
         temperature: how similarities become logits.
-        block_size: most rows and columns of a similarity matrix held at a time; a smaller matrix
-            is computed whole. The result does not depend on it beyond rounding. On a GPU with
-            memory to spare a larger one is faster.
+        block_size: how many rows and columns of a similarity matrix are held at a time, at most; a
+            smaller matrix is computed whole. The result does not depend on it beyond rounding. On a
+            GPU with memory to spare a larger block is faster.
     """
 
     temperature: TemperatureSettings = TemperatureSettings()
     block_size: PositiveInt = DEFAULT_BLOCK_SIZE
 
-    def groups(self, modalities: Collection[Modality]) -> tuple[Pair, ...]:
+    def groups(self, modalities: Collection[str]) -> tuple[Pair, ...]:
         """Give the M(M-1)/2 pairs of M modalities.
 
         Raises:
-            UserError: if the objective cannot be computed with these modalities.
+            UserError: the objective cannot be computed with these modalities.
         """
         return tuple(combinations(self.ordered(modalities), 2))
 
@@ -155,16 +154,16 @@ def info_nce_share(
 ) -> Tensor:
     """Give the local rows' part of the symmetric InfoNCE of two modalities.
 
-    Memory is linear in the rows and quadratic in ``block_size``. Computed in float32 or better
-    whatever the precision of the embeddings.
+    Memory is linear in the rows and quadratic in ``block_size``. The computation is in float32 or
+    better, whatever the precision of the embeddings.
 
     Args:
         alignment: the two modalities.
-        inverse_temperature: One positive number.
-        block_size: most rows and columns of logits held at a time.
+        inverse_temperature: one positive number, by which similarities are multiplied.
+        block_size: how many rows and columns of logits are held at a time, at most.
 
     Returns:
-        A scalar; zero, yet connected to the graph, where no row is valid.
+        A scalar; if no row is valid it is zero, but still connected to the graph.
     """
     partition = both_directions(alignment, inverse_temperature, LogSumExp(), block_size)
     positives = positive_logits(alignment, inverse_temperature)
@@ -174,7 +173,7 @@ def info_nce_share(
 def both_directions(
     alignment: Alignment, inverse_temperature: Tensor, reduction: RowReduction, block_size: int
 ) -> Tensor:
-    """Reduce each valid local row's logits against the other modality, both ways, added: (n,)."""
+    """Reduce the logits of each valid local row in both directions, and add the two: (n,)."""
     comparison = Comparison(
         alignment.local_rows, alignment.rows, alignment.places, reduction, block_size
     )
@@ -184,7 +183,7 @@ def both_directions(
 
 
 def positive_logits(alignment: Alignment, inverse_temperature: Tensor) -> Tensor:
-    """Give the logit of each valid local row with its own counterpart: (n,)."""
+    """Give the logit of each valid local row with its own counterpart, (n,)."""
     first, second = alignment.local_values(0), alignment.local_values(1)
     return inverse_temperature.to(first.dtype) * (first * second).sum(1)
 
@@ -193,8 +192,8 @@ def mean_over_groups(shares: Mapping[str, Tensor]) -> Tensor:
     """Combine the pairs into the loss to minimise.
 
     This is the mean of MultiMat's equations. The released MultiMat code divides its anchored sum
-    by the number of modalities, anchor included, not by the number of pairs; that is a constant
-    factor of (M-1)/M. A pair without a valid row counts as zero and stays in the denominator, so
-    the weight of a pair does not change from batch to batch.
+    by the number of modalities, anchor included, instead of the number of pairs; that differs by a
+    constant factor of (M-1)/M. A pair without a valid row counts as zero and stays in the
+    denominator, so that the weight of a pair does not change from batch to batch.
     """
     return torch.stack(list(shares.values())).mean()

@@ -6,7 +6,7 @@ added without the usual factor of 1/2, and each is a mean over the n valid rows:
     L = 1/n sum_i [-2 a_i . b_i / tau
                    + log sum_{j != i} exp(a_i . b_j / tau) + log sum_{j != i} exp(b_i . a_j / tau)]
 
-It may be negative. Two rows are the fewest that have a negative; with fewer the loss is zero.
+The loss may be negative. It takes two rows to have a negative; with fewer the loss is zero.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""What the encoders hand to an objective: one embedding a material and modality."""
+"""What the encoders hand to an objective: an embedding for each material and modality."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-
-from omnimat.materials.record import Modality
 
 
 @dataclass(frozen=True)
@@ -13,22 +11,22 @@ class Column:
     """One modality of a batch of B materials.
 
     Attributes:
-        values: (B, d), or (B, heads, d) where an embedding has several.
-        present: boolean (B,).
+        values: (B, d), or (B, heads, d) where an embedding has several heads.
+        present: (B,) booleans, which say whether a material has this modality.
     """
 
     values: Tensor
     present: Tensor
 
     def view(self, number: int, num_views: int) -> "Column":
-        """Give one view of every material, where a material's views are adjacent rows."""
+        """Give one view of every material, where the views of a material are adjacent rows."""
         return Column(self.values[number::num_views], self.present[number::num_views])
 
     def head(self, number: int, num_heads: int) -> "Column":
         """Give one of the heads, (B, d).
 
         Raises:
-            ValueError: if there are not as many heads.
+            ValueError: there are not ``num_heads`` heads.
         """
         if self.values.dim() != 3 or self.values.shape[1] != num_heads:
             raise ValueError(f"{tuple(self.values.shape)} are no embeddings of {num_heads} heads")
@@ -41,15 +39,15 @@ class Embeddings:
     """Embeddings of a batch of B materials.
 
     Attributes:
-        values: For each modality a (B, d) tensor, or (B, heads, d) where the objective asks for
-            several heads. Rows have unit L2 norm where the modality is present and are zero where
+        values: for each modality a (B, d) tensor, or (B, heads, d) where the objective asks for
+            several heads. Rows have unit L2 norm where the modality is present, and are zero where
             it is missing.
-        present: For each modality a boolean (B,) tensor that says which rows are present.
+        present: for each modality a boolean (B,) tensor that says which rows are present.
     """
 
-    values: Mapping[Modality, Tensor]
-    present: Mapping[Modality, Tensor]
+    values: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
 
-    def column(self, modality: Modality) -> Column:
+    def column(self, modality: str) -> Column:
         """Give one modality."""
         return Column(self.values[modality], self.present[modality])

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Protocol
 from torch import Tensor
 
 from omnimat.base.registry import OneOf, Registry
-from omnimat.materials.record import Modality
 from omnimat.objectives.contrastive import Group
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.temperature import TemperatureSettings
@@ -52,7 +51,7 @@ class Objective(Protocol):
     def temperature(self) -> TemperatureSettings:
         """How similarities become logits."""
 
-    def groups(self, modalities: Collection[Modality]) -> tuple[Group, ...]:
+    def groups(self, modalities: Collection[str]) -> tuple[Group, ...]:
         """Give the aligned groups; raise ``UserError`` if these modalities cannot be used."""
 
     def __call__(

@@ -28,8 +28,8 @@ class SigLipSettings(PairwiseObjective):
     Attributes:
         temperature: the paper starts at 0.1 and learns it.
         bias: added to every logit, so that the n negatives of a positive do not outweigh it at the
-            start. The paper starts it at -10 and learns it; here it is fixed, so that an objective
-            has no parameter beside the temperature. About -log(n) balances a batch of n rows.
+            start. The paper starts at -10 and learns it; here it is fixed, so that an objective has
+            no parameter but the temperature. About -log(n) balances a batch of n rows.
     """
 
     type: Literal["siglip"] = "siglip"

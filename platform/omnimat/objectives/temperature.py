@@ -13,13 +13,13 @@ from omnimat.base.settings import Settings
 
 
 class TemperatureSettings(Settings):
-    """The number that similarities are divided by.
+    """The number by which similarities are divided.
 
     Attributes:
-        initial: value at the start. 0.2 is the default of the released MultiMat code (the paper
+        initial: the value at the start. 0.2 is the default of the released MultiMat code (the paper
             gives none); CLIP starts at 0.07.
-        learnable: whether training moves it.
-        minimum: floor of a learned temperature; 0.01 is CLIP's.
+        learnable: whether training changes it.
+        minimum: the floor of a learned temperature; CLIP's is 0.01.
     """
 
     initial: float = Field(default=0.2, gt=0, allow_inf_nan=False)
@@ -36,13 +36,13 @@ class TemperatureSettings(Settings):
         """Turn the parameter into the factor of the similarities, at most ``1 / minimum``.
 
         Args:
-            logit_scale: Natural logarithm of the inverse temperature.
+            logit_scale: the natural logarithm of the inverse temperature.
 
         Returns:
             The factor, of the same shape, in float32 or better.
 
-        The floor holds for the value only: the gradient passes as if it were not there, or a
-        parameter that once overshot it could never come back.
+        The floor is for the value only. The gradient passes as if there were no floor, or else a
+        parameter that once fell below it could never come back.
         """
         logit_scale = logit_scale.to(torch.promote_types(logit_scale.dtype, torch.float32))
         floored = logit_scale.clamp(max=-math.log(self.minimum))

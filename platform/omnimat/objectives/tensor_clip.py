@@ -6,8 +6,8 @@ exactly two do and 0 elsewhere, and N_i the (j, k) that differ from each other a
     L_a = 1/n sum_i sum_jk M_ijk [-s_ijk / tau + log sum_{(j', k') in N_i} exp(s_ij'k' / tau)]
 
 and L = L_a + L_b + L_c, one term for each axis. The targets of a row sum to 1 + 3 (n - 1) / 2, so
-the loss grows with the number n of valid rows. Three rows are the fewest that have a negative;
-with fewer the loss is zero.
+the loss grows with the number n of valid rows. It takes three rows to have a negative; with fewer
+the loss is zero.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from omnimat.objectives.temperature import TemperatureSettings
 class TensorClipSettings(GroupObjective):
     """Aligns exactly three modalities simultaneously.
 
-    Time grows with the cube of the batch, memory with its square: the (n, n, n) tensor is taken
-    in slabs of local rows, each computed again in the backward pass.
+    Time grows with the cube of the batch and memory with its square: the (n, n, n) tensor is taken
+    in slabs of local rows, each of which is computed again in the backward pass.
 
     Attributes:
         temperature: how similarities become logits.
-        block_size: a slab holds at most its square of similarities, or one row.
+        block_size: a slab holds at most the square of this many similarities, or one row.
     """
 
     fewest_modalities: ClassVar[int] = 3
@@ -62,7 +62,7 @@ class TensorClipSettings(GroupObjective):
     def _log_partition(
         self, queries: Tensor, first: Tensor, second: Tensor, places: Tensor
     ) -> Tensor:
-        """Logarithm of the sum over each query's negatives, (n_local,)."""
+        """Give the logarithm of the sum over each query's negatives, (n_local,)."""
         rows_at_a_time = max(1, self.block_size**2 // max(1, len(first) ** 2))
         parts = [
             checkpoint(
@@ -88,9 +88,9 @@ def _slab_log_partition(queries: Tensor, first: Tensor, second: Tensor, places: 
 
 
 def _targets_times_logits(queries: Tensor, first: Tensor, second: Tensor, places: Tensor) -> Tensor:
-    """Sum of M_ijk s_ijk over local i and all j, k, without the tensor.
+    """Give the sum of M_ijk s_ijk over local i and all j and k, without making the tensor.
 
-    Each of the three sums of 1/2 over a pair of equal indices holds the diagonal once.
+    Each of the three sums of 1/2 over a pair of equal indices contains the diagonal once.
     """
     own_first, own_second = first[places], second[places]
     diagonal = (queries * own_first * own_second).sum()

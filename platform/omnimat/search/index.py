@@ -22,7 +22,6 @@ from omnimat.base.files import read_file, write_atomically
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder, featurizers_of
@@ -65,8 +64,8 @@ def open_index(
     workspace: Workspace,
     run: UPath,
     dataset: str,
-    modality: Modality,
-    cards: Mapping[Modality, Card],
+    modality: str,
+    cards: Mapping[str, Card],
 ) -> Index:
     """Open the index of a data set for one encoder of a run, or make it if it is missing.
 
@@ -124,7 +123,7 @@ def nearest(
     return places, best
 
 
-def _embeddings(location: StoreLocation, export: UPath, modality: Modality) -> Float:
+def _embeddings(location: StoreLocation, export: UPath, modality: str) -> Float:
     store = location.open() if location.is_complete else _featurized_here(location, modality)
     positions = np.arange(len(store.records))
     column = ExportedEncoder.load(export).embed_stored(store, positions)
@@ -132,7 +131,7 @@ def _embeddings(location: StoreLocation, export: UPath, modality: Modality) -> F
     return values
 
 
-def _featurized_here(location: StoreLocation, modality: Modality) -> FeatureStore:
+def _featurized_here(location: StoreLocation, modality: str) -> FeatureStore:
     """Featurize one modality of a small data set.
 
     Raises:

@@ -1,9 +1,9 @@
 """Fetches byte ranges of files in few requests, and those of a failed request one by one.
 
-A request may cover several ranges, so that a unit of small records takes only a few GETs on an
-object store, which run concurrently if the filesystem supports it. A failure costs nothing but
-time: the ranges of the failed request are requested again, each on its own, so that an unreadable
-byte does not affect its neighbours.
+One request may hold several ranges, so that reading many small records takes a handful of GETs on
+an object store, which run concurrently where the filesystem can do that. A failure costs only time:
+the ranges of the failed request are asked for again, each alone, so that one unreadable byte does
+not spoil its neighbours.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any, NamedTuple
 
 from omnimat.base import retry
 
-# Reading a hole of this width (2 ms at 100 MB/s) is cheaper than another request.
+# Reading a hole this wide is cheaper than another request: 2 ms at 100 MB/s.
 MAX_GAP_BYTES = 256 * 2**10
-# At most this many bytes are read for each byte that is asked for.
+# How many bytes may be read for each byte that was asked for.
 MAX_READ_FACTOR = 4
-# Small enough for a unit to have several requests at the same time.
+# Large reads are several requests, so that they can run at the same time.
 MAX_REQUEST_BYTES = 8 * 2**20
 
 
 class ByteRange(NamedTuple):
-    """Bytes of a file.
+    """A range of the bytes of a file.
 
     Attributes:
-        path: path on the filesystem, without the protocol.
-        start: position of the first byte.
-        stop: position after the last byte.
-        key: number by which the caller knows the range.
+        path: the file's path on its filesystem, without the protocol.
+        start: the first byte.
+        stop: the byte after the last.
+        key: the caller's name for the range.
     """
 
     path: str
@@ -47,12 +47,12 @@ def fetch(
     At most ``MAX_READ_FACTOR`` times their bytes are held in memory.
 
     Args:
-        filesystem: filesystem of fsspec.
-        ranges: ranges to read, none of which is empty.
+        filesystem: a filesystem of fsspec.
+        ranges: what to read; none of them is empty.
 
     Returns:
-        Each range with a view of its bytes, which are fewer than asked for where the file ends, or
-        with the error that persisted. A view keeps all bytes of its request in memory.
+        Each range with a view of its bytes (fewer than asked for where the file ends), or with the
+        error that lasted. A view keeps all bytes of its request in memory.
     """
     requests = as_requests(ranges)
     for attempt in range(1, retry.NUM_TRIES + 1):
@@ -78,9 +78,9 @@ def _may_improve(piece: ByteRange, content: memoryview | Exception) -> bool:
 
 
 def as_requests(ranges: Sequence[ByteRange]) -> list[list[ByteRange]]:
-    """Join ranges of a file that are close together.
+    """Join the ranges of a file that lie close together into one request.
 
-    The narrowest holes are closed first, as far as ``MAX_READ_FACTOR`` allows.
+    The narrowest holes between them are closed first, as far as ``MAX_READ_FACTOR`` allows.
     """
     ordered = sorted(ranges)
     holes = sorted(
@@ -116,7 +116,7 @@ def _fetch_once(
     )
     contents.reverse()
     for request, start in zip(requests, starts, strict=True):
-        content = contents.pop()  # one at a time, so that its memory can be freed
+        content = contents.pop()  # one at a time, so that each can be freed
         for piece in request:
             if isinstance(content, Exception):
                 yield piece, content

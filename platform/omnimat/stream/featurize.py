@@ -15,7 +15,6 @@ from upath import UPath
 from omnimat.base.files import write_atomically
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
-from omnimat.materials.record import Modality
 from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
@@ -26,7 +25,7 @@ from omnimat.stream.unit import take
 
 
 class _WriteShard:
-    """Featurizes whole shards and writes each atomically; a shard already there is left."""
+    """Featurizes whole shards and writes each atomically, unless it is there already."""
 
     def __init__(self, source: Source, store: UPath) -> None:
         self._source, self._store = source, store
@@ -37,7 +36,7 @@ class _WriteShard:
         return batch | {"quarantined": np.asarray(counts)}
 
     def _quarantined_in(self, shard: int) -> int:
-        """Make a shard's features unless they are there, and count the records with a fault."""
+        """Make the features of a shard unless they are there, and count the faulty records."""
         target = self._store / features_name(shard)
         if target.exists():
             features = open_features(target)
@@ -63,13 +62,13 @@ def write_store(
     num_cpus: float,
     label_selector: Mapping[str, str] = FEATURIZER_NODES,
 ) -> None:
-    """Featurize a data set on a pool of actors; killed and run again, it goes on.
+    """Featurize a data set on a pool of actors; killed and run again, this goes on.
 
     Args:
-        location: of the store; left alone where it is complete.
-        num_featurizers: actors.
-        num_cpus: logical CPUs of each.
-        label_selector: of the nodes they run on; where none carries these labels, on any.
+        location: where the store lies; a complete one is left alone.
+        num_featurizers: how many actors there are.
+        num_cpus: how many logical CPUs each of them asks Ray for.
+        label_selector: labels of the nodes they run on; where no node carries them, on any.
     """
     if location.is_complete:
         return
@@ -100,7 +99,7 @@ def write_store(
     _complete(store, manifest, location.featurizers)
 
 
-def _complete(store: UPath, manifest: Manifest, featurizers: Mapping[Modality, Featurizer]) -> None:
+def _complete(store: UPath, manifest: Manifest, featurizers: Mapping[str, Featurizer]) -> None:
     card = {
         "dataset_fingerprint": manifest.dataset_fingerprint,
         "fingerprint": store_fingerprint(manifest, featurizers),

@@ -1,4 +1,4 @@
-"""Where a feature store lies: found by what it is made of, before it is made."""
+"""Where a feature store lies, which follows from what it is made of before it is made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality
 from omnimat.modalities.layout import Featurizer
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.store import COMPLETE, FeatureStore, store_fingerprint
@@ -18,26 +17,24 @@ from omnimat.stream.store import COMPLETE, FeatureStore, store_fingerprint
 
 @dataclass(frozen=True, slots=True)
 class StoreLocation:
-    """Where the features of a data set lie, or will; small enough to send to any worker.
+    """Where the features of a data set lie or will lie; small enough to send to any worker.
 
     Attributes:
-        dataset: folder of shards and manifest.
-        folder: of the feature store.
-        featurizers: what it is made with.
+        dataset: the folder of the shards and the manifest.
+        folder: the folder of the feature store.
+        featurizers: what the store is made with.
     """
 
     dataset: UPath
     folder: UPath
-    featurizers: Mapping[Modality, Featurizer]
+    featurizers: Mapping[str, Featurizer]
 
     @classmethod
-    def of(
-        cls, workspace: Workspace, dataset: str, featurizers: Mapping[Modality, Featurizer]
-    ) -> Self:
+    def of(cls, workspace: Workspace, dataset: str, featurizers: Mapping[str, Featurizer]) -> Self:
         """Name the store of a data set under these featurizers.
 
         Raises:
-            UserError: if the data set is not there.
+            UserError: the data set is not there.
         """
         directory = workspace.dataset(dataset)
         fingerprint = store_fingerprint(Manifest.load(directory), featurizers)
@@ -45,19 +42,19 @@ class StoreLocation:
 
     @property
     def manifest(self) -> Manifest:
-        """Of the data set."""
+        """The manifest of the data set."""
         return Manifest.load(self.dataset)
 
     @property
     def is_complete(self) -> bool:
-        """Whether it can be opened."""
+        """Whether the store can be opened."""
         return (self.folder / COMPLETE).exists()
 
     def check_complete(self) -> None:
-        """Insist that it is there.
+        """Insist that the store is complete.
 
         Raises:
-            UserError: it is not, or not whole.
+            UserError: it is not.
         """
         if not self.is_complete:
             raise UserError(
@@ -66,5 +63,5 @@ class StoreLocation:
             )
 
     def open(self) -> FeatureStore:
-        """Open it; see ``FeatureStore.open``."""
+        """Open the store, as ``FeatureStore.open`` does."""
         return FeatureStore.open(self.dataset, self.folder, self.featurizers)

@@ -1,9 +1,9 @@
-"""The order of training, as pure arithmetic: who sees which record at which step.
+"""The order of training as pure arithmetic: which worker sees which record at which step.
 
-The order depends on (records, seed, epoch) alone: the global batch at a step is the same at any
-world size, and a worker's share of it is a slice. So a resumed run, also on another number of
-workers, goes on with exactly the batches it had not seen, and no ledger of records is needed:
-the step count is the ledger.
+The order depends on nothing but the records, the seed and the epoch: the global batch of a step is
+the same for any number of workers, and a worker's share of it is a slice. So a resumed run goes on
+with exactly the batches it had not seen, even on another number of workers, and it needs no list of
+the records it has seen: the number of steps says it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 def epoch_order(
     record_shards: NDArray[np.integer], *, seed: int, epoch: int, window_shards: int
 ) -> NDArray[np.int64]:
-    """Permute records: shards in random order, records at random within a window of shards.
+    """Permute records: shards in random order, and records at random within a window of shards.
 
     Args:
-        record_shards: (n,) shard number of each record.
-        seed: of the run.
-        epoch: counted from 0.
-        window_shards: how many shards are mixed; bounds how many are open at once.
+        record_shards: (n,) the shard number of each record.
+        seed: the seed of the run.
+        epoch: the number of the epoch, from 0.
+        window_shards: how many shards are mixed, and so how many are open at once at most.
 
     Returns:
-        (n,) positions into ``record_shards``.
+        (n,) positions in ``record_shards``.
     """
     generator = np.random.default_rng([seed, epoch])
     shards, shard_of_record = np.unique(record_shards, return_inverse=True)
@@ -39,12 +39,13 @@ class BatchPlan:
     """Which records make each global batch.
 
     Attributes:
-        record_shards: (n,) shard number of each record of the split.
-        global_batch_size: records in a step over all workers; the epoch's incomplete last batch
-            is left out, since in a contrastive loss a smaller batch is another objective.
+        record_shards: (n,) the shard number of each record of the split.
+        global_batch_size: how many records a step has over all workers. The incomplete last batch
+            of an epoch is left out, since in a contrastive loss a smaller batch is another
+            objective.
         num_epochs: how often the split is gone through, each time in a new order.
-        seed: of the order.
-        window_shards: see ``epoch_order``.
+        seed: the seed of the order.
+        window_shards: how many shards are mixed, as ``epoch_order`` does.
     """
 
     record_shards: NDArray[np.integer]
@@ -55,17 +56,17 @@ class BatchPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole global batches in the split."""
+        """How many whole global batches the split has."""
         return len(self.record_shards) // self.global_batch_size
 
     @property
     def num_steps(self) -> int:
-        """Steps of the whole run."""
+        """How many steps the whole run has."""
         return self.steps_per_epoch * self.num_epochs
 
     @property
     def left_out_per_epoch(self) -> int:
-        """Records of the incomplete last batch, others each epoch."""
+        """How many records the incomplete last batch would have; others in each epoch."""
         return len(self.record_shards) % self.global_batch_size
 
     def worker_batches(
@@ -74,7 +75,7 @@ class BatchPlan:
         """Give one worker's records of an epoch.
 
         Returns:
-            (steps, global_batch_size / world_size) positions into ``record_shards``, from
+            (steps, global_batch_size / world_size) positions in ``record_shards``, from the step
             ``first_step`` of the epoch on.
         """
         order = epoch_order(
@@ -94,8 +95,8 @@ def split_into_units(
 ) -> list[NDArray[np.int64]]:
     """Cut a worker's batches into read units within both limits, in order.
 
-    A unit is several whole batches or a part of one, so that a batch always ends with a unit. A
-    single record over the limit is a unit of its own.
+    A unit is several whole batches or a part of one, so that every batch ends where a unit ends. A
+    single record that exceeds the limit is a unit of its own.
     """
     batches_per_unit = max(1, limit_records // batches.shape[1])
     groups = _cut(batches, record_bytes[batches].sum(axis=1), limit_bytes, batches_per_unit)
@@ -109,7 +110,7 @@ def split_into_units(
 def _cut(
     items: NDArray[np.int64], sizes: NDArray[np.integer], limit_size: int, limit_items: int
 ) -> list[NDArray[np.int64]]:
-    """Cut a sequence into runs as long as the limits allow, of one item at least."""
+    """Cut a sequence into runs of at least one item, as long as the limits allow."""
     runs: list[NDArray[np.int64]] = []
     first = used = 0
     for i, size in enumerate(sizes.tolist()):

@@ -1,10 +1,10 @@
 """The pipeline on Ray Data: planned units -> actors that read and featurize -> tables in order.
 
-The rows that travel are the plan: where each record lies. Each actor reads what it featurizes
-(``shards/reader.py``), since records handed from a read task to an actor are copied into the object
-store and out again: with charge densities that took as much CPU as all the rest. Ray's own
-``read_webdataset`` is not used: it drops samples after a transient error, a whole shard for one bad
-sample, and holds 512 samples of any size.
+What travels to an actor is the plan, which says where each record lies. Each actor reads what it
+featurizes (``shards/reader.py``), since records that a read task hands to an actor are copied into
+the object store and out again; with charge densities that took as much CPU as all the rest. Ray's
+own ``read_webdataset`` is not used: it drops samples after a transient error and a whole shard for
+one bad sample, and it holds 512 samples of whatever size.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from omnimat.stream.timing import stamped
 from omnimat.stream.unit import ReadUnit
 from omnimat.stream.worker import rebatched
 
-# What Ray Data would let one execution fill by reading ahead.
+# How much of the object store Ray Data lets one execution fill by reading ahead.
 OBJECT_STORE_FRACTION = 0.5
-# So that no actor idles while the trainer's process, which hands out tasks, is busy. What a task
-# takes is a few kilobytes of plan.
+# No actor may idle while the trainer's process, which hands out the tasks, is busy. A task takes a
+# few kilobytes of plan.
 TASKS_IN_FLIGHT_PER_ACTOR = 8
 
 
@@ -36,8 +36,8 @@ class RayPipeline:
     """Runs one worker's read units as a Ray Data execution.
 
     Attributes:
-        settings: actors and sizes.
-        num_workers: workers that run such a pipeline at the same time.
+        settings: how many actors there are, and how large things may be.
+        num_workers: how many workers run such a pipeline at the same time.
     """
 
     settings: StreamSettings
@@ -46,8 +46,8 @@ class RayPipeline:
     def __call__(
         self, source: Source, units: Sequence[ReadUnit], num_records: int
     ) -> Iterator[pa.Table]:
-        """Give the units' feature rows in order, in tables of ``num_records`` records."""
-        # from_pandas would run a task on each, of a whole CPU, which no node may ever have to give.
+        """Give the feature rows of the units in order, in tables of ``num_records`` records."""
+        # from_pandas would run a task on each, which asks for a whole CPU that no node may have.
         dataset = ray.data.from_blocks(list(units)).map_batches(
             _FeatureActor,
             fn_constructor_args=(source,),
@@ -60,7 +60,7 @@ class RayPipeline:
         dataset.context.override_object_store_memory_limit_fraction = (
             OBJECT_STORE_FRACTION / self.num_workers
         )
-        dataset.context.enable_progress_bars = False  # every worker would draw its own
+        dataset.context.enable_progress_bars = False  # else every worker draws its own
         dataset.context.print_on_execution_start = False
         blocks = dataset.iter_batches(
             batch_size=None,
@@ -71,13 +71,13 @@ class RayPipeline:
         yield from rebatched(blocks, num_records * source.views.num_views)
 
     def _actors(self, *, is_store: bool) -> dict[str, Any]:
-        """Say how many actors there are, what each takes, and where."""
+        """Say how many actors there are, what each of them takes, and where they run."""
         settings = self.settings
         compute = ray.data.ActorPoolStrategy(
             size=1 if is_store else settings.num_featurizers,
             max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT_PER_ACTOR,
         )
-        if is_store:  # what it maps into memory is used where it lies
+        if is_store:  # what it maps into memory is used on the same machine
             return {
                 "compute": compute,
                 "num_cpus": settings.reader_num_cpus,
@@ -91,7 +91,7 @@ class RayPipeline:
 
 
 class _FeatureActor:
-    """Stateless but for its source; an actor, so that imports are paid once."""
+    """Featurizes units; an actor, so that imports are paid once."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Reading ahead in a thread, where no other process does."""
+"""Reading ahead in a thread, where no other process does it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnimat.stream.worker import Pipeline
 
 
 def prefetched(pipeline: Pipeline, num_tables: int) -> Pipeline:
-    """Let a pipeline prepare so many tables while the trainer works on another."""
+    """Let a pipeline prepare ``num_tables`` tables while the trainer works on another."""
 
     def ahead(source: Source, units: Sequence[ReadUnit], num_records: int) -> Iterator[pa.Table]:
         tables = pipeline(source, units, num_records)

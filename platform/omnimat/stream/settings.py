@@ -10,12 +10,12 @@ from pydantic import Field
 from omnimat.base.settings import Settings
 
 ROLE_LABEL = "omnimat.io/role"
-"""What a cluster's nodes are for; infra/ gives it to them."""
+"""The label that says what a node of a cluster is for; the files in ``infra`` set it."""
 FEATURIZER_NODES = {ROLE_LABEL: "featurizer"}
 
 
 class StreamSettings(Settings):
-    """The data side of a pretraining run; every number is per train worker."""
+    """The data side of a pretraining run; every number is for each train worker."""
 
     of_the_machine: ClassVar[frozenset[str]] = frozenset(
         {
@@ -35,12 +35,12 @@ class StreamSettings(Settings):
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=0.25, gt=0)
     featurizer_label_selector: Mapping[str, str] = FEATURIZER_NODES
-    """Labels of the nodes where featurizers run; where none carries them, they run anywhere."""
+    """Labels of the nodes where featurizers run; where no node carries them, they run anywhere."""
     reader_num_cpus: float = Field(default=0.25, gt=0)
-    """Of what reads a store, on the worker's own node where that has them to spare."""
+    """Logical CPUs of the actor that reads a store, on the worker's own node if those are free."""
     shuffle_window_shards: int = Field(default=8, ge=1)
     read_unit_mib: float = Field(default=16.0, gt=0)
-    """Bytes of records a read task may hold at once."""
+    """How many bytes of records are read at once, at most."""
     prefetch_batches: int = Field(default=4, ge=1)
     stall_timeout_s: float = Field(default=600.0, gt=0)
-    """Without features for so long a worker fails, and the run goes on from its checkpoint."""
+    """How long a worker waits for features until it fails and the run goes on from a checkpoint."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from upath import UPath
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.batch import Quarantined, table_of_views
 from omnimat.modalities.layout import Extractor, Featurizer, feature_schema
 from omnimat.modalities.views import RandomViews
@@ -32,7 +32,7 @@ class Source:
 
     dataset: UPath
     store: UPath | None
-    featurizers: Mapping[Modality, Featurizer]
+    featurizers: Mapping[str, Featurizer]
     views: RandomViews = field(default_factory=RandomViews)
 
     @property
@@ -64,7 +64,7 @@ class Source:
 
     def _views(
         self, records: Iterable[RawRecord], epoch: int
-    ) -> Iterator[tuple[Record | Quarantined, Mapping[Modality, Extractor]]]:
+    ) -> Iterator[tuple[Record | Quarantined, Mapping[str, Extractor]]]:
         every = [
             self.views.extractors(self.featurizers, epoch, view)
             for view in range(self.views.num_views)

@@ -1,4 +1,4 @@
-"""A wait that ends: what another machine should have given and never will."""
+"""A wait that ends, for what another machine should have given and never will."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def unless_stalled(items: Iterator[T], timeout_s: float) -> Iterator[T]:
     """Give what an iterator gives, and fail where one item takes too long.
 
     A machine that loses the network for a while and comes back may leave a Ray Data execution that
-    waits for ever, in a worker that looks alive: only who waits can tell.
+    waits for ever in a worker that looks alive: only the one who waits can tell.
 
     Args:
-        items: none is None.
-        timeout_s: for one item; the time between two, when nobody asks, does not count.
+        items: what to wait for; no item may be None.
+        timeout_s: how long one item may take; time in which nobody asks does not count.
 
     Raises:
-        StallError: as said. The thread that waits is left to itself.
+        StallError: an item took longer. The thread that waits for it is left to itself.
     """
     asked: _Asked[T] = SimpleQueue()
     Thread(target=_answer, args=(items, asked), name="stream", daemon=True).start()
@@ -56,5 +56,5 @@ def _answer(items: Iterator[T], asked: _Asked[T]) -> None:
     while (answer := asked.get()) is not None:
         try:
             answer.set_result(next(items, None))
-        except BaseException as error:  # noqa: BLE001 (who asks gets it)
+        except BaseException as error:  # noqa: BLE001 (the one who asks gets it)
             answer.set_exception(error)

@@ -24,7 +24,6 @@ from omnimat.base.errors import UserError
 from omnimat.base.files import TEMPORARY_SUFFIX, read_file
 from omnimat.base.retry import patiently, reason
 from omnimat.base.settings import fingerprint, identity
-from omnimat.materials.record import Modality
 from omnimat.modalities.layout import Featurizer, feature_schema
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.unit import ReadUnit
@@ -35,7 +34,7 @@ CACHE_VARIABLE = "OMNIMAT_CACHE"
 """Names the folder for copies of remote stores, else ``~/.cache/omnimat``; best on a local disk."""
 
 
-def store_fingerprint(manifest: Manifest, featurizers: Mapping[Modality, Featurizer]) -> str:
+def store_fingerprint(manifest: Manifest, featurizers: Mapping[str, Featurizer]) -> str:
     """Identify features by what they are made from and how."""
     made = {"dataset": manifest.dataset_fingerprint, "featurizers": identity(featurizers)}
     return fingerprint(made)
@@ -93,7 +92,7 @@ class FeatureStore:
 
     @classmethod
     def open(
-        cls, dataset: UPath, store: UPath, featurizers: Mapping[Modality, Featurizer]
+        cls, dataset: UPath, store: UPath, featurizers: Mapping[str, Featurizer]
     ) -> FeatureStore:
         """Open a complete store and check that it is of these records and featurizers.
 

@@ -1,7 +1,7 @@
-"""What rows cost on their way to the trainer, told by the rows themselves.
+"""What rows cost on their way to the trainer, as the rows themselves say.
 
-A pipeline adds columns to the tables that travel: what each stage spent on a row, and when the row
-was ready. The worker's stream adds them up. So nothing is asked of whoever runs the stages.
+A pipeline adds columns to the tables that travel: how long each stage worked on a row, and when the
+row was ready. The worker's stream adds them up, so that nobody has to ask those who run the stages.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 import pyarrow as pa
 
 STAGES = ("read", "featurize")
-"""What an actor does with a unit, one after the other; from a store, ``read`` is all."""
+"""What an actor does with a unit, one after the other; from a store it only reads."""
 
 _READY_COLUMN = "ready_at_s"
 
 
 def stamped(features: pa.Table, seconds: Mapping[str, float]) -> pa.Table:
-    """Add to each row its share of what its unit cost, and the time.
+    """Add to each row its share of what its unit cost, and the present time.
 
     Args:
-        features: of one unit, just made.
-        seconds: wall time that each of ``STAGES`` took.
+        features: the rows of one unit, just made.
+        seconds: the wall time that each of ``STAGES`` took.
     """
     shares = {f"{stage}_s": seconds.get(stage, 0.0) / max(len(features), 1) for stage in STAGES}
     for name, value in (shares | {_READY_COLUMN: time.time()}).items():
@@ -36,7 +36,7 @@ def stamped(features: pa.Table, seconds: Mapping[str, float]) -> pa.Table:
 
 @dataclass
 class StreamMeter:
-    """Adds up what the stages of one worker's stream spent, and how long rows then waited."""
+    """Adds up how long the stages of one worker's stream worked, and how long rows then waited."""
 
     _num_rows: int = 0
     _seconds: dict[str, float] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class StreamMeter:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the time of what happens inside to a stage of the trainer's own process."""
+        """Count the time spent inside as a stage of the trainer's own process."""
         started_s = time.perf_counter()
         yield
         self._add(name, time.perf_counter() - started_s)
@@ -60,16 +60,17 @@ class StreamMeter:
     def read(self, elapsed_s: float) -> dict[str, float]:
         """Give what the rows since the last reading cost, and start anew.
 
-        How many rows lie ready follows from how long they do, by Little's law. When a row was ready
-        is by the clock of its node, when it was taken by the trainer's: with clocks a second apart,
-        a second's rows are too many or too few.
+        How many rows lie ready follows from how long they do, by Little's law. The clock of its
+        node says when a row was ready, and the trainer's clock when it was taken: if the clocks
+        differ by a second, the count is off by the rows of a second.
 
         Args:
-            elapsed_s: since the last reading, or since the stream began; above 0.
+            elapsed_s: the time since the last reading, or since the stream began; above 0.
 
         Returns:
-            ``<stage>_rows_per_s`` of each stage that did something, while it did: of one actor, or
-            of the trainer's process. ``queued_rows``: ready and not yet taken, averaged over time.
+            ``<stage>_rows_per_s``: how many rows a second each stage handles while it works, in one
+            actor or in the trainer's process. ``queued_rows``: how many rows are ready and not yet
+            taken, averaged over time.
         """
         rates = {
             f"{stage}_rows_per_s": self._num_rows / seconds
@@ -81,7 +82,7 @@ class StreamMeter:
         return rates | {"queued_rows": queued_rows}
 
     def _queued_rows(self, elapsed_s: float) -> float:
-        """Multiply seconds waited by rows a second, the latter over at least that long."""
+        """Multiply the mean wait by the rows a second over at least that time."""
         mean_wait_s = self._waited_s / max(self._num_rows, 1)
         self._readings.append((self._num_rows, elapsed_s))
         num_rows = sum(rows for rows, _ in self._readings)

@@ -1,8 +1,8 @@
 """The stream of one train worker: planned units -> feature tables -> audited batches.
 
-Each worker runs its own pipeline over its own share of the plan. Ray's ``streaming_split`` hands
-blocks to whichever worker asks first; then neither the order nor the number of rows is ours, and
-an exact resume is impossible. The price is one executor and one actor pool a worker.
+Each worker runs its own pipeline over its own share of the plan. Ray's ``streaming_split`` would
+hand blocks to whichever worker asks first: then neither the order nor the number of rows is ours,
+and an exact resume is impossible. The price is one executor and one pool of actors a worker.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from omnimat.stream.source import Source
 from omnimat.stream.timing import StreamMeter, stamped
 from omnimat.stream.unit import ReadUnit, take
 
-# Enough that a unit is worth a task, few enough that its features are small and soon there.
+# Enough to be worth a task, and few enough that their features are small and soon there.
 RECORDS_PER_UNIT = 256
-# Enough that starting a pipeline is rare, few enough that Ray plans it in no time.
+# Enough that pipelines are rarely started, and few enough that Ray plans one in no time.
 UNITS_PER_PIPELINE = 2048
 
 Pipeline = Callable[[Source, Sequence[ReadUnit], int], Iterator[pa.Table]]
-"""(source, units, records) -> stamped feature rows in order, in tables of all views of so many."""
+"""(source, units, n) -> stamped feature rows in order, in tables of all views of n records."""
 
 
 def in_process(source: Source, units: Sequence[ReadUnit], num_records: int) -> Iterator[pa.Table]:
-    """Read and featurize in the caller's own thread: the pipeline that needs nothing else."""
+    """Read and featurize in the caller's own thread, without any other process."""
     tables = (stamped(*source.timed_features(unit)) for unit in units)
     return rebatched(tables, num_records * source.views.num_views)
 
 
 def rebatched(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
-    """Cut tables anew, without copying; rows of an incomplete last one are given too."""
+    """Cut tables anew without copying them; the last one may have fewer rows."""
     waiting: pa.Table | None = None
     for table in tables:
         waiting = table if waiting is None else pa.concat_tables([waiting, table])
@@ -50,7 +50,7 @@ def rebatched(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
 
 
 class StreamError(RuntimeError):
-    """The stream delivered other records than planned."""
+    """The stream delivered other records than were planned."""
 
 
 @dataclass
@@ -58,15 +58,15 @@ class Audit:
     """What a worker's stream delivered.
 
     Attributes:
-        delivered: rows handed to the trainer, each view one.
-        quarantined: material id -> reason, of rows that came without some modality for a fault.
+        delivered: how many rows were handed to the trainer; each view is a row.
+        quarantined: by material id, the fault because of which a row came without some modality.
     """
 
     delivered: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
 
     def check(self, batch: pa.Table, planned_ids: list[str]) -> None:
-        """Count a batch, and insist that it holds exactly the planned records in order."""
+        """Count a batch, and insist that it holds exactly the planned records in their order."""
         ids = batch[ID_COLUMN].to_pylist()
         if ids != planned_ids:
             missing, more = set(planned_ids) - set(ids), set(ids) - set(planned_ids)
@@ -84,14 +84,14 @@ class WorkerStream:
     """One worker's batches of a planned run.
 
     Attributes:
-        source: of the rows.
-        records: index rows of the split, as the plan counts them.
+        source: where the rows come from.
+        records: the rows of the record index that belong to the split, as the plan counts them.
         plan: the order.
-        read_unit_bytes: how much a read task may hold at once.
-        rank: of this worker.
-        world_size: number of workers.
-        num_micro_batches: how many batches each step's share is cut into.
-        pipeline: what runs the read tasks.
+        read_unit_bytes: how many bytes of records are read at once, at most.
+        rank: the number of this worker.
+        world_size: how many workers there are.
+        num_micro_batches: how many batches the worker's share of a step is cut into.
+        pipeline: what reads and featurizes the units.
         audit: what was delivered so far.
         meter: what it cost.
     """
@@ -110,10 +110,10 @@ class WorkerStream:
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
         """Deliver this worker's batches from a step of the run to its end.
 
-        Each step's share comes as ``num_micro_batches`` equal batches, one after another.
+        Its share of each step comes as ``num_micro_batches`` equal batches, one after another.
 
         Raises:
-            StreamError: if a batch holds anything but the planned records in planned order.
+            StreamError: a batch holds anything but the planned records in the planned order.
         """
         num_records = self.plan.global_batch_size // self.world_size
         nothing = self.source.schema.empty_table()
@@ -150,7 +150,7 @@ class WorkerStream:
 
 
 def _groups(units: Iterator[ReadUnit], num_records: int) -> Iterator[list[ReadUnit]]:
-    """Give each pipeline its units, whole batches together."""
+    """Give the units of each pipeline, so that none cuts a batch."""
     group: list[ReadUnit] = []
     rows = 0
     for unit in units:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +16,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from omnimat.testing.ray_head import free_ports, start
-
-START_TIMEOUT_S = 60
+from omnimat.testing.waiting import wait_for
 
 Fault = Literal["reset", "cut", "slow down", "internal error", "forbidden"]
 
@@ -115,19 +113,18 @@ def flaky_s3(folder: Path) -> Iterator[FlakyS3]:
 
 
 def _wait_until_up(moto: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline_s and moto.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    def is_up() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
         try:
             connection.request("GET", "/moto-api/")
             connection.getresponse().read()
         except OSError:
-            time.sleep(0.1)
-        else:
-            return
+            return False
         finally:
             connection.close()
-    raise RuntimeError(f"moto_server did not start:\n{log.read_text()}")
+        return True
+
+    wait_for(is_up, moto, log)
 
 
 def _handler(server: FlakyS3, moto_port: int) -> type[BaseHTTPRequestHandler]:

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from omnimat.base.errors import UserError
-from omnimat.materials.record import Modality
 from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.registry import Objective
@@ -47,7 +46,7 @@ class ObjectiveConformance:
     """
 
     objective: ClassVar[ObjectiveSettings]
-    modalities: ClassVar[tuple[Modality, ...]]
+    modalities: ClassVar[tuple[str, ...]]
 
     def test_is_an_objective_that_refuses_a_single_modality(self) -> None:
         """A wrong number of modalities is reported to the user before training starts."""
@@ -169,7 +168,7 @@ class ObjectiveConformance:
     def _num_rows(self) -> int:
         return NUM_MATERIALS * self.objective.num_views
 
-    def _leaves(self) -> dict[Modality, Tensor]:
+    def _leaves(self) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(7)
         heads = [self.objective.num_heads] if self.objective.num_heads > 1 else []
         shape = (len(self.modalities), self._num_rows(), *heads, DIM)
@@ -178,15 +177,15 @@ class ObjectiveConformance:
         rows = zip(self.modalities, unit, strict=True)
         return {modality: row.clone().requires_grad_() for modality, row in rows}
 
-    def _present(self) -> dict[Modality, Tensor]:
+    def _present(self) -> dict[str, Tensor]:
         """Return masks: each modality lacks other rows, and at least five materials have all."""
         absent = torch.arange(self._num_rows()) // self.objective.num_views
         return {m: absent % 7 != place + 1 for place, m in enumerate(self.modalities)}
 
     def _loss_and_gradients(
         self,
-        leaves: Mapping[Modality, Tensor],
-        present: Mapping[Modality, Tensor],
+        leaves: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
         num_workers: int = 1,
         objective: ObjectiveSettings | None = None,
         logit_scale: Tensor | None = None,

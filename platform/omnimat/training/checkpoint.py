@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from upath import UPath
 
 from omnimat.base.workspace import EXPORT
-from omnimat.materials.record import Modality
 from omnimat.models.export import Card, save
 from omnimat.training.engine import whole_parameters
 
@@ -49,7 +48,7 @@ class Progress:
         return cls(**json.loads((checkpoint / PROGRESS).read_text()))
 
 
-def write_part(engine: Any, cards: Mapping[Modality, Card], progress: Progress, rank: int) -> Path:
+def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress, rank: int) -> Path:
     """Write this worker's part of a checkpoint to a new local folder; all workers must call.
 
     Args:

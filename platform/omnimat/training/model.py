@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimat.materials.record import Modality
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.nn.precision import at_least_single
 from omnimat.nn.projector import ProjectedEncoder, Projector
@@ -35,7 +34,7 @@ class Multimodal(nn.Module):
 
     def __init__(
         self,
-        encoders: Mapping[Modality, nn.Module],
+        encoders: Mapping[str, nn.Module],
         embedding_dim: int,
         initial_temperature: float,
         learnable_temperature: bool,
@@ -55,7 +54,7 @@ class Multimodal(nn.Module):
         self.logit_scale = nn.Parameter(initial, requires_grad=learnable_temperature)
 
     def forward(
-        self, batch: Mapping[Modality, ModalityTensors], batch_size: int
+        self, batch: Mapping[str, ModalityTensors], batch_size: int
     ) -> tuple[Embeddings, Tensor]:
         """Embed a batch of B materials.
 
@@ -75,8 +74,8 @@ class Multimodal(nn.Module):
         Raises:
             KeyError: the batch lacks one of the model's modalities.
         """
-        values: dict[Modality, Tensor] = {}
-        present: dict[Modality, Tensor] = {}
+        values: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
         for modality in self.encoders:
             tensors = batch[modality]
             embedded = self._embed(modality, tensors.arrays)
@@ -87,7 +86,7 @@ class Multimodal(nn.Module):
             present[modality] = missing.index_fill(0, tensors.rows, True)
         return Embeddings(values, present), self.logit_scale.clone()
 
-    def _embed(self, modality: Modality, arrays: Mapping[str, Tensor]) -> Tensor:
+    def _embed(self, modality: str, arrays: Mapping[str, Tensor]) -> Tensor:
         encoder = self.encoders[modality]
         if not isinstance(encoder, ProjectedEncoder):
             embedded: Tensor = encoder(arrays)

@@ -11,7 +11,6 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality
 from omnimat.modalities.views import RandomViews
 from omnimat.models.export import Card
 from omnimat.shards.manifest import Manifest, are_among
@@ -119,7 +118,7 @@ class RunPlan:
             pipeline=pipeline,
         )
 
-    def cards(self, step: int) -> dict[Modality, Card]:
+    def cards(self, step: int) -> dict[str, Card]:
         """Describe each encoder as it is after ``step`` steps."""
         return {
             name: Card(

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimat.materials.record import Modality
 from omnimat.modalities.batch import Batch
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.objectives.contrastive import mean_over_groups
@@ -61,7 +60,7 @@ def train_step(
     return shares
 
 
-def to_device(batch: Batch, device: torch.device) -> dict[Modality, ModalityTensors]:
+def to_device(batch: Batch, device: torch.device) -> dict[str, ModalityTensors]:
     """Convert a collated batch to tensors on a device."""
     return {
         name: ModalityTensors.from_numpy(arrays).to(device)

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from omnimat.materials.record import Modality
 from omnimat.modalities.batch import feature_table
 from omnimat.modalities.layout import ID_COLUMN, Featurizer
 from omnimat.verification.dataset import CheckedDataset
@@ -20,7 +19,7 @@ _COMBINED = {"all": np.all, "any": np.any}
 def usable(
     dataset: CheckedDataset,
     material_ids: Sequence[str],
-    featurizers: Mapping[Modality, Featurizer],
+    featurizers: Mapping[str, Featurizer],
     needs: Needs,
 ) -> list[str]:
     """Give those of some materials that have what a model needs.
@@ -50,7 +49,7 @@ def check_left_out(
     uri: str,
     dataset: CheckedDataset,
     left_out: Sequence[str],
-    featurizers: Mapping[Modality, Featurizer],
+    featurizers: Mapping[str, Featurizer],
     needs: Needs,
 ) -> Iterator[Remark]:
     """Check that materials with a target were left out only because they lack a modality.
@@ -78,7 +77,7 @@ def check_left_out(
 def _by_index(
     dataset: CheckedDataset,
     material_ids: Collection[str],
-    featurizers: Mapping[Modality, Featurizer],
+    featurizers: Mapping[str, Featurizer],
     needs: Needs,
 ) -> list[str]:
     rows = dataset.index[dataset.index["material_id"].isin(set(material_ids))]

@@ -148,7 +148,7 @@ def test_filters_choose_the_materials(materials, api, run_in_turn, tmp_path, fil
 
 
 def test_max_records_and_pages(materials, api, run_in_turn, tmp_path, monkeypatch):
-    monkeypatch.setattr("omnimat.sources.materials_project.rest._PAGE_SIZE", 3)
+    monkeypatch.setattr("omnimat.sources.materials_project.rest.PAGE_SIZE", 3)
     source = MaterialsProject(max_records=7, modalities=(), access=ACCESS)
     records, _ = harvested(source, tmp_path, run_in_turn)
     assert list(records) == [m.id for m in materials[:7]]

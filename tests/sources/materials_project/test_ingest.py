@@ -1,13 +1,10 @@
 """From the services to shards, on Ray: retries, kills, and the same bytes after all."""
 
 import json
-import subprocess
+import os
 import sys
-import time
 
-import psutil
 import pytest
-import ray
 from upath import UPath
 
 from omnimat.sources.ingest import ingest
@@ -15,6 +12,8 @@ from omnimat.sources.materials_project.patience import Patience
 from omnimat.sources.materials_project.settings import Access
 from omnimat.sources.materials_project.source import MaterialsProject
 from omnimat.sources.settings import IngestSettings
+from omnimat.testing.ray_head import start
+from omnimat.testing.waiting import wait_for
 
 from .conftest import DATABASE_VERSION, KEY, PARSED
 
@@ -25,14 +24,9 @@ pytestmark = [
 SOURCE = MaterialsProject(
     max_records=16, access=Access(patience=Patience(total_s=0.3, first_wait_s=0.05))
 )
-SETTINGS = IngestSettings(source=SOURCE, records_per_shard=6)
-
-
-@pytest.fixture(scope="module")
-def _local_ray():
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+# One task at a time, on a cluster of two CPUs.
+SETTINGS = IngestSettings(source=SOURCE, records_per_shard=6, num_cpus_per_task=2)
+VARIABLES = ("MP_API_KEY", "MP_API_ENDPOINT", "AWS_ENDPOINT_URL_S3")
 
 
 def shards(directory):
@@ -44,7 +38,7 @@ def failures(directory):
     return {(f["material_id"], f["reason"].split(":")[0]) for f in map(json.loads, lines)}
 
 
-@pytest.mark.usefixtures("_local_ray")
+@pytest.mark.usefixtures("on_ray")
 def test_failures_are_tried_again_on_the_next_run(
     materials, api, s3, tmp_path, monkeypatch, capsys
 ):
@@ -103,7 +97,7 @@ def test_failures_are_tried_again_on_the_next_run(
     assert shards(clean) == shards(destination)
 
 
-@pytest.mark.usefixtures("_local_ray", "s3")
+@pytest.mark.usefixtures("on_ray", "s3")
 def test_a_snapshot_is_read_without_asking(api, tmp_path, monkeypatch):
     source = SOURCE.model_copy(update={"max_records": 3, "modalities": ("text",)})
     settings = SETTINGS.model_copy(update={"source": source})
@@ -129,26 +123,25 @@ import sys, ray
 from upath import UPath
 from omnimat.sources.ingest import ingest
 from omnimat.sources.settings import IngestSettings
-ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+ray.init(log_to_driver=False)
 settings = IngestSettings.model_validate_json(sys.argv[2])
 ingest(settings, "mp", UPath(sys.argv[1]), report_progress=False)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_local_ray")
-def test_a_killed_harvest_goes_on_record_by_record(materials, api, s3, tmp_path, capsys):
+@pytest.mark.usefixtures("on_ray")
+def test_a_killed_harvest_goes_on_record_by_record(api, s3, ray_head, tmp_path, capsys):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     s3.fail("chgcars/", "late", 10)
-    arguments = [str(killed), SETTINGS.model_dump_json()]
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments])
-    while len(list(killed.glob(".snapshot-*/charge_density/mp-*.parquet"))) < 4:
-        assert process.poll() is None
-        time.sleep(0.02)
-    driver = psutil.Process(process.pid)
-    for victim in [driver, *driver.children(recursive=True)]:  # as when the machine dies
-        victim.kill()
-    process.wait(10)
+    command = [sys.executable, "-c", SCRIPT, str(killed), SETTINGS.model_dump_json()]
+    of_services = {name: os.environ[name] for name in VARIABLES}
+    environment = ray_head.environment | of_services
+    process = start(command, environment, tmp_path / "log", tmp_path)
+    densities = ".snapshot-*/charge_density/mp-*.parquet"
+    wait_for(lambda: len(list(killed.glob(densities))) >= 4, process, tmp_path / "log", poll_s=0.02)
+    process.kill()
+    process.wait()
     requests_before = len(api.requests)
     resumed = ingest(SETTINGS, "mp", UPath(killed), report_progress=False)
     # Of REST only the heartbeats: of the client, of its version, of its routes.

@@ -109,7 +109,7 @@ def test_what_cannot_be_planned_is_refused_in_a_sentence(plan, options, message)
 def test_other_kinds_of_job_are_refused(plan):
     refused = CliRunner().invoke(main, ["plan", "jobs/data.yaml"])
     assert refused.exit_code == 2
-    assert "jobs/data.yaml: kind: " in refused.output
+    assert "jobs/data.yaml: kind ingest" in refused.output
     assert "a job of kind pretrain" in refused.output
 
 

@@ -11,7 +11,6 @@ from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from omnimat.finetune.heads.fusion import Fusion, FusionSettings
-from omnimat.materials.record import Modality
 
 
 class Attention(Fusion):
@@ -23,7 +22,7 @@ class Attention(Fusion):
     def __init__(
         self,
         settings: AttentionSettings,
-        modalities: Sequence[Modality],
+        modalities: Sequence[str],
         embedding_dim: int,
         num_outputs: int,
     ) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from omnimat.base.settings import PresetSettings
 from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.heads.tokens import Tokens
-from omnimat.materials.record import Modality
 
 
 class FusionSettings(HeadSettings, PresetSettings):
@@ -35,7 +34,7 @@ class FusionSettings(HeadSettings, PresetSettings):
     hidden_width: PositiveInt = 256
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
 
-    def build(self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int) -> Fusion:
+    def build(self, modalities: Sequence[str], embedding_dim: int, num_outputs: int) -> Fusion:
         """Build the network; see ``HeadSettings.build``."""
         return self.network(self, modalities, embedding_dim, num_outputs)
 
@@ -47,7 +46,7 @@ class Fusion(nn.Module, ABC):
         modalities: the M modalities, in the order of the tokens.
     """
 
-    def __init__(self, settings: FusionSettings, modalities: Sequence[Modality]) -> None:
+    def __init__(self, settings: FusionSettings, modalities: Sequence[str]) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
         self.modality_dropout = settings.modality_dropout

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from omnimat.finetune.heads.fusion import Fusion, FusionSettings
-from omnimat.materials.record import Modality
 
 
 class Gated(Fusion):
@@ -22,7 +21,7 @@ class Gated(Fusion):
     def __init__(
         self,
         settings: FusionSettings,
-        modalities: Sequence[Modality],
+        modalities: Sequence[str],
         embedding_dim: int,
         num_outputs: int,
     ) -> None:

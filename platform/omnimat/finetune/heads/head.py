@@ -10,7 +10,6 @@ from torch import nn
 
 from omnimat.base.registry import Registry
 from omnimat.base.settings import Settings
-from omnimat.materials.record import Modality
 
 
 class HeadSettings(Settings):
@@ -25,9 +24,7 @@ class HeadSettings(Settings):
     type: str
 
     @abstractmethod
-    def build(
-        self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int
-    ) -> nn.Module:
+    def build(self, modalities: Sequence[str], embedding_dim: int, num_outputs: int) -> nn.Module:
         """Build a module that maps the ``Tokens`` of n materials to (n, num_outputs).
 
         Args:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.heads.tokens import Tokens
-from omnimat.materials.record import Modality
 
 
 class LinearSettings(HeadSettings):
@@ -17,7 +16,7 @@ class LinearSettings(HeadSettings):
 
     type: Literal["linear"] = "linear"
 
-    def build(self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int) -> Linear:
+    def build(self, modalities: Sequence[str], embedding_dim: int, num_outputs: int) -> Linear:
         """Build the network; see ``HeadSettings.build``."""
         return Linear(len(modalities) * embedding_dim, num_outputs)
 

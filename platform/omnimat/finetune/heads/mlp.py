@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.heads.tokens import Tokens
-from omnimat.materials.record import Modality
 
 
 class MlpSettings(HeadSettings):
@@ -25,7 +24,7 @@ class MlpSettings(HeadSettings):
     type: Literal["mlp"] = "mlp"
     hidden_widths: tuple[PositiveInt, ...] = ()
 
-    def build(self, modalities: Sequence[Modality], embedding_dim: int, num_outputs: int) -> Mlp:
+    def build(self, modalities: Sequence[str], embedding_dim: int, num_outputs: int) -> Mlp:
         """Build the network; see ``HeadSettings.build``."""
         del modalities  # of which there is one
         return Mlp((embedding_dim, *self.hidden_widths), num_outputs)

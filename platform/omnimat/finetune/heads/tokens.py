@@ -8,8 +8,6 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from omnimat.materials.record import Modality
-
 
 class Tokens(NamedTuple):
     """The embeddings of n materials in M modalities.
@@ -25,9 +23,9 @@ class Tokens(NamedTuple):
     @classmethod
     def stack(
         cls,
-        modalities: Sequence[Modality],
-        values: Mapping[Modality, Tensor],
-        present: Mapping[Modality, Tensor],
+        modalities: Sequence[str],
+        values: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
     ) -> Self:
         """Line up embeddings in the order of a head's modalities.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
 
@@ -30,7 +30,7 @@ class ChargeDensityGrid(FeaturizerSettings):
             region keeps its shape.
     """
 
-    modality: ClassVar[Modality] = "charge_density"
+    modality: ClassVar[str] = "charge_density"
     index_columns: ClassVar[tuple[str, ...]] = ("has_charge_density",)
 
     type: Literal["charge_density_grid"] = "charge_density_grid"

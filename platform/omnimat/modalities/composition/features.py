@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.composition import formula_of
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.origin import Origin, columns_of, of_origin
@@ -56,7 +56,7 @@ class Magpie(FeaturizerSettings):
             structure, or ``any``, which prefers the given one.
     """
 
-    modality: ClassVar[Modality] = "composition"
+    modality: ClassVar[str] = "composition"
 
     type: Literal["magpie"] = "magpie"
     origin: Origin = "any"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field as Option
 from pydantic import model_validator
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
@@ -37,7 +37,7 @@ class DosCurve(FeaturizerSettings):
         normalization: ``per_atom`` divides by the number of atoms, ``unit_area`` by the integral.
     """
 
-    modality: ClassVar[Modality] = "dos"
+    modality: ClassVar[str] = "dos"
     index_columns: ClassVar[tuple[str, ...]] = ("has_dos",)
 
     type: Literal["dos_curve"] = "dos_curve"

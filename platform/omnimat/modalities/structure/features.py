@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from omnimat.materials.record import Modality, Record, Structure
+from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.structure.ewald import PauliScaling, pauli_decay
 from omnimat.modalities.structure.lattice_sums import lattice_sums
@@ -95,7 +95,7 @@ class CrystalGraph(FeaturizerSettings):
         pauli_scaling: how this decay depends on the cell, see ``ewald.pauli_decay``.
     """
 
-    modality: ClassVar[Modality] = "structure"
+    modality: ClassVar[str] = "structure"
     index_columns: ClassVar[tuple[str, ...]] = ("has_structure",)
 
     type: Literal["crystal_graph"] = "crystal_graph"

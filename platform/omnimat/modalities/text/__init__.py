@@ -24,7 +24,7 @@ def decode_embedding(data: bytes) -> Array:
 
 MODALITY = Modality(
     name="text",
-    label="a sentence",
+    label="a text",
     stored=(
         Stored("text.txt", str.encode, bytes.decode),
         Stored("text_embedding.npy", encode_embedding, decode_embedding),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
 _WORD = re.compile(r"\w+")
@@ -27,7 +27,7 @@ class TextEmbedding(FeaturizerSettings):
         width: width of the vector; a stored embedding of another width is refused.
     """
 
-    modality: ClassVar[Modality] = "text"
+    modality: ClassVar[str] = "text"
 
     type: Literal["text_embedding"] = "text_embedding"
     source: Literal["stored", "hashed", "stored_or_hashed"] = "stored"

@@ -10,7 +10,7 @@ from pydantic import PositiveInt, model_validator
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, TrainingRecords
 from omnimat.modalities.text.huggingface import (
     model_config,
@@ -38,7 +38,7 @@ class HuggingFaceEmbedding(FeaturizerSettings):
         width: width of the model's states.
     """
 
-    modality: ClassVar[Modality] = "text"
+    modality: ClassVar[str] = "text"
     index_columns: ClassVar[tuple[str, ...]] = ("has_text",)
 
     type: Literal["huggingface_embedding"] = "huggingface_embedding"

@@ -11,7 +11,7 @@ from pydantic import PositiveInt, model_validator
 from omnimat.base.errors import UserError
 from omnimat.base.paths import absolute_path, expanded_path
 from omnimat.base.workspace import Workspace
-from omnimat.materials.record import Modality, Record
+from omnimat.materials.record import Record
 from omnimat.modalities.layout import (
     Arrays,
     Featurizer,
@@ -39,7 +39,7 @@ class TextTokens(FeaturizerSettings):
             truncated, but keep their special tokens.
     """
 
-    modality: ClassVar[Modality] = "text"
+    modality: ClassVar[str] = "text"
     index_columns: ClassVar[tuple[str, ...]] = ("has_text",)
 
     type: Literal["text_tokens"] = "text_tokens"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat, model_validator
 from pymatgen.core import Element
 
-from omnimat.materials.record import Modality, Record, Structure
+from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.origin import Origin, columns_of, of_origin
 from omnimat.modalities.xrd import MeasuredPattern
@@ -58,7 +58,7 @@ class XrdPattern(FeaturizerSettings):
         smearing_sigma_degree: standard deviation of the Gaussian that replaces each reflection.
     """
 
-    modality: ClassVar[Modality] = "xrd"
+    modality: ClassVar[str] = "xrd"
 
     type: Literal["xrd_pattern"] = "xrd_pattern"
     origin: Origin = "any"

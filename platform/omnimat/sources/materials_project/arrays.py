@@ -1,4 +1,4 @@
-"""Structures, densities of states and charge densities out of the forms they are served in."""
+"""Structures, densities of states and charge densities, made from what the service gives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omnimat.sources.materials_project.parts import Document
 from omnimat.sources.materials_project.patience import Refused
 
 # A charge density belongs to the cell of its own calculation. Functionals change lengths by a few
-# per cent; another choice of cell changes more.
+# per cent, and another choice of the cell changes them more.
 _CELL_TOLERANCE = 0.1
 _ANGLE_TOLERANCE_DEGREE = 5.0
 
@@ -44,7 +44,7 @@ def structure_of(value: Mapping[str, Any] | None) -> Structure:
 
 
 def dos_document(task_id: str, row: Mapping[str, Any]) -> Document:
-    """Keep a row of the table of total densities of states: energies in eV, states per eV."""
+    """Keep a row of the table of total densities of states: energies in eV, densities per eV."""
     names = ("energies", "spin_up_densities", "spin_down_densities")
     arrays = {name: np.array(row[name], dtype=np.float64) for name in names if row.get(name)}
     return Document({"task_id": task_id, "efermi": row["efermi"]}, arrays)
@@ -53,16 +53,16 @@ def dos_document(task_id: str, row: Mapping[str, Any]) -> Document:
 def charge_density_document(task_id: str, data: bytes, num_points: int) -> Document:
     """Bring a CHGCAR to a coarse grid by cutting or padding its Fourier series.
 
-    That keeps the number of electrons, which is the mean of the grid, and is what the featurizer
-    of charge densities does.
+    That keeps the number of electrons, which is the mean of the grid. The featurizer of charge
+    densities does the same.
 
     Args:
-        task_id: of the calculation.
-        data: gzipped JSON of pymatgen's ``Chgcar``, inside a document.
-        num_points: along each axis.
+        task_id: the id of the calculation.
+        data: gzipped JSON of a document that holds pymatgen's ``Chgcar``.
+        num_points: how many points the grid is to have along each axis.
 
     Raises:
-        Refused: that is not what the bytes hold.
+        Refused: the bytes hold something else.
     """
     import orjson
     from scipy.signal import resample  # 0.4 s of import
@@ -92,14 +92,14 @@ def dos_of(document: Document, _structure: Structure) -> DensityOfStates:
     """Put the Fermi level at zero and tell the spins apart.
 
     Raises:
-        ValueError: with what a record cannot hold.
+        ValueError: a record cannot hold it; the message says why.
     """
     arrays, efermi_ev = document.arrays, document.values["efermi"]
     if efermi_ev is None or not {"energies", "spin_up_densities"} <= arrays.keys():
         raise ValueError("it lacks its curve or its Fermi energy")
     energies_ev = (arrays["energies"] - efermi_ev).astype(np.float32)
     up, down = arrays["spin_up_densities"], arrays.get("spin_down_densities")
-    if down is None:  # not spin-polarized: what is given is the sum of two equal channels
+    if down is None:  # not spin-polarized: the sum of two equal channels is given
         up = down = up / 2
     if not (np.diff(energies_ev) > 0).all():
         raise ValueError("its energies do not increase")
@@ -109,10 +109,10 @@ def dos_of(document: Document, _structure: Structure) -> DensityOfStates:
 
 
 def charge_density_of(document: Document, structure: Structure) -> NDArray[np.float32]:
-    """Give the grid, if it is one over the cell of this structure.
+    """Give the grid, which must be one over the cell of this structure.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is of another cell.
     """
     arrays = document.arrays
     same_atoms = np.array_equal(

@@ -1,4 +1,4 @@
-"""What is asked of the Materials Project, and where it lies."""
+"""What is asked of the Materials Project, and where it lies there."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 BUILD_BUCKET = "materialsproject-build"
 PARSED_BUCKET = "materialsproject-parsed"
 DOS_TABLE = "core/electronic-structure/total-dos/"
-STATIC_CALCULATIONS = ("GGA Static", "GGA+U Static")  # those whose charge density mp-api serves
+# The calculations of which mp-api serves the charge density.
+STATIC_CALCULATIONS = ("GGA Static", "GGA+U Static")
 NON_COMMERCIAL = "BY-NC"
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """One kind of document, at most one a material.
+    """One kind of document, of which a material has at most one.
 
     Attributes:
-        name: in the snapshot and in reasons of failure.
-        table: prefix of its Delta table in ``BUILD_BUCKET``.
-        fields: kept of a document; a dot goes into a nested one.
+        name: its name in the snapshot and in reasons of failure.
+        table: the prefix of its Delta table in ``BUILD_BUCKET``.
+        fields: what is kept of a document; a dot leads into a nested document.
     """
 
     name: str
@@ -29,11 +30,11 @@ class Collection:
 
     @property
     def rest_fields(self) -> list[str]:
-        """Fields at the top, which is what the REST routes choose by."""
+        """The outermost fields, since the REST routes know no others."""
         return ["material_id", *dict.fromkeys(field.split(".")[0] for field in self.fields)]
 
     def flat(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the values of ``fields`` by name, without those that are null."""
+        """Give the values of ``fields`` by name, leaving out those that are null."""
         values = {field: _inside(document, field) for field in self.fields}
         return {field: value for field, value in values.items() if value is not None}
 
@@ -74,7 +75,7 @@ CALCULATIONS = Collection("calculations", "collections/materials/", ("calc_types
 
 
 def _inside(document: Mapping[str, Any], field: str) -> Any:
-    if field in document:  # a column of a table, already taken out
+    if field in document:  # a column of a table, which was already taken out
         return document[field]
     value: Any = document
     for key in field.split("."):
@@ -83,10 +84,10 @@ def _inside(document: Mapping[str, Any], field: str) -> Any:
 
 
 def canonical_id(identifier: str) -> str:
-    """Give the one spelling of an identifier that records use, as ``mp-149`` for ``mp-aaaaaaft``.
+    """Give the spelling of an identifier that records use, like ``mp-149`` for ``mp-aaaaaaft``.
 
     Raises:
-        ValueError: it is none of the Materials Project.
+        ValueError: it is no identifier of the Materials Project.
     """
     from emmet.core.mpid import AlphaID
 
@@ -106,14 +107,14 @@ def id_order(identifier: str) -> tuple[int, str]:
 
 
 def dos_key(task_id: str) -> str:
-    """Spell a task id as the table of densities of states does; order follows the number."""
+    """Spell a task id as the table of densities of states does, where order follows the number."""
     from emmet.core.mpid import AlphaID
 
     return str(AlphaID(task_id.split("-")[-1], padlen=8))
 
 
 def charge_density_key(task_id: str) -> str:
-    """Give the object of a task's charge density."""
+    """Give the key of the object that holds a task's charge density."""
     from emmet.core.mpid import AlphaID
 
     identifier = AlphaID(canonical_id(task_id).split("-")[-1], prefix="mp")

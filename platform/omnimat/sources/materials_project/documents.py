@@ -1,4 +1,4 @@
-"""From documents of the Materials Project to records; nothing here reads or asks."""
+"""Records made from documents of the Materials Project; nothing is read or asked here."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def to_record(
     """Make a record.
 
     Args:
-        material_id: of the record.
-        documents: ``summary`` and what there is of ``text``, ``elasticity``, ``dos`` and
+        material_id: the id of the record.
+        documents: ``summary``, and what there is of ``text``, ``elasticity``, ``dos`` and
             ``charge_density``.
 
     Returns:
-        The record, and a reason for each document that does not fit it.
+        The record, and for each document that does not fit it the reason.
 
     Raises:
-        ValueError: the summary holds no structure that a record can.
+        ValueError: the summary holds no structure that a record can hold.
     """
     summary = documents["summary"]
     structure = structure_of(summary.values.get("structure"))
@@ -85,8 +85,8 @@ def _properties(summary: Mapping[str, Any]) -> dict[str, Any]:
 def _elastic(document: Document | None) -> dict[str, Any]:
     """Give the moduli (Voigt-Reuss-Hill) and the tensor in the IEEE orientation, in GPa.
 
-    ``elastic_lower_6x6_gpa`` is the lower triangle of the Voigt matrix row by row;
-    ``elastic_lower_5x5_gpa`` its first 15 numbers, which are what MultiMat predicts.
+    ``elastic_lower_6x6_gpa`` is the lower triangle of the Voigt matrix, row by row;
+    ``elastic_lower_5x5_gpa`` is its first 15 numbers, which MultiMat predicts.
     """
     if document is None:
         return {}

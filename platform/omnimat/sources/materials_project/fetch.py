@@ -1,6 +1,6 @@
 """What is fetched from the public buckets, in tasks that need no key and may run anywhere.
 
-Each task stores what it gets as it goes, and gives the reasons of what it could not get.
+Each task stores what it gets as it goes on, and gives the reasons for what it could not get.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _DOS_COLUMNS = (
 
 
 def patient_with(open_data: OpenData, patience: Patience) -> Patient:
-    """Make one who asks S3."""
+    """Make the one who asks S3."""
     return Patient("the Materials Project's open data on S3", patience, open_data.is_alive)
 
 
 def of_version(version: str | None) -> str:
-    """Give the SQL condition that chooses a version of the database."""
+    """Give the SQL condition that chooses a version of the database; None chooses all."""
     return "true" if version is None else f"version = '{version}'"
 
 
@@ -60,7 +60,8 @@ def fetch_collection(
     """Read a collection's whole Delta table and store the documents of the listed materials.
 
     Returns:
-        Why it could not be read; None where it was, and what is not stored then is not there.
+        The reason why it could not be read. None if it was read: then the service does not have
+        what is not stored.
     """
     snapshot = Snapshot(directory)
     try:
@@ -75,10 +76,10 @@ def fetch_collection(
 
 
 def _scan(snapshot: Snapshot, open_data: OpenData, collection: Collection) -> list[str]:
-    """Store what the table holds of the materials not stored yet, and give the others.
+    """Store what the table holds of the materials that are not stored yet, and give the others.
 
-    Rows wait in memory until they can be stored with their neighbours of the listing, since
-    shards read neighbours.
+    Rows wait in memory until they can be stored with their neighbours in the listing, since shards
+    read neighbours.
     """
     listing, settled = snapshot.listing(), snapshot.settled(collection.name)
     version = open_data.table_version(BUILD_BUCKET, collection.table)
@@ -113,22 +114,22 @@ def _store(
 def fetch_dos(
     directory: UPath, open_data: OpenData, patience: Patience, task_of: Mapping[str, str]
 ) -> dict[str, str]:
-    """Query and store densities of states, all in one pass over a stretch of their table.
+    """Query and store densities of states in one pass over a stretch of their table.
 
     Args:
-        directory: of the snapshot.
-        open_data: to ask.
-        patience: in asking.
+        directory: the folder of the snapshot.
+        open_data: the buckets.
+        patience: how patiently they are asked.
         task_of: the calculation of each material; neighbours in the table make a short stretch.
 
     Returns:
-        Reasons by material id.
+        By material id, why something could not be had.
     """
 
     def get(ids: Sequence[str]) -> dict[str, Document]:
         material_of = {dos_key(task_of[i]): i for i in ids}
         keys = ", ".join(f"'{key}'" for key in material_of)
-        # The engine skips files by the range, and not by a long list.
+        # The engine skips files by the range, but not by a long list.
         condition = (
             f"identifier BETWEEN '{min(material_of)}' AND '{max(material_of)}' "
             f"AND identifier IN ({keys})"
@@ -139,7 +140,7 @@ def fetch_dos(
 
     found, failed = patient_with(open_data, patience).by_halves(list(task_of), get)
     if found:
-        # Calculations are not in the order of materials: rows will be read singly.
+        # Calculations are not in the order of materials, so rows will be read one by one.
         Snapshot(directory).add(DOS, found, rows_per_group=1)
     absent = task_of.keys() - found.keys() - failed.keys()
     return failed | {i: f"S3: task {task_of[i]} is not in {DOS_TABLE}" for i in absent}
@@ -155,14 +156,14 @@ def fetch_charge_densities(
     """Download, coarsen and store charge densities, one at a time in memory and in each part.
 
     Args:
-        directory: of the snapshot.
-        open_data: to ask.
-        patience: in asking.
-        tasks_of: calculations of each material, of which the first that has an object is taken.
-        num_points: of the grid along each axis.
+        directory: the folder of the snapshot.
+        open_data: the buckets.
+        patience: how patiently they are asked.
+        tasks_of: the calculations of each material; the first one that has an object is taken.
+        num_points: how many points the grid is to have along each axis.
 
     Returns:
-        Reasons by material id.
+        By material id, why something could not be had.
     """
     snapshot, patient = Snapshot(directory), patient_with(open_data, patience)
     failed = {}

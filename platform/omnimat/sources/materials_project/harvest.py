@@ -1,4 +1,4 @@
-"""The harvest: list the materials once, then fetch what is not yet there of each collection."""
+"""The harvest: list the materials once, then fetch what is missing of each collection."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Reasons = dict[str, str]
 
 
 class Harvest:
-    """One harvest, as far as it has come before."""
+    """One harvest, which goes on from where it was stopped."""
 
     def __init__(self, request: Request, directory: UPath, run: Run, report_progress: bool) -> None:
         self._request = request
@@ -64,7 +64,7 @@ class Harvest:
         """Fetch what is missing and give the path of the index.
 
         Raises:
-            UserError: there is no key, it is refused, or no material meets the filters.
+            UserError: there is no key, the key is refused, or no material meets the filters.
             RunError: the Materials Project does not answer at all.
         """
         self._snapshot.remove_temporaries()
@@ -94,7 +94,7 @@ class Harvest:
         return self._snapshot.write_index(reasons)
 
     def _reasons_of(self, collection: Collection) -> Reasons:
-        """Fetch what another modality is found by."""
+        """Fetch the collection that says where to find another modality."""
         failed = self._documents(collection)
         return {i: f"{collection.name}: {reason}" for i, reason in failed.items()}
 
@@ -103,7 +103,7 @@ class Harvest:
         return [i for i in self._snapshot.listing().material_ids if i not in settled]
 
     def _documents(self, collection: Collection) -> Reasons:
-        """Fetch a collection: from its table where all of it is wanted, else by REST."""
+        """Fetch a collection: from its table if all of it is wanted, and by REST if not."""
         pending = self._pending(collection.name)
         if pending and self._request.is_whole:
             call = (self._directory, self._open_data, self._request.access.patience, collection)
@@ -128,7 +128,7 @@ class Harvest:
         get: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]],
         num_ids: int,
     ) -> Reasons:
-        """Fetch and store batches in a few threads."""
+        """Fetch and store documents in batches, in a few threads."""
         if not pending:
             return {}
         rest = self._rest
@@ -149,7 +149,7 @@ class Harvest:
                 for batch, failed in zip(batches, pool.map(store, batches), strict=True):
                     reasons |= failed
                     progress.update(len(batch))
-        except BaseException:  # an interrupt as well: nobody shall wait for patience to end
+        except BaseException:  # an interrupt as well: nobody should wait for patience to end
             rest.patient.stop()
             raise
         finally:
@@ -189,7 +189,7 @@ class Harvest:
         return reasons | self._in_tasks(CHARGE_DENSITY, fetch_charge_densities, calls)
 
     def _static_calculations(self, pending: Sequence[str]) -> dict[str, list[str]]:
-        """Give the calculations that may hold a charge density, where there is one to be had."""
+        """Give the calculations that may hold a charge density, by material."""
         without = {
             i
             for i, document in self._snapshot.documents(SUMMARY.name, pending)
@@ -209,7 +209,7 @@ class Harvest:
     def _settle(
         self, name: str, pending: Sequence[str], known: Iterable[str], reasons_before: Reasons
     ) -> Reasons:
-        """Note which materials have no such document; give why of some that is not known."""
+        """Note which materials have no such document; say why that is not known of some."""
         reasons = {i: reasons_before[i] for i in pending if i in reasons_before}
         none = set(pending) - set(known) - set(reasons)
         if none:
@@ -231,11 +231,11 @@ class Harvest:
             for number, failed in self._run(function, numbered):
                 reasons |= failed
                 progress.update(len(calls[number][0]))
-                if name == CHARGE_DENSITY:  # here, since a task may outlive a killed run
+                if name == CHARGE_DENSITY:  # not in the task, which may outlive a killed run
                     self._snapshot.merge(name, [i for i in calls[number][0] if i not in failed])
         return reasons
 
 
 def _newest_first(task_ids: Sequence[str], last_updated: Mapping[str, str]) -> list[str]:
-    """Order calculations by when they were last updated; of equals the higher id comes first."""
+    """Order calculations by when they were last updated; among equals the higher id is first."""
     return sorted(task_ids, key=lambda task: (last_updated.get(task, ""), task), reverse=True)

@@ -1,4 +1,4 @@
-"""Which materials a harvest is about, and of which version of the database."""
+"""The materials that a harvest is about, and the version of the database."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from omnimat.sources.materials_project.snapshot import Listing
 
 
 def list_materials(request: Request, open_data: OpenData, rest: Rest) -> Listing:
-    """List the materials that meet the filters, by their numbers.
+    """List the materials that meet the filters, in the order of their numbers.
 
     Raises:
-        UserError: there are none, or the key may not have what is asked.
+        UserError: there are none, or the key may not have what is asked for.
         RunError: the Materials Project does not answer at all.
     """
     if request.filters.include_non_commercial and not rest.gives_non_commercial():
@@ -42,8 +42,8 @@ def list_materials(request: Request, open_data: OpenData, rest: Rest) -> Listing
 
 
 def _by_table(request: Request, open_data: OpenData) -> tuple[str | None, list[str]] | None:
-    """List the whole database; None where its table cannot be read."""
-    # A plain "<>" would leave out every material whose licence is null as well.
+    """List the whole database; None if its table cannot be read."""
+    # A plain "<>" would also leave out every material whose licence is null.
     licence = f"builder_meta.license IS DISTINCT FROM '{NON_COMMERCIAL}'"
     if request.filters.include_non_commercial:
         licence = "true"

@@ -1,6 +1,6 @@
 """The Materials Project's public buckets: objects and Delta tables, without a key.
 
-Read directly, not through mp-api: its reader calls every refusal "No object found".
+They are not read through mp-api, whose reader calls every refusal "No object found".
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _MAX_REASON_LENGTH = 300
 
 @dataclass(frozen=True, slots=True)
 class OpenData:
-    """Where the buckets are; goes to other processes.
+    """The public buckets; can be sent to other processes.
 
     Attributes:
-        endpoint_url: of another S3, a mirror; None for AWS.
+        endpoint_url: the address of a mirror; None for AWS.
     """
 
     endpoint_url: str | None = None
@@ -37,7 +37,7 @@ class OpenData:
         return cls(next((os.environ[name] for name in variables if os.environ.get(name)), None))
 
     def is_alive(self) -> bool:
-        """Say whether S3 answers anything but a failure of its own."""
+        """Say whether S3 answers with anything but a failure of its own."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -52,8 +52,8 @@ class OpenData:
         """Download an object.
 
         Raises:
-            Missing: there is none.
-            Refused: S3 says 403 or another 4xx.
+            Missing: there is no such object.
+            Refused: S3 answers 403 or another 4xx.
             Unavailable: it should be tried again.
         """
         from botocore.exceptions import BotoCoreError, ClientError
@@ -76,11 +76,11 @@ class OpenData:
         return data
 
     def table_version(self, bucket: str, prefix: str) -> str | None:
-        """Give the newest database version a Delta table holds, or None where it has none.
+        """Give the newest database version that a Delta table holds, or None if it has no versions.
 
         Raises:
             Missing: there is no such table.
-            Refused: S3 says 403.
+            Refused: S3 answers 403.
             Unavailable: it should be tried again.
         """
         table = self._table(bucket, prefix)
@@ -94,14 +94,14 @@ class OpenData:
         """Stream rows of a Delta table, a few at a time in memory.
 
         Args:
-            bucket: of the table.
-            prefix: of the table.
-            columns: to read; a dotted one is taken out of its struct, and keeps the dotted name.
-            condition: of SQL.
+            bucket: the bucket of the table.
+            prefix: where the table lies in it.
+            columns: what to read; a dotted column is taken out of its struct and keeps its name.
+            condition: which rows, in SQL.
 
         Raises:
             Missing: there is no such table.
-            Refused: S3 says 403.
+            Refused: S3 answers 403.
             Unavailable: it should be tried again.
         """
         import pyarrow as pa
@@ -140,7 +140,7 @@ class OpenData:
 
 @functools.cache
 def _client(endpoint_url: str | None) -> Any:
-    """Make one client a process; it is safe for threads."""
+    """Make the one client of this process; threads may share it."""
     import boto3
     from botocore import UNSIGNED
     from botocore.config import Config

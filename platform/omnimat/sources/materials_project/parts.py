@@ -1,4 +1,4 @@
-"""Documents as they were fetched, and Parquet files of them."""
+"""Documents as they were fetched, and Parquet files of documents."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Document:
     """A document as it was fetched.
 
     Attributes:
-        values: of JSON.
-        arrays: numbers that would be wasteful there.
-        database_version: it was read from; empty where that does not matter.
+        values: what is stored as JSON.
+        arrays: numbers, which would take too much room in JSON.
+        database_version: the version of the database; empty where that does not matter.
     """
 
     values: Mapping[str, Any]
@@ -46,8 +46,8 @@ def read_documents(directory: UPath, parts: Mapping[str, str]) -> Iterator[tuple
     """Read documents, each part once.
 
     Args:
-        directory: of the snapshot.
-        parts: where each lies, by material id.
+        directory: the folder of the snapshot.
+        parts: by material id, the part in which the document lies.
     """
     ids_of_part: dict[str, list[str]] = {}
     for material_id, part in parts.items():
@@ -69,14 +69,14 @@ def to_table(documents: Mapping[str, Document | None]) -> pa.Table:
 
 
 def write_table(path: UPath, table: pa.Table, rows_per_group: int | None = None) -> None:
-    """Write a Parquet file atomically; few rows a group where single ones will be read."""
+    """Write a Parquet file atomically, with few rows a group where single rows will be read."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, row_group_size=rows_per_group, compression="zstd")
     write_atomically(path, buffer.getvalue())
 
 
 def read_table(path: UPath, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
-    """Read a Parquet file, or the columns and the rows of it that are asked for."""
+    """Read a Parquet file, or only some columns and rows of it."""
     with path.open("rb") as file:
         return pq.read_table(file, columns=columns, filters=filters)
 

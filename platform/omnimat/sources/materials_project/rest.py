@@ -1,7 +1,8 @@
-"""The Materials Project's REST routes, through mp-api, a batch of ids at a time."""
+"""The Materials Project's REST routes through mp-api, for a batch of ids at a time."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -28,9 +29,9 @@ from omnimat.sources.materials_project.patience import (
 )
 
 API_KEY_VARIABLE = "MP_API_KEY"
-# A batch's URL stays below 8 kB, which is what web servers commonly take.
+# The URL of a batch stays below 8 kB, which web servers commonly accept.
 IDS_PER_REQUEST = 500
-_PAGE_SIZE = 1000
+PAGE_SIZE = 1000
 _KEY_LENGTH = 32
 _TIMEOUT_S = 60
 _MAX_REASON_LENGTH = 300
@@ -38,10 +39,10 @@ _STATUS = re.compile(r"error status code (\d{3})|too many (\d{3}) error response
 
 
 def api_key() -> str:
-    """Read the key.
+    """Read the key of the API.
 
     Raises:
-        UserError: it is not set, or is none.
+        UserError: it is not set, or it cannot be a key.
     """
     key = os.environ.get(API_KEY_VARIABLE, "")
     if len(key) != _KEY_LENGTH:
@@ -56,12 +57,12 @@ class Rest:
     """The routes, asked patiently.
 
     Attributes:
-        database_version: of the service, asked once.
-        patient: who asks.
+        database_version: the version of the database when the service was first asked.
+        patient: the one who asks.
     """
 
     def __init__(self, patience: Patience) -> None:
-        """Connect, by the key and the endpoint of the environment.
+        """Connect with the key and to the endpoint that the environment names.
 
         Raises:
             UserError: there is no key.
@@ -75,22 +76,23 @@ class Rest:
         self.patient = Patient("the Materials Project", patience, self._is_alive)
         self.database_version = self.patient.call(self._heartbeat)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of versions that may not fit: routes tell
+            # It warns of versions that may not fit; if they do not, the routes say so.
+            warnings.simplefilter("ignore")
             rester = self.patient.call(
-                lambda: _translated(
-                    lambda: MPRester(
-                        key,
-                        endpoint=self._endpoint,
-                        use_document_model=False,
-                        mute_progress_bars=True,
-                    )
+                functools.partial(
+                    _translated,
+                    MPRester,
+                    key,
+                    endpoint=self._endpoint,
+                    use_document_model=False,
+                    mute_progress_bars=True,
                 )
             )
         self._session = rester.session
         routes = rester.materials
         self._summary = routes.summary
         self._tasks = routes.tasks
-        # Looked up here: threads share them.
+        # Looked up once, since threads share them.
         self._search: Mapping[str, Callable[..., Any]] = {
             SUMMARY.name: routes.summary.search,
             TEXT.name: routes.robocrys.search_docs,
@@ -104,12 +106,12 @@ class Rest:
         self._session.close()
 
     def summary_page(self, criteria: Mapping[str, Any], page: int) -> list[str]:
-        """Give the ids of one page, from 1, of the materials that meet criteria of mp-api."""
+        """Give one page, counted from 1, of the ids of materials that meet mp-api's criteria."""
         documents = self._ask(
             self._summary.search,
             **criteria,
             fields=["material_id"],
-            chunk_size=_PAGE_SIZE,
+            chunk_size=PAGE_SIZE,
             num_chunks=1,
             _page=page,
             _sort_fields="material_id",
@@ -117,39 +119,36 @@ class Rest:
         return [canonical_id(document["material_id"]) for document in documents]
 
     def summary_ids(self, criteria: Mapping[str, Any], ids: Sequence[str]) -> list[str]:
-        """Give those of ``ids`` that meet criteria of mp-api."""
+        """Give those of ``ids`` that meet mp-api's criteria."""
         documents = self._ask(
             self._summary.search, **criteria, material_ids=list(ids), fields=["material_id"]
         )
         return [canonical_id(document["material_id"]) for document in documents]
 
     def documents(self, collection: Collection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Give the documents there are of some materials, flat, by id.
+        """Give the documents that some materials have by id, each flat.
 
         Raises:
             Refused: the service will not give them.
             Unavailable: it should be tried again.
         """
         search = self._search[collection.name]
-        documents = _translated(
-            lambda: search(material_ids=list(ids), fields=collection.rest_fields)
-        )
+        documents = _translated(search, material_ids=list(ids), fields=collection.rest_fields)
         return {
             canonical_id(document["material_id"]): collection.flat(document)
             for document in documents
         }
 
     def last_updated(self, task_ids: Sequence[str]) -> dict[str, str]:
-        """Give when calculations were last updated, as text that sorts, by canonical id.
+        """Give by canonical id when calculations were last updated, as text that sorts.
 
         Raises:
             Refused: the service will not give them.
             Unavailable: it should be tried again.
         """
+        fields = ["task_id", "last_updated"]
         documents = _translated(
-            lambda: self._tasks.search(
-                task_ids=list(task_ids), fields=["task_id", "last_updated"], chunk_size=100
-            )
+            self._tasks.search, task_ids=list(task_ids), fields=fields, chunk_size=100
         )
         return {canonical_id(doc["task_id"]): _instant(doc["last_updated"]) for doc in documents}
 
@@ -158,9 +157,9 @@ class Rest:
         return bool(self._ask(self._summary.count, {"batch_id": "gnome_r2scan_statics"}))
 
     def _ask(self, function: Callable[..., Any], *args: Any, **values: Any) -> Any:
-        """Ask what the harvest cannot do without."""
+        """Ask for what the harvest cannot do without."""
         try:
-            return self.patient.call(lambda: _translated(lambda: function(*args, **values)))
+            return self.patient.call(lambda: _translated(function, *args, **values))
         except (Refused, Unavailable) as error:
             raise RunError(
                 f"the Materials Project's summary route gives nothing ({error}); "
@@ -168,7 +167,7 @@ class Rest:
             ) from error
 
     def _heartbeat(self) -> str:
-        """Give the database version. mp-api's own heartbeat has no timeout."""
+        """Give the version of the database; mp-api's own heartbeat has no timeout."""
         import requests
 
         try:
@@ -186,13 +185,13 @@ class Rest:
         return True
 
 
-def _translated(action: Callable[[], Any]) -> Any:
-    """Do something with mp-api, and say what a failure of it means."""
+def _translated(function: Callable[..., Any], *args: Any, **values: Any) -> Any:
+    """Call something of mp-api, and translate what a failure of it means."""
     from mp_api.client.core.exceptions import MPRestError
     from requests.exceptions import RequestException
 
     try:
-        return action()
+        return function(*args, **values)
     except MPRestError as error:
         status = _STATUS.search(str(error))
         if status is None:
@@ -206,7 +205,7 @@ def _translated(action: Callable[[], Any]) -> Any:
 
 
 def _instant(value: Any) -> str:
-    """Give a time as text: the routes write it plainly, or as a MongoDB does."""
+    """Give a time as text; the routes write it plainly, or as MongoDB does."""
     return str(value["$date"] if isinstance(value, Mapping) else value)
 
 
@@ -224,6 +223,6 @@ def _of_status(status: int) -> Exception:
 
 
 def _short(error: Exception) -> str:
-    """Say what went wrong, without the ids in a URL."""
+    """Say what went wrong, without the ids that a URL contains."""
     text = re.sub(r"\?\S+", "", " ".join(str(error).split()))
     return f"{type(error).__name__}: {text}"[:_MAX_REASON_LENGTH]

@@ -1,4 +1,4 @@
-"""What of the Materials Project is wanted, and how it is asked."""
+"""What is wanted of the Materials Project, and how it is asked."""
 
 from __future__ import annotations
 
@@ -37,23 +37,26 @@ _Property = Literal[
 
 
 class Filters(Settings):
-    """Which materials; named as mp-api's summary search does, with units. Deprecated ones never.
+    """Which materials are wanted; deprecated ones never are.
+
+    Names are those of mp-api's summary search, with units. A range is given by its lowest and its
+    highest value, both of which belong to it.
 
     Attributes:
-        material_ids: only of these.
-        chemsys: chemical systems, as ``Li-Fe-O`` or ``Si-*``.
-        formula: as ``Fe2O3`` or ``ABO3``.
-        elements: that must be in.
-        exclude_elements: that must not.
-        num_elements: first and last.
-        num_sites: of the primitive cell, first and last.
-        energy_above_hull_ev_per_atom: first and last.
-        band_gap_ev: first and last.
-        is_stable: on the convex hull.
-        theoretical: not known from experiment.
-        has_props: what must have been calculated, as ``dos`` or ``charge_density``.
-        include_non_commercial: the GNoME data as well (CC-BY-NC), where the key's owner has
-            accepted their terms.
+        material_ids: the only materials to look at.
+        chemsys: chemical systems, like ``Li-Fe-O`` or ``Si-*``.
+        formula: formulas, like ``Fe2O3`` or ``ABO3``.
+        elements: elements that must be in the material.
+        exclude_elements: elements that must not be in it.
+        num_elements: the range of the number of elements.
+        num_sites: the range of the number of sites in the primitive cell.
+        energy_above_hull_ev_per_atom: the range of the energy above the convex hull.
+        band_gap_ev: the range of the band gap.
+        is_stable: whether it must be on the convex hull, or must not.
+        theoretical: whether it must be unknown from experiment, or must be known.
+        has_props: what must have been calculated, like ``dos`` or ``charge_density``.
+        include_non_commercial: whether to take the GNoME data too (CC-BY-NC), if the key's owner
+            has accepted their terms.
     """
 
     material_ids: tuple[str, ...] = ()
@@ -76,7 +79,7 @@ class Filters(Settings):
         return tuple(canonical_id(identifier) for identifier in ids)
 
     def criteria(self) -> dict[str, Any]:
-        """Give the arguments of mp-api's search, but for ``material_ids``."""
+        """Give the arguments of mp-api's search, except ``material_ids``."""
         lists = ("chemsys", "formula", "elements", "exclude_elements", "has_props")
         values: dict[str, Any] = {name: list(getattr(self, name)) or None for name in lists}
         values |= {
@@ -92,11 +95,12 @@ class Filters(Settings):
 
 
 class Access(Settings):
-    """How the Materials Project is asked; it does not change what is got.
+    """How the Materials Project is asked, which does not change what is got.
 
     Attributes:
-        patience: with each request.
-        max_parallel_requests: to the REST routes; mp-api itself makes no more than 4.
+        patience: how long each request is repeated.
+        max_parallel_requests: how many requests the REST routes get at a time; mp-api itself makes
+            no more than 4.
     """
 
     patience: Patience = Patience()
@@ -107,8 +111,8 @@ class Request(Settings):
     """What a harvest is to fetch.
 
     Attributes:
-        filters: which materials.
-        max_records: keeps those of the lowest ids.
+        filters: which materials are wanted.
+        max_records: how many at most; those of the lowest ids are kept.
         modalities: what to fetch besides structures and properties.
         charge_density_points: how many points the stored grid has along each axis.
         access: how the Materials Project is asked.

@@ -1,10 +1,10 @@
 """A harvest on disk: what the Materials Project held at one time, document by document.
 
-``listing.json`` is written once: the materials, in order, and the database version. Each
-collection is a folder of Parquet parts, every row a document or the note that there is none; rows
-are only ever added, so any moment is a good one to be killed. ``index-<fingerprint>.parquet``,
-written last, says for each material where each document lies, or why it could not be had; the
-fingerprint tells what is there, not how it came.
+``listing.json`` is written once, with the materials in order and the version of the database. Each
+collection is a folder of Parquet parts, in which every row is a document or the note that there is
+none. Rows are only ever added, so a harvest may be killed at any moment. At last
+``index-<fingerprint>.parquet`` says where each document of each material lies, or why it could not
+be had; the fingerprint depends on what is there, and not on how it was fetched.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Listing(Settings):
     """The materials of a harvest.
 
     Attributes:
-        database_version: of the Materials Project when they were listed.
-        material_ids: in the order of the data set.
+        database_version: the version of the database when they were listed.
+        material_ids: the ids, in the order of the data set.
     """
 
     database_version: str
@@ -47,14 +47,14 @@ class Listing(Settings):
 
 
 class Snapshot:
-    """The harvest under a folder."""
+    """The harvest in a folder."""
 
     def __init__(self, directory: UPath) -> None:
         self._directory = directory
 
     @property
     def is_listed(self) -> bool:
-        """Whether there is a listing."""
+        """Whether the materials are listed already."""
         return (self._directory / _LISTING).exists()
 
     def listing(self) -> Listing:
@@ -62,14 +62,14 @@ class Snapshot:
         return Listing.model_validate_json((self._directory / _LISTING).read_text())
 
     def remove_temporaries(self) -> None:
-        """Remove what killed writers left, before anything is written."""
+        """Remove what killed writers left; call it before anything is written."""
         if self._directory.exists():
             folders = [path for path in self._directory.iterdir() if path.is_dir()]
             for folder in (self._directory, *folders):
                 remove_temporaries(folder)
 
     def save_listing(self, listing: Listing) -> None:
-        """Write the listing, which is never changed after."""
+        """Write the listing, which never changes afterwards."""
         write_atomically(self._directory / _LISTING, listing.model_dump_json().encode())
 
     def add(
@@ -79,19 +79,19 @@ class Snapshot:
         part: str | None = None,
         rows_per_group: int | None = None,
     ) -> None:
-        """Add a part; None says that there is no such document.
+        """Add a part to a collection.
 
         Args:
-            collection: its name.
-            documents: by material id.
-            part: name of the part, for one that is merged later; else any new one.
-            rows_per_group: few where single rows will be read.
+            collection: the name of the collection.
+            documents: the documents by material id; None says that there is none.
+            part: the name of the part, if it is to be merged later.
+            rows_per_group: how many rows a group has; few where single rows will be read.
         """
         path = self._directory / collection / f"{part or uuid.uuid4().hex}.parquet"
         write_table(path, to_table(documents), rows_per_group)
 
     def merge(self, collection: str, parts: Sequence[str]) -> None:
-        """Make one part of several; killed in between, some rows are there twice, and alike."""
+        """Make one part of several; if this is killed, some rows are there twice, but alike."""
         if not parts:
             return
         paths = [self._directory / collection / f"{part}.parquet" for part in parts]
@@ -101,7 +101,7 @@ class Snapshot:
             path.unlink()
 
     def settled(self, collection: str) -> dict[str, str | None]:
-        """Give, by material id, the part that holds the document, or None where there is none."""
+        """Give the part that holds each document by material id, or None if there is none."""
         folder = self._directory / collection
         if not folder.exists():
             return {}
@@ -120,13 +120,10 @@ class Snapshot:
         yield from read_documents(self._directory, {i: p for i in ids if (p := parts.get(i))})
 
     def write_index(self, reasons: Mapping[str, Mapping[str, str]]) -> UPath:
-        """Write the index.
+        """Write the index and give its path.
 
         Args:
-            reasons: by collection and material id, of what could not be had.
-
-        Returns:
-            Its path.
+            reasons: by collection and material id, why a document could not be had.
         """
         listing = self.listing()
         columns: dict[str, list[str | None]] = {"material_id": list(listing.material_ids)}
@@ -146,7 +143,7 @@ class Snapshot:
         return self._directory / name
 
     def num_failures(self) -> int:
-        """Count what could not be had, by the index; 0 before there is one."""
+        """Count what could not be had according to the index; 0 before there is one."""
         if not self._directory.exists():
             return 0
         indices = [read_table(path) for path in self._directory.glob(_INDEX_PATTERN)]
@@ -161,11 +158,11 @@ class Snapshot:
 def read_index(
     index: UPath, start: int, stop: int
 ) -> Iterator[tuple[str, dict[str, Document], dict[str, str]]]:
-    """Read what an index tells of a slice of its materials.
+    """Read what an index says about a slice of its materials.
 
     Returns:
-        For each material, in order: its id, its documents by collection, and the reasons, by
-        collection, of what could not be had.
+        For each material in order its id, its documents by collection, and by collection the
+        reasons why some could not be had.
     """
     table = read_slice(index, start, stop)
     rows = table.to_pylist()
@@ -182,5 +179,5 @@ def read_index(
 
 
 def _state(parts: Mapping[str, str | None], failed: Mapping[str, str], material_id: str) -> int:
-    """Tell what is there from what is not and from what could not be had."""
+    """Distinguish what is there from what does not exist and from what could not be had."""
     return 0 if material_id in failed else 1 if parts.get(material_id) is None else 2

@@ -1,4 +1,4 @@
-"""The Materials Project as a source."""
+"""The Materials Project as a source of records."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from omnimat.sources.materials_project.snapshot import Snapshot, read_index
 class MaterialsProject(Request):
     """Records of the Materials Project: structures, properties and more modalities.
 
-    The key is read from ``MP_API_KEY``, other endpoints from ``MP_API_ENDPOINT`` and
-    ``AWS_ENDPOINT_URL_S3``. Everything is first harvested into a snapshot beside the shards, which
-    goes on where it was stopped; what could not be had is listed, and tried again when the same
-    job is run again. Without filters whole collections are read from the public Delta tables.
+    The key is read from ``MP_API_KEY``, and other endpoints from ``MP_API_ENDPOINT`` and
+    ``AWS_ENDPOINT_URL_S3``. Everything is first harvested into a snapshot beside the shards. A
+    harvest goes on where it was stopped; what could not be had is listed, and tried again when the
+    same job is run again. Without filters, whole collections are read from the public Delta tables.
     The snapshot, ``.snapshot-*``, may be deleted once the data set is finished; then nothing is
     tried again.
 
     Attributes:
-        snapshot: index file of an earlier harvest; it is read and nothing is fetched. No other
-            key goes with it.
+        snapshot: the index file of an earlier harvest, which is then read while nothing is fetched.
+            No other key goes with it.
     """
 
     of_the_machine: ClassVar[frozenset[str]] = frozenset({"access"})
@@ -47,7 +47,7 @@ class MaterialsProject(Request):
         return self
 
     def located(self) -> Self:
-        """Resolve ``snapshot``; without one there must be a key.
+        """Make the path of ``snapshot`` absolute; without a snapshot there must be a key.
 
         Raises:
             UserError: there is no key, or no such file.
@@ -58,7 +58,7 @@ class MaterialsProject(Request):
         return self.model_copy(update={"snapshot": absolute_path(self.snapshot, "source.snapshot")})
 
     def can_retry(self, directory: UPath) -> bool:
-        """Say whether something could not be had before and there is a key to ask again."""
+        """Say whether something could not be had before, and there is a key to ask again."""
         if self.snapshot is not None:
             return False
         num_failures = Snapshot(self._harvest_directory(directory)).num_failures()
@@ -68,10 +68,10 @@ class MaterialsProject(Request):
         return bool(num_failures) and has_key
 
     def harvest(self, directory: UPath, run: Run, report_progress: bool) -> Self:
-        """Fetch what is not yet there, and give the snapshot as the source.
+        """Fetch what is not there yet, and give the snapshot as the source.
 
         Raises:
-            UserError: there is no key, it is refused, or nothing meets the filters.
+            UserError: there is no key, the key is refused, or nothing meets the filters.
             RunError: the Materials Project does not answer.
         """
         if self.snapshot is not None:
@@ -84,12 +84,12 @@ class MaterialsProject(Request):
         return {}
 
     def num_items(self) -> int:
-        """Materials of the harvest."""
+        """Count the materials of the harvest."""
         with self._index().open("rb") as file:
             return int(pq.ParquetFile(file).metadata.num_rows)
 
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
-        """Read a slice of the harvest; a record is followed by what it lacks for a reason."""
+        """Read a slice of the harvest; after a record come the reasons for what it lacks."""
         for material_id, documents, reasons in read_index(self._index(), start, stop):
             if "summary" not in documents:
                 reason = reasons.get("summary", "the Materials Project lists it and has none")
