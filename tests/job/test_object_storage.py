@@ -193,7 +193,7 @@ def killed_run(written, killed_when, workspace, s3) -> UPath:
 def test_a_run_killed_on_s3_goes_on_and_is_evaluated(
     killed_run, omnimat, refused, workspace, s3, tmp_path
 ):
-    assert "is no local folder: set leaderboard_url" in refused("check", "evaluate.yaml")
+    assert "set leaderboard_url" in refused("check", "evaluate.yaml")
     url = f"sqlite:///{tmp_path}/leaderboard.sqlite"
     with s3.failing(lambda *_: None):
         said = omnimat("run", "evaluate.yaml", "--set", f"leaderboard_url={url}")

@@ -62,7 +62,7 @@ MISTAKES = {
     ),
     "too long": (
         {"featurizer": TOKENS, "encoder": {"type": "text_transformer", "max_tokens": 128}},
-        "gives 512 tokens a text, the encoder takes 128: set featurizer.max_tokens to 128",
+        "gives 512 tokens per text, the encoder takes 128: set featurizer.max_tokens to 128",
     ),
     "other width": (
         {"featurizer": {"width": 384}},

@@ -101,7 +101,7 @@ def test_a_sentence_becomes_tokens_as_a_description_does():
     [
         ("Xx2O3", "Xx: no such element"),
         ("NaCl(", "NaCl"),
-        ("perovskite", "no formula"),
+        ("perovskite", "nor a formula"),
         ("absent.cif", "no such file"),
     ],
 )
@@ -113,7 +113,7 @@ def test_what_is_no_query_is_said(given, reason):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.poscar", "NaCl\n1.0\n", "unknown kind"),
+        ("a.poscar", "NaCl\n1.0\n", r"kind of file .*\(\.cif\)"),
         ("a.cif", "data_nothing\n", "structure"),
         ("a.cif", b"\xff\xfe\x00", "decode"),
         ("a.csv", "energy,states\n0,1\n", "no energies_ev and no dos"),

@@ -68,7 +68,7 @@ def test_missing_manifest(directory):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema_version": 0}, "schema_version 0, this omnimat reads"),
+        ({"schema_version": 0}, "schema_version 0"),
         ({"num_failures": "many"}, "num_failures"),
         ({"colour": "red"}, "colour"),
     ],

@@ -1,1 +1,1 @@
-"""What knows no material: errors, settings, storage, files."""
+"""What does not depend on materials: errors, settings, storage and files."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as people do: ``12.5 s``, ``3 min 20 s``, ``5 h 02 min``."""
+    """Format seconds as people write them: ``12.5 s``, ``3 min 20 s``, ``5 h 02 min``."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,12 +1,13 @@
-"""Errors that are the user's to mend."""
+"""Errors that users can fix."""
 
 
 class UserError(ValueError):
-    """One sentence naming the file or key and the remedy; the command line exits with code 2.
+    """A user's error; its message is one sentence that names the file or key and the remedy.
 
-    A ValueError, so that settings may raise it while they are validated.
+    The command line exits with code 2. It is a ValueError, so that settings can raise it while they
+    are validated.
     """
 
 
 class RunError(RuntimeError):
-    """A run that was stopped or failed for a known reason: one sentence, exit code 1."""
+    """A run stopped or failed for a known reason, given in one sentence; the exit code is 1."""

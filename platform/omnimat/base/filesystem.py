@@ -1,4 +1,4 @@
-"""Locations on any filesystem that fsspec knows; one that cannot be reached is refused at once."""
+"""Locations on any filesystem that fsspec knows; those out of reach are refused at once."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from omnimat.base.errors import UserError
 
 
 def is_local(path: UPath) -> bool:
-    """Say whether a path lies on this machine's own filesystem."""
+    """Return whether a path is on this machine's own filesystem."""
     return path.protocol in {"", "file"}
 
 
 def location(uri: str, key: str) -> UPath:
-    """Make a path of the name or the URI (``s3://bucket/data``) of a file or folder.
+    """Make a path from the name or the URI (``s3://bucket/data``) of a file or folder.
 
     Args:
-        uri: what was written.
-        key: where it was written, with which the message of an error begins.
+        uri: the name or URI that the user wrote.
+        key: key under which it was written, with which error messages begin.
 
     Raises:
-        UserError: fsspec knows no such filesystem, or its package is not installed.
+        UserError: fsspec does not know the filesystem, or its package is not installed.
     """
     try:
         path = UPath(uri)
@@ -34,5 +34,5 @@ def location(uri: str, key: str) -> UPath:
         raise UserError(f"{key}: {uri} cannot be reached: {error}; check its first part") from error
     if is_local(path):
         return path
-    # A remembered listing of a folder would hide what other processes have written there since.
+    # A cached listing of a folder would hide what other processes have written there since.
     return UPath(uri, protocol=path.protocol, use_listings_cache=False)

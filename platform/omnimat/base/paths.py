@@ -1,4 +1,4 @@
-"""Paths as people write them in job files."""
+"""Paths as users write them in job files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def expanded_path(path: str, key: str) -> UPath:
     """Expand ``$NAME`` and ``~``, and resolve against the current directory.
 
     Args:
-        path: what was written.
-        key: where it was written, with which the message of an error begins.
+        path: the path that the user wrote.
+        key: key under which it was written, with which error messages begin.
 
     Raises:
         UserError: a variable is not set, or the filesystem cannot be reached.
@@ -28,10 +28,10 @@ def expanded_path(path: str, key: str) -> UPath:
 
 
 def absolute_path(path: str, key: str) -> str:
-    """Expand a path as ``expanded_path`` does; something must be there.
+    """Expand a path as ``expanded_path`` does, and require that it exists.
 
     Raises:
-        UserError: as ``expanded_path`` does, or nothing is there.
+        UserError: the path cannot be expanded or does not exist.
     """
     found = expanded_path(path, key)
     if not found.exists():

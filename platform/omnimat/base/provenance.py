@@ -1,4 +1,4 @@
-"""What a result was made with: code, machine and bytes."""
+"""Describes with what a result was made: the code, the machine and the input files."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _COMMAND_TIMEOUT_S = 10
 
 
 def code_commit() -> tuple[str, bool]:
-    """Give the git commit this code is of, and whether the checkout has uncommitted changes.
+    """Return the git commit of this code, and whether there are uncommitted changes.
 
-    A packaged copy without its ``.git`` says what it is by ``$OMNIMAT_COMMIT``, with ``-dirty``
-    at the end where that holds.
+    For a copy without its ``.git``, ``$OMNIMAT_COMMIT`` holds the commit, with ``-dirty`` at the
+    end if there were uncommitted changes.
 
     Returns:
-        The commit, or ``"unknown"`` outside a checkout or without git.
+        The commit (``"unknown"`` outside a checkout or without git), and whether there are changes.
     """
     packaged = os.environ.get(COMMIT_VARIABLE)
     if packaged:
         return packaged.removesuffix(_DIRTY_SUFFIX), packaged.endswith(_DIRTY_SUFFIX)
     here = Path(__file__)
     git = ("git", "--no-optional-locks", "-C", str(here.parent))
-    # An installed copy may lie inside somebody else's checkout: this file has to be tracked there.
+    # An installed copy may lie inside another checkout, so this file must be tracked there.
     if _output(*git, "ls-files", "--error-unmatch", here.name) is None:
         return UNKNOWN_COMMIT, False
     commit = _output(*git, "rev-parse", "HEAD")
@@ -45,7 +45,8 @@ def hardware() -> dict[str, Any]:
     """Describe this machine.
 
     Returns:
-        ``cpu`` (model), ``cores`` (this process may use), ``memory_gib`` and ``gpus`` (names).
+        The model of the ``cpu``, the number of ``cores`` that this process may use, ``memory_gib``,
+        and the names of the ``gpus``.
     """
     return {
         "cpu": _cpu_model(),
@@ -63,11 +64,11 @@ def sha256_of(path: UPath) -> str:
     """Hash a file's bytes, or a folder's files with their relative names.
 
     Returns:
-        64 hexadecimal digits. A file's is what ``sha256sum`` prints; a folder's is the hash of
-        the lines ``<hash>  <name>`` of its files, sorted by name.
+        The hash as 64 hexadecimal digits. For a file, it is what ``sha256sum`` prints; for a
+        folder, it is the hash of the lines ``<hash>  <name>`` of its files, sorted by name.
 
     Raises:
-        FileNotFoundError: if there is neither.
+        FileNotFoundError: there is no such file or folder.
     """
     if not path.is_dir():
         return _file_sha256(path)
@@ -89,7 +90,7 @@ def _file_sha256(path: UPath) -> str:
 
 
 def _cpu_model() -> str:
-    """Give the model name Linux knows, else what Python knows of the processor."""
+    """Return the model name that Linux reports, or else what Python knows about the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -97,7 +98,7 @@ def _cpu_model() -> str:
 
 
 def _output(*command: str) -> str | None:
-    """Run a command and give what it prints, or None where it is missing or fails."""
+    """Run a command and return what it prints, or None if it is missing or fails."""
     try:
         finished = subprocess.run(
             command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True

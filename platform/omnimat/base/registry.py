@@ -1,7 +1,7 @@
-"""Parts by name: ours by import path, those of other packages by their entry points.
+"""Finds parts by name: ours by import path, those of other packages by their entry points.
 
-A kind of part (modalities, encoders, sources, ...) has one registry. A package adds a part without
-a line changed here, by an entry point of the registry's group in its ``pyproject.toml``::
+Each kind of part (modalities, encoders, sources, ...) has one registry. A package adds a part
+without changing omnimat, by an entry point of the registry's group in its ``pyproject.toml``::
 
     [project.entry-points."omnimat.encoders"]
     my_encoder = "my_package.encoders:MyEncoderSettings"
@@ -25,16 +25,16 @@ T = TypeVar("T")
 
 
 def imported(path: str) -> Any:
-    """Import an object by ``module:name``."""
+    """Import an object by its path ``module:name``."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 class Registry(Generic[T]):
-    """Parts of one kind, in order: first ours, then those of other packages by name.
+    """All parts of one kind: first ours, then those of other packages in order of name.
 
     Attributes:
-        group: entry points of this name add parts.
+        group: group of the entry points that add parts.
         ours: import path (``module:name``) of each part of omnimat, by its name.
     """
 
@@ -46,7 +46,7 @@ class Registry(Generic[T]):
         """Find the parts of other packages.
 
         Raises:
-            UserError: two packages, or a package and omnimat, give one name to two parts.
+            UserError: two packages, or a package and omnimat, use the same name for two parts.
         """
         found: dict[str, EntryPoint] = {}
         for point in sorted(entry_points(group=self.group), key=lambda one: (one.name, one.value)):
@@ -94,14 +94,14 @@ class Registry(Generic[T]):
 
 @dataclass(frozen=True)
 class OneOf:
-    """Annotates a key of a job file whose value is one of several settings, told by ``type``.
+    """Annotates a key of a job file whose value is one of several settings, chosen by ``type``.
 
-    ``Annotated[Encoder, OneOf(classes)]`` is for a type checker an ``Encoder``, and for pydantic
-    the union of these classes.
+    ``Annotated[Encoder, OneOf(classes)]`` is an ``Encoder`` for a type checker, and the union of
+    these classes for pydantic.
 
     Attributes:
-        classes: the settings, each with a literal ``type``; a registry, or a tuple.
-        default: ``type`` where a file leaves it out; None where it has to be written.
+        classes: settings classes with a literal ``type`` each, as a registry or a tuple.
+        default: ``type`` if a file leaves it out; None if it must be written.
     """
 
     classes: Registry[type[Any]] | tuple[type[Any], ...]
@@ -120,7 +120,7 @@ class OneOf:
         """Build the union's schema."""
         del source
         members = self.members
-        if len(members) == 1:  # of which pydantic makes no union
+        if len(members) == 1:  # pydantic makes no union of a single class
             return handler.generate_schema(members[0])
         union: Any = Annotated[Union[members], Discriminator("type")]  # noqa: UP007
         if self.default is not None:

@@ -1,8 +1,8 @@
-"""Which errors of a storage pass by themselves, and trying again until they have passed.
+"""Recognises errors of a storage that pass by themselves, and retries until they have passed.
 
-Remote filesystems let errors of the HTTP libraries beneath them through, and most of those are not
-an ``OSError``. They are recognised by the package that defines them, so that no such library has to
-be imported to read a local file.
+Remote filesystems let through the errors of the HTTP libraries that they use, most of which are not
+an ``OSError``. They are recognised by the package that defines them, so that reading a local file
+does not import such a library.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _LASTING_ERRNOS = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSYS, err
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
 )
-# The answers of HTTP 4xx that pass: timeout, too early, too many requests.
+# The HTTP statuses 4xx that may pass: timeout, too early, too many requests.
 _PASSING_STATUS = frozenset({408, 425, 429})
 
 _T = TypeVar("_T")
 
 
 def is_transient(error: Exception) -> bool:
-    """Say whether it may help to try again."""
+    """Return whether it may help to try again."""
     if isinstance(error, _LASTING) or type(error).__name__ in _NO_CREDENTIALS:
         return False
-    if type(error) is OSError and str(error).startswith("Forbidden: "):  # how gcsfs tells of a 403
+    if type(error) is OSError and str(error).startswith("Forbidden: "):  # how gcsfs reports a 403
         return False
-    # aiohttp has the first attribute (and deprecates the second), gcsfs has the second.
+    # aiohttp has the first attribute (and deprecates the second), and gcsfs has the second.
     status = error.status if hasattr(error, "status") else getattr(error, "code", None)
     if isinstance(status, int) and 400 <= status < 500:
         return status in _PASSING_STATUS
@@ -55,7 +55,7 @@ def _is_of_network(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Say in one line that a person understands what the storage answered."""
+    """Return what the storage answered in one line that people understand."""
     text = str(error).partition("\n")[0][:_MAX_REASON_CHARACTERS]
     if isinstance(error, FileNotFoundError):
         return "it does not exist"
@@ -65,28 +65,28 @@ def reason(error: Exception) -> str:
 
 
 def jitter() -> float:
-    """Draw the factor of a wait, from 1/2 to 1: who was refused together shall not return together.
+    """Draw the factor of a wait from 1/2 to 1, so that retries do not all come at the same time.
 
-    It is not of the seeded generator, since a retry must not change what a run draws.
+    It does not use the seeded generator, since a retry must not change what a run draws.
     """
     return random.SystemRandom().uniform(0.5, 1.0)
 
 
 def wait_s(attempt: int) -> float:
-    """Give how long to wait after a failed try, counted from 1: twice as long each time."""
+    """Return how long to wait after a failed try, counted from 1; the wait doubles each time."""
     return float(FIRST_WAIT_S * 2 ** (attempt - 1) * jitter())
 
 
 def patiently(action: Callable[[], _T], what: object) -> _T:
-    """Do something that may be done twice, and do it again while it fails for a passing cause.
+    """Do something, and do it again while it fails for a passing cause.
 
     Args:
-        action: what to do.
-        what: the name of the thing, with which the message of an error begins.
+        action: what to do; doing it twice must do no harm.
+        what: what it is done to, with which error messages begin.
 
     Raises:
         FileNotFoundError: the action raised it.
-        UserError: the storage refuses, and the message says why.
+        UserError: the storage refuses; the message says why.
         RunError: no try succeeded.
     """
     tries = Retrying(

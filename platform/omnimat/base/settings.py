@@ -1,8 +1,9 @@
-"""The base of every typed setting: frozen, closed to unknown keys, and with named presets.
+"""The base class of all settings, which are immutable, refuse unknown keys and may have presets.
 
-Results are found again by the *identity* of the settings they came from. It leaves out whatever has
-its default, so a new key with a default makes no result stale. It holds ``revision``, so raising
-that makes stale what it concerns: a changed default, or a mended featurizer.
+Results are found again by the *identity* of the settings that produced them. The identity leaves
+out keys with their default, so a new key with a default does not make any result stale. It contains
+``revision``: raising it after a default was changed, or a featurizer corrected, makes the results
+that depend on it stale.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from pydantic_core import to_jsonable_python
 
 
 class Settings(BaseModel):
-    """A frozen piece of a job file; an unknown key is an error.
+    """An immutable part of a job file; unknown keys are errors.
 
     Attributes:
-        revision: is raised whenever these settings come to mean something else: when a default
-            changes, or what is computed from them.
-        of_the_machine: keys that say where and how fast something runs, not what it computes.
+        revision: number that is raised whenever the meaning of these settings changes: a default,
+            or what is computed from them.
+        of_the_machine: keys that determine where and how fast something runs, but not its result.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,18 +31,18 @@ class Settings(BaseModel):
     of_the_machine: ClassVar[frozenset[str]] = frozenset()
 
     def fingerprint(self) -> str:
-        """Hash what decides the result: settings of one fingerprint give the same."""
+        """Hash what determines the result: settings with equal fingerprints have equal results."""
         return fingerprint(identity(self))
 
     def claim(self) -> str:
-        """Hash what a run must keep from its beginning to its end; here that is everything."""
+        """Hash what must not change during a run; by default, that is everything."""
         return self.fingerprint()
 
 
 class PresetSettings(Settings):
     """Settings whose ``preset`` names a set of defaults that other keys may override."""
 
-    # The values it stands for say all.
+    # The preset is left out of the identity, because the values for which it stands are in it.
     of_the_machine: ClassVar[frozenset[str]] = frozenset({"preset"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
     preset: str = "paper"
@@ -58,15 +59,15 @@ class PresetSettings(Settings):
 
 
 def identity(value: Any) -> Any:
-    """Give what tells settings from others, as JSON.
+    """Return what distinguishes settings from others, as JSON.
 
-    Of settings these are the keys that decide the result and do not have their default, the
-    ``type`` that tells one class from another, and ``revision`` unless it is 1. A settings object
-    whose revision was raised is kept even where it is the default. Numbers that are equal are
-    written the same: 1.0 as 1.
+    For settings, these are the keys that determine the result and do not have their default, the
+    ``type`` that distinguishes one class from another, and ``revision`` unless it is 1. A settings
+    object whose revision was raised is kept even if it is the default. Equal numbers are written in
+    the same way: 1.0 as 1.
 
     Args:
-        value: settings, or a mapping or sequence of them.
+        value: settings, or a mapping or sequence of settings.
     """
     return _identity(value, with_revisions=True)
 
@@ -99,7 +100,7 @@ def _kept_keys(settings: Settings, *, with_revisions: bool) -> Iterator[tuple[st
             yield name, kept
             continue
         default = field.get_default(call_default_factory=True, validated_data=vars(settings))
-        # Without revisions, so that a default of which one was raised differs from itself.
+        # The default is taken without revisions, so that it is kept if a revision was raised in it.
         if _canonical(kept) != _canonical(_identity(default, with_revisions=False)):
             yield name, kept
 

@@ -1,1 +1,1 @@
-"""What a material is here: its record, its crystal, its split."""
+"""Materials: their records, their crystals, and the split to which they belong."""

@@ -1,4 +1,4 @@
-"""Between pymatgen's structures and ours, and the properties a structure alone tells."""
+"""Converts pymatgen's structures to ours and back, and derives properties from a structure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pymatgen.symmetry.groups import SpaceGroup
 
 from omnimat.materials.record import Structure
 
-# As the Materials Project assigns space groups.
+# The tolerance with which the Materials Project assigns space groups.
 SYMMETRY_TOLERANCE_ANGSTROM = 0.1
 
 
@@ -47,7 +47,7 @@ def to_pymatgen(structure: Structure) -> PymatgenStructure:
 
 
 def lattice_from_parameters(parameters: Sequence[float]) -> NDArray[np.float64]:
-    """Give the (3, 3) lattice, rows a, b, c, in pymatgen's orientation.
+    """Return the lattice in pymatgen's orientation, with rows a, b and c, shape (3, 3).
 
     ``parameters`` are a, b, c in angstrom and alpha, beta, gamma in degrees.
     """
@@ -58,23 +58,24 @@ def lattice_from_parameters(parameters: Sequence[float]) -> NDArray[np.float64]:
 def reduced_formula(
     atomic_numbers: NDArray[np.int32], amounts: NDArray[np.float64] | None = None
 ) -> str:
-    """Give the reduced formula, elements in pymatgen's order.
+    """Return the reduced formula with the elements in pymatgen's order.
 
     Args:
-        atomic_numbers: (n,) one for each atom, or each element once where there are amounts.
-        amounts: (n,) of the elements.
+        atomic_numbers: atomic number of each atom or, if there are amounts, of each element, shape
+            (n,).
+        amounts: amount of each element, shape (n,).
     """
     if amounts is None:
         atomic_numbers, counts = np.unique(atomic_numbers, return_counts=True)
         amounts = counts.astype(np.float64)
     composition = dict(zip(atomic_numbers.tolist(), amounts.tolist(), strict=True))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # noble gases have no electronegativity to sort by
+        warnings.simplefilter("ignore")  # some noble gases lack the electronegativity to sort by
         return str(Composition(composition).reduced_formula)
 
 
 def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:
-    """Give ``space_group_number`` and ``crystal_system`` as spglib finds them."""
+    """Return ``space_group_number`` and ``crystal_system`` as found by spglib."""
     analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANGSTROM)
     number = int(analyzer.get_space_group_number())
     return {"space_group_number": number, "crystal_system": crystal_system(number)}
@@ -82,7 +83,7 @@ def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:
 
 @functools.cache
 def crystal_system(space_group_number: int) -> str:
-    """Give one of the seven crystal systems, in lower case.
+    """Return one of the seven crystal systems in lower case.
 
     Raises:
         ValueError: the number is not in 1..230.
@@ -92,35 +93,35 @@ def crystal_system(space_group_number: int) -> str:
 
 @functools.cache
 def space_group_symbol(space_group_number: int) -> str:
-    """Give the Hermann-Mauguin symbol, as ``Fm-3m``."""
+    """Return the Hermann-Mauguin symbol of a space group, such as ``Fm-3m``."""
     return str(SpaceGroup.from_int_number(space_group_number).symbol)
 
 
 def parse_cif(text: str) -> PymatgenStructure:
-    """Read the one structure of a CIF, in the cell it is given in.
+    """Read the only structure of a CIF in the cell in which it is given.
 
     Raises:
-        ValueError: it does not parse, or holds more or less than one structure.
+        ValueError: the CIF cannot be parsed, or does not hold exactly one structure.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen warns about every coordinate that it rounds
         structures = CifParser.from_str(text).parse_structures(primitive=False)
     if len(structures) != 1:
-        raise ValueError(f"the CIF holds {len(structures)} structures, expected one")
+        raise ValueError(f"the CIF holds {len(structures)} structures instead of one")
     return structures[0]
 
 
 def lattice_properties(niggli: PymatgenStructure) -> dict[str, list[float]]:
-    """Give the lattice parameters of a Niggli-reduced cell, as regression targets of three numbers.
+    """Return the lattice parameters of a Niggli-reduced cell as regression targets.
 
-    The cell is the one given, not made primitive: its volume, and so the lengths, depend on how
-    many formula units the source put into it. ``lattice_lengths_scaled_angstrom`` takes most of
-    that out; it is the length CDVAE predicts and, most likely, what UniMat reports.
+    The cell is not made primitive. So its volume, and with it the lengths, depend on how many
+    formula units the source put into it. ``lattice_lengths_scaled_angstrom`` removes most of this
+    dependence; it is the length that CDVAE predicts and, most likely, that UniMat reports.
 
     Returns:
         ``lattice_lengths_angstrom`` (a <= b <= c), ``lattice_lengths_scaled_angstrom`` (the same
-        over the cube root of the number of atoms) and ``lattice_angles_degree`` (alpha, beta,
-        gamma).
+        divided by the cube root of the number of atoms) and ``lattice_angles_degree`` (alpha, beta,
+        gamma), each a list of three numbers.
     """
     lengths = np.array(niggli.lattice.abc)
     return {

@@ -1,4 +1,4 @@
-"""The record: one material and whatever is known of it. What is not known is absent, not zero."""
+"""The record, which holds what is known about a material; what is not known is absent, not zero."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-# A dot would split a WebDataset key, a slash a path: ids keep to this alphabet.
+# Ids are limited to these characters: a dot would split a WebDataset key, and a slash a path.
 MATERIAL_ID = re.compile(r"[A-Za-z0-9_\-]{1,128}")
 
 
@@ -19,9 +19,9 @@ class Structure:
     """A periodic crystal.
 
     Attributes:
-        lattice_angstrom: (3, 3) float64, rows a, b, c.
-        atomic_numbers: (n,) int32.
-        frac_coords: (n, 3) float64.
+        lattice_angstrom: cell with rows a, b and c, float64 of shape (3, 3).
+        atomic_numbers: atomic number of each atom, int32 of shape (n,).
+        frac_coords: fractional coordinates of each atom, float64 of shape (n, 3).
     """
 
     lattice_angstrom: NDArray[np.float64]
@@ -31,15 +31,15 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One material. No part is obligatory; the structure is one like the others.
+    """One material, for which no part is mandatory, not even the structure.
 
     Attributes:
-        material_id: stable id, of ``MATERIAL_ID``'s alphabet.
+        material_id: stable id that matches ``MATERIAL_ID``.
         parts: what is known, by the name under which a modality stores it (``structure``, ``dos``,
-            ``text_embedding``): an object of the class that the modality's folder defines.
-        properties: named values; the name carries the unit (``formation_energy_ev_per_atom``).
-        provenance: ``source``, ``database_version``, ``licence`` and what else the source says;
-            under the name of a part, where that part comes from.
+            ``text_embedding``); each is an object of a class that the modality's folder defines.
+        properties: values by name, which contains the unit (``formation_energy_ev_per_atom``).
+        provenance: ``source``, ``database_version``, ``licence`` and whatever else the source says;
+            under the name of a part, it says where that part comes from.
     """
 
     material_id: str
@@ -49,9 +49,9 @@ class Record:
 
     @property
     def structure(self) -> Structure | None:
-        """The crystal structure, where it is known."""
+        """The crystal structure, or None where it is not known."""
         return cast(Structure | None, self.parts.get("structure"))
 
     def with_part(self, name: str, value: Any) -> Self:
-        """Give the same record with one part replaced or added."""
+        """Return the same record with one part replaced or added."""
         return replace(self, parts={**self.parts, name: value})

@@ -1,4 +1,4 @@
-"""Which split a material belongs to, fixed once at ingest."""
+"""Assigns each material to a split, which is fixed at ingest."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from omnimat.base.settings import Settings
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-# Under this key of a record's provenance a source hands on the split its data set published.
+# Key of a record's provenance under which a source passes on the split that was published.
 PUBLISHED_SPLIT = "published_split"
 
 
 class SplitSettings(Settings):
-    """Fractions of the hashed split; materials with a published split do not count in them."""
+    """Fractions of the hashed split, without the materials that have a published split."""
 
     train: float = Field(0.8, ge=0, le=1)
     validation: float = Field(0.1, ge=0, le=1)
@@ -30,14 +30,14 @@ class SplitSettings(Settings):
     def _fractions_sum_to_one(self) -> Self:
         total = self.train + self.validation + self.test
         if not math.isclose(total, 1.0, abs_tol=1e-6):
-            raise ValueError(f"train + validation + test must be 1, they are {total:g}")
+            raise ValueError(f"train + validation + test must be 1, but they are {total:g}")
         return self
 
 
 def assign_split(reduced_formula: str, published: str | None, settings: SplitSettings) -> Split:
-    """Give the published split, else one drawn from a hash of the reduced formula.
+    """Return the published split, or else one drawn from a hash of the reduced formula.
 
-    Polymorphs share a formula, so no polymorph straddles the splits.
+    Polymorphs have the same formula, so they are always in the same split.
 
     Raises:
         ValueError: the published split is not one of ``SPLITS``.
@@ -54,6 +54,6 @@ def assign_split(reduced_formula: str, published: str | None, settings: SplitSet
 
 
 def split_sha256(splits: Iterable[tuple[str, str]]) -> str:
-    """Hash (material id, split) pairs in any order: lines ``id<TAB>split``, sorted."""
+    """Hash (material id, split) pairs, given in any order, as sorted lines ``id<TAB>split``."""
     lines = sorted(f"{material_id}\t{split}" for material_id, split in splits)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a data set knows of its materials, as it is predicted: numbers, or classes."""
+"""The targets of a data set, which are what models predict: numbers or classes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from omnimat.base.settings import Settings
 
 
 class Threshold(Settings):
-    """Makes two classes of a number.
+    """Turns a number into one of two classes.
 
     Attributes:
         value: the threshold; a number equal to it counts as ``above``.
-        below: the label of smaller numbers.
-        above: the label of the others.
+        below: label of smaller numbers.
+        above: label of all other numbers.
     """
 
     value: FiniteFloat
@@ -26,7 +26,7 @@ class Threshold(Settings):
     above: str
 
     def label(self, number: float) -> str:
-        """Give the class of a number."""
+        """Return the label of a number."""
         return self.below if number < self.value else self.above
 
 
@@ -35,16 +35,16 @@ class Targets:
     """The targets of N records for one task.
 
     Attributes:
-        values: (N,) float64, (N, k) where a target is k numbers, or (N,) str where it is a class;
-            arbitrary where it is not known.
-        is_known: (N,) bool.
+        values: targets as float64 of shape (N,), or (N, k) if a target consists of k numbers, or
+            as str of shape (N,) if it is a class; arbitrary where they are not known.
+        is_known: whether each target is known, bool of shape (N,).
     """
 
     values: NDArray[Any]
     is_known: NDArray[np.bool_]
 
     def __getitem__(self, rows: NDArray[Any]) -> Targets:
-        """Give the targets of some records."""
+        """Return the targets of some records."""
         return Targets(self.values[rows], self.is_known[rows])
 
     @property

@@ -1,4 +1,4 @@
-"""What a structure must satisfy to be stored; a ``ValueError`` gives the reason if it does not."""
+"""Checks whether a structure may be stored; a ``ValueError`` says why if it may not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnimat.materials.record import Structure
 MIN_DISTANCE_ANGSTROM = 0.5
 MIN_VOLUME_ANGSTROM3 = 1e-3
 MAX_ATOMIC_NUMBER = 118
-# Bounds the work on absurd cells; a real one needs a few dozen images.
+# Limits the work on absurd cells; a real one needs a few dozen images.
 _MAX_IMAGES = 10_000
 _PAIRS_PER_BLOCK = 2**18
 
@@ -39,7 +39,7 @@ def check_arrays(structure: Structure) -> None:
     """
     lattice, numbers = structure.lattice_angstrom, structure.atomic_numbers
     if lattice.shape != (3, 3):
-        raise ValueError(f"lattice has shape {lattice.shape}, expected (3, 3)")
+        raise ValueError(f"lattice has shape {lattice.shape} instead of (3, 3)")
     if numbers.ndim != 1 or structure.frac_coords.shape != (numbers.size, 3):
         raise ValueError(
             f"lengths differ: atomic numbers {numbers.shape}, "
@@ -53,22 +53,22 @@ def check_arrays(structure: Structure) -> None:
         raise ValueError(f"atomic number outside 1..{MAX_ATOMIC_NUMBER}")
     volume = float(np.linalg.det(lattice))
     if volume < MIN_VOLUME_ANGSTROM3:
-        raise ValueError(f"cell volume is {volume:g} angstrom^3, it must be positive")
+        raise ValueError(f"cell volume is {volume:g} angstrom^3, but it must be positive")
 
 
 def shortest_distance_angstrom(structure: Structure, cutoff_angstrom: float = math.inf) -> float:
-    """Give the shortest periodic distance between atoms, images of one atom included.
+    """Return the shortest periodic distance between two atoms, or an atom and its own image.
 
     With differences wrapped to [-1/2, 1/2), an image closer than the cutoff has
-    ``|n_i| <= cutoff |b_i| + 1/2`` (``b_i``: reciprocal vector without 2 pi), however skewed the
-    cell, so the images looked at are complete.
+    ``|n_i| <= cutoff |b_i| + 1/2``, where ``b_i`` is a reciprocal vector without 2 pi. This holds
+    even for a skewed cell, so no such image is missed.
 
     Args:
-        structure: a valid one, as far as ``check_arrays`` looks.
-        cutoff_angstrom: how far to look; never farther than the nearest atom can be.
+        structure: a structure that ``check_arrays`` accepts.
+        cutoff_angstrom: how far to look, which never exceeds the largest possible distance.
 
     Returns:
-        The distance, or infinity where it is not below the cutoff.
+        The distance, or infinity if it is not below the cutoff.
 
     Raises:
         ValueError: the cell is so flat that too many images would be needed.
@@ -92,9 +92,9 @@ def shortest_distance_angstrom(structure: Structure, cutoff_angstrom: float = ma
 
 
 def _longest_possible_angstrom(structure: Structure) -> float:
-    """Bound the shortest distance: by an atom's own image, and by the densest packing of spheres.
+    """Bound the shortest distance by an atom's own image and by the densest packing of spheres.
 
-    Spheres that touch at a distance d hold at most sqrt(2) / d^3 atoms in a volume.
+    Spheres that touch at a distance d have a density of at most sqrt(2) / d^3 atoms per volume.
     """
     lattice = structure.lattice_angstrom
     volume_per_atom = abs(float(np.linalg.det(lattice))) / structure.atomic_numbers.size
@@ -103,9 +103,9 @@ def _longest_possible_angstrom(structure: Structure) -> float:
 
 
 def _images(lattice_angstrom: NDArray[np.float64], cutoff_angstrom: float) -> NDArray[np.float64]:
-    """Give the (k, 3) lattice translations that can hold a neighbour within the cutoff."""
+    """Return the lattice translations that can lead to a neighbour within the cutoff, (k, 3)."""
     reciprocal_lengths = np.linalg.norm(np.linalg.inv(lattice_angstrom), axis=0)
-    # The margin keeps an image that rounding would put just outside.
+    # The margin keeps images that rounding would put just outside.
     reach = np.floor(cutoff_angstrom * reciprocal_lengths + 0.5 + 1e-9)
     if np.prod(2 * reach + 1) > _MAX_IMAGES:
         raise ValueError("the cell is too flat to be checked for overlapping atoms")

@@ -1,1 +1,1 @@
-"""What is known of a material, a folder for each kind of knowledge."""
+"""What is known about a material, with one folder for each kind of knowledge."""

@@ -1,4 +1,4 @@
-"""Records -> feature table -> batch, both by concatenation: no Python object per row."""
+"""From records to a feature table to a batch, without a Python object for each row."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Quarantined:
     """A material whose record could not be read.
 
     Attributes:
-        material_id: its id.
-        reason: why, in one line.
+        material_id: id of the material.
+        reason: why its record could not be read, in one line.
     """
 
     material_id: str
@@ -43,9 +43,10 @@ class ModalityArrays:
     """One modality of a batch.
 
     Attributes:
-        rows: (n_present,) int64, the rows of the batch that have it, increasing.
-        arrays: each field concatenated over these rows, and for each ragged axis ``num_<axis>s``
-            (n_present,) int64. Index fields count within the batch. All are writable copies.
+        rows: rows of the batch that have the modality, increasing, int64 of shape (n_present,).
+        arrays: each field concatenated over these rows, and for each ragged axis the counts
+            ``num_<axis>s``, int64 of shape (n_present,). Indices refer to positions in the batch.
+            All arrays are writable copies.
     """
 
     rows: Counts
@@ -57,8 +58,8 @@ class Batch:
     """A batch of materials.
 
     Attributes:
-        material_ids: (n,) Arrow strings.
-        modalities: what is known of them.
+        material_ids: id of each material, n Arrow strings.
+        modalities: what is known about the materials.
     """
 
     material_ids: pa.Array
@@ -68,11 +69,11 @@ class Batch:
 def feature_table(
     records: Iterable[Record | Quarantined], featurizers: Mapping[str, Featurizer]
 ) -> pa.Table:
-    """Featurize records into one table of ``feature_schema(featurizers)``, one row an input.
+    """Featurize records into a table of ``feature_schema(featurizers)`` with one row per input.
 
-    A featurizer that fails leaves its modality null and its reason in ``quarantine_reason``
-    (``xrd: two atoms coincide``); the row is delivered all the same. A quarantined input gives a
-    row with no modality.
+    If a featurizer fails, its modality stays null and ``quarantine_reason`` says why
+    (``xrd: two atoms coincide``), but the row is still delivered. A quarantined input becomes a row
+    without any modality.
     """
     return table_of_views(((record, featurizers) for record in records), featurizers)
 
@@ -81,11 +82,11 @@ def table_of_views(
     views: Iterable[tuple[Record | Quarantined, Mapping[str, Extractor]]],
     featurizers: Mapping[str, Featurizer],
 ) -> pa.Table:
-    """Do the same for views of records, each made by its own extractors.
+    """Make the same table from views of records, each of which has its own extractors.
 
     Args:
-        views: for each row the record, and for each modality what gives its arrays.
-        featurizers: whose fields they fill.
+        views: for each row, the record and the extractor of each modality.
+        featurizers: the featurizers whose fields the extractors fill.
     """
     ids, reasons, properties = [], [], []
     features: dict[str, list[Arrays | None]] = {modality: [] for modality in featurizers}
@@ -108,8 +109,8 @@ def collate(table: pa.Table, featurizers: Mapping[str, Featurizer]) -> Batch:
     """Concatenate the rows of a feature table into arrays.
 
     Raises:
-        ValueError: the lists of a column do not hold whole items, or two fields of one axis differ
-            in length.
+        ValueError: the lists of a column do not hold whole items, or two fields of the same axis
+            differ in length.
     """
     modalities = {
         modality: _collate_modality(table, modality, featurizer.fields)
@@ -144,7 +145,7 @@ def _checked(arrays: Arrays | None, fields: tuple[Field, ...]) -> Arrays | None:
 
 
 def _column(field: Field, rows: list[Arrays | None]) -> pa.Array:
-    """Flatten one field of all rows into a list column, null where a row lacks it."""
+    """Flatten one field of all rows into a list column, which is null where a row lacks it."""
     arrays = [None if row is None else row[field.name] for row in rows]
     lengths = [0 if array is None else array.size for array in arrays]
     flat = [array.astype(field.dtype, copy=False).ravel() for array in arrays if array is not None]
@@ -176,7 +177,7 @@ def _collate_modality(table: pa.Table, modality: str, fields: tuple[Field, ...])
 
 
 def _values(field: Field, column: pa.ChunkedArray) -> NDArray[Any]:
-    """Concatenate the lists: always a copy, since Arrow's memory may be a read-only mapped file."""
+    """Concatenate the lists into a copy, since Arrow's memory may be a read-only mapped file."""
     chunks = [chunk.flatten().to_numpy() for chunk in column.chunks]
     flat = np.concatenate([np.empty(0, field.dtype), *chunks])
     if flat.size % field.item_size:
@@ -185,7 +186,7 @@ def _values(field: Field, column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _item_counts(field: Field, column: pa.ChunkedArray) -> Counts:
-    """Count the items of each present row: (n_present,)."""
+    """Count the items of each present row, shape (n_present,)."""
     lengths = pc.list_value_length(column).drop_null().to_numpy()
     counts, rest = np.divmod(lengths.astype(np.int64), field.item_size)
     if rest.any() or (field.axis == "material" and (counts != 1).any()):

@@ -1,4 +1,4 @@
-"""What a job file says of its inputs: for each modality a featurizer, an encoder and views."""
+"""What a job file says about its inputs: the featurizer, encoder and views of each modality."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ModalityChoice(Settings):
     """How one modality is turned into numbers and embedded.
 
     Attributes:
-        featurizer: record -> arrays.
-        encoder: arrays -> embedding.
-        augmentation: how pretraining varies the modality; None leaves it as it is. Everything but
-            pretraining sees materials as they are.
+        featurizer: turns a record into arrays.
+        encoder: turns the arrays into an embedding.
+        augmentation: how pretraining varies the modality; None leaves it as it is. Everything
+            except pretraining sees materials as they are.
     """
 
     featurizer: Any
@@ -39,10 +39,11 @@ class ModalityChoice(Settings):
         return self
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
-        """Give the same choice, complete in itself: files read in and statistics measured.
+        """Return the same choice with all files read and all statistics measured.
 
         Raises:
-            UserError: a file is not to be had, or featurizer and encoder do not go together.
+            UserError: a file is not available, or the encoder cannot read what the featurizer
+                returns.
         """
         featurizer: Featurizer = self.featurizer.located(workspace, training)
         encoder: EncoderSettings = self.encoder.located()
@@ -56,7 +57,7 @@ class ModalityChoice(Settings):
 
 
 class _Choices(Settings):
-    """The modalities of a run; one that is left out, or null in a preset, is not used."""
+    """The modalities of a run; those left out, or null in a preset, are not used."""
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -66,39 +67,39 @@ class _Choices(Settings):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The modalities used, in the order of the registry."""
+        """Names of the modalities that are used, in the order of the registry."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
     def chosen(self) -> dict[str, ModalityChoice]:
-        """Give the choice for each modality used."""
+        """Return the choice for each modality that is used."""
         return {name: getattr(self, name) for name in self.names}
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
-        """Give the same choices, complete in themselves.
+        """Return the same choices with all files read and all statistics measured.
 
         Args:
-            workspace: where fitted tokenizers and the like lie.
-            training: the records that statistics are measured on.
+            workspace: workspace that holds fitted tokenizers and the like.
+            training: records from which statistics are measured.
 
         Raises:
-            UserError: a file is not to be had.
+            UserError: a file is not available.
         """
         chosen = self.chosen().items()
         located = {name: choice.located(workspace, training) for name, choice in chosen}
         return self.model_copy(update=located)
 
     def augmentations(self) -> dict[str, Augmentation[Any]]:
-        """Give the augmentation of each modality that has one."""
+        """Return the augmentation of each modality that has one."""
         augmentations = {name: choice.augmentation for name, choice in self.chosen().items()}
         return {name: chosen for name, chosen in augmentations.items() if chosen is not None}
 
     def featurizers(self) -> dict[str, Featurizer]:
-        """Give the featurizer of each modality used."""
+        """Return the featurizer of each modality that is used."""
         return {name: choice.featurizer for name, choice in self.chosen().items()}
 
 
 def _choice_of(modality: Modality) -> type[ModalityChoice]:
-    """Make the settings class of one modality out of what is registered for it."""
+    """Make the settings class of one modality from what is registered for it."""
     featurizers, encoders = modality.featurizer_classes(), encoder_classes(modality.name)
     fields: dict[str, Any] = {"featurizer": _key(featurizers), "encoder": _key(encoders)}
     if modality.augmentation is None:
@@ -112,7 +113,7 @@ def _choice_of(modality: Modality) -> type[ModalityChoice]:
 
 
 def _key(classes: tuple[type[Any], ...]) -> tuple[Any, Any]:
-    """Give the type of a key and its default, which is the first class where that needs nothing."""
+    """Return the type of a key and its default: the first class, if it needs no settings."""
     default = str(classes[0].model_fields["type"].default)
     annotation = Annotated[Settings, OneOf(classes, default)]
     try:
@@ -132,5 +133,5 @@ else:
         __doc__=_Choices.__doc__,
         **{name: (one | None, None) for name, one in _CLASSES.items()},
     )
-    # Workers unpickle settings, and find their classes by name.
+    # Workers that unpickle settings find their classes by name.
     globals().update({one.__name__: one for one in _CLASSES.values()})

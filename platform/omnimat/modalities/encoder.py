@@ -1,4 +1,4 @@
-"""What the settings of every encoder can say."""
+"""The settings that all encoders share."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from omnimat.modalities.layout import Featurizer
 
 
 class EncoderSettings(PresetSettings):
-    """Settings that build an encoder; a subclass has a literal ``type`` and its own ``build``.
+    """Settings that build an encoder; each subclass has a literal ``type`` and its own ``build``.
 
     Attributes:
-        modalities: what an encoder of another package serves (see ``registry.ENCODERS``). Where a
-            modality's folder names its encoders, this is not needed.
+        modalities: modalities that an encoder of another package serves (see
+            ``registry.ENCODERS``). It is not needed where the modality's folder names the encoder.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ()
     type: str
 
     def build(self, embedding_dim: int) -> nn.Module:
-        """Build a module from a mapping of arrays to (n, embedding_dim)."""
+        """Build a module that maps arrays to embeddings of shape (n, embedding_dim)."""
         raise NotImplementedError
 
     def fitted_to(self, featurizer: Featurizer) -> Self:
-        """Give the settings that fit a featurizer's arrays, widths that follow from it filled in.
+        """Return settings that fit a featurizer's arrays, with the widths that follow from it.
 
         Raises:
             ValueError: the encoder cannot read these arrays; the message says what to change.
@@ -35,13 +35,13 @@ class EncoderSettings(PresetSettings):
         return self
 
     def located(self) -> Self:
-        """Give the same settings, complete in themselves: files that they name are identified.
+        """Return the same settings with the hashes of the files that they name filled in.
 
         Raises:
-            UserError: a file is not to be had.
+            UserError: a file is not available.
         """
         return self
 
     def exported(self) -> Self:
-        """Give the settings that rebuild the module for trained weights, without any other file."""
+        """Return settings that rebuild the module for trained weights without any other file."""
         return self

@@ -1,9 +1,9 @@
-"""How features travel: flat Arrow lists, one column a field, so a batch is a concatenation.
+"""How features are passed on: as flat Arrow lists, one column per field.
 
 A feature table has the columns ``material_id``, ``quarantine_reason``, ``properties`` (JSON) and,
-for each modality, ``<modality>.<field>`` of type ``large_list<number>``. A missing modality is a
-null in all its columns. Ragged values (atoms, edges, pairs) are flattened: their number follows
-from the list length and the item shape.
+for each modality, ``<modality>.<field>`` of type ``large_list<number>``. A missing modality is null
+in all its columns. Ragged values (atoms, edges, pairs) are flattened; their number follows from the
+length of the list and the shape of an item. A batch is a concatenation of such lists.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from omnimat.materials.record import Record
 Arrays = dict[str, NDArray[np.generic]]
 
 Extractor = Callable[[Record], Arrays | None]
-"""What gives one modality's arrays of a record: a featurizer, or a random view by one."""
+"""Returns one modality's arrays of a record: a featurizer, or a random view made with one."""
 
 ID_COLUMN = "material_id"
 QUARANTINE_COLUMN = "quarantine_reason"
@@ -35,12 +35,12 @@ class Field:
     """One array of a modality.
 
     Attributes:
-        name: with its unit (``edge_vectors_angstrom``).
-        dtype: of the stored and collated array.
-        item_shape: shape of one item; with ``axis="material"`` the shape of the whole array.
-        axis: what the leading axis counts. ``material``: one item a material; any other name
-            (``atom``, ``edge``, ``pair``) is ragged, and the batch gets its ``num_<axis>s``.
-        counted_from: the ragged axis this field indexes; collating shifts it to batch positions.
+        name: name with its unit (``edge_vectors_angstrom``).
+        dtype: type of the stored and of the collated array.
+        item_shape: shape of one item; with ``axis="material"``, the shape of the whole array.
+        axis: what the leading axis counts. With ``material`` there is one item per material; any
+            other axis (``atom``, ``edge``, ``pair``) is ragged, and the batch gets ``num_<axis>s``.
+        counted_from: ragged axis that this field indexes; collating shifts it to batch positions.
     """
 
     name: str
@@ -51,79 +51,79 @@ class Field:
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """The column type."""
+        """Type of the column."""
         return pa.large_list(pa.from_numpy_dtype(np.dtype(self.dtype)))
 
     @property
     def item_size(self) -> int:
-        """Numbers in one item."""
+        """How many numbers one item has."""
         return int(np.prod(self.item_shape, dtype=np.int64))
 
 
 TrainingRecords = Callable[[Collection[str]], Iterator[Record]]
-"""Reads the records of a data set's training split, each with its properties and these parts."""
+"""Reads the records of the training split, each with its properties and the named parts."""
 
 
 class Featurizer(Protocol):
-    """Turns a record into the arrays of one modality; deterministic and picklable.
+    """Turns a record into the arrays of one modality; it is deterministic and can be pickled.
 
-    ``FeaturizerSettings`` has all that is the same for most.
+    ``FeaturizerSettings`` implements what most featurizers share.
     """
 
     @property
     def modality(self) -> str:
-        """The modality whose arrays it gives."""
+        """The modality whose arrays it returns."""
 
     @property
     def type(self) -> str:
-        """The name it has in a job file."""
+        """Its name in a job file."""
 
     @property
     def index_columns(self) -> tuple[str, ...]:
-        """Columns ``has_<part>`` of the record index, any of which says that it has an input."""
+        """Columns ``has_<part>`` of the record index, any of which shows that there is an input."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The arrays it gives, in column order."""
+        """The arrays that it returns, in the order of the columns."""
 
     @property
     def properties_shown(self) -> tuple[str, ...]:
-        """Properties of the record that its arrays tell; nothing may be judged by these."""
+        """Properties of the record that its arrays reveal; nothing may be judged by these."""
 
     def model_dump(self, *, mode: str = ...) -> dict[str, Any]:
-        """Give its settings: a featurizer is its settings."""
+        """Return its settings; a featurizer consists only of them."""
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
-        """Give the same featurizer, complete in itself: files read in, statistics measured.
+        """Return the same featurizer with all files read and all statistics measured.
 
         Args:
-            workspace: where fitted tokenizers and the like lie.
-            training: the records that statistics are measured on.
+            workspace: workspace that holds fitted tokenizers and the like.
+            training: records from which statistics are measured.
 
         Raises:
-            UserError: a file is not to be had, or no training record has what is asked for.
+            UserError: a file is not available, or no training record has what is needed.
         """
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give every field's array, or None where the record lacks what is needed."""
+        """Return every field's array, or None where the record lacks what is needed."""
 
 
 class FeaturizerSettings(Settings):
-    """The base of featurizers."""
+    """Base class of featurizers."""
 
     @property
     def properties_shown(self) -> tuple[str, ...]:
-        """None of them, as of most featurizers."""
+        """No property, as for most featurizers."""
         return ()
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
-        """Give the same featurizer: most are complete as they are."""
+        """Return the featurizer itself, since most need no files and no statistics."""
         del workspace, training
         return self
 
 
 def feature_schema(featurizers: Mapping[str, Featurizer]) -> pa.Schema:
-    """Give the schema of the feature table these featurizers fill."""
+    """Return the schema of the feature table that these featurizers fill."""
     columns = [
         pa.field(ID_COLUMN, pa.string()),
         pa.field(QUARANTINE_COLUMN, pa.string()),

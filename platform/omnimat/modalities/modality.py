@@ -1,4 +1,4 @@
-"""What a modality is: one kind of knowledge about a material, from its bytes to its encoders."""
+"""The definition of a modality, from the bytes in which it is stored to its encoders."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from omnimat.modalities.storage import Stored
 class Modality:
     """One kind of knowledge about a material.
 
-    A folder defines it in its ``__init__.py``, which imports nothing heavy: classes are named by
-    import path (``module:name``) and imported when they are used.
+    Each modality is a folder, which defines it in its ``__init__.py``. That file imports nothing
+    heavy: it names classes by import path (``module:name``), and they are imported when used.
 
     Attributes:
         name: its name in job files, embeddings and results (``dos``).
         label: its name for people, with an article (``a density of states``).
-        stored: the parts of a record that belong to it.
-        featurizers: the settings class of each featurizer by ``type``; the first is the default.
-        encoders: the settings class of each encoder by ``type``; the first is the default. An
-            encoder of another modality serves as well, where the arrays have the same names.
-        augmentation: the settings class of its random views; None where it has none.
-        query: how a file or words that people give become a record; None where nothing does.
+        stored: parts of a record that belong to it.
+        featurizers: settings class of each featurizer by ``type``; the first is the default.
+        encoders: settings class of each encoder by ``type``; the first is the default. An encoder
+            of another modality can be named too if the arrays have the same names.
+        augmentation: settings class of its random views; None if it has none.
+        query: how a user's file or words become a record; None if they cannot.
     """
 
     name: str
@@ -40,32 +40,34 @@ class Modality:
     query: str | None = None
 
     def featurizer_classes(self) -> tuple[type[Any], ...]:
-        """Import the featurizers' settings classes."""
+        """Import the settings classes of the featurizers."""
         return tuple(imported(path) for path in self.featurizers.values())
 
     def load_query(self) -> Query | None:
-        """Import how a query is read."""
+        """Import what reads a query, if there is anything."""
         query: Query | None = None if self.query is None else imported(self.query)
         return query
 
 
 def no_notes(record: Record, featurizer: Featurizer) -> list[str]:
-    """Say nothing: what the encoder sees is what was given."""
+    """Return no notes, because the encoder sees what was given."""
     del record, featurizer
     return []
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """How a file or words become a record that holds one part.
+    """How a file or words become a record that holds a single part.
 
     Attributes:
         part: the part that is read; other modalities may derive theirs from it.
-        readers: what reads a file into that part, by the file's ending. It raises a ``ValueError``
-            with the reason where a file cannot be read.
-        from_words: reads the part from words; None where they say no such thing.
-        remedy: what to do where an encoder of this modality cannot read what was given.
-        notes: says in whole sentences how what the encoder sees differs from what was given.
+        readers: function that reads a file into that part, by the ending of the file's name. It
+            raises a ``ValueError`` with the reason if the file cannot be read.
+        from_words: function that reads the part from words; it returns None if they do not name
+            such a part.
+        remedy: what to do if an encoder of this modality cannot read what was given.
+        notes: function that says in whole sentences how what the encoder sees differs from what
+            was given.
     """
 
     part: str

@@ -1,4 +1,4 @@
-"""Parts that a record may be given, or that follow from its structure."""
+"""Parts that are given with a record or derived from its structure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Origin = Literal["any", "given", "derived"]
 
 
 def columns_of(origin: Origin, part: str) -> tuple[str, ...]:
-    """Give the columns of the record index that say where there is a part of this origin."""
+    """Return the columns of the record index that show where there is a part of this origin."""
     given, derived = (f"has_{part}",), ("has_structure",)
     return {"any": given + derived, "given": given, "derived": derived}[origin]
 
 
 def of_origin(record: Record, origin: Origin, part: str) -> Record:
-    """Give the record as if it had only what the part may come from."""
+    """Return the record with only those parts from which the part may come."""
     if origin == "any":
         return record
     hidden = "structure" if origin == "given" else part

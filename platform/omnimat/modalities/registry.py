@@ -1,4 +1,4 @@
-"""The one place that lists the modalities; all else asks it for what there is."""
+"""The only list of the modalities, which all other code asks."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ MODALITIES: Registry[Modality] = Registry(
 )
 
 ENCODERS: Registry[type[Any]] = Registry("omnimat.encoders", {})
-"""Encoders of other packages; the attribute ``modalities`` of each says which it serves."""
+"""Encoders of other packages; the attribute ``modalities`` of each says what it serves."""
 
 
 def modality(name: str) -> Modality:
-    """Give a modality.
+    """Return a modality by its name.
 
     Raises:
-        UserError: there is none of this name.
+        UserError: there is no modality of this name.
     """
     return MODALITIES.load(name)
 
 
 @functools.cache
 def parts() -> Mapping[str, Stored]:
-    """Give every part a record may have by its name, in the order in which a shard holds them.
+    """Return every part that a record may have by its name, in the order of a shard.
 
     Raises:
-        UserError: two modalities store a part of one name.
+        UserError: two modalities store parts of the same name.
     """
     found: dict[str, Stored] = {}
     for one in MODALITIES.load_all().values():
@@ -62,14 +62,14 @@ def parts() -> Mapping[str, Stored]:
 
 
 def encoder_classes(name: str) -> tuple[type[Any], ...]:
-    """Give the settings classes of a modality's encoders, the default first."""
+    """Return the settings classes of a modality's encoders, the default first."""
     own = [imported(path) for path in modality(name).encoders.values()]
     others = [one for one in ENCODERS.load_all().values() if name in one.modalities]
     return tuple(dict.fromkeys([*own, *others]))
 
 
 def all_encoder_classes() -> tuple[type[Any], ...]:
-    """Give the settings classes of all encoders, each once."""
+    """Return the settings classes of all encoders, each once."""
     every = [one for name in MODALITIES.names for one in encoder_classes(name)]
     return tuple(dict.fromkeys(every))
 

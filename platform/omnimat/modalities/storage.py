@@ -1,4 +1,4 @@
-"""How the parts of a record lie in a shard: JSON, text and plain NumPy arrays, never a pickle."""
+"""How a shard stores the parts of a record: as JSON, text or NumPy arrays, never as a pickle."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Stored:
     """One part of a record, and the file that holds it in a shard.
 
     Attributes:
-        extension: what follows the material's id in the file's name (``dos.npz``). The part has
-            the name before its first dot.
-        encode: checks the part and gives the bytes; equal parts give equal bytes. It raises a
-            ``ValueError`` with the reason why a part cannot be stored.
-        decode: rebuilds the part and checks it as ``encode`` does. Any error that damaged bytes
-            cause is taken for a bad record.
+        extension: what follows the material's id in the file's name (``dos.npz``). What stands
+            before its first dot is the name of the part.
+        encode: checks the part and returns its bytes, which are equal for equal parts. It raises a
+            ``ValueError`` with the reason if a part cannot be stored.
+        decode: rebuilds the part and checks it as ``encode`` does. Whatever error damaged bytes
+            cause, the record counts as bad.
     """
 
     extension: str
@@ -42,7 +42,7 @@ class Stored:
 
     @property
     def name(self) -> str:
-        """The part's name in ``Record.parts``."""
+        """Name of the part in ``Record.parts``."""
         return self.extension.partition(".")[0]
 
 
@@ -50,7 +50,7 @@ def encode_json(value: Any) -> bytes:
     """Write a JSON value in canonical form.
 
     Raises:
-        ValueError: it is no JSON value, or holds a number that is not finite.
+        ValueError: it is not a JSON value, or it holds a number that is not finite.
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -67,12 +67,12 @@ def encode_npy(array: Array) -> bytes:
 
 
 def decode_npy(data: bytes) -> Array:
-    """Read an ``.npy`` as ``np.save`` writes it; its shape is believed only where it fits.
+    """Read an ``.npy`` file of ``np.save``, whose shape must fit the number of bytes.
 
-    NumPy's own reader evaluates the header as Python, and damaged ones raise what they like.
+    NumPy's own reader evaluates the header as Python, so a damaged one may raise any error.
 
     Raises:
-        ValueError: the bytes are no numeric array of version 1.0 in C order.
+        ValueError: the bytes are not a numeric array of version 1.0 in C order.
     """
     if data[:8] != _NPY_MAGIC:
         raise ValueError("not an npy file of version 1.0")
@@ -95,11 +95,11 @@ def encode_npz(arrays: Mapping[str, Array]) -> bytes:
 
 
 def decode_npz(data: bytes) -> dict[str, Array]:
-    """Read named arrays.
+    """Read named arrays from an ``.npz`` file.
 
     Raises:
-        ValueError: the archive is compressed, which would unpack to any size, or holds something
-            else than arrays.
+        ValueError: the archive is compressed, so that it could unpack to any size, or it holds
+            something other than arrays.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
@@ -111,10 +111,10 @@ def decode_npz(data: bytes) -> dict[str, Array]:
 
 
 def checked(array: Array, ndim: int) -> Array:
-    """Insist that an array has so many axes, is not empty and holds finite numbers.
+    """Return an array if it has ``ndim`` axes, is not empty and holds only finite numbers.
 
     Raises:
-        ValueError: it does not; the message says which.
+        ValueError: the array violates one of these conditions, which the message names.
     """
     if array.ndim != ndim or array.size == 0:
         raise ValueError(f"array has shape {array.shape}, expected {ndim} filled dimensions")
@@ -124,15 +124,15 @@ def checked(array: Array, ndim: int) -> Array:
 
 
 def checked_curve(arrays: Mapping[str, Array], axis: str, what: str) -> None:
-    """Insist that arrays are curves over one increasing axis.
+    """Check that arrays are curves over the same increasing axis.
 
     Args:
-        arrays: the axis and the curves, (n,) each.
-        axis: the name of the axis among them.
-        what: both in words, for the message.
+        arrays: the axis and the curves, each of shape (n,).
+        axis: name of the array that is the axis.
+        what: the axis and the curves in words, for the message.
 
     Raises:
-        ValueError: lengths differ, the axis does not increase, or a number is not finite.
+        ValueError: the lengths differ, the axis does not increase, or a number is not finite.
     """
     for array in arrays.values():
         checked(array, 1)

@@ -19,8 +19,8 @@ class ModalityTensors:
     """One modality of a batch.
 
     Attributes:
-        rows: (n,) int64 rows of the batch where the modality is present; n may be 0.
-        arrays: what the modality's encoder takes, for those n materials only.
+        rows: rows of the batch that have the modality, int64 of shape (n,); n may be 0.
+        arrays: arrays that the modality's encoder takes, for these n materials only.
     """
 
     rows: Tensor
@@ -28,7 +28,7 @@ class ModalityTensors:
 
     @classmethod
     def from_numpy(cls, collated: ModalityArrays) -> Self:
-        """Wrap collated arrays; memory is shared where it is writable and contiguous."""
+        """Wrap collated arrays, sharing their memory if it is writable and contiguous."""
         arrays = {name: _tensor(array) for name, array in collated.arrays.items()}
         return cls(_tensor(collated.rows), arrays)
 
@@ -39,5 +39,5 @@ class ModalityTensors:
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
-    # torch warns of read-only memory, which Arrow's is; those arrays get copied.
+    # torch warns about read-only memory, such as Arrow's, so those arrays are copied.
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

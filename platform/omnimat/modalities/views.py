@@ -1,7 +1,7 @@
-"""Random views of materials, the same for the same run, epoch, material and view.
+"""Random views of materials, which are the same for the same run, epoch, material and view.
 
 A view depends on nothing else: not on the worker, on what was delivered before, or on the other
-modalities. So a resumed run, or one on another number of workers, sees the same views.
+modalities. So a run that is resumed, or runs on another number of workers, sees the same views.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _FeaturizerT = TypeVar("_FeaturizerT", contravariant=True)
 
 
 class Augmentation(Protocol[_FeaturizerT]):
-    """How a modality varies from view to view; pure and picklable."""
+    """How a modality varies from view to view; it has no side effects and can be pickled."""
 
     def check(self, featurizer: _FeaturizerT) -> None:
-        """Refuse a featurizer whose arrays cannot be varied so, with a ``ValueError``."""
+        """Raise a ``ValueError`` if the arrays of a featurizer cannot be varied in this way."""
 
     def view(
         self, record: Record, featurizer: _FeaturizerT, generator: np.random.Generator
     ) -> Arrays | None:
-        """Give the fields of the featurizer as a random view of the record shows them."""
+        """Return the arrays of the featurizer's fields for a random view of the record."""
 
 
 class AugmentationSettings(Settings):
-    """The base of augmentations that a job file names."""
+    """Base class of augmentations that a job file can name."""
 
     def check(self, featurizer: Featurizer) -> None:
-        """Refuse a featurizer whose arrays cannot be varied so; most take any.
+        """Refuse a featurizer whose arrays cannot be varied in this way; most accept any.
 
         Raises:
-            ValueError: with what to change.
+            ValueError: the featurizer does not fit; the message says what to change.
         """
 
 
 def generator(
     seed: int, epoch: int, material_id: str, view: int, modality: str
 ) -> np.random.Generator:
-    """Make the random numbers of one modality of one view; those of any other are unrelated."""
+    """Make the random generator of one modality in one view, independent of all others."""
     name = f"{seed} {epoch} {material_id} {view} {modality}"
     digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
@@ -54,12 +54,13 @@ def generator(
 
 @dataclass(frozen=True)
 class RandomViews:
-    """What a stream shows of each record; by default the record as it is, once.
+    """The views that a stream shows of each record; by default, a single one of it as it is.
 
     Attributes:
-        num_views: of each record in a batch, in adjacent rows.
-        seed: of the run.
-        augmentations: of the modalities that vary; each takes the featurizer of its modality.
+        num_views: number of views of each record in a batch, which are in adjacent rows.
+        seed: seed of the run.
+        augmentations: augmentation of each modality that varies; it takes the featurizer of its
+            modality.
     """
 
     num_views: int = 1
@@ -69,7 +70,7 @@ class RandomViews:
     def extractors(
         self, featurizers: Mapping[str, Featurizer], epoch: int, view: int
     ) -> dict[str, Extractor]:
-        """Give what makes the arrays of one view: the featurizer itself where nothing varies."""
+        """Return the extractors of one view: the featurizer itself where nothing varies."""
         drawn = {
             modality: _DrawnView(self.seed, epoch, view, featurizers[modality], augmentation)
             for modality, augmentation in self.augmentations.items()

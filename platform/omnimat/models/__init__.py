@@ -1,1 +1,1 @@
-"""A trained encoder outside its training run: stored, loaded, and applied to records."""
+"""Trained encoders after their training: how they are stored, loaded and applied to records."""

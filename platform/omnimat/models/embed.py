@@ -1,4 +1,4 @@
-"""Embeddings by an exported encoder, of a feature store's rows or any other feature table."""
+"""Embeds the rows of a feature store, or of any other feature table, with an exported encoder."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from omnimat.stream.store import FeatureStore
 
 @dataclass(frozen=True, slots=True)
 class ExportedEncoder:
-    """An exported encoder, ready to embed as ``Multimodal`` does in evaluation mode.
+    """An exported encoder that embeds like ``Multimodal`` in evaluation mode.
 
     Attributes:
-        folder: of the export.
-        card: what it says of itself.
+        folder: folder of the export.
+        card: card that describes the encoder.
         module: the network, on ``device``.
-        device: CUDA where there is one.
+        device: CUDA if it is available, and the CPU otherwise.
     """
 
     folder: UPath
@@ -42,10 +42,10 @@ class ExportedEncoder:
 
     @classmethod
     def load(cls, folder: UPath) -> Self:
-        """Load it.
+        """Load an exported encoder from its folder.
 
         Raises:
-            UserError: if the folder holds no export.
+            UserError: the folder does not hold an export.
         """
         module, card = load(folder)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -53,7 +53,7 @@ class ExportedEncoder:
 
     @property
     def featurizer(self) -> Featurizer:
-        """What gives the arrays it was trained on."""
+        """The featurizer that returns the arrays on which it was trained."""
         return featurizers_of({self.card.modality: self.card})[self.card.modality]
 
     def embed_stored(
@@ -62,15 +62,16 @@ class ExportedEncoder:
         """Embed N records of a store.
 
         Args:
-            store: holds the encoder's modality.
-            positions: (N,) rows of the store.
-            batch_size: records embedded at a time.
+            store: feature store that holds the encoder's modality.
+            positions: rows of the store, shape (N,).
+            batch_size: how many records are embedded at a time.
 
         Returns:
-            (N, d) float32 on the CPU, unit rows where the modality is present and zero elsewhere.
+            The embeddings on the CPU, of unit length where the modality is present and zero
+            elsewhere, float32 of shape (N, d).
 
         Raises:
-            RunError: if an embedding is not finite.
+            RunError: an embedding is not finite.
         """
         features = only_modalities(store, {self.card.modality: self.featurizer})
         starts = range(0, len(positions), batch_size)
@@ -83,7 +84,10 @@ class ExportedEncoder:
         return Column(torch.cat(values), torch.cat(present))
 
     def embed_record(self, record: Record) -> Tensor:
-        """Embed one record: (d,) float32 of unit length, on the CPU.
+        """Embed one record.
+
+        Returns:
+            The embedding on the CPU, of unit length, float32 of shape (d,).
 
         Raises:
             ValueError: the record cannot be featurized, or lacks what the featurizer needs.
@@ -92,7 +96,7 @@ class ExportedEncoder:
         column = self.embed_table(table)
         if not column.present[0]:
             reason = table[QUARANTINE_COLUMN][0].as_py()
-            raise ValueError(reason or f"it has nothing that {self.featurizer.type} reads")
+            raise ValueError(reason or f"it has nothing that {self.featurizer.type} can read")
         return column.values[0]
 
     @torch.no_grad()
@@ -109,7 +113,7 @@ class ExportedEncoder:
             present[tensors.rows] = True
         if not values.isfinite().all():
             raise RunError(
-                f"run: the encoder in {self.folder} gives embeddings that are not finite: it "
+                f"run: the encoder in {self.folder} returns embeddings that are not finite: it "
                 "diverged; pretrain it again with a smaller training.lr"
             )
         return Column(values, present)

@@ -1,4 +1,4 @@
-"""A trained encoder on disk: ``model.safetensors`` and ``card.json``, no pickle."""
+"""Stores a trained encoder as ``model.safetensors`` and ``card.json``, without a pickle."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Card(Settings):
     """What is needed to use an exported encoder and to know where it comes from.
 
     Attributes:
-        modality: what it encodes.
+        modality: modality that it encodes.
         encoder: settings that rebuild the module.
-        featurizer: settings of the featurizer whose arrays it was trained on.
+        featurizer: settings of the featurizer on whose arrays it was trained.
         embedding_dim: width of its output.
         projected: whether the encoder ends in a projector, whose output is the embedding.
         parent_run: name of the run that trained it.
-        config_hash: of that run's resolved job.
-        dataset_fingerprint: of the data set it was trained on.
-        samples_seen: materials drawn in training, repeats counted.
+        config_hash: hash of that run's resolved job.
+        dataset_fingerprint: fingerprint of the data set on which it was trained.
+        samples_seen: how many materials were drawn in training, counting repetitions.
     """
 
     modality: ModalityName
@@ -52,7 +52,7 @@ class Card(Settings):
     @field_validator("encoder")
     @classmethod
     def _needs_no_other_file(cls, encoder: EncoderSettings) -> EncoderSettings:
-        """Keep the shape of a language model instead of where its first weights came from."""
+        """Keep the shape of a language model instead of the path of its original weights."""
         return encoder.exported()
 
     def build(self) -> nn.Module:
@@ -62,7 +62,7 @@ class Card(Settings):
 
 
 def save(directory: UPath, module: nn.Module, card: Card) -> None:
-    """Write a module that ``card.build`` built into ``directory``, the card last."""
+    """Write a module that ``card.build`` built to ``directory``, and the card after it."""
     directory.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
     (directory / WEIGHTS_FILE).write_bytes(save_tensors(state))
@@ -70,10 +70,10 @@ def save(directory: UPath, module: nn.Module, card: Card) -> None:
 
 
 def load(directory: UPath) -> tuple[nn.Module, Card]:
-    """Rebuild an exported encoder, in evaluation mode and on the CPU.
+    """Rebuild an exported encoder in evaluation mode on the CPU.
 
     Raises:
-        UserError: if the directory holds no export, or one this version cannot read.
+        UserError: the directory does not hold an export that this version can read.
     """
     card = read_card(directory)
     with _readable(directory):
@@ -84,10 +84,10 @@ def load(directory: UPath) -> tuple[nn.Module, Card]:
 
 
 def read_card(directory: UPath) -> Card:
-    """Read what an exported encoder says of itself.
+    """Read the card of an exported encoder.
 
     Raises:
-        UserError: if the directory holds no export, or one this version cannot read.
+        UserError: the directory does not hold an export that this version can read.
     """
     with _readable(directory):
         return Card.model_validate_json((directory / CARD_FILE).read_text())
@@ -95,7 +95,7 @@ def read_card(directory: UPath) -> Card:
 
 @contextmanager
 def _readable(directory: UPath) -> Iterator[None]:
-    """Say in one sentence why an export cannot be read."""
+    """Raise an error that says in one sentence why an export cannot be read."""
     try:
         yield
     except FileNotFoundError as error:
@@ -106,5 +106,5 @@ def _readable(directory: UPath) -> Iterator[None]:
     except (ValidationError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{directory} holds an encoder this version cannot read: {reason}"
+            f"{directory} holds an encoder that this version cannot read: {reason}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a finished pretraining run offers: its encoders, and features as they were trained on."""
+"""What a finished pretraining run offers: its encoders and the featurizers of their inputs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from omnimat.stream.store import FeatureStore
 
 
 def export_folder(run: UPath, modality: str) -> UPath:
-    """Folder of one exported encoder of a run."""
+    """Return the folder of one exported encoder of a run."""
     return run / EXPORT / modality
 
 
 def read_cards(run: UPath) -> dict[str, Card]:
-    """Read the card of every encoder a run exported, in the order of the vocabulary.
+    """Read the card of every encoder that a run exported, in the order of the registry.
 
     Raises:
-        UserError: if the run exported none, or one this version cannot read.
+        UserError: the run exported no encoder, or one that this version cannot read.
     """
     folders = {name: export_folder(run, name) for name in MODALITIES.names}
     cards = {
@@ -36,7 +36,7 @@ def read_cards(run: UPath) -> dict[str, Card]:
 
 
 def featurizers_of(cards: Mapping[str, Card]) -> dict[str, Featurizer]:
-    """Build the featurizers whose arrays these encoders were trained on."""
+    """Build the featurizers on whose arrays these encoders were trained."""
     choices = {
         name: {"featurizer": card.featurizer, "encoder": card.encoder}
         for name, card in cards.items()
@@ -45,7 +45,7 @@ def featurizers_of(cards: Mapping[str, Card]) -> dict[str, Featurizer]:
 
 
 def only_modalities(store: FeatureStore, featurizers: Mapping[str, Featurizer]) -> FeatureStore:
-    """Give the same store with the columns of these modalities, so that no other is copied."""
+    """Return the store with only the columns of these modalities, so that no other is copied."""
     fields = [f"{name}.{field.name}" for name, f in featurizers.items() for field in f.fields]
     return FeatureStore(
         store.records, store.features.select([ID_COLUMN, PROPERTIES_COLUMN, *fields])

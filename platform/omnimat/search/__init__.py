@@ -1,1 +1,1 @@
-"""Nearest materials of a data set to anything a run's encoders can read; needs no Ray."""
+"""Finds the materials nearest to anything that a run's encoders can read; needs no Ray."""

@@ -1,8 +1,8 @@
-"""Embeddings of a whole data set by one encoder of a run: made once, memory-mapped ever after.
+"""Embeddings of a whole data set by one encoder, which are made once and then memory-mapped.
 
-A file ``search/<data set>/<modality>-<key>.npy`` in the run's folder; the key is the fingerprint of
-the data set and of the encoder's bytes, so one of another state of either is never found, and is
-removed when its successor is written.
+They are in the file ``search/<data set>/<modality>-<key>.npy`` of the run's folder. The key is the
+fingerprint of the data set and of the encoder's bytes. So a file of another state of either is
+never found, and it is removed when its successor is written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from omnimat.stream.unit import take
 Float = NDArray[np.float32]
 
 _SEARCH = "search"
-# Featurized in this process where there is no feature store: a minute or so.
+# Largest data set that this process featurizes if there is no feature store; it takes a minute.
 _MAX_FEATURIZED_HERE = 2_000
 
 
@@ -44,7 +44,8 @@ class Index:
     Attributes:
         dataset: folder of the data set.
         records: its record index (``shards.manifest.records_schema``).
-        embeddings: (N, d) float32 unit rows, zero where a material lacks the modality.
+        embeddings: embeddings of unit length, zero where a material lacks the modality, float32 of
+            shape (N, d).
     """
 
     dataset: UPath
@@ -52,7 +53,7 @@ class Index:
     embeddings: Float
 
     def candidates(self, split: str | None) -> NDArray[np.int64]:
-        """Give the rows of the materials that have the modality, of one split or of all."""
+        """Return the rows of the materials in one split, or in all, that have the modality."""
         present = self.embeddings.any(axis=1)
         if split is not None:
             present &= (self.records["split"] == split).to_numpy()
@@ -66,17 +67,17 @@ def open_index(
     modality: str,
     cards: Mapping[str, Card],
 ) -> Index:
-    """Open the index of a data set by a run's encoder of a modality; make it where it is missing.
+    """Open the index of a data set for one encoder of a run, or make it if it is missing.
 
     Args:
-        workspace: holds the data set.
+        workspace: workspace that holds the data set.
         run: folder of the pretraining run.
         dataset: name of the data set.
-        modality: to compare; the run has an encoder of it.
-        cards: of the run's encoders.
+        modality: modality to compare, of which the run has an encoder.
+        cards: cards of the run's encoders.
 
     Raises:
-        UserError: the data set is missing, or it is large and its features are.
+        UserError: the data set is missing, or it is large and its features are missing.
         RunError: an embedding is not finite.
     """
     location = StoreLocation.of(workspace, dataset, featurizers_of(cards))
@@ -99,16 +100,16 @@ def nearest(
     """Find the keys nearest to each query, exactly.
 
     Args:
-        queries: (Q, d) unit rows.
-        keys: (N, d) unit rows; may be mapped from a file.
-        rows: (n,) of the keys to compare with, increasing.
-        top: keys to find.
-        block_rows: keys in memory at a time.
+        queries: vectors of unit length, shape (Q, d).
+        keys: vectors of unit length, which may be mapped from a file, shape (N, d).
+        rows: rows of the keys to compare with, increasing, shape (n,).
+        top: how many keys to find.
+        block_rows: how many keys are held in memory at a time.
 
     Returns:
-        (Q, k) rows of the keys, nearest first, and (Q, k) cosines to six decimals, which is what
-        single precision tells; k is ``top`` or n, whichever is less. Of equal cosines the first
-        row comes first.
+        The rows of the keys, nearest first, and their cosines, both of shape (Q, k), where k is
+        the smaller of ``top`` and n. Cosines are rounded to six decimals, the accuracy of single
+        precision. Among equal cosines, the first row comes first.
     """
     best = np.empty((len(queries), 0), dtype=np.float32)
     places = np.empty((len(queries), 0), dtype=np.int64)
@@ -134,12 +135,12 @@ def _featurized_here(location: StoreLocation, modality: str) -> FeatureStore:
     """Featurize one modality of a small data set.
 
     Raises:
-        UserError: it is not small.
+        UserError: the data set is not small.
     """
     manifest = location.manifest
     if manifest.num_records > _MAX_FEATURIZED_HERE:
         raise UserError(
-            f"dataset: {location.folder} is no complete feature store, and "
+            f"dataset: {location.folder} is not a complete feature store, and "
             f"{location.dataset.name!r} has {manifest.num_records} materials, more than the "
             f"{_MAX_FEATURIZED_HERE} that are featurized on the spot: run an evaluate job of this "
             "run on it first"
@@ -156,7 +157,7 @@ def _write(path: UPath, values: Float) -> None:
 
 
 def _mapped(path: UPath) -> Float:
-    """Map a file of this machine into memory; read one that lies elsewhere."""
+    """Map a file into memory if it is on this machine, and read it otherwise."""
     is_local = path.protocol in {"", "file"}
     source = str(path) if is_local else io.BytesIO(read_file(path))
     values: Float = np.load(source, mmap_mode="r" if is_local else None, allow_pickle=False)

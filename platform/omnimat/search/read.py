@@ -1,6 +1,6 @@
-"""Reading a query into a record: a file by its ending, else a formula, else words.
+"""Reads a query into a record: a file according to its ending, or else a formula or words.
 
-Which files and words there are is what the modalities say (``Modality.query``).
+The modalities say which files and words they can read (``Modality.query``).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Asked:
     """A query that has been read.
 
     Attributes:
-        record: holds the one part that was given.
-        label: what it is, for people (``a formula``).
-        modality: whose encoder reads it, unless another one is asked for.
+        record: record that holds the part that was given, and no other.
+        label: name of that part for people (``a formula``).
+        modality: modality whose encoder reads it, unless another one is asked for.
         query: how it was read.
     """
 
@@ -37,7 +37,7 @@ class Asked:
     query: Query
 
     def notes(self, featurizer: Featurizer) -> list[str]:
-        """Say in whole sentences how what an encoder sees differs from what was given."""
+        """Return sentences on how what an encoder sees differs from what was given."""
         return self.query.notes(self.record, featurizer) if self._is_own(featurizer) else []
 
     def _is_own(self, featurizer: Featurizer) -> bool:
@@ -45,11 +45,11 @@ class Asked:
 
 
 def read_query(given: str, modality: str | None = None) -> Asked:
-    """Read a query: the path of a file, a formula, or else words.
+    """Read a query, which is the path of a file, a formula, or words.
 
     Args:
-        given: as it was typed.
-        modality: that is asked for, where several read files of one ending.
+        given: the query as the user typed it.
+        modality: modality that is preferred if several can read files with the same ending.
 
     Raises:
         UserError: it is none of these, or the file cannot be read.
@@ -63,16 +63,16 @@ def read_query(given: str, modality: str | None = None) -> Asked:
             return _asked(one, query, _read_file(Path(given), reader))
     if os.path.isfile(given):
         raise UserError(
-            f"{given}: a file of unknown kind; {_endings(known)}, or a formula or a sentence are "
-            "searched by"
+            f"{given}: this kind of file cannot be read; search by {_endings(known)}, or by a "
+            "formula or a sentence"
         )
     for one, query in known:
         part = _from_words(given, query)
         if part is not None:
             return _asked(one, query, part)
     raise UserError(
-        f"{given!r} is no file that is read ({_endings(known)}), no formula (LiFePO4) and no "
-        "sentence, which has several words between quotes"
+        f"{given!r} is neither a file that can be read ({_endings(known)}), nor a formula "
+        "(LiFePO4), nor a sentence, which is several words in quotes"
     )
 
 
@@ -97,7 +97,7 @@ def _from_words(given: str, query: Query) -> Any | None:
 
 
 def _endings(known: list[tuple[Modality, Query]]) -> str:
-    """List what files are read: ``a structure (.cif)``."""
+    """List the kinds of files that can be read: ``a structure (.cif)``."""
     return ", ".join(
         f"{one.label} ({' or '.join(query.readers)})" for one, query in known if query.readers
     )

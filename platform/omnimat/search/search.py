@@ -1,7 +1,7 @@
-"""The nearest materials to a query, by the cosine of their embeddings.
+"""Finds the materials nearest to a query by the cosine of their embeddings.
 
-Every material is compared: at 150,000 of 128 numbers, that is 77 MB to read and takes a fraction of
-a second, so nothing approximate is needed.
+Every material is compared. For 150,000 materials and embeddings of width 128, this reads 77 MB and
+takes a fraction of a second, so that no approximation is needed.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Float = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A material found; what is not known of it is None.
+    """A material that was found; what is not known about it is None.
 
     Attributes:
-        rank: from 1.
-        material_id: its id.
-        reduced_formula: of its composition, where that is known.
-        space_group: Hermann-Mauguin symbol.
-        space_group_number: of the International Tables.
-        crystal_system: in lower case.
+        rank: place in the answer, counted from 1.
+        material_id: id of the material.
+        reduced_formula: reduced formula of its composition.
+        space_group: Hermann-Mauguin symbol of its space group.
+        space_group_number: number of its space group in the International Tables.
+        crystal_system: crystal system in lower case.
         similarity: cosine of the two embeddings, from -1 to 1.
     """
 
@@ -60,13 +60,13 @@ class Answer:
     """The materials nearest to a query.
 
     Attributes:
-        query: as it was given.
-        modality: whose encoder read it.
-        against: the materials' modality it was compared with.
+        query: the query as it was given.
+        modality: modality whose encoder read it.
+        against: modality of the materials that it was compared with.
         dataset: name of the data set.
-        num_candidates: materials compared.
-        notes: how what the encoder saw differs from what was given, in sentences.
-        hits: the nearest first; of equally near ones the first in the data set.
+        num_candidates: how many materials were compared.
+        notes: sentences on how what the encoder saw differs from what was given.
+        hits: materials, the nearest first; equally near ones are in the order of the data set.
     """
 
     query: str
@@ -94,23 +94,24 @@ def search(
     Args:
         run: name of a pretraining run.
         queries: files, formulas or sentences; see ``read_query``.
-        workspace: holds run and data set.
-        dataset: name; None for the one the run was pretrained on.
-        split: whose materials are compared; None for all.
-        modality: whose encoder reads the queries; None for that of their kind.
-        against: modality of the materials that is compared; None for the structure where the run
-            has an encoder of it, else for the first that it has.
-        top: materials to give.
+        workspace: workspace that holds the run and the data set.
+        dataset: name of the data set; None for the one on which the run was pretrained.
+        split: split whose materials are compared; None for all.
+        modality: modality whose encoder reads the queries; None for that of each query.
+        against: modality of the materials that is compared; None for the structure if the run has
+            an encoder of it, or else for the first modality that it has.
+        top: how many materials to find for each query.
 
     Raises:
-        UserError: a query cannot be read, the run has no encoder for it, or there is no material.
+        UserError: a query cannot be read, the run has no encoder for it, or no material can be
+            compared.
         RunError: an embedding is not finite.
     """
     folder = workspace.run(run)
     cards = read_cards(folder)
     modality_of_set = _encoded(against, run, cards)
     if split is not None and split not in SPLITS:
-        raise UserError(f"--split: {split!r} is no split; choose one of {', '.join(SPLITS)}")
+        raise UserError(f"--split: {split!r} is not a split; choose one of {', '.join(SPLITS)}")
     read = {given: read_query(given, modality) for given in queries}
     featurizers = featurizers_of(cards)
     readers = {given: _reader(one, modality, run, featurizers) for given, one in read.items()}
@@ -140,7 +141,7 @@ def search(
 
 
 def _encoded(against: str | None, run: str, cards: Mapping[str, Card]) -> str:
-    """Choose which modality of the materials is compared; the run has to have its encoder."""
+    """Choose the modality of the materials that is compared; the run must have its encoder."""
     chosen = against or ("structure" if "structure" in cards else next(iter(cards)))
     if chosen not in cards:
         raise UserError(
@@ -169,7 +170,7 @@ def _reader(
 
 
 def _embed(given: str, asked: Asked, encoder: ExportedEncoder) -> Float:
-    """Embed a query: (1, d)."""
+    """Embed a query, shape (1, d)."""
     try:
         vector: Float = encoder.embed_record(asked.record).numpy()[None]
     except ValueError as error:
@@ -181,12 +182,12 @@ def _embed(given: str, asked: Asked, encoder: ExportedEncoder) -> Float:
 def _pretrained_on(folder: UPath) -> str:
     path = folder / RESULT
     if not path.exists():
-        raise UserError(f"--dataset: {path} is not there to tell the data set; name one")
+        raise UserError(f"--dataset: {path} does not exist and so names no data set; give one")
     return str(json.loads(path.read_text())["settings"]["dataset"])
 
 
 def _hits(index: Index, places: NDArray[np.int64], similarities: Float) -> list[list[Hit]]:
-    """Describe what was found, for each query; reads those records alone."""
+    """Describe what was found for each query, reading only the records that were found."""
     rows = np.unique(places)
     records = take(index.records, rows)
     properties = Source(index.dataset, None, {}).features(records)[PROPERTIES_COLUMN].to_pylist()

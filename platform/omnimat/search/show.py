@@ -1,4 +1,4 @@
-"""Answers on the terminal: tables for people, JSON for programs."""
+"""Shows answers on the terminal, as tables for people or JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from omnimat.search.search import Answer
 
 
 def as_json(answers: Sequence[Answer]) -> str:
-    """Give a JSON list of answers, keys as in ``Answer`` and ``Hit``."""
+    """Return a JSON list of answers with the keys of ``Answer`` and ``Hit``."""
     return json.dumps([asdict(answer) for answer in answers], indent=1)
 
 
 def print_tables(answers: Sequence[Answer], width: int | None) -> None:
-    """Print a table for each answer, so many characters wide; None for the terminal's width."""
+    """Print a table of the given width for each answer; None is the width of the terminal."""
     console = Console(width=width)
     for answer in answers:
         console.print(
-            # Text: what was typed, or a formula, may look like rich's markup.
+            # A Text, because what was typed, or a formula, may look like rich's markup.
             Text(
                 f"{answer.query}: {answer.modality} -> {answer.against}, "
                 f"{answer.num_candidates} materials of {answer.dataset}"

@@ -1,1 +1,1 @@
-"""WebDataset tar shards and their manifest: written deterministically, read by offset."""
+"""WebDataset tar shards, which are written deterministically and read by offset, and manifests."""

@@ -1,4 +1,4 @@
-"""A record as the members of a WebDataset sample, and back. Nothing is ever unpickled."""
+"""Converts a record to the members of a WebDataset sample and back; nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from omnimat.modalities.storage import encode_json
 PROPERTIES, PROVENANCE = "properties.json", "provenance.json"
 MAX_MEMBER_BYTES = 64 * 2**20
 MAX_CONTENT_BYTES = 2 * MAX_MEMBER_BYTES
-# With the tar headers and the padding of each member.
+# This includes the tar headers and the padding of each member.
 MAX_RECORD_BYTES = MAX_CONTENT_BYTES + 2**16
 
 _CANNOT_DECODE = (
-    ValueError,  # of JSON and UTF-8 too
+    ValueError,  # includes those of JSON and UTF-8
     KeyError,
     TypeError,
     EOFError,
@@ -31,18 +31,18 @@ _CANNOT_DECODE = (
 
 @functools.cache
 def extensions() -> tuple[str, ...]:
-    """Give the extensions of all members a record may have, in their order in the shard."""
+    """Return the extensions of all members that a record may have, in the order of the shard."""
     return (*(stored.extension for stored in parts().values()), PROPERTIES, PROVENANCE)
 
 
 def encode(record: Record) -> dict[str, bytes]:
-    """Give the members of a record by extension, in the order of ``extensions()``.
+    """Return the members of a record by extension, in the order of ``extensions()``.
 
-    Equal records give equal bytes.
+    The bytes of equal records are equal.
 
     Raises:
-        ValueError: the record cannot be stored and read back (its id, a shape, a number that is
-            not finite, too many bytes), with the reason.
+        ValueError: the record cannot be stored and read back because of its id, a shape, a number
+            that is not finite, or too many bytes; the message says why.
     """
     if not MATERIAL_ID.fullmatch(record.material_id):
         raise ValueError(f"material id must match {MATERIAL_ID.pattern}")

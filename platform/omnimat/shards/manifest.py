@@ -1,4 +1,4 @@
-"""The manifest of a data set: what its shards hold, in hashes and counts."""
+"""The manifest of a data set, which lists its shards with hashes and counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from omnimat.base.settings import Settings
 from omnimat.modalities.registry import parts
 
 SCHEMA_VERSION = 2
-# What an older omnimat wrote and this one reads: data sets in which every record has a structure.
+# Older versions that can still be read: data sets in which every record has a structure.
 _ONLY_STRUCTURES = 1
 MANIFEST_NAME = "manifest.json"
 RECORDS_NAME = "records.parquet"
@@ -25,14 +25,14 @@ FAILURES_NAME = "failures.jsonl"
 
 
 def records_schema() -> pa.Schema:
-    """Give the columns of the record index: one row a record, in shard order."""
+    """Return the columns of the record index, which has one row per record in shard order."""
     columns = [
         ("material_id", pa.string()),
         ("shard", pa.int32()),
         ("row", pa.int32()),
         ("offset_bytes", pa.int64()),
         ("size_bytes", pa.int64()),
-        ("crc32", pa.uint32()),  # of the record's bytes in the shard, tar headers included
+        ("crc32", pa.uint32()),  # checksum of the record's bytes in the shard, with tar headers
         ("split", pa.string()),
         ("reduced_formula", pa.string()),  # null where neither structure nor formula is known
         ("num_atoms", pa.int32()),  # null where no structure is known
@@ -45,9 +45,9 @@ class ShardEntry(Settings):
     """One shard.
 
     Attributes:
-        name: of the file.
-        size_bytes: of the file.
-        sha256: of the file.
+        name: name of the file.
+        size_bytes: size of the file.
+        sha256: hash of the file.
         num_records: how many records it holds.
         modality_counts: how many of them have each part.
     """
@@ -60,7 +60,7 @@ class ShardEntry(Settings):
 
 
 class Manifest(Settings):
-    """A finished data set. It is written last, so where it is, all the rest is."""
+    """A finished data set; the manifest is written last, so where it is, the rest is too."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -77,7 +77,7 @@ class Manifest(Settings):
 
     @property
     def num_records(self) -> int:
-        """Records in all shards."""
+        """How many records all shards hold."""
         return sum(shard.num_records for shard in self.shards)
 
     @classmethod
@@ -85,7 +85,8 @@ class Manifest(Settings):
         """Read the manifest of a data set.
 
         Raises:
-            UserError: there is none, it may not be read, or is not of this version of omnimat.
+            UserError: there is no manifest, it may not be read, or another version of omnimat wrote
+                it that this version cannot read.
         """
         path = directory / MANIFEST_NAME
         try:
@@ -102,22 +103,22 @@ class Manifest(Settings):
             ) from error
         if manifest.schema_version not in {_ONLY_STRUCTURES, SCHEMA_VERSION}:
             raise UserError(
-                f"{path} has schema_version {manifest.schema_version}, this omnimat reads "
+                f"{path} has schema_version {manifest.schema_version}, but this omnimat reads "
                 f"{SCHEMA_VERSION}: ingest the data set again"
             )
         manifest.check_parts(directory)
         return manifest
 
     def check_parts(self, directory: UPath) -> None:
-        """Insist that every part that the records hold belongs to a known modality.
+        """Check that every part that the records hold belongs to a known modality.
 
         Raises:
-            UserError: one does not; the sentence names it.
+            UserError: a part does not; the message names it.
         """
         stored = {name for shard in self.shards for name in shard.modality_counts}
         if unknown := sorted(stored - set(parts())):
             raise UserError(
-                f"{directory} holds {', '.join(unknown)}, which no installed package reads: "
+                f"{directory} holds {', '.join(unknown)}, which no installed package can read: "
                 "install the package that provides this modality"
             )
 
@@ -126,10 +127,10 @@ class Manifest(Settings):
         write_atomically(directory / MANIFEST_NAME, f"{self.model_dump_json(indent=2)}\n".encode())
 
     def records(self, directory: UPath) -> pd.DataFrame:
-        """Give the index of the records, columns as in ``records_schema()``.
+        """Read the index of the records, which has the columns of ``records_schema()``.
 
         Raises:
-            UserError: it is missing or not the one this manifest was written with.
+            UserError: the index is missing, or it was changed after this manifest was written.
         """
         path = directory / RECORDS_NAME
         try:
@@ -141,9 +142,9 @@ class Manifest(Settings):
         return self.completed(parquet_frame(data))
 
     def completed(self, records: pd.DataFrame) -> pd.DataFrame:
-        """Give an index the columns that came after it was written: its records lack these parts.
+        """Add the columns that are newer than an index; its records do not have these parts.
 
-        A data set from before there was a ``crc32`` stays readable, unchecked.
+        Records of a data set that is older than ``crc32`` can be read, but are not checked.
         """
         names = records_schema().names
         complete = records.reindex(columns=names)
@@ -154,15 +155,15 @@ class Manifest(Settings):
 
 
 def are_among(records: pd.DataFrame, others: pd.DataFrame) -> pd.Series[bool]:
-    """Say of each record whether its material, or a polymorph of it, is among others.
+    """Return for each record whether its material, or a polymorph of it, is among others.
 
     Args:
         records: rows of a record index.
-        others: rows of the same index, or of another.
+        others: rows of the same index or of another one.
 
     Returns:
-        One value a row of ``records``: true where the other index has the reduced formula, or,
-        for records without a formula, the id.
+        A value for each row of ``records``, which is true if the other rows contain its reduced
+        formula or, for a record without a formula, its id.
     """
     by_formula = records["reduced_formula"].isin(others["reduced_formula"].dropna())
     without = others.loc[others["reduced_formula"].isna(), "material_id"]
@@ -171,11 +172,11 @@ def are_among(records: pd.DataFrame, others: pd.DataFrame) -> pd.Series[bool]:
 
 
 def dataset_fingerprint(shards: tuple[ShardEntry, ...], split_sha256: str) -> str:
-    """Hash what defines a data set: the bytes of its shards and its split."""
+    """Hash what defines a data set, which is the bytes of its shards and its split."""
     lines = [*(shard.sha256 for shard in shards), split_sha256]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def shard_name(shard: int) -> str:
-    """File of a shard."""
+    """Return the name of a shard's file."""
     return f"shard-{shard:05d}.tar"

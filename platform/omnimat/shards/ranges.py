@@ -1,4 +1,4 @@
-"""Byte ranges of files, fetched in few requests; what fails is fetched again by itself.
+"""Fetches byte ranges of files in few requests, and those of a failed request one by one.
 
 One request may hold several ranges, so that reading many small records takes a handful of GETs on
 an object store, which run concurrently where the filesystem can do that. A failure costs only time:
@@ -42,7 +42,7 @@ class ByteRange(NamedTuple):
 def fetch(
     filesystem: Any, ranges: Sequence[ByteRange]
 ) -> Iterator[tuple[ByteRange, memoryview | Exception]]:
-    """Read ranges, in no particular order.
+    """Read ranges in no particular order.
 
     At most ``MAX_READ_FACTOR`` times their bytes are held in memory.
 

@@ -1,4 +1,4 @@
-"""Read records of shards by byte range. One bad record never costs another."""
+"""Reads records of shards by byte range, so that a bad record never affects another one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from omnimat.shards.codec import MAX_MEMBER_BYTES, MAX_RECORD_BYTES, extensions
 from omnimat.shards.manifest import shard_name
 from omnimat.shards.ranges import ByteRange, fetch
 
-# What a reader needs to know of a record.
+# The columns of the index that a reader needs.
 LOCATION_COLUMNS = ["material_id", "shard", "offset_bytes", "size_bytes", "crc32"]
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -25,12 +25,12 @@ _BLOCK = tarfile.BLOCKSIZE
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
-    """The undecoded members of a record, or why it has none.
+    """The undecoded members of a record, or the reason why it could not be read.
 
     Attributes:
-        material_id: as asked for.
-        members: bytes by extension, as ``codec.decode`` takes them; empty when quarantined.
-        quarantine_reason: None for a good record.
+        material_id: id of the material that was asked for.
+        members: bytes by extension, as ``codec.decode`` takes them; empty if quarantined.
+        quarantine_reason: why the record could not be read; None for a good record.
     """
 
     material_id: str
@@ -45,7 +45,7 @@ class _Location(NamedTuple):
     shard: int
     offset_bytes: int
     size_bytes: int
-    crc32: float  # NaN where the index has none
+    crc32: float  # NaN if the index does not have it
 
     @property
     def is_sensible(self) -> bool:
@@ -55,19 +55,19 @@ class _Location(NamedTuple):
 def read_records(directory: UPath, records: pd.DataFrame) -> list[RawRecord]:
     """Read records of a data set.
 
-    A read that fails for a passing cause is tried again. What still cannot be read is quarantined,
-    and so is every record whose bytes are not those that were written. Where the storage refuses
-    one and all, it is not the records that are at fault, and none is quarantined.
+    A read that fails for a passing cause is tried again. Records that still cannot be read are
+    quarantined, and so are those whose bytes are not the ones that were written. If the storage
+    refuses all of several records, the fault is not theirs, and none is quarantined.
 
     Args:
-        directory: of the shards.
-        records: rows of the index; a null ``crc32`` is not checked.
+        directory: folder of the shards.
+        records: rows of the index; a ``crc32`` that is null is not checked.
 
     Returns:
-        One a row, in the order of the rows.
+        One record for each row, in the order of the rows.
 
     Raises:
-        RunError: the storage gave none of several records: it is down, or not for us to read.
+        RunError: none of several records could be read, because the storage is down or forbids it.
     """
     rows = [_Location(*row) for row in records[LOCATION_COLUMNS].itertuples(index=False, name=None)]
     paths = {shard: (directory / shard_name(shard)).path for shard in {row.shard for row in rows}}
@@ -111,10 +111,11 @@ def _intact(row: _Location, content: memoryview | Exception) -> memoryview:
 
 
 def parse_members(data: bytes | memoryview, material_id: str) -> dict[str, bytes]:
-    """Split the contiguous tar members of one record, and refuse what is not one's own.
+    """Split the contiguous tar members of a record, and refuse what does not belong to it.
 
     Raises:
-        ValueError: a damaged header, a member of another name or kind, too large, or twice there.
+        ValueError: a header is damaged, or a member has a wrong name or kind, is too large, or
+            occurs twice.
     """
     members: dict[str, bytes] = {}
     long_name: str | None = None
@@ -141,9 +142,9 @@ def parse_members(data: bytes | memoryview, material_id: str) -> dict[str, bytes
 
 
 def _header(block: bytes) -> tuple[str, int, bytes]:
-    """Read the name, size and type of a member; a third of the time that tarfile takes.
+    """Read the name, size and type of a member in a third of the time that tarfile takes.
 
-    It takes octal numbers alone: sizes written otherwise are beyond 8 GiB.
+    Only octal numbers are read, because only sizes beyond 8 GiB are written otherwise.
     """
     if len(block) < _BLOCK:
         raise ValueError("damaged tar header: truncated")

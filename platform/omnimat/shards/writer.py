@@ -1,4 +1,4 @@
-"""Write a shard: a WebDataset tar whose bytes depend on its records alone."""
+"""Writes a shard, which is a WebDataset tar whose bytes depend only on its records."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class WrittenShard:
     """What a shard holds.
 
     Attributes:
-        entry: for the manifest.
-        rows: one a record, in order: the columns of ``records_schema()`` that the shard alone tells
-            (all but ``shard``, ``split`` and ``reduced_formula``).
-        rejected: (material id, reason) of the records that could not be stored.
+        entry: entry of the shard in the manifest.
+        rows: one row per record, in order, with those columns of ``records_schema()`` that follow
+            from the shard (all but ``shard``, ``split`` and ``reduced_formula``).
+        rejected: (material id, reason) of each record that could not be stored.
     """
 
     entry: ShardEntry
@@ -36,14 +36,14 @@ class WrittenShard:
 
 
 def write_shard(path: UPath, records: Iterable[Record]) -> WrittenShard:
-    """Write records to one tar, atomically; a record that cannot be stored is left out.
+    """Write records to a tar file atomically, leaving out those that cannot be stored.
 
     The shard is held in memory until it is complete.
     """
     buffer = io.BytesIO()
     rows: list[dict[str, Any]] = []
     rejected: list[tuple[str, str]] = []
-    # GNU format: USTAR has no room for the longest ids.
+    # The GNU format is used because USTAR has no room for the longest ids.
     with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.GNU_FORMAT) as archive:
         for record in records:
             try:
@@ -90,6 +90,6 @@ def _row(
 
 
 def _part_counts(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Count the records that have each part; parts that none has are left out."""
+    """Count the records that have each part, leaving out parts that no record has."""
     counts = {name: sum(row[f"has_{name}"] for row in rows) for name in parts()}
     return {name: count for name, count in counts.items() if count}

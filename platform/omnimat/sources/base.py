@@ -1,4 +1,4 @@
-"""What every source does: say how many items it has, and read any slice of them."""
+"""What every source can do: count its items, and read any slice of them."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An item that gave no record, or one without something it should have."""
+    """An item that could not become a record, or whose record lacks something."""
 
     material_id: str
     reason: str
 
 
 class Source(Protocol):
-    """The settings of a source are the source: frozen, picklable, deterministic.
+    """A source consists only of its settings; it is immutable, deterministic and can be pickled.
 
-    Items are numbered; item i is the same record in every process that reads it.
+    Items are numbered, and item i is the same record in every process that reads it.
     """
 
     @property
     def type(self) -> str:
-        """The name it has in a job file."""
+        """Its name in a job file."""
 
     def model_dump(self, *, mode: str = ..., exclude: Any = ...) -> dict[str, Any]:
-        """Give its settings."""
+        """Return its settings."""
 
     def located(self) -> Self:
-        """Give the same source with absolute paths, for workers that run in other folders.
+        """Return the same source with absolute paths, for workers that run in other folders.
 
         Raises:
             UserError: a path is missing; the message names its key.
         """
 
     def inputs(self) -> Mapping[str, UPath]:
-        """Give the files that the located source reads, by name; none where it reads no files.
+        """Return the files that the located source reads, by name, if it reads any.
 
-        A name says which file is meant, wherever they lie: their changes are noticed by it.
+        The name identifies a file wherever it lies, so that changes of it are noticed.
         """
 
     def num_items(self) -> int:
-        """Items to read, records and failures together."""
+        """Return how many items there are, including those that cannot become records."""
 
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
-        """Read items ``start`` to ``stop`` (exclusive), one result an item, in order.
+        """Read the items from ``start`` to before ``stop``, with one result per item, in order.
 
-        A record that lacks a modality which exists is followed by a failure for it, whose reason
+        If a record lacks a modality that exists in the source, a failure follows it whose reason
         names the modality. ``stop`` may lie beyond the last item.
         """
 
 
 class Run(Protocol):
-    """Runs a function over many arguments, somewhere, and gives the results as they come."""
+    """Calls a function with many arguments, anywhere, and yields the results as they arrive."""
 
     def __call__(
         self, function: Callable[..., T], calls: Mapping[Key, tuple[Any, ...]]
@@ -71,19 +71,20 @@ class Run(Protocol):
 
 @runtime_checkable
 class RemoteSource(Source, Protocol):
-    """A source whose items change from day to day, until they are harvested.
+    """A source whose items change from day to day until they are harvested.
 
     Attributes:
-        snapshot: path of what was harvested; its last part tells one content from another.
+        snapshot: path of what was harvested; its last part differs if the content differs.
     """
 
     snapshot: str | None
 
     def harvest(self, directory: UPath, run: Run, report_progress: bool) -> Self:
-        """Keep what is read from now on in ``directory``, and give the source of that.
+        """Store the items in ``directory``, and return the source that reads them from there.
 
-        Killed anywhere and called again, it goes on; what could not be had is tried again.
+        If it is killed at any point and called again, it continues, and tries again to get what was
+        not available.
         """
 
     def can_retry(self, directory: UPath) -> bool:
-        """Say whether a harvest that was finished there lacks what may be had by now."""
+        """Return whether a finished harvest lacks items that may be available by now."""

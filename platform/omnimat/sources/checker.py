@@ -1,4 +1,4 @@
-"""Checks the records of a source before they are stored, and notes why others are rejected."""
+"""Checks the records of a source before they are stored, and notes why some are rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Checker:
     Attributes:
         failures: (material id, reason) of what was not accepted, in order.
         columns: ``split`` and ``reduced_formula`` of each accepted record, by id; the formula is
-            None where neither a structure nor a composition tells it.
+            None where neither a structure nor a composition is known.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Checker:
                 yield item
 
     def provenance_values(self, key: str) -> tuple[str, ...]:
-        """Give the distinct values of a provenance key among the accepted records."""
+        """Return the distinct values of a provenance key among the accepted records."""
         return tuple(sorted(value for name, value in self._provenance if name == key))
 
     def _accept(self, record: Record) -> None:
@@ -57,19 +57,19 @@ class Checker:
         if missing := [name for name in self._required if name not in record.parts]:
             raise ValueError(f"no {', '.join(missing)}")
         if not record.parts and not record.properties:
-            raise ValueError("nothing is known of it")
+            raise ValueError("nothing is known about it")
         if record.structure is not None:
             validate(record.structure)
         formula = _reduced_formula(record)
         published = record.provenance.get(PUBLISHED_SPLIT)
-        # Where no formula is known, nothing but the id tells one material from another.
+        # Where no formula is known, only the id distinguishes materials.
         split = assign_split(formula or record.material_id, published, self._split)
         self.columns[record.material_id] = {"split": split, "reduced_formula": formula}
         self._provenance.update(record.provenance.items())
 
 
 def _reduced_formula(record: Record) -> str | None:
-    """Give the reduced formula, by which polymorphs are told to be of one composition.
+    """Return the reduced formula, which is the same for all polymorphs.
 
     Raises:
         ValueError: the record's formula and its structure contradict each other.
@@ -84,5 +84,5 @@ def _reduced_formula(record: Record) -> str | None:
         if of_structure is not None:
             told = reduced_formula(of_structure.atomic_numbers, of_structure.amounts)
             if told != reduced:
-                raise ValueError(f"its formula is {reduced}, that of its structure {told}")
+                raise ValueError(f"its formula is {reduced}, but that of its structure is {told}")
     return reduced

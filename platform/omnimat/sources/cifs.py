@@ -1,4 +1,4 @@
-"""A folder of CIF files."""
+"""Reads a folder of CIF files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MAX_ID_LENGTH = 128
 
 
 class Cifs(Settings):
-    """Every ``.cif`` of a folder, in order of name; one structure a file.
+    """All ``.cif`` files of a folder, in order of name, with one structure each.
 
     Attributes:
-        path: the folder.
-        licence: of the files, recorded in the provenance.
-        database_version: recorded in the provenance.
+        path: path of the folder.
+        licence: licence of the files, which is recorded in the provenance.
+        database_version: version of the files, which is recorded in the provenance.
     """
 
     type: Literal["cifs"] = "cifs"
@@ -36,12 +36,12 @@ class Cifs(Settings):
         return self.model_copy(update={"path": absolute_path(self.path, "source.path")})
 
     def inputs(self) -> dict[str, UPath]:
-        """The CIF files, listed anew."""
+        """Return the CIF files that the folder holds now."""
         _files.cache_clear()
         return {file.name: file for file in _files(self.path)}
 
     def num_items(self) -> int:
-        """Number of files."""
+        """Return the number of files."""
         return len(_files(self.path))
 
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:

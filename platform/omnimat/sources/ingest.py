@@ -1,4 +1,4 @@
-"""Turn a source into shards: one Ray task a shard, resumable, the same bytes each time."""
+"""Turns a source into shards with one Ray task per shard; it can be resumed and is reproducible."""
 
 from __future__ import annotations
 
@@ -36,18 +36,19 @@ def ingest(
     report_progress: bool = True,
     retry_failures: bool = True,
 ) -> Manifest:
-    """Write the data set ``name`` under ``destination`` and give its manifest.
+    """Write the data set ``name`` to ``destination`` and return its manifest.
 
-    Killed anywhere and run again, it goes on and ends with the same bytes. A finished data set of
-    the same settings is returned as it is; only what a remote source could not give is tried
-    again, and where nothing more is got no byte changes.
+    If it is killed at any point and run again, it continues and ends with the same bytes. A
+    finished data set of the same settings is returned as it is. Only items that a remote source
+    could not provide are tried again, and if it still cannot, no byte changes.
 
     Args:
-        settings: of the ingest.
-        name: of the data set.
-        destination: its folder.
-        report_progress: shows progress bars.
-        retry_failures: of a finished data set; not where other jobs merely need it.
+        settings: settings of the ingest.
+        name: name of the data set.
+        destination: folder of the data set.
+        report_progress: whether progress bars are shown.
+        retry_failures: whether failures of a finished data set are tried again, which is not wanted
+            where other jobs merely need it.
 
     Raises:
         UserError: a path of the source is missing, or other settings or other input files were
@@ -98,7 +99,7 @@ def _can_retry(settings: IngestSettings, destination: UPath) -> bool:
 def _harvested(
     settings: IngestSettings, destination: UPath, report_progress: bool
 ) -> tuple[IngestSettings, dict[str, Any]]:
-    """Locate the source, harvest it where it is remote, and describe it for the manifest."""
+    """Locate the source, harvest it if it is remote, and describe it for the manifest."""
     located = settings.located()
     description = settings.source.model_dump(mode="json")
     source = located.source
@@ -110,10 +111,10 @@ def _harvested(
 
 
 def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifest | None:
-    """Give the manifest of a data set that is there already.
+    """Return the manifest of a data set if it is finished.
 
     Raises:
-        UserError: it was made under other settings, or from other input files.
+        UserError: the data set was made with other settings or from other input files.
     """
     if not (destination / MANIFEST_NAME).exists():
         return None
@@ -121,7 +122,7 @@ def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifes
     same = {settings.fingerprint(), _as_of_0_1_0(settings, manifest)}
     if manifest.settings_fingerprint not in same:
         raise UserError(
-            f"{destination} holds the data set {name} of other settings: "
+            f"{destination} holds the data set {name}, which was made with other settings: "
             "choose another name or delete it"
         )
     check_inputs(settings.source, destination)
@@ -129,9 +130,9 @@ def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifes
 
 
 def _as_of_0_1_0(settings: IngestSettings, manifest: Manifest) -> str | None:
-    """Hash settings as omnimat 0.1.0 did, defaults included; None where they are none of its time.
+    """Hash settings as omnimat 0.1.0 did, with defaults; None if it did not have such settings.
 
-    Its data sets took hours to ingest, so they stay valid.
+    Data sets of that version took hours to ingest, so they stay valid.
     """
     keys, told = {"records_per_shard", "split", "missing_text"}, identity(settings)
     parts = [told, *(told[key] for key in ("source", "split", "missing_text") if key in told)]
@@ -152,7 +153,7 @@ def _write_shards(
     inputs: str,
     excluded_ids: Mapping[int, tuple[str, ...]],
 ) -> Iterator[tuple[int, ShardReport]]:
-    """Run one task a shard."""
+    """Run one task per shard."""
     calls = {
         shard: (settings, destination, shard, excluded, inputs)
         for shard, excluded in excluded_ids.items()
@@ -161,7 +162,7 @@ def _write_shards(
 
 
 def _told(reports: Mapping[int, ShardReport], num_shards: int) -> dict[str, float]:
-    """Say how far an ingest is."""
+    """Return numbers that say how far an ingest has got."""
     return {
         "ingested_records": sum(len(report.rows) for report in reports.values()),
         "refused_records": sum(len(report.failures) for report in reports.values()),
@@ -172,7 +173,7 @@ def _told(reports: Mapping[int, ShardReport], num_shards: int) -> dict[str, floa
 def _in_parallel(
     num_cpus: float, function: Callable[..., T], calls: Mapping[Key, tuple[Any, ...]]
 ) -> Iterator[tuple[Key, T]]:
-    """Run one Ray task a call, a bounded number at a time, and give results as they come."""
+    """Run one Ray task per call, only so many at a time, and yield the results as they arrive."""
     slots = ray.cluster_resources().get("CPU", 1.0) / num_cpus
     limit = max(1, int(slots)) * _TASKS_IN_FLIGHT_PER_SLOT
     task = ray.remote(function).options(
@@ -202,14 +203,14 @@ def write_slice(
     excluded_ids: tuple[str, ...],
     inputs: str = "",
 ) -> ShardReport:
-    """Read, validate and write one shard, unless that is done; the body of a Ray task.
+    """Read, validate and write one shard unless it is there; this is the body of a Ray task.
 
     Args:
-        settings: of the ingest, its source located.
+        settings: settings of the ingest, whose source is located.
         destination: folder of the data set.
-        shard: its number.
+        shard: number of the shard.
         excluded_ids: ids that an earlier shard holds.
-        inputs: hash of the input files; what was written from others is written anew.
+        inputs: hash of the input files; a shard that was made from others is written again.
     """
     shard_path = destination / shard_name(shard)
     reports = destination / f"{_REPORTS_PREFIX}{fingerprint([settings.fingerprint(), inputs])}"

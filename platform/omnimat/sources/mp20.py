@@ -1,4 +1,4 @@
-"""MP-20 in the csv layout of CDVAE (Xie et al. 2022)."""
+"""Reads MP-20 in the csv layout of CDVAE (Xie et al., 2022)."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _PROVENANCE = {"source": "MP-20", "licence": "CC-BY-4.0"}
 class Mp20(Settings):
     """The csv files of MP-20, plain or gzipped.
 
-    Structures are Niggli-reduced on reading, as CDVAE does.
+    Structures are Niggli-reduced when they are read, as in CDVAE.
 
     Attributes:
-        path: a folder with ``train.csv``, ``val.csv`` and ``test.csv`` (any may be ``.csv.gz``),
-            whose split is kept, or one csv file, whose split is hashed.
-        max_records_per_split: keeps the first rows of each file.
-        database_version: recorded in the provenance.
+        path: a folder with ``train.csv``, ``val.csv`` and ``test.csv`` (each may be ``.csv.gz``),
+            whose split is kept, or a single csv file, which is split by a hash.
+        max_records_per_split: number of rows that are kept from the beginning of each file.
+        database_version: version of the data, which is recorded in the provenance.
     """
 
     type: Literal["mp20"] = "mp20"
@@ -55,15 +55,15 @@ class Mp20(Settings):
         return self.model_copy(update={"path": absolute_path(self.path, "source.path")})
 
     def inputs(self) -> dict[str, UPath]:
-        """The csv files."""
+        """Return the csv files."""
         return {file.name: file for file, _ in _files(UPath(self.path))}
 
     def num_items(self) -> int:
-        """Rows of all the files."""
+        """Return the number of rows in all files."""
         return len(_table(self.path, self.max_records_per_split))
 
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
-        """Parse the rows of a slice; files follow each other as train, validation, test."""
+        """Parse the rows of a slice, with the files in the order train, validation, test."""
         rows = _table(self.path, self.max_records_per_split).iloc[start:stop]
         for row in rows.to_dict("records"):
             try:
@@ -99,7 +99,7 @@ def _properties(row: Mapping[Hashable, Any]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def _table(path: str, max_records_per_split: int | None) -> pd.DataFrame:
-    """Read all files at once: a csv has no row ranges, and a process reads several slices."""
+    """Read all files at once, since a csv has no row ranges and a process reads several slices."""
     frames = []
     for file, split in _files(UPath(path)):
         compression: Literal["gzip"] | None = "gzip" if file.suffix == ".gz" else None

@@ -1,9 +1,9 @@
-"""Parquet tables in two documented layouts.
+"""Reads Parquet tables in two layouts.
 
-A density of states whose energies do not increase is left out, and the provenance says so.
+If the energies of a density of states do not increase, it is left out, and the provenance says so.
 
-``multimodal``, one row a material. Every column but the id may be missing or null, where that part
-of the material is not known; the four of the structure belong together:
+The layout ``multimodal`` has one row per material. Every column except the id may be missing, or
+null where that part of the material is not known; the four of the structure belong together:
 
 =========================  =========================================================================
 ``material_id``            string
@@ -27,10 +27,10 @@ numbers, the lower triangle of the upper left 5 x 5 Voigt block, row by row),
 ``e_form_aviary2019`` (stored as ``formation_energy_ev_per_atom``) and ``band_gap_pbe_aviary2020``
 (stored as ``band_gap_ev``).
 
-``cells``, structures alone: ``material_id``; ``a, b, c`` (angstrom); ``alpha, beta, gamma``
-(degree); ``Z`` (list of n); ``fx, fy, fz`` (lists of n integers, fractional coordinates times
-``frac_scale`` of the schema's metadata); ``spg_symprec0.1`` (space group number). Labels may come
-from a second table, ``labels_path``, joined by ``material_id``.
+The layout ``cells`` has only structures: ``material_id``; ``a, b, c`` (angstrom);
+``alpha, beta, gamma`` (degree); ``Z`` (list of n); ``fx, fy, fz`` (lists of n integers, fractional
+coordinates times ``frac_scale`` of the schema's metadata); ``spg_symprec0.1`` (space group number).
+Labels may come from a second table, ``labels_path``, which is joined by ``material_id``.
 """
 
 from __future__ import annotations
@@ -89,16 +89,16 @@ _REQUIRED_COLUMNS: Mapping[Layout, tuple[str, ...]] = {
 
 
 class Parquet(Settings):
-    """One Parquet file in a layout of this module.
+    """A Parquet file in one of the layouts of this module.
 
     Attributes:
-        path: the file.
+        path: path of the file.
         layout: ``multimodal`` or ``cells``.
-        labels_path: a table of labels for ``cells``.
-        max_records: keeps the first rows.
-        source_name: recorded in the provenance, as are the two below.
-        licence: of the data.
-        database_version: of the data.
+        labels_path: path of a table of labels for ``cells``.
+        max_records: number of rows that are kept from the beginning.
+        source_name: name of the source, which is recorded in the provenance.
+        licence: licence of the data, which is recorded in the provenance.
+        database_version: version of the data, which is recorded in the provenance.
     """
 
     type: Literal["parquet"] = "parquet"
@@ -118,12 +118,12 @@ class Parquet(Settings):
         return self.model_copy(update=update)
 
     def inputs(self) -> dict[str, UPath]:
-        """The tables, by their keys."""
+        """Return the tables by their keys."""
         paths = {"path": self.path, "labels_path": self.labels_path}
         return {key: UPath(path) for key, path in paths.items() if path is not None}
 
     def num_items(self) -> int:
-        """Rows of the table."""
+        """Return the number of rows of the table."""
         with UPath(self.path).open("rb") as file:
             table = pq.ParquetFile(file)
             columns = set(table.schema_arrow.names)
@@ -191,7 +191,7 @@ class Parquet(Settings):
 
 
 def read_slice(path: UPath, start: int, stop: int) -> pa.Table:
-    """Read rows ``start`` to ``stop``, decoding only the row groups that hold them."""
+    """Read the rows from ``start`` to before ``stop``, decoding only the row groups they are in."""
     with path.open("rb") as file:
         table = pq.ParquetFile(file)
         sizes = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
@@ -213,7 +213,7 @@ def _labels(path: str) -> dict[str, dict[str, Any]]:
 
 
 def _renamed(row: _Row, names: Mapping[str, str]) -> dict[str, Any]:
-    """Keep the values that are there, under their own names."""
+    """Keep the values that are not null, under their own names."""
     return {name: row[column] for column, name in names.items() if row.get(column) is not None}
 
 

@@ -1,4 +1,4 @@
-"""What an ingest is; importing this loads no Ray."""
+"""The settings of an ingest, which can be imported without Ray."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ class IngestSettings(Settings):
 
     Attributes:
         source: where the records come from.
-        records_per_shard: items of the source in each shard; keep a shard below about 64 MB.
+        records_per_shard: how many items of the source each shard holds; keep a shard below about
+            64 MB.
         split: fractions of the hashed split.
-        required: parts that each record must have (``structure``); one that lacks any is refused.
-        missing_text: what describes the structures that come without text; None leaves them so.
-        num_cpus_per_task: what each task asks Ray for; it does not change the result.
+        required: parts that each record must have (``structure``); records that lack one of them
+            are rejected.
+        missing_text: what describes structures that come without a text; None leaves them without.
+        num_cpus_per_task: how many CPUs each task asks of Ray; it does not change the result.
     """
 
     of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_cpus_per_task"})
@@ -49,5 +51,5 @@ class IngestSettings(Settings):
     num_cpus_per_task: float = Field(1.0, gt=0)
 
     def located(self) -> Self:
-        """Give the same settings with absolute paths."""
+        """Return the same settings with absolute paths."""
         return self.model_copy(update={"source": self.source.located()})

@@ -9,10 +9,13 @@ _HERE = "omnimat.modalities.charge_density"
 
 
 def encode(density: Array) -> bytes:
-    """Write (nx, ny, nz) values on the fractional grid, in CHGCAR units (density x cell volume).
+    """Write a density on the fractional grid as bytes.
+
+    Args:
+        density: density in CHGCAR units (density times cell volume), shape (nx, ny, nz).
 
     Raises:
-        ValueError: it is no filled grid of finite values.
+        ValueError: it is empty, does not have three axes, or holds a value that is not finite.
     """
     return encode_npy(checked(density, 3))
 

@@ -1,4 +1,4 @@
-"""Chemical compositions: a given formula is stored, others follow from the structure."""
+"""Chemical compositions: a formula is stored if it is given, or else follows from the structure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Formula:
     """A chemical formula.
 
     Attributes:
-        atomic_numbers: (n,) int32 elements, increasing.
-        amounts: (n,) float64, positive; they need not be whole.
+        atomic_numbers: elements in increasing order, int32 of shape (n,).
+        amounts: positive amount of each element, which need not be whole, float64 of shape (n,).
     """
 
     atomic_numbers: NDArray[np.int32]
@@ -50,7 +50,7 @@ def decode(data: bytes) -> Formula:
 
 
 def formula_of(record: Record) -> Formula | None:
-    """Give the formula of a record: the given one, else that of its structure."""
+    """Return the formula that is given with a record, or else that of its structure."""
     given: Formula | None = record.parts.get("composition")
     if given is None and record.structure is not None:
         numbers, counts = np.unique(record.structure.atomic_numbers, return_counts=True)

@@ -52,8 +52,8 @@ class Magpie(FeaturizerSettings):
     """The 132 Magpie features: six statistics of each of 22 element properties.
 
     Attributes:
-        origin: which formula counts: ``given`` with the record, ``derived`` from its structure,
-            or ``any``, which prefers the given one.
+        origin: which formula counts: one ``given`` with the record, one ``derived`` from its
+            structure, or ``any``, which prefers the given one.
     """
 
     modality: ClassVar[str] = "composition"
@@ -63,7 +63,7 @@ class Magpie(FeaturizerSettings):
 
     @property
     def index_columns(self) -> tuple[str, ...]:
-        """Columns of the record index that say where there is a formula."""
+        """Columns of the record index that show where there is a formula."""
         return columns_of(self.origin, "composition")
 
     @property

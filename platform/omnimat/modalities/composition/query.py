@@ -1,4 +1,4 @@
-"""Formulas that people give, such as LiFePO4 or Li0.5CoO2."""
+"""Reads formulas that users give, such as LiFePO4 or Li0.5CoO2."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SYMBOL = re.compile(r"[A-Z][a-z]?")
 
 
 def parse_formula(text: str) -> Formula | None:
-    """Read a formula; None where the text has not the form of one.
+    """Read a formula; return None if the text does not have the form of a formula.
 
     Raises:
-        ValueError: it has, but names something that is no element.
+        ValueError: the text has this form, but names an element that does not exist.
     """
     if not _FORMULA.fullmatch(text):
         return None

@@ -19,9 +19,10 @@ class DensityOfStates:
     """Electronic density of states on the material's own energy grid.
 
     Attributes:
-        energies_ev: (n,) float32, relative to the Fermi level, increasing.
-        spin_up_per_ev: (n,) float32.
-        spin_down_per_ev: (n,) float32, or None where only one channel is known.
+        energies_ev: energies relative to the Fermi level, increasing, float32 of shape (n,).
+        spin_up_per_ev: density of the channel of spin up, float32 of shape (n,).
+        spin_down_per_ev: density of the channel of spin down, float32 of shape (n,); None where
+            only one channel is known.
     """
 
     energies_ev: NDArray[np.float32]
@@ -33,7 +34,7 @@ def encode(dos: DensityOfStates) -> bytes:
     """Write a density of states as arrays.
 
     Raises:
-        ValueError: lengths differ, energies do not increase, or a number is not finite.
+        ValueError: the lengths differ, the energies do not increase, or a number is not finite.
     """
     arrays = {"energies_ev": dos.energies_ev, "spin_up_per_ev": dos.spin_up_per_ev}
     if dos.spin_down_per_ev is not None:

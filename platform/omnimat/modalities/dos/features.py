@@ -50,7 +50,7 @@ class DosCurve(FeaturizerSettings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.window_ev[0] < self.window_ev[1]:
-            raise ValueError("window_ev must rise")
+            raise ValueError("window_ev must increase")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Densities of states that people give: tables of energies and densities."""
+"""Reads densities of states that users give as tables of energies and densities."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _COLUMNS = ("energies_ev", "dos")
 
 
 def read_csv(path: Path) -> DensityOfStates:
-    """Read the columns ``energies_ev`` (from the Fermi level) and ``dos``.
+    """Read the columns ``energies_ev`` (relative to the Fermi level) and ``dos`` of a table.
 
     Raises:
-        ValueError: a column is missing or is no curve.
+        ValueError: a column is missing, or the columns are not a curve.
     """
     return _states(pd.read_csv(path, comment="#", skipinitialspace=True))
 
 
 def read_npz(path: Path) -> DensityOfStates:
-    """Read arrays of the same names as the columns of ``read_csv``; errors likewise."""
+    """Read arrays that have the names of the columns in ``read_csv``, with the same errors."""
     with np.load(path, allow_pickle=False) as arrays:
         return _states(arrays)
 
@@ -36,25 +36,25 @@ def read_npz(path: Path) -> DensityOfStates:
 def _states(columns: Mapping[str, Any] | pd.DataFrame) -> DensityOfStates:
     if missing := [name for name in _COLUMNS if name not in columns]:
         raise ValueError(
-            f"it has no {' and no '.join(missing)}: a density of states is in columns (or arrays) "
-            "energies_ev, from the Fermi level, and dos"
+            f"it has no {' and no '.join(missing)}: a density of states needs the columns (or "
+            "arrays) energies_ev, relative to the Fermi level, and dos"
         )
     energies, density = (np.asarray(columns[name], dtype=np.float64) for name in _COLUMNS)
     if energies.ndim != 1 or energies.shape != density.shape or len(energies) < 2:
-        raise ValueError("a curve has two columns of one length, of at least two points")
+        raise ValueError("a curve needs two columns of the same length with at least two points")
     if not (np.isfinite(energies).all() and (np.diff(energies) > 0).all()):
         raise ValueError("energies_ev must increase from point to point")
-    # One channel is given. It is the one that the encoder was trained on, whichever that is.
+    # The file holds one channel, which is taken to be the one that the encoder was trained on.
     channel = density.astype(np.float32)
     return DensityOfStates(energies.astype(np.float32), channel, np.zeros_like(channel))
 
 
 def notes(record: Record, featurizer: Featurizer) -> list[str]:
-    """Say which channel the encoder was trained on."""
+    """Return a sentence about the channel that the encoder was trained on."""
     del record
     spin = cast(DosCurve, featurizer).spin
     channel = "of spin up" if spin == "up" else "of both spins together"
-    return [f"The curve is taken to be the density {channel}, as the encoder's were."]
+    return [f"The curve is taken to be the density {channel}, like those of the training."]
 
 
 QUERY = Query("dos", {".csv": read_csv, ".npz": read_npz}, notes=notes)

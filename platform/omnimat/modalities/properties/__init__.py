@@ -1,4 +1,4 @@
-"""Named numbers and classes of a record, such as a computed energy or gap, as one more view."""
+"""Named numbers and classes of a record, such as a computed energy or band gap, as a modality."""
 
 from __future__ import annotations
 

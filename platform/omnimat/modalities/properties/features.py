@@ -1,4 +1,4 @@
-"""Properties as standardised numbers and one-hot classes, beside which of them are known."""
+"""Properties as standardised numbers and one-hot classes, with masks of those that are known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, TrainingRecords
 
-# What else a name tells: to know the space group is to know the crystal system.
+# Properties that another one reveals: the space group determines the crystal system.
 IMPLIED: Mapping[str, tuple[str, ...]] = {"space_group_number": ("crystal_system",)}
 
 
@@ -26,11 +26,11 @@ class NumberStatistics(Settings):
 
 
 class Statistics(Settings):
-    """What was measured on the training split.
+    """Statistics of the properties in the training split.
 
     Attributes:
-        numbers: of each number, by name.
-        classes: the labels of each class, by name; a label beyond them counts as not known.
+        numbers: mean and standard deviation of each number, by its name.
+        classes: labels of each class, by its name; any other label counts as not known.
     """
 
     numbers: Mapping[str, NumberStatistics] = {}
@@ -38,15 +38,16 @@ class Statistics(Settings):
 
 
 class PropertyValues(FeaturizerSettings):
-    """Chosen properties of a record; those it lacks are masked.
+    """Chosen properties of a record; those that it lacks are masked.
 
-    Numbers have mean 0 and standard deviation 1 over the training split, classes are one-hot over
-    the labels found there. A record with none of the properties lacks the modality.
+    Numbers are scaled to mean 0 and standard deviation 1 over the training split. Classes are
+    one-hot over the labels that occur there. A record without any of the properties lacks the
+    modality.
 
     Attributes:
         numbers: names of properties that are numbers.
         classes: names of properties that are classes.
-        statistics: of the training split; filled in when a job starts.
+        statistics: statistics of the training split, which are filled in when a job starts.
     """
 
     modality: ClassVar[str] = "properties"
@@ -68,18 +69,18 @@ class PropertyValues(FeaturizerSettings):
 
     @property
     def num_values(self) -> int:
-        """How many numbers describe a record: one for each number, one for each label."""
+        """How many numbers describe a record: one for each number and one for each label."""
         statistics = self._measured
         return len(self.numbers) + sum(map(len, statistics.classes.values()))
 
     @property
     def num_properties(self) -> int:
-        """How many properties are looked at."""
+        """How many properties are used."""
         return len(self.numbers) + len(self.classes)
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Values, zero where they are not known, and which properties are known."""
+        """Fields of the values, which are zero where not known, and of the known properties."""
         return (
             Field("values", "float32", (self.num_values,)),
             Field("is_known", "float32", (self.num_properties,)),
@@ -87,15 +88,15 @@ class PropertyValues(FeaturizerSettings):
 
     @property
     def properties_shown(self) -> tuple[str, ...]:
-        """All of the chosen ones, and what these imply."""
+        """The chosen properties, and those that follow from them."""
         names = (*self.numbers, *self.classes)
         return (*names, *(other for name in names for other in IMPLIED.get(name, ())))
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
-        """Give the same featurizer with the statistics of the training split.
+        """Return the same featurizer with the statistics of the training split.
 
         Raises:
-            UserError: a property is in no training record, or is no number where it has to be.
+            UserError: no training record has a property, or one that should be a number is not.
         """
         del workspace
         if self.statistics is not None:
@@ -108,10 +109,10 @@ class PropertyValues(FeaturizerSettings):
         return self.model_copy(update={"statistics": statistics})
 
     def __call__(self, record: Record) -> Arrays | None:
-        """Give the values, or None where the record has none of the properties.
+        """Return the values, or None where the record has none of the properties.
 
         Raises:
-            ValueError: a property that should be a number is none.
+            ValueError: a property that should be a number is not a number.
         """
         known = {name: record.properties.get(name) for name in (*self.numbers, *self.classes)}
         values = [self._standard(name, known[name]) for name in self.numbers]
@@ -131,8 +132,8 @@ class PropertyValues(FeaturizerSettings):
     def _measured(self) -> Statistics:
         if self.statistics is None:
             raise UserError(
-                "modalities.properties.featurizer.statistics: not measured yet; run the job that "
-                "names these properties"
+                "modalities.properties.featurizer.statistics: they are not measured yet; run the "
+                "job that names these properties"
             )
         return self.statistics
 
@@ -140,16 +141,16 @@ class PropertyValues(FeaturizerSettings):
         if value is None:
             return 0.0
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"property {name!r} is {value!r}, no number")
+            raise ValueError(f"property {name!r} is {value!r}, which is not a number")
         statistics = self._measured.numbers[name]
         return (value - statistics.mean) / statistics.standard_deviation
 
 
 def _known(name: str, properties: Iterable[Mapping[str, Any]]) -> list[Any]:
-    """Give the values of a property that are known.
+    """Return the known values of a property.
 
     Raises:
-        UserError: there is none.
+        UserError: no value is known.
     """
     values = [one[name] for one in properties if one.get(name) is not None]
     if not values:
@@ -164,8 +165,8 @@ def _number_statistics(name: str, values: list[Any]) -> NumberStatistics:
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if not numbers:
         raise UserError(
-            f"modalities.properties.featurizer.numbers: property {name!r} is no number but for "
-            f"example {values[0]!r}; name it under classes"
+            f"modalities.properties.featurizer.numbers: property {name!r} is not a number but, for "
+            f"example, {values[0]!r}; name it under classes"
         )
     deviation = float(np.std(numbers))
     return NumberStatistics(mean=float(np.mean(numbers)), standard_deviation=deviation or 1.0)

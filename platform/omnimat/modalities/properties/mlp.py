@@ -1,4 +1,4 @@
-"""An MLP over the values of properties and over which of them are known."""
+"""An MLP on the values of properties and on the mask of those that are known."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class PropertyMlpSettings(EncoderSettings):
     """Settings of the property MLP.
 
     Attributes:
-        num_values: numbers that describe a record; filled in from the featurizer.
-        num_properties: properties that may be known or not; filled in likewise.
-        hidden_widths: of the layers between, with a layer norm and GELU each.
+        num_values: how many numbers describe a record; filled in from the featurizer.
+        num_properties: how many properties may be known or not; filled in from the featurizer.
+        hidden_widths: widths of the hidden layers, each followed by a layer norm and a GELU.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -34,13 +34,13 @@ class PropertyMlpSettings(EncoderSettings):
     hidden_widths: tuple[PositiveInt, ...] = (256, 256)
 
     def fitted_to(self, featurizer: Featurizer) -> Self:
-        """Take the widths of the featurizer, once its statistics are known.
+        """Take over the widths of the featurizer once its statistics are known.
 
         Raises:
-            ValueError: the featurizer is another one.
+            ValueError: the featurizer is not ``property_values``.
         """
         if not isinstance(featurizer, PropertyValues):
-            raise ValueError(f"the encoder {self.type} takes the featurizer property_values")
+            raise ValueError(f"the encoder {self.type} needs the featurizer property_values")
         if featurizer.statistics is None:
             return self
         widths = {
@@ -55,7 +55,7 @@ class PropertyMlpSettings(EncoderSettings):
 
 
 class PropertyMlp(nn.Module):
-    """Properties to embedding."""
+    """Maps properties to embeddings."""
 
     def __init__(self, settings: PropertyMlpSettings, embedding_dim: int) -> None:
         super().__init__()
@@ -70,10 +70,10 @@ class PropertyMlp(nn.Module):
         """Embed n materials.
 
         Args:
-            arrays: ``values`` (n, num_values) and ``is_known`` (n, num_properties).
+            arrays: ``values``, shape (n, num_values), and ``is_known``, shape (n, num_properties).
 
         Returns:
-            (n, embedding_dim).
+            The embeddings, shape (n, embedding_dim).
         """
         given = torch.cat([arrays["values"], arrays["is_known"]], dim=1)
         embeddings: Tensor = self.head(self.hidden(given.to(self.head.weight.dtype)))

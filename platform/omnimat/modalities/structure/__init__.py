@@ -1,4 +1,4 @@
-"""Crystal structures: the lattice and the atoms in it."""
+"""Crystal structures, which are a lattice and the atoms in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HERE = "omnimat.modalities.structure"
 
 
 def encode(structure: Structure) -> bytes:
-    """Write a structure as JSON; distances between atoms are the ingest's business.
+    """Write a structure as JSON; only the ingest checks the distances between atoms.
 
     Raises:
         ValueError: a shape or a number is wrong.

@@ -130,7 +130,7 @@ class CrystalGraph(FeaturizerSettings):
         return None if record.structure is None else self.of_structure(record.structure)
 
     def of_structure(self, structure: Structure) -> Arrays:
-        """Give the graph of a structure; errors as above."""
+        """Return the graph of a structure, with the same errors as for a record."""
         _check(structure)
         sources, targets, images = _directed(self._neighbors(structure), self.edge_mode)
         steps = structure.frac_coords[targets] + images - structure.frac_coords[sources]

@@ -1,4 +1,4 @@
-"""Crystals that people give: files in the CIF format."""
+"""Reads crystals that users give as CIF files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from omnimat.modalities.modality import Query
 
 
 def read_cif(path: Path) -> Structure:
-    """Read and check the one structure of a CIF.
+    """Read and check the only structure of a CIF file.
 
     Raises:
-        ValueError: the file holds no structure that could be stored.
+        ValueError: the file does not hold exactly one structure, or it could not be stored.
     """
     structure = from_pymatgen(parse_cif(path.read_text()))
     validate(structure)

@@ -9,10 +9,10 @@ _HERE = "omnimat.modalities.text"
 
 
 def encode_embedding(embedding: Array) -> bytes:
-    """Write the (width,) sentence embedding of a description.
+    """Write the sentence embedding of a description, shape (width,).
 
     Raises:
-        ValueError: it is no filled vector of finite numbers.
+        ValueError: it is empty, not a vector, or holds a number that is not finite.
     """
     return encode_npy(checked(embedding, 1))
 

@@ -43,7 +43,7 @@ class TextAugmentation(AugmentationSettings):
         """Refuse stored embeddings, and masks without a mask token.
 
         Raises:
-            ValueError: with what to change.
+            ValueError: the featurizer does not fit; the message says what to change.
         """
         if isinstance(featurizer, TextEmbedding) and featurizer.source != "hashed":
             raise ValueError(

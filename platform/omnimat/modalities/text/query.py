@@ -1,4 +1,4 @@
-"""Sentences that people give."""
+"""Reads sentences that users give."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from omnimat.modalities.modality import Query
 
 
 def parse_sentence(text: str) -> str | None:
-    """Take several words for a sentence; None of a single one."""
+    """Return several words as a sentence, and None for a single word."""
     return text if len(text.split()) > 1 else None
 
 
@@ -14,7 +14,7 @@ QUERY = Query(
     "text",
     from_words=parse_sentence,
     remedy=(
-        "an encoder of stored sentence embeddings reads none but those that came with the data: "
+        "an encoder of stored sentence embeddings can only read those that came with the data: "
         "pretrain with modalities.text.featurizer.type text_tokens or huggingface_embedding, or "
         "with source hashed"
     ),

@@ -87,7 +87,7 @@ class TextTokens(FeaturizerSettings):
         Raises:
             UserError: there is no such tokenizer.
         """
-        del training  # the job that fits a tokenizer has read them
+        del training  # only the job that fits a tokenizer reads the records
         if _is_json(self.tokenizer):
             return self
         content = _content(self.tokenizer, workspace)
@@ -111,16 +111,17 @@ class TextTokens(FeaturizerSettings):
 def check_tokens(
     featurizer: Featurizer, encoder: str, vocabulary_size: int | None, max_tokens: int | None
 ) -> None:
-    """Refuse a featurizer that an encoder of tokens cannot read.
+    """Refuse a featurizer whose output an encoder of tokens cannot read.
 
     Args:
-        featurizer: gives its inputs.
-        encoder: its name.
-        vocabulary_size: how many different tokens it knows; None where that is not known yet.
-        max_tokens: the longest text it takes; None where there is no limit.
+        featurizer: featurizer that provides the encoder's inputs.
+        encoder: name of the encoder.
+        vocabulary_size: how many different tokens the encoder knows; None where that is not known
+            yet.
+        max_tokens: largest number of tokens per text that the encoder takes; None without a limit.
 
     Raises:
-        ValueError: with what to change.
+        ValueError: the encoder cannot read it; the message says what to change.
     """
     if not isinstance(featurizer, TextTokens):
         raise ValueError(
@@ -137,7 +138,7 @@ def check_tokens(
         (
             featurizer.max_tokens,
             max_tokens,
-            "tokens a text",
+            "tokens per text",
             f"set featurizer.max_tokens to {max_tokens}",
         ),
     ):

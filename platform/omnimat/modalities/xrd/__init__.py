@@ -1,4 +1,4 @@
-"""Powder X-ray diffraction patterns: measured ones are stored, others follow from the structure."""
+"""Powder X-ray diffraction patterns, which are measured or follow from the structure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class MeasuredPattern:
     """A diffraction pattern as it was given, on any grid.
 
     Attributes:
-        two_theta_degree: (n,) float32 scattering angles, increasing.
-        intensity: (n,) float32, on any scale.
-        wavelength_angstrom: of the radiation; None where it is not known, which takes it to be
-            the featurizer's own.
+        two_theta_degree: scattering angles, increasing, float32 of shape (n,).
+        intensity: intensities on any scale, float32 of shape (n,).
+        wavelength_angstrom: wavelength of the radiation; None where it is not known and that of the
+            featurizer is assumed.
     """
 
     two_theta_degree: NDArray[np.float32]
@@ -34,8 +34,8 @@ def encode(pattern: MeasuredPattern) -> bytes:
     """Write a pattern as arrays.
 
     Raises:
-        ValueError: lengths differ, angles do not increase within 0 to 180 degrees, a number is not
-            finite, there is no intensity above zero, or the wavelength is not positive.
+        ValueError: the lengths differ, the angles do not increase from 0 to 180 degrees at most, a
+            number is not finite, no intensity is above zero, or the wavelength is not positive.
     """
     _check(pattern)
     arrays: dict[str, NDArray[Any]] = {

@@ -98,7 +98,7 @@ class XrdPattern(FeaturizerSettings):
 
     @property
     def index_columns(self) -> tuple[str, ...]:
-        """Columns of the record index that say where there is a pattern."""
+        """Columns of the record index that show where there is a pattern."""
         return columns_of(self.origin, "xrd")
 
     def __call__(self, record: Record) -> Arrays | None:
@@ -137,9 +137,9 @@ class XrdPattern(FeaturizerSettings):
         return scaled
 
     def _converted(self, pattern: MeasuredPattern) -> Float:
-        """Give the angles at which the featurizer's radiation would show the same spacings.
+        """Return the angles at which the featurizer's radiation shows the same lattice spacings.
 
-        What it cannot show, since the wavelength is too long, is put beyond 180 degrees.
+        Spacings for which its wavelength is too long get angles beyond 180 degrees.
         """
         if pattern.wavelength_angstrom in {None, self.wavelength_angstrom}:
             return pattern.two_theta_degree

@@ -1,4 +1,4 @@
-"""Diffraction patterns that people give: two columns, two theta and intensity."""
+"""Reads diffraction patterns that users give as two columns, two theta and intensity."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from omnimat.modalities.modality import Query
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import XrdPattern
 
-# What begins a comment line in the programs that write two-column patterns.
+# Characters that begin a comment in the files of programs that write two-column patterns.
 _COMMENTS = ("#", "!", ";", "'", '"', "/", "@")
 
 
 def read_xy(path: Path) -> MeasuredPattern:
-    """Read two theta in degrees and the intensity; the wavelength is not in such a file.
+    """Read two theta in degrees and the intensity from a file, which lacks the wavelength.
 
     Raises:
-        ValueError: there are no two columns of numbers, or two theta does not increase.
+        ValueError: the file does not hold two columns of numbers, or two theta does not increase.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of no data, which is checked below
+        warnings.simplefilter("ignore")  # the warning about missing data, which is checked below
         table = np.loadtxt(path, comments=_COMMENTS, usecols=(0, 1), ndmin=2)
     if len(table) < 2:
-        raise ValueError("a pattern has at least two points of two theta and intensity")
+        raise ValueError("a pattern needs at least two points of two theta and intensity")
     angles, intensity = table.T
     if not (np.isfinite(angles).all() and (np.diff(angles) > 0).all()):
         raise ValueError("two theta must increase from point to point")
@@ -38,7 +38,7 @@ def read_xy(path: Path) -> MeasuredPattern:
 
 
 def notes(record: Record, featurizer: Featurizer) -> list[str]:
-    """Compare what was measured with the encoder's grid."""
+    """Return sentences on how the measured pattern differs from the encoder's grid."""
     measured: MeasuredPattern | None = record.parts.get("xrd")
     if measured is None:
         return []
@@ -48,14 +48,14 @@ def notes(record: Record, featurizer: Featurizer) -> list[str]:
     found = []
     if first > grid[0] + step / 2 or last < grid[-1] - step / 2:
         found.append(
-            f"Measured from {first:g} to {last:g} degrees; the encoder takes {grid[0]:g} to "
-            f"{grid[-1]:g}, and sees 0 where nothing was measured."
+            f"The pattern was measured from {first:g} to {last:g} degrees; the encoder reads "
+            f"{grid[0]:g} to {grid[-1]:g} degrees, and sees 0 where nothing was measured."
         )
     spacing = float(np.median(np.diff(measured.two_theta_degree)))
     if spacing > 2 * step:
         found.append(
-            f"The points lie {spacing:.4g} degrees apart, the encoder's {step:g}: a list of "
-            "peaks is no pattern."
+            f"The points lie {spacing:.4g} degrees apart, those of the encoder {step:g}: a list of "
+            "peaks is not a pattern."
         )
     if (measured.intensity < 0).any():
         found.append("Negative intensities are taken as 0.")
