@@ -21,7 +21,12 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).parents[2]
 # Ray Data keeps these for the life of the cluster, whichever job came first.
-OF_THE_CLUSTER = {"_StatsActor", "ActorLocationTracker", "_AutoscalingCoordinatorActor"}
+OF_THE_CLUSTER = {
+    "_StatsActor",
+    "ActorLocationTracker",
+    "_AutoscalingCoordinatorActor",
+    "_UsageCollectionActor",  # of any driver that reads data
+}
 LIST_LIVE = """
 import json
 from ray.util.state import list_actors, list_placement_groups
