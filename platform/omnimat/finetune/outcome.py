@@ -18,9 +18,6 @@ from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import TrialSettings
 from omnimat.materials.split import Split
 
-RESULT_FILE = TRIAL
-STOPPED_FILE = STOPPED
-
 
 class TrialResult(Settings):
     """What a trial found; ``trial.json`` in its folder, written last.
@@ -74,7 +71,7 @@ def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> Tria
     Raises:
         UserError: if another version of omnimat wrote it.
     """
-    path = folder / RESULT_FILE
+    path = folder / TRIAL
     if not path.exists():
         return None
     try:
@@ -90,7 +87,7 @@ def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> Tria
 
 def is_stopped(plan: TrialPlan, trial: TrialSettings, folder: UPath) -> bool:
     """Say whether exactly this trial was stopped early."""
-    path = folder / STOPPED_FILE
+    path = folder / STOPPED
     return path.exists() and json.loads(path.read_text())["trial"] == _identity(plan, trial)
 
 
@@ -100,7 +97,7 @@ def write_stopped(
     """Record that a trial was stopped after an epoch, and what it had reached by then."""
     reached = {key: last[key] for key in ("epoch", "validation_error")}
     content = {"trial": _identity(plan, trial), **reached}
-    write_atomically(folder / STOPPED_FILE, f"{json.dumps(content, indent=1)}\n".encode())
+    write_atomically(folder / STOPPED, f"{json.dumps(content, indent=1)}\n".encode())
 
 
 def _identity(plan: TrialPlan, trial: TrialSettings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from omnimat.base.retry import reason
-from omnimat.finetune.outcome import RESULT_FILE
+from omnimat.base.workspace import TRIAL
 from omnimat.finetune.rows import chosen_on_validation, score
 from omnimat.finetune.settings import TrialSettings
 from omnimat.finetune.tasks import TaskSettings, read_targets
@@ -69,7 +69,7 @@ def _check_trial(row: Row, evidence: Evidence) -> Iterator[Remark]:
     """Compare the row with the trial that left the checkpoint, if it has one."""
     if not row.checkpoint_uri:
         return
-    path = location_of(row.checkpoint_uri, "checkpoint_uri").parent / RESULT_FILE
+    path = location_of(row.checkpoint_uri, "checkpoint_uri").parent / TRIAL
     try:
         there = _told(json.loads(evidence.data(str(path), "checkpoint_uri")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -14,12 +14,13 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
 from omnimat.base.provenance import code_commit, hardware
+from omnimat.base.workspace import TRIAL
 from omnimat.finetune.codec import JointCodec, count_unseen
 from omnimat.finetune.examples import Examples, apply_in_batches
 from omnimat.finetune.fit import Fit, validation_key
 from omnimat.finetune.heads.linear import LinearSettings
 from omnimat.finetune.model import PropertyModel
-from omnimat.finetune.outcome import RESULT_FILE, TrialResult
+from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import TrialPlan, trial_device
 from omnimat.finetune.settings import TrialSettings
 from omnimat.materials.split import Split
@@ -78,7 +79,7 @@ def run_trial(
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(folder / WEIGHTS_FILE, save_tensors(state))
     result = _result(plan, fit, {"train": train, "validation": validation}, start_s)
-    write_atomically(folder / RESULT_FILE, result.model_dump_json(indent=1).encode())
+    write_atomically(folder / TRIAL, result.model_dump_json(indent=1).encode())
     return result
 
 
