@@ -1,6 +1,7 @@
 import os
 import secrets
 import signal
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -47,6 +48,13 @@ def pytest_xdist_make_scheduler(config, log):
             return "ray" if file in ON_RAY else file
 
     return ByFile(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Draw the same random numbers in every test, in whatever order they run."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

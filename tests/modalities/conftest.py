@@ -49,11 +49,3 @@ def triclinic() -> PymatgenStructure:
         [0.6, 0.7, 0.9],
     ]
     return PymatgenStructure(lattice, ["Ba", "Ti", "O", "O", "O"], fractional)
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    """Draw the same random weights in every test."""
-    import torch  # only encoders need it
-
-    torch.manual_seed(0)
