@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, Self
 
 from torch import nn
@@ -21,9 +22,9 @@ class EncoderSettings(PresetSettings):
     modalities: ClassVar[tuple[str, ...]] = ()
     type: str
 
+    @abstractmethod
     def build(self, embedding_dim: int) -> nn.Module:
         """Build a module that maps arrays to embeddings of shape (n, embedding_dim)."""
-        raise NotImplementedError
 
     def fitted_to(self, featurizer: Featurizer) -> Self:
         """Return settings that fit a featurizer's arrays, with the widths that follow from it.

@@ -33,7 +33,9 @@ def run_workers(function: Callable[..., Any], world_size: int, *arguments: Any) 
             nprocs=world_size,
             start_method="forkserver",
         )
-        return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(world_size)]
+        return [
+            torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(world_size)
+        ]
 
 
 def _worker(
