@@ -174,7 +174,7 @@ def test_a_finished_run_says_so(whole, answer, storage):
     [
         (("--set=dataset=nothing",), "nothing"),
         (("--set=stream.read_from=store",), "run a featurize job of data set 'tiny-data'"),
-        (("--set=training.lr=1",), "made under other settings; choose another name, or begin anew"),
+        (("--set=training.lr=1",), "made under other settings"),
     ],
 )
 def test_what_is_not_there_is_said(arguments, sentence, whole, answer):
