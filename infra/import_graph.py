@@ -19,7 +19,7 @@ FLOORS = (
     ("base",),
     ("materials", "nn"),
     ("modalities", "leaderboard", "cluster"),
-    ("shards", "objectives"),
+    ("shards", "objectives", "formats"),
     ("sources", "stream"),
     ("models", "training", "verification"),
     ("finetune", "evaluation", "search"),

@@ -1,8 +1,7 @@
 import numpy as np
 
-from omnimat.materials.record import Record, Structure
+from omnimat.materials.record import Failure, Record, Structure
 from omnimat.materials.split import SplitSettings
-from omnimat.sources.base import Failure
 from omnimat.sources.checker import Checker
 
 

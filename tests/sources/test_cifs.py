@@ -2,7 +2,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from omnimat.base.errors import UserError
-from omnimat.sources.base import Failure
+from omnimat.materials.record import Failure
 from omnimat.sources.cifs import Cifs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")

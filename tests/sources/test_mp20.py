@@ -6,7 +6,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from omnimat.base.errors import UserError
-from omnimat.sources.base import Failure
+from omnimat.materials.record import Failure
 from omnimat.sources.mp20 import Mp20
 
 

@@ -4,8 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnimat.base.errors import UserError
+from omnimat.materials.record import Failure
 from omnimat.materials.split import SplitSettings
-from omnimat.sources.base import Failure
 from omnimat.sources.checker import Checker
 from omnimat.sources.parquet import Parquet
 

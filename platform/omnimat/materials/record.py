@@ -55,3 +55,11 @@ class Record:
     def with_part(self, name: str, value: Any) -> Self:
         """Return the same record with one part replaced or added."""
         return replace(self, parts={**self.parts, name: value})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item that could not become a record, or whose record lacks something."""
+
+    material_id: str
+    reason: str

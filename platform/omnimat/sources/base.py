@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from upath import UPath
 
 from omnimat.base.paths import absolute_path as absolute_path
-from omnimat.materials.record import Record
+from omnimat.materials.record import Failure, Record
 
 Key = TypeVar("Key", bound=Hashable)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An item that could not become a record, or whose record lacks something."""
-
-    material_id: str
-    reason: str
 
 
 class Source(Protocol):

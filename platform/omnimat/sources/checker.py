@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from omnimat.materials.crystals import reduced_formula
-from omnimat.materials.record import Record
+from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import PUBLISHED_SPLIT, SplitSettings, assign_split
 from omnimat.materials.validation import validate
 from omnimat.modalities.composition import Formula, formula_of
-from omnimat.sources.base import Failure
 
 
 class Checker:

@@ -11,8 +11,8 @@ from upath import UPath
 
 from omnimat.base.settings import Settings
 from omnimat.materials.crystals import from_pymatgen, parse_cif, symmetry_properties
-from omnimat.materials.record import Record
-from omnimat.sources.base import Failure, absolute_path
+from omnimat.materials.record import Failure, Record
+from omnimat.sources.base import absolute_path
 
 _MAX_ID_LENGTH = 128
 

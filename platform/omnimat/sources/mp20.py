@@ -19,9 +19,9 @@ from omnimat.materials.crystals import (
     niggli_reduced,
     parse_cif,
 )
-from omnimat.materials.record import Record
+from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import PUBLISHED_SPLIT, Split
-from omnimat.sources.base import Failure, absolute_path
+from omnimat.sources.base import absolute_path
 
 _SPLIT_OF_STEM: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
 _PROPERTY_OF_COLUMN = {

@@ -54,12 +54,12 @@ from omnimat.materials.crystals import (
     symmetry_properties,
     to_pymatgen,
 )
-from omnimat.materials.record import Record, Structure
+from omnimat.materials.record import Failure, Record, Structure
 from omnimat.modalities.composition import Formula
 from omnimat.modalities.composition.query import parse_formula
 from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.xrd import MeasuredPattern
-from omnimat.sources.base import Failure, absolute_path
+from omnimat.sources.base import absolute_path
 
 Layout = Literal["multimodal", "cells"]
 _Row = Mapping[str, Any]

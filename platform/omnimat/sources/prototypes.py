@@ -30,9 +30,8 @@ from omnimat.materials.crystals import (
     symmetry_properties,
     to_pymatgen,
 )
-from omnimat.materials.record import Record, Structure
+from omnimat.materials.record import Failure, Record, Structure
 from omnimat.materials.validation import shortest_distance_angstrom, validate
-from omnimat.sources.base import Failure
 from omnimat.sources.surrogates import charge_density, density_of_states, has_surrogates
 
 _LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier elements are radioactive

@@ -5,7 +5,7 @@ import pytest
 from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
-from omnimat.sources.base import Failure
+from omnimat.materials.record import Failure
 from omnimat.sources.materials_project.fetch import fetch_charge_densities
 from omnimat.sources.materials_project.open_data import OpenData
 from omnimat.sources.materials_project.patience import Patience

@@ -11,8 +11,8 @@ from pydantic import model_validator
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.materials.record import Record
-from omnimat.sources.base import Failure, Run, absolute_path
+from omnimat.materials.record import Failure, Record
+from omnimat.sources.base import Run, absolute_path
 from omnimat.sources.materials_project.documents import to_record
 from omnimat.sources.materials_project.harvest import Harvest
 from omnimat.sources.materials_project.rest import API_KEY_VARIABLE, api_key

@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 from pymatgen.core import Element
 
-from omnimat.materials.record import Record
-from omnimat.sources.base import Failure
+from omnimat.materials.record import Failure, Record
 from omnimat.sources.prototypes import Prototypes
 from omnimat_phonons import NUM_FREQUENCIES
 
