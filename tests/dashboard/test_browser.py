@@ -159,7 +159,10 @@ def test_the_overview_asks_the_server_for_what_it_does_not_hold(open_page, addre
 
 def test_a_result_opens_with_its_figures(open_page, address, storage):
     page = open_page(address)
-    page.locator("section", has_text="lattice lengths").locator(".model a").first.click()
+    section = page.locator("section", has_text="lattice lengths")
+    section.locator(".plot").first.scroll_into_view_if_needed()
+    expect(section.locator(".plot[data-drawn]").first).to_be_attached()  # it moves what is below it
+    section.locator(".model a").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text(storage.rows[0].model)
     page.locator(".plot").last.scroll_into_view_if_needed()
     expect(page.locator(".plot[data-drawn]")).to_have_count(5)

@@ -61,8 +61,11 @@ class Format:
             whole. None if a file counts as one item, however many entries it has.
         recognises: import path of a function that looks at the beginning of a file and says whether
             it is of this format. None where the name decides.
-        is_named_after_folder: whether its files have the same name in every folder, so that the
-            folder names the material (``CONTCAR``).
+        names_in_every_folder: names of files, in lower case and without the ending of a
+            compression, that are the same in every folder, so that the folder names the material
+            (``contcar``).
+        goes_with_others: whether its files only say more about a material that another file of the
+            same name describes (a text).
     """
 
     label: str
@@ -70,7 +73,8 @@ class Format:
     read: str
     count: str | None = None
     recognises: str | None = None
-    is_named_after_folder: bool = False
+    names_in_every_folder: tuple[str, ...] = ()
+    goes_with_others: bool = False
 
     def fits(self, path: UPath) -> bool:
         """Say whether a file is of this format."""

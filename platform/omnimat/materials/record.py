@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 
 # Ids are limited to these characters: a dot would split a WebDataset key, and a slash a path.
 MATERIAL_ID = re.compile(r"[A-Za-z0-9_\-]{1,128}")
+_MAX_ID_LENGTH = 128
+
+
+def safe_id(name: str) -> str:
+    """Make a material's id of any name: what an id may not contain becomes an underscore."""
+    return re.sub(r"[^A-Za-z0-9_\-]", "_", name)[:_MAX_ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The source that reads the files people have, whatever their formats."""
