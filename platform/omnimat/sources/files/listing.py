@@ -114,7 +114,12 @@ def listing(path: str) -> Listing:
     unread: dict[str, list[str]] = defaultdict(list)
     for one in sorted(paths, key=str):
         name = one.path.removeprefix(root.path).lstrip("/") or one.name
-        if (found := format_of(one)) is None:
+        try:
+            found = format_of(one)
+        except PermissionError:
+            unread["that may not be opened"].append(name)
+            continue
+        if found is None:
             unread[_ending(one)].append(name)
         else:
             files.append(File(one, name, found))
@@ -152,8 +157,15 @@ def _groups(files: Iterable[File], unread: dict[str, list[str]]) -> Iterator[Gro
             continue
         members.sort(key=lambda file: order.index(file.format))
         first = members[0]
-        num_items = first.format.num_entries(first.path) if first.format.count else 1
-        yield Group(ids[first.name], tuple(members), num_items)
+        yield Group(ids[first.name], tuple(members), _num_items(first))
+
+
+def _num_items(file: File) -> int:
+    """Count the items of a file; one that cannot be counted is one item, which says why."""
+    try:
+        return max(1, file.format.num_entries(file.path))
+    except (ValueError, PermissionError):
+        return 1
 
 
 def _ids(groups: Iterable[list[File]]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal, Self
 
@@ -15,6 +15,7 @@ from omnimat.formats.format import Reading
 from omnimat.materials.crystals import symmetry_properties, to_pymatgen
 from omnimat.materials.record import Failure, Record, safe_id
 from omnimat.materials.validation import validate
+from omnimat.sources.files.joining import joined, said_twice
 from omnimat.sources.files.listing import File, Group, listing
 
 
@@ -68,27 +69,45 @@ class Files(Settings):
     def _materials(self, group: Group, first: int, last: int) -> Iterator[Record | Failure]:
         """Read a group: the entries of its first file, and what its other files add to them."""
         main, *others = group.files
-        entries = list(self._entries(main, group, first, last)) if others else None
-        if entries is None:
-            yield from map(self._finished, self._entries(main, group, first, last))
-            return
-        failures = []
+        entries = self._entries(main, group, first, last)
+        yield from map(
+            _with_symmetry, self._completed(entries, others, group) if others else entries
+        )
+
+    def _completed(
+        self, entries: Iterable[Record | Failure], others: Iterable[File], group: Group
+    ) -> Iterator[Record | Failure]:
+        """Add what other files say to the only material of the first one that can be read."""
+        record, *more = entries
+        failures: list[Failure] = []
         for file in others:
             for addition in self._entries(file, group, 0, 1):
-                entries, failed = _joined(entries, addition, file)
-                failures += failed
-        yield from map(self._finished, entries)
-        yield from failures
+                if isinstance(addition, Failure):
+                    failures.append(addition)
+                elif more:
+                    reason = f"no single material to belong to: {file.name} was left out"
+                    failures.append(Failure(group.material_id, reason))
+                elif isinstance(record, Failure):
+                    failures.append(record)
+                    record = addition
+                else:
+                    failures += said_twice(record, addition, file)
+                    record = joined(record, addition, file)
+        yield from (record, *more, *failures)
 
     def _entries(
         self, file: File, group: Group, first: int, last: int
     ) -> Iterator[Record | Failure]:
         """Read one file; say of each entry which material it is, and where it comes from."""
+        is_empty = True
         try:
             for entry in file.format.entries(file.path, self.reading, first, last):
                 material_id = _entry_id(group.material_id, entry.material_id)
                 yield self._told(replace(entry, material_id=material_id), file)
-        except ValueError as error:
+                is_empty = False
+            if is_empty:
+                raise ValueError("empty: it holds no material")
+        except (ValueError, PermissionError) as error:
             yield Failure(group.material_id, f"{error} ({file.name})")
 
     def _told(self, entry: Record | Failure, file: File) -> Record | Failure:
@@ -102,16 +121,17 @@ class Files(Settings):
         }
         return replace(entry, provenance={**provenance, **entry.provenance})
 
-    def _finished(self, entry: Record | Failure) -> Record | Failure:
-        """Add the symmetry of a crystal that can be stored."""
-        if isinstance(entry, Failure) or entry.structure is None:
-            return entry
-        try:
-            validate(entry.structure)
-            symmetry = symmetry_properties(to_pymatgen(entry.structure))
-        except ValueError as error:
-            return Failure(entry.material_id, f"{error} ({entry.provenance['file']})")
-        return replace(entry, properties={**symmetry, **entry.properties})
+
+def _with_symmetry(entry: Record | Failure) -> Record | Failure:
+    """Add the symmetry of a crystal, if it is one that can be stored."""
+    if isinstance(entry, Failure) or entry.structure is None:
+        return entry
+    try:
+        validate(entry.structure)
+        symmetry = symmetry_properties(to_pymatgen(entry.structure))
+    except ValueError as error:
+        return Failure(entry.material_id, f"{error} ({entry.provenance['file']})")
+    return replace(entry, properties={**symmetry, **entry.properties})
 
 
 def _entry_id(material_id: str, name: str) -> str:
@@ -119,38 +139,3 @@ def _entry_id(material_id: str, name: str) -> str:
     if not name:
         return material_id
     return safe_id(f"{material_id}-{name}" if name.isdigit() else name)
-
-
-def _joined(
-    entries: list[Record | Failure], addition: Record | Failure, file: File
-) -> tuple[list[Record | Failure], list[Failure]]:
-    """Add what another file says to the only material of the first file."""
-    if isinstance(addition, Failure):
-        return entries, [addition]
-    if len(entries) != 1 or isinstance(entries[0], Failure):
-        reason = f"no material to belong to: {file.name} was left out"
-        return entries, [Failure(addition.material_id, reason)]
-    (record,) = entries
-    new = {name: part for name, part in addition.parts.items() if name not in record.parts}
-    again = [name for name in addition.parts if name in record.parts]
-    is_calculation = bool(file.format.names_in_every_folder)
-    failures = [
-        Failure(
-            record.material_id,
-            f"two files give its {name}: {file.name} was left out, {record.provenance['file']} read",
-        )
-        for name in again
-        if not is_calculation
-    ]
-    provenance = {
-        **addition.provenance,
-        **record.provenance,
-        **{name: addition.provenance.get(name, f"from {file.name}") for name in new},
-    }
-    joined = Record(
-        record.material_id,
-        {**new, **record.parts},
-        {**addition.properties, **record.properties},
-        provenance,
-    )
-    return [joined], failures
