@@ -66,6 +66,14 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    folder = REPOSITORY.parent / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip("the collected cases (../shared/cases) are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def ray_head(tmp_path_factory):
     """A Ray head started in the repository, as `make demo` does; ended with all it started."""
     storage = tmp_path_factory.mktemp("head-storage")

@@ -97,7 +97,12 @@ class Format:
 
 _HERE = "omnimat.formats"
 
-FORMATS: Registry[Format] = Registry("omnimat.formats", {})
+FORMATS: Registry[Format] = Registry(
+    "omnimat.formats",
+    {
+        "cif": f"{_HERE}.cif:FORMAT",
+    },
+)
 """Every format by its name. Where several fit a file, the first one reads it."""
 
 

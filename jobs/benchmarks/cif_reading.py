@@ -1,0 +1,131 @@
+"""Reading of CIFs against pymatgen: do both find the same crystal, and how fast is each?
+
+    python jobs/benchmarks/cif_reading.py FOLDER...
+
+Every ``.cif`` and ``.mcif`` below the folders is read, block by block. What is accepted is compared
+with pymatgen's reading: composition, number of atoms, space group. What is refused is counted by
+its kind. Rates are CPU times of one process, in which the two readers take turns.
+"""
+
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from gemmi import cif
+from pymatgen.core import Structure as PymatgenStructure
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from omnimat.formats.cif.document import decoded
+from omnimat.formats.cif.reader import crystal_of
+from omnimat.formats.format import Reading
+from omnimat.materials.crystals import from_pymatgen, parse_cif, to_pymatgen
+from omnimat.materials.record import Structure
+from omnimat.materials.validation import validate
+
+# The tolerance at which the two readings must have the same space group.
+SYMPREC_ANGSTROM = 0.01
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--max-kilobytes", default=200, show_default=True, help="Larger files are left out.")
+@click.option("--pymatgen-s", default=10, show_default=True, help="How long pymatgen may take.")
+@click.option("--order", is_flag=True, help="Order disordered crystals, and keep those without H.")
+@click.option("--verbose", is_flag=True, help="Name every file that is refused.")
+def main(
+    folders: tuple[Path, ...], max_kilobytes: int, pymatgen_s: int, order: bool, verbose: bool
+) -> None:
+    """Compare the two readers; exit with 1 if they differ on a crystal that is accepted."""
+    warnings.simplefilter("ignore")
+    reading = Reading()
+    if order:
+        reading = Reading(disorder="nearest_ordered", missing_hydrogens="keep")
+    kinds: Counter[str] = Counter()
+    seconds, differences = [0.0, 0.0], []
+    for name, text in texts(folders, max_kilobytes):
+        start = time.process_time()
+        try:
+            structure, notes = crystal_of(text, reading)
+            validate(structure)
+        except ValueError as error:
+            kinds[str(error).partition(":")[0]] += 1
+            if verbose:
+                print(f"refused   {name}: {error}")
+            continue
+        middle = time.process_time()
+        try:
+            peer = within(pymatgen_s, text)
+        except Exception as error:  # noqa: BLE001
+            kinds["(accepted; pymatgen refuses)"] += 1
+            print(f"alone     {name}: {summary(structure)}; pymatgen: {str(error)[:100]!r}")
+            continue
+        seconds[0] += middle - start
+        seconds[1] += time.process_time() - middle
+        kinds["(accepted by both)"] += 1
+        ours, theirs = summary(structure), summary(peer)
+        if ours != theirs:
+            differences.append(name)
+            print(f"different {name}: {ours}, pymatgen {theirs} {notes.get('structure', '')}")
+    for kind, count in kinds.most_common():
+        print(f"{count:6d}  {kind}")
+    both = kinds["(accepted by both)"]
+    print(f"{len(differences)} of {both} differ")
+    if both:
+        rates = [both / max(one, 1e-9) for one in seconds]
+        print(f"crystals per CPU second: {rates[0]:.0f}, pymatgen {rates[1]:.0f}")
+    sys.exit(bool(differences))
+
+
+def texts(folders: tuple[Path, ...], max_kilobytes: int) -> Iterator[tuple[str, str]]:
+    """Yield each block as a CIF of its own; a file that cannot be parsed as it is."""
+    for folder in folders:
+        for file in sorted(folder.rglob("*")):
+            if file.suffix.lower() not in {".cif", ".mcif"}:
+                continue
+            if file.stat().st_size > 1000 * max_kilobytes:
+                continue
+            text = decoded(file.read_bytes())
+            try:
+                blocks = list(cif.read_string(text, 0))
+            except (RuntimeError, ValueError):
+                blocks = []
+            with_atoms = [block for block in blocks if block.find_values("_atom_site_label")]
+            if len(with_atoms) < 2:
+                yield file.name, text
+                continue
+            for block in with_atoms:
+                yield f"{file.name}#{block.name}", f"data_{block.name}\n{block.as_string()}"
+
+
+def within(limit_s: int, text: str) -> Structure | PymatgenStructure:
+    """Read by pymatgen, if it takes no longer than this."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"not within {limit_s} s")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(limit_s)
+    try:
+        crystal = parse_cif(text)
+        return from_pymatgen(crystal) if crystal.is_ordered else crystal
+    finally:
+        signal.alarm(0)
+
+
+def summary(structure: Structure | PymatgenStructure) -> tuple[str, int, int]:
+    """Return composition, number of atoms and space group."""
+    crystal = to_pymatgen(structure) if isinstance(structure, Structure) else structure
+    try:
+        number = int(SpacegroupAnalyzer(crystal, symprec=SYMPREC_ANGSTROM).get_space_group_number())
+    except Exception:  # noqa: BLE001
+        number = 0
+    return str(crystal.composition.formula), len(crystal), number
+
+
+if __name__ == "__main__":
+    main()
