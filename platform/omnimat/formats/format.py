@@ -101,6 +101,11 @@ FORMATS: Registry[Format] = Registry(
     "omnimat.formats",
     {
         "cif": f"{_HERE}.cif:FORMAT",
+        "poscar": f"{_HERE}.poscar:POSCAR",
+        "extxyz": f"{_HERE}.extxyz:EXTXYZ",
+        "ase_db": f"{_HERE}.ase_db:ASE_DATABASE",
+        "json": f"{_HERE}.documents:JSON",
+        "json_lines": f"{_HERE}.documents:JSON_LINES",
     },
 )
 """Every format by its name. Where several fit a file, the first one reads it."""
