@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pymatgen.core import Element, Lattice
 
 from omnimat.materials.record import Structure
+from omnimat.modalities.charge_density.resampling import resampled
 from omnimat.modalities.dos import DensityOfStates
+from omnimat.modalities.dos.computed import relative_to_fermi_level
 from omnimat.sources.materials_project.parts import Document
 from omnimat.sources.materials_project.patience import Refused
 
@@ -53,8 +55,7 @@ def dos_document(task_id: str, row: Mapping[str, Any]) -> Document:
 def charge_density_document(task_id: str, data: bytes, num_points: int) -> Document:
     """Bring a CHGCAR to a coarse grid by cutting or padding its Fourier series.
 
-    That keeps the number of electrons, which is the mean of the grid. The featurizer of charge
-    densities does the same.
+    That keeps the number of electrons, which is the mean of the grid.
 
     Args:
         task_id: the id of the calculation.
@@ -65,7 +66,6 @@ def charge_density_document(task_id: str, data: bytes, num_points: int) -> Docum
         Refused: the bytes hold something else.
     """
     import orjson
-    from scipy.signal import resample  # 0.4 s of import
 
     try:
         chgcar = orjson.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)["data"]
@@ -75,13 +75,10 @@ def charge_density_document(task_id: str, data: bytes, num_points: int) -> Docum
             raise ValueError(f"the grid has shape {grid.shape}, or numbers that are not finite")
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
         raise Refused(f"the CHGCAR of {task_id} is damaged: {error}") from error
-    shape = grid.shape
-    for axis in range(3):
-        grid = resample(grid, num_points, axis=axis)
     return Document(
-        {"task_id": task_id, "shape": list(shape)},
+        {"task_id": task_id, "shape": list(grid.shape)},
         {
-            "grid": grid.astype(np.float32),
+            "grid": resampled(grid, num_points).astype(np.float32),
             "lattice_angstrom": structure.lattice_angstrom,
             "atomic_numbers": structure.atomic_numbers,
         },
@@ -97,15 +94,8 @@ def dos_of(document: Document, _structure: Structure) -> DensityOfStates:
     arrays, efermi_ev = document.arrays, document.values["efermi"]
     if efermi_ev is None or not {"energies", "spin_up_densities"} <= arrays.keys():
         raise ValueError("it lacks its curve or its Fermi energy")
-    energies_ev = (arrays["energies"] - efermi_ev).astype(np.float32)
     up, down = arrays["spin_up_densities"], arrays.get("spin_down_densities")
-    if down is None:  # not spin-polarized: the sum of two equal channels is given
-        up = down = up / 2
-    if not (np.diff(energies_ev) > 0).all():
-        raise ValueError("its energies do not increase")
-    if not (np.isfinite(up).all() and np.isfinite(down).all()):
-        raise ValueError("it holds numbers that are not finite")
-    return DensityOfStates(energies_ev, up.astype(np.float32), down.astype(np.float32))
+    return relative_to_fermi_level(arrays["energies"], efermi_ev, up, down)
 
 
 def charge_density_of(document: Document, structure: Structure) -> NDArray[np.float32]:
