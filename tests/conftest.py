@@ -67,9 +67,10 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_cases() -> Path:
+    """Folder of inputs that failed once; a test that needs it is skipped where it is absent."""
     folder = REPOSITORY.parent / "shared" / "cases"
     if not folder.is_dir():
-        pytest.skip("the collected cases (../shared/cases) are not here")
+        pytest.skip("the inputs that failed once (../shared/cases) are not here")
     return folder
 
 

@@ -101,11 +101,19 @@ FORMATS: Registry[Format] = Registry(
     "omnimat.formats",
     {
         "cif": f"{_HERE}.cif:FORMAT",
+        "vasprun": f"{_HERE}.vasp:VASPRUN",
+        "chgcar": f"{_HERE}.vasp:CHGCAR",
+        "aeccar": f"{_HERE}.vasp:AECCAR",
+        "doscar": f"{_HERE}.vasp:DOSCAR",
         "poscar": f"{_HERE}.poscar:POSCAR",
         "extxyz": f"{_HERE}.extxyz:EXTXYZ",
         "ase_db": f"{_HERE}.ase_db:ASE_DATABASE",
         "json": f"{_HERE}.documents:JSON",
         "json_lines": f"{_HERE}.documents:JSON_LINES",
+        "xrdml": f"{_HERE}.xrdml:FORMAT",
+        "dos_table": f"{_HERE}.dos_table:FORMAT",
+        "powder": f"{_HERE}.powder:FORMAT",
+        "text": f"{_HERE}.text:FORMAT",
     },
 )
 """Every format by its name. Where several fit a file, the first one reads it."""
