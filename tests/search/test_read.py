@@ -1,14 +1,21 @@
 import dataclasses
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.cif import CifWriter
 
 from omnimat.base.errors import UserError
+from omnimat.formats.format import FORMATS, Format
+from omnimat.materials.record import Failure, Record
 from omnimat.modalities.composition.features import Magpie
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.modalities.text.transformer import TextTransformerSettings
+from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.search.read import read_query
 from omnimat.sources.cifs import Cifs
@@ -113,25 +120,116 @@ def test_what_is_no_query_is_said(given, reason):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.poscar", "NaCl\n1.0\n", r"kind of file .*\(\.cif\)"),
         ("a.cif", "data_nothing\n", "structure"),
-        ("a.cif", b"\xff\xfe\x00", "decode"),
-        ("a.csv", "energy,states\n0,1\n", "no energies_ev and no dos"),
+        ("a.csv", "energy,dos\n0,1\n", "no energies_ev"),
         ("a.csv", "energies_ev,dos\n1,1\n0,1\n", "energies_ev must increase"),
-        ("a.csv", "", "No columns"),
         ("a.npz", "no zip", "a.npz"),
         ("a.xy", "", "two points"),
         ("a.xy", "10 1\n10 2\n", "two theta must increase"),
         ("a.xy", "10 nan\n11 2\n", "not finite"),
-        ("a.xy", "angle counts\n11 2\n", "could not convert"),
+        ("a.xy", "angle counts\n11 2\n11 many\n", "not two or three numbers"),
+        ("a.xrdml", "<a>", "cut off or damaged"),
+        ("DOSCAR", "", "head of the DOSCAR"),
+        ("a.txt", " ", "empty"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path, name, content, reason):
     file = tmp_path / name
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    file.write_text(content)
     with pytest.raises(UserError, match=reason) as caught:
         read_query(str(file))
+    assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.raw", "RAW1.01"), ("a.csv", "id,gap\nmp-1,2\n"), ("b", "")]
+)
+def test_what_has_no_format_is_said_with_those_that_have(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match="kind of file cannot be read") as caught:
+        read_query(str(tmp_path / name))
+    for one in FORMATS.load_all().values():
+        assert one.label in str(caught.value)
+        assert one.patterns[0].removeprefix("*") in str(caught.value)
+
+
+def test_every_ending_of_a_file_that_is_absent_is_known():
+    for one in FORMATS.load_all().values():
+        for pattern in one.patterns:
+            if pattern.startswith("*."):
+                with pytest.raises(UserError, match="no such file"):
+                    read_query(f"absent{pattern[1:]}")
+
+
+def test_a_structure_that_could_not_be_stored_is_refused(tmp_path):
+    crystal = Structure(Lattice.cubic(4), ["Na", "Na"], [[0, 0, 0], [0.01, 0, 0]])
+    (tmp_path / "a.cif").write_text(str(CifWriter(crystal)))
+    with pytest.raises(UserError, match="overlapping atoms"):
+        read_query(str(tmp_path / "a.cif"))
+
+
+@pytest.fixture
+def several(monkeypatch, sought):
+    """A format whose file has a line for each entry, with the parts that it holds."""
+
+    def read(path, reading, start, stop):
+        for line in path.read_text().splitlines()[start:stop]:
+            names = line.split()
+            if names == ["damaged"]:
+                yield Failure("", "the entry is damaged")
+            else:
+                parts = {"xrd": PATTERN, "charge_density": np.ones((2, 2, 2)), **sought.parts}
+                yield Record("", {name: parts[name] for name in names})
+
+    module = types.ModuleType("several_formats")
+    module.read = read
+    module.FORMAT = Format("several", ("*.several",), "several_formats:read")
+    monkeypatch.setitem(sys.modules, "several_formats", module)
+    monkeypatch.setitem(FORMATS.ours, "several", "several_formats:FORMAT")
+
+
+PATTERN = MeasuredPattern(np.arange(10, 20, dtype=np.float32), np.ones(10, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no entry"),
+        ("structure\nstructure\n", "more than one entry"),
+        ("damaged\n", "the entry is damaged"),
+        ("charge_density\n", "charge_density"),
+        ("dos xrd\n", "--modality dos or xrd"),
+    ],
+)
+def test_a_file_must_hold_one_entry_to_ask_by(tmp_path, several, content, reason):
+    (tmp_path / "a.several").write_text(content)
+    with pytest.raises(UserError, match=reason):
+        read_query(str(tmp_path / "a.several"))
+
+
+@pytest.mark.parametrize(
+    ("content", "modality", "chosen"),
+    [
+        ("dos xrd", "xrd", "xrd"),
+        ("dos xrd", "dos", "dos"),
+        ("structure dos", "structure", "structure"),
+        ("structure dos", "composition", "structure"),
+        ("structure charge_density", None, "structure"),
+        ("text", None, "text"),
+    ],
+)
+def test_the_modality_of_several_is_chosen(tmp_path, several, content, modality, chosen):
+    (tmp_path / "a.several").write_text(content)
+    asked = read_query(str(tmp_path / "a.several"), modality)
+    assert asked.modality == chosen
+    assert asked.query.part in asked.record.parts
+
+
+def test_a_curve_with_its_spins_needs_no_guess(tmp_path, several, query_files):
+    (tmp_path / "a.several").write_text("dos")
+    assert read_query(str(tmp_path / "a.several")).notes(DosCurve()) == []
+    assert "spin up" in read_query(query_files["dos"]).notes(DosCurve())[0]
 
 
 def test_a_pattern_beyond_the_grid_is_refused(tmp_path):

@@ -196,7 +196,19 @@ Examples:
 """
 
 
-@main.command(epilog=_SEARCH_EXAMPLES)
+class _Search(click.Command):
+    """Lists the formats of files in its help; they are imported only when it is asked for."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from omnimat.search.read import kinds_of_files
+
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(f"Files are read as {kinds_of_files()}.")
+
+
+@main.command(cls=_Search, epilog=_SEARCH_EXAMPLES)
 @click.argument("run_name", metavar="RUN")
 @click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
 @click.option(
@@ -207,7 +219,7 @@ Examples:
 )
 @click.option("--split", metavar="NAME", help="Search the materials of this split alone.")
 @click.option(
-    "--modality", metavar="NAME", help="Modality of QUERY, if it could be of more than one."
+    "--modality", metavar="NAME", help="Modality to ask by, if a QUERY holds more than one."
 )
 @click.option(
     "--against",
@@ -236,10 +248,10 @@ def search(
 ) -> None:
     """Find the materials nearest to each QUERY in the embedding space of a pretraining RUN.
 
-    A QUERY is a crystal structure (.cif), a density of states (.csv or .npz with the columns
-    energies_ev, measured from the Fermi level, and dos), a diffraction pattern (.xy with two theta
-    in degrees and intensity), a formula, or a sentence in quotes. The first search of a
-    data set indexes it for the run and the modality; later ones are fast. Ray is not needed.
+    A QUERY is a formula, a sentence in quotes, or a file that holds a crystal structure, a density
+    of states, a diffraction pattern or a text. The table of a density of states has the columns (or
+    arrays) energies_ev, measured from the Fermi level, and dos. The first search of a data set
+    indexes it for the run and the modality; later ones are fast. Ray is not needed.
     """
     from omnimat.base.workspace import Workspace
     from omnimat.search.search import search as find

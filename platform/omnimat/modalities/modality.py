@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from omnimat.base.registry import imported
@@ -28,7 +27,7 @@ class Modality:
         encoders: settings class of each encoder by ``type``; the first is the default. An encoder
             of another modality can be named too if the arrays have the same names.
         augmentation: settings class of its random views; None if it has none.
-        query: how a user's file or words become a record; None if they cannot.
+        query: how a user asks by this modality; None if that is not possible.
     """
 
     name: str
@@ -57,12 +56,12 @@ def no_notes(record: Record, featurizer: Featurizer) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """How a file or words become a record that holds a single part.
+    """How a user asks by a modality: by a file that holds its part, or by words.
+
+    The formats (``omnimat.formats``) read files.
 
     Attributes:
-        part: the part that is read; other modalities may derive theirs from it.
-        readers: function that reads a file into that part, by the ending of the file's name. It
-            raises a ``ValueError`` with the reason if the file cannot be read.
+        part: the part that is asked by; other modalities may derive theirs from it.
         from_words: function that reads the part from words; it returns None if they do not name
             such a part.
         remedy: what to do if an encoder of this modality cannot read what was given.
@@ -71,7 +70,6 @@ class Query:
     """
 
     part: str
-    readers: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
     from_words: Callable[[str], Any | None] | None = None
     remedy: str = ""
     notes: Callable[[Record, Featurizer], list[str]] = no_notes

@@ -1,9 +1,7 @@
-"""Reads diffraction patterns that users give as two columns, two theta and intensity."""
+"""How a user asks by a diffraction pattern."""
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -13,28 +11,6 @@ from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.modality import Query
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import XrdPattern
-
-# Characters that begin a comment in the files of programs that write two-column patterns.
-_COMMENTS = ("#", "!", ";", "'", '"', "/", "@")
-
-
-def read_xy(path: Path) -> MeasuredPattern:
-    """Read two theta in degrees and the intensity from a file, which lacks the wavelength.
-
-    Raises:
-        ValueError: the file does not hold two columns of numbers, or two theta does not increase.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the warning about missing data, which is checked below
-        table = np.loadtxt(path, comments=_COMMENTS, usecols=(0, 1), ndmin=2)
-    if len(table) < 2:
-        raise ValueError("a pattern needs at least two points of two theta and intensity")
-    angles, intensity = table.T
-    if not (np.isfinite(angles).all() and (np.diff(angles) > 0).all()):
-        raise ValueError("two theta must increase from point to point")
-    if not np.isfinite(intensity).all():
-        raise ValueError("an intensity is not finite")
-    return MeasuredPattern(angles.astype(np.float32), intensity.astype(np.float32))
 
 
 def notes(record: Record, featurizer: Featurizer) -> list[str]:
@@ -62,4 +38,4 @@ def notes(record: Record, featurizer: Featurizer) -> list[str]:
     return found
 
 
-QUERY = Query("xrd", {".xy": read_xy}, notes=notes)
+QUERY = Query("xrd", notes=notes)
