@@ -12,6 +12,7 @@ from omnimat.base.errors import UserError
 from omnimat.formats.format import FORMATS, Format
 from omnimat.materials.record import Failure, Record
 from omnimat.modalities.composition.features import Magpie
+from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.modalities.text.transformer import TextTransformerSettings
@@ -179,7 +180,7 @@ def several(monkeypatch, sought):
             if names == ["damaged"]:
                 yield Failure("", "the entry is damaged")
             else:
-                parts = {"xrd": PATTERN, "charge_density": np.ones((2, 2, 2)), **sought.parts}
+                parts = {**sought.parts, "xrd": PATTERN, "dos": BOTH_SPINS, "charge_density": GRID}
                 yield Record("", {name: parts[name] for name in names})
 
     module = types.ModuleType("several_formats")
@@ -189,6 +190,8 @@ def several(monkeypatch, sought):
     monkeypatch.setitem(FORMATS.ours, "several", "several_formats:FORMAT")
 
 
+GRID = np.ones((2, 2, 2))
+BOTH_SPINS = DensityOfStates(np.arange(3.0), np.ones(3), np.ones(3))
 PATTERN = MeasuredPattern(np.arange(10, 20, dtype=np.float32), np.ones(10, dtype=np.float32))
 
 

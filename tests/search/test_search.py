@@ -11,6 +11,7 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.cli.main import main
+from omnimat.formats.format import FORMATS
 from omnimat.modalities.batch import feature_table
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 from omnimat.search import index as index_module
@@ -82,6 +83,15 @@ def test_nearest_is_exact_in_blocks_of_any_size(block_rows):
         expected = sorted(rows.tolist(), key=lambda row, q=query: (-float(q @ keys[row]), row))[:20]
         assert place.tolist() == expected
         np.testing.assert_array_equal(cosine, keys[place] @ query)
+
+
+def test_the_help_lists_the_formats_of_files():
+    result = CliRunner().invoke(main, ["search", "--help"])
+    assert result.exit_code == 0
+    words = " ".join(result.output.split())
+    for one in FORMATS.load_all().values():
+        assert f"{one.label} (" in words
+        assert one.patterns[-1].removeprefix("*") in words
 
 
 def test_there_may_be_fewer_than_asked_for():

@@ -5,8 +5,8 @@ them, as may comments and the ``##KEY=value`` lines of the RRUFF project, of whi
 taken. Decimal commas are read where nothing else can be meant; a file that could be read in two
 ways is refused.
 
-The binary files of Bruker (``.raw``, ``.brml``) are not read: no maintained library under a
-permissive licence reads them.
+The files of Bruker (``.raw``, ``.brml``) are not read: no library for them was found that is both
+maintained and under a permissive licence.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def _record(run: Vasprun, num_steps: int) -> Record:
 def _is_unrelaxed(run: Vasprun, num_steps: int) -> bool:
     """Say whether a relaxation used up its steps; ``IBRION`` 0 is molecular dynamics."""
     limit = run.parameters.get("NSW", 0)
-    return run.parameters.get("IBRION", -1) > 0 and 1 < limit <= num_steps
+    return bool(run.parameters.get("IBRION", -1) > 0 and 1 < limit <= num_steps)
 
 
 def _dos(run: Vasprun) -> DensityOfStates:
