@@ -28,7 +28,7 @@ def written(folder, name, content):
 
 
 def read(path):
-    assert format_of(path).is_named_after_folder
+    assert format_of(path).names_in_every_folder
     (record,) = format_of(path).entries(path, Reading(), 0, 1)
     assert record.material_id == ""
     assert list(format_of(path).entries(path, Reading(), 1, 9)) == []

@@ -24,6 +24,7 @@ POSCAR = Format(
     label="POSCAR",
     patterns=("poscar*", "contcar*", "*.poscar", "*.vasp", "*.poscar.gz", "*.vasp.gz"),
     read=f"{_HERE}:read",
+    names_in_every_folder=("contcar", "poscar"),
 )
 
 _MAX_BYTES = 64 * 2**20

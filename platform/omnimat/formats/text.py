@@ -19,6 +19,7 @@ FORMAT = Format(
     patterns=("*.txt", "*.md"),
     read="omnimat.formats.text:read",
     recognises="omnimat.formats.text:recognises",
+    goes_with_others=True,
 )
 
 

@@ -10,23 +10,23 @@ VASPRUN = Format(
     label="VASP vasprun.xml",
     patterns=("vasprun.xml*",),
     read=f"{_HERE}.vasprun:read",
-    is_named_after_folder=True,
+    names_in_every_folder=("vasprun.xml",),
 )
 DOSCAR = Format(
     label="VASP DOSCAR",
     patterns=("doscar*",),
     read=f"{_HERE}.doscar:read",
-    is_named_after_folder=True,
+    names_in_every_folder=("doscar",),
 )
 CHGCAR = Format(
     label="VASP CHGCAR",
     patterns=("chgcar*",),
     read=f"{_HERE}.chgcar:read",
-    is_named_after_folder=True,
+    names_in_every_folder=("chgcar",),
 )
 AECCAR = Format(
     label="VASP AECCAR0 beside AECCAR2",
     patterns=("aeccar0*",),
     read=f"{_HERE}.chgcar:read_all_electrons",
-    is_named_after_folder=True,
+    names_in_every_folder=("aeccar0",),
 )
