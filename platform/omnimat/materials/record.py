@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Ids are limited to these characters: a dot would split a WebDataset key, and a slash a path.
-MATERIAL_ID = re.compile(r"[A-Za-z0-9_\-]{1,128}")
 _MAX_ID_LENGTH = 128
+MATERIAL_ID = re.compile(rf"[A-Za-z0-9_\-]{{1,{_MAX_ID_LENGTH}}}")
 
 
 def safe_id(name: str) -> str:
-    """Make a material's id of any name: what an id may not contain becomes an underscore."""
+    """Make a material id of a name: other characters become underscores, and its end is cut off."""
     return re.sub(r"[^A-Za-z0-9_\-]", "_", name)[:_MAX_ID_LENGTH]
 
 

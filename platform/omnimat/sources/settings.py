@@ -19,8 +19,7 @@ SOURCES: Registry[type[Any]] = Registry(
     "omnimat.sources",
     {
         "prototypes": f"{_HERE}.prototypes:Prototypes",
-        "mp20": f"{_HERE}.mp20:Mp20",
-        "parquet": f"{_HERE}.parquet:Parquet",
+        "table": f"{_HERE}.tables.source:Table",
         "cifs": f"{_HERE}.cifs:Cifs",
         "materials_project": f"{_HERE}.materials_project.source:MaterialsProject",
     },

@@ -1,0 +1,1 @@
+"""The source ``table``: CSV, Parquet and JSON lines, whose columns the job file names."""
