@@ -27,8 +27,7 @@ from omnimat.shards.codec import decode, encode
 from omnimat.shards.writer import write_shard
 from omnimat.sources.base import Source
 from omnimat.sources.checker import Checker
-from omnimat.sources.mp20 import Mp20
-from omnimat.sources.parquet import Parquet
+from omnimat.sources.tables.source import Table
 from omnimat.stream.store import features_name
 
 
@@ -94,8 +93,8 @@ def main(mp20: Path, multimodal: Path, num_records: int) -> None:
     import tempfile
 
     sources: dict[str, Source] = {
-        "MP-20": Mp20(path=str(mp20)),
-        "multimodal": Parquet(path=str(multimodal), layout="multimodal"),
+        "MP-20": Table(mapping="mp20", path=str(mp20)),
+        "multimodal": Table(mapping="multimodal", path=str(multimodal)),
     }
     with tempfile.TemporaryDirectory() as folder:
         for name, source in sources.items():

@@ -40,9 +40,9 @@ from omnimat.shards.codec import decode
 from omnimat.shards.manifest import Manifest
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
-from omnimat.sources.mp20 import Mp20
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.tables.source import Table
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import Pipeline, WorkerStream, in_process
@@ -120,16 +120,17 @@ def main() -> None:
 
 def write_datasets(folder: Path, mp20: Path | None, num_records: int) -> dict[str, Path]:
     """Write a data set of small records with structures and one of large records with densities."""
-    source: Mp20 | Prototypes = Prototypes(num_materials=num_records)
+    source: Table | Prototypes = Prototypes(num_materials=num_records)
     if mp20:
-        source = Mp20(path=str(mp20 / "train.csv.gz"), max_records_per_split=num_records)
+        path = str(mp20 / "train.csv.gz")
+        source = Table(mapping="mp20", path=path, max_records=num_records)
     write_dataset(UPath(folder / "structures"), source, num_records, RECORDS_PER_SHARD)
     write_dataset(UPath(folder / "densities"), Prototypes(num_materials=512), 512, 64)
     return {name: folder / name for name in ("structures", "densities")}
 
 
 def write_dataset(
-    folder: UPath, source: Mp20 | Prototypes, num_records: int, records_per_shard: int
+    folder: UPath, source: Table | Prototypes, num_records: int, records_per_shard: int
 ) -> None:
     """Write the records of a source as shards."""
     settings = IngestSettings(source=source, records_per_shard=records_per_shard)

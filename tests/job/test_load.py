@@ -4,6 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -18,6 +20,7 @@ from omnimat.shards.manifest import RECORDS_NAME, Manifest
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.tables.source import Table
 from omnimat.testing.ray_head import clean_environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -68,8 +71,19 @@ def data(tmp_path_factory) -> Path:
             getattr(source, "path", "$OMNIMAT_DATA").replace("$OMNIMAT_DATA", str(folder))
         )
         location.parent.mkdir(parents=True, exist_ok=True)
-        location.touch()
+        if isinstance(source, Table):
+            write_empty_table(location, [column for _, column in source.columns()])
+        else:
+            location.touch()
     return folder
+
+
+def write_empty_table(path: Path, columns: list[str]) -> None:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({column: pa.nulls(0) for column in columns}), path)
+    else:
+        path.mkdir(exist_ok=True)
+        (path / "train.csv").write_text(",".join(columns) + "\n")
 
 
 @pytest.mark.parametrize(

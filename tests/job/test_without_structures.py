@@ -22,7 +22,7 @@ JOBS = {
     "data.yaml": """\
 kind: ingest
 name: mixed
-source: {type: parquet, layout: multimodal, path: mixed.parquet}
+source: {type: table, mapping: multimodal, path: mixed.parquet}
 records_per_shard: 64
 num_cpus_per_task: 0.5
 """,

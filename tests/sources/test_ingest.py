@@ -13,9 +13,9 @@ from omnimat.shards.manifest import MANIFEST_NAME, Manifest
 from omnimat.shards.reader import read_records
 from omnimat.sources.ingest import ingest, write_slice
 from omnimat.sources.inputs import content_hash, input_files
-from omnimat.sources.mp20 import Mp20
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.tables.source import Table
 from omnimat.testing.ray_head import start
 from omnimat.testing.waiting import wait_for
 
@@ -38,7 +38,8 @@ def csv(tmp_path):
 
 @pytest.fixture
 def settings(csv):
-    return IngestSettings(source=Mp20(path=str(csv)), records_per_shard=5, num_cpus_per_task=0.5)
+    source = Table(path=str(csv), mapping="mp20")
+    return IngestSettings(source=source, records_per_shard=5, num_cpus_per_task=0.5)
 
 
 def contents(directory):
@@ -132,6 +133,7 @@ import sys, ray
 from upath import UPath
 from omnimat.sources.ingest import ingest
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.tables.source import Table
 ray.init(log_to_driver=False)
 settings = IngestSettings.model_validate_json(sys.argv[2])
 ingest(settings, "demo", UPath(sys.argv[1]), report_progress=False)
@@ -161,5 +163,5 @@ def test_the_type_chooses_the_source():
     settings = IngestSettings.model_validate({"source": {"type": "prototypes", "max_atoms": 4}})
     assert settings.source.max_atoms == 4
     assert settings.fingerprint() != IngestSettings().fingerprint()
-    with pytest.raises(ValidationError, match="'prototypes', 'mp20', 'parquet', 'cifs'"):
+    with pytest.raises(ValidationError, match="'prototypes', 'table', 'cifs'"):
         IngestSettings.model_validate({"source": {"type": "prototype"}})

@@ -12,10 +12,9 @@ from omnimat.sources.cifs import Cifs
 from omnimat.sources.ingest import finished, write_slice
 from omnimat.sources.inputs import INPUTS_NAME, check_inputs, content_hash, input_files, save_inputs
 from omnimat.sources.merge import merge
-from omnimat.sources.mp20 import Mp20
-from omnimat.sources.parquet import Parquet
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.tables.source import Table
 
 
 def write_cif(path, lattice_angstrom):
@@ -137,12 +136,15 @@ def test_half_an_ingest_goes_on_and_after_a_change_begins_anew(settings, tmp_pat
 def test_what_each_source_reads(tmp_path):
     for name in ("train.csv", "val.csv.gz", "notes.txt"):
         (tmp_path / name).touch()
-    assert set(Mp20(path=str(tmp_path)).inputs()) == {"train.csv", "val.csv.gz"}
-    assert set(Mp20(path=str(tmp_path / "train.csv")).inputs()) == {"train.csv"}
-    table = Parquet(path="a/t.parquet", layout="cells", labels_path="b/t.parquet")
-    assert {key: str(path) for key, path in table.inputs().items()} == {
-        "path": "a/t.parquet",
-        "labels_path": "b/t.parquet",
+    assert set(Table(path=str(tmp_path), mapping="mp20").inputs()) == {"train.csv", "val.csv.gz"}
+    single = Table(path=str(tmp_path / "train.csv"), mapping="mp20")
+    assert set(single.inputs()) == {"train.csv"}
+    for name in ("a/t.parquet", "b/t.parquet"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    pattern = Table(path=f"{tmp_path}/*/t.parquet", mapping="cells")
+    assert {name: str(path) for name, path in pattern.inputs().items()} == {
+        name: str(tmp_path / name) for name in ("a/t.parquet", "b/t.parquet")
     }
     assert Prototypes().inputs() == {}
     save_inputs(input_files(Prototypes()), UPath(tmp_path))

@@ -18,8 +18,8 @@ from omnimat.modalities.text.tokens import TextTokens
 from omnimat.shards.manifest import Manifest
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.merge import merge
-from omnimat.sources.parquet import Parquet
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.tables.source import Table
 from omnimat.stream.source import Source
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
 from omnimat.stream.unit import take
@@ -33,7 +33,7 @@ def workspace(shared_data, tmp_path_factory) -> Workspace:
     """The first 128 records of mp408, ingested without Ray."""
     workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
     path = str(shared_data / "mp408" / "mp408.parquet")
-    source = Parquet(layout="multimodal", path=path, max_records=128)
+    source = Table(mapping="multimodal", path=path, max_records=128)
     settings = IngestSettings(source=source, records_per_shard=64)
     reports = [write_slice(settings, workspace.dataset("mp408"), i, ()) for i in range(2)]
     merge(

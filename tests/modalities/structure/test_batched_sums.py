@@ -11,8 +11,7 @@ from omnimat.modalities.structure import batched_sums as module
 from omnimat.modalities.structure import lattice_sums as numpy_module
 from omnimat.modalities.structure.batched_sums import lattice_sums
 from omnimat.modalities.structure.ewald import SummationPlan, pauli_decay
-from omnimat.sources.mp20 import Mp20
-from omnimat.sources.parquet import Parquet
+from omnimat.sources.tables.source import Table
 
 # Both series are cut off for an error below 1e-8. They differ by less (1.3e-10 on 2,263 real
 # crystals), because some more terms are summed for a padded crystal.
@@ -79,9 +78,9 @@ def test_equals_numpy_for_the_reference_scaling() -> None:
 @pytest.mark.parametrize(
     ("source", "start", "stop"),
     [
-        (lambda data: Parquet(path=f"{data}/mp408/mp408.parquet", layout="multimodal"), 0, 64),
-        (lambda data: Mp20(path=f"{data}/mp20/val.csv.gz", max_records_per_split=32), 0, 32),
-        (lambda data: Parquet(path=f"{data}/mp118k/structures.parquet", layout="cells"), 0, 64),
+        (lambda data: Table(path=f"{data}/mp408/mp408.parquet", mapping="multimodal"), 0, 64),
+        (lambda data: Table(path=f"{data}/mp20/val.csv.gz", mapping="mp20", max_records=32), 0, 32),
+        (lambda data: Table(path=f"{data}/mp118k/structures.parquet", mapping="cells"), 0, 64),
     ],
     ids=["mp408", "mp20", "mp118k"],
 )

@@ -31,7 +31,7 @@ from pymatgen.io.vasp import Chgcar, Poscar
 from scipy.signal import resample
 
 from omnimat.materials.crystals import to_pymatgen
-from omnimat.sources.parquet import Parquet
+from omnimat.sources.tables.source import Table
 
 KEY = "k3y" * 10 + "ok"
 DATABASE_VERSION = "2026.11.01"
@@ -152,7 +152,7 @@ class Material:
 def materials(shared_data):
     """Eighteen small real records: some without DOS, some without density, some with elasticity."""
     path = str(shared_data / "mp408" / "mp408.parquet")
-    source = Parquet(path=path, layout="multimodal")
+    source = Table(path=path, mapping="multimodal")
     found = [r for r in source.read(0, 408) if getattr(r, "structure", None)]
     small = [r for r in found if r.structure.atomic_numbers.size <= 12]
     wanted = (

@@ -26,7 +26,7 @@ from omnimat.sources.materials_project.parts import (
     to_table,
     write_table,
 )
-from omnimat.sources.parquet import read_slice
+from omnimat.sources.tables.parquet import read_slice
 
 _LISTING = "listing.json"
 _INDEX_PATTERN = "index-*.parquet"

@@ -7,7 +7,7 @@ from omnimat.base.errors import UserError
 from omnimat.materials.record import Failure
 from omnimat.materials.split import SplitSettings
 from omnimat.sources.checker import Checker
-from omnimat.sources.parquet import Parquet
+from omnimat.sources.tables.source import Table
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 
@@ -39,7 +39,7 @@ def test_multimodal_layout(tmp_path):
         multimodal_row("mp-4") | {"charge_density_32": b"1234"},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    source = Parquet(path=str(tmp_path / "t.parquet"), layout="multimodal").located()
+    source = Table(path=str(tmp_path / "t.parquet"), mapping="multimodal").located()
     full, no_structure, partial, damaged = source.read(0, source.num_items())
     assert full.parts["charge_density"].shape == (32, 32, 32)
     assert full.parts["charge_density"][0, 1, 2] == 34  # C order: a slowest
@@ -74,7 +74,7 @@ def test_a_measured_pattern_and_a_formula_are_a_record(tmp_path):
         {"material_id": "told", "robocrys_text": "A clay."},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    source = Parquet(path=str(tmp_path / "t.parquet"), layout="multimodal").located()
+    source = Table(path=str(tmp_path / "t.parquet"), mapping="multimodal").located()
     measured, wrong, told = source.read(0, source.num_items())
     assert set(measured.parts) == {"xrd", "composition"}
     assert measured.parts["xrd"].wavelength_angstrom == 0.7107
@@ -105,49 +105,38 @@ def cells(tmp_path):
     table = pa.Table.from_pylist([cell_row(i) for i in range(100)])
     table = table.replace_schema_metadata({"frac_scale": "1000000"})
     pq.write_table(table, tmp_path / "cells.parquet", row_group_size=30)
-    labels = [
-        {"material_id": "mp-31", "band_gap_pbe_ev": 1.5, "refractive_index": None},
-        {"material_id": "mp-200", "band_gap_pbe_ev": 2.5, "refractive_index": 1.0},
-    ]
-    pq.write_table(pa.Table.from_pylist(labels), tmp_path / "labels.parquet")
     return tmp_path
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 30), (29, 31), (31, 95), (90, 200), (100, 110)])
 def test_any_slice_across_row_groups(cells, start, stop):
-    source = Parquet(path=str(cells / "cells.parquet"), layout="cells").located()
+    source = Table(path=str(cells / "cells.parquet"), mapping="cells").located()
     found = [r.material_id for r in source.read(start, stop)]
     assert found == [f"mp-{i}" for i in range(start, min(stop, 100))]
 
 
-def test_labels_are_joined_by_id(cells):
-    source = Parquet(
-        path=str(cells / "cells.parquet"),
-        layout="cells",
-        labels_path=str(cells / "labels.parquet"),
-        max_records=32,
-    ).located()
+def test_the_first_rows_alone(cells):
+    path = str(cells / "cells.parquet")
+    source = Table(path=path, mapping="cells", max_records=32).located()
+    assert source.num_items() == 32
     records = list(source.read(30, 60))
     assert [r.material_id for r in records] == ["mp-30", "mp-31"]
     assert records[0].properties == {"space_group_number": 99, "crystal_system": "tetragonal"}
-    assert records[1].properties["band_gap_ev"] == 1.5
-    assert "refractive_index" not in records[1].properties
     assert records[1].structure.frac_coords[1].tolist() == [0.5, 0.5, 0.25]
 
 
-def test_wrong_paths_and_layouts_name_the_key(cells):
-    path = str(cells / "cells.parquet")
-    with pytest.raises(UserError, match=r"source\.labels_path: .* does not exist"):
-        Parquet(path=path, layout="cells", labels_path=str(cells / "none")).located()
+def test_wrong_paths_and_columns_name_the_key(cells):
+    with pytest.raises(UserError, match=r"source\.path: .* does not exist"):
+        Table(path=str(cells / "none"), mapping="cells").located()
     pq.write_table(pa.table({"name": ["mp-1"]}), cells / "no-ids.parquet")
-    with pytest.raises(UserError, match="lacks the columns material_id"):
-        Parquet(path=str(cells / "no-ids.parquet"), layout="multimodal").num_items()
+    with pytest.raises(UserError, match=r"source\.id: .*no-ids\.parquet .*'material_id'.*'name'"):
+        Table(path=str(cells / "no-ids.parquet"), mapping="multimodal").located()
 
 
 @pytest.mark.slow
 def test_the_real_multimodal_file(shared_data):
     path = shared_data / "mp408" / "mp408.parquet"
-    source = Parquet(path=str(path), layout="multimodal").located()
+    source = Table(path=str(path), mapping="multimodal").located()
     everything = list(source.read(0, source.num_items()))
     assert len(list(Checker(SplitSettings(), ()).accepted(everything))) == 408
     checker = Checker(SplitSettings(), (), required=("structure",))
@@ -160,10 +149,9 @@ def test_the_real_multimodal_file(shared_data):
 
 def test_the_first_real_cells(shared_data):
     folder = shared_data / "mp118k"
-    source = Parquet(
+    source = Table(
         path=str(folder / "structures.parquet"),
-        labels_path=str(folder / "labels.parquet"),
-        layout="cells",
+        mapping="cells",
         max_records=50,
     ).located()
     checker = Checker(SplitSettings(), ())
@@ -171,4 +159,3 @@ def test_the_first_real_cells(shared_data):
     assert len(records) == 50
     assert records[0].material_id == "mp-1"
     assert records[0].properties["crystal_system"] == "cubic"
-    assert records[0].properties["energy_above_hull_ev_per_atom"] == pytest.approx(0.0101)

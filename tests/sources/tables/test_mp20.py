@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 
 from omnimat.base.errors import UserError
 from omnimat.materials.record import Failure
-from omnimat.sources.mp20 import Mp20
+from omnimat.sources.tables.source import Table
 
 
 def row(material_id, structure, **more):
@@ -38,7 +38,7 @@ def test_splits_properties_and_units(tmp_path, rock_salt):
     (tmp_path / "test.csv.gz").write_bytes(
         gzip.compress(pd.DataFrame([row("mp-4", rock_salt)]).to_csv(index=False).encode())
     )
-    source = Mp20(path=str(tmp_path)).located()
+    source = Table(mapping="mp20", path=str(tmp_path)).located()
     assert source.num_items() == 4
     records = list(source.read(0, 4))
     assert [r.provenance["published_split"] for r in records] == [
@@ -69,7 +69,7 @@ def test_cells_are_niggli_reduced(tmp_path, rock_salt):
     skewed.make_supercell([[1, 0, 0], [2, 1, 0], [0, 3, 1]])
     assert max(skewed.lattice.abc) > 2 * min(skewed.lattice.abc)
     write(tmp_path / "all.csv", [row("mp-1", skewed)])
-    (record,) = Mp20(path=str(tmp_path / "all.csv")).located().read(0, 1)
+    (record,) = Table(mapping="mp20", path=str(tmp_path / "all.csv")).located().read(0, 1)
     lengths = np.linalg.norm(record.structure.lattice_angstrom, axis=1)
     np.testing.assert_allclose(lengths, 5.64 / np.sqrt(2), rtol=1e-6)
     assert record.properties["lattice_lengths_angstrom"] == pytest.approx(lengths)
@@ -80,7 +80,7 @@ def test_partial_occupancy_and_broken_cifs_are_failures(tmp_path, rock_salt):
     alloy = Structure(Lattice.cubic(3), [{"Fe": 0.5, "Ni": 0.5}], [[0, 0, 0]])
     rows = [row("mp-1", alloy), row("mp-2", rock_salt, cif="nonsense"), row("mp-3", rock_salt)]
     write(tmp_path / "train.csv", rows)
-    alloy_failure, broken, good = Mp20(path=str(tmp_path)).located().read(0, 3)
+    alloy_failure, broken, good = Table(mapping="mp20", path=str(tmp_path)).located().read(0, 3)
     assert isinstance(alloy_failure, Failure)
     assert "partial occupancy" in alloy_failure.reason
     assert isinstance(broken, Failure)
@@ -89,16 +89,19 @@ def test_partial_occupancy_and_broken_cifs_are_failures(tmp_path, rock_salt):
 
 def test_missing_paths_and_columns_name_the_key(tmp_path):
     with pytest.raises(UserError, match=r"source\.path: .*nowhere does not exist"):
-        Mp20(path=str(tmp_path / "nowhere")).located()
-    with pytest.raises(UserError, match=r"holds no train\.csv"):
-        Mp20(path=str(tmp_path)).num_items()
+        Table(mapping="mp20", path=str(tmp_path / "nowhere")).located()
+    with pytest.raises(UserError, match=r"source\.path: .*"):
+        Table(mapping="mp20", path=str(tmp_path)).located()
+    write(tmp_path / "all.csv", [{"material_id": "a"}])
+    with pytest.raises(UserError, match=r"source\.path: .*train, val, test"):
+        Table(mapping="mp20", path=str(tmp_path)).located()
     write(tmp_path / "train.csv", [{"material_id": "a"}])
-    with pytest.raises(UserError, match="lacks the columns cif"):
-        Mp20(path=str(tmp_path)).num_items()
+    with pytest.raises(UserError, match=r"source\.structure\.cif: .*train\.csv .*'cif'"):
+        Table(mapping="mp20", path=str(tmp_path)).located()
 
 
 def test_the_real_files(shared_data):
-    source = Mp20(path=str(shared_data / "mp20"), max_records_per_split=10).located()
+    source = Table(mapping="mp20", path=str(shared_data / "mp20"), max_records_per_file=10).located()
     assert source.num_items() == 30
     records = list(source.read(0, 30))
     assert not any(isinstance(r, Failure) for r in records)
