@@ -101,7 +101,9 @@ def test_missing_paths_and_columns_name_the_key(tmp_path):
 
 
 def test_the_real_files(shared_data):
-    source = Table(mapping="mp20", path=str(shared_data / "mp20"), max_records_per_file=10).located()
+    source = Table(
+        mapping="mp20", path=str(shared_data / "mp20"), max_records_per_file=10
+    ).located()
     assert source.num_items() == 30
     records = list(source.read(0, 30))
     assert not any(isinstance(r, Failure) for r in records)

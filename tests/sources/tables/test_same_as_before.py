@@ -1,7 +1,7 @@
 """The shipped mappings give the records that omnimat 0.1.0 made of the same rows, to the bit.
 
-``expected.json`` was written by the sources ``parquet`` and ``mp20`` of that version from the tables
-that this file writes. Floats in it are written so that they are read back exactly.
+``expected.json`` was written by the sources ``parquet`` and ``mp20`` of that version, from the
+tables that this file writes. Floats in it are written so that they are read back exactly.
 """
 
 import csv
@@ -60,7 +60,9 @@ def cell_rows():
 def mp20_rows():
     random = np.random.default_rng(9)
     for i in range(4):
-        lattice = Lattice.from_parameters(*(3 + 3 * random.random(3)), *(80 + 20 * random.random(3)))
+        lattice = Lattice.from_parameters(
+            *(3 + 3 * random.random(3)), *(80 + 20 * random.random(3))
+        )
         crystal = Structure(lattice, ["Na", "Cl", "O"], 3 * random.random((3, 3)) - 1)
         yield {
             "material_id": f"mp-{i}",

@@ -204,5 +204,9 @@ def _from_name(value: Any) -> Any:
     return {"from": value} if isinstance(value, str) else value
 
 
-Array = Annotated[ArrayColumn, BeforeValidator(_from_name, json_schema_input_type=Any)]
-Property = Annotated[PropertyColumn, BeforeValidator(_from_name, json_schema_input_type=Any)]
+Array = Annotated[
+    ArrayColumn, BeforeValidator(_from_name, json_schema_input_type=Column | ArrayColumn)
+]
+Property = Annotated[
+    PropertyColumn, BeforeValidator(_from_name, json_schema_input_type=Column | PropertyColumn)
+]

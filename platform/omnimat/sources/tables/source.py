@@ -73,7 +73,9 @@ class Table(TableMapping):
         """Read the rows of a slice, file by file."""
         columns = {column for _, column in self.columns()}
         for name, rows, count in self._counted():
-            if start < count and stop > 0:
+            if stop <= 0:
+                return
+            if start < count:
                 first, facts = max(start, 0), self._facts(name, rows)
                 slice_ = rows.read(first, min(stop, count), columns)
                 for number, row in enumerate(slice_, first + 1):

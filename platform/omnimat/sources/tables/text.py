@@ -106,8 +106,10 @@ def _beginning(file: TextFile) -> _Beginning:
             return _Beginning(tuple(names), "", 0)
         first = next(lines, "")
         separator = file.separator or max(_SEPARATORS, key=first.count)
-        header = next(csv.reader(chain([first], lines), delimiter=separator), [])
-        names = dict.fromkeys(header)
+        try:
+            header = next(csv.reader(chain([first], lines), delimiter=separator), [])
+        except csv.Error as error:
+            raise UserError(f"source.path: {file.path} has no header: {error}") from error
         if twice := [name for name, count in Counter(header).items() if count > 1 and name]:
             raise UserError(f"source.path: {file.path} has two columns {twice[0]!r}; rename one")
         return _Beginning(tuple(header), separator, lines.position_bytes)
@@ -179,25 +181,26 @@ def _raw_csv(lines: Lines, separator: str, path: UPath) -> Iterator[_Raw]:
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     reader = csv.reader(chain(lines, [_END]), delimiter=separator)
     while True:
+        line = reader.line_num + 1
         try:
             fields = next(reader)
         except csv.Error as error:
             if "field larger" in str(error):
-                raise _unclosed(path, reader.line_num) from error
+                raise _unclosed(path, line) from error
             yield ValueError(f"is no row of a CSV file: {error}")
             continue
         if fields == [_END]:
             return
         if fields and fields[-1].endswith(_END):
-            raise _unclosed(path, reader.line_num)
+            raise _unclosed(path, line)
         if fields:
             yield fields
 
 
 def _unclosed(path: UPath, line: int) -> UserError:
     return UserError(
-        f"source.path: {path}: a quote opens that is never closed, as found {line} lines after the "
-        "last row that was looked for; close it"
+        f"source.path: {path}: a quote is never closed that opens in the row {line} lines after "
+        "the header; close it"
     )
 
 
