@@ -60,7 +60,7 @@ def open_lines(path: UPath, encoding: str, position_bytes: int = 0) -> Generator
     """
     try:
         with path.open("rb") as raw:
-            file: IO[bytes] = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+            file = gzip.open(raw) if path.suffix == ".gz" else raw
             if "\n".encode(encoding) == b"\n":
                 file.seek(position_bytes)
                 yield Lines(file, encoding, position_bytes)

@@ -131,6 +131,8 @@ def properties_from(
             continue
         try:
             found[name] = property_value(value, column.type or kinds.get(column.column))
+            if column.type == "number":
+                found[name] = float(found[name])
             if name == "space_group_number":
                 found[name] = property_value(found[name], "integer")
                 system = {"crystal_system": crystal_system(found[name])}
