@@ -10,7 +10,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import IO
 
 from upath import UPath
@@ -18,6 +18,7 @@ from upath import UPath
 from omnimat.base.errors import UserError
 
 _BROKEN_ARCHIVE = (gzip.BadGzipFile, EOFError, zlib.error)
+_File = IO[bytes] | gzip.GzipFile
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -59,8 +60,7 @@ def open_lines(path: UPath, encoding: str, position_bytes: int = 0) -> Generator
         UserError: the file is no whole gzip archive, or not in an encoding such as UTF-16.
     """
     try:
-        with path.open("rb") as raw:
-            file = gzip.open(raw) if path.suffix == ".gz" else raw
+        with path.open("rb") as raw, _plain(path, raw) as file:
             if "\n".encode(encoding) == b"\n":
                 file.seek(position_bytes)
                 yield Lines(file, encoding, position_bytes)
@@ -70,6 +70,10 @@ def open_lines(path: UPath, encoding: str, position_bytes: int = 0) -> Generator
         raise UserError(f"source.path: {path} is no whole gzip archive: {error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"source.encoding: {path} is not in {encoding}: {error}") from error
+
+
+def _plain(path: UPath, raw: IO[bytes]) -> AbstractContextManager[_File]:
+    return gzip.open(raw) if path.suffix == ".gz" else nullcontext(raw)
 
 
 def check_encoding(encoding: str) -> str:
@@ -84,7 +88,7 @@ def check_encoding(encoding: str) -> str:
         raise ValueError(f"unknown encoding {encoding!r}") from error
 
 
-def _in_utf8(file: IO[bytes], encoding: str) -> Iterator[bytes]:
+def _in_utf8(file: _File, encoding: str) -> Iterator[bytes]:
     text = io.TextIOWrapper(file, encoding, newline="")
     for line in text:
         yield line.encode()

@@ -101,7 +101,7 @@ def xrd_from(row: Row, columns: XrdColumns) -> MeasuredPattern | None:
         angles = numbers(row[columns.two_theta_degree], "xrd two theta").ravel()
     else:
         grid = (columns.start_degree, columns.step_degree)
-        start, step = joined((row.get(str(column)) for column in grid), "xrd start and step", 2)
+        start, step = joined([row.get(str(column)) for column in grid], "xrd start and step", 2)
         angles = start + step * np.arange(intensity.size)
     wavelength = columns.wavelength_angstrom
     if isinstance(wavelength, str):

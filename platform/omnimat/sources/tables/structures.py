@@ -91,10 +91,8 @@ def _of_cell(row: Row, cell: Cell, metadata: Mapping[str, str]) -> Found | None:
     coords = [row.get(column) for column in as_tuple(cell.frac_coords)]
     if _is_empty(atoms) or all(map(_is_empty, coords)):
         return None
-    if cell.atomic_numbers is not None:
-        elements, notes = _atomic_numbers(atoms), {}
-    else:
-        elements, notes = _of_symbols(atoms)
+    is_by_number = cell.atomic_numbers is not None
+    elements, notes = (_atomic_numbers(atoms), {}) if is_by_number else _of_symbols(atoms)
     frac_coords = _frac_coords(coords) / _scale(cell.frac_scale, metadata)
     return Structure(_lattice(row, cell), elements, np.mod(frac_coords, 1.0)), notes
 
@@ -110,7 +108,7 @@ def _lattice(row: Row, cell: Cell) -> NDArray[np.float64]:
         parameters = joined([row.get(cell.parameters)], "cell parameters", 6)
     else:
         halves = (
-            joined(map(row.get, as_tuple(columns)), what, 3)
+            joined([row.get(one) for one in as_tuple(columns)], what, 3)
             for columns, what in (
                 (cell.lengths_angstrom, "cell lengths"),
                 (cell.angles_degree, "cell angles"),

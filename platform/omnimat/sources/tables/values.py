@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ def numbers(value: Any, what: str) -> NDArray[np.float64]:
     return found
 
 
-def joined(values: Iterable[Any], what: str, count: int) -> NDArray[np.float64]:
+def joined(values: Sequence[Any], what: str, count: int) -> NDArray[np.float64]:
     """Read numbers from one or several columns and require how many they are together.
 
     Returns:
@@ -100,7 +100,10 @@ def joined(values: Iterable[Any], what: str, count: int) -> NDArray[np.float64]:
     Raises:
         ValueError: one of the values is no array of finite numbers, or there are more or fewer.
     """
-    found = np.concatenate([numbers(value, what).ravel() for value in values])
+    if all(isinstance(value, int | float) for value in values):
+        found = numbers(values, what)
+    else:
+        found = np.concatenate([numbers(value, what).ravel() for value in values])
     if found.size != count:
         raise ValueError(f"{what}: {found.size} numbers instead of {count}")
     return found
