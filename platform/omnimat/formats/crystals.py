@@ -7,7 +7,7 @@ on after a colon.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ from omnimat.materials.record import Structure
 OCCUPANCY_TOLERANCE = 1e-3 + 1e-9
 MAX_SITES_TO_ORDER = 120
 ISOTOPES = frozenset({"D", "T"})
-ATOMIC_NUMBERS = {one.symbol: one.Z for one in Element if one.symbol not in ISOTOPES}
+ATOMIC_NUMBERS: dict[str, int] = {
+    one.symbol: one.Z for one in Element if one.symbol not in ISOTOPES
+}
 
 REFUSING = Reading()
 """Refuses what may be refused, as readers do by default."""
@@ -68,13 +70,14 @@ def from_ase(atoms: Any) -> Structure:
     numbers = np.array(atoms.numbers, dtype=np.int32)
     if (numbers < 1).any():
         raise ValueError("unknown species: 'X' is no element")
-    coords = np.linalg.solve(lattice.T, np.array(atoms.positions, dtype=np.float64).T).T
+    positions = np.array(atoms.positions, dtype=np.float64)
+    coords = np.asarray(np.linalg.solve(lattice.T, positions.T).T, dtype=np.float64)
     return _structure(lattice, numbers, coords)
 
 
 def ordered_structure(
     lattice_angstrom: NDArray[np.float64],
-    amounts: list[Amounts],
+    amounts: Sequence[Amounts],
     frac_coords: NDArray[np.float64],
     reading: Reading,
 ) -> tuple[Structure, list[str]]:
@@ -159,7 +162,7 @@ def _atomic_number(amounts: Amounts) -> int:
 
 
 def _nearest_ordered(
-    lattice: NDArray[np.float64], amounts: list[Amounts], coords: NDArray[np.float64]
+    lattice: NDArray[np.float64], amounts: Sequence[Amounts], coords: NDArray[np.float64]
 ) -> tuple[list[Amounts], NDArray[np.float64]]:
     """Distribute whole atoms over partially occupied sites, by pymatgen.
 

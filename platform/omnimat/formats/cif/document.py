@@ -6,7 +6,7 @@ import gzip
 import re
 import zlib
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from gemmi import cif
 from upath import UPath
@@ -109,9 +109,9 @@ def decoded(text: str | bytes) -> str:
 def _block(block: cif.Block) -> Block:
     items: dict[str, list[str]] = {}
     for item in block:
-        if item.pair is not None:
-            name, value = item.pair
-            _add(items, name, [value])
+        pair: Any = item.pair
+        if pair is not None:
+            _add(items, pair[0], [pair[1]])
         elif (loop := item.loop) is not None:
             values, width = loop.values, loop.width()
             for index, name in enumerate(loop.tags):

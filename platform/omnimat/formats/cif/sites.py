@@ -215,8 +215,8 @@ def _fractional(
                 "Cartesian coordinates: the file does not say how its axes lie in the cell "
                 "(_atom_sites_Cartn_tran_matrix_11 and so on)"
             )
-        matrix = np.linalg.inv(to_cartesian)
-        shift = -matrix @ shift
+        matrix = np.asarray(np.linalg.inv(to_cartesian), dtype=np.float64)
+        shift = np.asarray(-matrix @ shift, dtype=np.float64)
     # The metric of the axes that the file means has to be the cell's.
     axes = np.linalg.inv(matrix).T
     if not np.allclose(axes @ axes.T, lattice_angstrom @ lattice_angstrom.T, rtol=0.01, atol=0.1):

@@ -158,7 +158,7 @@ def _group(operations: Iterable[gemmi.Op]) -> Operations:
     closed = {operation.wrap().triplet() for operation in group}
     if closed != {operation.triplet() for operation in listed}:
         raise ValueError(
-            f"incomplete symmetry: {len(listed)} operations are listed of a group of {len(closed)}"
+            f"incomplete symmetry: the {len(listed)} operations that are listed are no whole group"
         )
     return _as_arrays(listed)
 
