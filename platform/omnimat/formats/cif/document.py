@@ -72,7 +72,7 @@ def read_bytes(path: UPath) -> bytes:
             raise ValueError(f"damaged gzip: {error}") from error
 
 
-def _limited(stream: IO[bytes]) -> bytes:
+def _limited(stream: IO[bytes] | gzip.GzipFile) -> bytes:
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"too large: it holds more than {MAX_BYTES // 2**20} MiB")
