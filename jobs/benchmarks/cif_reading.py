@@ -20,12 +20,13 @@ import click
 import pandas as pd
 from gemmi import cif
 from pymatgen.core import Structure as PymatgenStructure
+from pymatgen.io.cif import CifParser
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from omnimat.formats.cif.document import decoded
 from omnimat.formats.cif.reader import crystal_of
 from omnimat.formats.format import Reading
-from omnimat.materials.crystals import from_pymatgen, parse_cif, to_pymatgen
+from omnimat.materials.crystals import from_pymatgen, to_pymatgen
 from omnimat.materials.record import Structure
 from omnimat.materials.validation import validate
 
@@ -108,6 +109,14 @@ def texts(folders: tuple[Path, ...], max_kilobytes: int) -> Iterator[tuple[str, 
                 yield f"{file.name}#{block.name}", f"data_{block.name}\n{block.as_string()}"
 
 
+def read_by_pymatgen(text: str) -> PymatgenStructure:
+    """Read the only crystal of a CIF by the second, independent reader."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about every coordinate that it rounds
+        (structure,) = CifParser.from_str(text).parse_structures(primitive=False)
+    return structure
+
+
 def within(limit_s: int, text: str) -> Structure | PymatgenStructure:
     """Read by pymatgen, if it takes no longer than this."""
 
@@ -117,7 +126,7 @@ def within(limit_s: int, text: str) -> Structure | PymatgenStructure:
     signal.signal(signal.SIGALRM, stop)
     signal.alarm(limit_s)
     try:
-        crystal = parse_cif(text)
+        crystal = read_by_pymatgen(text)
         return from_pymatgen(crystal) if crystal.is_ordered else crystal
     finally:
         signal.alarm(0)

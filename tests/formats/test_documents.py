@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 from pymatgen.entries.computed_entries import ComputedStructureEntry
 from upath import UPath
 
@@ -52,8 +53,8 @@ def jarvis(number, cartesian=False):
     return {"jid": f"JVASP-{number}", "atoms": atoms, **values, "efg": [["a", 1]]}
 
 
-def optimade(number):
-    crystal = CRYSTALS[number]
+def optimade(number, crystal=None):
+    crystal = crystal or CRYSTALS[number]
     symbols = [site.specie.symbol for site in crystal]
     species = [
         {"name": one, "chemical_symbols": [one], "concentration": [1.0]} for one in set(symbols)
@@ -181,29 +182,46 @@ def test_no_class_is_made_by_its_name(tmp_path):
     assert not proof.exists()
 
 
-def partly(structure, occupancy):
-    document = copy.deepcopy(structure)
-    document["sites"][0]["species"][0]["occu"] = occupancy
+# Two of its four sites are sodium.
+PAIR = Structure(
+    Lattice.tetragonal(4, 8),
+    ["Na", "Na", "Cl", "Cl"],
+    [[0, 0, 0], [0, 0, 0.5], [0.5, 0.5, 0.25], [0.5, 0.5, 0.75]],
+)
+
+
+def partly(occupancy):
+    """Give the sodium of the pair an occupancy."""
+    document = PAIR.as_dict()
+    for site in document["sites"][:2]:
+        site["species"][0]["occu"] = occupancy
     return document
 
 
-def vacant(number):
-    entry = optimade(number)
-    species = entry["attributes"]["species"][0]
+def vacant(occupancy):
+    entry = optimade(0, PAIR)
+    species = next(one for one in entry["attributes"]["species"] if one["name"] == "Na")
     species["chemical_symbols"].append("vacancy")
-    species["concentration"] = [0.75, 0.25]
+    species["concentration"] = [occupancy, 1 - occupancy]
     entry["attributes"]["structure_features"] = ["disorder"]
     return entry
 
 
-@pytest.mark.parametrize("entry", [partly(SALT, 0.75), vacant(0)])
-def test_disorder_is_refused_or_made_order_as_asked(tmp_path, entry):
-    path = saved(tmp_path / "a.json", [entry])
+@pytest.mark.parametrize("disordered", [partly, vacant])
+def test_disorder_is_refused_or_made_order_as_asked(tmp_path, disordered):
+    path = saved(tmp_path / "a.json", [disordered(0.5)])
     (failure,) = entries_of(JSON, path)
-    assert isinstance(failure, Failure)
+    assert failure.reason.startswith("partial occupancy: ")
     (record,) = records_of(JSON, path, Reading(disorder="nearest_ordered"))
     assert "structure" in record.provenance
-    assert len(record.structure.atomic_numbers) == len(STRUCTURES[0].atomic_numbers)
+    assert sorted(record.structure.atomic_numbers) == [11, 17, 17]
+
+
+def test_a_part_of_an_atom_cannot_be_ordered(tmp_path):
+    path = saved(tmp_path / "a.json", [partly(0.75)])
+    (failure,) = entries_of(JSON, path, Reading(disorder="nearest_ordered"))
+    assert failure.reason.startswith("partial occupancy: ")
+    assert "1.5 Na" in failure.reason
 
 
 def changed(entry, *keys, value):
@@ -237,7 +255,7 @@ BAD = {
     "two coordinates": (changed(SALT, "sites", 0, "abc", value=[0, 0]), "no numbers"),
     "dummy": (changed(SALT, "sites", 0, "species", 0, "element", value="X"), "dummy atom"),
     "vacant": (changed(SALT, "sites", 0, "species", value=[]), "wrong occupancy"),
-    "overfull": (partly(SALT, 1.5), "wrong occupancy"),
+    "overfull": (partly(1.5), "wrong occupancy"),
     "no occupancy": (changed(SALT, "sites", 0, "species", 0, "occu", value=None), "no structure"),
     "element missing": (changed(jarvis(0), "atoms", "elements", value=["Na"]), "wrong counts"),
     "no elements": (changed(jarvis(0), "atoms", "elements", value="na"), "no structure"),

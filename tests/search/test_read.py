@@ -19,13 +19,13 @@ from omnimat.modalities.text.transformer import TextTransformerSettings
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.search.read import read_query
-from omnimat.sources.cifs import Cifs
+from omnimat.sources.files.source import Files
 from omnimat.testing.materials import example_records, featurizer_for
 
 
 def test_a_cif_is_read_as_the_source_reads_it(query_files):
     file = Path(query_files["structure"])
-    (expected,) = Cifs(path=str(file.parent)).read(0, 1)
+    (expected,) = Files(path=str(file.parent)).read(0, 1)
     found = read_query(str(file)).record.structure
     for field in dataclasses.fields(found):
         np.testing.assert_array_equal(

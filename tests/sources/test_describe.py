@@ -11,8 +11,8 @@ from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Record
 from omnimat.shards.codec import decode
 from omnimat.shards.reader import read_records
-from omnimat.sources.cifs import Cifs
 from omnimat.sources.describe import Robocrystallographer, describe_missing
+from omnimat.sources.files.source import Files
 from omnimat.sources.ingest import write_slice
 from omnimat.sources.settings import IngestSettings
 
@@ -79,7 +79,7 @@ def test_shards_hold_the_texts_and_have_the_same_bytes_again(tmp_path):
     for name, lattice in (("a", 4.1), ("b", 4.3)):
         crystal = PymatgenStructure(Lattice.cubic(lattice), ["Cs", "Cl"], [[0, 0, 0], [0.5] * 3])
         crystal.to(str(tmp_path / "cifs" / f"{name}.cif"))
-    bare = IngestSettings(source=Cifs(path=str(tmp_path / "cifs"), licence="CC0-1.0"))
+    bare = IngestSettings(source=Files(path=str(tmp_path / "cifs"), licence="CC0-1.0"))
     settings = bare.model_copy(update={"missing_text": Robocrystallographer()})
     assert settings.fingerprint() != bare.fingerprint()
     one, two = UPath(tmp_path) / "one", UPath(tmp_path) / "two"

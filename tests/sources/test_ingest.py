@@ -163,5 +163,5 @@ def test_the_type_chooses_the_source():
     settings = IngestSettings.model_validate({"source": {"type": "prototypes", "max_atoms": 4}})
     assert settings.source.max_atoms == 4
     assert settings.fingerprint() != IngestSettings().fingerprint()
-    with pytest.raises(ValidationError, match="'prototypes', 'table', 'cifs'"):
+    with pytest.raises(ValidationError, match="'prototypes', 'table', 'files'"):
         IngestSettings.model_validate({"source": {"type": "prototype"}})

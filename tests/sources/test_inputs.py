@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.sources.cifs import Cifs
+from omnimat.sources.files.source import Files
 from omnimat.sources.ingest import finished, write_slice
 from omnimat.sources.inputs import INPUTS_NAME, check_inputs, content_hash, input_files, save_inputs
 from omnimat.sources.merge import merge
@@ -33,7 +33,7 @@ def cifs(tmp_path):
 
 @pytest.fixture
 def settings(cifs):
-    return IngestSettings(source=Cifs(path=str(cifs)), records_per_shard=1)
+    return IngestSettings(source=Files(path=str(cifs)), records_per_shard=1)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_file_that_is_touched_or_gone_leaves_a_data_set_as_it_is(
 
 
 def test_a_path_by_a_variable_that_is_not_set_here(settings, dataset, cifs):
-    check_inputs(Cifs(path="$OMNIMAT_NO_SUCH_VARIABLE/cifs"), dataset)
+    check_inputs(Files(path="$OMNIMAT_NO_SUCH_VARIABLE/cifs"), dataset)
 
 
 def test_a_data_set_without_a_list_is_taken_as_it_is(settings, dataset, cifs):

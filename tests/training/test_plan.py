@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 
 from omnimat.base.errors import UserError
 from omnimat.shards.manifest import Manifest
-from omnimat.sources.cifs import Cifs
+from omnimat.sources.files.source import Files
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.training.plan import RunPlan, make_plan
@@ -82,7 +82,7 @@ def test_a_data_set_that_is_not_there_is_refused(workspace, new_settings):
 def test_a_modality_that_nobody_has_is_refused(workspace, write_dataset, new_settings, tmp_path):
     salt = Structure(Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     salt.to(str(tmp_path / "salt.cif"))
-    write_dataset(workspace, "bare", IngestSettings(source=Cifs(path=str(tmp_path))))
+    write_dataset(workspace, "bare", IngestSettings(source=Files(path=str(tmp_path))))
     settings = new_settings().model_copy(update={"dataset": "bare"})
     with pytest.raises(UserError, match=r"modalities\.charge_density: .*'bare'.*ingest"):
         make_plan("run", settings, workspace)

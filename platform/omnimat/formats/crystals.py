@@ -7,6 +7,7 @@ on after a colon.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from omnimat.materials.record import Structure
 # An occupancy this near to 1 is 1 that was rounded (0.333 three times is 0.999).
 OCCUPANCY_TOLERANCE = 1e-3 + 1e-9
 MAX_SITES_TO_ORDER = 120
+# How far the atoms of equal sites may be from a whole number: 0.17 six times is 1.02.
+_WHOLE_ATOMS_TOLERANCE = 0.021
 ISOTOPES = frozenset({"D", "T"})
 ATOMIC_NUMBERS: dict[str, int] = {
     one.symbol: one.Z for one in Element if one.symbol not in ISOTOPES
@@ -178,6 +181,7 @@ def _nearest_ordered(
             f"(at most {MAX_SITES_TO_ORDER})"
         )
     rounded = [_rounded(one) for one in amounts]
+    _refuse_fractions_of_atoms(rounded)
     crystal = PymatgenStructure(Lattice(lattice), rounded, coords)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on elements without known charges
@@ -186,12 +190,25 @@ def _nearest_ordered(
             ordered = OrderDisorderedStructureTransformation(
                 no_oxi_states=not has_charges
             ).apply_transformation(crystal)
-        except ValueError as error:
+        except (ValueError, IndexError) as error:  # an IndexError where there is no choice
             text = described(next(one for one in amounts if not is_full(one)))
             raise ValueError(
                 f"partial occupancy: {text} cannot be ordered within one cell ({error})"
             ) from error
     return [_amounts(site) for site in ordered], np.array(ordered.frac_coords, dtype=np.float64)
+
+
+def _refuse_fractions_of_atoms(amounts: Sequence[Amounts]) -> None:
+    """Refuse sites that hold no whole number of atoms; pymatgen would round a quarter away."""
+    sites = Counter(tuple(sorted(one.items())) for one in amounts if not is_full(one))
+    for site, count in sites.items():
+        for symbol, occupancy in site:
+            total = occupancy * count
+            if abs(total - round(total)) > _WHOLE_ATOMS_TOLERANCE:
+                raise ValueError(
+                    f"partial occupancy: {described(dict(site))} cannot be ordered within one "
+                    f"cell, whose sites of this kind hold {total:.4g} {symbol}"
+                )
 
 
 def _rounded(amounts: Amounts) -> dict[str, float]:

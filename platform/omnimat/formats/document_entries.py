@@ -99,9 +99,14 @@ def _is_structure(value: Any) -> bool:
 
 
 def _structure_key(entry: Json) -> str | None:
-    """Return the key of the entry's structure; where there are several, ``structure`` is meant."""
+    """Return the key of the entry's structure; None if it has none.
+
+    An object of nothing but structures is no entry: its keys are the names of several.
+    """
     found = [key for key, value in entry.items() if _is_structure(value)]
-    return "structure" if "structure" in found else next(iter(found), None)
+    if "structure" in found:
+        return "structure"
+    return found[0] if len(found) == 1 and len(entry) > 1 else None
 
 
 def _of_structure(name: str, entry: Json, reading: Reading) -> Record:

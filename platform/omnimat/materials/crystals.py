@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Lattice
 from pymatgen.core import Structure as PymatgenStructure
-from pymatgen.io.cif import CifParser
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from pymatgen.symmetry.groups import SpaceGroup
 
@@ -95,20 +94,6 @@ def crystal_system(space_group_number: int) -> str:
 def space_group_symbol(space_group_number: int) -> str:
     """Return the Hermann-Mauguin symbol of a space group, such as ``Fm-3m``."""
     return str(SpaceGroup.from_int_number(space_group_number).symbol)
-
-
-def parse_cif(text: str) -> PymatgenStructure:
-    """Read the only structure of a CIF in the cell in which it is given.
-
-    Raises:
-        ValueError: the CIF cannot be parsed, or does not hold exactly one structure.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen warns about every coordinate that it rounds
-        structures = CifParser.from_str(text).parse_structures(primitive=False)
-    if len(structures) != 1:
-        raise ValueError(f"the CIF holds {len(structures)} structures instead of one")
-    return structures[0]
 
 
 def lattice_properties(niggli: PymatgenStructure) -> dict[str, list[float]]:

@@ -20,7 +20,7 @@ SOURCES: Registry[type[Any]] = Registry(
     {
         "prototypes": f"{_HERE}.prototypes:Prototypes",
         "table": f"{_HERE}.tables.source:Table",
-        "cifs": f"{_HERE}.cifs:Cifs",
+        "files": f"{_HERE}.files.source:Files",
         "materials_project": f"{_HERE}.materials_project.source:MaterialsProject",
     },
 )

@@ -26,7 +26,7 @@ def said_twice(record: Record, addition: Record, file: File) -> Iterable[Failure
     The outputs of one calculation repeat each other (``POSCAR``, ``CONTCAR``, ``vasprun.xml``), and
     the order of the formats decides between them.
     """
-    if file.format.names_in_every_folder:
+    if file.is_of_calculation:
         return
     for name in sorted(addition.parts.keys() & record.parts.keys()):
         of_which = record.provenance["file"]

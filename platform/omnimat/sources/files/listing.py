@@ -40,12 +40,16 @@ class File:
     format: Format
 
     @property
+    def is_of_calculation(self) -> bool:
+        """Whether its folder names the material, since files of its name lie in many folders."""
+        return _uncompressed(self.path.name).lower() in self.format.names_in_every_folder
+
+    @property
     def stem(self) -> str:
         """Its name without folders and endings; that of its folder if the folder names it."""
-        plain = _uncompressed(self.path.name)
-        if plain.lower() in self.format.names_in_every_folder:
+        if self.is_of_calculation:
             return self.path.parent.name
-        return UPath(plain).stem
+        return UPath(_uncompressed(self.path.name)).stem
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
-from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
+from omnimat.formats.cif.reader import crystal_of
+from omnimat.formats.document_entries import record as entry_record
 from omnimat.formats.format import Reading
-from omnimat.materials.crystals import from_pymatgen, lattice_from_parameters, parse_cif
+from omnimat.formats.poscar import parse as parse_poscar
+from omnimat.materials.crystals import lattice_from_parameters
 from omnimat.materials.record import Structure
 from omnimat.materials.validation import check_arrays
-from omnimat.sources.materials_project.arrays import structure_of
 from omnimat.sources.tables.columns import Cell, StructureColumns, as_tuple
 from omnimat.sources.tables.values import joined, numbers, shown, words
 
@@ -54,12 +54,6 @@ def structure_from(
     return found
 
 
-def crystal_of_cif(text: str, reading: Reading) -> Found:
-    """Read the only structure of a CIF."""
-    del reading
-    return from_pymatgen(parse_cif(text)), {}
-
-
 def _read(
     row: Row, columns: StructureColumns, reading: Reading, metadata: Mapping[str, str]
 ) -> Found | None:
@@ -70,20 +64,15 @@ def _read(
     if value is None:
         return None
     if columns.pymatgen is not None:
-        return structure_of(json.loads(value) if isinstance(value, str) else value), {}
+        return _of_document(json.loads(value) if isinstance(value, str) else value, reading)
     if not isinstance(value, str):
         raise ValueError(f"structure: {shown(value)} is no text")
-    return crystal_of_cif(value, reading) if columns.cif is not None else _of_poscar(value)
+    return crystal_of(value, reading) if columns.cif is not None else parse_poscar(value)
 
 
-def _of_poscar(text: str) -> Found:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", BadPoscarWarning)  # the elements are not named
-        try:
-            return from_pymatgen(Poscar.from_str(text).structure), {}
-        except BadPoscarWarning as error:
-            raise ValueError(f"POSCAR: {error}") from error
+def _of_document(document: Any, reading: Reading) -> Found:
+    record = entry_record("", document, reading)
+    return record.parts["structure"], dict(record.provenance)
 
 
 def _of_cell(row: Row, cell: Cell, metadata: Mapping[str, str]) -> Found | None:
