@@ -4,7 +4,7 @@ A kind of job is one class in one file of ``job/kinds``. Whichever command start
 the same steps from its file to its output:
 
 1. It is read (``job.load``).
-2. ``check`` finds mistakes before any cluster is asked.
+2. ``check`` and ``check_after`` find mistakes before any cluster is asked.
 3. ``on_devices`` decides what the file leaves to the machines.
 4. Its ``phases`` are held against what the cluster has (``job.preflight``).
 5. ``run`` makes the output. A job whose output is a run is first ``prepared`` and then opens an
@@ -17,6 +17,7 @@ file should not wait for these.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -93,6 +94,17 @@ class Job(ABC, Generic[SettingsT]):
         Raises:
             UserError: the job cannot succeed as it is.
         """
+
+    def check_after(self, needed: Sequence[Job[Any]]) -> None:
+        """Find mistakes that show only beside the jobs that run before this one.
+
+        Args:
+            needed: those jobs, in the order to run; each has been checked.
+
+        Raises:
+            UserError: the job cannot succeed after them.
+        """
+        del needed
 
     @abstractmethod
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:

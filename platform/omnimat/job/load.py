@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
+from omnimat.base.words import suggestion
 from omnimat.job.document import parsed
 from omnimat.job.header import JobHeader
 from omnimat.job.job import KINDS, Job
-from omnimat.job.mistakes import Mistake, sentence, suggestion
+from omnimat.job.mistakes import Mistake, sentence
 
 JobT = TypeVar("JobT", bound=Job[Any])
 SettingsT = TypeVar("SettingsT", bound=Settings)

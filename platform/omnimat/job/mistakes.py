@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from omnimat.base.registry import OneOf
+from omnimat.base.words import suggestion
 
 Mistake = tuple[type[BaseModel], ErrorDetails]
 """A settings class and what pydantic found wrong with values for it."""
@@ -40,14 +40,6 @@ def sentence(mistakes: Sequence[Mistake], flat_keys: Collection[str]) -> str:
     return f"{'.'.join(keys)}: {message}{rest}" if keys else f"{message}{rest}"
 
 
-def suggestion(name: str, known: Collection[str]) -> str:
-    """Name the known word that was probably meant, or else all of them; goes on a sentence."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known here: {', '.join(sorted(known))}"
-
-
 def _locate(
     settings: type[BaseModel], location: tuple[int | str, ...]
 ) -> tuple[list[str], set[str]]:
@@ -65,7 +57,7 @@ def _locate(
             keys.append(str(part))
             in_mapping = False
             continue
-        fields = {name: f for model in models for name, f in model.model_fields.items()}
+        fields = {f.alias or n: f for model in models for n, f in model.model_fields.items()}
         if members := [m for m in models if part not in fields and part in _types_of(m)]:
             models = members
             continue

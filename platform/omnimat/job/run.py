@@ -23,8 +23,9 @@ def checked(path: Path, overrides: Sequence[str] = ()) -> list[Job[Any]]:
         UserError: a job cannot be run as it is written.
     """
     jobs = load_tree(path, overrides)
-    for job in jobs:
+    for place, job in enumerate(jobs):
         job.check()
+        job.check_after(jobs[:place])
     return jobs
 
 

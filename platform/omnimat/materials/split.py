@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
-from typing import Literal, Self, get_args
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
+from omnimat.base.paths import absolute_path
 from omnimat.base.settings import Settings
 
 Split = Literal["train", "validation", "test"]
@@ -32,6 +33,99 @@ class SplitSettings(Settings):
         if not math.isclose(total, 1.0, abs_tol=1e-6):
             raise ValueError(f"train + validation + test must be 1, but they are {total:g}")
         return self
+
+
+class NamedSplit(Settings):
+    """A split that is written down, in a table or in the records themselves.
+
+    Attributes:
+        values: split that each value stands for (``{tr: train, va: validation, te: test}``). Values
+            that are not listed must be ``train``, ``validation`` or ``test``.
+    """
+
+    values: Mapping[str, Split] = {}
+
+    def named(self, value: str) -> Split:
+        """Return the split for which a value stands.
+
+        Raises:
+            ValueError: it stands for none.
+        """
+        if value in self.values:
+            return self.values[value]
+        for split in SPLITS:
+            if value == split:
+                return split
+        known = ", ".join(dict.fromkeys((*self.values, *SPLITS)))
+        raise ValueError(f"split {value!r} is not one of {known}")
+
+
+class SplitColumn(NamedSplit):
+    """A column of a table that says the split of each material.
+
+    Attributes:
+        path: path of the table; None for that of the labels.
+        id: column with the id of the material or the name of its file; None for that of the labels.
+        column: column with the split.
+    """
+
+    path: str | None = None
+    id: str | None = None
+    column: str = "split"
+
+
+class TableSplit(Settings):
+    """A split from a table; a record that the table does not name is refused.
+
+    Attributes:
+        table: the table and its column; the key of a job file is ``from``.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    table: SplitColumn = Field(alias="from")
+
+    def located(self) -> Self:
+        """Return the same split with an absolute path.
+
+        Raises:
+            UserError: the table is missing.
+        """
+        if self.table.path is None:
+            return self
+        path = absolute_path(self.table.path, "split.from.path")
+        return self.model_copy(update={"table": self.table.model_copy(update={"path": path})})
+
+
+class PropertySplit(NamedSplit):
+    """A split from a property of the records, or a label; a record without it is refused.
+
+    Attributes:
+        property: name of the property.
+    """
+
+    property: str
+
+
+def _form_of_split(value: Any) -> str:
+    """Say which of the three forms a job file, or a program, means."""
+    for form, settings, keys in (
+        ("from", TableSplit, ("from", "table")),
+        ("property", PropertySplit, ("property",)),
+    ):
+        has_key = isinstance(value, Mapping) and any(key in value for key in keys)
+        if has_key or isinstance(value, settings):
+            return form
+    return "hashed"
+
+
+AnySplit = Annotated[
+    Annotated[SplitSettings, Tag("hashed")]
+    | Annotated[TableSplit, Tag("from")]
+    | Annotated[PropertySplit, Tag("property")],
+    Discriminator(_form_of_split),
+]
+"""How materials are split: by a hash, by a table, or by a property."""
 
 
 def assign_split(reduced_formula: str, published: str | None, settings: SplitSettings) -> Split:

@@ -23,6 +23,9 @@ MANIFEST_NAME = "manifest.json"
 RECORDS_NAME = "records.parquet"
 FAILURES_NAME = "failures.jsonl"
 
+PropertyCounts = Mapping[str, Mapping[str, int]]
+"""How many records of each split know each property."""
+
 
 def records_schema() -> pa.Schema:
     """Return the columns of the record index, which has one row per record in shard order."""
@@ -60,7 +63,10 @@ class ShardEntry(Settings):
 
 
 class Manifest(Settings):
-    """A finished data set; the manifest is written last, so where it is, the rest is too."""
+    """A finished data set; the manifest is written last, so where it is, the rest is too.
+
+    ``property_counts`` is None in data sets that were ingested before it was counted.
+    """
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -74,6 +80,7 @@ class Manifest(Settings):
     records_sha256: str
     num_failures: int
     dataset_fingerprint: str
+    property_counts: PropertyCounts | None = None
 
     @property
     def num_records(self) -> int:

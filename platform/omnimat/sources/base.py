@@ -51,6 +51,14 @@ class Source(Protocol):
         """
 
 
+@runtime_checkable
+class NamesProperties(Protocol):
+    """A source that knows, before it is read, which properties its records can have."""
+
+    def property_names(self) -> frozenset[str] | None:
+        """Return their names, or None if it cannot say."""
+
+
 class Run(Protocol):
     """Calls a function with many arguments, anywhere, and yields the results as they arrive."""
 

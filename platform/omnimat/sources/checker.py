@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from omnimat.materials.crystals import reduced_formula
 from omnimat.materials.record import Failure, Record
-from omnimat.materials.split import PUBLISHED_SPLIT, SplitSettings, assign_split
+from omnimat.materials.split import PUBLISHED_SPLIT, Split, SplitSettings, assign_split
 from omnimat.materials.validation import validate
 from omnimat.modalities.composition import Formula, formula_of
+from omnimat.sources.joins import SplitRule
+from omnimat.sources.labels import LABEL_ID, REPLACED
+
+
+class _Note(NamedTuple):
+    """What is told about an accepted record: see ``ShardReport``."""
+
+    label_id: str | None
+    replaced: tuple[str, ...]
+    properties: tuple[str, ...]
+
+    @classmethod
+    def of(cls, record: Record) -> _Note:
+        replaced = record.provenance.get(REPLACED)
+        known = tuple(name for name, value in record.properties.items() if value is not None)
+        names = tuple(replaced.split(", ")) if replaced else ()
+        return cls(record.provenance.get(LABEL_ID), names, known)
 
 
 class Checker:
@@ -23,12 +42,13 @@ class Checker:
 
     def __init__(
         self,
-        split: SplitSettings,
+        split: SplitRule,
         excluded_ids: Iterable[str],
         required: Iterable[str] = (),
     ) -> None:
         self.failures: list[tuple[str, str]] = []
         self.columns: dict[str, dict[str, str | None]] = {}
+        self._notes: dict[str, _Note] = {}
         self._split = split
         self._excluded_ids = frozenset(excluded_ids)
         self._required = tuple(required)
@@ -50,6 +70,21 @@ class Checker:
         """Return the distinct values of a provenance key among the accepted records."""
         return tuple(sorted(value for name, value in self._provenance if name == key))
 
+    def counts(self, material_ids: Iterable[str]) -> dict[str, Any]:
+        """Return what a ``ShardReport`` tells of the labels and properties of accepted records."""
+        notes = {material_id: self._notes[material_id] for material_id in material_ids}
+        known: dict[str, Counter[str]] = {}
+        for material_id, note in notes.items():
+            for name in note.properties:
+                known.setdefault(name, Counter())[str(self.columns[material_id]["split"])] += 1
+        return {
+            "label_ids": {material_id: note.label_id for material_id, note in notes.items()},
+            "replaced_properties": Counter(
+                name for note in notes.values() for name in note.replaced
+            ),
+            "property_counts": known,
+        }
+
     def _accept(self, record: Record) -> None:
         if record.material_id in self.columns or record.material_id in self._excluded_ids:
             raise ValueError("duplicate: an earlier record has this material id")
@@ -60,11 +95,20 @@ class Checker:
         if record.structure is not None:
             validate(record.structure)
         formula = _reduced_formula(record)
-        published = record.provenance.get(PUBLISHED_SPLIT)
-        # Where no formula is known, only the id distinguishes materials.
-        split = assign_split(formula or record.material_id, published, self._split)
+        split = self._split_of(record, formula)
         self.columns[record.material_id] = {"split": split, "reduced_formula": formula}
         self._provenance.update(record.provenance.items())
+        self._notes[record.material_id] = _Note.of(record)
+
+    def _split_of(self, record: Record, formula: str | None) -> Split:
+        published = record.provenance.get(PUBLISHED_SPLIT)
+        if isinstance(self._split, SplitSettings):
+            # Where no formula is known, only the id distinguishes materials.
+            return assign_split(formula or record.material_id, published, self._split)
+        split = self._split(record)
+        if published not in {None, split}:
+            raise ValueError(f"its split is {split}, but the published one is {published}")
+        return split
 
 
 def _reduced_formula(record: Record) -> str | None:

@@ -21,6 +21,8 @@ from omnimat.sources.base import Key, RemoteSource, T
 from omnimat.sources.checker import Checker
 from omnimat.sources.describe import describe_missing
 from omnimat.sources.inputs import check_inputs, content_hash, input_files, save_inputs
+from omnimat.sources.joins import read_joins, remembered_joins
+from omnimat.sources.label_report import report_labels
 from omnimat.sources.merge import ShardReport, duplicates, merge
 from omnimat.sources.settings import IngestSettings
 
@@ -63,7 +65,7 @@ def ingest(
         if existing.source["snapshot"] == description["snapshot"]:
             return existing
         (destination / MANIFEST_NAME).unlink()  # not finished until the shards are written again
-    inputs = input_files(located.source)
+    inputs = input_files(located)
     num_items = located.source.num_items()
     if num_items == 0:
         raise UserError(f"the source of {name} has no items: check source.path")
@@ -79,13 +81,17 @@ def ingest(
         reports |= dict(write(duplicates(reports)))
         watch(_told(reports, num_shards))
     save_inputs(inputs, destination)
+    in_order = [reports[shard] for shard in range(num_shards)]
+    told = report_labels(read_joins(located).labels, in_order, destination)
     manifest = merge(
         name=name,
         source=description,
         settings_fingerprint=settings.fingerprint(),
-        reports=[reports[shard] for shard in range(num_shards)],
+        reports=in_order,
         destination=destination,
     )
+    if report_progress and told:
+        print("\n".join(told), flush=True)
     for directory in list(destination.glob(f"{_REPORTS_PREFIX}*")):
         directory.fs.rm(directory.path, recursive=True)
     return manifest
@@ -125,7 +131,7 @@ def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifes
             f"{destination} holds the data set {name}, which was made with other settings: "
             "choose another name or delete it"
         )
-    check_inputs(settings.source, destination)
+    check_inputs(settings, destination)
     return manifest
 
 
@@ -222,8 +228,9 @@ def write_slice(
             return report
     start = shard * settings.records_per_shard
     items = settings.source.read(start, start + settings.records_per_shard)
-    checker = Checker(settings.split, excluded_ids, settings.required)
-    records = checker.accepted(items)
+    joins = remembered_joins(settings, inputs)
+    checker = Checker(joins.split, excluded_ids, settings.required)
+    records = checker.accepted(joins.joined(items))
     if settings.missing_text is not None:
         records = describe_missing(records, settings.missing_text, checker.failures)
     written = write_shard(shard_path, records)
@@ -234,6 +241,7 @@ def write_slice(
         failures=(*checker.failures, *written.rejected),
         licences=checker.provenance_values("licence"),
         database_versions=checker.provenance_values("database_version"),
+        **checker.counts(row["material_id"] for row in written.rows),
     )
     write_atomically(report_path, report.model_dump_json().encode())
     return report

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from upath import UPath
 
@@ -17,11 +18,20 @@ from omnimat.base.errors import UserError
 from omnimat.base.files import read_file, write_atomically
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import Settings, fingerprint
-from omnimat.sources.base import Source
 
 INPUTS_NAME = "inputs.jsonl"
 
 _FILES_AT_ONCE = 16  # storage far away answers slowly, but many at a time
+
+
+class HasInputs(Protocol):
+    """A source, or the settings of an ingest, which have a source and tables beside it."""
+
+    def located(self) -> HasInputs:
+        """Return the same with absolute paths."""
+
+    def inputs(self) -> Mapping[str, UPath]:
+        """Return the files that it reads, by name."""
 
 
 class InputFile(Settings):
@@ -59,10 +69,10 @@ class InputFile(Settings):
         return is_untouched or sha256_of(path) == self.sha256
 
 
-def input_files(source: Source) -> tuple[InputFile, ...]:
-    """Look at the files that a located source reads."""
+def input_files(reader: HasInputs) -> tuple[InputFile, ...]:
+    """Look at the files that a located source, or located settings, read."""
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        return tuple(pool.map(lambda file: InputFile.of(*file), sorted(source.inputs().items())))
+        return tuple(pool.map(lambda file: InputFile.of(*file), sorted(reader.inputs().items())))
 
 
 def content_hash(inputs: Iterable[InputFile]) -> str:
@@ -76,7 +86,7 @@ def save_inputs(inputs: Iterable[InputFile], dataset: UPath) -> None:
         write_atomically(dataset / INPUTS_NAME, lines.encode())
 
 
-def check_inputs(source: Source, dataset: UPath) -> None:
+def check_inputs(reader: HasInputs, dataset: UPath) -> None:
     """Insist that the input files of a data set are what they were when it was made.
 
     Where they are no longer there, or cannot be read, there is nothing to hold it against: a data
@@ -90,7 +100,7 @@ def check_inputs(source: Source, dataset: UPath) -> None:
     lines = read_file(dataset / INPUTS_NAME).splitlines()
     before = {one.name: one for one in map(InputFile.model_validate_json, lines)}
     try:
-        change = _first_change(before, source.located().inputs())
+        change = _first_change(before, reader.located().inputs())
     except (UserError, OSError):
         return
     if change is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from omnimat.shards.manifest import (
     FAILURES_NAME,
     RECORDS_NAME,
     Manifest,
+    PropertyCounts,
     ShardEntry,
     dataset_fingerprint,
     records_schema,
@@ -37,6 +39,10 @@ class ShardReport(Settings):
         failures: (material id, reason) of each failure.
         licences: distinct licences of the records.
         database_versions: distinct database versions of the records.
+        label_ids: id under which the tables of labels know each record, by its own id; None where
+            they do not know it.
+        replaced_properties: for how many records a label stands in place of a property.
+        property_counts: how many records of each split know each property; None if not counted.
     """
 
     excluded_ids: tuple[str, ...]
@@ -45,6 +51,9 @@ class ShardReport(Settings):
     failures: tuple[tuple[str, str], ...]
     licences: tuple[str, ...]
     database_versions: tuple[str, ...]
+    label_ids: Mapping[str, str | None] = {}
+    replaced_properties: Mapping[str, int] = {}
+    property_counts: PropertyCounts | None = None
 
 
 def duplicates(reports: Mapping[int, ShardReport]) -> dict[int, tuple[str, ...]]:
@@ -102,6 +111,7 @@ def merge(
         records_sha256=hashlib.sha256(records).hexdigest(),
         num_failures=len(failures),
         dataset_fingerprint=dataset_fingerprint(shards, splits),
+        property_counts=_property_counts(reports),
     )
     manifest.save(destination)
     return manifest
@@ -125,6 +135,17 @@ def _remove_leftovers(destination: UPath, shard_names: set[str]) -> None:
         if path.name not in shard_names:
             path.unlink()
     remove_temporaries(destination)
+
+
+def _property_counts(reports: Iterable[ShardReport]) -> PropertyCounts | None:
+    """Add up the counts of all shards; None if some were not counted."""
+    total: dict[str, Counter[str]] = {}
+    for report in reports:
+        if report.property_counts is None:
+            return None
+        for name, counts in report.property_counts.items():
+            total.setdefault(name, Counter()).update(counts)
+    return {name: dict(sorted(total[name].items())) for name in sorted(total)}
 
 
 def _union(values: Iterable[Iterable[str]]) -> tuple[str, ...]:

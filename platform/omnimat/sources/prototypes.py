@@ -36,6 +36,16 @@ from omnimat.sources.surrogates import charge_density, density_of_states, has_su
 
 _LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier elements are radioactive
 _MIN_VOLUME_ANGSTROM3_PER_ATOM = 5.0  # diamond, with the highest density of atoms, has 5.7
+_PROPERTIES = frozenset(
+    {
+        "num_atoms",
+        "density_g_per_cm3",
+        "volume_angstrom3_per_atom",
+        "mean_electronegativity",
+        "space_group_number",
+        "crystal_system",
+    }
+)
 _PROVENANCE = {
     "source": "AFLOW prototypes of pymatgen",
     "database_version": "pymatgen aflow_prototypes.json.gz, 288 entries",
@@ -65,6 +75,10 @@ class Prototypes(Settings):
     def inputs(self) -> dict[str, UPath]:
         """None: the data is inside pymatgen."""
         return {}
+
+    def property_names(self) -> frozenset[str]:
+        """Return the names of the properties that every record has."""
+        return _PROPERTIES
 
     def num_items(self) -> int:
         """Return the number of materials, which is at most ``num_materials``."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from upath import UPath
 
 from omnimat.base.registry import OneOf, Registry
 from omnimat.base.settings import Settings
-from omnimat.materials.split import SplitSettings
-from omnimat.sources.base import Source
+from omnimat.materials.split import AnySplit, SplitSettings, TableSplit
+from omnimat.sources.base import NamesProperties, Source
 from omnimat.sources.describe import Robocrystallographer
+from omnimat.sources.labels import LabelsSettings, label_names
 from omnimat.sources.prototypes import Prototypes
 
 _HERE = "omnimat.sources"
@@ -33,7 +35,11 @@ class IngestSettings(Settings):
         source: where the records come from.
         records_per_shard: how many items of the source each shard holds; keep a shard below about
             64 MB.
-        split: fractions of the hashed split.
+        labels: tables of labels of your own, which become properties of the records.
+        split: fractions of a hashed split, or where the split is written down:
+            ``{from: {path, id, column, values}}`` or ``{property: name}``. A record that has none
+            there is refused. A split that a source publishes is kept; a record for which both say
+            different things is refused.
         required: parts that each record must have (``structure``); records that lack one of them
             are rejected.
         missing_text: what describes structures that come without a text; None leaves them without.
@@ -44,11 +50,51 @@ class IngestSettings(Settings):
 
     source: Annotated[Source, OneOf(SOURCES)] = Prototypes()
     records_per_shard: int = Field(256, ge=1)
-    split: SplitSettings = SplitSettings()
+    labels: LabelsSettings | None = None
+    split: AnySplit = SplitSettings()
     required: tuple[str, ...] = ()
     missing_text: Robocrystallographer | None = None
     num_cpus_per_task: float = Field(1.0, gt=0)
 
+    @model_validator(mode="after")
+    def _a_split_has_its_table(self) -> Self:
+        is_table = isinstance(self.split, TableSplit)
+        if is_table and self._split_path is None and self.labels is None:
+            raise ValueError("split.from.path: name the table with the split, or give labels")
+        return self
+
     def located(self) -> Self:
-        """Return the same settings with absolute paths."""
-        return self.model_copy(update={"source": self.source.located()})
+        """Return the same settings with absolute paths.
+
+        Raises:
+            UserError: a path is missing; the message names its key.
+        """
+        update: dict[str, Any] = {"source": self.source.located()}
+        if self.labels is not None:
+            update["labels"] = self.labels.located()
+        if isinstance(self.split, TableSplit):
+            update["split"] = self.split.located()
+        return self.model_copy(update=update)
+
+    def inputs(self) -> dict[str, UPath]:
+        """Return all files that located settings read, by names that stay the same."""
+        labels = {} if self.labels is None else self.labels.inputs()
+        path = self._split_path
+        split = {} if path is None else {"split.from.path": UPath(path)}
+        return {**self.source.inputs(), **labels, **split}
+
+    def property_names(self) -> frozenset[str] | None:
+        """Return the names that properties of the records can have, or None if nobody can say.
+
+        Raises:
+            UserError: a table of labels cannot be read.
+        """
+        source = self.source
+        names = source.property_names() if isinstance(source, NamesProperties) else None
+        if names is None or self.labels is None:
+            return names
+        return names | label_names(self.labels.located())
+
+    @property
+    def _split_path(self) -> str | None:
+        return self.split.table.path if isinstance(self.split, TableSplit) else None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 from upath import UPath
 
 from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.targets import check_names, check_targets
 from omnimat.job.asks import Ask, Phase, Room
-from omnimat.job.job import RunJob
+from omnimat.job.job import Job, RunJob
+from omnimat.job.kinds.ingest import IngestJob
+from omnimat.shards.manifest import MANIFEST_NAME, Manifest
 
 
 class FinetuneJob(RunJob[FinetuneSettings]):
@@ -34,8 +38,34 @@ class FinetuneJob(RunJob[FinetuneSettings]):
         return self.with_settings(self.settings.model_copy(update=update))
 
     def check(self) -> None:
-        """Find out where the leaderboard is, which is written to only at the end."""
+        """Find out where the leaderboard is, which is written to only at the end.
+
+        If the data set is there, it must have the targets.
+        """
         _ = self.workspace.leaderboard_url
+        if self._is_ingested:
+            check_targets(self.settings.tasks, Manifest.load(self._dataset))
+
+    def check_after(self, needed: Sequence[Job[Any]]) -> None:
+        """Find out whether the data set will have the targets, if one of these jobs ingests it."""
+        for job in needed:
+            if not isinstance(job, IngestJob) or self._is_ingested:
+                continue
+            names = job.settings.property_names() if self._is_made_by(job) else None
+            if names is not None:
+                told = f"data set {job.name} is not ingested yet, and no record of it can have"
+                check_names(self.settings.tasks, names, told)
+
+    @property
+    def _dataset(self) -> UPath:
+        return self.workspace.dataset(self.settings.dataset)
+
+    @property
+    def _is_ingested(self) -> bool:
+        return (self._dataset / MANIFEST_NAME).exists()
+
+    def _is_made_by(self, job: IngestJob) -> bool:
+        return job.workspace.dataset(job.name) == self._dataset
 
     def execute(self, folder: UPath) -> None:
         """Run the trials that have not ended yet, and score the best."""

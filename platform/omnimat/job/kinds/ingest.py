@@ -20,14 +20,19 @@ class IngestJob(Job[IngestSettings]):
         return ((Ask("ingest tasks", "num_cpus_per_task", 1, each),),)
 
     def check(self) -> None:
-        """Look for the files of the source, or for a data set of other settings in their place."""
+        """Look for the files of the source and read the tables beside it.
+
+        Where there is a data set already, its settings and its input files are compared instead.
+        """
         folder = self.workspace.dataset(self.name)
         if (folder / MANIFEST_NAME).exists():
             from omnimat.sources.ingest import finished
 
             finished(self.settings, self.name, folder)
         else:
-            self.settings.located()
+            from omnimat.sources.joins import read_joins
+
+            read_joins(self.settings.located())
 
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Ingest; what a remote source failed to give is tried again only if the user asks."""
