@@ -110,8 +110,8 @@ class PropertySplit(NamedSplit):
 def _form_of_split(value: Any) -> str:
     """Say which of the three forms a job file, or a program, means."""
     for form, settings, keys in (
-        ("from", TableSplit, ("from", "table")),
-        ("property", PropertySplit, ("property",)),
+        ("by_table", TableSplit, ("from", "table")),
+        ("by_property", PropertySplit, ("property",)),
     ):
         has_key = isinstance(value, Mapping) and any(key in value for key in keys)
         if has_key or isinstance(value, settings):
@@ -121,8 +121,8 @@ def _form_of_split(value: Any) -> str:
 
 AnySplit = Annotated[
     Annotated[SplitSettings, Tag("hashed")]
-    | Annotated[TableSplit, Tag("from")]
-    | Annotated[PropertySplit, Tag("property")],
+    | Annotated[TableSplit, Tag("by_table")]
+    | Annotated[PropertySplit, Tag("by_property")],
     Discriminator(_form_of_split),
 ]
 """How materials are split: by a hash, by a table, or by a property."""

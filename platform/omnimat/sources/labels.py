@@ -91,7 +91,8 @@ class LabelsSettings(Settings):
             UserError: a table is missing.
         """
         located = tuple(absolute_path(path, "labels.path") for path in self.paths)
-        return self.model_copy(update={"path": located})
+        path = located[0] if isinstance(self.path, str) else located
+        return self.model_copy(update={"path": path})
 
     def inputs(self) -> dict[str, UPath]:
         """Return the tables by names that stay the same wherever they lie."""
