@@ -11,8 +11,9 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.materials.record import Failure, Record, safe_id
+from omnimat.sources.label_reader import label_names, read_labels
 from omnimat.sources.label_report import LABELS_NAME, report_labels
-from omnimat.sources.labels import LabelsSettings, label_names, read_labels
+from omnimat.sources.labels import LabelsSettings
 from omnimat.sources.merge import ShardReport
 
 CSV = """\

@@ -18,7 +18,8 @@ from omnimat.materials.split import (
     TableSplit,
 )
 from omnimat.sources.cells import class_of
-from omnimat.sources.labels import LabelColumn, Labels, LabelsSettings, read_labels
+from omnimat.sources.label_reader import read_labels
+from omnimat.sources.labels import LabelColumn, Labels, LabelsSettings
 
 if TYPE_CHECKING:
     from omnimat.sources.settings import IngestSettings
@@ -64,8 +65,10 @@ def remembered_joins(settings: IngestSettings, inputs: str) -> Joins:
 
     Args:
         settings: located settings.
-        inputs: hash of the input files.
+        inputs: hash of the input files; an empty one stands for none, and nothing is remembered.
     """
+    if not inputs:
+        return read_joins(settings)
     key = (settings.model_dump_json(include={"labels", "split"}), inputs)
     if key not in _REMEMBERED:
         _REMEMBERED.clear()
