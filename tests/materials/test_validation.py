@@ -31,8 +31,8 @@ def test_a_sound_structure_passes():
         (make(coords=((0, 0, np.inf), (0.5, 0.5, 0.5))), "not finite"),
         (make(numbers=(0, 17)), r"outside 1\.\.118"),
         (make(numbers=(11, 119)), r"outside 1\.\.118"),
-        (make(lattice=CUBE[[1, 0, 2]]), "must be positive"),
-        (make(lattice=[[4, 0, 0], [8, 0, 0], [0, 0, 4]]), "must be positive"),
+        (make(lattice=[[4, 0, 0], [8, 0, 0], [0, 0, 4]]), "degenerate cell"),
+        (make(lattice=1e200 * np.eye(3)), "degenerate cell"),
         (make(coords=((0, 0, 0), (0.99, 0, 0.01))), "overlapping atoms: 0.057 angstrom"),
         (make(coords=((0.25, 0, 0), (0.25, 1, 0))), "overlapping atoms: 0.000 angstrom"),
         (make(lattice=np.diag([0.4, 4, 4]), numbers=(1,), coords=((0, 0, 0),)), "0.400 angstrom"),
@@ -42,6 +42,12 @@ def test_a_sound_structure_passes():
 def test_reasons(structure, reason):
     with pytest.raises(ValueError, match=reason):
         validate(structure)
+
+
+def test_a_left_handed_cell_is_a_crystal():
+    cell = make([[0, 4.12, 0], [4.12, 0, 0], [0, 0, 4.12]], (55, 17))
+    validate(cell)
+    assert shortest_distance_angstrom(cell) == pytest.approx(4.12 * np.sqrt(3) / 2)
 
 
 def brute_force(structure, reach=8):

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Lattice
 from pymatgen.core import Structure as PymatgenStructure
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 from pymatgen.symmetry.groups import SpaceGroup
 
 from omnimat.materials.record import Structure
+from omnimat.materials.validation import check_arrays, validate
 
 # The tolerance with which the Materials Project assigns space groups.
 SYMMETRY_TOLERANCE_ANGSTROM = 0.1
@@ -74,9 +75,22 @@ def reduced_formula(
 
 
 def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:
-    """Return ``space_group_number`` and ``crystal_system`` as found by spglib."""
-    analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANGSTROM)
-    number = int(analyzer.get_space_group_number())
+    """Return ``space_group_number`` and ``crystal_system`` as found by spglib.
+
+    Where spglib finds none although the crystal is sound, ``symmetry_note`` says so in their place.
+
+    Raises:
+        ValueError: the cell or the coordinates are of no crystal, which spglib might not survive,
+            or atoms overlap, so that there is no symmetry to find.
+    """
+    ours = from_pymatgen(structure)
+    check_arrays(ours)
+    try:
+        analyzer = SpacegroupAnalyzer(structure, symprec=SYMMETRY_TOLERANCE_ANGSTROM)
+        number = int(analyzer.get_space_group_number())
+    except SymmetryUndeterminedError:
+        validate(ours)
+        return {"symmetry_note": "spglib finds no space group"}
     return {"space_group_number": number, "crystal_system": crystal_system(number)}
 
 

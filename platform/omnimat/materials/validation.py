@@ -51,9 +51,11 @@ def check_arrays(structure: Structure) -> None:
         raise ValueError("lattice or coordinates are not finite")
     if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
         raise ValueError(f"atomic number outside 1..{MAX_ATOMIC_NUMBER}")
-    volume = float(np.linalg.det(lattice))
-    if volume < MIN_VOLUME_ANGSTROM3:
-        raise ValueError(f"cell volume is {volume:g} angstrom^3, but it must be positive")
+    # A left-handed cell describes a crystal as well as a right-handed one.
+    with np.errstate(over="ignore"):
+        volume = abs(float(np.linalg.det(lattice)))
+    if not MIN_VOLUME_ANGSTROM3 <= volume < math.inf:
+        raise ValueError(f"degenerate cell: its volume is {volume:g} angstrom^3")
 
 
 def shortest_distance_angstrom(structure: Structure, cutoff_angstrom: float = math.inf) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from upath import UPath
 
+from omnimat.base.errors import UserError
 from omnimat.base.paths import absolute_path as absolute_path
 from omnimat.materials.record import Failure, Record
 
@@ -17,7 +19,8 @@ T = TypeVar("T")
 class Source(Protocol):
     """A source consists only of its settings; it is immutable, deterministic and can be pickled.
 
-    Items are numbered, and item i is the same record in every process that reads it.
+    Items are numbered, and item i is the same record in every process that reads it. A source may
+    also have the method of ``NamesItems``.
     """
 
     @property
@@ -57,6 +60,33 @@ class NamesProperties(Protocol):
 
     def property_names(self) -> frozenset[str] | None:
         """Return their names, or None if it cannot say."""
+
+
+@runtime_checkable
+class NamesItems(Protocol):
+    """What a source may also do: name an item that cannot be read."""
+
+    def item_name(self, index: int) -> str:
+        """Return the material id of an item, or what else it is called, without reading it."""
+
+
+def item_name(source: object, index: int) -> str:
+    """Return what an item is called in a failure: ``item 5`` where the source has no name."""
+    if isinstance(source, NamesItems):
+        with contextlib.suppress(Exception):
+            return source.item_name(index)
+    return f"item {index}"
+
+
+def check_not_empty(source: Source) -> None:
+    """Refuse a located source with a ``path`` where there is no file for it, without counting.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = getattr(source, "path", None)
+    if path is not None and not source.inputs():
+        raise UserError(f"source.path: {path} holds no file that {source.type} reads")
 
 
 class Run(Protocol):

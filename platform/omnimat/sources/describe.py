@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import multiprocessing
-import resource
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 from pymatgen.core import Structure as PymatgenStructure
 
+from omnimat.base.child import Child, ChildDiedError, LimitError, Limits
 from omnimat.base.settings import Settings
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Record, Structure
@@ -52,62 +49,36 @@ def describe_missing(
         failures: list to which (material id, reason) of each record that stays without a text is
             added.
     """
-    with _Child(settings.max_cpu_s) as child:
+    limits = Limits(settings.max_cpu_s)
+    with Child(_prepare) as child:
         for record in records:
             if "text" in record.parts or record.structure is None:
                 yield record
             else:
-                yield _described(record, record.structure, child, failures)
+                yield _described(record, record.structure, child, limits, failures)
 
 
 def _described(
-    record: Record, structure: Structure, child: _Child, failures: list[tuple[str, str]]
+    record: Record,
+    structure: Structure,
+    child: Child,
+    limits: Limits,
+    failures: list[tuple[str, str]],
 ) -> Record:
     try:
-        text = child.describe(structure)
+        text = child.call(describe, structure, limits=limits)
+    except ChildDiedError as error:
+        reason = f"robocrystallographer crashed: {error}"
+    except LimitError as error:
+        reason = f"robocrystallographer {error}"
     except ValueError as error:
-        failures.append((record.material_id, f"text: {error}"))
-        return record
-    generator = f"generated: robocrystallographer of emmet-core {version('emmet-core')}"
-    provenance = {**record.provenance, "text": generator}
-    return dataclasses.replace(record.with_part("text", text), provenance=provenance)
-
-
-class _Child:
-    """A process that describes one structure after another and is started when first needed."""
-
-    def __init__(self, max_cpu_s: int) -> None:
-        self._max_cpu_s = max_cpu_s
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop()
-
-    def describe(self, structure: Structure) -> str:
-        """Describe a structure.
-
-        Raises:
-            ValueError: the structure cannot be described; the message says why.
-        """
-        if self._pool is None:
-            # The process is spawned, because a fork of a process with Ray's threads may hang.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=_prepare)
-        try:
-            return self._pool.submit(_describe_within, structure, self._max_cpu_s).result()
-        except BrokenProcessPool as error:
-            self._stop()
-            raise ValueError(
-                f"robocrystallographer took more than {self._max_cpu_s} s of CPU time, or crashed"
-            ) from error
-
-    def _stop(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        reason = str(error)
+    else:
+        generator = f"generated: robocrystallographer of emmet-core {version('emmet-core')}"
+        provenance = {**record.provenance, "text": generator}
+        return dataclasses.replace(record.with_part("text", text), provenance=provenance)
+    failures.append((record.material_id, f"text: {reason}"))
+    return record
 
 
 def describe(structure: Structure) -> str:
@@ -157,17 +128,8 @@ def _mineral_matcher() -> Any:
 def _prepare() -> None:
     """Prepare the child process."""
     warnings.simplefilter("ignore")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # leave no core file when it is stopped
     # With openbabel, molecules would be looked up at PubChem over the network. Without it, they are
     # named by their formula, which gives the same texts everywhere.
     sys.modules["openbabel"] = None  # type: ignore[assignment]
     # Load this now, so that it does not count towards the time of the first structure.
     _mineral_matcher()
-
-
-def _describe_within(structure: Structure, max_cpu_s: int) -> str:
-    """Describe a structure in this process, which is killed if that takes too long."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit_s = int(used.ru_utime + used.ru_stime) + 1 + max_cpu_s
-    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-    return describe(structure)

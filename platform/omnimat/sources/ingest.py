@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from tqdm import tqdm
 from upath import UPath
 
-from omnimat.base.errors import UserError
+from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import write_atomically
 from omnimat.base.settings import fingerprint, identity
 from omnimat.cluster.metrics import RayMetrics
-from omnimat.shards.manifest import MANIFEST_NAME, Manifest, shard_name
+from omnimat.materials.record import Failure, Record
+from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, Manifest, shard_name
 from omnimat.shards.writer import write_shard
-from omnimat.sources.base import Key, RemoteSource, T
+from omnimat.sources.base import Key, RemoteSource, T, check_not_empty
 from omnimat.sources.checker import Checker
 from omnimat.sources.describe import describe_missing
 from omnimat.sources.inputs import check_inputs, content_hash, input_files, save_inputs
+from omnimat.sources.items import guarded_items, usual_items
 from omnimat.sources.joins import read_joins, remembered_joins
 from omnimat.sources.label_report import report_labels
 from omnimat.sources.merge import ShardReport, duplicates, merge
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.summary import summary
 
 _REPORTS_PREFIX = ".reports-"
 _MAX_RETRIES = 3
@@ -48,7 +52,8 @@ def ingest(
         settings: settings of the ingest.
         name: name of the data set.
         destination: folder of the data set.
-        report_progress: whether progress bars are shown.
+        report_progress: whether progress bars are shown, and at the end what was accepted, and what
+            was not and why.
         retry_failures: whether failures of a finished data set are tried again, which is not wanted
             where other jobs merely need it.
 
@@ -61,6 +66,7 @@ def ingest(
     if existing is not None and not (retry_failures and _can_retry(settings, destination)):
         return existing
     located, description = _harvested(settings, destination, report_progress)
+    check_not_empty(located.source)
     if existing is not None:
         if existing.source["snapshot"] == description["snapshot"]:
             return existing
@@ -80,6 +86,8 @@ def ingest(
             watch(_told(reports, num_shards))
         reports |= dict(write(duplicates(reports)))
         watch(_told(reports, num_shards))
+    if report_progress:
+        print(_summary(name, reports))
     save_inputs(inputs, destination)
     in_order = [reports[shard] for shard in range(num_shards)]
     told = report_labels(read_joins(located).labels, in_order, destination)
@@ -94,6 +102,8 @@ def ingest(
         print("\n".join(told), flush=True)
     for directory in list(destination.glob(f"{_REPORTS_PREFIX}*")):
         directory.fs.rm(directory.path, recursive=True)
+    if report_progress and manifest.num_failures:
+        print(f"All reasons: {destination / FAILURES_NAME}")
     return manifest
 
 
@@ -164,7 +174,7 @@ def _write_shards(
         shard: (settings, destination, shard, excluded, inputs)
         for shard, excluded in excluded_ids.items()
     }
-    return _in_parallel(settings.num_cpus_per_task, write_slice, calls)
+    return _in_parallel(settings.num_cpus_per_task, write_slice, calls, again=write_guarded_slice)
 
 
 def _told(reports: Mapping[int, ShardReport], num_shards: int) -> dict[str, float]:
@@ -176,30 +186,75 @@ def _told(reports: Mapping[int, ShardReport], num_shards: int) -> dict[str, floa
     }
 
 
+def _summary(name: str, reports: Mapping[int, ShardReport]) -> str:
+    num_accepted = sum(len(report.rows) for report in reports.values())
+    failures = [one for _, report in sorted(reports.items()) for one in report.failures]
+    return summary(name, num_accepted, failures)
+
+
 def _in_parallel(
-    num_cpus: float, function: Callable[..., T], calls: Mapping[Key, tuple[Any, ...]]
+    num_cpus: float,
+    function: Callable[..., T],
+    calls: Mapping[Key, tuple[Any, ...]],
+    again: Callable[..., T] | None = None,
 ) -> Iterator[tuple[Key, T]]:
-    """Run one Ray task per call, only so many at a time, and yield the results as they arrive."""
+    """Run one Ray task per call, only so many at a time, and yield the results as they arrive.
+
+    A task is tried again if the storage fails, or if its worker or node is lost.
+
+    Args:
+        num_cpus: how many CPUs each task asks of Ray.
+        function: body of the tasks.
+        calls: its arguments, by the key of each result.
+        again: body of every further try. It gets one after any other exception too, except those
+            that explain themselves.
+    """
     slots = ray.cluster_resources().get("CPU", 1.0) / num_cpus
     limit = max(1, int(slots)) * _TASKS_IN_FLIGHT_PER_SLOT
-    task = ray.remote(function).options(
-        num_cpus=num_cpus, max_retries=_MAX_RETRIES, retry_exceptions=[OSError]
+    # Ray itself would try a task that crashes its worker again in the same way.
+    first, later = (
+        ray.remote(one).options(num_cpus=num_cpus, max_retries=0)
+        for one in (function, again or function)
     )
-    waiting = list(calls.items())[::-1]
+    waiting, num_tries = list(calls)[::-1], dict.fromkeys(calls, 0)
     running: dict[ray.ObjectRef, Key] = {}
     while waiting or running:
         while waiting and len(running) < limit:
-            key, arguments = waiting.pop()
-            running[task.remote(*arguments)] = key
+            key = waiting.pop()
+            task = later if num_tries[key] else first
+            num_tries[key] += 1
+            running[task.remote(*calls[key])] = key
         done, _ = ray.wait(list(running), num_returns=1)
-        yield running.pop(done[0]), _result(done[0])
+        key = running.pop(done[0])
+        try:
+            result = ray.get(done[0])
+        except RayError as error:
+            if not _helps_to_try_again(error, num_tries[key], may_differ=again is not None):
+                raise _explained(error) from None
+            waiting.append(key)
+        else:
+            yield key, result
 
 
-def _result(reference: ray.ObjectRef) -> Any:
-    try:
-        return ray.get(reference)
-    except RayTaskError as error:
-        raise error.as_instanceof_cause() from None
+def _helps_to_try_again(error: RayError, num_tries: int, may_differ: bool) -> bool:
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if num_tries > _MAX_RETRIES or isinstance(cause, UserError | RunError):
+        return False
+    if isinstance(cause, OSError | RayError):
+        return True
+    return may_differ and num_tries == 1
+
+
+def _explained(error: RayError) -> Exception:
+    """Return the exception of a task itself, or say that no worker got to its end."""
+    if isinstance(error, RayTaskError):
+        cause: Exception = error.as_instanceof_cause()
+        return cause
+    first_line = str(error).strip().partition("\n")[0]
+    return RunError(
+        f"Ray lost a task of the ingest at each of {_MAX_RETRIES + 1} tries, the last time by "
+        f"{type(error).__name__}: {first_line}; run the job again to go on"
+    )
 
 
 def write_slice(
@@ -208,6 +263,7 @@ def write_slice(
     shard: int,
     excluded_ids: tuple[str, ...],
     inputs: str = "",
+    reading: Callable[..., AbstractContextManager[Iterator[Record | Failure]]] = usual_items,
 ) -> ShardReport:
     """Read, validate and write one shard unless it is there; this is the body of a Ray task.
 
@@ -217,6 +273,7 @@ def write_slice(
         shard: number of the shard.
         excluded_ids: ids that an earlier shard holds.
         inputs: hash of the input files; a shard that was made from others is written again.
+        reading: how the items are read, ``usual_items`` or ``guarded_items``.
     """
     shard_path = destination / shard_name(shard)
     reports = destination / f"{_REPORTS_PREFIX}{fingerprint([settings.fingerprint(), inputs])}"
@@ -227,13 +284,14 @@ def write_slice(
         if is_whole and report.excluded_ids == excluded_ids:
             return report
     start = shard * settings.records_per_shard
-    items = settings.source.read(start, start + settings.records_per_shard)
+    stop = start + settings.records_per_shard
     joins = remembered_joins(settings, inputs)
-    checker = Checker(joins.split, excluded_ids, settings.required)
-    records = checker.accepted(joins.joined(items))
-    if settings.missing_text is not None:
-        records = describe_missing(records, settings.missing_text, checker.failures)
-    written = write_shard(shard_path, records)
+    with reading(settings.source, start, stop, settings.item_limits) as items:
+        checker = Checker(joins.split, excluded_ids, settings.required)
+        records = checker.accepted(joins.joined(items))
+        if settings.missing_text is not None:
+            records = describe_missing(records, settings.missing_text, checker.failures)
+        written = write_shard(shard_path, records)
     report = ShardReport(
         excluded_ids=excluded_ids,
         entry=written.entry,
@@ -245,3 +303,14 @@ def write_slice(
     )
     write_atomically(report_path, report.model_dump_json().encode())
     return report
+
+
+def write_guarded_slice(
+    settings: IngestSettings,
+    destination: UPath,
+    shard: int,
+    excluded_ids: tuple[str, ...],
+    inputs: str,
+) -> ShardReport:
+    """Write a shard whose first try failed; an item that crashes its reader costs only itself."""
+    return write_slice(settings, destination, shard, excluded_ids, inputs, guarded_items)

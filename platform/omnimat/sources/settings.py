@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 from upath import UPath
 
+from omnimat.base.child import Limits
 from omnimat.base.registry import OneOf, Registry
 from omnimat.base.settings import Settings
 from omnimat.materials.split import AnySplit, SplitSettings, TableSplit
@@ -45,6 +46,10 @@ class IngestSettings(Settings):
             are rejected.
         missing_text: what describes structures that come without a text; None leaves them without.
         num_cpus_per_task: how many CPUs each task asks of Ray; it does not change the result.
+        max_item_cpu_s: largest CPU time of reading and checking one item; one that takes more is
+            refused.
+        max_item_memory_gb: largest memory of the same, in 10^9 bytes. Both limits belong to the
+            result: a data set made with larger ones may have more records.
     """
 
     of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_cpus_per_task"})
@@ -56,6 +61,13 @@ class IngestSettings(Settings):
     required: tuple[str, ...] = ()
     missing_text: Robocrystallographer | None = None
     num_cpus_per_task: float = Field(1.0, gt=0)
+    max_item_cpu_s: int = Field(120, ge=1)
+    max_item_memory_gb: float = Field(4.0, gt=0)
+
+    @property
+    def item_limits(self) -> Limits:
+        """Limits of one item."""
+        return Limits(self.max_item_cpu_s, self.max_item_memory_gb)
 
     @model_validator(mode="after")
     def _a_split_has_its_table(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job
 from omnimat.shards.manifest import MANIFEST_NAME
+from omnimat.sources.base import check_not_empty
 from omnimat.sources.settings import IngestSettings
 
 
@@ -32,7 +33,9 @@ class IngestJob(Job[IngestSettings]):
         else:
             from omnimat.sources.joins import read_joins
 
-            read_joins(self.settings.located())
+            located = self.settings.located()
+            check_not_empty(located.source)
+            read_joins(located)
 
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Ingest; what a remote source failed to give is tried again only if the user asks."""

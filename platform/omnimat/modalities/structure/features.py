@@ -93,6 +93,8 @@ class CrystalGraph(FeaturizerSettings):
             compute them on its own device; ``none`` leaves them out.
         pauli_decay_per_angstrom: decay of the Pauli term, wherever the sums are computed.
         pauli_scaling: how this decay depends on the cell, see ``ewald.pauli_decay``.
+        max_atoms: largest number of atoms N for which lattice sums are taken, since there are
+            N (N + 1) / 2 of them; a larger crystal is refused. Without sums there is no limit.
     """
 
     modality: ClassVar[str] = "structure"
@@ -106,6 +108,7 @@ class CrystalGraph(FeaturizerSettings):
     lattice_sums: LatticeSums = "featurized"
     pauli_decay_per_angstrom: PositiveFloat = 3.0
     pauli_scaling: PauliScaling = "exact"
+    max_atoms: PositiveInt = 5000
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -125,13 +128,14 @@ class CrystalGraph(FeaturizerSettings):
 
         Raises:
             ValueError: the structure has no atoms, an unknown element, coinciding atoms, a
-                coordinate that is not finite, or a cell without volume.
+                coordinate that is not finite, a cell without volume, or too many atoms.
         """
         return None if record.structure is None else self.of_structure(record.structure)
 
     def of_structure(self, structure: Structure) -> Arrays:
         """Return the graph of a structure, with the same errors as for a record."""
         _check(structure)
+        self._check_size(structure)
         sources, targets, images = _directed(self._neighbors(structure), self.edge_mode)
         steps = structure.frac_coords[targets] + images - structure.frac_coords[sources]
         arrays: Arrays = {
@@ -141,6 +145,13 @@ class CrystalGraph(FeaturizerSettings):
             "edge_vectors_angstrom": (steps @ structure.lattice_angstrom).astype(np.float32),
         }
         return arrays | self._for_lattice_sums(structure)
+
+    def _check_size(self, structure: Structure) -> None:
+        num_atoms = len(structure.atomic_numbers)
+        if self.lattice_sums != "none" and num_atoms > self.max_atoms:
+            raise ValueError(
+                f"too large for lattice sums: {num_atoms} atoms, max_atoms is {self.max_atoms}"
+            )
 
     def _for_lattice_sums(self, structure: Structure) -> Arrays:
         """Return the sums of all atom pairs i <= j, or the inputs to compute them, or nothing."""

@@ -7,12 +7,13 @@ them are smeared into a curve, equal reflections need not be merged or named.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 from pymatgen.core import Element
 
 from omnimat.materials.record import Record, Structure
@@ -25,6 +26,13 @@ Float = NDArray[np.floating[Any]]
 _SMEARING_REACH = 6.0  # in sigma; a Gaussian has fallen to 1.5e-8 there
 TOP_INTENSITY = 100.0
 DEFAULT_RADIATION = "CuKa"
+# An array of this many complex numbers has 4 MiB, and about six of its size are held at a time.
+_NUMBERS_PER_BLOCK = 2**18
+# So many take 1 GB in all; a crystal of 900 atoms has 2e5.
+_MAX_REFLECTIONS = 10**7
+# The Lorentz factor has a pole at two theta = 180 degrees, which no detector sees. It is cut off
+# 0.1 degrees before.
+_LEAST_COSINE = 1e-3
 
 
 class Reflections(NamedTuple):
@@ -56,6 +64,8 @@ class XrdPattern(FeaturizerSettings):
         two_theta_max_degree: end of the grid; reflections above it are left out.
         step_degree: spacing of the grid.
         smearing_sigma_degree: standard deviation of the Gaussian that replaces each reflection.
+        max_terms: largest number of reflections times atoms; a crystal that needs more gets no
+            pattern. A term takes some 30 ns, so the default is about a minute.
     """
 
     modality: ClassVar[str] = "xrd"
@@ -67,6 +77,7 @@ class XrdPattern(FeaturizerSettings):
     two_theta_max_degree: float = 90.0
     step_degree: PositiveFloat = 0.1
     smearing_sigma_degree: PositiveFloat = 0.3
+    max_terms: PositiveInt = 2 * 10**9
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -163,32 +174,68 @@ class XrdPattern(FeaturizerSettings):
     def reflections(self, structure: Structure) -> Reflections:
         """Find the reflections of a structure in the range of the grid.
 
+        Beyond the result, this takes about 25 MB, however large the crystal is.
+
         Raises:
-            ValueError: the scattering factor of an element is unknown, or no reflection lies in the
-                range of the grid.
+            ValueError: the scattering factor of an element is unknown, no reflection lies in the
+                range of the grid, or there are too many for ``max_terms``.
         """
         limits = np.radians([self.two_theta_min_degree, self.two_theta_max_degree]) / 2
         g_min, g_max = 2 * np.sin(limits) / self.wavelength_angstrom
+        self._check_size(structure, float(g_max))
         miller, g = _half_sphere(structure.lattice_angstrom, float(g_max))
         in_range = g >= max(float(g_min), 1e-9)
         if not in_range.any():
             raise ValueError("no reflection in the range of two theta")
         miller, g = miller[in_range], g[in_range]
         theta = np.arcsin(np.minimum(self.wavelength_angstrom * g / 2, 1.0))
-        lorentz_polarization = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
+        cosines = np.maximum(np.cos(theta), _LEAST_COSINE)
+        lorentz_polarization = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * cosines)
         intensity = np.abs(_structure_factors(structure, miller, g)) ** 2 * lorentz_polarization
         return Reflections(np.degrees(2 * theta), intensity, miller)
+
+    def _check_size(self, structure: Structure, g_max: float) -> None:
+        """Refuse a crystal that would take too long, by the volume of the sphere or its box."""
+        num_atoms = structure.atomic_numbers.size
+        volume = abs(float(np.linalg.det(structure.lattice_angstrom)))
+        reflections = 2 / 3 * np.pi * volume * g_max**3
+        candidates = np.prod(2.0 * _extent(structure.lattice_angstrom, g_max) + 1) / 2
+        if reflections > _MAX_REFLECTIONS or max(reflections * num_atoms, candidates) > (
+            self.max_terms
+        ):
+            raise ValueError(
+                f"too large for a pattern: about {reflections:.1e} reflections of {num_atoms} atoms"
+            )
 
     def _smeared(self, two_theta: Float, intensity: Float) -> Float:
         """Sum one Gaussian per reflection, only where it is not negligible, (num_points,)."""
         sigma = self.smearing_sigma_degree / self.step_degree
         reach = int(np.ceil(_SMEARING_REACH * sigma))
-        place = (two_theta - self.two_theta_min_degree) / self.step_degree
-        points = np.rint(place).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
-        heights = intensity[:, None] * np.exp(-0.5 * ((points - place[:, None]) / sigma) ** 2)
-        padded = np.bincount((points + reach).ravel(), heights.ravel(), self.num_points + 2 * reach)
-        curve: Float = padded[reach : reach + self.num_points].astype(np.float64)
-        return curve
+        offsets = np.arange(-reach, reach + 1)
+        padded = np.zeros(self.num_points + 2 * reach)
+        for block in _blocks(len(two_theta), len(offsets)):
+            place = (two_theta[block] - self.two_theta_min_degree) / self.step_degree
+            points = np.rint(place).astype(np.int64)[:, None] + offsets
+            gaussians = np.exp(-0.5 * ((points - place[:, None]) / sigma) ** 2)
+            # This adds one number after another, whatever the blocks.
+            np.add.at(
+                padded, (points + reach).ravel(), (intensity[block, None] * gaussians).ravel()
+            )
+        return padded[reach : reach + self.num_points]
+
+
+def _blocks(num_rows: int, row_length: int) -> Iterator[slice]:
+    """Cut rows into blocks that hold a limited count of numbers, or one row."""
+    step = max(1, _NUMBERS_PER_BLOCK // row_length)
+    for start in range(0, num_rows, step):
+        yield slice(start, min(start + step, num_rows))
+
+
+def _extent(lattice_angstrom: Float, radius: float) -> NDArray[np.int64]:
+    """Return the largest Miller index of each axis within a radius, shape (3,)."""
+    lengths = radius * np.linalg.norm(lattice_angstrom, axis=1)
+    extent: NDArray[np.int64] = np.floor(lengths).astype(np.int64)
+    return extent
 
 
 def _half_sphere(lattice_angstrom: Float, radius: float) -> tuple[Float, Float]:
@@ -197,23 +244,32 @@ def _half_sphere(lattice_angstrom: Float, radius: float) -> tuple[Float, Float]:
     Returns:
         Miller indices, shape (m, 3), and lengths, shape (m,).
     """
-    extent = np.floor(radius * np.linalg.norm(lattice_angstrom, axis=1)).astype(int)
-    grid = np.indices(2 * extent + 1).reshape(3, -1).T - extent
-    half = grid[len(grid) // 2 + 1 :]  # g and -g are mirror images about the middle
-    g = np.linalg.norm(half @ np.linalg.inv(lattice_angstrom).T, axis=1)
-    inside = g <= radius
-    return half[inside], g[inside]
+    extent = _extent(lattice_angstrom, radius)
+    shape = tuple(2 * extent + 1)
+    first = int(np.prod(shape)) // 2 + 1  # g and -g are mirror images about the middle, which is 0
+    reciprocal = np.linalg.inv(lattice_angstrom).T
+    miller, lengths = [np.empty((0, 3), np.int64)], [np.empty(0)]
+    for block in _blocks(first - 1, 3):
+        places = np.arange(first + block.start, first + block.stop)
+        indices = np.stack(np.unravel_index(places, shape), axis=1) - extent
+        g = np.linalg.norm(indices @ reciprocal, axis=1)
+        inside = g <= radius
+        miller.append(indices[inside])
+        lengths.append(g[inside])
+    return np.concatenate(miller), np.concatenate(lengths)
 
 
 def _structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray[np.complex128]:
     """Sum f_e(g) exp(2 pi i g.r) over the atoms, shape (m,)."""
     elements, kind = np.unique(structure.atomic_numbers, return_inverse=True)
     amplitude, width = np.stack([_scattering_coefficients(int(z)) for z in elements], axis=1)
-    s_squared = (g / 2) ** 2
-    fitted = (amplitude * np.exp(-width * s_squared[:, None, None])).sum(axis=2)
-    form_factors = elements - 41.78214 * s_squared[:, None] * fitted
-    phase = np.exp((2j * np.pi) * (miller @ structure.frac_coords.T))
-    factors: NDArray[np.complex128] = (form_factors[:, kind] * phase).sum(axis=1)
+    factors = np.empty(len(g), np.complex128)
+    for block in _blocks(len(g), max(len(kind), amplitude.size)):
+        s_squared = (g[block] / 2) ** 2
+        fitted = (amplitude * np.exp(-width * s_squared[:, None, None])).sum(axis=2)
+        form_factors = elements - 41.78214 * s_squared[:, None] * fitted
+        phase = np.exp((2j * np.pi) * (miller[block] @ structure.frac_coords.T))
+        factors[block] = (form_factors[:, kind] * phase).sum(axis=1)
     return factors
 
 

@@ -61,6 +61,11 @@ class Files(Settings):
         """Return the number of materials, as far as it is known without reading the files."""
         return listing(self.path).num_items
 
+    def item_name(self, index: int) -> str:
+        """Name the file of an item; a number follows where the file has several."""
+        ((group, first, _),) = listing(self.path).slices(index, index + 1)
+        return safe_id(f"{group.material_id}-{first}" if group.num_items > 1 else group.material_id)
+
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
         """Read the materials of a slice."""
         for group, first, last in listing(self.path).slices(start, stop):
