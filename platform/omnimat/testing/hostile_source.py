@@ -57,18 +57,18 @@ class Hostile(Settings):
             yield self._record(name)
 
     def _record(self, name: str) -> Record:
-        properties: dict[str, Any] = {}
+        more: dict[str, Any] = {}
         if action := ACTIONS.get(name):
             action(Path(self.notes) / name)
         elif name in RAISED:
             raise RAISED[name]
         elif name == "unwritable":
-            properties["x"] = object()
+            more["text"] = 5
         edge = 4 + 0.01 * self.items.index(name)
         structure = Structure(
             edge * np.eye(3), np.array([55, 17], np.int32), np.array([[0.0] * 3, [0.5] * 3])
         )
-        return Record(name, {"structure": structure}, properties, {"source": "test"})
+        return Record(name, {"structure": structure, **more}, provenance={"source": "test"})
 
 
 def _spin_in_c(_: Path) -> None:

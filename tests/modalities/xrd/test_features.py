@@ -1,11 +1,14 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice, Structure
 
 from omnimat.materials.record import Record
+from omnimat.materials.record import Structure as RecordStructure
 from omnimat.modalities.xrd import MeasuredPattern
-from omnimat.modalities.xrd.features import XrdPattern
+from omnimat.modalities.xrd.features import XrdPattern, _scattering_coefficients
 
 
 def test_nacl_has_nine_peaks(record_of, nacl):
@@ -114,3 +117,82 @@ def test_a_given_pattern_goes_before_a_derived_one(nacl, record_of):
     np.testing.assert_array_equal(derived, XrdPattern()(record_of(nacl))["intensity"])
     assert XrdPattern(origin="given")(record_of(nacl)) is None
     assert XrdPattern(origin="derived")(Record("measured", {"xrd": flat})) is None
+
+
+def slowly(pattern, structure):
+    """Return the curve and the reflections as one array for each step, without blocks."""
+    lattice = structure.lattice_angstrom
+    g_max = 2 * np.sin(np.radians(pattern.two_theta_max_degree) / 2) / pattern.wavelength_angstrom
+    extent = np.floor(g_max * np.linalg.norm(lattice, axis=1)).astype(int)
+    grid = np.indices(2 * extent + 1).reshape(3, -1).T - extent
+    half = grid[len(grid) // 2 + 1 :]
+    g = np.linalg.norm(half @ np.linalg.inv(lattice).T, axis=1)
+    miller, g = half[g <= g_max], g[g <= g_max]
+    elements, kind = np.unique(structure.atomic_numbers, return_inverse=True)
+    amplitude, width = np.stack([_scattering_coefficients(int(z)) for z in elements], axis=1)
+    s_squared = (g / 2) ** 2
+    fitted = (amplitude * np.exp(-width * s_squared[:, None, None])).sum(axis=2)
+    form_factors = elements - 41.78214 * s_squared[:, None] * fitted
+    phase = np.exp((2j * np.pi) * (miller @ structure.frac_coords.T))
+    factors = (form_factors[:, kind] * phase).sum(axis=1)
+    theta = np.arcsin(np.minimum(pattern.wavelength_angstrom * g / 2, 1.0))
+    lorentz = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
+    intensity = np.abs(factors) ** 2 * lorentz
+    sigma = pattern.smearing_sigma_degree / pattern.step_degree
+    reach = int(np.ceil(6 * sigma))
+    place = np.degrees(2 * theta) / pattern.step_degree
+    points = np.rint(place).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
+    heights = intensity[:, None] * np.exp(-0.5 * ((points - place[:, None]) / sigma) ** 2)
+    count = pattern.num_points + 2 * reach
+    curve = np.bincount((points + reach).ravel(), heights.ravel(), count)[reach:-reach]
+    return curve * (100 / curve.max()), intensity, miller
+
+
+def atoms(count, edge_angstrom):
+    rng = np.random.default_rng(0)
+    return RecordStructure(
+        edge_angstrom * np.eye(3) + rng.normal(0, 0.3, (3, 3)),
+        rng.choice([8, 14, 26, 57], count).astype(np.int32),
+        rng.random((count, 3)),
+    )
+
+
+@pytest.mark.parametrize(("count", "edge_angstrom"), [(3, 4), (40, 11), (150, 17)])
+def test_blocks_change_no_bit(count, edge_angstrom):
+    """The blocks run over reflections, so that no sum is split; the largest case has many."""
+    structure, pattern = atoms(count, edge_angstrom), XrdPattern()
+    curve, intensity, miller = slowly(pattern, structure)
+    found = pattern.reflections(structure)
+    np.testing.assert_array_equal(found.miller, miller)
+    np.testing.assert_array_equal(found.intensity, intensity)
+    np.testing.assert_array_equal(pattern.curve(found), curve)
+
+
+def test_memory_does_not_grow_with_reflections_times_atoms():
+    structure, pattern = atoms(300, 24), XrdPattern()
+    pattern.reflections(atoms(3, 4))  # which reads the tables
+    tracemalloc.start()
+    found = pattern.reflections(structure)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 16 * 300 * len(found.intensity) > 100e6  # one array of all terms
+    assert peak_bytes < 40e6
+
+
+def test_a_crystal_with_too_many_terms_is_refused_before_they_are_listed():
+    structure = atoms(40, 11)
+    with pytest.raises(ValueError, match="too large"):
+        XrdPattern(max_terms=1000).reflections(structure)
+    for vast in (1e5 * np.eye(3), np.diag([1e9, 1, 1])):
+        with pytest.raises(ValueError, match="too large"):
+            XrdPattern().reflections(RecordStructure(vast, structure.atomic_numbers[:1], ORIGIN))
+
+
+def test_a_reflection_at_180_degrees_stays_finite():
+    """Of a cubic cell with a = wavelength / 2, the reflection 1 0 0 stands there."""
+    cell = RecordStructure(0.5 * np.eye(3), np.array([84], np.int32), ORIGIN)
+    pattern = XrdPattern(radiation=1.0, two_theta_max_degree=180)
+    assert pattern.reflections(cell).intensity.max() < 1e9
+
+
+ORIGIN = np.zeros((1, 3))

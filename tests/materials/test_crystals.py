@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from omnimat.materials.crystals import symmetry_properties
+
+PLACES = [[0, 0, 0], [0.5, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("lattice", "places", "reason"),
+    [
+        (np.full((3, 3), np.nan), PLACES, "not finite"),
+        (4 * np.eye(3), [[0, 0, np.nan], [0.5, 0.5, 0.5]], "not finite"),
+        (4 * np.eye(3) * [[1], [1], [0]], PLACES, "degenerate cell"),
+        (4 * np.eye(3), [[0.2, 0, 0], [0.2, 0, 0]], "overlapping atoms"),
+    ],
+)
+def test_spglib_is_not_asked_about_what_is_no_crystal(lattice, places, reason):
+    with pytest.raises(ValueError, match=reason):
+        symmetry_properties(Structure(Lattice(lattice), ["Cs", "Cl"], places))
+
+
+def test_a_crystal_has_a_space_group():
+    found = symmetry_properties(Structure(Lattice.cubic(4.12), ["Cs", "Cl"], PLACES))
+    assert found == {"space_group_number": 221, "crystal_system": "cubic"}
