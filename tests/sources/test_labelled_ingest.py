@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from omnimat.sources.cifs import Cifs
 from pymatgen.core import Lattice, Structure
 from upath import UPath
 
@@ -11,7 +12,6 @@ from omnimat.base.errors import UserError
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.shards.reader import read_records
-from omnimat.sources.cifs import Cifs
 from omnimat.sources.ingest import finished, ingest, write_slice
 from omnimat.sources.inputs import content_hash, input_files
 from omnimat.sources.label_report import LABELS_NAME

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 _WIDTH = 80
 _NUM_EXAMPLES = 2
 _MAX_GROUPS = 12
-_FILE_NAME = re.compile(r".*\.[A-Za-z]\w{0,7}")
 
 
 def summary(name: str, num_accepted: int, failures: Sequence[tuple[str, str]]) -> str:
     """Tell the outcome of an ingest in lines of at most 80 characters.
 
-    Failures are grouped by what stands before the first colon of their reason, where the name of a
-    file does not count. The most frequent group comes first.
+    Failures are grouped by what stands before the first colon of their reason. The most frequent
+    group comes first.
 
     Args:
         name: name of the data set.
@@ -24,7 +22,7 @@ def summary(name: str, num_accepted: int, failures: Sequence[tuple[str, str]]) -
     """
     groups: dict[str, list[str]] = {}
     for material_id, reason in failures:
-        groups.setdefault(_group(reason), []).append(f"{material_id}: {reason}")
+        groups.setdefault(reason.partition(":")[0].strip(), []).append(f"{material_id}: {reason}")
     lines = [f"{name}: {num_accepted:,} records accepted"]
     if groups:
         lines[0] += f"; {len(failures):,} were refused, or accepted without a part:"
@@ -35,13 +33,6 @@ def summary(name: str, num_accepted: int, failures: Sequence[tuple[str, str]]) -
     if others := [found for _, found in ordered[_MAX_GROUPS:]]:
         lines.append(f"{sum(map(len, others)):>9,}  for {len(others):,} other reasons")
     return "\n".join(map(_shortened, lines))
-
-
-def _group(reason: str) -> str:
-    first, _, rest = reason.partition(":")
-    if rest and _FILE_NAME.fullmatch(first):
-        return _group(rest.strip())
-    return first.strip()
 
 
 def _shortened(line: str) -> str:
