@@ -28,7 +28,6 @@ _MAX_MB = 128
 _MAX_LINE_BYTES = 65_536
 # Elements that are left out, which VASP writes on lines of their own.
 _LEFT_OUT = (b"partial", b"projected", b"projected_kpoints_opt", b"dynmat")
-_DAMAGED = (SyntaxError, ValueError, AttributeError, KeyError, IndexError, TypeError)
 
 
 def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Record | Failure]:
@@ -38,6 +37,17 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
         with _last_step(path) as (name, num_steps):
             run = _parsed(name)
         yield _record(run, num_steps)
+
+
+@contextmanager
+def _read_by_pymatgen() -> Iterator[None]:
+    """Give one reason for all errors on a damaged file, where pymatgen raises nearly anything."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what pymatgen warns about is checked afterwards
+            yield
+    except Exception as error:
+        raise ValueError(f"the vasprun.xml is cut off or damaged: {error}") from error
 
 
 class _Run(Vasprun):  # type: ignore[misc]
@@ -50,12 +60,10 @@ class _Run(Vasprun):  # type: ignore[misc]
 
 
 def _parsed(name: str) -> Vasprun:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what pymatgen warns about is checked below
-            return _Run(name, parse_potcar_file=False)
-    except _DAMAGED as error:
-        raise ValueError(f"the vasprun.xml is cut off or damaged: {error}") from error
+    with _read_by_pymatgen():
+        run = _Run(name, parse_potcar_file=False)
+        run.final_structure  # noqa: B018 (an AttributeError where there is none)
+        return run
 
 
 def _record(run: Vasprun, num_steps: int) -> Record:
@@ -90,14 +98,12 @@ def _dos(run: Vasprun) -> DensityOfStates:
 
 def _properties(run: Vasprun) -> dict[str, float]:
     """Return the energy for vanishing smearing, and the gap if bands on both sides are known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an infinite energy is warned about
-        energy_ev = float(run.final_energy)
-    known = {"energy_ev_per_atom": energy_ev / len(run.final_structure)}
-    if run.eigenvalues:
-        if not all(np.isfinite(one).all() for one in run.eigenvalues.values()):
-            raise ValueError("the eigenvalues hold numbers that are not finite")
-        known["band_gap_ev"] = float(run.eigenvalue_band_properties[0])
+    with _read_by_pymatgen():
+        known = {"energy_ev_per_atom": float(run.final_energy) / len(run.final_structure)}
+        if run.eigenvalues:
+            if not all(np.isfinite(one).all() for one in run.eigenvalues.values()):
+                raise ValueError("an eigenvalue is not finite")
+            known["band_gap_ev"] = float(run.eigenvalue_band_properties[0])
     if any(np.isnan(value) for value in known.values()):
         raise ValueError("the energy is not a number")
     return {name: value for name, value in known.items() if np.isfinite(value)}
