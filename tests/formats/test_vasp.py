@@ -62,7 +62,8 @@ def rows(*columns):
 
 def total_dos(*densities):
     spins = "\n".join(
-        f'<set comment="spin {number}">\n{rows(ENERGIES_EV, density, np.cumsum(density))}\n</set>'
+        f'<set comment="spin {number}">\n'
+        f"{rows(ENERGIES_EV[: len(density)], density, np.cumsum(density))}\n</set>"
         for number, density in enumerate(densities, start=1)
     )
     return f"""<dos>
@@ -245,8 +246,10 @@ NOT_A_NUMBER = np.where(ENERGIES_EV == 0, np.nan, UP)
         (document(step(more=total_dos(UP))).replace("<field>total</field>", "<x>"), "damaged"),
         (
             document(step(more=eigenvalues((np.array([np.nan, 1]), np.array([1, 0]))))),
-            "eigenvalues",
+            "an eigenvalue is not finite",
         ),
+        (document().replace("<v> 0.50000000 0.50000000 0.50000000 </v>", ""), "cut off or damaged"),
+        (document(step(more=total_dos(UP, DOWN[:-1]))), "differ in length"),
         (document(step(energy_ev="nan")), "energy is not a number"),
         (document().replace("<modeling>", '<!DOCTYPE x [<!ENTITY a "b">]>\n<modeling>'), "type"),
         ("<calculation>\n" + "x" * 200 + "\n", "cut off or damaged"),
@@ -464,6 +467,8 @@ SMALL = (6, 5, 4)
         (lambda text: text.replace("E+02", " nan", 1), "do not fit|not finite|cannot"),
         (lambda text: text.replace("0.1", "nan", 3), "not finite|cannot be read|do not fit"),
         (lambda text: text.replace("Cs   Cl   \n", ""), "elements|structure of the charge"),
+        (lambda text: text.replace("     1     1\n", " 99999999999999 1\n"), "number of atoms"),
+        (lambda text: text.replace("E+02", "E+99", 1), "not finite"),
         (lambda text: text.replace("Cs ", "Qq "), "structure of the charge density"),
         (lambda text: text.replace("  0.500000  0.500000", "  half", 1), "structure of the charge"),
     ],

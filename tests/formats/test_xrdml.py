@@ -110,6 +110,7 @@ FILE = '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
         (np.random.default_rng(0).bytes(5_000), "cut off or damaged"),
         (document()[:-200], "cut off or damaged"),
         (document().replace(b"\xc2\xb5", b"\xb5"), "cut off or damaged"),
+        (document().replace(b"UTF-8", b"UVF-8"), "cut off or damaged"),
         (b"<a/>", "exactly one scan"),
         (document(scan(), scan()), "exactly one scan"),
         (document(scan("<commonPosition>30</commonPosition>")), "exactly one scan"),

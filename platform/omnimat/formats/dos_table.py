@@ -8,6 +8,7 @@ what an encoder of either sees.
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -50,7 +51,7 @@ def recognises(path: UPath) -> bool:
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
                 return any(f"{name}.npy" in archive.namelist() for name in _COLUMNS)
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error):
             return True
     try:
         lines = decoded(first_bytes(path, _NUM_BYTES_SEEN))[0].splitlines()
@@ -77,11 +78,14 @@ def _from_npz(data: bytes) -> Mapping[str, NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             known = {name: entries[name] for name in _COLUMNS if name in entries}
-            if any(entry.file_size > _MAX_MB * 1_000_000 for entry in known.values()):
-                raise ValueError(f"an array is too large: it has more than {_MAX_MB} MB")
-            contents = {name: _unpacked(archive, entry) for name, entry in known.items()}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+            is_small = all(entry.file_size <= _MAX_MB * 1_000_000 for entry in known.values())
+            contents = {
+                name: _unpacked(archive, entry) for name, entry in known.items() if is_small
+            }
+    except Exception as error:  # on damaged bytes zipfile raises nearly anything
         raise ValueError(f"the archive is cut off or damaged: {error}") from error
+    if not is_small:
+        raise ValueError(f"an array is too large: it has more than {_MAX_MB} MB")
     try:
         return {name: decode_npy(content) for name, content in contents.items()}
     except ValueError as error:

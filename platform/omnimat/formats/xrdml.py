@@ -68,7 +68,7 @@ class _Builder(ElementTree.TreeBuilder):
 def _tree(data: bytes) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(data, parser=ElementTree.XMLParser(target=_Builder()))
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:
         raise ValueError(f"the XML is cut off or damaged: {error}") from error
 
 

@@ -23,10 +23,12 @@ def relative_to_fermi_level(
             spin-polarized, so that ``up_per_ev`` is the sum of two equal channels.
 
     Raises:
-        ValueError: the energies do not increase, or a number is not finite.
+        ValueError: the lengths differ, the energies do not increase, or a number is not finite.
     """
     shifted_ev = (energies_ev - fermi_level_ev).astype(np.float32)
     up, down = (up_per_ev / 2, up_per_ev / 2) if down_per_ev is None else (up_per_ev, down_per_ev)
+    if not len(shifted_ev) == len(up) == len(down):
+        raise ValueError("its energies and densities differ in length")
     if not (np.diff(shifted_ev) > 0).all():
         raise ValueError("its energies do not increase")
     if not (np.isfinite(up).all() and np.isfinite(down).all()):
