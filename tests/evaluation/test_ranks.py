@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnimat.evaluation.ranks import Ranks, rank_pairs, retrieval_ranks
+from omnimat.evaluation.ranks import Ranks, rank_pairs
 
 NUM, DIM = 211, 16
 
@@ -25,6 +25,10 @@ def many_ties():
     grid = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
     queries, keys = (grid[torch.randint(4, (9,), generator=generator)] for _ in range(2))
     return queries, keys, np.array([0, 1, 0, 2, 3, 3, 0, 4, 2])
+
+
+def retrieval_ranks(queries, keys):
+    return rank_pairs(queries, keys, np.arange(len(keys))).own
 
 
 def cosines(queries, keys):

@@ -9,7 +9,7 @@ from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.anchored_clip import AnchoredClipSettings
 from omnimat.objectives.barlow_twins import BarlowTwinsSettings
 from omnimat.objectives.clip import ClipSettings
-from omnimat.objectives.registry import AnyObjective, Objective
+from omnimat.objectives.registry import AnyObjective
 from omnimat.objectives.tensor_clip import TensorClipSettings
 
 FOUR = ("text", "structure", "charge_density", "dos")
@@ -63,7 +63,7 @@ def test_refusals_name_the_key(objective, modalities, message):
 
 def test_job_file_names_an_objective_by_type():
     adapter = TypeAdapter(AnyObjective)
-    objective: Objective = adapter.validate_python(
+    objective = adapter.validate_python(
         {"type": "anchored_clip", "anchor": "dos", "temperature": {"initial": 0.07}}
     )
     assert isinstance(objective, AnchoredClipSettings)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
 from omnimat.base.errors import UserError
+from omnimat.base.settings import first_mistake
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.board import as_json, row_record
 from omnimat_dashboard.catalogue import Catalogue
@@ -92,6 +93,4 @@ def _read_rows(body: bytes) -> list[Row]:
     try:
         return _ROWS.validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the body"
-        raise HTTPException(422, f"{where}: {first['msg']}; send a list of rows") from error
+        raise HTTPException(422, f"{first_mistake(error)}; send a list of rows") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -59,6 +61,11 @@ def write_atomically(path: UPath, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
     temporary.write_bytes(data)
     path.fs.mv(temporary.path, path.path)
+
+
+def write_json(path: UPath, value: Any) -> None:
+    """Write a value as JSON for people and programs, as ``write_atomically`` does."""
+    write_atomically(path, f"{json.dumps(value, indent=1)}\n".encode())
 
 
 def _upload(path: UPath, data: bytes) -> None:

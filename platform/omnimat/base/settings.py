@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 
@@ -75,6 +75,13 @@ def identity(value: Any) -> Any:
 def fingerprint(value: Any) -> str:
     """Hash a JSON-like value in canonical form to 16 hexadecimal digits."""
     return hashlib.sha256(_canonical(value).encode()).hexdigest()[:16]
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Say what is wrong with the first key that settings refuse: ``training.lr: why``."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def _identity(value: Any, *, with_revisions: bool) -> Any:

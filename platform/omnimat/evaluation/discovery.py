@@ -16,7 +16,6 @@ searched are not kept; so it does not know which materials had one either.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +26,7 @@ from pydantic import Field
 from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_atomically, write_json
 from omnimat.evaluation.dos_curves import (
     Curves,
     Float,
@@ -101,7 +100,7 @@ class DiscoverySettings(Section):
             "num_candidates": len(known.ids),
         }
         report = {**self.model_dump(mode="json"), "split": split.split, **counts, **curves}
-        write_atomically(folder / DISCOVERY, f"{json.dumps(report, indent=1)}\n".encode())
+        write_json(folder / DISCOVERY, report)
         write_atomically(folder / NEIGHBORS, found.table().to_parquet(index=False))
         settings = {"discovery": {"candidates": self.candidates}}
         reported = [n for n in REPORTED if n <= found.num_neighbors]

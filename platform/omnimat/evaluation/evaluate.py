@@ -12,7 +12,7 @@ import torch
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_atomically, write_json
 from omnimat.base.provenance import code_commit, hardware, sha256_of
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
@@ -91,7 +91,7 @@ def evaluate(
         "config_hash": settings.fingerprint(),
         "rows": [row.model_dump(mode="json") for row in rows],
     }
-    write_atomically(run / RESULT, f"{json.dumps(result, indent=1)}\n".encode())
+    write_json(run / RESULT, result)
     return rows
 
 

@@ -10,7 +10,6 @@ with.
 from __future__ import annotations
 
 import io
-import json
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from pydantic import Field
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_atomically, write_json
 from omnimat.evaluation.clusters import CRYSTAL_SYSTEM, drawn
 from omnimat.evaluation.section import EmbeddedSplit, Section
 from omnimat.leaderboard.finding import Finding
@@ -99,8 +98,7 @@ class MapsSettings(Section):
                 f"maps: the {split.split} split has fewer than {_FEWEST_MATERIALS} materials of "
                 f"every one of {', '.join(chosen)}: evaluate a larger split, or leave maps out"
             )
-        content = f"{json.dumps(summaries, indent=1)}\n"
-        write_atomically(folder / MAPS / SUMMARY, content.encode())
+        write_json(folder / MAPS / SUMMARY, summaries)
         return []
 
     def coordinates(self, values: Points, method: Method) -> Points:

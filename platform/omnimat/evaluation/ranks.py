@@ -153,11 +153,6 @@ def rank_pairs(
     )
 
 
-def retrieval_ranks(queries: Tensor, keys: Tensor) -> Ranks:
-    """Rank as ``rank_pairs`` does, as if no material had a duplicate."""
-    return rank_pairs(queries, keys, np.arange(len(keys))).own
-
-
 def _count(
     queries: Tensor, keys: Tensor, similarities: Tensor, tile: tuple[int, int]
 ) -> tuple[Counts, Counts]:

@@ -33,7 +33,7 @@ from torch import Tensor
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_json
 from omnimat.evaluation.duplicates import DUPLICATE_RULES
 from omnimat.evaluation.ranks import Counts, Ranks, rank_pairs
 from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
@@ -107,7 +107,7 @@ class RetrievalSettings(Section):
             "num_records": len(split.positions),
             "retrieval": [asdict(finding) for finding in findings],
         }
-        write_atomically(folder / RETRIEVAL, f"{json.dumps(report, indent=1)}\n".encode())
+        write_json(folder / RETRIEVAL, report)
         self._print(findings)
         return findings
 

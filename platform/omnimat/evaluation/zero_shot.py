@@ -23,7 +23,7 @@ from torch import Tensor
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_atomically, write_json
 from omnimat.base.settings import Settings
 from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
 from omnimat.evaluation.stored import check_pretraining_seed, featurizers_of_run
@@ -148,7 +148,7 @@ class ZeroShotSettings(Section):
                 for one in findings
             ],
         }
-        write_atomically(folder / ZERO_SHOT, f"{json.dumps(report, indent=1)}\n".encode())
+        write_json(folder / ZERO_SHOT, report)
         for one in findings:
             majority = one.details["majority"]
             print(f"  {one.task}: {one.metric} {one.value:.3f}, of the majority {majority:.3f}")

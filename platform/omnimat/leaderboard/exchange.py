@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import Settings
+from omnimat.base.settings import Settings, first_mistake
 from omnimat.leaderboard.row import Row
 
 # A spreadsheet takes text that begins like this for a formula, and runs it.
@@ -57,7 +57,7 @@ def from_json(text: str | bytes, name: str) -> list[Row]:
     try:
         export = Export.model_validate_json(text)
     except ValidationError as error:
-        raise UserError(f"{name} is no export of a leaderboard: {_first(error)}") from error
+        raise UserError(f"{name} is no export of a leaderboard: {first_mistake(error)}") from error
     rows = [_row(place, values, export, name) for place, values in enumerate(export.rows)]
     if export.version == 1:
         rows = [_with_section(row) for row in rows]
@@ -90,7 +90,7 @@ def _row(place: int, values: dict[str, Any], export: Export, name: str) -> Row:
     try:
         return Row.model_validate_json(json.dumps(whole), strict=True)
     except ValidationError as error:
-        raise UserError(f"{name}: rows.{place}.{_first(error)}") from error
+        raise UserError(f"{name}: rows.{place}.{first_mistake(error)}") from error
 
 
 def _with_section(row: Row) -> Row:
@@ -98,12 +98,6 @@ def _with_section(row: Row) -> Row:
     from omnimat.leaderboard.migrations.versions.v0002_sections import section_of
 
     return row.model_copy(update={"section": section_of(row.task, row.config, row.predictions_uri)})
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def _cell(value: Any) -> Any:

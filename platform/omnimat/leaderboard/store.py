@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, select, update
 
 from omnimat.base.errors import UserError
+from omnimat.base.settings import first_mistake
 from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
@@ -44,11 +45,9 @@ class StoredRow:
         try:
             return Row.model_validate(self.values)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
             raise UserError(
-                f"row {self.row_id} of the leaderboard was changed by hand ({where}: "
-                f"{first['msg']}); restore the database from a copy"
+                f"row {self.row_id} of the leaderboard was changed by hand "
+                f"({first_mistake(error)}); restore the database from a copy"
             ) from error
 
 

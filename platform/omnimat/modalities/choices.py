@@ -14,7 +14,7 @@ from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import Featurizer, TrainingRecords
 from omnimat.modalities.modality import Modality
 from omnimat.modalities.registry import MODALITIES, encoder_classes
-from omnimat.modalities.views import Augmentation
+from omnimat.modalities.views import AugmentationSettings
 
 
 class ModalityChoice(Settings):
@@ -88,7 +88,7 @@ class _Choices(Settings):
         located = {name: choice.located(workspace, training) for name, choice in chosen}
         return self.model_copy(update=located)
 
-    def augmentations(self) -> dict[str, Augmentation[Any]]:
+    def augmentations(self) -> dict[str, AugmentationSettings]:
         """Return the augmentation of each modality that has one."""
         augmentations = {name: choice.augmentation for name, choice in self.chosen().items()}
         return {name: chosen for name, chosen in augmentations.items() if chosen is not None}

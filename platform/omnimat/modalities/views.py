@@ -7,9 +7,10 @@ modalities. So a run that is resumed, or runs on another number of workers, sees
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,23 +18,9 @@ from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, Extractor, Featurizer
 
-_FeaturizerT = TypeVar("_FeaturizerT", contravariant=True)
-
-
-class Augmentation(Protocol[_FeaturizerT]):
-    """How a modality varies from view to view; it has no side effects and can be pickled."""
-
-    def check(self, featurizer: _FeaturizerT) -> None:
-        """Raise a ``ValueError`` if the arrays of a featurizer cannot be varied in this way."""
-
-    def view(
-        self, record: Record, featurizer: _FeaturizerT, generator: np.random.Generator
-    ) -> Arrays | None:
-        """Return the arrays of the featurizer's fields for a random view of the record."""
-
 
 class AugmentationSettings(Settings):
-    """Base class of augmentations that a job file can name."""
+    """How a modality varies from view to view; it has no side effects and can be pickled."""
 
     def check(self, featurizer: Featurizer) -> None:
         """Refuse a featurizer whose arrays cannot be varied in this way; most accept any.
@@ -41,6 +28,12 @@ class AugmentationSettings(Settings):
         Raises:
             ValueError: the featurizer does not fit; the message says what to change.
         """
+
+    @abstractmethod
+    def view(
+        self, record: Record, featurizer: Any, generator: np.random.Generator
+    ) -> Arrays | None:
+        """Return the arrays of the featurizer's fields for a random view of the record."""
 
 
 def generator(
@@ -65,7 +58,7 @@ class RandomViews:
 
     num_views: int = 1
     seed: int = 0
-    augmentations: Mapping[str, Augmentation[Any]] = field(default_factory=dict)
+    augmentations: Mapping[str, AugmentationSettings] = field(default_factory=dict)
 
     def extractors(
         self, featurizers: Mapping[str, Featurizer], epoch: int, view: int
@@ -84,7 +77,7 @@ class _DrawnView:
     epoch: int
     view: int
     featurizer: Featurizer
-    augmentation: Augmentation[Any]
+    augmentation: AugmentationSettings
 
     def __call__(self, record: Record) -> Arrays | None:
         drawn = generator(

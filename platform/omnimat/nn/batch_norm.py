@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnimat.nn.precision import at_least_single
+from omnimat.nn.precision import at_least_single, widened
 
 ReduceMoments = Callable[[Tensor], Tensor]
 
@@ -98,7 +98,7 @@ class BatchNorm(nn.Module):
         )
 
     def _normalise_over_workers(self, values: Tensor, reduce_moments: ReduceMoments) -> Tensor:
-        wide = values.to(at_least_single(values.dtype))
+        wide = widened(values)
         count, mean, squares = merge_moments(reduce_moments(local_moments(wide)))
         enough = count >= 2
         self._track(enough, mean.detach(), squares.detach() / (count - 1).clamp(min=1))

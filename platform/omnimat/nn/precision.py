@@ -12,6 +12,11 @@ def at_least_single(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def widened(values: Tensor) -> Tensor:
+    """Return the values in at least single precision."""
+    return values.to(at_least_single(values.dtype))
+
+
 class SinglePrecisionLinear(nn.Linear):
     """``nn.Linear`` for raw physical quantities: never below float32, even under autocast.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omnimat.nn.precision import widened
 from omnimat.objectives.embeddings import Column
 
 
@@ -46,11 +47,11 @@ class Alignment:
 
     def local_values(self, modality: int) -> Tensor:
         """Give the valid local rows of a modality, (n_local, d) in float32 or better."""
-        return wide(self.local[modality].index_select(0, self.local_rows))
+        return widened(self.local[modality].index_select(0, self.local_rows))
 
     def values(self, modality: int) -> Tensor:
         """Give all valid rows of a modality, (n, d) in float32 or better."""
-        return wide(self.everyone[modality].index_select(0, self.rows))
+        return widened(self.everyone[modality].index_select(0, self.rows))
 
 
 def align(local: Sequence[Column], everyone: Sequence[Column], row_offset: int) -> Alignment:
@@ -72,8 +73,3 @@ def align(local: Sequence[Column], everyone: Sequence[Column], row_offset: int) 
         places=(valid.cumsum(0)[row_offset:end] - 1)[local_valid],
         part=(row_offset, end, len(valid)),
     )
-
-
-def wide(values: Tensor) -> Tensor:
-    """Bring a tensor to float32, or leave it in float64."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from omnimat.objectives.alignment import wide
+from omnimat.nn.precision import widened
 
 DEFAULT_BLOCK_SIZE = 2048
 
@@ -117,8 +117,8 @@ def reduce_rows(
         return _Blocked.apply(  # type: ignore[no-untyped-call, no-any-return]
             queries, keys, inverse_temperature, comparison
         )
-    chosen = wide(queries.index_select(0, comparison.query_rows))
-    logits = chosen @ wide(keys.index_select(0, comparison.key_rows)).T
+    chosen = widened(queries.index_select(0, comparison.query_rows))
+    logits = chosen @ widened(keys.index_select(0, comparison.key_rows)).T
     logits = logits * inverse_temperature.to(logits.dtype)
     reduction = comparison.reduction
     if reduction.excludes_positives:
@@ -183,10 +183,10 @@ class _Blocks:
     def of(
         cls, queries: Tensor, keys: Tensor, inverse_temperature: Tensor, comparison: Comparison
     ) -> _Blocks:
-        chosen = wide(queries.index_select(0, comparison.query_rows))
+        chosen = widened(queries.index_select(0, comparison.query_rows))
         return cls(
             chosen,
-            wide(keys.index_select(0, comparison.key_rows)),
+            widened(keys.index_select(0, comparison.key_rows)),
             inverse_temperature.to(chosen.dtype),
             comparison,
         )

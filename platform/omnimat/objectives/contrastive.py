@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from itertools import combinations
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import PositiveInt
@@ -39,7 +39,9 @@ Pair = tuple[str, str]
 
 
 class GroupObjective(Settings):
-    """An objective that is the mean of the losses of some groups of modalities.
+    """A pure function from gathered embeddings to one worker's shares of the loss.
+
+    The loss is the mean of those of some groups of modalities.
 
     Attributes:
         num_views: adjacent rows of a batch that belong to one material.
@@ -53,6 +55,12 @@ class GroupObjective(Settings):
     most_modalities: ClassVar[int | None] = None
 
     type: str
+
+    if TYPE_CHECKING:  # a key of the job file in all that have one
+
+        @property
+        def temperature(self) -> TemperatureSettings:
+            """How similarities become logits."""
 
     def groups(self, modalities: Collection[str]) -> tuple[Group, ...]:
         """Give the groups of modalities that are aligned; their order depends on the set alone.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from omnimat.base.settings import Settings
+from omnimat.nn.precision import widened
 
 
 class TemperatureSettings(Settings):
@@ -44,6 +44,6 @@ class TemperatureSettings(Settings):
         The floor is for the value only. The gradient passes as if there were no floor, or else a
         parameter that once fell below it could never come back.
         """
-        logit_scale = logit_scale.to(torch.promote_types(logit_scale.dtype, torch.float32))
+        logit_scale = widened(logit_scale)
         floored = logit_scale.clamp(max=-math.log(self.minimum))
         return (logit_scale + (floored - logit_scale).detach()).exp()

@@ -13,7 +13,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import parquet_frame, read_file, write_atomically
-from omnimat.base.settings import Settings
+from omnimat.base.settings import Settings, first_mistake
 from omnimat.modalities.registry import parts
 
 SCHEMA_VERSION = 2
@@ -103,11 +103,7 @@ class Manifest(Settings):
         try:
             manifest = cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise UserError(
-                f"{path}: {where}: {first['msg']}; ingest the data set again"
-            ) from error
+            raise UserError(f"{path}: {first_mistake(error)}; ingest the data set again") from error
         if manifest.schema_version not in {_ONLY_STRUCTURES, SCHEMA_VERSION}:
             raise UserError(
                 f"{path} has schema_version {manifest.schema_version}, but this omnimat reads "

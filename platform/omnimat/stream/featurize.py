@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from upath import UPath
 
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_atomically, write_json
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
 from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer
@@ -106,7 +105,7 @@ def _complete(store: UPath, manifest: Manifest, featurizers: Mapping[str, Featur
         "num_records": manifest.num_records,
         "quarantined": _quarantined(store, len(manifest.shards)),
     }
-    write_atomically(store / COMPLETE, f"{json.dumps(card, indent=1)}\n".encode())
+    write_json(store / COMPLETE, card)
 
 
 def _quarantined(store: UPath, num_shards: int) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_atomically, write_json
 from omnimat.base.workspace import Workspace
 from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.shards.manifest import Manifest
@@ -60,7 +60,7 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
         "num_tokens": len(json.loads(tokenizer)["model"]["vocab"]),
         "sha256": hashlib.sha256(tokenizer.encode()).hexdigest(),
     }
-    write_atomically(path.with_name(_CARD), f"{json.dumps(card, indent=1)}\n".encode())
+    write_json(path.with_name(_CARD), card)
     write_atomically(path, tokenizer.encode())
     return path
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar
 
 import torch
 from pydantic import TypeAdapter
@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from omnimat.base.errors import UserError
-from omnimat.objectives.contrastive import mean_over_groups
+from omnimat.objectives.contrastive import GroupObjective, mean_over_groups
 from omnimat.objectives.embeddings import Embeddings
-from omnimat.objectives.registry import Objective
 
 NUM_MATERIALS, DIM = 12, 5
 # For sums of at most a few thousand float64 terms in another order.
@@ -30,13 +29,6 @@ SINGLE = 1e-4
 EXTREME_LOGIT_SCALES = (-20.0, 20.0)
 
 
-class ObjectiveSettings(Objective, Protocol):
-    """An objective that is part of a job file."""
-
-    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """Return a copy with some values changed."""
-
-
 class ObjectiveConformance:
     """Tests of an objective, which a subclass names.
 
@@ -45,7 +37,7 @@ class ObjectiveConformance:
         modalities: modalities with which it can be computed.
     """
 
-    objective: ClassVar[ObjectiveSettings]
+    objective: ClassVar[GroupObjective]
     modalities: ClassVar[tuple[str, ...]]
 
     def test_is_an_objective_that_refuses_a_single_modality(self) -> None:
@@ -187,7 +179,7 @@ class ObjectiveConformance:
         leaves: Mapping[str, Tensor],
         present: Mapping[str, Tensor],
         num_workers: int = 1,
-        objective: ObjectiveSettings | None = None,
+        objective: GroupObjective | None = None,
         logit_scale: Tensor | None = None,
     ) -> Sequence[Tensor]:
         """Return the loss summed over workers and its gradients: of the leaves, then the scale."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimat.modalities.tensors import ModalityTensors
-from omnimat.nn.precision import at_least_single
+from omnimat.nn.precision import widened
 from omnimat.nn.projector import ProjectedEncoder, Projector
 from omnimat.objectives.embeddings import Embeddings
 
@@ -79,7 +79,7 @@ class Multimodal(nn.Module):
         for modality in self.encoders:
             tensors = batch[modality]
             embedded = self._embed(modality, tensors.arrays)
-            unit = F.normalize(embedded.to(at_least_single(embedded.dtype)), dim=-1)
+            unit = F.normalize(widened(embedded), dim=-1)
             empty = unit.new_zeros(batch_size, *unit.shape[1:])
             missing = torch.zeros(batch_size, dtype=torch.bool, device=unit.device)
             values[modality] = empty.index_copy(0, tensors.rows, unit)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pandas as pd
 from upath import UPath
 
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_atomically, write_json
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import EXPORT, HISTORY, RESULT
 from omnimat.training.checkpoint import Progress
@@ -36,7 +35,7 @@ def finish(plan: RunPlan, run: UPath, wall_time_s: float) -> dict[str, Any]:
     history = read_history(run)
     write_atomically(run / HISTORY, history.to_parquet(index=False))
     result = _result(plan, checkpoint, history, wall_time_s)
-    write_atomically(run / RESULT, f"{json.dumps(result, indent=1)}\n".encode())
+    write_json(run / RESULT, result)
     return result
 
 

@@ -17,7 +17,7 @@ from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.structure.elements import NUM_ELEMENT_FEATURES, element_table
 from omnimat.modalities.structure.features import CrystalGraph
-from omnimat.nn.precision import at_least_single
+from omnimat.nn.precision import widened
 
 Pool = Literal["mean", "sum"]
 
@@ -155,11 +155,6 @@ def pool_atoms(atoms: Tensor, num_atoms: Tensor, pool: Pool = "mean") -> Tensor:
     function = global_mean_pool if pool == "mean" else global_add_pool
     pooled: Tensor = function(widened(atoms), crystals, size=len(num_atoms))
     return pooled.to(atoms.dtype)
-
-
-def widened(values: Tensor) -> Tensor:
-    """Return the values in at least single precision."""
-    return values.to(at_least_single(values.dtype))
 
 
 def starts_of(counts: Tensor) -> Tensor:

@@ -24,10 +24,10 @@ from omnimat.modalities.structure.crystal import (
     pool_atoms,
     starts_of,
     sum_at,
-    widened,
 )
 from omnimat.modalities.structure.elements import MAX_ATOMIC_NUMBER
 from omnimat.modalities.structure.spherical_basis import angular_parts, envelope, radial_parts
+from omnimat.nn.precision import widened
 
 # Images of one atom are always farther apart than this, and float32 rounding errors are smaller.
 _SAME_IMAGE_ANGSTROM = 1e-2

@@ -22,8 +22,8 @@ from omnimat.modalities.structure.crystal import (
     lengths_and_directions,
     pool_atoms,
     sum_at,
-    widened,
 )
+from omnimat.nn.precision import widened
 
 # Vectors vanish on atoms at inversion centres, where the gradient of their length is undefined.
 _NORM_EPSILON = 1e-8
