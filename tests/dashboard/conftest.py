@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -333,9 +334,23 @@ def client(storage):
 
 
 @pytest.fixture
-def empty_client(tmp_path):
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
-    with TestClient(create_app(url, str(tmp_path), TOKEN), "http://127.0.0.1") as client:
+def serve(tmp_path):
+    """Serve these rows, beside the files of this test or of another storage, and give a client."""
+
+    @contextmanager
+    def serve(*rows, database="leaderboard.sqlite", root=tmp_path, token=None, **options):
+        url = f"sqlite:///{tmp_path / database}"
+        LeaderboardStore(url).upsert(rows)
+        app = create_app(url, str(root), token)
+        with TestClient(app, "http://127.0.0.1", **options) as client:
+            yield client
+
+    return serve
+
+
+@pytest.fixture
+def empty_client(serve):
+    with serve(token=TOKEN) as client:
         yield client
 
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from fastapi.testclient import TestClient
 
 from omnimat.base.errors import UserError
 from omnimat.cli.main import main
@@ -67,9 +66,8 @@ def test_a_token_that_everybody_has_is_refused(tmp_path, token):
     assert (refused.exit_code, "the token is empty" in refused.output) == (2, True)
 
 
-def test_a_token_of_any_letters_is_compared(storage, tmp_path):
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
-    with TestClient(create_app(url, str(tmp_path), "schlüssel"), "http://127.0.0.1") as client:
+def test_a_token_of_any_letters_is_compared(serve):
+    with serve(token="schlüssel") as client:
         answer = client.post(
             "/api/rows", content="[]", headers={"Authorization": "Bearer schlüssel".encode()}
         )
@@ -107,16 +105,12 @@ def test_nobody_declares_a_row_verified(empty_client, storage):
     assert empty_client.get("/api/boards").json() == []
 
 
-def test_a_verified_row_is_not_replaced(storage, tmp_path):
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
-    store, row = LeaderboardStore(url), storage.rows[0]
+def test_a_verified_row_is_not_replaced(storage, empty_client, tmp_path):
+    store, row = LeaderboardStore(f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"), storage.rows[0]
     store.upsert([row])
     store.mark_verified([row], "test")
     other = row.model_copy(update={"value": 0.0})
-    with TestClient(create_app(url, str(tmp_path), "t"), "http://127.0.0.1") as client:
-        answer = client.post(
-            "/api/rows", content=body_of([other]), headers={"Authorization": "Bearer t"}
-        )
+    answer = empty_client.post("/api/rows", content=body_of([other]), headers=AUTHORIZED)
     assert answer.status_code == 422
     assert "is verified and not replaced" in answer.json()["error"]
 

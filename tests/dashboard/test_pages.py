@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
@@ -18,7 +18,6 @@ from upath import UPath
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.columns import board_of
-from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app
 from omnimat_dashboard.papers import papers
@@ -99,7 +98,7 @@ def test_no_name_becomes_markup_or_script_anywhere(client, storage):
         assert all(isinstance(figure, dict) for figure in page.figures)
 
 
-def test_hostile_values_leave_every_page_as_it_is(storage, tmp_path, hostile):
+def test_hostile_values_leave_every_page_as_it_is(storage, serve, hostile):
     """Every text of a row, one after the other a harmless word and something hostile."""
     names = ("task", "metric", "unit", "model", "variant", "dataset", "run_name", "parent_run")
     names += ("checkpoint_uri", "predictions_uri", "dataset_uri", "code_commit", "split_sha256")
@@ -109,14 +108,12 @@ def test_hostile_values_leave_every_page_as_it_is(storage, tmp_path, hostile):
         changes = dict.fromkeys(names, value) | {"config": config}
         changes |= {"config_hash": fingerprint(config), "details": config, "hardware": config}
         row = storage.rows[0].model_copy(update=changes)
-        url = f"sqlite:///{tmp_path / fingerprint(value)}.sqlite"
-        LeaderboardStore(url).upsert([row])
         paths = ("/", f"/board/{board_of(row).board_id}", f"/result/{row.group_id}")
         paths += (
             f"/compare?a={row.group_id}&b={row.group_id}",
             f"/?{urlencode({'q': value, 'variant': value})}",
         )
-        with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
+        with serve(row, database=f"{fingerprint(value)}.sqlite") as client:
             pages.append([get(client, path) for path in paths])
     for harmless, same in zip(*pages, strict=True):
         assert harmless.tags == same.tags
@@ -182,17 +179,15 @@ def test_nothing_else_can_be_asked_for(client, path):
     assert "To the results" in answer.text
 
 
-def test_files_that_a_row_names_outside_the_storage_are_not_read(storage, tmp_path):
+def test_files_that_a_row_names_outside_the_storage_are_not_read(storage, serve, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     for name in ("predictions.parquet", "trial.json"):
         (outside / name).write_bytes(b"{}")
     row = storage.rows[0]
     for uri in (str(outside / "predictions.parquet"), "http://127.0.0.1:9/p.parquet", "\0.parquet"):
-        url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
         changed = row.model_copy(update={"predictions_uri": uri, "checkpoint_uri": uri})
-        LeaderboardStore(url).upsert([changed])
-        with TestClient(create_app(url, str(storage.root)), "http://127.0.0.1") as client:
+        with serve(changed, root=storage.root) as client:
             text = get(client, f"/result/{row.group_id}").text
         assert text.count("is outside this storage, so it is not read") == 2
 
@@ -207,14 +202,13 @@ def test_a_board_without_its_files_says_so(storage, tmp_path):
         assert "cannot be said" in compared.text
 
 
-def test_predictions_that_were_changed_are_not_shown(storage, tmp_path):
+def test_predictions_that_were_changed_are_not_shown(storage, serve, tmp_path):
     shutil.copytree(str(storage.root), tmp_path / "copy")
     row = storage.rows[0]
     path = tmp_path / "copy" / row.predictions_uri.removeprefix(f"{storage.root}/")
     path.write_bytes(path.read_bytes() + b"\0")
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
-    LeaderboardStore(url).upsert([row.model_copy(update={"predictions_uri": str(path)})])
-    with TestClient(create_app(url, str(tmp_path / "copy")), "http://127.0.0.1") as client:
+    changed = row.model_copy(update={"predictions_uri": str(path)})
+    with serve(changed, root=tmp_path / "copy") as client:
         assert (
             "was changed after the result was written"
             in get(client, f"/result/{row.group_id}").text
@@ -232,28 +226,11 @@ def test_a_server_on_loopback_of_ipv6_answers_to_its_address(storage):
         assert client.get("/healthz", headers={"host": "attacker.example"}).status_code == 400
 
 
-@pytest.fixture
-def board_of_one(storage, tmp_path):
-    """Serve one row, changed, and give a client and the row."""
-
-    @contextmanager
-    def board_of_one(**changes):
-        row = storage.rows[0].model_copy(update=changes)
-        url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
-        LeaderboardStore(url).upsert([row])
-        app = create_app(url, str(tmp_path))
-        with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
-            yield client, row
-
-    return board_of_one
-
-
-def test_a_damaged_row_is_said_in_a_sentence(board_of_one, tmp_path):
-    with board_of_one() as (client, row):
-        connection = sqlite3.connect(tmp_path / "leaderboard.sqlite")
-        with connection:
+def test_a_damaged_row_is_said_in_a_sentence(storage, serve, tmp_path):
+    row = storage.rows[0]
+    with serve(row, raise_server_exceptions=False) as client:
+        with closing(sqlite3.connect(tmp_path / "leaderboard.sqlite")) as connection, connection:
             connection.execute("UPDATE leaderboard_rows SET num_test = 0")
-        connection.close()
         page = client.get(f"/result/{row.group_id}")
         rows = client.get("/api/rows", params={"run_name": row.run_name})
     sentence = f"row {row.row_id} of the leaderboard was changed by hand (num_test"
@@ -261,46 +238,44 @@ def test_a_damaged_row_is_said_in_a_sentence(board_of_one, tmp_path):
     assert (rows.status_code, sentence in rows.json()["error"]) == (500, True)
 
 
-def test_a_huge_value_breaks_no_page(board_of_one, tmp_path):
-    with board_of_one(value=1e300) as (client, row):
-        LeaderboardStore(f"sqlite:///{tmp_path / 'leaderboard.sqlite'}").upsert(
-            [row.model_copy(update={"seed": 1, "value": -1e300})]
-        )
-        board = board_of(row).board_id
+def test_a_huge_value_breaks_no_page(storage, serve):
+    row = storage.rows[0].model_copy(update={"value": 1e300})
+    board = board_of(row).board_id
+    with serve(row, row.model_copy(update={"seed": 1, "value": -1e300})) as client:
         for path in ("/", f"/board/{board}", f"/result/{row.group_id}", f"/download/{board}.json"):
             get(client, path) if path[-1] != "n" else client.get(path).json()
 
 
-def test_the_command_of_a_result_can_be_pasted(board_of_one):
-    with board_of_one(run_name="a; rm -rf b's") as (client, row):
+def test_the_command_of_a_result_can_be_pasted(storage, serve):
+    row = storage.rows[0].model_copy(update={"run_name": "a; rm -rf b's"})
+    with serve(row) as client:
         page = get(client, f"/result/{row.group_id}")
     command = page.text.partition("omnimat leaderboard verify ")[2].partition("\n")[0]
     assert shlex.split(command)[:2] == ["--run", "a; rm -rf b's"]
 
 
-def test_only_a_board_of_the_test_split_says_so(board_of_one):
+def test_only_a_board_of_the_test_split_says_so(storage, serve):
     for split, is_said in (("", True), (" (train split)", False)):
-        with board_of_one(task=f"retrieval{split}") as (client, row):
+        row = storage.rows[0].model_copy(update={"task": f"retrieval{split}"})
+        with serve(row) as client:
             text = get(client, f"/board/{board_of(row).board_id}").text
         assert ("materials of the test split" in text) == is_said
 
 
-def test_maps_are_those_of_the_newest_attempt(storage, tmp_path):
+def test_maps_are_those_of_the_newest_attempt(storage, serve, tmp_path):
     root = UPath(tmp_path / "storage")
     for name in ("mini-retrieval", "kept"):
         maps = storage.root / "runs" / "mini-retrieval" / "maps"
         shutil.copytree(str(maps), str(root / "runs" / name / "maps"))
     (root / "runs" / "mini-retrieval@2").mkdir()
     (root / "runs" / "empty" / "maps").mkdir(parents=True)
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
-    LeaderboardStore(url).upsert([row for row in storage.rows if row.metric == "top-10"])
-    with TestClient(create_app(url, str(root)), "http://127.0.0.1") as client:
-        group = next(row.group_id for row in storage.rows if row.metric == "top-10")
-        assert "Embedding maps of" not in get(client, f"/result/{group}").text
+    rows = [row for row in storage.rows if row.metric == "top-10"]
+    with serve(*rows, root=root) as client:
+        assert "Embedding maps of" not in get(client, f"/result/{rows[0].group_id}").text
         maps = [link for link in get(client, "/maps").values("a", "href") if "/map/" in link]
         assert maps
         assert all("kept" in link for link in maps)
-    write_site(url, str(root), tmp_path / "site")
+    write_site(storage.url, str(root), tmp_path / "site")
     pages = [*(tmp_path / "site" / "map").rglob("*.html")]
     assert {page.relative_to(tmp_path / "site" / "map").parts[0] for page in pages} == {
         "kept",
@@ -363,25 +338,21 @@ def test_a_board_sorts_filters_and_gives_what_it_shows(client, storage):
     assert [one["variant"] for one in found] == ["from_scratch", "frozen"]
 
 
-def test_a_spreadsheet_reads_no_name_as_a_formula(storage, tmp_path):
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+def test_a_spreadsheet_reads_no_name_as_a_formula(storage, serve):
     row = storage.rows[0].model_copy(update={"model": '=HYPERLINK("http://x")'})
-    LeaderboardStore(url).upsert([row])
-    with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
+    with serve(row) as client:
         text = client.get(f"/download/{board_of(row).board_id}.csv").text
     assert next(csv.DictReader(io.StringIO(text)))["model"] == '\'=HYPERLINK("http://x")'
 
 
-def test_a_long_board_comes_in_pages(storage, tmp_path):
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+def test_a_long_board_comes_in_pages(storage, serve):
     row = storage.rows[0]
     rows = [
         row.model_copy(update={"model": f"model {number:04d}", "value": 1 + number / 1000})
         for number in range(PAGE_LENGTH + 20)
     ]
-    LeaderboardStore(url).upsert(rows)
     path = f"/board/{board_of(row).board_id}"
-    with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
+    with serve(*rows) as client:
         first, last = get(client, path), get(client, f"{path}?page=2&sort=model&order=desc")
         beyond, before = get(client, f"{path}?page=99"), get(client, f"{path}?page=0")
     assert "page 1 of 2" in first.text
@@ -477,7 +448,7 @@ def test_scripts_and_styles_are_kept_by_browsers(client):
     assert "content-encoding" not in plain.headers
 
 
-def test_a_file_that_holds_something_else_is_no_error_of_the_server(storage, tmp_path):
+def test_a_file_that_holds_something_else_is_no_error_of_the_server(storage, serve, tmp_path):
     row = storage.rows[0]
     table = pd.DataFrame({"material_id": ["a"], "target": [[1.0, 2.0]], "prediction": [None]})
     path = UPath(tmp_path / "runs" / "odd" / "predictions.parquet")
@@ -485,9 +456,7 @@ def test_a_file_that_holds_something_else_is_no_error_of_the_server(storage, tmp
     table.to_parquet(path)
     (path.parent / "trial.json").write_text('{"history": [{}]}')
     changed = {"checkpoint_uri": str(path.parent / "model"), "predictions_uri": str(path)}
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
     changed |= {"predictions_sha256": sha256_of(path)}
-    LeaderboardStore(url).upsert([row.model_copy(update=changed)])
-    with TestClient(create_app(url, str(tmp_path)), "http://127.0.0.1") as client:
+    with serve(row.model_copy(update=changed)) as client:
         text = get(client, f"/result/{row.group_id}").text
     assert text.count("it cannot be read") == 2

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import fsspec
 import pytest
-from fastapi.testclient import TestClient
 from fsspec.implementations.memory import MemoryFileSystem
 from prometheus_client.parser import text_string_to_metric_families
 from upath import UPath
@@ -15,7 +14,6 @@ from upath import UPath
 from omnimat.base.workspace import Workspace
 from omnimat.testing.ray_head import free_ports
 from omnimat_dashboard import write_site
-from omnimat_dashboard.app import create_app
 from omnimat_dashboard.artifacts import Artifacts, attempt
 from omnimat_dashboard.history import MAX_STEPS
 from omnimat_dashboard.run_files import RunFiles
@@ -167,9 +165,8 @@ def dead_s3(monkeypatch):
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
-def test_a_storage_that_does_not_answer_is_said_in_a_sentence(dead_s3, tmp_path):
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
-    with TestClient(create_app(url, dead_s3), "http://127.0.0.1") as client:
+def test_a_storage_that_does_not_answer_is_said_in_a_sentence(dead_s3, serve):
+    with serve(root=dead_s3) as client:
         for path, kind in (("/runs", "runs"), ("/run/r", "runs"), ("/datasets", "datasets")):
             answer = client.get(path)
             assert answer.status_code == 503
@@ -226,15 +223,14 @@ def samples(client) -> dict[str, float]:
     }
 
 
-def test_prometheus_reads_rows_by_status_and_posts(client, storage, tmp_path):
+def test_prometheus_reads_rows_by_status_and_posts(client, storage, serve):
     verified = sum(row.status == "verified" for row in storage.store.rows())
     found = samples(client)
     assert verified > 0
     assert found["omnimat_leaderboard_rows verified"] == verified
     assert found["omnimat_leaderboard_rows self-reported"] == len(storage.rows) - verified
     assert found["omnimat_leaderboard_boards"] == len(storage.store.boards())
-    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
-    with TestClient(create_app(url, str(tmp_path), "t"), "http://127.0.0.1") as writer:
+    with serve(token="t") as writer:
         assert samples(writer)["omnimat_leaderboard_posts_total refused"] == 0
         body = f"[{storage.rows[0].model_dump_json()}]"
         for token, content in (("t", body), ("t", body), ("t", "{}"), ("other", body)):

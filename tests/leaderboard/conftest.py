@@ -1,6 +1,7 @@
 import secrets
 import tempfile
 import warnings
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,13 +33,10 @@ def postgresql_server():
 
 
 @pytest.fixture
-def new_postgresql(postgresql_server):
+def new_postgresql(postgresql_server, execute):
     """URL of an empty schema, which behaves like a database and is created faster."""
     name = f"test_{secrets.token_hex(4)}"
-    engine = create_engine(postgresql_server.set(drivername="postgresql+psycopg"))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {name}")
-    engine.dispose()
+    execute(postgresql_server, f"CREATE SCHEMA {name}")
     url = postgresql_server.update_query_dict({"options": f"-csearch_path={name}"})
     return url.render_as_string(hide_password=False)
 
@@ -52,20 +50,31 @@ def url(request, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def execute():
-    """A function that runs statements on a database and returns the result of the last one."""
+def connected():
+    """A transaction on a database, past the leaderboard."""
 
-    def execute(url, *statements):
+    @contextmanager
+    def connected(url):
         made = make_url(url)
         if made.get_backend_name() == "postgresql":
             made = made.set(drivername="postgresql+psycopg")
         engine = create_engine(made)
         with engine.begin() as connection:
+            yield connection
+        engine.dispose()
+
+    return connected
+
+
+@pytest.fixture(scope="session")
+def execute(connected):
+    """A function that runs statements on a database and returns the result of the last one."""
+
+    def execute(url, *statements):
+        with connected(url) as connection:
             for statement in statements:
                 result = connection.exec_driver_sql(statement)
-            answer = result.all() if result.returns_rows else None
-        engine.dispose()
-        return answer
+            return result.all() if result.returns_rows else None
 
     return execute
 

@@ -9,7 +9,6 @@ from omnimat.base.errors import UserError
 from omnimat.base.provenance import sha256_of
 from omnimat.leaderboard.bootstrap import paired_bootstrap
 from omnimat.leaderboard.comparison import compare, material_scores
-from omnimat.leaderboard.row import Row
 
 
 def test_interval_is_that_of_the_normal_theory():
@@ -93,20 +92,14 @@ def test_what_cannot_be_compared_is_refused(a, b):
 
 
 @pytest.fixture
-def make_rows(tmp_path):
+def make_rows(tmp_path, make_row):
     def make(name, tables, **changes):
         rows = []
         for seed, table in enumerate(tables):
             path = tmp_path / f"{name}-{seed}.parquet"
             table.to_parquet(path)
-            values = {
-                "task": "gap", "metric": "mae", "unit": "eV", "higher_is_better": False,
-                "model": name, "variant": "frozen", "seed": seed, "value": 0.0, "num_test": 1,
-                "dataset": "d", "dataset_fingerprint": "f", "split_sha256": "s", "config": {},
-                "config_hash": "c", "code_commit": "c", "code_dirty": False, "run_name": name,
-                "predictions_uri": str(path), "predictions_sha256": sha256_of(path),
-            }  # fmt: skip
-            rows.append(Row(**(values | changes)))
+            written = {"predictions_uri": str(path), "predictions_sha256": sha256_of(path)}
+            rows.append(make_row(model=name, seed=seed, **(written | changes)))
         return rows
 
     return make

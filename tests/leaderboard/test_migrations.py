@@ -5,7 +5,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy import inspect
 
 from omnimat.base.errors import UserError
 from omnimat.leaderboard import schema
@@ -40,16 +40,6 @@ def url(url, tmp_path):
     return url
 
 
-def names_of(url):
-    made = make_url(url)
-    if made.get_backend_name() == "postgresql":
-        made = made.set(drivername="postgresql+psycopg")
-    engine = create_engine(made)
-    names = set(inspect(engine).get_table_names())
-    engine.dispose()
-    return names
-
-
 def test_rows_of_before_are_told_their_section_and_are_otherwise_the_same(url, rows, execute):
     store = LeaderboardStore(url)
     store.upsert(rows)
@@ -78,12 +68,13 @@ def test_a_row_without_its_configuration_is_no_hindrance(url, rows, execute):
 
 
 @pytest.mark.parametrize("table", ["leaderboard_rows", "leaderboard_state"])
-def test_a_migration_that_fails_changes_nothing(url, table, execute):
+def test_a_migration_that_fails_changes_nothing(url, table, connected, execute):
     """A table of this name is there already, and is not ours."""
     execute(url, f"CREATE TABLE {table} (x VARCHAR)", f"INSERT INTO {table} VALUES ('1')")
     with pytest.raises(UserError, match=f"cannot be opened: .*{table}.* already exists"):
         LeaderboardStore(url)
-    assert names_of(url) == {table}
+    with connected(url) as connection:
+        assert inspect(connection).get_table_names() == [table]
     assert execute(url, f"SELECT * FROM {table}") == [("1",)]
 
 
@@ -95,17 +86,12 @@ def test_a_database_of_a_newer_omnimat_is_refused_and_left_alone(url, make_row, 
     assert len(execute(url, "SELECT * FROM leaderboard_rows")) == 1
 
 
-def test_migrated_tables_are_those_of_the_code(url):
+def test_migrated_tables_are_those_of_the_code(url, connected):
     LeaderboardStore(url)
-    made = make_url(url)
-    if made.get_backend_name() == "postgresql":
-        made = made.set(drivername="postgresql+psycopg")
-    engine = create_engine(made)
-    with engine.connect() as connection:
+    with connected(url) as connection:
         options = {"version_table": schema.VERSION_TABLE, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, schema.metadata) == []
-    engine.dispose()
 
 
 def test_the_newest_version_is_the_one_that_the_code_expects():

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 from sqlalchemy import make_url
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
 from omnimat.base.errors import RunError, UserError
@@ -313,12 +312,6 @@ def test_importing_the_store_loads_no_engine():
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert loaded.returncode == 0, loaded.stderr
     assert not {"torch", "ray", "pymatgen", "plotly"} & set(loaded.stdout.split())
-
-
-def test_postgresql_spares_verified_rows_in_the_statement():
-    compiled = str(queries.upsert("postgresql").compile(dialect=postgresql.dialect()))
-    assert "ON CONFLICT (row_id) DO UPDATE SET" in compiled
-    assert "WHERE leaderboard_rows.status != " in compiled
 
 
 @pytest.mark.parametrize(

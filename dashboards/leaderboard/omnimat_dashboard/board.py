@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
+from omnimat.leaderboard.exchange import no_formula
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, dots
@@ -105,7 +106,8 @@ def as_csv(summaries: Sequence[Summary]) -> str:
     writer = csv.DictWriter(buffer, _FIELDS)
     writer.writeheader()
     for line in as_json(summaries):
-        writer.writerow({name: _cell(value) for name, value in line.items()})
+        cells = {name: no_formula(value) for name, value in line.items()}
+        writer.writerow(cells | {"seeds": " ".join(map(str, line["seeds"]))})
     return buffer.getvalue()
 
 
@@ -125,15 +127,6 @@ def row_record(row: Row) -> dict[str, Any]:
 
 
 _FIELDS = [one.name for kind in (Summary, Board) for one in fields(kind) if one.name != "board"]
-
-
-def _cell(value: Any) -> Any:
-    """Write a list as words; keep a spreadsheet from reading a name as a formula."""
-    if isinstance(value, tuple):
-        return " ".join(map(str, value))
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
 
 
 def _tested(catalogue: Catalogue, summaries: Sequence[Summary]) -> list[int]:

@@ -81,6 +81,12 @@ def to_csv(rows: Iterable[Row]) -> str:
     return buffer.getvalue()
 
 
+def no_formula(value: Any) -> Any:
+    """Quote text that a spreadsheet would take for a formula."""
+    is_formula = isinstance(value, str) and value.startswith(_FORMULA)
+    return f"'{value}" if is_formula else value
+
+
 def _row(place: int, values: dict[str, Any], export: Export, name: str) -> Row:
     claimed = values.get("config_hash")
     if "config" in values or claimed not in export.configs:
@@ -101,7 +107,4 @@ def _with_section(row: Row) -> Row:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, dict):
-        return json.dumps(value, sort_keys=True)
-    is_formula = isinstance(value, str) and value.startswith(_FORMULA)
-    return f"'{value}" if is_formula else value
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else no_formula(value)
