@@ -219,30 +219,42 @@ def write_records():
 @pytest.fixture(scope="session")
 def write_features():
     """Write a whole feature store, in this process."""
-    import json
-
     import numpy as np
-    import pyarrow as pa
 
+    from omnimat.stream.featurize import WriteShard, complete
     from omnimat.stream.location import StoreLocation
     from omnimat.stream.source import Source
-    from omnimat.stream.store import COMPLETE, features_name, store_fingerprint
-    from omnimat.stream.unit import take
 
     def write_features(workspace, dataset, featurizers):
         store = StoreLocation.of(workspace, dataset, featurizers)
-        records = store.manifest.records(store.dataset)
         store.folder.mkdir(parents=True)
-        for shard in range(len(store.manifest.shards)):
-            rows = np.flatnonzero(records["shard"] == shard)
-            features = Source(store.dataset, None, featurizers).features(take(records, rows))
-            path = str(store.folder / features_name(shard))
-            with pa.ipc.new_file(path, features.schema) as writer:
-                writer.write_table(features)
-        fingerprint = store_fingerprint(store.manifest, featurizers)
-        (store.folder / COMPLETE).write_text(json.dumps({"fingerprint": fingerprint}))
+        write = WriteShard(Source(store.dataset, None, featurizers), store.folder)
+        write({"shard": np.arange(len(store.manifest.shards))})
+        complete(store)
 
     return write_features
+
+
+@pytest.fixture(scope="session")
+def write_run():
+    """Leave what a pretraining run leaves, but of encoders that have taken no step."""
+    import json
+
+    import torch
+
+    from omnimat.base.workspace import RESULT
+    from omnimat.models.export import save
+    from omnimat.models.inputs import export_folder
+    from omnimat.training.plan import make_plan
+
+    def write_run(workspace, name, settings):
+        torch.manual_seed(0)
+        run = workspace.run(name)
+        for modality, card in make_plan(name, settings, workspace).cards(step=0).items():
+            save(export_folder(run, modality), card.build(), card)
+        (run / RESULT).write_text(json.dumps({"settings": settings.model_dump(mode="json")}))
+
+    return write_run
 
 
 def write_tiny_jobs(folder: Path) -> Path:

@@ -1,9 +1,12 @@
 """Rooms stay apart: what is pure loads no engine, and thousands of actors pay for no torch."""
 
+import pkgutil
 import subprocess
 import sys
 
 import pytest
+
+import omnimat.modalities
 
 PURE = [
     "materials.record",
@@ -36,6 +39,8 @@ PURE = [
     "stream.source",
     "stream.worker",
 ]
+WALKED = pkgutil.walk_packages(omnimat.modalities.__path__, "modalities.")
+EVERY_MODALITY = [module.name for module in WALKED]
 LEARNING = ["training.loop", "training.context", "training.engine", "training.checkpoint"]
 RECORDS_ONLY = [name for name in PURE if name.split(".")[0] in {"materials", "shards"}]
 NO_TORCH = [
@@ -55,6 +60,7 @@ NO_TORCH = [
     ("modules", "banned"),
     [
         (PURE, {"ray", "deepspeed"}),
+        (EVERY_MODALITY, {"ray", "deepspeed"}),
         (LEARNING, {"ray", "deepspeed"}),
         (NO_TORCH, {"torch", "deepspeed"}),
         (RECORDS_ONLY, {"torch", "ray", "pymatgen", "matminer"}),
@@ -63,7 +69,7 @@ NO_TORCH = [
             {"torch", "ray", "pymatgen"},
         ),
     ],
-    ids=["pure", "learning", "no torch", "records", "leaderboard"],
+    ids=["pure", "modalities", "learning", "no torch", "records", "leaderboard"],
 )
 def test_importing_loads_nothing_it_should_not(modules, banned):
     names = ", ".join(f"omnimat.{name}" for name in modules)

@@ -1,7 +1,5 @@
 """Prototypes, and a pretraining run ``pre`` of three modalities that was never trained."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,20 +7,15 @@ from upath import UPath
 
 from omnimat.base.workspace import Workspace
 from omnimat.evaluation.section import Embedder
-from omnimat.models.export import Card, save
-from omnimat.models.inputs import export_folder, featurizers_of, read_cards
+from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.shards.manifest import Manifest
-from omnimat.sources.ingest import write_slice
-from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.source import Source
 from omnimat.stream.store import FeatureStore
 from omnimat.stream.unit import take
-from omnimat.training.model import Multimodal
+from omnimat.training.loop import build_model
 from omnimat.training.settings import PretrainSettings
-
-NUM_MATERIALS, RECORDS_PER_SHARD = 90, 45
 
 
 @pytest.fixture(scope="package")
@@ -46,45 +39,16 @@ def pretraining():
 @pytest.fixture(scope="package")
 def model(pretraining):
     torch.manual_seed(0)
-    encoders = {
-        name: choice.encoder.build(16) for name, choice in pretraining.modalities.chosen().items()
-    }
-    return Multimodal(encoders, 16, 0.2, False).eval()
+    return build_model(pretraining).eval()
 
 
 @pytest.fixture(scope="package")
-def workspace(tmp_path_factory, pretraining, model):
+def workspace(tmp_path_factory, pretraining, write_dataset, write_run):
     """Holds the data set and the run; no feature store yet."""
     workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
-    settings = IngestSettings(
-        source=Prototypes(num_materials=NUM_MATERIALS, max_atoms=8),
-        records_per_shard=RECORDS_PER_SHARD,
-    )
-    folder = workspace.dataset("prototypes")
-    merge(
-        name="prototypes",
-        source={},
-        settings_fingerprint=settings.fingerprint(),
-        reports=[
-            write_slice(settings, folder, shard, ())
-            for shard in range(NUM_MATERIALS // RECORDS_PER_SHARD)
-        ],
-        destination=folder,
-    )
-    run = workspace.run("pre")
-    for name, choice in pretraining.modalities.chosen().items():
-        card = Card(
-            modality=name,
-            encoder=choice.encoder,
-            featurizer=choice.featurizer.model_dump(),
-            embedding_dim=16,
-            parent_run="pre",
-            config_hash=pretraining.fingerprint(),
-            dataset_fingerprint="0",
-            samples_seen=640,
-        )
-        save(export_folder(run, name), model.encoders[name], card)
-    (run / "result.json").write_text(json.dumps({"settings": pretraining.model_dump(mode="json")}))
+    source = Prototypes(num_materials=90, max_atoms=8)
+    write_dataset(workspace, "prototypes", IngestSettings(source=source, records_per_shard=45))
+    write_run(workspace, "pre", pretraining)
     return workspace
 
 

@@ -9,9 +9,9 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained
 from omnimat.modalities.properties.features import PropertyValues
-from omnimat.models.export import Card
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
+from omnimat.training.plan import make_plan
 from omnimat.training.settings import PretrainSettings
 
 ENERGY, SYSTEM = "density_g_per_cm3", "crystal_system"
@@ -50,20 +50,7 @@ def pretraining(held_out):
 
 @pytest.fixture(scope="module")
 def cards(workspace):
-    chosen = pretraining([]).located(workspace).modalities.chosen()
-    return {
-        name: Card(
-            modality=name,
-            encoder=choice.encoder,
-            featurizer=choice.featurizer.model_dump(mode="json"),
-            embedding_dim=8,
-            parent_run="careless",
-            config_hash="0",
-            dataset_fingerprint="0",
-            samples_seen=0,
-        )
-        for name, choice in chosen.items()
-    }
+    return make_plan("careless", pretraining([]).located(workspace), workspace).cards(step=0)
 
 
 def test_an_input_does_not_judge():

@@ -1,9 +1,11 @@
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pymatgen.core import Lattice
 from pymatgen.core import Structure as PymatgenStructure
 
@@ -27,6 +29,22 @@ def to_record(
 @pytest.fixture(scope="session")
 def record_of() -> Callable[..., Record]:
     return to_record
+
+
+@pytest.fixture(scope="session")
+def save_bert():
+    """Save a random BERT like a model folder of the hub."""
+    transformers = pytest.importorskip("transformers")
+
+    def save_bert(folder: Path, **changes: int) -> Path:
+        torch.manual_seed(7)
+        sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+        sizes |= {"vocab_size": 400, "num_hidden_layers": 1}
+        model = transformers.BertModel(transformers.BertConfig(**sizes | changes))
+        model.save_pretrained(folder)
+        return folder
+
+    return save_bert
 
 
 @pytest.fixture(scope="session")

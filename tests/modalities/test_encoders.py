@@ -78,8 +78,14 @@ if find_spec("transformers"):
     class TestTextTransformer(EncoderConformance):
         settings = TextTransformerSettings(preset="tiny")
 
+    class TestTextTransformerOfMeans(EncoderConformance):
+        settings = TextTransformerSettings(preset="tiny", pooling="mean")
+
     class TestHuggingFaceText(EncoderConformance):
         settings = HuggingFaceTextSettings(preset="tiny")
+
+    class TestHuggingFaceTextOfMeans(EncoderConformance):
+        settings = HuggingFaceTextSettings(preset="tiny", pooling="mean")
 
 
 class TestXrdCnn(EncoderConformance):

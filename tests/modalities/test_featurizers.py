@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import transformers
 
 from omnimat.base.workspace import Workspace
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
@@ -117,21 +116,12 @@ class TestTextTokens(FeaturizerConformance):
 
 
 class TestHuggingFaceEmbedding(FeaturizerConformance):
-    """Uses a random BERT, saved like a model folder of the hub."""
-
     featurizer = HuggingFaceEmbedding(model="set below", width=16)
     needs = ("text",)
 
     @pytest.fixture(autouse=True)
-    def _saved_model(self, tmp_path):
-        config = transformers.BertConfig(
-            vocab_size=400,
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-        )
-        transformers.BertModel(config).save_pretrained(tmp_path)
+    def _saved_model(self, tmp_path, save_bert):
+        save_bert(tmp_path)
         (tmp_path / "tokenizer.json").write_text(TestTextTokens.featurizer.tokenizer)
         self.featurizer = HuggingFaceEmbedding(model=str(tmp_path), width=16)
 

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.barlow_twins import BarlowTwinsSettings
 from omnimat.objectives.clac import ClacSettings
+from omnimat.objectives.clip import ClipSettings
 from omnimat.objectives.dcl import DclSettings
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.siglip import SigLipSettings
@@ -16,7 +18,8 @@ from omnimat.objectives.tensor_clip import TensorClipSettings
 
 FOUR = ("structure", "dos", "charge_density", "text")
 NUM_ROWS, DIM = 7, 4
-TAU = 0.3
+LOGIT_SCALE = torch.tensor([-math.log(0.3)], dtype=torch.float64, requires_grad=True)
+TAU = torch.exp(-LOGIT_SCALE).squeeze()
 # float64 sums in another order.
 EXACT = {"rtol": 1e-11, "atol": 1e-12}
 
@@ -28,20 +31,39 @@ def make_leaves(modalities):
     return {m: row.clone().requires_grad_() for m, row in zip(modalities, unit, strict=True)}
 
 
+def shares_of(objective, leaves, logit_scale, present=None):
+    """Compute the shares of one process, by name."""
+    whole = {m: torch.ones(len(leaf), dtype=torch.bool) for m, leaf in leaves.items()}
+    everyone = Embeddings(leaves, present or whole)
+    return objective(everyone, everyone, 0, logit_scale)
+
+
 def check(objective, expected, leaves, present=None):
-    """Compare shares of one process, by name, in value and gradient."""
-    whole = torch.ones(NUM_ROWS, dtype=torch.bool)
-    everyone = Embeddings(leaves, present or dict.fromkeys(leaves, whole))
-    logit_scale = torch.tensor([-math.log(TAU)], dtype=torch.float64)
-    shares = objective(everyone, everyone, 0, logit_scale)
+    """Compare shares in value and gradient."""
+    shares = shares_of(objective, leaves, LOGIT_SCALE, present)
     assert shares.keys() == expected.keys()
+    inputs = [*leaves.values(), LOGIT_SCALE]
+    how = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
     for name, value in expected.items():
         torch.testing.assert_close(shares[name], value, **EXACT)
-        inputs = [leaves[m] for m in name.replace("'", "").split("|")]
-        ours, theirs = (
-            torch.autograd.grad(x, inputs, retain_graph=True) for x in (shares[name], value)
-        )
+        ours, theirs = (torch.autograd.grad(x, inputs, **how) for x in (shares[name], value))
         torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+def clip_loss(a, b):
+    logits = a @ b.T / TAU
+    own = torch.arange(len(a))
+    return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+
+
+def test_clip_of_the_rows_that_each_pair_has():
+    leaves = make_leaves(FOUR[:3])
+    present = {m: torch.arange(NUM_ROWS) != place for place, m in enumerate(leaves)}
+    expected = {}
+    for one, other in itertools.combinations(leaves, 2):
+        valid = present[one] & present[other]
+        expected[f"{one}|{other}"] = clip_loss(leaves[one][valid], leaves[other][valid])
+    check(AllPairsClipSettings(), expected, leaves, present)
 
 
 def test_dcl():
@@ -58,9 +80,8 @@ def test_dcl():
 
 def test_dcl_of_two_rows_can_be_negative():
     leaves = {m: torch.eye(2, DIM, dtype=torch.float64) for m in FOUR[:2]}
-    everyone = Embeddings(leaves, {m: torch.ones(2, dtype=torch.bool) for m in leaves})
-    share = DclSettings()(everyone, everyone, 0, torch.zeros(1))["structure|dos"]
-    assert share.item() == pytest.approx(-2)
+    shares = shares_of(DclSettings(), leaves, torch.zeros(1))
+    assert shares["structure|dos"].item() == pytest.approx(-2)
 
 
 def test_siglip():
@@ -119,12 +140,6 @@ def test_barlow_twins(num_modalities, standardize):
     check(objective, {"|".join(modalities): expected}, leaves)
 
 
-def clip_loss(a, b):
-    logits = a @ b.T / TAU
-    own = torch.arange(len(a))
-    return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
-
-
 @pytest.mark.parametrize("projectors", [True, False])
 def test_clac_takes_adjacent_rows_for_the_views_of_a_material(projectors):
     generator = torch.Generator().manual_seed(9)
@@ -144,19 +159,29 @@ def test_clac_takes_adjacent_rows_for_the_views_of_a_material(projectors):
         "structure|structure'": clip_loss(h1, h2),
         "text|text'": clip_loss(u1, u2),
     }
-    present = dict.fromkeys(leaves, torch.ones(10, dtype=torch.bool))
-    check(ClacSettings(projectors=projectors), expected, leaves, present)
+    check(ClacSettings(projectors=projectors), expected, leaves)
+
+
+def test_the_same_input_gives_the_same_bits():
+    leaves = {m: leaf.float() for m, leaf in make_leaves(FOUR[:3]).items()}
+    runs = [shares_of(AllPairsClipSettings(), leaves, torch.ones(1)) for _ in range(3)]
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_clip_uses_the_temperature_floor():
+    floor, beyond = (
+        shares_of(ClipSettings(), make_leaves(FOUR[:2]), torch.tensor([x], dtype=torch.float64))
+        for x in (4.605170185988092, 9.0)  # ln 100, and colder than the floor
+    )
+    torch.testing.assert_close(beyond, floor, rtol=1e-12, atol=1e-12)
 
 
 def test_clac_refuses_half_a_material():
-    leaves = make_leaves(("structure", "text"))
-    everyone = Embeddings(leaves, dict.fromkeys(leaves, torch.ones(NUM_ROWS, dtype=torch.bool)))
     with pytest.raises(ValueError, match="even number of rows"):
-        ClacSettings()(everyone, everyone, 0, torch.zeros(1))
+        shares_of(ClacSettings(), make_leaves(("structure", "text")), torch.zeros(1))
 
 
 def test_clac_refuses_embeddings_without_its_heads():
     leaves = {m: torch.ones(4, DIM) for m in ("structure", "text")}
-    everyone = Embeddings(leaves, dict.fromkeys(leaves, torch.ones(4, dtype=torch.bool)))
     with pytest.raises(ValueError, match="no embeddings of 2 heads"):
-        ClacSettings()(everyone, everyone, 0, torch.zeros(1))
+        shares_of(ClacSettings(), leaves, torch.zeros(1))

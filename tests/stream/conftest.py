@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from upath import UPath
 
+from omnimat.base.workspace import Workspace
 from omnimat.modalities.charge_density.augment import ChargeDensityAugmentation
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.modalities.dos.features import DosCurve
@@ -11,46 +12,29 @@ from omnimat.modalities.structure.augment import StructureAugmentation
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.views import RandomViews
 from omnimat.shards.manifest import Manifest, shard_name
-from omnimat.sources.ingest import write_slice
-from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import WorkerStream
 
-NUM_RECORDS, RECORDS_PER_SHARD = 34, 8
+SETTINGS = IngestSettings(source=Prototypes(num_materials=34, max_atoms=6), records_per_shard=8)
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory) -> UPath:
+def dataset(tmp_path_factory, write_dataset) -> UPath:
     """34 prototypes in five shards."""
-    folder = UPath(tmp_path_factory.mktemp("dataset"))
-    write_dataset(folder)
-    return folder
-
-
-def write_dataset(folder: UPath) -> None:
-    settings = IngestSettings(
-        source=Prototypes(num_materials=NUM_RECORDS, max_atoms=6),
-        records_per_shard=RECORDS_PER_SHARD,
-    )
-    shards = range(-(-NUM_RECORDS // RECORDS_PER_SHARD))
-    merge(
-        name="prototypes",
-        source={},
-        settings_fingerprint=settings.fingerprint(),
-        reports=[write_slice(settings, folder, shard, ()) for shard in shards],
-        destination=folder,
-    )
+    workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
+    write_dataset(workspace, "prototypes", SETTINGS)
+    return workspace.dataset("prototypes")
 
 
 @pytest.fixture(scope="module")
-def dataset_on_s3(s3, dataset) -> UPath:
+def dataset_on_s3(s3, write_dataset) -> UPath:
     """The same data set, ingested again to S3."""
-    folder = UPath("s3://bucket/datasets/prototypes")
-    write_dataset(folder)
-    return folder
+    workspace = Workspace(UPath("s3://bucket"))
+    write_dataset(workspace, "prototypes", SETTINGS)
+    return workspace.dataset("prototypes")
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,6 @@ from omnimat.modalities.tensors import ModalityTensors
 from omnimat.modalities.text.embedding import TextEmbedding
 from omnimat.modalities.text.tokens import TextTokens
 from omnimat.shards.manifest import Manifest
-from omnimat.sources.ingest import write_slice
-from omnimat.sources.merge import merge
 from omnimat.sources.settings import IngestSettings
 from omnimat.sources.tables.source import Table
 from omnimat.stream.source import Source
@@ -29,20 +27,12 @@ pytest.importorskip("tokenizers")
 
 
 @pytest.fixture(scope="module")
-def workspace(shared_data, tmp_path_factory) -> Workspace:
+def workspace(shared_data, tmp_path_factory, write_dataset) -> Workspace:
     """The first 128 records of mp408, ingested without Ray."""
     workspace = Workspace(UPath(tmp_path_factory.mktemp("storage")))
     path = str(shared_data / "mp408" / "mp408.parquet")
     source = Table(mapping="multimodal", path=path, max_records=128)
-    settings = IngestSettings(source=source, records_per_shard=64)
-    reports = [write_slice(settings, workspace.dataset("mp408"), i, ()) for i in range(2)]
-    merge(
-        name="mp408",
-        source={},
-        settings_fingerprint=settings.fingerprint(),
-        reports=reports,
-        destination=workspace.dataset("mp408"),
-    )
+    write_dataset(workspace, "mp408", IngestSettings(source=source, records_per_shard=64))
     return workspace
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from upath import UPath
 
 from omnimat.base.files import write_atomically
@@ -24,8 +23,7 @@ from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.record import Record, Structure
 from omnimat.materials.split import split_sha256
 from omnimat.modalities.dos import DensityOfStates
-from omnimat.models.export import Card, save
-from omnimat.models.inputs import export_folder, read_cards
+from omnimat.models.inputs import read_cards
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
 from omnimat.training.settings import PretrainSettings
 from omnimat.verification.verify import verify
@@ -80,38 +78,20 @@ def record(index):
 RECORDS = [record(index) for index in range(NUM_RECORDS)]
 
 
-def write_pretraining(workspace):
-    """Export encoders as they are before training; gives their featurizers."""
-    pretraining = PretrainSettings(
-        dataset="cubes",
-        modalities={
-            "structure": {
-                "featurizer": {"lattice_sums": "none", "max_neighbors": 8},
-                "encoder": {"preset": "tiny", "lattice_sums": False},
-            },
-            "dos": {"featurizer": {"num_points": 16}, "encoder": {"preset": "tiny"}},
-            "text": {"featurizer": {"source": "hashed"}, "encoder": {"preset": "tiny"}},
+PRETRAINING = PretrainSettings(
+    dataset="cubes",
+    modalities={
+        "structure": {
+            "featurizer": {"lattice_sums": "none", "max_neighbors": 8},
+            "encoder": {"preset": "tiny", "lattice_sums": False},
         },
-        embedding_dim=8,
-        objective={"type": "all_pairs_clip"},
-        training={"seed": 5},
-    )
-    torch.manual_seed(0)
-    for modality, choice in pretraining.modalities.chosen().items():
-        card = Card(
-            modality=modality,
-            encoder=choice.encoder,
-            featurizer=choice.featurizer.model_dump(),
-            embedding_dim=8,
-            parent_run="pre",
-            config_hash="0",
-            dataset_fingerprint="0",
-            samples_seen=0,
-        )
-        save(export_folder(workspace.run("pre"), modality), choice.encoder.build(8), card)
-    result = pretraining.model_dump_json()
-    (workspace.run("pre") / "result.json").write_text(f'{{"settings": {result}}}')
-    return pretraining.modalities.featurizers()
+        "dos": {"featurizer": {"num_points": 16}, "encoder": {"preset": "tiny"}},
+        "text": {"featurizer": {"source": "hashed"}, "encoder": {"preset": "tiny"}},
+    },
+    embedding_dim=8,
+    objective={"type": "all_pairs_clip"},
+    training={"seed": 5, "global_batch_size": 8},
+)
 
 
 def finetune(workspace, modality):
@@ -143,12 +123,13 @@ def finetune(workspace, modality):
 
 
 @pytest.fixture(scope="session")
-def honest(tmp_path_factory, write_records, write_features):
+def honest(tmp_path_factory, write_records, write_run, write_features):
     """A workspace with the rows that its runs have written, by section; not to be changed."""
     workspace = Workspace(UPath(tmp_path_factory.mktemp("honest")))
     half = NUM_RECORDS // 2
     write_records(workspace.dataset("cubes"), [RECORDS[:half], RECORDS[half:]], split_of)
-    write_features(workspace, "cubes", write_pretraining(workspace))
+    write_run(workspace, "pre", PRETRAINING)
+    write_features(workspace, "cubes", PRETRAINING.modalities.featurizers())
     settings = EvaluateSettings(dataset="cubes", run="pre", **SECTIONS)
     rows = evaluate("score", settings, workspace)
     fits = {modality: finetune(workspace, modality) for modality in ("structure", "dos")}

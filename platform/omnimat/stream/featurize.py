@@ -14,7 +14,7 @@ from upath import UPath
 from omnimat.base.files import write_atomically, write_json
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
-from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer
+from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.settings import FEATURIZER_NODES
@@ -23,7 +23,7 @@ from omnimat.stream.store import COMPLETE, features_name, open_features, store_f
 from omnimat.stream.unit import take
 
 
-class _WriteShard:
+class WriteShard:
     """Featurizes whole shards and writes each atomically, unless it is there already."""
 
     def __init__(self, source: Source, store: UPath) -> None:
@@ -31,6 +31,7 @@ class _WriteShard:
         self._records = Manifest.load(source.dataset).records(source.dataset)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+        """Write the shards of these numbers, and count the faulty records in each."""
         counts = [self._quarantined_in(int(shard)) for shard in batch["shard"]]
         return batch | {"quarantined": np.asarray(counts)}
 
@@ -75,7 +76,7 @@ def write_store(
     store.mkdir(parents=True, exist_ok=True)
     shards = ray.data.from_items([{"shard": i} for i in range(len(manifest.shards))])
     written = shards.repartition(target_num_rows_per_block=1).map_batches(
-        _WriteShard,
+        WriteShard,
         fn_constructor_args=(Source(location.dataset, None, location.featurizers), store),
         compute=ray.data.ActorPoolStrategy(size=num_featurizers),
         batch_size=1,
@@ -95,13 +96,15 @@ def write_store(
                     "quarantined_records": num_quarantined,
                 }
             )
-    _complete(store, manifest, location.featurizers)
+    complete(location)
 
 
-def _complete(store: UPath, manifest: Manifest, featurizers: Mapping[str, Featurizer]) -> None:
+def complete(location: StoreLocation) -> None:
+    """Write the card of a store whose shards are all there, which makes it complete."""
+    manifest, store = location.manifest, location.folder
     card = {
         "dataset_fingerprint": manifest.dataset_fingerprint,
-        "fingerprint": store_fingerprint(manifest, featurizers),
+        "fingerprint": store_fingerprint(manifest, location.featurizers),
         "num_records": manifest.num_records,
         "quarantined": _quarantined(store, len(manifest.shards)),
     }

@@ -155,11 +155,6 @@ def test_coincident_atoms_spoil_no_other_crystal() -> None:
     torch.testing.assert_close(sums[6:], in_numpy(AWKWARD[1:2]), **EQUAL)
 
 
-def test_refuses_a_cell_without_volume() -> None:
-    with pytest.raises(ValueError, match="no volume"):
-        lattice_sums(*batch([AWKWARD[1], (np.zeros((3, 3)), np.zeros((1, 3)))]))
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_the_gpu_equals_the_cpu() -> None:

@@ -1,6 +1,4 @@
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -20,18 +18,9 @@ TEXT = "NaCl is Halite, Rock Salt structured and crystallizes in the cubic Fm-3m
 
 
 @pytest.fixture
-def bert(tmp_path):
-    """A random BERT with a fitted tokenizer, like a model folder of the hub."""
-    torch.manual_seed(7)
-    config = transformers.BertConfig(
-        vocab_size=300,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-    )
-    folder = tmp_path / "bert"
-    transformers.BertModel(config).save_pretrained(folder)
+def bert(tmp_path, save_bert):
+    """A random BERT with a fitted tokenizer."""
+    folder = save_bert(tmp_path / "bert", vocab_size=300)
     tokenizer = fit_tokenizer([TEXT], TokenizerSettings(vocabulary_size=300))
     (folder / "tokenizer.json").write_text(tokenizer)
     return folder
@@ -66,11 +55,3 @@ def test_other_weights_and_other_widths_are_refused(bert, record_of, nacl, tmp_p
         located(record_of(nacl, text=TEXT))
     with pytest.raises(UserError, match="not those"):
         located.located(workspace, no_records)
-
-
-def test_the_room_of_features_does_without_torch():
-    code = "import sys, omnimat.modalities.registry; print({'torch', 'ray'} & sys.modules.keys())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240
-    )
-    assert done.stdout.strip() == "set()"
