@@ -107,7 +107,7 @@ class TestPaiNNProjected(CrystalEncoderConformance):
 
 
 def test_every_registered_encoder_has_a_conformance_class() -> None:
-    pytest.importorskip("transformers")  # without it, two of the suites above are left out
+    pytest.importorskip("transformers")  # without it, some of the suites above are left out
     registered = set(all_encoder_classes())
     suites = [c for c in globals().values() if isinstance(c, type) and hasattr(c, "settings")]
     assert {type(suite.settings) for suite in suites} == registered
