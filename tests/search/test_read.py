@@ -121,7 +121,7 @@ def test_what_is_no_query_is_said(given, reason):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.cif", "data_nothing\n", "structure"),
+        ("a.cif", "data_nothing\n", "no crystal"),
         ("a.csv", "energy,dos\n0,1\n", "no energies_ev"),
         ("a.csv", "energies_ev,dos\n1,1\n0,1\n", "energies_ev must increase"),
         ("a.npz", "no zip", "a.npz"),

@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from omnimat.sources.cifs import Cifs
+from omnimat.sources.files.source import Files
 from pymatgen.core import Lattice, Structure
 from upath import UPath
 
@@ -48,7 +48,7 @@ def settings(tmp_path):
     (folder / "broken.cif").write_text("")
     (tmp_path / "labels.csv").write_text(LABELS)
     return IngestSettings(
-        source=Cifs(path=str(folder)),
+        source=Files(path=str(folder)),
         labels={
             "path": str(tmp_path / "labels.csv"),
             "id": "name",
