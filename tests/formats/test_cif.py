@@ -134,7 +134,7 @@ def test_packed_files_that_are_too_large_or_damaged(tmp_path):
     bomb, cut = UPath(tmp_path / "bomb.cif.gz"), UPath(tmp_path / "cut.cif.gz")
     bomb.write_bytes(gzip.compress(b"#" * (65 * 2**20), compresslevel=1))
     cut.write_bytes(gzip.compress(cif(CS, CL).encode())[:-20])
-    for path, kind in ((bomb, "too large: "), (cut, "damaged gzip: ")):
+    for path, kind in ((bomb, "too large: "), (cut, "damaged archive: ")):
         with pytest.raises(ValueError, match=f"^{kind}"):
             list(read(path, Reading(), 0, 1))
 

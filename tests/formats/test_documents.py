@@ -331,7 +331,7 @@ def test_no_part_of_another_kind_is_a_crash(tmp_path, entry):
         (b'{"a": 1}', "no structure"),
         (b'[{"structure": 1}]', "no structure"),
         (b'{"index": [1], "columns": ["a", "b"], "data": [[1]]}', "wrong counts"),
-        (gzip.compress(json.dumps(SALT).encode())[:-30], "damaged gzip file"),
+        (gzip.compress(json.dumps(SALT).encode())[:-30], "damaged archive"),
     ],
 )
 def test_bad_documents_are_refused(tmp_path, data, reason):
@@ -370,7 +370,7 @@ def test_damaged_lines_end_with_a_failure(tmp_path):
     assert before
     assert len(before) + 1 == JSON_LINES.num_entries(path)
     assert all(isinstance(one, Record) for one in before)
-    assert failure.reason.startswith("damaged gzip file: ")
+    assert failure.reason.startswith("damaged archive: ")
     path.write_bytes(b"")
     assert entries_of(JSON_LINES, path)[0].reason.startswith("empty file: ")
 

@@ -77,7 +77,7 @@ OBJECTS = np.array([{}, {}], dtype=object)
         ("a.npz", npz(energies_ev=OBJECTS, dos=OBJECTS), "numeric"),
         ("a.npz", b"no zip", "cut off or damaged"),
         ("a.npz", npz(energies_ev=ENERGIES, dos=DENSITY)[:-50], "cut off or damaged"),
-        ("a.npz", b"", "cut off or damaged"),
+        ("a.npz", b"", "empty file"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, name, content, reason):

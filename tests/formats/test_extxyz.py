@@ -144,7 +144,7 @@ def test_a_truncated_gzip_file_gives_what_is_before(tmp_path):
     assert 5 < len(found) < 60
     assert len(found) == EXTXYZ.num_entries(path)
     assert all(isinstance(one, Record) for one in found[:-1])
-    assert found[-1].reason.startswith("damaged gzip file: ")
+    assert found[-1].reason.startswith("damaged archive: ")
 
 
 def test_empty_files_noise_and_bombs_are_refused(tmp_path):

@@ -105,7 +105,7 @@ def test_inputs_that_failed_once(shared_cases):
         ("10,0000\n10,0200\n", "two theta must increase"),
         ("10;100,5\n11;200,5\n", "decimal commas"),
         # What is no pattern.
-        ("", "two points"),
+        ("", "empty file"),
         ("# only a comment\n", "two points"),
         ("only words\n", "two points"),
         ("10 1\n", "two points"),

@@ -125,7 +125,7 @@ def test_what_is_no_query_is_said(given, reason):
         ("a.csv", "energy,dos\n0,1\n", "no energies_ev"),
         ("a.csv", "energies_ev,dos\n1,1\n0,1\n", "energies_ev must increase"),
         ("a.npz", "no zip", "a.npz"),
-        ("a.xy", "", "two points"),
+        ("a.xy", "", "empty file"),
         ("a.xy", "10 1\n10 2\n", "two theta must increase"),
         ("a.xy", "10 nan\n11 2\n", "not finite"),
         ("a.xy", "angle counts\n11 2\n11 many\n", "not two or three numbers"),

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.formats.decoding import decoded, first_bytes, whole_file
+from omnimat.formats.decoding import decoded
 from omnimat.formats.format import Format, Reading
+from omnimat.formats.unpacked import beginning, whole
 from omnimat.materials.record import Failure, Record
 from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.storage import decode_npy
 
-_MAX_MB = 16
+_MAX_BYTES = 16 * 2**20
 _NUM_BYTES_SEEN = 65_536
 _COLUMNS = ("energies_ev", "dos")
 
@@ -39,7 +40,7 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
     """Read the density of states of a file; see ``omnimat.formats.format.Read``."""
     del reading
     if start <= 0 < stop:
-        data = whole_file(path, _MAX_MB)
+        data = whole(path, _MAX_BYTES)
         columns = _from_npz(data) if path.suffix.lower() == ".npz" else _from_csv(data)
         provenance = {"dos": "one channel of a table, stored as spin up"}
         yield Record("", {"dos": _states(columns)}, provenance=provenance)
@@ -54,7 +55,7 @@ def recognises(path: UPath) -> bool:
         except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error):
             return True
     try:
-        lines = decoded(first_bytes(path, _NUM_BYTES_SEEN))[0].splitlines()
+        lines = decoded(beginning(path, _NUM_BYTES_SEEN))[0].splitlines()
     except ValueError:
         return False
     heading = next((line for line in lines if line.strip() and not line.startswith("#")), "")
@@ -78,14 +79,14 @@ def _from_npz(data: bytes) -> Mapping[str, NDArray[Any]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             known = {name: entries[name] for name in _COLUMNS if name in entries}
-            is_small = all(entry.file_size <= _MAX_MB * 1_000_000 for entry in known.values())
+            is_small = all(entry.file_size <= _MAX_BYTES for entry in known.values())
             contents = {
                 name: _unpacked(archive, entry) for name, entry in known.items() if is_small
             }
     except Exception as error:  # on damaged bytes zipfile raises nearly anything
         raise ValueError(f"the archive is cut off or damaged: {error}") from error
     if not is_small:
-        raise ValueError(f"an array is too large: it has more than {_MAX_MB} MB")
+        raise ValueError(f"an array is too large: it has more than {_MAX_BYTES // 2**20} MiB")
     try:
         return {name: decode_npy(content) for name, content in contents.items()}
     except ValueError as error:

@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.formats.decoding import decoded, first_bytes, whole_file
+from omnimat.formats.decoding import decoded
 from omnimat.formats.format import Format, Reading
+from omnimat.formats.unpacked import beginning, whole
 from omnimat.materials.record import Failure, Record
 from omnimat.modalities.xrd import MeasuredPattern
 
-_MAX_MB = 16
+_MAX_BYTES = 16 * 2**20
 # Files with these endings are patterns; what others hold is seen in their first bytes.
 _OWN_ENDINGS = (".xy", ".xye")
 _NUM_BYTES_SEEN = 65_536
@@ -49,7 +50,7 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
     """Read the pattern of a file; see ``omnimat.formats.format.Read``."""
     del reading
     if start <= 0 < stop:
-        text, _ = decoded(whole_file(path, _MAX_MB))
+        text, _ = decoded(whole(path, _MAX_BYTES))
         yield Record("", {"xrd": parsed(text)})
 
 
@@ -57,7 +58,7 @@ def recognises(path: UPath) -> bool:
     """Say whether a file is a pattern, by its ending or by what its first 64 KB hold."""
     if path.suffix.lower() in _OWN_ENDINGS:
         return True
-    data = first_bytes(path, _NUM_BYTES_SEEN)
+    data = beginning(path, _NUM_BYTES_SEEN)
     if len(data) == _NUM_BYTES_SEEN:  # the last line is cut off
         data = data[: data.rfind(b"\n") + 1]
     try:

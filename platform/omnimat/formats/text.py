@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from upath import UPath
 
-from omnimat.formats.decoding import decoded, first_bytes, whole_file
+from omnimat.formats.decoding import decoded
 from omnimat.formats.format import Format, Reading
 from omnimat.formats.powder import recognises as is_pattern
+from omnimat.formats.unpacked import beginning, whole
 from omnimat.materials.record import Failure, Record
 
-_MAX_MB = 1
+_MAX_BYTES = 2**20
 _NUM_BYTES_SEEN = 65_536
 
 FORMAT = Format(
@@ -30,7 +31,7 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
     """
     del reading
     if start <= 0 < stop:
-        text, encoding = decoded(whole_file(path, _MAX_MB))
+        text, encoding = decoded(whole(path, _MAX_BYTES))
         if not text.strip():
             raise ValueError("the text is empty")
         is_guess = encoding == "latin-1"
@@ -41,7 +42,7 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
 def recognises(path: UPath) -> bool:
     """Say whether a file holds words, and not numbers such as those of a pattern."""
     try:
-        text, _ = decoded(first_bytes(path, _NUM_BYTES_SEEN))
+        text, _ = decoded(beginning(path, _NUM_BYTES_SEEN))
     except ValueError:
         return True  # it is no text, which reading it says
     num_letters = sum(character.isalpha() for character in text)

@@ -1,41 +1,50 @@
-"""Opens files that may be gzipped, within limits, since a small file may unpack to any size."""
+"""Opens files that may be compressed, within limits, since a small file may unpack to any size."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 from upath import UPath
 
 # As much as a shard may hold of one record.
 MAX_LINE_BYTES = 64 * 2**20
-_GZIP_MAGIC = b"\x1f\x8b"
+_OPENERS: Mapping[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 # What is read last before a damaged place is lost, so this is small.
 _BUFFER_BYTES = 2**14
 
 
 @contextmanager
 def unpacked(path: UPath) -> Iterator[IO[bytes]]:
-    """Open a file to be read once from its beginning; its content says whether it is gzipped.
+    """Open a file to be read once from its beginning; its content says how it is compressed.
 
     Raises:
-        ValueError: it is gzipped, and what is read of it is damaged or ends too early.
+        ValueError: it is compressed, and what is read of it is damaged or ends too early.
     """
     with path.open("rb") as file:
-        magic = file.read(len(_GZIP_MAGIC))
+        first = file.read(max(map(len, _OPENERS)))
         file.seek(0)
-        if magic != _GZIP_MAGIC:
+        opener = next((one for magic, one in _OPENERS.items() if first.startswith(magic)), None)
+        if opener is None:
             yield file
             return
         try:
-            with gzip.GzipFile(fileobj=file) as packed:
+            with opener(file) as packed:
                 yield io.BufferedReader(packed, _BUFFER_BYTES)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"damaged gzip file: {error}") from error
+        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the storage, not of the archive
+            raise ValueError(f"damaged archive: {error}") from error
 
 
 def whole(path: UPath, max_bytes: int) -> bytes:
@@ -47,7 +56,7 @@ def whole(path: UPath, max_bytes: int) -> bytes:
     with unpacked(path) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise ValueError(f"too large: its content has over {max_bytes} bytes")
+        raise ValueError(f"too large: it holds more than {max_bytes / 2**20:.3g} MiB")
     if not data:
         raise ValueError("empty file: it has no content")
     return data

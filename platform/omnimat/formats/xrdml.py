@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.formats.decoding import whole_file
 from omnimat.formats.format import Format, Reading
 from omnimat.formats.powder import pattern_of
+from omnimat.formats.unpacked import whole
 from omnimat.materials.record import Failure, Record
 from omnimat.modalities.xrd import MeasuredPattern
 
 Float = NDArray[np.float64]
 
-_MAX_MB = 16
+_MAX_BYTES = 16 * 2**20
 # Which line the instrument means, by the attribute of the element ``usedWavelength``.
 _LINES = {"k-alpha 1": "kAlpha1", "k-alpha 2": "kAlpha2", "k-beta": "kBeta"}
 
@@ -28,7 +28,7 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
     """Read the pattern of a file; see ``omnimat.formats.format.Read``."""
     del reading
     if start <= 0 < stop:
-        yield Record("", {"xrd": parsed(whole_file(path, _MAX_MB))})
+        yield Record("", {"xrd": parsed(whole(path, _MAX_BYTES))})
 
 
 def parsed(data: bytes) -> MeasuredPattern:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from gemmi import cif
-from upath import UPath
 
 MAX_BYTES = 64 * 2**20
 _MISSING = frozenset({"?", ".", ""})
@@ -54,29 +51,6 @@ class Block:
 def is_known(text: str) -> bool:
     """Say whether a value is given, and not ``?`` (unknown) or ``.`` (does not apply)."""
     return text not in _MISSING
-
-
-def read_bytes(path: UPath) -> bytes:
-    """Read a file, unpacked if its name ends with ``.gz``.
-
-    Raises:
-        ValueError: it is larger than 64 MiB, or what is packed in it is damaged.
-    """
-    with path.open("rb") as stream:
-        if not path.name.lower().endswith(".gz"):
-            return _limited(stream)
-        try:
-            with gzip.open(stream) as unpacked:
-                return _limited(unpacked)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"damaged gzip: {error}") from error
-
-
-def _limited(stream: IO[bytes] | gzip.GzipFile) -> bytes:
-    data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ValueError(f"too large: it holds more than {MAX_BYTES // 2**20} MiB")
-    return data
 
 
 def blocks_of(text: str | bytes) -> list[Block]:

@@ -20,12 +20,13 @@ from omnimat.formats.cif.checks import (
     formula_of,
     missing_hydrogens,
 )
-from omnimat.formats.cif.document import Block, blocks_of, read_bytes
+from omnimat.formats.cif.document import MAX_BYTES, Block, blocks_of
 from omnimat.formats.cif.expansion import Place, expanded
 from omnimat.formats.cif.sites import has_sites, read_sites
 from omnimat.formats.cif.symmetry import operations_of
 from omnimat.formats.crystals import REFUSING, as_provenance, isotope_notes, ordered_structure
 from omnimat.formats.format import Reading
+from omnimat.formats.unpacked import whole
 from omnimat.materials.crystals import lattice_from_parameters
 from omnimat.materials.record import Failure, Record, Structure
 
@@ -35,7 +36,7 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
 
     Each data block with atoms is an entry, named after the block; an only one has no name.
     """
-    blocks = _crystals(read_bytes(path))
+    blocks = _crystals(whole(path, MAX_BYTES))
     names = _names(blocks)
     for block, name in islice(zip(blocks, names, strict=True), start, stop):
         try:

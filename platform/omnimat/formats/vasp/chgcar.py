@@ -22,7 +22,8 @@ from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 from upath import UPath
 
 from omnimat.formats.format import Reading
-from omnimat.formats.vasp.opened import fortran_numbers, opened
+from omnimat.formats.unpacked import unpacked
+from omnimat.formats.vasp.fortran import fortran_numbers
 from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Failure, Record, Structure
 from omnimat.modalities.charge_density.resampling import resampled
@@ -75,7 +76,7 @@ def _is_same(first: Structure, second: Structure) -> bool:
 
 
 def _read_file(path: UPath) -> tuple[Structure, Float]:
-    with opened(path) as file:
+    with unpacked(path) as file:
         structure = _structure(file)
         shape = _shape(file.readline(_MAX_LINE_BYTES))
         grid = np.concatenate(

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from omnimat.formats.format import Reading
-from omnimat.formats.vasp.opened import fortran_numbers, opened
+from omnimat.formats.unpacked import unpacked
+from omnimat.formats.vasp.fortran import fortran_numbers
 from omnimat.materials.record import Failure, Record
 from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.dos.computed import relative_to_fermi_level
@@ -33,7 +34,7 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
     """Read the total density of states; see ``omnimat.formats.format.Read``."""
     del reading
     if start <= 0 < stop:
-        with opened(path) as file:
+        with unpacked(path) as file:
             dos = _total(file)
         yield Record("", {"dos": dos}, provenance={"dos": "VASP DOSCAR"})
 

@@ -18,7 +18,7 @@ from pymatgen.io.vasp.outputs import Vasprun
 from upath import UPath
 
 from omnimat.formats.format import Reading
-from omnimat.formats.vasp.opened import opened
+from omnimat.formats.unpacked import unpacked
 from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Failure, Record
 from omnimat.modalities.dos import DensityOfStates
@@ -113,7 +113,7 @@ def _properties(run: Vasprun) -> dict[str, float]:
 def _last_step(path: UPath) -> Iterator[tuple[str, int]]:
     """Give the name of a copy with the last ionic step alone, and the number of steps."""
     with tempfile.NamedTemporaryFile(suffix=".xml") as copy:
-        with opened(path) as file:
+        with unpacked(path) as file:
             num_steps = _copy(file, copy.file)
         copy.flush()
         if num_steps == 0:
