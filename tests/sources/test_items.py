@@ -1,9 +1,11 @@
+import pandas as pd
 import pytest
 
 from omnimat.base.child import Limits
 from omnimat.materials.record import Failure, Record
 from omnimat.sources.base import item_name
 from omnimat.sources.items import guarded_items, usual_items
+from omnimat.sources.parquet import Parquet
 from omnimat.testing.hostile_source import RAISED, Hostile
 
 LIMITS = Limits(max_cpu_s=60, max_memory_gb=2)
@@ -74,3 +76,22 @@ def test_an_item_has_a_name():
     assert item_name(Hostile(items=("a", "b"), notes=""), 1) == "b"
     assert item_name(Hostile(items=("a", "b"), notes=""), 2) == "item 2"
     assert item_name(object(), 7) == "item 7"
+
+
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+def test_a_cell_of_nan_in_a_table_stands_beside_good_ones(tmp_path):
+    """Such a cell used to end spglib, and its process, by a segmentation fault."""
+    edges = [4.1, float("nan"), 4.3]
+    pd.DataFrame(
+        {
+            "material_id": ["a", "b", "c"],
+            "lattice_abc_angstrom": [[edge] * 3 for edge in edges],
+            "lattice_angles_degree": [[90.0] * 3] * 3,
+            "atomic_numbers": [[55, 17]] * 3,
+            "frac_coords": [[0.0, 0, 0, 0.5, 0.5, 0.5]] * 3,
+        }
+    ).to_parquet(tmp_path / "cells.parquet")
+    source = Parquet(path=str(tmp_path / "cells.parquet"), layout="multimodal")
+    first, (name, reason), last = results(usual_items, source)
+    assert [first, name, last] == ["a", "b", "c"], reason
+    assert "not finite" in reason

@@ -86,7 +86,7 @@ def test_charge_densities_and_surrogates(right):
         for s, grid in zip((left, right), grids, strict=True)
     ]
     np.testing.assert_allclose(seen[0].transpose(SWAPPED), seen[1], atol=1e-4)
-    curves = [density_of_states(one).density for one in (left, right)]
+    curves = [density_of_states(one).spin_up_per_ev for one in (left, right)]
     np.testing.assert_allclose(*curves, atol=1e-4)
 
 

@@ -144,7 +144,8 @@ def slowly(pattern, structure):
     points = np.rint(place).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
     heights = intensity[:, None] * np.exp(-0.5 * ((points - place[:, None]) / sigma) ** 2)
     count = pattern.num_points + 2 * reach
-    curve = np.bincount((points + reach).ravel(), heights.ravel(), count)[reach:-reach]
+    curve = np.bincount((points + reach).ravel(), heights.ravel(), count)
+    curve = curve[reach : reach + pattern.num_points]
     return curve * (100 / curve.max()), intensity, miller
 
 

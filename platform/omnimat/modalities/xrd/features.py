@@ -212,7 +212,7 @@ class XrdPattern(FeaturizerSettings):
         sigma = self.smearing_sigma_degree / self.step_degree
         reach = int(np.ceil(_SMEARING_REACH * sigma))
         offsets = np.arange(-reach, reach + 1)
-        padded = np.zeros(self.num_points + 2 * reach)
+        padded = np.zeros(self.num_points + 2 * reach + 1)  # one at the end of the grid counts
         for block in _blocks(len(two_theta), len(offsets)):
             place = (two_theta[block] - self.two_theta_min_degree) / self.step_degree
             points = np.rint(place).astype(np.int64)[:, None] + offsets
