@@ -11,6 +11,7 @@ import click
 
 from omnimat import __version__
 from omnimat.base.errors import RunError, UserError
+from omnimat.cli.data import ingest, init
 from omnimat.cli.leaderboard import leaderboard
 from omnimat.cli.terminal import width
 
@@ -273,4 +274,5 @@ def search(
         print_tables(answers, width=width())
 
 
-main.add_command(leaderboard)
+for command in (ingest, init, leaderboard):
+    main.add_command(command)
