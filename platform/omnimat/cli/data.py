@@ -11,7 +11,7 @@ from omnimat.base.errors import UserError
 from omnimat.cli.terminal import width
 
 if TYPE_CHECKING:
-    from omnimat.job.drafts.ingest import SplitDraft
+    from omnimat.job.drafts.ingest import Disorder, SplitDraft
     from omnimat.job.drafts.look import LabelsLook, Look
 
 # \b keeps click from joining the lines of examples.
@@ -61,7 +61,7 @@ def ingest(
     id_column: str | None,
     name: str | None,
     split_column: str | None,
-    disorder: str,
+    disorder: Disorder,
     job_file: Path | None,
 ) -> None:
     """Make a data set of the crystals in PATH: a folder, a file, a pattern or a table.
@@ -76,9 +76,9 @@ def ingest(
     split = None if split_column is None else _split(split_column, path, labels)
     name = _checked_name(name or default_name(path))
     job_file = job_file or Path(f"{name}.yaml")
-    text = ingest_draft(name, look, labels_look, split, disorder)  # type: ignore[arg-type]
-    click.echo("\n".join(told_sample(sample(settings_of(text)))))
+    text = ingest_draft(name, look, labels_look, split, disorder)
     check_free(job_file, text, "name another with --job-file or --name, or remove it")
+    click.echo("\n".join(told_sample(sample(settings_of(text)))))
     write_job_file(job_file, text)
     click.echo(f"wrote {job_file}, which does the same: omnimat run {job_file}")
     _run(job_file, name)
@@ -144,7 +144,7 @@ def _looked(
             raise UserError("--id and --split name columns of a table; give one with --labels FILE")
         return look, None
     labels_look = look_at_labels(labels, look, id_column, split_column)
-    click.echo("\n".join(told_labels(labels_look, look.num_items)))
+    click.echo("\n".join(told_labels(labels_look, look)))
     return look, labels_look
 
 

@@ -135,11 +135,12 @@ def told_sample(items: Sequence[Record | Failure]) -> list[str]:
     return lines
 
 
-def told_labels(labels: LabelsLook, num_items: int) -> list[str]:
-    """Say in lines what a table of labels holds."""
+def told_labels(labels: LabelsLook, look: Look) -> list[str]:
+    """Say in lines what a table of labels holds for some materials."""
+    first = "the first " if look.num_named < look.num_items else ""
     lines = [
         f"{labels.path}: {labels.num_rows} rows; column {labels.id!r} names "
-        f"{labels.num_matching} of {num_items} materials"
+        f"{labels.num_matching} of {first}{look.num_named} materials"
     ]
     lines += [f"  label {_told_label(one)}" for one in labels.labels]
     if labels.left_out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ class Look:
         num_items: how many materials it holds, including those that cannot be read.
         found: what was found, in words (``24 CIF``).
         not_read: what is not read, in whole lines.
-        names: names that the materials go by, as ``safe_id`` makes them.
+        num_named: how many of them were looked at for their names.
+        names: names that these go by, as ``safe_id`` makes them.
         table: what the columns hold if the path is a table; None for files.
     """
 
@@ -47,6 +49,7 @@ class Look:
     num_items: int
     found: tuple[str, ...]
     not_read: tuple[str, ...] = ()
+    num_named: int = 0
     names: frozenset[str] = frozenset()
     table: TableColumns | None = None
 
@@ -85,15 +88,15 @@ def look_at(path: str, id_column: str | None = None) -> Look:
     where = expanded_path(path, "PATH")
     if not _WILDCARD.search(path) and not where.exists():
         raise UserError(f"{path} does not exist; give a folder, a file, or a pattern in quotes")
-    if _TABLE.search(path):
-        look = _table(path, id_column)
-        if look.table is not None and look.table.holds_materials:
-            return look
-        try:
-            return _files(path)
-        except UserError:
-            raise _useless(look) from None
-    return _files(path)
+    if not _TABLE.search(path):
+        return _files_or_tables(path, id_column)
+    look = _table(path, id_column)
+    if look.table is not None and look.table.holds_materials:
+        return look
+    try:
+        return _files(path)
+    except UserError:
+        raise _useless(look) from None
 
 
 def default_name(path: str) -> str:
@@ -155,6 +158,18 @@ def split_values(path: str, column: str) -> list[str]:
     return sorted({str(one).strip() for one in cells[column] if one not in (None, "")})
 
 
+def _files_or_tables(path: str, id_column: str | None) -> Look:
+    """Look at the files of a folder, or at its tables if it has nothing else that can be read."""
+    try:
+        return _files(path)
+    except UserError:
+        with contextlib.suppress(UserError):
+            look = _table(path, id_column)
+            if look.table is not None and look.table.holds_materials:
+                return look
+        raise
+
+
 def _files(path: str) -> Look:
     located = Files(path=path).located()
     found = listing(located.path)
@@ -165,6 +180,7 @@ def _files(path: str) -> Look:
         num_items=found.num_items,
         found=tuple(f"{count} {label}" for label, count in formats.most_common()),
         not_read=tuple(found.described()),
+        num_named=sum(min(group.num_items, _LOOKED_AT_ROWS) for group in found.groups),
         names=frozenset(_names_in(located, found)),
     )
 
@@ -192,6 +208,7 @@ def _table(path: str, id_column: str | None) -> Look:
         path=path,
         num_items=num_rows,
         found=(f"{num_rows} rows" + (f" in {num_files} tables" if num_files > 1 else ""),),
+        num_named=num_rows,
         names=frozenset(safe_id(str(one).strip()) for one in ids if one is not None),
         table=columns,
     )

@@ -27,7 +27,7 @@ class Sizes:
 
 
 def pretrain_sizes(num_train: int) -> Sizes:
-    """Choose 10 to 60 epochs, and batches of a power of two from 2 to 256, at least four of them."""
+    """Choose 10 to 60 epochs, and four batches or more of 2 to 256 records, a power of two."""
     fitting = max(2, 1 << max(1, num_train // 4).bit_length() - 1)
     return Sizes(_between(10, _PRETRAINED // max(1, num_train), 60), min(256, fitting))
 
