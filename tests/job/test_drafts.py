@@ -383,7 +383,7 @@ def test_classes_are_scored_by_accuracy(tmp_path):
 
 
 def test_odd_names_of_labels_are_no_trouble(tmp_path):
-    for target in ("E (a: b) #1", "größe", "%", "yes"):
+    for target in ("E (a: b) #1", "größe", "%", "yes", "two\nlines", "a\ttab"):
         known = held(properties={target: BY_SPLIT}, kinds={target: "number"})
         _, finetune = drafted(tmp_path, known)
         assert finetune.settings.tasks[0].target == target

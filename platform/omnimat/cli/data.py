@@ -186,9 +186,10 @@ def _run(job_file: Path, name: str) -> None:
     keep(job_file, workspace, name)
     num_failures = Manifest.load(workspace.dataset(name)).num_failures
     Console(width=width()).print(overview(holdings(workspace, name), num_failures))
-    click.echo(
-        f"Next:\n"
-        f"  omnimat init {name}                # writes pretrain.yaml and finetune.yaml\n"
-        f"  omnimat run finetune.yaml          # and before it pretrain.yaml\n"
-        f"  omnimat search {run_name(name)} FILE   # the materials nearest to a crystal of yours"
-    )
+    click.echo("Next:")
+    for command, remark in (
+        (f"omnimat init {name}", "writes pretrain.yaml and finetune.yaml"),
+        ("omnimat run finetune.yaml", "and before it pretrain.yaml"),
+        (f"omnimat search {run_name(name)} FILE", "the materials nearest to a crystal of yours"),
+    ):
+        click.echo(f"  {command:<44}  # {remark}")

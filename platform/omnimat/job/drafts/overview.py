@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from omnimat.job.drafts.holdings import Counts, Holdings
+from omnimat.job.drafts.holdings import OF_THE_STRUCTURE, Counts, Holdings
 from omnimat.materials.split import SPLITS
 
 
@@ -26,7 +26,8 @@ def overview(held: Holdings, num_failures: int) -> Table:
         derived = name != "structure" and held.is_derived(name)
         table.add_row(f"{name} (from the structure)" if derived else name, *_numbers(counts))
     table.add_section()
-    for name, counts in held.properties.items():
+    labels = sorted(held.properties, key=lambda name: name in OF_THE_STRUCTURE)
+    for name, counts in ((name, held.properties[name]) for name in labels):
         kind = held.kinds.get(name)
         table.add_row(f"{name} ({kind})" if kind else name, *_numbers(counts))
     return table

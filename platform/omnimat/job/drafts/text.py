@@ -15,6 +15,7 @@ from omnimat.base.errors import UserError
 
 _PLAIN = re.compile(r"[A-Za-z/_][A-Za-z0-9_./\-]*")
 _MODE = 0o755  # a job file is a program
+_COMMENTS_BEGIN = 30
 
 
 def filled(template: str, **values: Any) -> str:
@@ -22,9 +23,16 @@ def filled(template: str, **values: Any) -> str:
 
     Args:
         template: its name without the ending (``pretrain``).
-        values: what it asks for; it asks for nothing else.
+        values: what it asks for. In a template, a tab stands before a comment beside a value.
     """
-    return _templates().get_template(f"{template}.yaml.j2").render(values)
+    text = _templates().get_template(f"{template}.yaml.j2").render(values)
+    return "".join(_aligned(line) for line in text.splitlines(keepends=True))
+
+
+def _aligned(line: str) -> str:
+    """Put the comment after a tab into its column; no value that is filled in has a tab."""
+    code, tab, comment = line.partition("\t")
+    return f"{code:<{_COMMENTS_BEGIN - 2}}  {comment}" if tab else line
 
 
 def scalar(value: Any) -> str:
