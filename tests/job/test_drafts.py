@@ -239,13 +239,13 @@ def test_the_draft_of_a_folder_says_what_was_found(crystals):
 
 def test_the_draft_of_a_table_says_what_was_found(crystals, tmp_path):
     rows = [
-        [r.material_id, (tmp_path / "crystals" / f"{r.material_id}.cif").read_text(), i, "va"]
+        [r.material_id, (tmp_path / "crystals" / f"{r.material_id}.cif").read_text(), i, "val"]
         for i, r in enumerate(crystals)
     ]
     write_csv(tmp_path / "all.csv", ["name", "cif text", "gap", "set"], rows)
     look = look_at("all.csv")
     assert look.names == {r.material_id for r in crystals}
-    split = split_draft("set", ["val"], is_in_labels=False)
+    split = split_draft("set", split_values("all.csv", "set"), is_in_labels=False)
     settings = settings_of(ingest_draft("mine", look, None, split))
     assert settings.source.structure.cif == "cif text"
     assert settings.source.id == "name"

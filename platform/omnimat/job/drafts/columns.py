@@ -148,7 +148,7 @@ def _are_classes(known: Sequence[Any], num_rows: int) -> bool:
 
 
 def _is_known(value: Any) -> bool:
-    return value is not None and value != "" and value == value  # NaN is not itself
+    return value is not None and value != "" and bool(value == value)  # NaN is not itself
 
 
 def _mostly(values: Sequence[Any], is_such: Any) -> bool:
