@@ -145,6 +145,9 @@ def test_structures_are_known_by_their_values(values, key):
     assert columns.structure == (key, "what")
     assert columns.id == "mp"
     assert columns.holds_materials
+    with_formula = told_columns({"formula": ["NaCl", "KCl", "KBr"], "what": values})
+    assert with_formula.formula is None
+    assert with_formula.structure == (key, "what")
 
 
 def test_columns_of_a_table():

@@ -184,12 +184,15 @@ def _run(job_file: Path, name: str) -> None:
     run(job_file)
     workspace = Workspace.open()
     keep(job_file, workspace, name)
+    held = holdings(workspace, name)
     num_failures = Manifest.load(workspace.dataset(name)).num_failures
-    Console(width=width()).print(overview(holdings(workspace, name), num_failures))
+    Console(width=width()).print(overview(held, num_failures))
+    steps = {
+        f"omnimat init {name}": "writes pretrain.yaml and finetune.yaml",
+        "omnimat run finetune.yaml": "and before it pretrain.yaml",
+    }
+    if "structure" in held.views:
+        steps[f"omnimat search {run_name(name)} FILE"] = "materials nearest to a crystal of yours"
     click.echo("Next:")
-    for command, remark in (
-        (f"omnimat init {name}", "writes pretrain.yaml and finetune.yaml"),
-        ("omnimat run finetune.yaml", "and before it pretrain.yaml"),
-        (f"omnimat search {run_name(name)} FILE", "the materials nearest to a crystal of yours"),
-    ):
+    for command, remark in steps.items():
         click.echo(f"  {command:<44}  # {remark}")

@@ -52,7 +52,7 @@ class TableColumns:
     Attributes:
         id: names of the materials.
         structure: how the structure is written, and the column.
-        formula: formulas.
+        formula: formulas; None where there are structures, which say the same.
         text: descriptions.
         two_theta_degree: lists of scattering angles.
         intensity: lists of intensities.
@@ -91,7 +91,8 @@ def told_columns(cells: Cells, id_column: str | None = None) -> TableColumns:
     id_column = id_column or _id(others, cells)
     left = {name: cells[name] for name in others if name != id_column}
     labels = told_labels(left, max((len(one) for one in cells.values()), default=0))
-    return TableColumns(id_column, structure, formula, text, angles, intensity, labels)
+    needed = None if structure else formula
+    return TableColumns(id_column, structure, needed, text, angles, intensity, labels)
 
 
 def told_labels(cells: Cells, num_rows: int) -> tuple[Labelled, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from omnimat.base.errors import UserError
 from omnimat.job.document import parsed
 from omnimat.job.drafts.columns import Labelled, TableColumns
-from omnimat.job.drafts.look import LabelsLook, Look
+from omnimat.job.drafts.look import LOOKED_AT_ROWS, LabelsLook, Look
 from omnimat.job.drafts.text import filled
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import Split
@@ -118,6 +118,8 @@ def told_look(look: Look) -> list[str]:
     lines = [f"{look.path}: {', '.join(look.found)}"]
     if look.table is not None:
         lines += [f"  column {line}" for line in _told_columns(look.table)]
+        if look.num_items > LOOKED_AT_ROWS:
+            lines.append(f"  as told by the first {LOOKED_AT_ROWS} rows")
     return [*lines, *(f"  {line}" for line in look.not_read)]
 
 

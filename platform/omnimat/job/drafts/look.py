@@ -27,7 +27,8 @@ from omnimat.sources.files.source import Files
 
 _TABLE = re.compile(r"\.(csv|tsv|jsonl|ndjson)(\.gz)?$|\.(parquet|pq)$", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")
-_LOOKED_AT_ROWS = 1000
+LOOKED_AT_ROWS = 1000
+"""How many rows of a table, or entries of a file, are looked at."""
 _SHOWN = 4
 
 
@@ -180,7 +181,7 @@ def _files(path: str) -> Look:
         num_items=found.num_items,
         found=tuple(f"{count} {label}" for label, count in formats.most_common()),
         not_read=tuple(found.described()),
-        num_named=sum(min(group.num_items, _LOOKED_AT_ROWS) for group in found.groups),
+        num_named=sum(min(group.num_items, LOOKED_AT_ROWS) for group in found.groups),
         names=frozenset(_names_in(located, found)),
     )
 
@@ -193,7 +194,7 @@ def _names_in(source: Files, found: Listing) -> Iterator[str]:
         for file in group.files:
             yield from (safe_id(file.path.name), safe_id(file.stem))
         if group.files[0].format.count is not None:
-            stop = start + min(group.num_items, _LOOKED_AT_ROWS)
+            stop = start + min(group.num_items, LOOKED_AT_ROWS)
             yield from (entry.material_id for entry in source.read(start, stop))
         start += group.num_items
 
@@ -215,7 +216,7 @@ def _table(path: str, id_column: str | None) -> Look:
 
 
 def _cells(
-    path: str, wanted: set[str] | None, max_rows: int | None = _LOOKED_AT_ROWS
+    path: str, wanted: set[str] | None, max_rows: int | None = LOOKED_AT_ROWS
 ) -> tuple[Cells, int, int]:
     """Read columns of the first rows of a table; count all rows and files."""
     from omnimat.sources.tables.files import files_of, rows_of
