@@ -1,11 +1,11 @@
 import pandas as pd
 import pytest
+from omnimat.sources.parquet import Parquet
 
 from omnimat.base.child import Limits
 from omnimat.materials.record import Failure, Record
 from omnimat.sources.base import item_name
 from omnimat.sources.items import guarded_items, usual_items
-from omnimat.sources.parquet import Parquet
 from omnimat.testing.hostile_source import RAISED, Hostile
 
 LIMITS = Limits(max_cpu_s=60, max_memory_gb=2)

@@ -4,7 +4,6 @@ import json
 import sys
 
 import pytest
-from omnimat.sources.files.source import Files
 from pymatgen.core import Lattice, Structure
 from upath import UPath
 
@@ -12,6 +11,7 @@ from omnimat.base.errors import UserError
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.shards.reader import read_records
+from omnimat.sources.files.source import Files
 from omnimat.sources.ingest import finished, ingest, write_slice
 from omnimat.sources.inputs import content_hash, input_files
 from omnimat.sources.label_report import LABELS_NAME

@@ -153,7 +153,7 @@ def _is_known(value: Any) -> bool:
 
 
 def _mostly(values: Sequence[Any], is_such: Any) -> bool:
-    return sum(map(is_such, values)) >= _LEAST_SHARE * len(values)
+    return bool(sum(map(is_such, values)) >= _LEAST_SHARE * len(values))
 
 
 def _structure(known: Cells) -> tuple[StructureKey, str] | None:
