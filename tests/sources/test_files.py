@@ -145,7 +145,7 @@ def test_what_is_not_read_is_counted_by_ending(tmp_path):
     assert [line.split("(")[0].strip() for line in lines] == [
         "not read: 2 .png",
         "not read: 1 .pdf.gz",
-        "not read: 1 without an ending",
+        "not read: 1 files without an ending",
     ]
     assert "a.png" in lines[0]
 

@@ -121,7 +121,7 @@ def listing(path: str) -> Listing:
         try:
             found = format_of(one)
         except PermissionError:
-            unread["that may not be opened"].append(name)
+            unread["files that may not be opened"].append(name)
             continue
         if found is None:
             unread[_ending(one)].append(name)
@@ -157,7 +157,7 @@ def _groups(files: Iterable[File], unread: dict[str, list[str]]) -> Iterator[Gro
     order = list(FORMATS.load_all().values())
     for members in together.values():
         if all(file.format.goes_with_others for file in members):
-            unread["that lie beside no material of their name"] += [one.name for one in members]
+            unread["texts without a material of their name"] += [one.name for one in members]
             continue
         members.sort(key=lambda file: order.index(file.format))
         first = members[0]
@@ -196,4 +196,4 @@ def _uncompressed(name: str) -> str:
 def _ending(path: UPath) -> str:
     plain = UPath(_uncompressed(path.name))
     rest = path.name[len(plain.name) :]
-    return f"{plain.suffix}{rest}".lower() or "without an ending"
+    return f"{plain.suffix}{rest}".lower() or "files without an ending"
