@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -152,13 +152,13 @@ def _is_known(value: Any) -> bool:
     return value is not None and value != "" and bool(value == value)  # NaN is not itself
 
 
-def _mostly(values: Sequence[Any], is_such: Any) -> bool:
-    return bool(sum(map(is_such, values)) >= _LEAST_SHARE * len(values))
+def _mostly(values: Sequence[Any], is_such: Callable[[Any], bool]) -> bool:
+    return sum(map(is_such, values)) >= _LEAST_SHARE * len(values)
 
 
 def _structure(known: Cells) -> tuple[StructureKey, str] | None:
     """Find the column of structures, and how they are written."""
-    looks: dict[StructureKey, Any] = {
+    looks: dict[StructureKey, Callable[[Any], bool]] = {
         "cif": lambda one: isinstance(one, str) and "_cell_length_a" in one,
         "pymatgen": _is_document,
         "poscar": _is_poscar,
