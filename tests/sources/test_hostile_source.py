@@ -75,9 +75,9 @@ def test_each_costs_only_itself(ray_head, package, tmp_path):
         assert reasons[name] == reason
     for name in set(FAULTS) - set(CRASHES) - {"ValueError", "unwritable"}:
         assert reasons[name].startswith(name)
-    assert reasons["unwritable"].startswith("AttributeError: ")
+    assert reasons["unwritable"].startswith("TypeError: ")  # of the codec
 
-    assert f"14 of {len(NAMES)} items accepted" in printed
+    assert "14 records accepted" in printed
     assert str(dataset / "failures.jsonl") in printed
     assert "segfault: crashed its reader: segmentation fault" in printed
 
