@@ -26,7 +26,7 @@ kind: ingest
 name: hostile
 source: {{type: hostile, items: {names}, notes: {notes}}}
 records_per_shard: 12
-max_item_cpu_s: 3
+max_item_cpu_s: 8
 max_item_memory_gb: 1
 """
 

@@ -148,7 +148,7 @@ CRASHES = {
     "segfault": "crashed its reader: segmentation fault",
     "abort": "crashed its reader: aborted",
     "exit": "crashed its reader: it ended the process with exit code 3",
-    "spin": "takes more than 3 s of CPU time",
+    "spin": "takes more than 8 s of CPU time",
     "burst": "takes more than 1 GB of memory",
     "MemoryError": "takes more than 1 GB of memory",
 }

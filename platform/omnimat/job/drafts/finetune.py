@@ -90,9 +90,10 @@ def _slug(task: str) -> str:
     return "".join(one if one.isascii() else "_" for one in slug)
 
 
-def _preference(held: Holdings, name: str) -> tuple[bool, int, bool, str]:
+def _preference(held: Holdings, name: str) -> tuple[bool, bool, int, bool, str]:
     counts = held.properties.get(name, {})
     is_class = held.kinds[name] == "class"
     is_everywhere = all(counts.get(split) for split in SPLITS)
     num_known = sum(counts.values()) if is_everywhere else 0
-    return (name in OF_THE_STRUCTURE, -num_known, is_class, name)
+    is_a_name = name == "space_group_number"  # its distances mean nothing
+    return (is_a_name, name in OF_THE_STRUCTURE, -num_known, is_class, name)
