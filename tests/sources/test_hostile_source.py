@@ -75,7 +75,7 @@ def test_each_costs_only_itself(ray_head, package, tmp_path):
         assert reasons[name] == reason
     for name in set(FAULTS) - set(CRASHES) - {"ValueError", "unwritable"}:
         assert reasons[name].startswith(name)
-    assert reasons["unwritable"].startswith("TypeError: ")  # of the codec
+    assert reasons["unwritable"].startswith("TypeError: ")
 
     assert "14 records accepted" in printed
     assert str(dataset / "failures.jsonl") in printed

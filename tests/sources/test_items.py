@@ -4,8 +4,10 @@ import pytest
 from omnimat.sources.parquet import Parquet
 
 from omnimat.base.child import Limits
+from omnimat.base.errors import UserError
 from omnimat.materials.record import Failure, Record
-from omnimat.sources.base import item_name
+from omnimat.sources.base import check_not_empty, item_name
+from omnimat.sources.cifs import Cifs
 from omnimat.sources.items import guarded_items, usual_items
 from omnimat.testing.hostile_source import RAISED, Hostile
 
@@ -97,3 +99,9 @@ def test_a_cell_of_nan_in_a_table_stands_beside_good_ones(tmp_path):
     first, (name, reason), last = results(usual_items, source)
     assert [first, name, last] == ["a", "b", "c"]
     assert "not finite" in reason
+
+
+def test_an_empty_folder_is_told_without_counting(tmp_path):
+    with pytest.raises(UserError, match=r"source\.path.*holds no file"):
+        check_not_empty(Cifs(path=str(tmp_path)).located())
+    check_not_empty(Hostile(items=(), notes=""))  # which reads no files
