@@ -15,7 +15,7 @@ GOOD = [f"good-{i}" for i in range(12)]
 UNLUCKY = ["unlucky", "flaky"]  # what happens to these is not their fault
 FAULTS = [*CRASHES, *RAISED, "RecursionError", "unwritable"]
 # Good ones stand beside each kind of fault.
-NAMES = [*dict.fromkeys([*GOOD[:4], *FAULTS, *GOOD[4:8], *UNLUCKY, *GOOD[8:]])]
+NAMES = [*dict.fromkeys(["burst", *GOOD[:4], *FAULTS, *GOOD[4:8], *UNLUCKY, *GOOD[8:]])]
 
 ENTRY_POINT = """\
 [omnimat.sources]
