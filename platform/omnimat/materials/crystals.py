@@ -77,7 +77,7 @@ def reduced_formula(
 def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:
     """Return ``space_group_number`` and ``crystal_system`` as found by spglib.
 
-    Where spglib finds none although the crystal is sound, ``symmetry_note`` says so in their place.
+    Both are left out where spglib finds none although the crystal is sound.
 
     Raises:
         ValueError: the cell or the coordinates are of no crystal, which spglib might not survive,
@@ -90,7 +90,7 @@ def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:
         number = int(analyzer.get_space_group_number())
     except SymmetryUndeterminedError:
         validate(ours)
-        return {"symmetry_note": "spglib finds no space group"}
+        return {}
     return {"space_group_number": number, "crystal_system": crystal_system(number)}
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
+
+if TYPE_CHECKING:
+    from pymatgen.core import Element
 
 MAX_ATOMIC_NUMBER = 118
 NUM_ELEMENT_FEATURES = 92
@@ -29,6 +32,8 @@ def element_table() -> NDArray[np.float32]:
         A table of zeros and ones, shape (119, 92). Row Z describes the element with atomic number
         Z, and row 0 is zero. The columns of an unknown property are zero.
     """
+    from pymatgen.core import Element  # 0.3 s of import
+
     rows = [_element_row(Element.from_Z(z)) for z in range(1, MAX_ATOMIC_NUMBER + 1)]
     table = np.stack([np.zeros(NUM_ELEMENT_FEATURES, np.float32), *rows])
     table.flags.writeable = False

@@ -9,12 +9,10 @@ from typing import ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt, model_validator
-from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.structure.ewald import PauliScaling, pauli_decay
-from omnimat.modalities.structure.lattice_sums import lattice_sums
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -158,6 +156,8 @@ class CrystalGraph(FeaturizerSettings):
         lattice, fractional = structure.lattice_angstrom, structure.frac_coords
         alpha, scaling = self.pauli_decay_per_angstrom, self.pauli_scaling
         if self.lattice_sums == "featurized":
+            from omnimat.modalities.structure.lattice_sums import lattice_sums  # scipy.special
+
             sums = lattice_sums(lattice, fractional, alpha, scaling)
             return {"pair_potentials": sums.astype(np.float32)}
         if self.lattice_sums == "in_encoder":
@@ -197,6 +197,10 @@ def _check(structure: Structure) -> None:
 
 def _within(structure: Structure, radius: float) -> Neighbors:
     """Find all neighbours within the radius, including images of the atom itself."""
+    from pymatgen.optimization.neighbors import (
+        find_points_in_spheres,  # trainers need no neighbours
+    )
+
     lattice = np.ascontiguousarray(structure.lattice_angstrom, dtype=np.float64)
     positions = np.ascontiguousarray(structure.frac_coords @ lattice)
     centers, neighbors, images, distances = find_points_in_spheres(

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.interpolate import CubicSpline
-from scipy.ndimage import gaussian_filter1d
 
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays
@@ -133,6 +131,8 @@ class XrdAugmentation(AugmentationSettings):
 
     def _shifted(self, curve: Float, grid: Float, generator: np.random.Generator) -> Float:
         """Move the intensity of each angle to its shifted angle; beyond the range it is 0."""
+        from scipy.interpolate import CubicSpline  # 0.4 s of import
+
         zero = generator.uniform(-self.zero_shift_degree, self.zero_shift_degree)
         strain = generator.uniform(-self.strain, self.strain)
         sines = (1 + strain) * np.sin(np.radians(grid - zero) / 2)
@@ -144,6 +144,8 @@ class XrdAugmentation(AugmentationSettings):
         return _topped(moved) if moved.max() > _LEAST_TOP else curve
 
     def _broadened(self, curve: Float, step_degree: float, generator: np.random.Generator) -> Float:
+        from scipy.ndimage import gaussian_filter1d
+
         sigma = generator.uniform(0, self.broadening_sigma_degree) / step_degree
         if sigma == 0:
             return curve

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt, model_validator
-from pymatgen.core import Element
 
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
@@ -284,6 +283,8 @@ def _tables() -> Any:
 @cache
 def _scattering_coefficients(atomic_number: int) -> Float:
     """Return the fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2), shape (2, terms)."""
+    from pymatgen.core import Element  # 0.3 s of import
+
     symbol = Element.from_Z(atomic_number).symbol
     known = _tables().ATOMIC_SCATTERING_PARAMS
     if symbol not in known:
