@@ -24,7 +24,7 @@ def overview(held: Holdings, num_failures: int) -> Table:
     table.add_row("records", *_numbers(held.records), end_section=True)
     for name, counts in held.views.items():
         derived = name != "structure" and held.is_derived(name)
-        table.add_row(f"{name} (from the structure)" if derived else name, *_numbers(counts))
+        table.add_row(f"{name} (mostly from the structure)" if derived else name, *_numbers(counts))
     table.add_section()
     labels = sorted(held.properties, key=lambda name: name in OF_THE_STRUCTURE)
     for name, counts in ((name, held.properties[name]) for name in labels):
