@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -129,6 +130,20 @@ def test_a_file_of_many_is_as_many_items(tmp_path):
     one_by_one = [one for i in range(4) for one in source.read(i, i + 1)]
     assert [one.material_id for one in one_by_one] == [one.material_id for one in items]
     assert {"many-1", "many-2", "many-3", "iron"} == set(by_id(items))
+
+
+def test_a_cif_of_many_is_one_item_and_all_its_crystals_are_read(tmp_path):
+    blocks = [
+        re.sub("^data_.*$", f"data_{name}", cif(one), flags=re.MULTILINE)
+        for name, one in {"bcc": IRON, "bad": ALLOY, "fcc": COPPER}.items()
+    ]
+    write(tmp_path, many__cif="\n".join(blocks), iron__cif=cif(IRON))
+    source, items = read(tmp_path)
+    assert source.num_items() == 2
+    assert set(by_id(items)) == {"iron", "bcc", "bad", "fcc"}
+    assert isinstance(by_id(items)["bad"], Failure)
+    one_by_one = [one.material_id for i in range(2) for one in source.read(i, i + 1)]
+    assert one_by_one == [one.material_id for one in items]
 
 
 def test_names_that_a_file_gives_its_entries_are_ids(tmp_path):

@@ -22,6 +22,7 @@ _OPENERS: Mapping[bytes, Callable[[IO[bytes]], Any]] = {
 }
 # What is read last before a damaged place is lost, so this is small.
 _BUFFER_BYTES = 2**14
+_PIECE_BYTES = 2**20
 
 
 @contextmanager
@@ -53,13 +54,16 @@ def whole(path: UPath, max_bytes: int) -> bytes:
     Raises:
         ValueError: it is empty or damaged, or it unpacks to more than ``max_bytes``.
     """
+    pieces = bytearray()
     with unpacked(path) as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
+        # To ask for all at once would take the memory of ``max_bytes``, however small the file.
+        while len(pieces) <= max_bytes and (piece := file.read(_PIECE_BYTES)):
+            pieces += piece
+    if len(pieces) > max_bytes:
         raise ValueError(f"too large: it holds more than {max_bytes / 2**20:.3g} MiB")
-    if not data:
+    if not pieces:
         raise ValueError("empty file: it has no content")
-    return data
+    return bytes(pieces)
 
 
 def beginning(path: UPath, num_bytes: int) -> bytes:

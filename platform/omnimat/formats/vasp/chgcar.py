@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 from upath import UPath
 
+from omnimat.formats.crystals import to_structure
 from omnimat.formats.format import Reading
 from omnimat.formats.unpacked import unpacked
 from omnimat.formats.vasp.fortran import fortran_numbers
-from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Failure, Record, Structure
 from omnimat.modalities.charge_density.resampling import resampled
 
 Float = NDArray[np.float64]
+Notes = dict[str, str]
 
 NUM_POINTS = 32
 _MAX_POINTS_OF_AN_AXIS = 2_048
@@ -43,8 +44,10 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
     """Read the structure and the density; see ``omnimat.formats.format.Read``."""
     del reading
     if start <= 0 < stop:
-        structure, grid = _read_file(path)
-        yield _record(structure, grid, "electrons of VASP's CHGCAR, those of the cores left out")
+        structure, notes, grid = _read_file(path)
+        yield _record(
+            structure, notes, grid, "electrons of VASP's CHGCAR, those of the cores left out"
+        )
 
 
 def read_all_electrons(
@@ -57,16 +60,17 @@ def read_all_electrons(
         beside = path.parent / name
         if not beside.exists():
             raise ValueError(f"AECCAR2 is missing: there is no {name} with the valence electrons")
-        structure, cores = _read_file(path)
-        other, valence = _read_file(beside)
+        structure, notes, cores = _read_file(path)
+        other, _, valence = _read_file(beside)
         if not _is_same(structure, other):
             raise ValueError("AECCAR0 and AECCAR2 are of different structures")
-        yield _record(structure, cores + valence, "all electrons: VASP's AECCAR0 and AECCAR2")
+        origin = "all electrons: VASP's AECCAR0 and AECCAR2"
+        yield _record(structure, notes, cores + valence, origin)
 
 
-def _record(structure: Structure, grid: Float, origin: str) -> Record:
+def _record(structure: Structure, notes: Notes, grid: Float, origin: str) -> Record:
     parts = {"structure": structure, "charge_density": grid.astype(np.float32)}
-    return Record("", parts, provenance={"charge_density": origin})
+    return Record("", parts, provenance={**notes, "charge_density": origin})
 
 
 def _is_same(first: Structure, second: Structure) -> bool:
@@ -75,9 +79,9 @@ def _is_same(first: Structure, second: Structure) -> bool:
     )
 
 
-def _read_file(path: UPath) -> tuple[Structure, Float]:
+def _read_file(path: UPath) -> tuple[Structure, Notes, Float]:
     with unpacked(path) as file:
-        structure = _structure(file)
+        structure, notes = _structure(file)
         shape = _shape(file.readline(_MAX_LINE_BYTES))
         grid = np.concatenate(
             [resampled(one, NUM_POINTS, (0, 1)) for one in _planes(file, shape)], 2
@@ -86,11 +90,11 @@ def _read_file(path: UPath) -> tuple[Structure, Float]:
     grid = resampled(grid, NUM_POINTS, (2,))
     if not grid.mean() > 0:
         raise ValueError("the charge density holds no electrons")
-    return structure, grid
+    return structure, notes, grid
 
 
-def _structure(file: IO[bytes]) -> Structure:
-    """Read the structure, up to the empty line."""
+def _structure(file: IO[bytes]) -> tuple[Structure, Notes]:
+    """Read the structure, up to the empty line, and give the notes for its provenance."""
     lines = [file.readline(_MAX_LINE_BYTES)]
     num_bytes = 0
     while (line := file.readline(_MAX_LINE_BYTES)).strip():
@@ -107,7 +111,7 @@ def _structure(file: IO[bytes]) -> Structure:
             warnings.simplefilter("ignore")
             # Where no elements are named, pymatgen would take H, He, Li and so on.
             warnings.simplefilter("error", BadPoscarWarning)
-            return from_pymatgen(Poscar.from_str(text).structure)
+            return to_structure(Poscar.from_str(text).structure)
     except Exception as error:  # on a damaged file pymatgen raises nearly anything
         raise ValueError(f"the structure of the charge density cannot be read: {error}") from error
 

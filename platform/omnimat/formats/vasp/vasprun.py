@@ -6,6 +6,7 @@ earlier ionic steps may be a gigabyte. So it is given a copy without them.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,17 +14,20 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
+from pymatgen.core import Element
 from pymatgen.electronic_structure.core import Spin
 from pymatgen.io.vasp.outputs import Vasprun
 from upath import UPath
 
+from omnimat.formats.crystals import to_structure
 from omnimat.formats.format import Reading
 from omnimat.formats.unpacked import unpacked
-from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Failure, Record
 from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.dos.computed import relative_to_fermi_level
 
+# Names such as ``PAW_PBE Cs_sv 08Apr2002`` or ``PAW H1.25 07Sep2000``.
+_ELEMENT_OF_POTENTIAL = re.compile(r"\s([A-Z][a-z]?)(?![a-z])")
 _MAX_MB = 128
 _MAX_LINE_BYTES = 65_536
 # Elements that are left out, which VASP writes on lines of their own.
@@ -69,14 +73,36 @@ def _parsed(name: str) -> Vasprun:
 def _record(run: Vasprun, num_steps: int) -> Record:
     if not run.converged_electronic:
         raise ValueError("the electronic steps of the calculation did not converge")
-    parts: dict[str, Any] = {"structure": from_pymatgen(run.final_structure)}
-    provenance = {"structure": f"VASP {run.vasp_version}, vasprun.xml"}
+    _check_elements(run)
+    structure, notes = to_structure(run.final_structure)
+    parts: dict[str, Any] = {"structure": structure}
+    told = (f"VASP {run.vasp_version}, vasprun.xml", *notes.values())
+    provenance = {"structure": "; ".join(told)}
     if _is_unrelaxed(run, num_steps):
         provenance["structure"] += f", not relaxed after {num_steps} steps"
     if hasattr(run, "dos_has_errors"):
         parts["dos"] = _dos(run)
         provenance["dos"] = f"VASP {run.vasp_version}, vasprun.xml"
     return Record("", parts, _properties(run), provenance)
+
+
+def _check_elements(run: Vasprun) -> None:
+    """Hold the elements of the atoms against those of the pseudopotentials.
+
+    VASP writes some symbols without a letter, such as X for Xe, which pymatgen completes.
+
+    Raises:
+        ValueError: they differ.
+    """
+    atoms = {Element(symbol).symbol for symbol in run.atomic_symbols}
+    found = [_ELEMENT_OF_POTENTIAL.search(name) for name in run.potcar_symbols]
+    symbols = [one[1] for one in found if one is not None and Element.is_valid_symbol(one[1])]
+    potentials = {Element(symbol).symbol for symbol in symbols}
+    if len(symbols) == len(found) and atoms != potentials:
+        raise ValueError(
+            f"contradicting elements: the atoms are {', '.join(sorted(atoms))}, the "
+            f"pseudopotentials of {', '.join(sorted(potentials))}"
+        )
 
 
 def _is_unrelaxed(run: Vasprun, num_steps: int) -> bool:

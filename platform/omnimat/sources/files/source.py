@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal, Self
@@ -105,6 +106,8 @@ class Files(Settings):
     ) -> Iterator[Record | Failure]:
         """Read one file; say of each entry which material it is, and where it comes from."""
         is_empty = True
+        if file.format.count is None:  # one item, however many entries it has
+            first, last = 0, sys.maxsize
         try:
             for entry in file.format.entries(file.path, self.reading, first, last):
                 material_id = _entry_id(group.material_id, entry.material_id)
