@@ -6,16 +6,12 @@ or bursts. ``OMNIMAT_FUZZ_ROUNDS`` sets how often the soak test takes each way o
 """
 
 import os
-import signal
-import warnings
 import zlib
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from omnimat.base.child import Limits, within
 from omnimat.base.errors import UserError
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Failure
@@ -26,9 +22,9 @@ from omnimat.sources.checker import Checker
 from omnimat.sources.files.listing import listing
 from omnimat.sources.files.source import Files
 from omnimat.testing.crystal_files import CRYSTAL_FILES
-from omnimat.testing.damage import damaged_files
+from omnimat.testing.damage import damaged_files, watched
 from omnimat.testing.measured_files import MEASURED_FILES
-from omnimat.testing.second_readers import second_reading
+from omnimat.testing.second_readers import same_crystals, second_reading
 
 WRITERS = {**CRYSTAL_FILES, **MEASURED_FILES}
 CRYSTALS = {
@@ -46,7 +42,6 @@ CRYSTALS = {
 }
 # The files that are damaged, where it is not the only kind of a format's files.
 CHOSEN = {"AECCAR": "AECCAR[02]", "text beside a CIF": "*.txt"}
-LIMITS = Limits(max_cpu_s=20, max_memory_gb=2)
 ROUNDS = int(os.environ.get("OMNIMAT_FUZZ_ROUNDS", "20"))
 
 
@@ -104,15 +99,10 @@ def seed_of(path):
 
 def wrong_of(folder, path, originals):
     """Read a damaged file, and say what is wrong with that."""
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
-        try:
-            with stopped_at_limits():
-                records = accepted(folder)
-        except Exception as error:  # noqa: BLE001
-            return [f"raised {error!r}"]
-    told = [f"warned {one.message}" for one in warned]
+    with watched() as told:
+        records = accepted(folder)
+    if told:
+        return told
     said = None
     for record in records:
         new = {name: one for name, one in record.parts.items() if not is_old(name, one, originals)}
@@ -120,25 +110,6 @@ def wrong_of(folder, path, originals):
             said = said or second_reading(path)
             told += [f"gave {described(one)}" for one in new.values() if not is_said(one, said)]
     return told
-
-
-class TooLongError(BaseException):
-    """Not an ``Exception``, which a reader might catch."""
-
-
-@contextmanager
-def stopped_at_limits():
-    def stop(*_):
-        raise TooLongError
-
-    usual = signal.signal(signal.SIGPROF, stop)
-    try:
-        with within(LIMITS):
-            yield
-    except TooLongError as error:
-        raise RuntimeError(f"took more than {LIMITS.max_cpu_s} s of CPU") from error
-    finally:
-        signal.signal(signal.SIGPROF, usual)
 
 
 def accepted(folder):
@@ -191,24 +162,6 @@ def is_same(part, other):
         return isinstance(one, str) and isinstance(two, str) and one == two
     # Numbers of files have few decimals.
     return one.shape == two.shape and np.allclose(one, two, rtol=1e-4, atol=3e-3)
-
-
-def same_crystals(one, other):
-    """Compare composition, volume and all periodic distances, wherever the cell lies."""
-    if sorted(numbers_of(one)) != sorted(numbers_of(other)):
-        return False
-    if not np.isclose(one.volume, other.volume, rtol=1e-3):
-        return False
-    return np.allclose(distances_of(one), distances_of(other), rtol=1e-3, atol=2e-3)
-
-
-def numbers_of(crystal):
-    return [site.specie.Z for site in crystal]
-
-
-def distances_of(crystal):
-    coords = crystal.frac_coords
-    return np.sort(crystal.lattice.get_all_distances(coords, coords), axis=None)
 
 
 def columns_of(part):

@@ -195,6 +195,26 @@ def test_what_is_left_out_of_the_copy_changes_nothing(tmp_path):
     np.testing.assert_allclose(record.parts["dos"].spin_up_per_ev, densities[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("symbol", ["X", "D", "O"])
+def test_atoms_that_are_not_those_of_the_pseudopotentials(tmp_path, symbol):
+    content = document().replace("<rc><c>Cl</c>", f"<rc><c>{symbol}</c>")
+    with pytest.raises(ValueError, match="contradicting elements") as error:
+        read(written(tmp_path, "vasprun.xml", content))
+    assert "Cl" in str(error.value)
+
+
+def test_xenon_may_have_lost_its_second_letter(tmp_path):
+    content = document().replace("<rc><c>Cl</c>", "<rc><c>X</c>").replace("PBE Cl", "PBE Xe")
+    record = read(written(tmp_path, "vasprun.xml", content))
+    assert record.structure.atomic_numbers.tolist() == [55, 54]
+
+
+def test_a_position_that_is_no_number(tmp_path):
+    content = document().replace("<v> 0.50000000 0.5", "<v> inf 0.5")
+    with pytest.raises(ValueError, match="not finite"):
+        read(written(tmp_path, "vasprun.xml", content))
+
+
 def test_without_spin_each_channel_is_half(tmp_path):
     content = document(step(more=total_dos(UP)))
     dos = read(written(tmp_path, "vasprun.xml", content)).parts["dos"]

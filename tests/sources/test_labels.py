@@ -336,3 +336,12 @@ def test_many_labels_are_read_as_they_were_written(write):
     text = "name,H\n" + "".join(f"m{i},{value!r}\n" for i, value in enumerate(values.tolist()))
     labels = read_labels(write(text, columns={"H": {}}))
     assert [labels.usable(f"m{i}")["H"] for i in range(2000)] == values.tolist()
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
+def test_a_cell_does_not_end_at_a_nul_byte(write, name):
+    separator = "," if name.endswith("csv") else "\t"
+    text = f"name{separator}phase\na{separator}cu\0bic\n"
+    with pytest.raises(UserError, match="NUL") as error:
+        read_labels(write(text, name))
+    assert name in str(error.value)

@@ -59,6 +59,8 @@ def read_columns(path: UPath, key: str) -> Columns:
 
 
 def _separated(data: bytes, separator: str) -> Columns:
+    if b"\0" in data:  # pandas would end a cell there
+        raise ValueError("it holds NUL bytes, so it is no text in UTF-8")
     # The header is read like any other line, since pandas would rename a column that repeats.
     frame = pd.read_csv(
         io.BytesIO(data),

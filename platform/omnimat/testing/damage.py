@@ -1,16 +1,26 @@
-"""Damages files as disks, transfers, editors and people do, the same way for the same seed."""
+"""Damages files as disks, transfers, editors and people do, the same way for the same seed.
+
+Whoever reads such a file is watched: it may refuse it, but neither warn, nor raise, hang or burst.
+"""
 
 from __future__ import annotations
 
 import gzip
 import re
+import signal
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+
+from omnimat.base.child import Limits, within
+from omnimat.base.errors import UserError
 
 Damage = Callable[[bytes, np.random.Generator], bytes]
 """Changes the content of a file; it may return it unchanged where it finds nothing to change."""
 
+_LIMITS = Limits(max_cpu_s=20, max_memory_gb=1)
 _GZIP = b"\x1f\x8b"
 _NUMBER = re.compile(rb"(?<![\w.+-])[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
 _SYMBOL = re.compile(rb"(?<![A-Za-z])[A-Z][a-z]?(?![A-Za-z])")
@@ -45,6 +55,40 @@ def damaged_files(
             changed = damage(content, np.random.default_rng([*seed, number, place]))
             if changed != content:
                 yield f"{name} of the archive, round {number}", changed
+
+
+class _TooLongError(BaseException):
+    """Not an ``Exception``, which a reader might catch."""
+
+
+def _stop(*_: object) -> None:
+    raise _TooLongError
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """Run what reads a damaged file, under limits of CPU time and memory.
+
+    Yields:
+        A list that says at the end what should not have happened. A ``UserError`` may happen.
+    """
+    told: list[str] = []
+    usual = signal.signal(signal.SIGPROF, _stop)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+        try:
+            with within(_LIMITS):
+                yield told
+        except UserError:
+            pass
+        except _TooLongError:
+            told.append(f"took more than {_LIMITS.max_cpu_s} s of CPU")
+        except Exception as error:  # noqa: BLE001
+            told.append(f"raised {error!r}")
+        finally:
+            signal.signal(signal.SIGPROF, usual)
+    told += [f"warned: {one.message}" for one in warned]
 
 
 def _replaced(pattern: re.Pattern[bytes], new: bytes) -> Damage:

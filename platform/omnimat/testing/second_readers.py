@@ -49,6 +49,20 @@ def second_reading(path: Path) -> tuple[list[Structure], list[Curve]]:
     return crystals, curves
 
 
+def same_crystals(one: Structure, other: Structure) -> bool:
+    """Compare composition, volume and all periodic distances, to the decimals that files have."""
+    if sorted(site.specie.Z for site in one) != sorted(site.specie.Z for site in other):
+        return False
+    if not np.isclose(one.volume, other.volume, rtol=1e-3):
+        return False
+    return np.allclose(_distances(one), _distances(other), rtol=1e-3, atol=2e-3)
+
+
+def _distances(crystal: Structure) -> NDArray[np.float64]:
+    coords = crystal.frac_coords
+    return np.sort(crystal.lattice.get_all_distances(coords, coords), axis=None)
+
+
 def _crystals_of_ase(frames: Iterator[Atoms]) -> Found:
     yield from map(AseAtomsAdaptor.get_structure, frames)
 

@@ -459,3 +459,17 @@ def test_the_measured_patterns_of_rruff(shared_data, monkeypatch):
         assert pattern.wavelength_angstrom == pytest.approx(1.5418, abs=1e-3)
         assert isinstance(record.properties["crystal_system"], str)
         assert 1 <= record.properties["space_group_number"] <= 230
+
+
+def test_a_damaged_row_group_costs_its_rows_alone(tmp_path):
+    path = tmp_path / "groups.parquet"
+    rows = [{"name": f"row-{i}", "gap": float(i)} for i in range(6)]
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2, compression="snappy")
+    column = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    content = bytearray(path.read_bytes())
+    begin = column.dictionary_page_offset or column.data_page_offset
+    content[begin : begin + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(content)
+    found = read(path, id="name", properties={"gap_ev": "gap"})
+    assert [isinstance(one, Failure) for one in found] == [False, False, True, True, False, False]
+    assert all("damaged" in one.reason for one in found[2:4])

@@ -14,6 +14,7 @@ from omnimat.base.errors import UserError
 from omnimat.sources.tables.values import Kind
 
 _ROWS_PER_BATCH = 64
+_DAMAGED = (pa.ArrowException, OSError)
 
 
 class ParquetRows:
@@ -33,9 +34,11 @@ class ParquetRows:
         try:
             with path.open("rb") as file:
                 table = pq.ParquetFile(file)
-                schema, self._num_rows = table.schema_arrow, int(table.metadata.num_rows)
-        except pa.ArrowException as error:
+                schema, sizes = table.schema_arrow, _sizes_of_groups(table)
+        except _DAMAGED as error:
+            _raise_if_of_the_storage(error)
             raise UserError(f"source.path: {path} is no Parquet file: {error}") from error
+        self._ends = np.cumsum(sizes, dtype=np.int64).tolist()
         self.columns: tuple[str, ...] = tuple(schema.names)
         self.kinds: Mapping[str, Kind] = {}  # the schema has types
         self.metadata = {
@@ -45,13 +48,51 @@ class ParquetRows:
 
     def count(self) -> int:
         """Count the rows."""
-        return self._num_rows if self._max_rows is None else min(self._max_rows, self._num_rows)
+        num_rows: int = self._ends[-1] if self._ends else 0
+        return num_rows if self._max_rows is None else min(self._max_rows, num_rows)
 
-    def read(self, start: int, stop: int, columns: Collection[str]) -> Iterator[Mapping[str, Any]]:
-        """Read the rows from ``start`` to before ``stop``."""
+    def read(
+        self, start: int, stop: int, columns: Collection[str]
+    ) -> Iterator[Mapping[str, Any] | ValueError]:
+        """Read the rows from ``start`` to before ``stop``; a damaged row group costs its rows."""
         wanted = [name for name in self.columns if name in columns]
-        for batch in read_slice(self._path, start, stop, wanted).to_batches(_ROWS_PER_BATCH):
-            yield from batch.to_pylist()
+        for begin, end in zip([0, *self._ends], self._ends, strict=False):
+            first, last = max(start, begin), min(stop, end)
+            if first < last:
+                yield from self._of_group(first, last, wanted)
+
+    def _of_group(
+        self, start: int, stop: int, columns: list[str]
+    ) -> Iterator[Mapping[str, Any] | ValueError]:
+        try:
+            batches = read_slice(self._path, start, stop, columns).to_batches(_ROWS_PER_BATCH)
+        except _DAMAGED as error:
+            _raise_if_of_the_storage(error)
+            told = " ".join(str(error).split())
+            yield from [ValueError(f"its row group is damaged: {told}")] * (stop - start)
+            return
+        for batch in batches:
+            yield from _rows_of(batch)
+
+
+def _rows_of(batch: pa.RecordBatch) -> list[Any]:
+    """Turn a batch into rows; one with bytes that are no text costs itself."""
+    try:
+        return list(batch.to_pylist())
+    except ValueError as error:
+        if batch.num_rows == 1:
+            return [ValueError(f"holds a value that cannot be read: {error}")]
+    return [row for i in range(batch.num_rows) for row in _rows_of(batch.slice(i, 1))]
+
+
+def _sizes_of_groups(table: pq.ParquetFile) -> list[int]:
+    return [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
+
+
+def _raise_if_of_the_storage(error: Exception) -> None:
+    """Raise an error that may be gone when the file is read again; pyarrow's have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def read_slice(path: UPath, start: int, stop: int, columns: list[str] | None = None) -> pa.Table:
@@ -65,7 +106,7 @@ def read_slice(path: UPath, start: int, stop: int, columns: list[str] | None = N
     """
     with path.open("rb") as file:
         table = pq.ParquetFile(file)
-        sizes = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
+        sizes = _sizes_of_groups(table)
         ends = np.cumsum(sizes)
         begins = ends - sizes
         groups = np.flatnonzero((ends > start) & (begins < stop))
