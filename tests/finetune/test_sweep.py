@@ -12,7 +12,7 @@ from omnimat.cluster.capacity import LARGEST
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.rows import best_points
-from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.settings import Contender, FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.finetune.trial import run_trial
 from omnimat.finetune.tuning import SweepError, num_slots
@@ -245,7 +245,7 @@ def test_selection_averages_over_seeds_and_looks_at_validation_alone(settings, w
         return result.model_copy(update={"settings": changed, "validation_error": error})
 
     results = [found(1, 0, 0.1), found(1, 1, 0.9), found(2, 0, 0.4), found(2, 1, 0.4)]
-    assert best_points(results) == {("finetuned", 1.0): (("lr", 2),)}
+    assert best_points(results) == {Contender("finetuned", 1.0): (("lr", 2),)}
 
 
 def test_the_result_says_what_was_chosen(rows, workspace):

@@ -47,7 +47,8 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
     Metrics that are variations of another, as "top-1, merged" is of "top-1", are printed only with
     --task.
     """
-    from omnimat.leaderboard.report import is_variation, terminal_table
+    from omnimat.leaderboard.folds import fold_means
+    from omnimat.leaderboard.report import folds_table, is_variation, terminal_table
 
     store = _store(url)
     found = store.summaries(task=task, run_name=run_name)
@@ -56,6 +57,8 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
         return
     shown = [one for one in found if task or not is_variation(one)]
     _console().print(terminal_table(shown))
+    if means := fold_means(shown, store.configs(one.config_hash for one in shown)):
+        _console().print(folds_table(means))
     if len(shown) < len(found):
         num_left = len(found) - len(shown)
         click.echo(f"{num_left} more are of variations of these metrics; show them with --task")

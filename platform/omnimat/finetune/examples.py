@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from omnimat.base.errors import UserError
+from omnimat.finetune.folds import Fold, Folds
 from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import FeatureBatch, autocast
 from omnimat.finetune.settings import MissingModalities, TrialSettings
@@ -110,19 +111,46 @@ class Usable:
     num_without_modality: int
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the N records of a store.
+
+    Attributes:
+        is_in: (N,) whether each record is one of them.
+        name: what messages call them, as in ``test records``.
+    """
+
+    is_in: NDArray[np.bool_]
+    name: str
+
+    @classmethod
+    def of(cls, store: FeatureStore, split: Split, fold: Fold | None) -> Part:
+        """Find the records of a split: that of the data set, or that of a fold."""
+        if fold is None:
+            return cls((store.records["split"] == split).to_numpy(), f"{split} records")
+        is_in: NDArray[np.bool_] = read_folds(store, fold.property).split(fold) == split
+        return cls(is_in, f"{split} records of {fold.property} {fold.test}")
+
+
+def read_folds(store: FeatureStore, name: str) -> Folds:
+    """Read the folds of a store's records from the property of this name."""
+    column = store.features[PROPERTIES_COLUMN]
+    return Folds.of(store.records, column.to_pylist(), name)
+
+
 def find_usable(
     store: FeatureStore,
     featurizers: Mapping[str, Featurizer],
     tasks: Sequence[TaskSettings],
-    split: Split,
+    part: Part,
     missing_modalities: MissingModalities,
 ) -> Usable:
-    """Find the records of a split that have a target and the modalities; reads no features.
+    """Find the records of a part that have a target and the modalities; reads no features.
 
     Raises:
         UserError: if there is no such record for a task.
     """
-    positions = np.flatnonzero((store.records["split"] == split).to_numpy())
+    positions = np.flatnonzero(part.is_in)
     column = store.features.select([PROPERTIES_COLUMN]).take(pa.array(positions))
     properties = column[PROPERTIES_COLUMN].to_pylist()
     targets = [read_targets(properties, task) for task in tasks]
@@ -132,7 +160,7 @@ def find_usable(
         if not (of_task.is_known & is_present).any():
             known = ", ".join(json.loads(properties[0])) if properties else ""
             raise UserError(
-                f"tasks: {task.name!r}: of {len(positions)} {split} records none has both "
+                f"tasks: {task.name!r}: of {len(positions)} {part.name} none has both "
                 f"{task.target!r} and the features of {', '.join(featurizers)}; properties of the "
                 f"first: {known or 'none'}"
             )

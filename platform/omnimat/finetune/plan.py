@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,15 @@ from omnimat.base.errors import UserError
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
-from omnimat.finetune.examples import Examples, Usable, find_usable, read_examples
+from omnimat.finetune.examples import (
+    Examples,
+    Part,
+    Usable,
+    find_usable,
+    read_examples,
+    read_folds,
+)
+from omnimat.finetune.folds import Fold
 from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.settings import FinetuneSettings, MissingModalities
 from omnimat.finetune.tasks import TaskSettings
@@ -44,24 +52,33 @@ class TrialPlan:
     tasks: tuple[TaskSettings, ...]
     fingerprint: str
 
-    def examples(self, split: Split, fraction: float = 1.0) -> Examples:
-        """Read a split, or a part of it, for this process."""
+    def examples(self, split: Split, fold: Fold | None = None, fraction: float = 1.0) -> Examples:
+        """Read a split of the data set or of a fold, or a fraction of it, for this process."""
         store = self.store.open()
-        usable = self._usable(store, split)
+        usable = self._usable(store, split, fold)
         return read_examples(store, self._featurizers, usable, trial_device(), fraction)
 
-    def check_splits(self) -> None:
-        """Find out before any training whether every split can be used.
+    def check_splits(self, folds: Sequence[Fold | None] = (None,)) -> None:
+        """Find out before any training whether every split of every fold can be used.
+
+        Args:
+            folds: the folds; None is the split of the data set.
 
         Raises:
             UserError: if a split has no record with the modalities and the target of a task.
         """
         store = self.store.open()
-        for split in SPLITS:
-            self._usable(store, split)
+        for fold in folds:
+            for split in SPLITS:
+                self._usable(store, split, fold)
 
-    def _usable(self, store: FeatureStore, split: Split) -> Usable:
-        return find_usable(store, self._featurizers, self.tasks, split, self.missing_modalities)
+    def num_folds(self, name: str) -> int:
+        """Count the folds of the data set that the property of this name tells."""
+        return len(read_folds(self.store.open(), name).known)
+
+    def _usable(self, store: FeatureStore, split: Split, fold: Fold | None) -> Usable:
+        part = Part.of(store, split, fold)
+        return find_usable(store, self._featurizers, self.tasks, part, self.missing_modalities)
 
     @property
     def _featurizers(self) -> dict[str, Featurizer]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from omnimat.base.retry import reason
 from omnimat.base.workspace import TRIAL
+from omnimat.finetune.folds import CountedFold, Fold, Folds
 from omnimat.finetune.rows import chosen_on_validation, score
 from omnimat.finetune.settings import TrialSettings
 from omnimat.finetune.tasks import TaskSettings, read_targets
+from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of
 from omnimat.verification.agreement import check_agreement
+from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.evidence import Evidence, location_of
 from omnimat.verification.left_out import Needs, check_left_out
 from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on
@@ -34,7 +38,8 @@ def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
         FaultError: if the configuration has no such task, or the file holds no predictions.
         UnreachableError: if a file is missing or was written by another version.
     """
-    tasks = _tasks_of(row.config)
+    fold = _fold_of(row.config)
+    tasks = _tasks_of(row.config, fold)
     if row.task not in tasks:
         known = ", ".join(map(repr, tasks))
         raise FaultError(f"task is {row.task!r}, but config predicts {known}")
@@ -44,8 +49,12 @@ def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
         found = score(task, table)
     yield from check_agreement(row, [found])
     dataset = evidence.dataset(row)
-    yield from check_materials(table, dataset.split_by_id, _SPLIT, uri)
-    properties = evidence.properties(dataset, _SPLIT)
+    judging = _judging(dataset, fold, evidence)
+    if fold is not None and fold.num_folds != judging.num_folds:
+        there = f"data set {row.dataset} has {judging.num_folds} folds"
+        yield f"{there}, config.{FOLD}.num_folds is {fold.num_folds}"
+    yield from check_materials(table, judging.splits, _SPLIT, uri)
+    properties = judging.properties
     with blamed_on("config does not fit the data set"):
         targets = read_targets(properties.values(), task)
     yield from check_targets(table, list(properties), targets, uri)
@@ -55,13 +64,56 @@ def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
     yield from _check_trial(row, evidence)
 
 
-def _tasks_of(config: Mapping[str, Any]) -> dict[str, TaskSettings]:
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """The split of a data set, or that of a fold.
+
+    Attributes:
+        splits: the split of every material; None for one that takes no part.
+        properties: the properties of the test materials, as JSON by material id.
+        num_folds: how many folds the data set has; 0 without folds.
+    """
+
+    splits: Mapping[str, str | None]
+    properties: Mapping[str, str]
+    num_folds: int
+
+
+def _judging(dataset: CheckedDataset, fold: CountedFold | None, evidence: Evidence) -> _Judging:
+    if fold is None:
+        return _Judging(dataset.split_by_id, evidence.properties(dataset, _SPLIT), 0)
+    key = ("fold", str(dataset.directory), fold.fold.fingerprint())
+    return evidence.remembered(key, lambda: _of_fold(dataset, fold.fold, evidence))
+
+
+def _of_fold(dataset: CheckedDataset, fold: Fold, evidence: Evidence) -> _Judging:
+    """Split the data set anew; whatever the row or its trial says of that is not looked at."""
+    texts, index = evidence.properties(dataset, None), dataset.index
+    folds = Folds.of(index, [texts[one] for one in index["material_id"]], fold.property)
+    splits = dict(zip(index["material_id"], folds.split(fold), strict=True))
+    test = {one: text for one, text in texts.items() if splits[one] == _SPLIT}
+    return _Judging(splits, test, len(folds.known))
+
+
+def _fold_of(config: Mapping[str, Any]) -> CountedFold | None:
+    """Read the fold of a configuration; None for the split of the data set."""
+    if FOLD not in config:
+        return None
+    try:
+        return CountedFold.model_validate(config[FOLD])
+    except ValidationError as error:
+        raise UnreachableError("config has a fold that this omnimat cannot read") from error
+
+
+def _tasks_of(config: Mapping[str, Any], fold: CountedFold | None) -> dict[str, TaskSettings]:
     """Read the tasks of a configuration by their names; an old one has a single task."""
     entries = config.get("tasks") or [config.get("task")]
     try:
         tasks = [TaskSettings.model_validate(entry) for entry in entries]
     except (ValidationError, TypeError) as error:
         raise UnreachableError("config has tasks that this omnimat cannot read") from error
+    if fold is not None:
+        tasks = [fold.task(task) for task in tasks]
     return {task.name: task for task in tasks}
 
 
@@ -81,6 +133,7 @@ def _check_trial(row: Row, evidence: Evidence) -> Iterator[Remark]:
         "hyperparameters": row.hyperparameters,
         "samples_seen": row.samples_seen,
         "num_train": row.details.get("num_train", there["num_train"]),
+        FOLD: None if (fold := _fold_of(row.config)) is None else _as_json(fold.fold),
     }
     for name, value in there.items():
         if said[name] != value:
@@ -98,7 +151,12 @@ def _told(trial: Mapping[str, Any]) -> dict[str, Any]:
         "hyperparameters": chosen_on_validation(settings, trial["best_epoch"]),
         "samples_seen": trial["samples_seen"],
         "num_train": trial["num_records"]["train"],
+        FOLD: _as_json(settings.fold),
     }
+
+
+def _as_json(fold: Fold | None) -> dict[str, Any] | None:
+    return None if fold is None else fold.model_dump(mode="json")
 
 
 def _featurizers(row: Row) -> dict[str, Featurizer]:

@@ -12,11 +12,13 @@ from rich.table import Table
 from upath import UPath
 
 from omnimat.base.provenance import sha256_of
+from omnimat.finetune.folds import CountedFold
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import Contender, FinetuneSettings, Point, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.leaderboard.finding import Finding
+from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.metrics import per_class_accuracy
 from omnimat.leaderboard.row import Row
 from omnimat.models.export import WEIGHTS_FILE, Card
@@ -41,6 +43,7 @@ class Scored:
         folder: the folder of the trial.
         predictions: the columns ``material_id``, ``target``, ``prediction`` and ``split``.
         path: where these were written.
+        num_folds: how many folds the data set has; 0 without folds.
     """
 
     task: TaskSettings
@@ -48,6 +51,13 @@ class Scored:
     folder: UPath
     predictions: pd.DataFrame
     path: UPath
+    num_folds: int = 0
+
+    @property
+    def fold(self) -> CountedFold | None:
+        """The fold that judges."""
+        fold = self.result.settings.fold
+        return None if fold is None else fold.counted(self.num_folds)
 
 
 def best_points(results: Iterable[TrialResult]) -> dict[Contender, Point]:
@@ -78,6 +88,7 @@ def trials_table(results: Sequence[TrialResult], tasks: Sequence[TaskSettings]) 
         {
             "variant": one.settings.variant,
             "train_fraction": one.settings.train_fraction,
+            **_fold_column(one.settings.contender),
             **dict(one.settings.point),
             "seed": one.settings.seed,
             "task": task.name,
@@ -106,18 +117,26 @@ def sweep_table(
         lines.setdefault((one.settings.contender, one.settings.point), []).append(one)
     keys = [key for key, _ in next(iter(chosen.values()))]
     named = [f"{task.name} {task.metric_name}" for task in tasks]
-    table = Table("variant", "of training", *keys, "seeds", "validation error", *named, "chosen")
-    for ((variant, part), point), members in lines.items():
+    folds = _fold_column(next(iter(chosen)))
+    first = ("variant", "of training", *folds, *keys)
+    table = Table(*first, "seeds", "validation error", *named, "chosen")
+    for (contender, point), members in lines.items():
         table.add_row(
-            variant,
-            f"{100 * part:g} %",
+            contender.variant,
+            f"{100 * contender.train_fraction:g} %",
+            *_fold_column(contender).values(),
             *(f"{value:g}" if isinstance(value, float) else str(value) for _, value in point),
             str(len(members)),
             _mean([one.validation_error for one in members]),
             *(_mean([one.validation_metrics[task.name] for one in members]) for task in tasks),
-            "yes" if chosen[variant, part] == point else "",
+            "yes" if chosen[contender] == point else "",
         )
     return table
+
+
+def _fold_column(contender: Contender) -> dict[str, str]:
+    """Give the column of the fold, which only a sweep over folds has."""
+    return {} if contender.fold is None else {"fold": contender.fold}
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -168,13 +187,17 @@ def make_row(
 ) -> Row:
     """Score a trial's test predictions, with everything it takes to check or repeat that.
 
-    ``config`` leaves out the seed, so that the rows of a sweep are averaged over their seeds.
+    ``config`` leaves out the seed, so that the rows of a sweep are averaged over their seeds. Task
+    and ``config`` name the fold, so that rows of several folds are not.
     """
-    result, manifest = scored.result, plan.store.manifest
+    result, manifest, fold = scored.result, plan.store.manifest, scored.fold
     taught = {"num_train": result.num_records["train"]}
     used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
     config = settings.method() | {"cards": used, "train_fraction": result.settings.train_fraction}
-    return score(scored.task, scored.predictions, taught).row(
+    task = scored.task
+    if fold is not None:
+        config, task = config | {FOLD: fold.model_dump(mode="json")}, fold.task(task)
+    return score(task, scored.predictions, taught).row(
         config,
         section=SECTION,
         model=f"{model_label(settings, cards)}, {_trained(settings, result.settings)}",

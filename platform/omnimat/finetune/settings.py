@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
@@ -12,6 +12,7 @@ from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings, fingerprint, identity
 from omnimat.evaluation.settings import DownstreamSettings
 from omnimat.finetune.codec import RegressionLoss
+from omnimat.finetune.folds import Fold, FoldSettings
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.heads.mlp import MlpSettings
 from omnimat.finetune.model import Precision
@@ -21,12 +22,24 @@ from omnimat.modalities.registry import ModalityName
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
 Variant = Literal["finetuned", "frozen", "linear_probe", "from_scratch"]
-Contender = tuple[Variant, float]
-"""What is compared: a variant, trained on a fraction of the training split."""
 Point = tuple[tuple[str, Any], ...]
 """What validation chooses among: keys of a trial and their values."""
 FROZEN: frozenset[Variant] = frozenset({"frozen", "linear_probe"})
 MissingModalities = Literal["leave_out", "fuse"]
+
+
+class Contender(NamedTuple):
+    """What is compared on one board, at its own best point.
+
+    Attributes:
+        variant: how it was trained.
+        train_fraction: the fraction of the training split that it learned from.
+        fold: the name of the fold that judges it; None without folds.
+    """
+
+    variant: Variant
+    train_fraction: float
+    fold: str | None = None
 
 
 class OptimizationSettings(Settings):
@@ -71,6 +84,7 @@ class TrialSettings(OptimizationSettings):
         lr: the peak learning rate.
         seed: decides the initial weights and the order of training.
         chosen: the keys of the grid besides the learning rate, which become part of the name.
+        fold: the fold that is its test part; None for the split of the data set.
     """
 
     variant: Variant
@@ -78,13 +92,15 @@ class TrialSettings(OptimizationSettings):
     lr: LearningRate
     seed: NonNegativeInt
     chosen: tuple[str, ...] = ()
+    fold: Fold | None = None
 
     @property
     def name(self) -> str:
         """A name that is unique within a sweep."""
         part = "" if self.train_fraction == 1 else f"-train{100 * self.train_fraction:g}"
+        fold = "" if self.fold is None else f"-fold{self.fold.slug}"
         chosen = "".join(f"-{key}{getattr(self, key)}" for key in self.chosen)
-        return f"{self.variant}{part}-lr{self.lr:g}{chosen}-seed{self.seed}"
+        return f"{self.variant}{part}{fold}-lr{self.lr:g}{chosen}-seed{self.seed}"
 
     @property
     def point(self) -> Point:
@@ -94,7 +110,8 @@ class TrialSettings(OptimizationSettings):
     @property
     def contender(self) -> Contender:
         """What is compared on the leaderboard, at its own best point."""
-        return self.variant, self.train_fraction
+        fold = None if self.fold is None else self.fold.test
+        return Contender(self.variant, self.train_fraction, fold)
 
 
 class AshaSettings(Settings):
@@ -126,6 +143,8 @@ class FinetuneSettings(DownstreamSettings):
             alike.
         tasks: what to predict: names of the catalogue, or tasks spelled out. Several are learned
             together by one network, whose loss is the mean of theirs.
+        folds: a property that divides the data set into folds, each of which is the test part in
+            turn; None for the split of the data set.
         variants: what is compared, each at its own best point.
         train_fractions: fractions of the training split, for a curve of the error by the number of
             labels.
@@ -154,6 +173,7 @@ class FinetuneSettings(DownstreamSettings):
     missing_modalities: MissingModalities = "leave_out"
     label: str = ""
     tasks: tuple[Task, ...] = Field(min_length=1)
+    folds: FoldSettings | None = None
     variants: tuple[Variant, ...] = Field(default=("finetuned", "from_scratch"), min_length=1)
     train_fractions: tuple[TrainFraction, ...] = Field(default=(1.0,), min_length=1)
     learning_rates: tuple[LearningRate, ...] = Field(default=(3e-4, 1e-3), min_length=1)
@@ -228,13 +248,20 @@ class FinetuneSettings(DownstreamSettings):
             dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
         ]
 
+    def each_fold(self) -> tuple[Fold | None, ...]:
+        """Give the folds, or None alone for the split of the data set."""
+        return (None,) if self.folds is None else self.folds.each()
+
     def trials(self) -> list[TrialSettings]:
         """Give every point of the grid."""
         shared = self.trial.model_dump() | {"chosen": tuple(self.grid)}
         return [
             TrialSettings(
-                **shared | {"variant": variant, "train_fraction": part} | point, seed=seed
+                **shared | {"variant": variant, "train_fraction": part} | point,
+                seed=seed,
+                fold=fold,
             )
+            for fold in self.each_fold()
             for variant in self.variants
             for part in self.train_fractions
             for point in self.points()
@@ -248,7 +275,7 @@ class FinetuneSettings(DownstreamSettings):
 
     def method(self) -> dict[str, Any]:
         """Give what decides a number, but for the contender and the seed; defaults included."""
-        aside = {"label", "variants", "train_fractions", "seeds"}
+        aside = {"label", "folds", "variants", "train_fractions", "seeds"}
         left_out = dict.fromkeys(aside | self._unused | self.of_the_machine, True)
         exclude: dict[str, Any] = {**left_out, "trial": self.trial.of_the_machine}
         return self.model_dump(mode="json", exclude=exclude)
@@ -261,4 +288,7 @@ class FinetuneSettings(DownstreamSettings):
     def claim(self) -> str:
         """Hash what a sweep that has begun must keep; its trials tell themselves apart."""
         free = {"label", "variants", "train_fractions", "learning_rates", "grid", "seeds"}
-        return fingerprint({k: value for k, value in identity(self).items() if k not in free})
+        kept = {k: value for k, value in identity(self).items() if k not in free}
+        if "folds" in kept:
+            kept["folds"] = {k: value for k, value in kept["folds"].items() if k != "test"}
+        return fingerprint(kept)

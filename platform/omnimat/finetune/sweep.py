@@ -13,7 +13,8 @@ from upath import UPath
 from omnimat.base.files import write_atomically
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
-from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained
+from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained, refuse_pretrained_folds
+from omnimat.finetune.folds import judging_records
 from omnimat.finetune.outcome import TrialResult, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.rows import (
@@ -56,7 +57,7 @@ def run_sweep(
         leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
 
     Returns:
-        A row of each task for every variant, fraction of the training split and seed.
+        A row of each task for every fold, variant, fraction of the training split and seed.
 
     Raises:
         UserError: if the data set or the export is missing, or a split has no record for a task.
@@ -72,7 +73,7 @@ def run_sweep(
         num_featurizers=settings.num_featurizers,
         num_cpus=settings.featurizer_num_cpus,
     )
-    plan.check_splits()
+    plan.check_splits(settings.each_fold())
     with RayMetrics(name) as watch:
         results = run_trials(plan, settings, run, watch)
         chosen = best_points(judged(settings, results))
@@ -94,9 +95,14 @@ def _refuse_leakage(
     """Refuse tasks that the model's inputs or its pretraining have shown."""
     targets = {task.target for task in settings.tasks}
     refuse_inputs(featurizers_of(cards), settings.modalities, targets)
-    if set(settings.variants) != {"from_scratch"}:
+    if set(settings.variants) == {"from_scratch"}:
+        return
+    folds, of_run = settings.folds, (workspace, settings.run, cards, settings.dataset)
+    if folds is None:
         splits: tuple[Split, ...] = ("validation", "test")
-        refuse_pretrained(workspace, settings.run, cards, settings.dataset, splits, targets)
+        refuse_pretrained(*of_run, splits, targets)
+    else:
+        refuse_pretrained_folds(*of_run, lambda dataset: judging_records(dataset, folds), targets)
 
 
 def _score(
@@ -108,6 +114,7 @@ def _score(
         num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_retries=2
     )
     folders = [trial_folder(run, result.settings) for result in trials]
+    num_folds = 0 if settings.folds is None else plan.num_folds(settings.folds.property)
     predicted = ray.get(
         [
             task.remote(plan, result, folder, "test")
@@ -119,7 +126,7 @@ def _score(
         for one in plan.tasks:
             path = run / "predictions" / one.slug / f"{result.settings.name}.parquet"
             write_atomically(path, by_task[one.name].to_parquet(index=False))
-            scored.append(Scored(one, result, folder, by_task[one.name], path))
+            scored.append(Scored(one, result, folder, by_task[one.name], path, num_folds))
     return scored
 
 
@@ -136,8 +143,9 @@ def _write_result(
         "settings": settings.model_dump(mode="json"),
         "config_hash": settings.fingerprint(),
         "chosen": [
-            {"variant": variant, "train_fraction": part} | dict(point)
-            for (variant, part), point in chosen.items()
+            {key: value for key, value in contender._asdict().items() if value is not None}
+            | dict(point)
+            for contender, point in chosen.items()
         ],
         "rows": [row.model_dump(mode="json") for row in rows],
         "wall_time_s": round(wall_time_s, 1),

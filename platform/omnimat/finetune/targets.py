@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+import pandas as pd
+from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.words import suggestion
+from omnimat.finetune.folds import Folds, FoldSettings, read_properties
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.materials.split import SPLITS
+from omnimat.materials.split import SPLITS, Split
 from omnimat.shards.manifest import Manifest
+
+# What to do about a fold that leaves no record with a target in a part.
+_REMEDIES: Mapping[Split, str] = {
+    "test": "take it out",
+    "validation": "raise folds.validation_fraction",
+    "train": "take it out, or make more folds",
+}
 
 
 def check_targets(tasks: Sequence[TaskSettings], manifest: Manifest) -> None:
@@ -50,3 +62,57 @@ def check_names(tasks: Sequence[TaskSettings], known: Collection[str], complaint
                 f"tasks.{place}.target: {task.name!r}: {complaint} the property "
                 f"{task.target!r}{suggestion(task.target, known)}"
             )
+
+
+def check_folds(tasks: Sequence[TaskSettings], settings: FoldSettings, dataset: UPath) -> None:
+    """Insist that every fold of a job leaves records that know the target of every task.
+
+    This reads the properties of all records of the data set.
+
+    Raises:
+        UserError: no record has the property that names the folds, or a fold; or a fold leaves no
+            training, validation or test record with a target.
+    """
+    index, texts = read_properties(dataset)
+    folds = Folds.of(index, texts, settings.property)
+    properties = [json.loads(text or "{}") for text in texts]
+    names = {name for one in properties for name in one}
+    told = f"no record of data set {dataset.name} has"
+    check_fold_property(settings, names, told)
+    for place, name in enumerate(settings.test):
+        if name not in folds.known:
+            raise UserError(
+                f"folds.test.{place}: {told} {settings.property} {name!r}"
+                f"{suggestion(name, folds.known)}"
+            )
+    check_names(tasks, names, told)
+    for place, fold in enumerate(settings.each()):
+        parts = pd.Series(folds.split(fold))
+        for task in tasks:
+            is_known = [one.get(task.target) is not None for one in properties]
+            there = set(parts[is_known])
+            for split, remedy in _REMEDIES.items():
+                if split not in there:
+                    raise UserError(
+                        f"folds.test.{place}: with {fold.property} {fold.test} as the test part, "
+                        f"no {split} record of data set {dataset.name} has {task.target!r}; "
+                        f"{remedy}"
+                    )
+
+
+def check_fold_property(settings: FoldSettings, known: Collection[str], complaint: str) -> None:
+    """Insist that the property that names the folds is among the names of properties.
+
+    Args:
+        settings: the folds.
+        known: names of properties.
+        complaint: what to say before the name of a property that is not among them.
+
+    Raises:
+        UserError: it is not.
+    """
+    if settings.property not in known:
+        raise UserError(
+            f"folds.property: {complaint} the property "
+            f"{settings.property!r}{suggestion(settings.property, known)}"
+        )

@@ -64,8 +64,8 @@ def run_trial(
     """
     start_s = perf_counter()
     torch.set_num_threads(settings.num_threads)
-    train = plan.examples("train", settings.train_fraction)
-    validation = plan.examples("validation")
+    train = plan.examples("train", settings.fold, settings.train_fraction)
+    validation = plan.examples("validation", settings.fold)
     for task, targets in zip(plan.tasks, train.targets, strict=True):
         if not targets.is_known.any():
             raise UserError(
@@ -111,7 +111,7 @@ def _result(
 def predict(
     plan: TrialPlan, result: TrialResult, folder: UPath, split: Split
 ) -> dict[str, pd.DataFrame]:
-    """Predict a split with a trial's best weights.
+    """Predict a split of the trial's fold or data set with its best weights.
 
     Returns:
         For each task, by name, a table of the records whose target is known, with the columns
@@ -119,7 +119,7 @@ def predict(
         numbers, its cell is an array.
     """
     torch.set_num_threads(result.settings.num_threads)
-    examples = plan.examples(split)
+    examples = plan.examples(split, result.settings.fold)
     model = build_model(plan, result.settings, result.codec.num_outputs)
     model.load_state_dict(load_tensors((folder / WEIGHTS_FILE).read_bytes()))
     parts = apply_in_batches(

@@ -80,7 +80,12 @@ class Summary:
     @property
     def score(self) -> str:
         """The mean and the deviation, rounded to the two leading digits of the deviation."""
-        if not self.std:
-            return f"{self.mean:.4g}"
-        decimals = max(0, 1 - math.floor(math.log10(self.std)))
-        return f"{self.mean:.{decimals}f} ± {self.std:.{decimals}f}"
+        return rounded(self.mean, self.std)
+
+
+def rounded(mean: float, std: float | None) -> str:
+    """Write a mean and its deviation, rounded to the two leading digits of the deviation."""
+    if not std:
+        return f"{mean:.4g}"
+    decimals = max(0, 1 - math.floor(math.log10(std)))
+    return f"{mean:.{decimals}f} ± {std:.{decimals}f}"

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from omnimat.leaderboard.board import Board, Summary
+from omnimat.leaderboard.folds import FoldMean
 
 if TYPE_CHECKING:
     from omnimat.leaderboard.comparison import Comparison
@@ -47,6 +48,22 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
             table.add_row(*(Text(cell) for cell in (*cells, *ids)))
         page.add_row(table)
     return page
+
+
+def folds_table(means: Sequence[FoldMean]) -> Table:
+    """Lay out means over folds; they are comparable where all folds are there."""
+    table = Table(title=Text("Mean ± deviation over folds"), title_justify="left")
+    table.add_column("Task", overflow="fold", no_wrap=True)
+    table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)
+    for heading in ("Data set", "Variant", "Metric", "Mean", "Folds", "Seeds"):
+        table.add_column(heading, no_wrap=True)
+    for mean in means:
+        first = mean.members[0]
+        folds = f"{len(mean.members)} of {mean.num_folds} ({mean.fold_property})"
+        of_method = (mean.task, first.model, first.board.dataset, first.variant)
+        cells = (*of_method, _heading(first.board), mean.score, folds, mean.seeds)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
 
 
 def comparison_text(comparison: Comparison) -> str:

@@ -196,6 +196,17 @@ class LeaderboardStore:
             ]
         return queries.as_summaries(found, repeated)
 
+    def configs(self, config_hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Give configurations by their hashes."""
+        wanted = sorted(set(config_hashes))
+        table = schema.configs
+        with self._database.reading() as connection:
+            return {
+                found.config_hash: found.config
+                for part in _parts(wanted)
+                for found in connection.execute(select(table).where(table.c.config_hash.in_(part)))
+            }
+
 
 def _count_write(connection: Connection) -> None:
     """Take the turn to write; on PostgreSQL the next writer waits here."""

@@ -140,11 +140,16 @@ def assign_split(reduced_formula: str, published: str | None, settings: SplitSet
         if published not in SPLITS:
             raise ValueError(f"published split {published!r} is not one of {', '.join(SPLITS)}")
         return published
-    digest = hashlib.sha256(f"{settings.seed}\t{reduced_formula}".encode()).digest()
-    draw = int.from_bytes(digest[:8], "big") / 2**64
+    draw = hashed_draw(reduced_formula, settings.seed)
     if draw < settings.train:
         return "train"
     return "validation" if draw < settings.train + settings.validation else "test"
+
+
+def hashed_draw(key: str, seed: int) -> float:
+    """Return a number from 0 to 1 that a key and a seed determine, uniform over keys."""
+    digest = hashlib.sha256(f"{seed}\t{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def split_sha256(splits: Iterable[tuple[str, str]]) -> str:

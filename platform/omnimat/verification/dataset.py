@@ -65,13 +65,16 @@ class CheckedDataset:
         """The split of every material."""
         return dict(zip(self.index["material_id"], self.index["split"], strict=True))
 
-    def properties(self, split: Split) -> dict[str, str]:
-        """Read the properties of a split's materials from the shards, as JSON by material id.
+    def properties(self, split: Split | None) -> dict[str, str]:
+        """Read the properties of materials from the shards, as JSON by material id.
+
+        Args:
+            split: whose materials; None for all of the data set.
 
         Raises:
             UnreachableError: if a record cannot be read.
         """
-        wanted = self.index[self.index["split"] == split]
+        wanted = self.index if split is None else self.index[self.index["split"] == split]
         return {
             material_id: members.get(_PROPERTIES, b"{}").decode()
             for material_id, members in self._members(wanted)

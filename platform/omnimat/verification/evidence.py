@@ -77,8 +77,8 @@ class Evidence:
             directory = self._workspace.dataset(row.dataset)
         return self.remembered(("dataset", str(directory)), lambda: check_dataset(directory))
 
-    def properties(self, dataset: CheckedDataset, split: Split) -> dict[str, str]:
-        """Read the properties of a split's materials, as JSON by material id.
+    def properties(self, dataset: CheckedDataset, split: Split | None) -> dict[str, str]:
+        """Read the properties of a split's materials, or of all (None), as JSON by material id.
 
         Raises:
             UnreachableError: if a record cannot be read.

@@ -44,13 +44,13 @@ def read_table(row: Row, evidence: Evidence, columns: Sequence[str] = COLUMNS) -
 
 
 def check_materials(
-    table: pd.DataFrame, splits: Mapping[str, str], split: Split, uri: str
+    table: pd.DataFrame, splits: Mapping[str, str | None], split: Split, uri: str
 ) -> Iterator[Remark]:
     """Check that each material is in the data set and in the split, and that none repeats.
 
     Args:
         table: the predictions.
-        splits: the split of every material of the data set.
+        splits: the split of every material of the data set; None where it has no fold.
         split: the split that is scored.
         uri: where the table lies.
     """
@@ -59,7 +59,9 @@ def check_materials(
         yield f"{uri}: material {named(twice)} is there more than once"
     if unknown := [one for one in ids if one not in splits]:
         yield f"{uri}: material {named(unknown)} is not in the data set"
-    for other in sorted(set(splits.values()) - {split}):
+    if without := [one for one in ids if one in splits and splits[one] is None]:
+        yield f"{uri}: material {named(without)} has no fold"
+    for other in sorted({one for one in splits.values() if one is not None} - {split}):
         if wrong := [one for one in ids if splits.get(one) == other]:
             yield f"{uri}: material {named(wrong)} is of the {other} split, not of {split}"
     if (mislabelled := ids[(table["split"] != split).to_numpy()]).size:

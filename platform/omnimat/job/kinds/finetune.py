@@ -8,7 +8,12 @@ from typing import Any, Self
 from upath import UPath
 
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.finetune.targets import check_names, check_targets
+from omnimat.finetune.targets import (
+    check_fold_property,
+    check_folds,
+    check_names,
+    check_targets,
+)
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job, RunJob
 from omnimat.job.kinds.ingest import IngestJob
@@ -40,14 +45,17 @@ class FinetuneJob(RunJob[FinetuneSettings]):
     def check(self) -> None:
         """Find out where the leaderboard is, which is written to only at the end.
 
-        If the data set is there, it must have the targets.
+        If the data set is there, it must have the targets, in every split or in every fold.
         """
         _ = self.workspace.leaderboard_url
-        if self._is_ingested:
-            check_targets(self.settings.tasks, Manifest.load(self._dataset))
+        settings = self.settings
+        if self._is_ingested and settings.folds is None:
+            check_targets(settings.tasks, Manifest.load(self._dataset))
+        elif self._is_ingested and settings.folds is not None:
+            check_folds(settings.tasks, settings.folds, self._dataset)
 
     def check_after(self, needed: Sequence[Job[Any]]) -> None:
-        """Find out whether the data set will have the targets, if one of these jobs ingests it."""
+        """Find out whether one of these jobs ingests the data set with the targets and folds."""
         for job in needed:
             if not isinstance(job, IngestJob) or self._is_ingested:
                 continue
@@ -55,6 +63,8 @@ class FinetuneJob(RunJob[FinetuneSettings]):
             if names is not None:
                 told = f"data set {job.name} is not ingested yet, and no record of it can have"
                 check_names(self.settings.tasks, names, told)
+                if self.settings.folds is not None:
+                    check_fold_property(self.settings.folds, names, told)
 
     @property
     def _dataset(self) -> UPath:

@@ -1,0 +1,216 @@
+"""k-fold tasks: each fold is another split of the same data set, whose own split stays as it is.
+
+A property of the records, such as a label, says to which fold each belongs. For each fold, its
+records are the test part. A hash divides the others into training and validation and keeps
+polymorphs together. Whether polymorphs share a fold is up to whoever made the folds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+from upath import UPath
+
+from omnimat.base.settings import Settings
+from omnimat.finetune.tasks import TaskSettings
+from omnimat.leaderboard.folds import fold_label
+from omnimat.materials.split import Split, hashed_draw
+from omnimat.shards.codec import PROPERTIES
+from omnimat.shards.manifest import Manifest
+from omnimat.shards.reader import read_records
+from omnimat.sources.cells import class_of
+
+_RECORDS_AT_A_TIME = 512  # a record may hold megabytes
+
+
+def _name(value: Any) -> Any:
+    """Name a fold as a property has it: 2, 2.0 and "2" are the same fold."""
+    return class_of(value) if isinstance(value, str | int | float) else value
+
+
+FoldName = Annotated[
+    str, BeforeValidator(_name, json_schema_input_type=int | float | str), Field(min_length=1)
+]
+
+
+class FoldRule(Settings):
+    """What the folds of a job have in common.
+
+    Attributes:
+        property: the property of the records that names their fold.
+        validation_fraction: the fraction of the formulas of all other folds that is for validation.
+        seed: decides which these are.
+    """
+
+    property: str = Field(min_length=1)
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    seed: int = 0
+
+
+class Fold(FoldRule):
+    """One fold, whose records are the test part of the data set.
+
+    Attributes:
+        test: the name of the fold.
+    """
+
+    test: FoldName
+
+    @property
+    def slug(self) -> str:
+        """The name in a form that a file may have."""
+        return re.sub(r"\W+", "-", self.test)
+
+    def counted(self, num_folds: int) -> CountedFold:
+        """Return the same fold as one of so many."""
+        return CountedFold(**self.model_dump(), num_folds=num_folds)
+
+
+class CountedFold(Fold):
+    """One fold of a data set whose folds were counted, as rows of the leaderboard have it.
+
+    Attributes:
+        num_folds: how many folds the data set has.
+    """
+
+    num_folds: int = Field(ge=1)
+
+    @property
+    def fold(self) -> Fold:
+        """The same fold, as settings of a trial have it."""
+        return Fold(**self.model_dump(exclude={"num_folds"}))
+
+    def task(self, task: TaskSettings) -> TaskSettings:
+        """Return a task under the name that it has on the leaderboard for this fold."""
+        label = fold_label(self.property, self.test, self.num_folds)
+        return task.model_copy(update={"name": f"{task.name}, {label}"})
+
+
+class FoldSettings(FoldRule):
+    """The folds of a job.
+
+    Attributes:
+        test: the names of the folds that are the test part in turn. These may be some of the data
+            set's folds; those that are not named are among the others all the same.
+    """
+
+    test: tuple[FoldName, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        if len({fold.slug for fold in self.each()}) < len(self.test):
+            raise ValueError(
+                "test: a fold is named twice, or two names differ only in signs, which file names "
+                "do not keep"
+            )
+        return self
+
+    def each(self) -> tuple[Fold, ...]:
+        """Return each fold on its own."""
+        shared = self.model_dump(exclude={"test"})
+        return tuple(Fold(**shared, test=name) for name in self.test)
+
+
+def fold_of(properties: Mapping[str, Any], name: str) -> str | None:
+    """Return the fold that a property of a record names.
+
+    Args:
+        properties: the properties of the record.
+        name: the name of the property.
+
+    Returns:
+        The name of the fold, or None where the property is missing, empty, NaN or no single value.
+    """
+    value = properties.get(name)
+    is_nan = isinstance(value, float) and np.isnan(value)
+    if is_nan or not isinstance(value, str | int | float):
+        return None
+    return class_of(value) or None
+
+
+def fold_split(name: str | None, key: str, fold: Fold) -> Split | None:
+    """Return the part of a record when a fold is the test part.
+
+    Args:
+        name: the fold of the record; None if it has none.
+        key: the reduced formula of the record, or its id where no formula is known.
+        fold: the fold that is the test part.
+
+    Returns:
+        The part, or None for a record without a fold, which takes no part.
+    """
+    if name is None:
+        return None
+    if name == fold.test:
+        return "test"
+    is_train = hashed_draw(key, fold.seed) < 1 - fold.validation_fraction
+    return "train" if is_train else "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """The folds of the N records of a data set.
+
+    Attributes:
+        names: the (N,) names of their folds; None for a record without one.
+        keys: their (N,) reduced formulas, or ids where no formula is known.
+    """
+
+    names: Sequence[str | None]
+    keys: Sequence[str]
+
+    @classmethod
+    def of(cls, index: pd.DataFrame, properties: Iterable[str | None], name: str) -> Self:
+        """Find the folds of records.
+
+        Args:
+            index: the (N,) rows of the record index.
+            properties: the (N,) properties of the records as JSON, in the order of the index.
+            name: the name of the property that names the folds.
+        """
+        names = [fold_of(json.loads(text or "{}"), name) for text in properties]
+        return cls(names, index["reduced_formula"].fillna(index["material_id"]).tolist())
+
+    @property
+    def known(self) -> list[str]:
+        """The names of all folds that a record has."""
+        return sorted({name for name in self.names if name is not None})
+
+    def split(self, fold: Fold) -> NDArray[np.object_]:
+        """Return the (N,) parts of the records when a fold is the test part; None for no part."""
+        pairs = zip(self.names, self.keys, strict=True)
+        parts = [fold_split(name, key, fold) for name, key in pairs]
+        return np.array(parts, dtype=object)
+
+
+def judging_records(dataset: UPath, settings: FoldSettings) -> pd.DataFrame:
+    """Give the index rows of the records that validate or test with any of the folds."""
+    index, properties = read_properties(dataset)
+    folds = Folds.of(index, properties, settings.property)
+    judge = [np.isin(folds.split(fold), ("validation", "test")) for fold in settings.each()]
+    return index[np.any(judge, axis=0)]
+
+
+def read_properties(dataset: UPath) -> tuple[pd.DataFrame, list[str | None]]:
+    """Read the index of a data set and, from the shards, the properties of its records.
+
+    This reads all records. A feature store has the properties too, and gives them faster.
+
+    Returns:
+        The index with N rows, and the N properties as JSON; None for a record that cannot be read.
+    """
+    index = Manifest.load(dataset).records(dataset)
+    found: list[str | None] = []
+    for start in range(0, len(index), _RECORDS_AT_A_TIME):
+        for raw in read_records(dataset, index.iloc[start : start + _RECORDS_AT_A_TIME]):
+            text = raw.members.get(PROPERTIES)
+            found.append(None if text is None else text.decode())
+    return index, found
