@@ -7,7 +7,8 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import RESULT, Workspace
-from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained
+from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained, refuse_pretrained_folds
+from omnimat.finetune.folds import FoldSettings, judging_records, read_properties
 from omnimat.modalities.properties.features import PropertyValues
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
@@ -25,18 +26,25 @@ def workspace(tmp_path_factory, write_dataset):
     for name, seed in (("seen", 0), ("other", 1)):
         settings = IngestSettings(source=source, split={"seed": seed}, records_per_shard=20)
         write_dataset(workspace, name, settings)
-    for run, held_out in (("careless", []), ("careful", [{"dataset": "other"}])):
+    more = Prototypes(num_materials=80, max_atoms=6)
+    write_dataset(workspace, "more", IngestSettings(source=more, records_per_shard=40))
+    whole = {"dataset": "other", "splits": ["train", "validation", "test"]}
+    for run, held_out, dataset in (
+        ("careless", [], "seen"),
+        ("careful", [{"dataset": "other"}], "seen"),
+        ("strange", [whole], "more"),
+    ):
         workspace.run(run).mkdir(parents=True)
-        settings = pretraining(held_out).located(workspace)
+        settings = pretraining(held_out, dataset).located(workspace)
         result = {"settings": settings.model_dump(mode="json")}
         (workspace.run(run) / RESULT).write_text(json.dumps(result))
     return workspace
 
 
-def pretraining(held_out):
+def pretraining(held_out, dataset="seen"):
     return PretrainSettings.model_validate(
         {
-            "dataset": "seen",
+            "dataset": dataset,
             "held_out": held_out,
             "modalities": {
                 "structure": {},
@@ -76,6 +84,43 @@ def test_a_split_by_formula_judges_its_own_pretraining(workspace, cards):
     refuse_pretrained(workspace, "careless", cards, "seen", ["validation", "test"], [ENERGY])
     with pytest.raises(UserError, match=ENERGY):
         refuse_pretrained(workspace, "careless", cards, "seen", ["train"], [ENERGY])
+
+
+def test_of_folds_their_own_records_judge(workspace, cards):
+    """Whatever the data set's own split says, by which its own pretraining went."""
+    index, texts = read_properties(workspace.dataset("seen"))
+    folds = FoldSettings(property=SYSTEM, test=["cubic"])
+    judging = judging_records(workspace.dataset("seen"), folds)
+    cubic = [json.loads(text)[SYSTEM] == "cubic" for text in texts]
+    assert set(index["material_id"][cubic]) <= set(judging["material_id"])
+    assert len(judging) < len(index)
+
+    def refuse(name, properties):
+        refuse_pretrained_folds(
+            workspace,
+            name,
+            cards,
+            "seen",
+            lambda folder: judging_records(folder, folds),
+            properties,
+        )
+
+    with pytest.raises(UserError, match=rf"'{ENERGY}'.*of the {len(judging)} materials.*splits: "):
+        refuse("careless", [ENERGY])
+    refuse("careless", ["num_atoms"])
+
+
+def test_folds_may_judge_what_was_held_out_whole(workspace, cards):
+    folds = FoldSettings(property=SYSTEM, test=["cubic"])
+
+    def refuse(run):
+        refuse_pretrained_folds(
+            workspace, run, cards, "other", lambda folder: judging_records(folder, folds), [ENERGY]
+        )
+
+    with pytest.raises(UserError, match=r"held_out: \[\{dataset: other, splits: \[train, val"):
+        refuse("careful")  # which holds out only what is not in the training split of the other
+    refuse("strange")
 
 
 def test_other_properties_may_judge_anything(workspace, cards):

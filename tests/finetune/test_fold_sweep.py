@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from upath import UPath
 
+from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.cli.recomputation import recomputation
 from omnimat.finetune.settings import FinetuneSettings
@@ -112,8 +113,6 @@ def test_a_row_that_hides_its_fold_is_caught(rows, workspace, tmp_path):
 
 def test_a_material_without_a_fold_or_of_another_does_not_judge(rows, workspace, tmp_path):
     """A table of predictions with two materials too many and its hash in order."""
-    from omnimat.base.provenance import sha256_of
-
     table = pd.read_parquet(rows[0].predictions_uri)
     extra = table.iloc[[0, 1]].assign(material_id=["mat-005", "mat-002"])
     path = UPath(tmp_path / "predictions.parquet")

@@ -83,23 +83,22 @@ def test_polymorphs_are_together_and_what_has_no_formula_goes_by_its_id():
     parts = Folds.of(index, ['{"fold": 1}'] * 200, "fold").split(fold)
     assert pd.Series(parts[:100]).groupby(formulas[:100]).nunique().eq(1).all()
     assert parts.tolist() == [
-        fold_split("1", formula or name, fold)
-        for name, formula in zip(ids, formulas, strict=True)
+        fold_split("1", formula or name, fold) for name, formula in zip(ids, formulas, strict=True)
     ]
     assert len(set(parts[:100])) == len(set(parts[100:])) == 2
 
 
 def test_the_official_folds_of_matbench(shared_data):
     table = pd.read_parquet(shared_data / "matbench" / "moduli_predictions.parquet")
-    bulk = table[table["task"] == "matbench_log_kvrh"].assign(reduced_formula=None)
-    index = bulk[["material_id", "reduced_formula"]]
+    bulk = table[table["task"] == "matbench_log_kvrh"]
+    index = pd.DataFrame({"material_id": bulk["matbench_id"], "reduced_formula": None})
     folds = Folds.of(index, [f'{{"fold": {fold}}}' for fold in bulk["fold"]], "fold")
     assert folds.known == ["0", "1", "2", "3", "4"]
     times_tested = np.zeros(len(bulk), dtype=int)
     for fold in FoldSettings(property="fold", test=folds.known).each():
         parts = folds.split(fold)
         assert set(index["material_id"][parts == "test"]) == set(
-            bulk.loc[bulk["fold"] == int(fold.test), "material_id"]
+            bulk.loc[bulk["fold"] == int(fold.test), "matbench_id"]
         )
         rest = parts != "test"
         assert set(parts[rest]) == {"train", "validation"}

@@ -17,9 +17,9 @@ from omnimat.shards.manifest import Manifest
 
 # What to do about a fold that leaves no record with a target in a part.
 _REMEDIES: Mapping[Split, str] = {
-    "test": "take it out",
+    "test": "take this fold out",
+    "train": "take this fold out, or make more folds",
     "validation": "raise folds.validation_fraction",
-    "train": "take it out, or make more folds",
 }
 
 
