@@ -1,14 +1,13 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from omnimat.sources.parquet import Parquet
 
 from omnimat.base.child import Limits
 from omnimat.base.errors import UserError
 from omnimat.materials.record import Failure, Record
 from omnimat.sources.base import check_not_empty, item_name
-from omnimat.sources.cifs import Cifs
 from omnimat.sources.items import guarded_items, usual_items
+from omnimat.sources.tables.source import Table
 from omnimat.testing.hostile_source import RAISED, Hostile
 
 LIMITS = Limits(max_cpu_s=60, max_memory_gb=2)
@@ -95,13 +94,13 @@ def test_a_cell_of_nan_in_a_table_stands_beside_good_ones(tmp_path):
         }
     )
     pq.write_table(cells, tmp_path / "cells.parquet")
-    source = Parquet(path=str(tmp_path / "cells.parquet"), layout="multimodal")
+    source = Table(path=str(tmp_path / "cells.parquet"), mapping="multimodal")
     first, (name, reason), last = results(usual_items, source)
     assert [first, name, last] == ["a", "b", "c"]
     assert "not finite" in reason
 
 
-def test_an_empty_folder_is_told_without_counting(tmp_path):
-    with pytest.raises(UserError, match=r"source\.path.*holds no file"):
-        check_not_empty(Cifs(path=str(tmp_path)).located())
+def test_a_folder_without_tables_is_told_without_counting(tmp_path):
+    with pytest.raises(UserError, match=r"source\.path"):
+        check_not_empty(Table(path=str(tmp_path), mapping="multimodal").located())
     check_not_empty(Hostile(items=(), notes=""))  # which reads no files
