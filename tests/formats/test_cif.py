@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import os
 import warnings
 from pathlib import Path
 
@@ -98,6 +99,13 @@ def test_encodings_and_forms(data):
 )
 def test_broken_texts(text):
     assert refused(text).startswith("broken CIF: ")
+
+
+def test_an_item_that_is_given_twice_counts_where_it_is_known():
+    for twice in (("'Cs Cl2'", "''"), ("?", "'Cs Cl2'"), ("'Cs Cl2'", "'Cs Cl2'")):
+        more = "\n".join(f"_chemical.formula_sum {one}" for one in twice).replace(".", "_", 1)
+        assert refused(cif(CS, CL, more=more)).startswith("contradicting composition: ")
+    assert symbols(cif(CS, CL, more="_refln_x 1\n_refln.x 2")) == ["Cs", "Cl"]
 
 
 def test_no_crystal_and_several():
@@ -321,6 +329,37 @@ def test_a_disorder_group_without_occupancies():
     assert refused(text).startswith("partial occupancy: Cl1")
 
 
+DISORDERED = COLUMNS + " disorder_assembly disorder_group"
+
+
+@pytest.mark.parametrize("groups", [("A 1", "A 2"), (". 1", ". 2"), ("A -1", "B 1")])
+def test_alternatives_are_not_full(groups):
+    sites = [f"{site} {group}" for site, group in zip((CS, CL), groups, strict=True)]
+    reason = refused(cif(*sites, columns=DISORDERED))
+    assert reason.startswith("partial occupancy: Cs1")
+    assert "_atom_site_disorder_group" in reason
+
+
+@pytest.mark.parametrize("groups", [("A 1", "B 2"), ("A 1", "A 1"), (". 0", ". 1"), ("A .", "A 1")])
+def test_groups_without_an_alternative(groups):
+    sites = [f"{site} {group}" for site, group in zip((CS, CL), groups, strict=True)]
+    assert symbols(cif(*sites, columns=DISORDERED)) == ["Cs", "Cl"]
+
+
+def test_an_empty_alternative_is_none():
+    sites = (CS + " A 1", CL + " . .", "Cs2 Cs 0.2 0 0 0 A 2")
+    assert symbols(cif(*sites, columns=DISORDERED)) == ["Cs", "Cl"]
+
+
+def test_a_label_that_names_another_element_of_the_crystal():
+    swapped = refused(cif("Cl1 Cs 0 0 0 1", "Cs1 Cl 0.5 0.5 0.5 1"))
+    assert swapped.startswith("contradicting species: Cl1 is Cs")
+    named_for_places = cif("B1 Cs 0 0 0 1", "Cl Cl 0.5 0.5 0.5 1", "CL2 Cs 0.5 0 0 1")
+    assert symbols(named_for_places) == ["Cs", "Cs", "Cl"]
+    deuterium = cif("D1 H 0 0 0 1", "H2 D 0.5 0.5 0.5 1")
+    assert symbols(deuterium) == ["H", "H"]
+
+
 def test_cartesian_coordinates():
     columns = "label type_symbol Cartn_x Cartn_y Cartn_z"
     sites = ("Cs1 Cs 0 0 0", "Cl1 Cl 2.06 2.06 2.06")
@@ -370,6 +409,16 @@ def test_the_multiplicity_must_fit():
             assert refused(text).startswith("contradicting multiplicity: Zn1")
 
 
+def test_the_multiplicity_of_a_general_position_must_fit():
+    columns = COLUMNS + " symmetry_multiplicity"
+    for value, is_read in ((1, True), (2, True), ("?", True), (4, False)):
+        text = cif(f"Zn1 Zn 0.2 0 0 1 {value}", columns=columns, operations="x,y,z;-x,-y,-z")
+        if is_read:
+            assert symbols(text) == ["Zn", "Zn"]
+        else:
+            assert refused(text).startswith("contradicting multiplicity: Zn1")
+
+
 def test_images_that_are_close_but_not_one_are_left_to_validation():
     text = cif("Zn1 Zn 0.02 0 0 1", operations="x,y,z;-x,-y,-z")
     assert len(symbols(text)) == 2
@@ -386,6 +435,8 @@ def test_images_that_are_close_but_not_one_are_left_to_validation():
      "_chemical_formula_sum 'Cs2 Cl2'\n_cell_formula_units_Z 0.5",
      "_chemical_formula_sum 'Cs1.00(2) Cl'\n_cell_formula_units_Z 1",
      "_chemical_formula_sum ?\n_cell_formula_units_Z 7",
+     "_chemical_formula_sum '(Cs.5 Cs0.5) Cl'", "_chemical_formula_sum '(Cs Cl)2 (Cs)3 Cl3'",
+     "_chemical_formula_sum 'Cs Cl, (H2 O)2'",
      "_exptl_crystal_density_diffrn 4.0", "_exptl_crystal_density_diffrn 3.998",
      "_exptl_crystal_density_meas 3.2"],
 )  # fmt: skip
@@ -396,6 +447,9 @@ def test_what_agrees_is_read(more):
 @pytest.mark.parametrize(
     ("more", "kind"),
     [("_chemical_formula_sum 'Cs Cl2'", "composition"),
+     ("_chemical_formula_sum '(Cs.75 Rb.25) Cl'", "composition"),
+     ("_chemical_formula_sum 'Cs (Cl2)'", "composition"),
+     ("_chemical_formula_sum 'Cs (Cl)2'", "composition"),
      ("_chemical_formula_sum 'Cs Cl O0.1'", "composition"),
      ("_chemical_formula_sum 'Cs Br'", "composition"),
      ("_chemical_formula_sum 'Cs Cl'\n_cell_formula_units_Z 4", "formula units"),
@@ -466,14 +520,27 @@ def read_by_pymatgen(text):
     return structure
 
 
-def minerals():
-    spec = importlib.util.find_spec("ase")
-    return sorted(Path(spec.origin).parent.glob("test/testdata/minerals/*.cif"))
+# CIFs in installed packages that are refused, and why.
+REFUSED = {"bvparm2016.cif": "no crystal", "bvparm2020.cif": "no crystal"}
 
 
-@pytest.mark.parametrize("file", minerals(), ids=lambda file: file.name)
-def test_minerals_that_ship_with_ase_are_those_that_pymatgen_reads(file):
+def installed():
+    folders = os.walk(Path(importlib.util.find_spec("ase").origin).parents[1])
+    files = (Path(folder, name) for folder, _, names in folders for name in names)
+    return sorted(file for file in files if file.name.lower().endswith((".cif", ".mcif")))
+
+
+def test_minerals_ship_with_ase():
+    assert len([file for file in installed() if file.parent.name == "minerals"]) >= 8
+
+
+@pytest.mark.parametrize("file", installed(), ids=lambda file: file.name)
+def test_cifs_in_installed_packages_are_what_pymatgen_reads(file):
+    if kind := REFUSED.get(file.name):
+        assert refused(file.read_bytes()).startswith(f"{kind}: ")
+        return
     ours = crystal_of(file.read_bytes())[0]
+    validate(ours)
     theirs = from_pymatgen(read_by_pymatgen(file.read_text()))
     assert np.bincount(ours.atomic_numbers).tolist() == np.bincount(theirs.atomic_numbers).tolist()
     groups = [

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import DummySpecies, Element, Lattice
 from pymatgen.core import Structure as PymatgenStructure
-from pymatgen.transformations.standard_transformations import OrderDisorderedStructureTransformation
 
 from omnimat.formats.format import Reading
 from omnimat.materials.record import Structure
@@ -175,6 +174,11 @@ def _nearest_ordered(
     Raises:
         ValueError: the cell is too large, or its atoms would not be whole numbers.
     """
+    # Not at the top: its import takes over a second, and few crystals need it.
+    from pymatgen.transformations.standard_transformations import (
+        OrderDisorderedStructureTransformation,
+    )
+
     if len(amounts) > MAX_SITES_TO_ORDER:
         raise ValueError(
             f"partial occupancy: a cell of {len(amounts)} sites is too large to be ordered "

@@ -22,22 +22,27 @@ _DENSITY_TOLERANCE = 0.02
 # Mass of one atomic mass unit per cubic angstrom, in g/cm^3.
 _G_PER_CM3 = 1.66053906660
 _PART = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)(?:\(\d+\))?")
+_BRACKET = re.compile(r"\(([A-Z][^()]*)\)(\d*\.?\d*)")
 
 
 def formula_of(text: str | None) -> dict[str, float]:
     """Return the amounts of a formula sum, deuterium and tritium as hydrogen.
 
-    It is empty where the formula is unknown or is more than a sum (``Fe2 O3, x H2 O``).
+    Brackets that stand for mixed sites are read (``(Mg1.8 Fe.2) Si O4``). The result is empty where
+    the formula is unknown or is more than a sum (``Fe2 O3, x H2 O``).
     """
-    amounts: dict[str, float] = {}
     compact = re.sub(r"[\s'\"]", "", text or "")
-    if not re.fullmatch(f"(?:{_PART.pattern})+", compact):
-        return {}
-    for symbol, amount, *_ in _PART.findall(compact):
-        symbol = "H" if symbol in ISOTOPES else symbol
-        if symbol not in ATOMIC_NUMBERS or amount == ".":
+    parts = [(_BRACKET.sub("", compact), "1"), *_BRACKET.findall(compact)]
+    amounts: dict[str, float] = {}
+    for sum_of_elements, times in parts[not parts[0][0] :]:
+        if not re.fullmatch(f"(?:{_PART.pattern})+", sum_of_elements) or times == ".":
             return {}
-        amounts[symbol] = amounts.get(symbol, 0.0) + float(amount or 1)
+        for symbol, amount in _PART.findall(sum_of_elements):
+            symbol = "H" if symbol in ISOTOPES else symbol
+            if symbol not in ATOMIC_NUMBERS or amount == ".":
+                return {}
+            more = float(amount or 1) * float(times or 1)
+            amounts[symbol] = amounts.get(symbol, 0.0) + more
     return {symbol: amount for symbol, amount in amounts.items() if amount > 0}
 
 

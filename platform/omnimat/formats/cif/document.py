@@ -10,7 +10,16 @@ from gemmi import cif
 
 MAX_BYTES = 64 * 2**20
 _MISSING = frozenset({"?", ".", ""})
-_OUR_ITEMS = ("_cell_", "_atom_site_", "_atom_sites_", "_symmetry_", "_space_group_", "_chemical_")
+# What is said of the crystal, by how the names of items begin.
+_ITEMS = (
+    "_cell_",
+    "_atom_site_",
+    "_atom_sites_",
+    "_symmetry_",
+    "_space_group_",
+    "_chemical_",
+    "_exptl_crystal_density_",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +28,9 @@ class Block:
 
     Attributes:
         name: what stands behind ``data_``.
-        items: the values of each item, one if it stands outside a loop. Names are in lower case,
-            and a dot is an underscore, so that items of both generations of dictionaries agree.
+        items: the values of each item that says something of the crystal, one if it stands
+            outside a loop. Names are in lower case, and a dot is an underscore, so that items of
+            both generations of dictionaries agree.
     """
 
     name: str
@@ -54,7 +64,7 @@ def is_known(text: str) -> bool:
 
 
 def blocks_of(text: str | bytes) -> list[Block]:
-    """Parse a CIF.
+    """Parse a CIF; items that say nothing of the crystal are left out.
 
     Raises:
         ValueError: it breaks the syntax, or gives an item of the crystal twice with two values.
@@ -85,20 +95,34 @@ def _block(block: cif.Block) -> Block:
     for item in block:
         pair: Any = item.pair
         if pair is not None:
-            _add(items, pair[0], [pair[1]])
+            if (name := _unified(pair[0])).startswith(_ITEMS):
+                _add(items, name, [pair[1]])
         elif (loop := item.loop) is not None:
-            values, width = loop.values, loop.width()
-            for index, name in enumerate(loop.tags):
-                _add(items, name, values[index::width])
+            names = [_unified(tag) for tag in loop.tags]
+            ours = [index for index, name in enumerate(names) if name.startswith(_ITEMS)]
+            values = loop.values if ours else []
+            for index in ours:
+                _add(items, names[index], values[index :: len(names)])
     return Block(block.name.strip(), items)
 
 
+def _unified(name: str) -> str:
+    return name.lower().replace(".", "_")
+
+
 def _add(items: dict[str, list[str]], name: str, values: list[str]) -> None:
-    name = name.lower().replace(".", "_")
+    """Add an item; one that is given twice counts where it is known.
+
+    Raises:
+        ValueError: it is given twice, with two values.
+    """
     values = [_plain(value) for value in values]
-    if name.startswith(_OUR_ITEMS) and items.get(name, values) != values:
+    before = items.setdefault(name, values)
+    if before == values or not any(map(is_known, values)):
+        return
+    if any(map(is_known, before)):
         raise ValueError(f"{name} is given twice, with two values")
-    items.setdefault(name, values)
+    items[name] = values
 
 
 def _plain(value: str) -> str:

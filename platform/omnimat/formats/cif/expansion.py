@@ -92,7 +92,7 @@ def _distinct(site: Site, operations: Operations) -> NDArray[np.float64]:
         raise ValueError(
             f"unclear position: {site.label} lies next to a special position, but not on it"
         )
-    if num_near > 1 and site.multiplicity not in {None, len(images), num_near}:
+    if site.multiplicity not in {None, len(images), num_near}:
         raise ValueError(
             f"contradicting multiplicity: {site.label} has {len(images)} equivalent positions in "
             f"the cell, the file says {site.multiplicity}"

@@ -22,6 +22,7 @@ from omnimat.formats.cif.checks import (
 )
 from omnimat.formats.cif.document import MAX_BYTES, Block, blocks_of
 from omnimat.formats.cif.expansion import Place, expanded
+from omnimat.formats.cif.site_checks import check_sites
 from omnimat.formats.cif.sites import has_sites, read_sites
 from omnimat.formats.cif.symmetry import operations_of
 from omnimat.formats.crystals import REFUSING, as_provenance, isotope_notes, ordered_structure
@@ -103,6 +104,7 @@ def _crystal(block: Block, reading: Reading) -> tuple[Structure, dict[str, str]]
     operations = operations_of(block, metric(parameters))
     formula = formula_of(block.value("_chemical_formula_sum"))
     sites = read_sites(block, frozenset(formula), lattice)
+    check_sites(sites.listed)
     places = expanded(sites.listed, operations)
     cell = _content(places)
     missing = list(sites.missing_hydrogens)

@@ -32,6 +32,7 @@ class Site:
         position: fractional coordinates, shape (3,).
         texts: the coordinates as they are written.
         multiplicity: how many such sites a cell has, if the file says so.
+        disorder: its assembly and its group of those that are occupied at the same time, if any.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Site:
     position: NDArray[np.float64]
     texts: tuple[str, ...]
     multiplicity: int | None
+    disorder: tuple[str, str] | None
 
     @property
     def rounding(self) -> float:
@@ -89,8 +91,10 @@ def read_sites(
         raise ValueError(f"too many atoms: {count} sites, and at most {MAX_ATOMS} atoms are read")
     table = _Table(block, count)
     found = Sites()
+    known = np.asarray(np.isfinite(positions).all(axis=1)).tolist()
     for row in range(count):
-        _read_site(table, row, positions[row], texts[row], formula_elements, found)
+        position = positions[row] if known[row] else None
+        _read_site(table, row, position, texts[row], formula_elements, found)
     if not found.listed:
         raise ValueError("no atoms: no site of the crystal holds any")
     return found
@@ -107,6 +111,7 @@ class _Table:
         self.flags = self._column(block, "_atom_site_calc_flag")
         self.hydrogens = self._column(block, "_atom_site_attached_hydrogens")
         self.groups = self._column(block, "_atom_site_disorder_group")
+        self.assemblies = self._column(block, "_atom_site_disorder_assembly")
         self.multiplicities = self._column(block, *_MULTIPLICITY)
 
     def _column(self, block: Block, *names: str) -> list[str] | None:
@@ -121,6 +126,13 @@ class _Table:
         """Return what to call a site."""
         return (self.labels or self.types or [""] * self._count)[row][:40] or f"number {row + 1}"
 
+    def disorder(self, row: int) -> tuple[str, str] | None:
+        """Return the assembly and the group of a site; None if it belongs to no group."""
+        group = "." if self.groups is None else self.groups[row]
+        if not is_known(group) or group == "0":
+            return None
+        return "." if self.assemblies is None else self.assemblies[row], group
+
     def species(self, row: int, formula_elements: frozenset[str]) -> Species:
         """Return what stands on a site."""
         if self.types is not None and is_known(self.types[row]):
@@ -133,7 +145,7 @@ class _Table:
 def _read_site(
     table: _Table,
     row: int,
-    position: NDArray[np.float64],
+    position: NDArray[np.float64] | None,
     texts: tuple[str, ...],
     formula_elements: frozenset[str],
     found: Sites,
@@ -148,7 +160,7 @@ def _read_site(
         found.notes.append(f"the site {name} is empty and left out")
         return
     found.has_isotopes |= species.is_isotope
-    if np.isnan(position).any():
+    if position is None:
         if species.symbol != "H":
             raise ValueError(f"unknown coordinates: those of {name} are {' '.join(texts)[:60]!r}")
         found.missing_hydrogens.append(f"{name} has no coordinates")
@@ -160,14 +172,16 @@ def _read_site(
     multiplicity = None
     if table.multiplicities is not None and table.multiplicities[row].isdecimal():
         multiplicity = int(table.multiplicities[row])
-    found.listed.append(Site(name, species.symbol, occupancy, position, texts, multiplicity))
+    found.listed.append(
+        Site(name, species.symbol, occupancy, position, texts, multiplicity, table.disorder(row))
+    )
 
 
 def _occupancy(table: _Table, row: int, name: str, found: Sites) -> float:
     """Return an occupancy, which is 1 unless the file says otherwise, as the dictionary has it."""
     text = "." if table.occupancies is None else table.occupancies[row]
     if not is_known(text):
-        if table.groups is not None and is_known(table.groups[row]) and table.groups[row] != "0":
+        if table.disorder(row) is not None:
             raise ValueError(f"partial occupancy: {name} is disordered, by how much is not said")
         if text == "?":
             found.notes.append(f"the unknown occupancy of {name} is taken as 1")

@@ -35,8 +35,9 @@ _MODULATED = (
 )
 # Letters by which older databases mark the origin: S is the first choice, Z the second.
 _EXTENSIONS = {"S": "1", "O1": "1", "Z": "2", "O2": "2"}
-# How far rotations may change the cell's metric, as a share: cells are written with few digits.
-_METRIC_TOLERANCE = 0.01
+# How far rotations may change the product of two of the cell's vectors, as a share of the product
+# of their lengths: a length by one per cent, a right angle by one degree. Cells have few digits.
+_METRIC_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -247,9 +248,9 @@ def _only_fitting(
 
 
 def _fits(operations: Operations, metric_angstrom2: NDArray[np.float64]) -> bool:
-    """Say whether rotations keep the lengths and angles of the cell, within one per cent."""
+    """Say whether rotations keep the cell: lengths within one per cent, angles within about 1°."""
     rotations = operations.rotations
     rotated = np.swapaxes(rotations, 1, 2) @ metric_angstrom2 @ rotations
     lengths = np.sqrt(np.diag(metric_angstrom2))
     difference = np.abs(rotated - metric_angstrom2) / np.outer(lengths, lengths)
-    return bool((difference < 2 * _METRIC_TOLERANCE).all())
+    return bool((difference < _METRIC_TOLERANCE).all())
