@@ -96,7 +96,7 @@ def test_machines_come_and_go(cluster, tiny_jobs_folder, capsys):
     assert np.median(np.abs(np.diff(alone["loss"]) / alone["loss"][1:])) > 0.02
     said = run.log.read_text()
     assert "trainers: 2 x (1 CPU, 1 trainer) on any node" in said
-    assert "(0.25 CPU) on 1 nodes labelled omnimat.io/role=featurizer" in said
+    assert "(0.25 CPU) on 1 node labelled omnimat.io/role=featurizer" in said
 
 
 def on_one_machine(cluster, jobs: Path):
