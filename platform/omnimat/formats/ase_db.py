@@ -19,7 +19,7 @@ from omnimat.base.filesystem import is_local
 from omnimat.formats.format import Format, Reading
 from omnimat.formats.json_text import parsed
 from omnimat.formats.named_values import note_of, properties_of
-from omnimat.formats.sites import check_atoms, check_cell, check_periodic, numbers_of
+from omnimat.formats.sites import numbers_of
 from omnimat.formats.unpacked import beginning
 from omnimat.materials.record import Failure, Record
 
@@ -102,14 +102,11 @@ def record_of(
     Raises:
         ValueError: the row is no crystal.
     """
-    from ase import Atoms
+    from omnimat.formats.crystals import from_positions
 
-    from omnimat.formats.crystals import from_ase
-
-    check_periodic(atoms["pbc"])
-    check_cell(atoms["cell"])
-    check_atoms(atoms["numbers"], atoms["positions"])
-    structure = from_ase(Atoms(**{**atoms, "numbers": atoms["numbers"].astype(np.int64)}))
+    structure = from_positions(
+        atoms["cell"], atoms["numbers"], atoms["positions"], atoms["pbc"].tolist()
+    )
     properties, others = properties_of(values)
     return Record(name, {"structure": structure}, properties, note_of([*left_out, *others]))
 

@@ -17,6 +17,7 @@ from pymatgen.core import DummySpecies, Element, Lattice
 from pymatgen.core import Structure as PymatgenStructure
 
 from omnimat.formats.format import Reading
+from omnimat.formats.sites import check_atoms, check_cell, check_periodic
 from omnimat.materials.record import Structure
 
 # An occupancy this near to 1 is 1 that was rounded (0.333 three times is 0.999).
@@ -59,22 +60,33 @@ def to_structure(
 
 
 def from_ase(atoms: Any) -> Structure:
-    """Convert ASE's ``Atoms``; coordinates are wrapped into the cell.
+    """Convert ASE's ``Atoms``; see ``from_positions``."""
+    lattice, positions = np.array(atoms.cell, np.float64), np.array(atoms.positions, np.float64)
+    return from_positions(lattice, np.array(atoms.numbers), positions, atoms.pbc)
+
+
+def from_positions(
+    lattice_angstrom: NDArray[np.float64],
+    atomic_numbers: NDArray[Any],
+    positions_angstrom: NDArray[np.float64],
+    pbc: Iterable[Any],
+) -> Structure:
+    """Make a structure of what a file holds; coordinates are wrapped into the cell.
+
+    Args:
+        lattice_angstrom: cell with rows a, b and c, shape (3, 3).
+        atomic_numbers: atomic number of each atom, shape (n,).
+        positions_angstrom: Cartesian coordinates, shape (n, 3).
+        pbc: whether the cell is repeated along each of its axes.
 
     Raises:
-        ValueError: the cell is not three vectors that span a volume, or an atom is no element.
+        ValueError: the cell is none of a crystal, or an atom is no element.
     """
-    lattice = np.array(atoms.cell, dtype=np.float64)
-    if not np.isfinite(lattice).all() or not np.isfinite(atoms.positions).all():
-        raise ValueError("not finite: a cell vector or a position is NaN or infinite")
-    if abs(np.linalg.det(lattice)) < 1e-3:  # angstrom^3
-        raise ValueError("no unit cell: the three cell vectors do not span a volume")
-    numbers = np.array(atoms.numbers, dtype=np.int32)
-    if (numbers < 1).any():
-        raise ValueError("unknown species: 'X' is no element")
-    positions = np.array(atoms.positions, dtype=np.float64)
-    coords = np.asarray(np.linalg.solve(lattice.T, positions.T).T, dtype=np.float64)
-    return _structure(lattice, numbers, coords)
+    check_periodic(pbc)
+    check_cell(lattice_angstrom)
+    check_atoms(atomic_numbers, positions_angstrom)
+    coords = np.asarray(np.linalg.solve(lattice_angstrom.T, positions_angstrom.T).T, np.float64)
+    return _structure(lattice_angstrom, atomic_numbers.astype(np.int32), coords)
 
 
 def ordered_structure(

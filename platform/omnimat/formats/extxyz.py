@@ -14,7 +14,7 @@ from upath import UPath
 from omnimat.formats.ase_db import SCALARS
 from omnimat.formats.format import Format, Reading
 from omnimat.formats.named_values import note_of, properties_of
-from omnimat.formats.sites import check_atoms, check_cell, check_periodic, numbers_of
+from omnimat.formats.sites import numbers_of
 from omnimat.formats.unpacked import lines, unpacked
 from omnimat.materials.record import Failure, Record
 
@@ -111,15 +111,13 @@ def _record(name: str, text: str) -> Record:
     from omnimat.formats.crystals import from_ase
 
     atoms = _parsed(text)
-    check_periodic(atoms.pbc)
-    check_cell(atoms.cell.array)
-    check_atoms(atoms.numbers, atoms.positions)
+    structure = from_ase(atoms)
     results: Mapping[str, Any] = {} if atoms.calc is None else atoms.calc.results
     scalars = [(name, results[key]) for key, name in SCALARS.items() if key in results]
     properties, left_out = properties_of([*scalars, *atoms.info.items()])
     left_out += [key for key in results if key not in SCALARS]
     left_out += [key for key in atoms.arrays if key not in ("numbers", "positions")]
-    return Record(name, {"structure": from_ase(atoms)}, properties, note_of(left_out))
+    return Record(name, {"structure": structure}, properties, note_of(left_out))
 
 
 def _parsed(text: str) -> Any:
