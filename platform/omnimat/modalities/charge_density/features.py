@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from omnimat.materials.record import Record
+from omnimat.modalities.charge_density.resampling import resampled
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 
 
@@ -56,11 +57,7 @@ class ChargeDensityGrid(FeaturizerSettings):
         density: NDArray[np.floating[Any]] = stored.astype(np.float32)
         if density.ndim != 3 or not np.isfinite(density).all():
             raise ValueError("the charge density is not a 3D grid of finite values")
-        for axis, size in enumerate(density.shape):
-            if size != self.num_points:
-                from scipy.signal import resample  # takes 0.4 s to import and is rarely needed
-
-                density = resample(density, self.num_points, axis=axis)
+        density = resampled(density, self.num_points)
         if self.scale != "raw":
             if record.structure is None:
                 raise ValueError("the volume of the cell is not known: set featurizer.scale to raw")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Float = TypeVar("Float", bound=np.floating[Any])
+
 
 def resampled(
-    grid: NDArray[np.float64], num_points: int, axes: Sequence[int] = (0, 1, 2)
-) -> NDArray[np.float64]:
+    grid: NDArray[Float], num_points: int, axes: Sequence[int] = (0, 1, 2)
+) -> NDArray[Float]:
     """Resample a periodic grid by cutting or padding its Fourier series along some axes.
 
     This is exact for a density without higher terms, and keeps the mean.
