@@ -57,7 +57,7 @@ def test_pairs_and_energies_are_properties(tmp_path, ending):
     data = {"curve": np.zeros(3)}
     path = written(tmp_path / f"a.{ending}", [with_results()], **pairs, data=data)
     (record,) = records_of(FORMATS_BY_ENDING[ending], path)
-    assert record.properties == {"energy_ev": -3.4, "magmom": 0.5, **pairs}
+    assert record.properties == {"energy_ev": -3.4, "magmom": 0.5} | pairs | {"is_stable": "true"}
     assert record.provenance["left_out"] == "data, forces"
 
 

@@ -144,7 +144,7 @@ def test_what_pymatgen_and_pandas_write(tmp_path):
     table.to_json(tmp_path / "pandas.json.gz", orient="split", double_precision=15)
     records = records_of(JSON, UPath(tmp_path / "pandas.json.gz"))
     assert [record.material_id for record in records] == list(table.index)
-    assert records[0].properties == {"is_metal": True}
+    assert records[0].properties == {"is_metal": "true"}
     # pandas writes 15 decimals.
     assert_same_crystal(records[0].structure, STRUCTURES[0], 1e-12)
     dumpfn(table.to_dict("split"), tmp_path / "monty.json.gz")

@@ -64,7 +64,7 @@ def test_values_of_a_frame_are_properties_and_arrays_are_named(tmp_path):
     assert record.properties == {
         "energy_ev": -3.4,
         "band_gap_eV_": 5.0,
-        "is_stable": True,
+        "is_stable": "true",
         "functional": "PBE",
         "dielectric": [1.0, 2.0, 3.0],
     }

@@ -14,7 +14,7 @@ from omnimat.shards.reader import read_records
 from omnimat.sources.files.source import Files
 from omnimat.sources.ingest import finished, ingest, write_slice
 from omnimat.sources.inputs import content_hash, input_files
-from omnimat.sources.label_report import LABELS_NAME
+from omnimat.sources.labels.report import LABELS_NAME
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.testing.ray_head import start

@@ -11,9 +11,9 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.materials.record import Failure, Record, safe_id
-from omnimat.sources.label_reader import label_names, read_labels
-from omnimat.sources.label_report import LABELS_NAME, report_labels
-from omnimat.sources.labels import LabelsSettings
+from omnimat.sources.labels.reader import label_names, read_labels
+from omnimat.sources.labels.report import LABELS_NAME, report_labels
+from omnimat.sources.labels.settings import LabelsSettings
 from omnimat.sources.merge import ShardReport
 
 CSV = """\
@@ -65,12 +65,8 @@ def test_cells_of_a_csv(write):
     }
     assert labels.num_unknown == {"hardness_gpa": 1, "phase": 1}
     reasons = {name: labels.rows[name]["hardness_gpa"] for name in "defg"}
-    assert {name: one.cell for name, one in reasons.items()} == {
-        "d": "<5",
-        "e": "7 GPa",
-        "f": "inf",
-        "g": "1,5",
-    }
+    for name, cell in {"d": "<5", "e": "7 GPa", "f": "inf", "g": "1,5"}.items():
+        assert cell in reasons[name].reason
     assert "finite" in reasons["f"].reason
     assert all("number" in reasons[name].reason for name in "deg")
 
@@ -106,7 +102,7 @@ def test_tables_with_types(write, tmp_path, ending):
         "both_as_class": {"from": "both", "kind": "class"},
         "truth": {"from": "ok"},
     }
-    with pytest.raises(UserError, match=r"labels\.columns\.truth.*'True' is a boolean"):
+    with pytest.raises(UserError, match=r"labels\.columns\.truth.*True is a boolean"):
         read_labels(write(data, f"labels.{ending}", columns=columns))
     del columns["truth"]
     labels = read_labels(write(data, f"labels.{ending}", columns=columns))
@@ -144,6 +140,13 @@ def test_all_columns_are_taken_where_none_is_named(write):
     assert read_labels(write(index)).kinds == {"H": "number"}
 
 
+def test_names_of_columns_are_made_safe(write):
+    labels = read_labels(write("name,Band gap (eV)\na,1\n"))
+    assert labels.usable("a") == {"Band_gap_eV_": 1.0}
+    with pytest.raises(UserError, match=r"labels\.columns\.a_b: .*'a b' and 'a/b'"):
+        read_labels(write("name,a b,a/b\na,1,2\n"))
+
+
 def test_several_tables(write, tmp_path):
     write("name,H\na,1\nb,2\n", "one.csv")
     write("name,phase\nb,cubic\nc,rutile\n", "two.csv")
@@ -178,7 +181,7 @@ def test_ids_that_repeat(write):
         (CSV, {"columns": {"phase": {}}}, ()),  # one of them is a number
         ("name,p\na,x\nb,\n", {"columns": {"p": {}}}, ("labels.columns.p", "'x'", "kind")),
         ("name,H,H\na,1,2\n", {}, ("labels.path", "two columns", "'H'")),
-        ("name,H\na,1\nb,1,2\n", {}, ("labels.path", "line 3")),
+        ("name,H\na,1\nb,1,2\n", {}, ("labels.path", "row 2", "3 fields")),
         ("name,H\n", {}, ("labels.path", "no rows")),
         ("", {}, ("labels.path", "labels.csv")),
         (b"name,H\n\xe9,1\n", {}, ("labels.path", "utf-8")),

@@ -8,7 +8,7 @@ from omnimat.base.errors import UserError
 from omnimat.materials.record import Record
 from omnimat.materials.split import SplitSettings
 from omnimat.sources.checker import Checker
-from omnimat.sources.joins import read_joins
+from omnimat.sources.labels.joins import read_joins
 from omnimat.sources.settings import IngestSettings
 
 TABLE = "name,split,mine\na,train,tr\nb,validation,va\nc,test,te\nd,,\n"

@@ -12,8 +12,8 @@ from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import PUBLISHED_SPLIT, Split, SplitSettings, assign_split
 from omnimat.materials.validation import validate
 from omnimat.modalities.composition import Formula, formula_of
-from omnimat.sources.joins import SplitRule
-from omnimat.sources.labels import LABEL_ID, REPLACED
+from omnimat.sources.labels.joins import SplitRule
+from omnimat.sources.labels.matching import LABEL_ID, REPLACED
 
 
 class _Note(NamedTuple):

@@ -24,8 +24,8 @@ from omnimat.sources.checker import Checker
 from omnimat.sources.describe import describe_missing
 from omnimat.sources.inputs import check_inputs, content_hash, input_files, save_inputs
 from omnimat.sources.items import guarded_items, usual_items
-from omnimat.sources.joins import read_joins, remembered_joins
-from omnimat.sources.label_report import report_labels
+from omnimat.sources.labels.joins import read_joins, remembered_joins
+from omnimat.sources.labels.report import report_labels
 from omnimat.sources.merge import ShardReport, duplicates, merge
 from omnimat.sources.settings import IngestSettings
 from omnimat.sources.summary import summary

@@ -13,8 +13,8 @@ from omnimat.base.settings import Settings
 from omnimat.materials.split import AnySplit, SplitSettings, TableSplit
 from omnimat.sources.base import NamesProperties, Source
 from omnimat.sources.describe import Robocrystallographer
-from omnimat.sources.label_reader import label_names
-from omnimat.sources.labels import LabelsSettings
+from omnimat.sources.labels.reader import label_names
+from omnimat.sources.labels.settings import LabelsSettings
 from omnimat.sources.prototypes import Prototypes
 
 _HERE = "omnimat.sources"

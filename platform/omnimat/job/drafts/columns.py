@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from omnimat.materials.record import safe_id
-from omnimat.sources.cells import LabelKind, likely_kind, read_cell
+from omnimat.materials.values import LabelKind
+from omnimat.sources.labels.cells import likely_kind, read_cell
 
 Cells = Mapping[str, Sequence[Any]]
 """The values of each column in some rows; None where there is none."""
@@ -134,7 +135,7 @@ def _label(column: str, values: Sequence[Any], num_rows: int) -> Labelled | None
 
 
 def _label_name(column: str, kind: LabelKind) -> tuple[str, str]:
-    from omnimat.sources.labels import unit_in_names
+    from omnimat.sources.labels.settings import unit_in_names
 
     bare, unit = unit_of(column)
     ending = unit_in_names(unit)

@@ -12,7 +12,7 @@ from omnimat.job.drafts.pretrain import Views, run_name
 from omnimat.job.drafts.sizes import finetune_sizes
 from omnimat.job.drafts.text import filled
 from omnimat.materials.split import SPLITS
-from omnimat.sources.labels import unit_in_names
+from omnimat.sources.labels.settings import unit_in_names
 
 
 def chosen_target(held: Holdings, asked: str | None = None) -> str:

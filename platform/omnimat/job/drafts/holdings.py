@@ -14,9 +14,9 @@ from omnimat.base.errors import UserError
 from omnimat.base.words import suggestion
 from omnimat.base.workspace import Workspace
 from omnimat.materials.split import SPLITS
+from omnimat.materials.values import LabelKind
 from omnimat.modalities.registry import MODALITIES, default_featurizer, parts
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
-from omnimat.sources.cells import LabelKind
 
 Counts = Mapping[str, int]
 """How many records of each split there are."""

@@ -126,7 +126,7 @@ def look_at_labels(
     Raises:
         UserError: it cannot be read, lacks a column, or names none of the materials.
     """
-    from omnimat.sources.label_files import read_columns
+    from omnimat.sources.tables.files import read_columns
 
     where = expanded_path(path, "labels")
     if not where.exists():

@@ -9,7 +9,7 @@ from omnimat.base.errors import UserError
 from omnimat.job.drafts.holdings import Holdings
 from omnimat.job.drafts.sizes import MOST_ATOMS_FOR_SUMS, preset, pretrain_sizes
 from omnimat.job.drafts.text import filled
-from omnimat.sources.cells import LabelKind
+from omnimat.materials.values import LabelKind
 
 _LEAST_SHARE = 0.1
 """Part of the training records that must have a modality."""

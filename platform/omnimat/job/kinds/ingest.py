@@ -31,7 +31,7 @@ class IngestJob(Job[IngestSettings]):
 
             finished(self.settings, self.name, folder)
         else:
-            from omnimat.sources.joins import read_joins
+            from omnimat.sources.labels.joins import read_joins
 
             located = self.settings.located()
             check_not_empty(located.source)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
+import pyarrow as pa
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -69,8 +70,12 @@ def files_of(path: str) -> dict[str, UPath]:
     return dict(sorted(named.items()))
 
 
-def layout_of(file: UPath) -> Literal["csv", "json_lines", "parquet"]:
+def layout_of(file: UPath, key: str = _KEY) -> Literal["csv", "json_lines", "parquet"]:
     """Return what the ending of a file says about it.
+
+    Args:
+        file: path of the file.
+        key: key of the job file that names it, with which error messages begin.
 
     Raises:
         UserError: it says nothing.
@@ -79,7 +84,7 @@ def layout_of(file: UPath) -> Literal["csv", "json_lines", "parquet"]:
     layout = _LAYOUT_OF_ENDING.get(match[1].lower()) if match else None
     if layout is None or (layout == "parquet" and file.name.endswith(".gz")):
         raise UserError(
-            f"{_KEY}: the ending of {file} must be one of {', '.join(_LAYOUT_OF_ENDING)}; those of "
+            f"{key}: the ending of {file} must be one of {', '.join(_LAYOUT_OF_ENDING)}; those of "
             "text may be followed by .gz"
         )
     return layout
@@ -95,7 +100,13 @@ def stem_of(name: str) -> str:
     return _ENDING.sub("", PurePosixPath(name).name)
 
 
-def rows_of(file: UPath, encoding: str, separator: str | None, max_rows: int | None) -> Rows:
+def rows_of(
+    file: UPath,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+    max_rows: int | None = None,
+    key: str = _KEY,
+) -> Rows:
     """Open a file, as it is now.
 
     Args:
@@ -103,20 +114,53 @@ def rows_of(file: UPath, encoding: str, separator: str | None, max_rows: int | N
         encoding: encoding of text files.
         separator: separator of CSV files; None if the header is to tell.
         max_rows: how many rows count, from the beginning; None for all.
+        key: key of the job file that names it, with which error messages begin.
     """
-    layout, status = layout_of(file), file.stat()
+    layout, status = layout_of(file, key), file.stat()
+    size_bytes, mtime_ns = status.st_size, status.st_mtime_ns
     if layout == "parquet":
-        return _parquet(file, status.st_size, status.st_mtime_ns, max_rows)
+        return _parquet(file, size_bytes, mtime_ns, max_rows, key)
     return TextRows(
-        TextFile(file, status.st_size, status.st_mtime_ns, layout, encoding, separator, max_rows)
+        TextFile(file, size_bytes, mtime_ns, layout, encoding, separator, max_rows, key)
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def _parquet(file: UPath, size_bytes: int, mtime_ns: int, max_rows: int | None) -> ParquetRows:
+def _parquet(
+    file: UPath, size_bytes: int, mtime_ns: int, max_rows: int | None, key: str
+) -> ParquetRows:
     """Remember the schema of files while they stay as they are."""
     del size_bytes, mtime_ns
-    return ParquetRows(file, max_rows)
+    return ParquetRows(file, max_rows, key)
+
+
+def read_columns(file: UPath, key: str) -> Mapping[str, Sequence[Any]]:
+    """Read a whole table.
+
+    Args:
+        file: path of the file.
+        key: key of the job file that names it, with which error messages begin.
+
+    Returns:
+        The values of each column that has a name, None where there is none.
+
+    Raises:
+        UserError: the file cannot be read as a table, or has no rows.
+    """
+    rows = rows_of(file, key=key)
+    found: list[Mapping[str, Any]] = []
+    try:
+        for number, row in enumerate(rows.read(0, rows.count(), rows.columns), 1):
+            if isinstance(row, ValueError):
+                raise UserError(f"{key}: {file}: row {number} {row}; mend it")
+            found.append(row)
+    except (OSError, pa.ArrowException) as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"{key}: {file} cannot be read: {told}") from error
+    if not found:
+        raise UserError(f"{key}: {file} holds no rows; give a table with a header and rows")
+    names = dict.fromkeys(name for row in found for name in row if name)
+    return {name: [row.get(name) for row in found] for name in names}
 
 
 def _is_table(file: UPath) -> bool:

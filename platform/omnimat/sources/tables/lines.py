@@ -50,14 +50,15 @@ class Lines(Iterator[str]):
 
 
 @contextmanager
-def open_lines(path: UPath, encoding: str, position_bytes: int = 0) -> Generator[Lines]:
+def open_lines(path: UPath, encoding: str, key: str, position_bytes: int = 0) -> Generator[Lines]:
     """Open a file at a position that ``Lines`` told before.
 
     A gzipped file is decompressed up to there. An encoding in which a line break is not the byte of
     ASCII (UTF-16) is turned into UTF-8 first, in which positions are counted then.
 
     Raises:
-        UserError: the file is no whole gzip archive, or not in an encoding such as UTF-16.
+        UserError: the file is no whole gzip archive, or not in an encoding such as UTF-16; the
+            message begins with ``key``.
     """
     try:
         with path.open("rb") as raw, _plain(path, raw) as file:
@@ -67,7 +68,7 @@ def open_lines(path: UPath, encoding: str, position_bytes: int = 0) -> Generator
             else:
                 yield _skipped(Lines(_in_utf8(file, encoding), "utf-8", 0), position_bytes)
     except _BROKEN_ARCHIVE as error:
-        raise UserError(f"source.path: {path} is no whole gzip archive: {error}") from error
+        raise UserError(f"{key}: {path} is no whole gzip archive: {error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"source.encoding: {path} is not in {encoding}: {error}") from error
 

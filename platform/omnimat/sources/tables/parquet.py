@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.sources.tables.rows import refuse_repeated
 from omnimat.sources.tables.values import Kind
 
 _ROWS_PER_BATCH = 64
@@ -20,15 +21,16 @@ _DAMAGED = (pa.ArrowException, OSError)
 class ParquetRows:
     """The rows of a Parquet file."""
 
-    def __init__(self, path: UPath, max_rows: int | None) -> None:
+    def __init__(self, path: UPath, max_rows: int | None, key: str) -> None:
         """Read the schema.
 
         Args:
             path: path of the file.
             max_rows: how many rows count, from the beginning; None for all.
+            key: key of the job file that names it, with which error messages begin.
 
         Raises:
-            UserError: the file is no Parquet file.
+            UserError: the file is no Parquet file, or two of its columns have the same name.
         """
         self._path, self._max_rows = path, max_rows
         try:
@@ -37,9 +39,10 @@ class ParquetRows:
                 schema, sizes = table.schema_arrow, _sizes_of_groups(table)
         except _DAMAGED as error:
             _raise_if_of_the_storage(error)
-            raise UserError(f"source.path: {path} is no Parquet file: {error}") from error
+            raise UserError(f"{key}: {path} is no Parquet file: {error}") from error
         self._ends = np.cumsum(sizes, dtype=np.int64).tolist()
         self.columns: tuple[str, ...] = tuple(schema.names)
+        refuse_repeated(self.columns, f"{key}: {path}")
         self.kinds: Mapping[str, Kind] = {}  # the schema has types
         self.metadata = {
             key.decode(errors="replace"): value.decode(errors="replace")

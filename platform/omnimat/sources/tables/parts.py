@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnimat.materials.crystals import crystal_system
+from omnimat.materials.values import shown
 from omnimat.modalities.composition import Formula
 from omnimat.modalities.composition.query import parse_formula
 from omnimat.modalities.dos import DensityOfStates
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.sources.tables.columns import ArrayColumn, DosColumns, PropertyColumn, XrdColumns
 from omnimat.sources.tables.structures import Row
-from omnimat.sources.tables.values import Kind, joined, numbers, property_value, shown
+from omnimat.sources.tables.values import Kind, joined, numbers, property_value
 
 
 def text_from(row: Row, column: str) -> str | None:
@@ -126,20 +127,17 @@ def properties_from(
     found: dict[str, Any] = {}
     notes: dict[str, str] = {}
     for name, column in columns.items():
-        value = row.get(column.column)
-        if value is None:
-            continue
+        is_group = name == "space_group_number"
+        kind = "integer" if is_group else column.type or kinds.get(column.column)
         try:
-            found[name] = property_value(value, column.type or kinds.get(column.column))
-            if column.type == "number":
-                found[name] = float(found[name])
-            if name == "space_group_number":
-                found[name] = property_value(found[name], "integer")
-                system = {"crystal_system": crystal_system(found[name])}
+            value = property_value(row.get(column.column), kind)
+            if value is None:
+                continue
+            system = crystal_system(value) if is_group else None
         except ValueError as error:
-            found.pop(name, None)
             notes[name] = f"left out: {error}"
         else:
-            if name == "space_group_number" and "crystal_system" not in columns:
-                found |= system
+            found[name] = float(value) if column.type == "number" and not is_group else value
+            if system is not None and "crystal_system" not in columns:
+                found["crystal_system"] = system
     return found, notes

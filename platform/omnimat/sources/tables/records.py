@@ -16,6 +16,7 @@ from omnimat.materials.crystals import (
 from omnimat.materials.record import Failure, Record, Structure, safe_id
 from omnimat.materials.split import PUBLISHED_SPLIT
 from omnimat.materials.validation import check_arrays, validate
+from omnimat.materials.values import shown
 from omnimat.sources.tables.mapping import TableMapping
 from omnimat.sources.tables.parts import (
     array_from,
@@ -26,7 +27,7 @@ from omnimat.sources.tables.parts import (
     xrd_from,
 )
 from omnimat.sources.tables.structures import Row, structure_from
-from omnimat.sources.tables.values import Kind, shown
+from omnimat.sources.tables.values import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from omnimat.base.errors import UserError
 from omnimat.sources.tables.values import Kind
 
 
@@ -30,3 +31,17 @@ class Rows(Protocol):
         self, start: int, stop: int, columns: Collection[str]
     ) -> Iterator[Mapping[str, Any] | ValueError]:
         """Read the rows from ``start`` to before ``stop``, with at least these columns."""
+
+
+def refuse_repeated(columns: Sequence[str], where: str) -> None:
+    """Refuse columns of which two have the same name.
+
+    Args:
+        columns: their names; columns without one are not compared.
+        where: key and path of the file, with which the message begins.
+
+    Raises:
+        UserError: there are two.
+    """
+    if again := next((name for name in columns if name and columns.count(name) > 1), None):
+        raise UserError(f"{where} has two columns {again!r}; rename one")

@@ -17,8 +17,9 @@ from omnimat.formats.poscar import parse as parse_poscar
 from omnimat.materials.crystals import lattice_from_parameters
 from omnimat.materials.record import Structure
 from omnimat.materials.validation import check_arrays
+from omnimat.materials.values import shown
 from omnimat.sources.tables.columns import Cell, StructureColumns, as_tuple
-from omnimat.sources.tables.values import joined, numbers, shown, words
+from omnimat.sources.tables.values import joined, numbers, words
 
 Row = Mapping[str, Any]
 Found = tuple[Structure, dict[str, str]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import functools
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.materials.values import known
 from omnimat.sources.tables.lines import Lines, open_lines
+from omnimat.sources.tables.rows import refuse_repeated
 from omnimat.sources.tables.values import Kind, is_list
 
 Row = Mapping[str, Any]
@@ -44,6 +46,7 @@ class TextFile:
         encoding: its encoding.
         separator: separator of its fields; None if the header is to tell.
         max_rows: how many rows count, from the beginning; None for all.
+        key: key of the job file that names it, with which error messages begin.
     """
 
     path: UPath
@@ -53,6 +56,11 @@ class TextFile:
     encoding: str
     separator: str | None
     max_rows: int | None
+    key: str
+
+    def lines(self, position_bytes: int = 0) -> AbstractContextManager[Lines]:
+        """Open it at a position."""
+        return open_lines(self.path, self.encoding, self.key, position_bytes)
 
 
 class TextRows:
@@ -99,7 +107,7 @@ class _Beginning:
 
 @functools.cache
 def _beginning(file: TextFile) -> _Beginning:
-    with open_lines(file.path, file.encoding) as lines:
+    with file.lines() as lines:
         if file.layout == "json_lines":
             rows = map(_from_json, islice(_raw_json(lines), _SAMPLE_ROWS))
             names = dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)
@@ -107,12 +115,12 @@ def _beginning(file: TextFile) -> _Beginning:
         first = next(lines, "")
         separator = file.separator or max(_SEPARATORS, key=first.count)
         try:
-            header = next(csv.reader(chain([first], lines), delimiter=separator), [])
+            header: list[str] = next(_fields(chain([first], lines), separator), [])
         except csv.Error as error:
-            raise UserError(f"source.path: {file.path} has no header: {error}") from error
-        if twice := [name for name, count in Counter(header).items() if count > 1 and name]:
-            raise UserError(f"source.path: {file.path} has two columns {twice[0]!r}; rename one")
-        return _Beginning(tuple(header), separator, lines.position_bytes)
+            raise UserError(f"{file.key}: {file.path} has no header: {error}") from error
+        columns = tuple(name.strip() for name in header)
+        refuse_repeated(columns, f"{file.key}: {file.path}")
+        return _Beginning(columns, separator, lines.position_bytes)
 
 
 @functools.cache
@@ -120,7 +128,7 @@ def _index(file: TextFile) -> tuple[NDArray[np.int64], int]:
     """Return the position of every ``_ROWS_PER_POSITION``-th row, and the number of rows."""
     positions: list[int] = []
     num_rows = 0
-    with open_lines(file.path, file.encoding, _beginning(file).position_bytes) as lines:
+    with file.lines(_beginning(file).position_bytes) as lines:
         raw = _raw(file, lines)
         position = lines.position_bytes
         for _ in islice(raw, file.max_rows):
@@ -136,7 +144,7 @@ def _kinds(file: TextFile) -> Mapping[str, Kind]:
     rows = islice(_rows(file, _beginning(file).position_bytes), _SAMPLE_ROWS)
     sample = [row for row in rows if not isinstance(row, ValueError)]
     kinds = {
-        name: _kind([row[name] for row in sample if row.get(name) is not None], file.layout)
+        name: _kind([row[name] for row in sample if known(row.get(name)) is not None], file.layout)
         for name in _beginning(file).columns
     }
     return {name: kind for name, kind in kinds.items() if kind is not None}
@@ -157,7 +165,7 @@ def _rows(file: TextFile, position_bytes: int) -> Iterator[Row | ValueError]:
     convert: Callable[[Any], Row | ValueError] = _from_json
     if file.layout == "csv":
         convert = functools.partial(_from_fields, beginning.columns)
-    with open_lines(file.path, file.encoding, position_bytes) as lines:
+    with file.lines(position_bytes) as lines:
         for raw in _raw(file, lines):
             is_damaged, lines.is_damaged = lines.is_damaged, False
             if is_damaged:
@@ -170,36 +178,42 @@ def _raw(file: TextFile, lines: Lines) -> Iterator[_Raw]:
     """Yield the rows that are not empty, before their values are looked at."""
     if file.layout == "json_lines":
         return _raw_json(lines)
-    return _raw_csv(lines, _beginning(file).separator, file.path)
+    where = f"{file.key}: {file.path}"
+    return _raw_csv(lines, _beginning(file).separator, where)
 
 
 def _raw_json(lines: Lines) -> Iterator[str]:
     return (line for line in lines if not line.isspace())
 
 
-def _raw_csv(lines: Lines, separator: str, path: UPath) -> Iterator[_Raw]:
+def _raw_csv(lines: Lines, separator: str, where: str) -> Iterator[_Raw]:
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
-    reader = csv.reader(chain(lines, [_END]), delimiter=separator)
+    reader = _fields(chain(lines, [_END]), separator)
     while True:
         line = reader.line_num + 1
         try:
             fields = next(reader)
         except csv.Error as error:
             if "field larger" in str(error):
-                raise _unclosed(path, line) from error
+                raise _unclosed(where, line) from error
             yield ValueError(f"is no row of a CSV file: {error}")
             continue
         if fields == [_END]:
             return
         if fields and fields[-1].endswith(_END):
-            raise _unclosed(path, line)
+            raise _unclosed(where, line)
         if fields:
             yield fields
 
 
-def _unclosed(path: UPath, line: int) -> UserError:
+def _fields(lines: Iterable[str], separator: str) -> Any:
+    """Split lines into fields; blanks before a field do not belong to it."""
+    return csv.reader(lines, delimiter=separator, skipinitialspace=True)
+
+
+def _unclosed(where: str, line: int) -> UserError:
     return UserError(
-        f"source.path: {path}: a quote is never closed that opens in the row {line} lines after "
+        f"{where}: a quote is never closed that opens in the row {line} lines after "
         "the header; close it"
     )
 

@@ -8,19 +8,23 @@ Numbers in texts are read as pandas reads them.
 from __future__ import annotations
 
 import ast
-import math
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from omnimat.materials.values import LabelKind, known, property_of, shown
+
 Kind = Literal["number", "integer", "text", "list"]
 
 _SEPARATORS = str.maketrans("[](){},;'\"", " " * 10)
-_SHOWN_CHARACTERS = 40
+_OF_COLUMN: Mapping[Kind | None, LabelKind] = {
+    "text": "class",
+    "number": "number",
+    "integer": "number",
+}
 
 
 def words(text: str) -> list[str]:
@@ -32,24 +36,13 @@ def number(text: str) -> float | int:
     """Read a number.
 
     Raises:
-        ValueError: the text is no number.
+        ValueError: the text is not a number.
     """
     try:
         found: float | int = pd.to_numeric(np.array([text], dtype=object))[0].item()
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{shown(text)} is no number") from error
+        raise ValueError(f"{shown(text)} is not a number") from error
     return found
-
-
-def is_number(value: Any) -> bool:
-    """Say whether a value is a number, or a text that is one."""
-    if isinstance(value, str):
-        try:
-            number(value)
-        except ValueError:
-            return False
-        return True
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def is_list(value: Any) -> bool:
@@ -57,12 +50,6 @@ def is_list(value: Any) -> bool:
     if isinstance(value, str):
         return value.startswith("[") and value.endswith("]")
     return isinstance(value, list)
-
-
-def shown(value: Any) -> str:
-    """Show a value in a message, shortened."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def numbers(value: Any, what: str) -> NDArray[np.float64]:
@@ -113,35 +100,29 @@ def property_value(value: Any, kind: Kind | None) -> Any:
     """Read the value of a property.
 
     Args:
-        value: what stands in the table, which is not null.
+        value: what stands in the table.
         kind: what the property is; None for whatever the table holds.
 
     Returns:
-        A number, a text, a truth value or a list of these, as JSON can hold it.
+        A number, a class, a list of numbers or of texts, or None where it is not known.
 
     Raises:
         ValueError: it is of another kind, or not finite.
     """
-    if kind == "text":
-        return value if isinstance(value, str) else str(value)
-    if kind == "list" and isinstance(value, str):
+    value = known(value)
+    if isinstance(value, str) and kind in {"number", "integer"}:
+        value = number(value)
+    elif isinstance(value, str) and kind == "list":
         value = _list(value)
-    if kind in {"number", "integer"}:
-        value = _number(value)
-    if kind == "integer":
-        return _integer(value)
-    return _json_value(value)
-
-
-def _number(value: Any) -> float | int:
-    if not is_number(value):
-        raise ValueError(f"{shown(value)} is no number")
-    return number(value) if isinstance(value, str) else value
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return value
+    found = property_of(value, _OF_COLUMN.get(kind))
+    return _integer(found) if kind == "integer" and found is not None else found
 
 
 def _integer(value: float) -> int:
-    if not (math.isfinite(value) and float(value).is_integer()):
-        raise ValueError(f"{value} is no integer")
+    if not float(value).is_integer():
+        raise ValueError(f"{value} is not an integer")
     return int(value)
 
 
@@ -149,16 +130,4 @@ def _list(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"{shown(text)} is no list") from error
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        value = float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is not finite")
-    if isinstance(value, list | tuple):
-        return [_json_value(one) for one in value]
-    if not isinstance(value, str | int | float):
-        raise ValueError(f"{shown(value)} is no number, text or list of them")
-    return value
+        raise ValueError(f"{shown(text)} is not a list") from error

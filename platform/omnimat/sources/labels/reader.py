@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from upath import UPath
@@ -11,9 +11,14 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.words import suggestion
 from omnimat.materials.record import safe_id
-from omnimat.sources.cells import Unusable, likely_kind, read_cell
-from omnimat.sources.label_files import Columns, read_columns
-from omnimat.sources.labels import LabelColumn, LabelRow, Labels, LabelsSettings
+from omnimat.materials.values import safe_name
+from omnimat.sources.labels.cells import Cell, Unusable, likely_kind, read_cell
+from omnimat.sources.labels.matching import LabelRow, Labels
+from omnimat.sources.labels.settings import LabelColumn, LabelsSettings
+from omnimat.sources.tables.files import read_columns
+
+Columns = Mapping[str, Sequence[Any]]
+"""The cells of a table by column."""
 
 
 def read_labels(
@@ -64,11 +69,19 @@ def _chosen(
 ) -> dict[str, LabelColumn]:
     """Return the columns that are read, by the names of their labels."""
     names = dict.fromkeys(name for columns in tables.values() for name in columns)
+    chosen: dict[str, LabelColumn] = {}
     if settings.columns is None:
         others = [name for name in names if name != settings.id]
         cells = {n: [c for t in tables.values() for c in t.get(n, ())] for n in others}
-        return {n: LabelColumn(column=n, kind=likely_kind(cells[n])) for n in others}
-    chosen = {}
+        for name in others:
+            label = safe_name(name)
+            if label in chosen:
+                raise UserError(
+                    f"{column_key.format(label)}: the columns {chosen[label].column!r} and "
+                    f"{name!r} would both be this label; rename one"
+                )
+            chosen[label] = LabelColumn(column=name, kind=likely_kind(cells[name]))
+        return chosen
     for label, one in settings.columns.items():
         column = label if one.column is None else one.column
         if column not in names:
@@ -106,18 +119,13 @@ class _Reader:
                 value = read_cell(columns[str(one.column)][place], one.kind)
                 self._note(path, label_id, row, name, value)
 
-    def _note(
-        self,
-        path: str,
-        label_id: str,
-        row: LabelRow,
-        name: str,
-        value: float | str | Unusable | None,
-    ) -> None:
+    def _note(self, path: str, label_id: str, row: LabelRow, name: str, value: Cell) -> None:
         if value is None:
             self.num_unknown[name] += 1
         elif row.setdefault(name, value) != value:
-            both = " and ".join(_told(one) for one in (row[name], value))
+            both = " and ".join(
+                one.reason if isinstance(one, Unusable) else repr(one) for one in (row[name], value)
+            )
             raise UserError(
                 f"{self._key}.path: {path} gives {label_id!r} two values of {name}, {both}; "
                 "leave one of them in the table"
@@ -136,7 +144,7 @@ class _Reader:
                 assert isinstance(first, Unusable)
                 raise UserError(
                     f"{self._column_key.format(name)}: no cell of column {one.column!r} can be "
-                    f"used: {first.cell!r} {first.reason}; set its kind or choose another column"
+                    f"used: {first.reason}; set its kind or choose another column"
                 )
 
 
@@ -146,7 +154,3 @@ def _id_in(cell: Any) -> str:
         return cell.strip()
     value = read_cell(cell, "class")
     return value if isinstance(value, str) else ""
-
-
-def _told(value: float | str | Unusable) -> str:
-    return repr(value.cell if isinstance(value, Unusable) else value)

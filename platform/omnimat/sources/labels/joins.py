@@ -17,9 +17,10 @@ from omnimat.materials.split import (
     SplitSettings,
     TableSplit,
 )
-from omnimat.sources.cells import class_of
-from omnimat.sources.label_reader import read_labels
-from omnimat.sources.labels import LabelColumn, Labels, LabelsSettings
+from omnimat.materials.values import class_of
+from omnimat.sources.labels.matching import Labels
+from omnimat.sources.labels.reader import read_labels
+from omnimat.sources.labels.settings import LabelColumn, LabelsSettings
 
 if TYPE_CHECKING:
     from omnimat.sources.settings import IngestSettings

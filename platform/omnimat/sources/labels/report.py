@@ -11,8 +11,8 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
 from omnimat.materials.record import safe_id
-from omnimat.sources.cells import Unusable
-from omnimat.sources.labels import Labels
+from omnimat.sources.labels.cells import Unusable
+from omnimat.sources.labels.matching import Labels
 from omnimat.sources.merge import ShardReport
 
 LABELS_NAME = "labels.jsonl"
@@ -103,8 +103,7 @@ def _left_out(labels: Labels) -> Iterator[dict[str, str]]:
     for label_id, row in sorted(labels.rows.items()):
         for name, value in row.items():
             if isinstance(value, Unusable):
-                reason = f"{value.cell!r} {value.reason}"
-                yield {"what": LEFT_OUT, "id": label_id, "label": name, "reason": reason}
+                yield {"what": LEFT_OUT, "id": label_id, "label": name, "reason": value.reason}
 
 
 def _label_by_label(labels: Labels, num_records: Mapping[str, int]) -> Iterator[str]:
