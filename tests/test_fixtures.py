@@ -24,7 +24,7 @@ from omnimat.search.index import open_index
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import Manifest
 from omnimat.shards.reader import read_records
-from omnimat.sources.ingest import finished
+from omnimat.sources.finished import finished
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import FeatureStore

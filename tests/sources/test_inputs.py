@@ -9,7 +9,8 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.sources.files.source import Files
-from omnimat.sources.ingest import finished, write_slice
+from omnimat.sources.finished import finished
+from omnimat.sources.ingest import write_slice
 from omnimat.sources.inputs import INPUTS_NAME, check_inputs, content_hash, input_files, save_inputs
 from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes

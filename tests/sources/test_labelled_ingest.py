@@ -12,7 +12,8 @@ from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.shards.reader import read_records
 from omnimat.sources.files.source import Files
-from omnimat.sources.ingest import finished, ingest, write_slice
+from omnimat.sources.finished import finished
+from omnimat.sources.ingest import ingest, write_slice
 from omnimat.sources.inputs import content_hash, input_files
 from omnimat.sources.labels.report import LABELS_NAME
 from omnimat.sources.prototypes import Prototypes

@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-import ray
-from ray.exceptions import RayError, RayTaskError
 from tqdm import tqdm
 from upath import UPath
 
-from omnimat.base.errors import RunError, UserError
+from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
-from omnimat.base.settings import fingerprint, identity
+from omnimat.base.settings import fingerprint
 from omnimat.cluster.metrics import RayMetrics
+from omnimat.cluster.tasks import in_parallel
 from omnimat.materials.record import Failure, Record
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, Manifest, shard_name
 from omnimat.shards.writer import write_shard
-from omnimat.sources.base import Key, RemoteSource, T, check_not_empty
+from omnimat.sources.base import RemoteSource, check_not_empty
 from omnimat.sources.checker import Checker
 from omnimat.sources.describe import describe_missing
-from omnimat.sources.inputs import check_inputs, content_hash, input_files, save_inputs
+from omnimat.sources.finished import finished
+from omnimat.sources.inputs import content_hash, input_files, save_inputs
 from omnimat.sources.items import guarded_items, usual_items
 from omnimat.sources.labels.joins import read_joins, remembered_joins
 from omnimat.sources.labels.report import report_labels
@@ -31,8 +31,6 @@ from omnimat.sources.settings import IngestSettings
 from omnimat.sources.summary import summary
 
 _REPORTS_PREFIX = ".reports-"
-_MAX_RETRIES = 3
-_TASKS_IN_FLIGHT_PER_SLOT = 2
 
 
 def ingest(
@@ -52,8 +50,8 @@ def ingest(
         settings: settings of the ingest.
         name: name of the data set.
         destination: folder of the data set.
-        report_progress: whether progress bars are shown, and at the end what was accepted, and what
-            was not and why.
+        report_progress: whether progress bars are shown, and at the end what was accepted, what
+            was not and why, and what was not read.
         retry_failures: whether failures of a finished data set are tried again, which is not wanted
             where other jobs merely need it.
 
@@ -120,47 +118,10 @@ def _harvested(
     description = settings.source.model_dump(mode="json")
     source = located.source
     if isinstance(source, RemoteSource):
-        run = functools.partial(_in_parallel, settings.num_cpus_per_task)
+        run = functools.partial(in_parallel, settings.num_cpus_per_task)
         source = source.harvest(destination, run, report_progress)
         description["snapshot"] = UPath(str(source.snapshot)).name
     return located.model_copy(update={"source": source}), description
-
-
-def finished(settings: IngestSettings, name: str, destination: UPath) -> Manifest | None:
-    """Return the manifest of a data set if it is finished.
-
-    Raises:
-        UserError: the data set was made with other settings or from other input files.
-    """
-    if not (destination / MANIFEST_NAME).exists():
-        return None
-    manifest = Manifest.load(destination)
-    same = {settings.fingerprint(), _as_of_0_1_0(settings, manifest)}
-    if manifest.settings_fingerprint not in same:
-        raise UserError(
-            f"{destination} holds the data set {name}, which was made with other settings: "
-            "choose another name or delete it"
-        )
-    check_inputs(settings, destination)
-    return manifest
-
-
-def _as_of_0_1_0(settings: IngestSettings, manifest: Manifest) -> str | None:
-    """Hash settings as omnimat 0.1.0 did, with defaults; None if it did not have such settings.
-
-    Data sets of that version took hours to ingest, so they stay valid.
-    """
-    keys, told = {"records_per_shard", "split", "missing_text"}, identity(settings)
-    parts = [told, *(told[key] for key in ("source", "split", "missing_text") if key in told)]
-    is_new = not told.keys() <= {"source", *keys} or any("revision" in part for part in parts)
-    if is_new or not identity(settings.source).keys() <= manifest.source.keys():
-        return None
-    values = settings.model_dump(mode="json", include=keys)
-    if settings.missing_text is None:
-        del values["missing_text"]
-    source = settings.source.model_dump(mode="json", exclude={"access"})
-    kept = {key: value for key, value in source.items() if key in manifest.source}
-    return fingerprint({**values, "source": kept})
 
 
 def _write_shards(
@@ -174,7 +135,7 @@ def _write_shards(
         shard: (settings, destination, shard, excluded, inputs)
         for shard, excluded in excluded_ids.items()
     }
-    return _in_parallel(settings.num_cpus_per_task, write_slice, calls, again=write_guarded_slice)
+    return in_parallel(settings.num_cpus_per_task, write_slice, calls, again=write_guarded_slice)
 
 
 def _told(reports: Mapping[int, ShardReport], num_shards: int) -> dict[str, float]:
@@ -190,71 +151,6 @@ def _summary(name: str, reports: Mapping[int, ShardReport]) -> str:
     num_accepted = sum(len(report.rows) for report in reports.values())
     failures = [one for _, report in sorted(reports.items()) for one in report.failures]
     return summary(name, num_accepted, failures)
-
-
-def _in_parallel(
-    num_cpus: float,
-    function: Callable[..., T],
-    calls: Mapping[Key, tuple[Any, ...]],
-    again: Callable[..., T] | None = None,
-) -> Iterator[tuple[Key, T]]:
-    """Run one Ray task per call, only so many at a time, and yield the results as they arrive.
-
-    A task is tried again if the storage fails, or if its worker or node is lost.
-
-    Args:
-        num_cpus: how many CPUs each task asks of Ray.
-        function: body of the tasks.
-        calls: its arguments, by the key of each result.
-        again: body of every further try. It gets one after any other exception too, except those
-            that explain themselves.
-    """
-    slots = ray.cluster_resources().get("CPU", 1.0) / num_cpus
-    limit = max(1, int(slots)) * _TASKS_IN_FLIGHT_PER_SLOT
-    # Ray itself would try a task that crashes its worker again in the same way.
-    first, later = (
-        ray.remote(one).options(num_cpus=num_cpus, max_retries=0)
-        for one in (function, again or function)
-    )
-    waiting, num_tries = list(calls)[::-1], dict.fromkeys(calls, 0)
-    running: dict[ray.ObjectRef, Key] = {}
-    while waiting or running:
-        while waiting and len(running) < limit:
-            key = waiting.pop()
-            task = later if num_tries[key] else first
-            num_tries[key] += 1
-            running[task.remote(*calls[key])] = key
-        done, _ = ray.wait(list(running), num_returns=1)
-        key = running.pop(done[0])
-        try:
-            result = ray.get(done[0])
-        except RayError as error:
-            if not _helps_to_try_again(error, num_tries[key], may_differ=again is not None):
-                raise _explained(error) from None
-            waiting.append(key)
-        else:
-            yield key, result
-
-
-def _helps_to_try_again(error: RayError, num_tries: int, may_differ: bool) -> bool:
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    if num_tries > _MAX_RETRIES or isinstance(cause, UserError | RunError):
-        return False
-    if isinstance(cause, OSError | RayError):
-        return True
-    return may_differ and num_tries == 1
-
-
-def _explained(error: RayError) -> Exception:
-    """Return the exception of a task itself, or say that no worker got to its end."""
-    if isinstance(error, RayTaskError):
-        cause: Exception = error.as_instanceof_cause()
-        return cause
-    first_line = str(error).strip().partition("\n")[0]
-    return RunError(
-        f"Ray lost a task of the ingest at each of {_MAX_RETRIES + 1} tries, the last time by "
-        f"{type(error).__name__}: {first_line}; run the job again to go on"
-    )
 
 
 def write_slice(

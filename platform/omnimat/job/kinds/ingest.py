@@ -27,7 +27,7 @@ class IngestJob(Job[IngestSettings]):
         """
         folder = self.workspace.dataset(self.name)
         if (folder / MANIFEST_NAME).exists():
-            from omnimat.sources.ingest import finished
+            from omnimat.sources.finished import finished
 
             finished(self.settings, self.name, folder)
         else:
