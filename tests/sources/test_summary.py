@@ -30,3 +30,8 @@ def test_many_different_reasons_do_not_fill_the_screen():
     text = summary("mine", 0, [(str(i), f"reason {i}") for i in range(100)])
     assert text.count("\n") < 45
     assert "88 other reasons" in text
+
+
+def test_what_is_not_read_stands_at_the_end():
+    lines = summary("mine", 3, [("a", "no structure")], ["not read: 2 .docx (a.docx, b.docx)"])
+    assert lines.splitlines()[-1] == "not read: 2 .docx (a.docx, b.docx)"

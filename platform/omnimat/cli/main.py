@@ -109,7 +109,9 @@ def check(job_files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     from omnimat.job.run import checked
 
     for path in job_files:
-        checked(path, overrides)
+        for job in checked(path, overrides):
+            for remark in job.remarks():
+                click.echo(f"{job.name}: {remark}")
         click.echo(f"{path}: ok")
 
 

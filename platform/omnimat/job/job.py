@@ -106,6 +106,10 @@ class Job(ABC, Generic[SettingsT]):
         """
         del needed
 
+    def remarks(self) -> list[str]:
+        """Say in lines what a user who checks the job should know, though it is no mistake."""
+        return []
+
     @abstractmethod
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Make the output on the connected cluster, unless it is there already.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
@@ -10,6 +9,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.paths import absolute_path as absolute_path
+from omnimat.base.settings import Settings
 from omnimat.materials.record import Failure, Record
 
 Key = TypeVar("Key", bound=Hashable)
@@ -19,8 +19,8 @@ T = TypeVar("T")
 class Source(Protocol):
     """A source consists only of its settings; it is immutable, deterministic and can be pickled.
 
-    Items are numbered, and item i is the same record in every process that reads it. A source may
-    also have the method of ``NamesItems``.
+    Items are numbered, and item i is the same record in every process that reads it. Its class
+    inherits from ``SourceSettings`` what it does not say itself.
     """
 
     @property
@@ -53,29 +53,30 @@ class Source(Protocol):
         names the modality. ``stop`` may lie beyond the last item.
         """
 
-
-@runtime_checkable
-class NamesProperties(Protocol):
-    """A source that knows, before it is read, which properties its records can have."""
-
     def property_names(self) -> frozenset[str] | None:
-        """Return their names, or None if it cannot say."""
-
-
-@runtime_checkable
-class NamesItems(Protocol):
-    """What a source may also do: name an item that cannot be read."""
+        """Return the names that properties of its records can have, or None if it cannot say."""
 
     def item_name(self, index: int) -> str:
         """Return the material id of an item, or what else it is called, without reading it."""
 
+    def remarks(self) -> list[str]:
+        """Say in whole lines what the located source holds and does not read."""
 
-def item_name(source: object, index: int) -> str:
-    """Return what an item is called in a failure: ``item 5`` where the source has no name."""
-    if isinstance(source, NamesItems):
-        with contextlib.suppress(Exception):
-            return source.item_name(index)
-    return f"item {index}"
+
+class SourceSettings(Settings):
+    """What a class of a source inherits: answers of a source that has nothing to say."""
+
+    def property_names(self) -> frozenset[str] | None:
+        """Return None: the names are not known before the records are read."""
+        return None
+
+    def item_name(self, index: int) -> str:
+        """Return ``item 5`` for the item of this number."""
+        return f"item {index}"
+
+    def remarks(self) -> list[str]:
+        """Return no lines."""
+        return []
 
 
 def check_not_empty(source: Source) -> None:

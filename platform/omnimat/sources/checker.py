@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,18 +17,11 @@ from omnimat.sources.labels.matching import LABEL_ID, REPLACED
 
 
 class _Note(NamedTuple):
-    """What is told about an accepted record: see ``ShardReport``."""
+    """What is told about an accepted record: its labels' id, and the names of properties."""
 
     label_id: str | None
     replaced: tuple[str, ...]
-    properties: tuple[str, ...]
-
-    @classmethod
-    def of(cls, record: Record) -> _Note:
-        replaced = record.provenance.get(REPLACED)
-        known = tuple(name for name, value in record.properties.items() if value is not None)
-        names = tuple(replaced.split(", ")) if replaced else ()
-        return cls(record.provenance.get(LABEL_ID), names, known)
+    known: tuple[str, ...]
 
 
 class Checker:
@@ -72,16 +65,18 @@ class Checker:
 
     def counts(self, material_ids: Iterable[str]) -> dict[str, Any]:
         """Return what a ``ShardReport`` tells of the labels and properties of accepted records."""
-        notes = {material_id: self._notes[material_id] for material_id in material_ids}
-        known: dict[str, Counter[str]] = {}
-        for material_id, note in notes.items():
-            for name in note.properties:
-                known.setdefault(name, Counter())[str(self.columns[material_id]["split"])] += 1
+        label_ids: dict[str, str | None] = {}
+        replaced: Counter[str] = Counter()
+        known: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for material_id in material_ids:
+            note = self._notes[material_id]
+            label_ids[material_id] = note.label_id
+            replaced.update(note.replaced)
+            for name in note.known:
+                known[name][str(self.columns[material_id]["split"])] += 1
         return {
-            "label_ids": {material_id: note.label_id for material_id, note in notes.items()},
-            "replaced_properties": Counter(
-                name for note in notes.values() for name in note.replaced
-            ),
+            "label_ids": label_ids,
+            "replaced_properties": replaced,
             "property_counts": known,
         }
 
@@ -98,7 +93,11 @@ class Checker:
         split = self._split_of(record, formula)
         self.columns[record.material_id] = {"split": split, "reduced_formula": formula}
         self._provenance.update(record.provenance.items())
-        self._notes[record.material_id] = _Note.of(record)
+        self._notes[record.material_id] = _Note(
+            record.provenance.get(LABEL_ID),
+            tuple(filter(None, record.provenance.get(REPLACED, "").split(", "))),
+            tuple(name for name, value in record.properties.items() if value is not None),
+        )
 
     def _split_of(self, record: Record, formula: str | None) -> Split:
         published = record.provenance.get(PUBLISHED_SPLIT)

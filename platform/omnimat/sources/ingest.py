@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -85,7 +85,7 @@ def ingest(
         reports |= dict(write(duplicates(reports)))
         watch(_told(reports, num_shards))
     if report_progress:
-        print(_summary(name, reports))
+        print(_summary(name, reports, located.source.remarks()))
     save_inputs(inputs, destination)
     in_order = [reports[shard] for shard in range(num_shards)]
     told = report_labels(read_joins(located).labels, in_order, destination)
@@ -147,10 +147,10 @@ def _told(reports: Mapping[int, ShardReport], num_shards: int) -> dict[str, floa
     }
 
 
-def _summary(name: str, reports: Mapping[int, ShardReport]) -> str:
+def _summary(name: str, reports: Mapping[int, ShardReport], remarks: Sequence[str]) -> str:
     num_accepted = sum(len(report.rows) for report in reports.values())
     failures = [one for _, report in sorted(reports.items()) for one in report.failures]
-    return summary(name, num_accepted, failures)
+    return summary(name, num_accepted, failures, remarks)
 
 
 def write_slice(

@@ -20,7 +20,7 @@ from omnimat.base.errors import RunError, UserError
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import SplitSettings
 from omnimat.shards.codec import encode
-from omnimat.sources.base import Source, item_name
+from omnimat.sources.base import Source, SourceSettings
 from omnimat.sources.checker import Checker
 
 Result = Record | Failure
@@ -89,6 +89,13 @@ def _is_of_the_item(error: Exception) -> bool:
     return not isinstance(error, UserError | RunError | OSError | MemoryError)
 
 
+def item_name(source: Source, index: int) -> str:
+    """Return what an item is called in a failure, even if its source fails to say it."""
+    with suppress(Exception):
+        return source.item_name(index)
+    return SourceSettings().item_name(index)
+
+
 def _told(error: Exception) -> str:
     """Return an exception in one line; a plain ValueError explains itself."""
     message = " ".join(str(error).split())
@@ -121,7 +128,7 @@ def _name(child: Child, source: Source, index: int, limits: Limits) -> str:
     try:
         return child.call(item_name, source, index, limits=limits)
     except (ChildDiedError, LimitError):
-        return item_name(None, index)
+        return SourceSettings().item_name(index)
 
 
 def _warm_up(source: Source, start: int) -> None:

@@ -10,7 +10,6 @@ import functools
 import gzip
 import itertools
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -22,7 +21,6 @@ from pymatgen.core import Element
 from pymatgen.core import Structure as PymatgenStructure
 from upath import UPath
 
-from omnimat.base.settings import Settings
 from omnimat.materials.crystals import (
     from_pymatgen,
     reduced_formula,
@@ -30,8 +28,9 @@ from omnimat.materials.crystals import (
     symmetry_properties,
     to_pymatgen,
 )
-from omnimat.materials.record import Failure, Record, Structure
+from omnimat.materials.record import Failure, Record, Structure, safe_id
 from omnimat.materials.validation import shortest_distance_angstrom, validate
+from omnimat.sources.base import SourceSettings
 from omnimat.sources.surrogates import charge_density, density_of_states, has_surrogates
 
 _LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier elements are radioactive
@@ -56,7 +55,7 @@ _PROVENANCE = {
 }
 
 
-class Prototypes(Settings):
+class Prototypes(SourceSettings):
     """Crystal prototypes, followed by isovalent decorations of them, one of each in turn.
 
     Attributes:
@@ -136,7 +135,7 @@ def _decorations(max_atoms: int) -> tuple[_Decoration, ...]:
         prototype, replacements = candidate
         structure = _replaced(prototype.structure, replacements)
         stem = f"{prototype.label}-{reduced_formula(structure.atomic_numbers)}"
-        material_id = re.sub(r"[^A-Za-z0-9_\-]", "_", stem)
+        material_id = safe_id(stem)
         # The same substance on the same prototype is listed only once.
         if replacements and (material_id in found or _is_too_dense(structure)):
             continue

@@ -11,7 +11,7 @@ from omnimat.base.child import Limits
 from omnimat.base.registry import OneOf, Registry
 from omnimat.base.settings import Settings
 from omnimat.materials.split import AnySplit, SplitSettings, TableSplit
-from omnimat.sources.base import NamesProperties, Source
+from omnimat.sources.base import Source
 from omnimat.sources.describe import Robocrystallographer
 from omnimat.sources.labels.reader import label_names
 from omnimat.sources.labels.settings import LabelsSettings
@@ -102,8 +102,7 @@ class IngestSettings(Settings):
         Raises:
             UserError: a table of labels cannot be read.
         """
-        source = self.source
-        names = source.property_names() if isinstance(source, NamesProperties) else None
+        names = self.source.property_names()
         if names is None or self.labels is None:
             return names
         return names | label_names(self.labels.located())

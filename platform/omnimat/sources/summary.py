@@ -9,7 +9,12 @@ _NUM_EXAMPLES = 2
 _MAX_GROUPS = 12
 
 
-def summary(name: str, num_accepted: int, failures: Sequence[tuple[str, str]]) -> str:
+def summary(
+    name: str,
+    num_accepted: int,
+    failures: Sequence[tuple[str, str]],
+    remarks: Sequence[str] = (),
+) -> str:
     """Tell the outcome of an ingest in lines of at most 80 characters.
 
     Failures are grouped by what stands before the first colon of their reason. The most frequent
@@ -19,6 +24,7 @@ def summary(name: str, num_accepted: int, failures: Sequence[tuple[str, str]]) -
         name: name of the data set.
         num_accepted: how many records were accepted.
         failures: (material id, reason) of what was refused, or of what an accepted record lacks.
+        remarks: lines on what the source holds and does not read.
     """
     groups: dict[str, list[str]] = {}
     for material_id, reason in failures:
@@ -32,7 +38,7 @@ def summary(name: str, num_accepted: int, failures: Sequence[tuple[str, str]]) -
         lines += [f"{'':11}- {one}" for one in found[:_NUM_EXAMPLES]]
     if others := [found for _, found in ordered[_MAX_GROUPS:]]:
         lines.append(f"{sum(map(len, others)):>9,}  for {len(others):,} other reasons")
-    return "\n".join(map(_shortened, lines))
+    return "\n".join(map(_shortened, [*lines, *remarks]))
 
 
 def _shortened(line: str) -> str:

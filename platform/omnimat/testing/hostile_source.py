@@ -17,13 +17,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from upath import UPath
 
-from omnimat.base.settings import Settings
 from omnimat.materials.record import Failure, Record, Structure
+from omnimat.sources.base import SourceSettings
 
 _CHUNK_BYTES = 50_000_000
 
 
-class Hostile(Settings):
+class Hostile(SourceSettings):
     """Items by their names: ``good-1``, ``TypeError``, ``segfault``, ...
 
     Attributes:

@@ -37,6 +37,12 @@ class IngestJob(Job[IngestSettings]):
             check_not_empty(located.source)
             read_joins(located)
 
+    def remarks(self) -> list[str]:
+        """Say what the source holds and does not read, until there is a data set of it."""
+        folder = self.workspace.dataset(self.name)
+        is_there = (folder / MANIFEST_NAME).exists()
+        return [] if is_there else self.settings.located().source.remarks()
+
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Ingest; what a remote source failed to give is tried again only if the user asks."""
         from omnimat.sources.ingest import ingest

@@ -11,16 +11,16 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.paths import expanded_path
-from omnimat.base.settings import Settings
 from omnimat.formats.format import Reading
 from omnimat.materials.crystals import symmetry_properties, to_pymatgen
 from omnimat.materials.record import Failure, Record, safe_id
 from omnimat.materials.validation import validate
+from omnimat.sources.base import SourceSettings
 from omnimat.sources.files.joining import joined, said_twice
 from omnimat.sources.files.listing import File, Group, listing
 
 
-class Files(Settings):
+class Files(SourceSettings):
     """Files of any format that ``omnimat.formats`` knows, in a folder and those below it.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from omnimat.base.settings import Settings
+from omnimat.sources.base import SourceSettings
 from omnimat.sources.materials_project.catalogue import canonical_id
 from omnimat.sources.materials_project.patience import Patience
 
@@ -107,7 +108,7 @@ class Access(Settings):
     max_parallel_requests: int = Field(4, ge=1, le=4)
 
 
-class Request(Settings):
+class Request(SourceSettings):
     """What a harvest is to fetch.
 
     Attributes:

@@ -12,6 +12,7 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import Split
+from omnimat.sources.base import SourceSettings
 from omnimat.sources.tables.files import files_of, is_single, located_path, rows_of, stem_of
 from omnimat.sources.tables.lines import check_encoding
 from omnimat.sources.tables.mapping import TableMapping
@@ -21,7 +22,7 @@ from omnimat.sources.tables.rows import Rows
 _NUM_SHOWN_COLUMNS = 12
 
 
-class Table(TableMapping):
+class Table(TableMapping, SourceSettings):
     """A table in CSV, Parquet or JSON lines; further keys say which column holds what.
 
     Attributes:
