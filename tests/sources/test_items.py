@@ -1,9 +1,7 @@
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 import pytest
 
 from omnimat.base.child import Limits
-from omnimat.base.errors import UserError
 from omnimat.materials.record import Failure, Record
 from omnimat.sources.items import guarded_items, item_name, usual_items
 from omnimat.sources.tables.source import Table
@@ -83,7 +81,7 @@ def test_an_item_has_a_name():
 def test_a_cell_of_nan_in_a_table_stands_beside_good_ones(tmp_path):
     """Such a cell used to end spglib, and its process, by a segmentation fault."""
     edges = [4.1, float("nan"), 4.3]
-    cells = pa.table(
+    pd.DataFrame(
         {
             "material_id": ["a", "b", "c"],
             "lattice_abc_angstrom": [[edge] * 3 for edge in edges],

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnimat.materials.record import Record
-from omnimat.sources.label_reader import read_labels
-from omnimat.sources.labels import LabelsSettings
+from omnimat.sources.labels.reader import read_labels
+from omnimat.sources.labels.settings import LabelsSettings
 from omnimat.testing.damage import damaged_files, watched
 
 ROWS = [

@@ -23,10 +23,10 @@ from omnimat.base.settings import Settings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.leaderboard.folds import fold_label
 from omnimat.materials.split import Split, hashed_draw
+from omnimat.materials.values import class_of
 from omnimat.shards.codec import PROPERTIES
 from omnimat.shards.manifest import Manifest
 from omnimat.shards.reader import read_records
-from omnimat.sources.cells import class_of
 
 _RECORDS_AT_A_TIME = 512  # a record may hold megabytes
 
