@@ -127,10 +127,19 @@ def test_a_bad_frame_leaves_the_others(tmp_path, bad, reason):
 )
 def test_where_frames_end_too_early_the_rest_is_one_failure(tmp_path, end, reason):
     path = UPath(tmp_path / "a.xyz")
-    path.write_text(FRAME + end)
+    path.write_text(FRAME + FRAME + end)
     found = entries_of(EXTXYZ, path)
     assert isinstance(found[0], Record)
     assert found[-1].reason.startswith(f"{reason}: ")
+
+
+def test_a_frame_with_more_rows_than_atoms_is_refused(tmp_path):
+    path = UPath(tmp_path / "a.xyz")
+    path.write_text(FRAME + FRAME.replace("2\n", "1\n", 1) + FRAME)
+    first, second, third = entries_of(EXTXYZ, path)
+    assert isinstance(first, Record)
+    assert second.reason.startswith("wrong counts: ")
+    assert third.reason.startswith("no frame: ")
 
 
 def test_a_truncated_gzip_file_gives_what_is_before(tmp_path):

@@ -108,6 +108,7 @@ BAD = {
     "unknown": (SALT.replace("Na Cl", "Na Zz"), "unknown element"),
     "surplus element": (SALT.replace("Na Cl", "Na Cl K"), "wrong counts"),
     "surplus count": (SALT.replace("\n1 1\n", "\n1 1 1\n"), "wrong counts"),
+    "an atom too many": (SALT + "0.5 0.5 0.0\n", "wrong counts"),
     "negative count": (SALT.replace("\n1 1\n", "\n-1 1\n"), "wrong counts"),
     "no atoms": (SALT.replace("\n1 1\n", "\n0 0\n"), "no atoms"),
     "a billion atoms": (SALT.replace("\n1 1\n", "\n999999999 1\n"), "too many atoms"),

@@ -36,12 +36,17 @@ _WIDTH = re.compile(r"[0-9]{1,3}")
 _MAX_REASON = 200
 
 
+class _NoFrameError(ValueError):
+    """A line that should begin a frame does not, so the frame before it may have lost atoms."""
+
+
 def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Record | Failure]:
     """Read some frames, which are named by their numbers, counted from 0.
 
     Energies have the names that say that they are in eV, as ASE's convention is; other values keep
     theirs. What is known of each atom is left out, and named in the provenance.
-    After a line that should begin a frame and does not, nothing more can be read.
+    After a line that should begin a frame and does not, nothing more can be read, and the frame
+    before it is refused, which has more rows than it says.
     """
     del reading
     frames = islice(_frames(path, range(start, stop)), start, stop)
@@ -61,17 +66,23 @@ def count(path: UPath) -> int:
 
 def _frames(path: UPath, wanted: range) -> Iterator[str | ValueError]:
     """Yield each frame's text, which is empty for those not wanted, or why it cannot be read."""
-    is_empty = True
+    before: str | ValueError | None = None
     try:
         with unpacked(path) as file:
             for text in _frames_of(file, wanted):
-                is_empty = False
-                yield text
-    except ValueError as error:
+                if before is not None:
+                    yield before
+                before = text
+    except _NoFrameError as error:
+        if before is not None:
+            yield ValueError("wrong counts: more rows follow than it says that it has atoms")
         yield error
-        return
-    if is_empty:
-        yield ValueError("empty file: it has no frames")
+    except ValueError as error:
+        if before is not None:
+            yield before
+        yield error
+    else:
+        yield ValueError("empty file: it has no frames") if before is None else before
 
 
 def _frames_of(file: IO[bytes], wanted: range) -> Iterator[str | ValueError]:
@@ -82,7 +93,9 @@ def _frames_of(file: IO[bytes], wanted: range) -> Iterator[str | ValueError]:
         if not words:
             continue
         if len(words) != 1 or not words[0].isdigit() or len(words[0]) > _MAX_DIGITS:
-            raise ValueError(f"no frame: no number of atoms is where frame {number} should begin")
+            raise _NoFrameError(
+                f"no frame: no number of atoms is where frame {number} should begin"
+            )
         body = islice(rows, int(words[0]) + 1)
         if number in wanted:
             yield _text(int(words[0]), body)

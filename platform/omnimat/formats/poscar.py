@@ -113,6 +113,7 @@ def _atoms(lines: _Lines, comment: str) -> _Atoms:
     rows = lines[position + 1 : position + 1 + num_atoms]
     if len(rows) < num_atoms:
         raise ValueError(f"truncated: {len(rows)} of {num_atoms} atoms are there")
+    _check_end(lines, position + 1 + num_atoms, num_atoms)
     coordinates = numbers_of([row[:3] for row in rows], (num_atoms, 3), "coordinates")
     notes: dict[str, str] = {}
     if names:
@@ -120,6 +121,20 @@ def _atoms(lines: _Lines, comment: str) -> _Atoms:
     else:
         symbols, notes = _unnamed(rows, counts, comment, 6 if is_selective else 3)
     return _Atoms(symbols, coordinates, mode[0] in "ck", notes)
+
+
+def _check_end(lines: _Lines, position: int, num_atoms: int) -> None:
+    """Refuse a row that follows the last atom; velocities follow a line without numbers."""
+    if position < len(lines) and len(lines[position]) > 2 and _is_number(lines[position][0]):
+        raise ValueError(f"wrong counts: more rows follow than its {num_atoms} atoms")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _header(lines: _Lines) -> tuple[list[str], list[int], int]:

@@ -144,7 +144,9 @@ def _of_object(value: Mapping[str, Any]) -> Structure | None:
     if {"numbers", "positions", "cell"} <= value.keys():
         numbers, positions = (value[key]["__ndarray__"][2] for key in ("numbers", "positions"))
         cell = value["cell"]["array"]["__ndarray__"][2]
-        atoms = Atoms(numbers, np.reshape(positions, (-1, 3)), cell=np.reshape(cell, (3, 3)))
+        atoms = Atoms(
+            numbers, np.reshape(positions, (-1, 3)), cell=np.reshape(cell, (3, 3)), pbc=True
+        )
         return AseAtomsAdaptor.get_structure(atoms)
     return None
 
