@@ -28,7 +28,7 @@ Writer = Callable[[Path, Crystals], None]
 
 def energy_ev(crystal: Structure) -> float:
     """Return the energy that is written for a crystal, which is made up."""
-    return -float(crystal.composition.num_atoms) * crystal.composition.average_electroneg
+    return float(-crystal.composition.num_atoms * crystal.composition.average_electroneg)
 
 
 def _cif(folder: Path, crystals: Crystals) -> None:

@@ -46,7 +46,7 @@ def damaged_files(
     inside = gzip.decompress(content) if is_packed else content
     text = DAMAGES_OF_TEXT if b"\0" not in inside else {}
     for number in range(num_rounds):
-        for place, (name, damage) in enumerate((text | DAMAGES_OF_BYTES).items()):
+        for place, (name, damage) in enumerate({**text, **DAMAGES_OF_BYTES}.items()):
             changed = damage(inside, np.random.default_rng([*seed, number, place]))
             if changed != inside:
                 packed = gzip.compress(changed, mtime=0) if is_packed else changed

@@ -43,7 +43,7 @@ def second_reading(path: Path) -> tuple[list[Structure], list[Curve]]:
         warnings.simplefilter("ignore")
         try:
             for one in read(path):
-                (crystals if isinstance(one, Structure) else curves).append(one)  # type: ignore[arg-type]
+                (crystals if isinstance(one, Structure) else curves).append(one)
         except Exception:  # noqa: BLE001
             pass
     return crystals, curves
@@ -210,7 +210,7 @@ def _xrdml(path: Path) -> Found:
     ]
     if counts:
         values = np.array(counts[1].split(), dtype=np.float64)
-        yield np.stack([np.linspace(*ends, len(values)), values], axis=1)
+        yield np.stack([np.linspace(ends[0], ends[1], len(values)), values], axis=1)
 
 
 def _npz(path: Path) -> Found:
