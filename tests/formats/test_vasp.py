@@ -364,7 +364,7 @@ def test_exponents_of_three_digits_lose_their_letter(tmp_path):
         (doscar(densities=(NOT_A_NUMBER,)), "not finite"),
         (doscar().replace(f"{UP[9]:12.4E}", "*" * 12, 1), "number cannot be read"),
         (doscar().replace("\n", " 1.0\n").replace(" 1.0\n", "\n", 40), "three or five"),
-        (doscar().replace(f"{FERMI_LEVEL_EV:16.8f}", "             nan", 1), "increase"),
+        (doscar().replace(f"{FERMI_LEVEL_EV:16.8f}", "             nan", 1), "not finite"),
     ],
 )
 def test_what_is_wrong_with_a_doscar_is_said(tmp_path, content, reason):

@@ -117,7 +117,7 @@ FILE = '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
         (document(scan("<startPosition>10</startPosition>")), "no range"),
         (document(scan(RANGE.replace("80", "10"))), "must increase"),
         (document(scan(RANGE.replace("80", "190"))), "outside 0 to 180"),
-        (document(scan(RANGE.replace("80", "nan"))), "must increase"),
+        (document(scan(RANGE.replace("80", "nan"))), "no range"),
         (document(scan(RANGE.replace("80", "high"))), "cannot be read"),
         (document(scan("<listPositions>10 20 30</listPositions>")), "differ in length"),
         (document(scan(data="")), "no counts"),

@@ -141,7 +141,13 @@ def _is_row(text: str) -> bool:
 
 
 def _is_heading(text: str) -> bool:
-    """Say whether a line may stand before the columns: words, a ruler, or a number of points."""
+    """Say whether a line may stand before the columns: words, a ruler, or a number of points.
+
+    A line with a digit in each of its fields is none: it may be a damaged row.
+    """
+    fields = re.split(r"[\s,;]+", text)
+    if len(fields) > 1 and all(re.search(r"\d", field) for field in fields):
+        return False
     has_words = any(character.isalpha() for character in text)
     return has_words or text.isdecimal() or not any(character.isdigit() for character in text)
 

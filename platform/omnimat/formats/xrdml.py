@@ -85,7 +85,7 @@ def _angles(positions: ElementTree.Element, num_points: int) -> Float:
     if positions.find("{*}listPositions") is not None:
         return _same_length(_numbers(positions, "listPositions"), num_points)
     first, last = (_number(positions, name) for name in ("startPosition", "endPosition"))
-    if first is None or last is None:
+    if first is None or last is None or not np.isfinite([first, last]).all():
         raise ValueError("the scan has no range of two theta")
     return np.linspace(first, last, num_points)
 

@@ -11,6 +11,8 @@ from omnimat.materials.record import Structure
 
 MIN_DISTANCE_ANGSTROM = 0.5
 MIN_VOLUME_ANGSTROM3 = 1e-3
+# A thousand times the longest cells of real crystals; libraries fail on absurd ones.
+MAX_LENGTH_ANGSTROM = 1e6
 MAX_ATOMIC_NUMBER = 118
 # Limits the work on absurd cells; a real one needs a few dozen images.
 _MAX_IMAGES = 10_000
@@ -51,10 +53,10 @@ def check_arrays(structure: Structure) -> None:
         raise ValueError("lattice or coordinates are not finite")
     if numbers.min() < 1 or numbers.max() > MAX_ATOMIC_NUMBER:
         raise ValueError(f"atomic number outside 1..{MAX_ATOMIC_NUMBER}")
+    if (longest := float(np.abs(lattice).max())) > MAX_LENGTH_ANGSTROM:
+        raise ValueError(f"impossible cell: a vector of it is {longest:g} angstrom long")
     # A left-handed cell describes a crystal as well as a right-handed one.
-    with np.errstate(over="ignore"):
-        volume = abs(float(np.linalg.det(lattice)))
-    if not MIN_VOLUME_ANGSTROM3 <= volume < math.inf:
+    if (volume := abs(float(np.linalg.det(lattice)))) < MIN_VOLUME_ANGSTROM3:
         raise ValueError(f"degenerate cell: its volume is {volume:g} angstrom^3")
 
 

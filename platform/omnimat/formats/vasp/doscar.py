@@ -7,6 +7,7 @@ spin) and its integral (of each spin). Densities of single atoms, which may foll
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO
@@ -68,6 +69,8 @@ def _header(line: bytes) -> tuple[float, float, int, float]:
     if numbers is None:
         raise ValueError("the head of the DOSCAR cannot be read")
     highest, lowest, count, fermi_level = numbers
+    if not all(map(math.isfinite, (highest, lowest, fermi_level))):
+        raise ValueError("an energy in the head of the DOSCAR is not finite")
     if not (1 < count <= _MAX_NUM_ENERGIES and count.is_integer()):
         raise ValueError(f"the DOSCAR has an impossible number of energies: {count:g}")
     return highest, lowest, int(count), fermi_level

@@ -27,7 +27,7 @@ class Lines(Iterator[str]):
 
     Attributes:
         position_bytes: position after the last line that was given, in the decompressed file.
-        is_damaged: whether a line had bytes that the encoding does not have; to be reset by whoever
+        is_damaged: whether a line had NUL or bytes that the encoding has not; to be reset by whoever
             looks at it.
     """
 
@@ -46,6 +46,7 @@ class Lines(Iterator[str]):
         except UnicodeDecodeError:
             self.is_damaged = True
             text = line.decode(self._encoding, "replace")
+        self.is_damaged |= "\0" in text
         return text.removeprefix(_BYTE_ORDER_MARK) if is_first else text
 
 

@@ -169,7 +169,7 @@ def _rows(file: TextFile, position_bytes: int) -> Iterator[Row | ValueError]:
         for raw in _raw(file, lines):
             is_damaged, lines.is_damaged = lines.is_damaged, False
             if is_damaged:
-                yield ValueError(f"holds bytes that are not {file.encoding}")
+                yield ValueError(f"holds NUL, or bytes that are not {file.encoding}")
             else:
                 yield raw if isinstance(raw, ValueError) else convert(raw)
 
