@@ -112,6 +112,7 @@ def readers_of(folder: Path, crystals: dict[str, Structure]) -> dict[str, Callab
 
 
 def files(folder: Path) -> Files:
+    """Make the source of a folder, listed anew."""
     listing.cache_clear()
     return Files(path=str(folder)).located()
 
@@ -132,6 +133,7 @@ def by_pymatgen(path: Path) -> dict[str, object]:
 
 
 def table(path: Path, crystals: dict[str, Structure]) -> Path:
+    """Write crystals as a table."""
     rows = [{"id": name, "cif": crystal.to(fmt="cif")} for name, crystal in crystals.items()]
     if path.suffix == ".parquet":
         pd.DataFrame(rows).to_parquet(path)

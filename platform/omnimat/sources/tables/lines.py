@@ -27,8 +27,8 @@ class Lines(Iterator[str]):
 
     Attributes:
         position_bytes: position after the last line that was given, in the decompressed file.
-        is_damaged: whether a line had NUL or bytes that the encoding has not; to be reset by whoever
-            looks at it.
+        is_damaged: whether a line had NUL, or bytes that the encoding does not have; to be reset by
+            whoever looks at it.
     """
 
     def __init__(self, lines: Iterable[bytes], encoding: str, position_bytes: int) -> None:
