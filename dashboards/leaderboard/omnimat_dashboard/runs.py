@@ -177,6 +177,8 @@ def _state(at: datetime, times: Times) -> State:
 def _num_trials(settings: dict[str, Any]) -> int:
     """Count the trials of the grid; successive halving runs fewer."""
     axes = [settings[key] for key in ("variants", "train_fractions", "learning_rates", "seeds")]
+    folds = settings.get("folds")  # unknown to runs of before
+    axes += [folds["test"]] if folds else []
     return math.prod(len(axis) for axis in [*axes, *settings["grid"].values()])
 
 
