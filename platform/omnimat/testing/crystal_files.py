@@ -28,7 +28,8 @@ Writer = Callable[[Path, Crystals], None]
 
 def energy_ev(crystal: Structure) -> float:
     """Return the energy that is written for a crystal, which is made up."""
-    return float(-crystal.composition.num_atoms * crystal.composition.average_electroneg)
+    composition = crystal.composition
+    return -float(composition.num_atoms * composition.average_electroneg)
 
 
 def _cif(folder: Path, crystals: Crystals) -> None:

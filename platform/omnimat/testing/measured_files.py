@@ -23,8 +23,7 @@ _WAVELENGTH_ANGSTROM = 1.54184
 def density_of_states(crystal: Structure) -> Float:
     """Return a curve over 57 energies whose place tells the electronegativity."""
     centre_ev = crystal.composition.average_electroneg
-    curve: Float = np.round(np.exp(-((_ENERGIES_EV - centre_ev) ** 2)), 4)
-    return curve
+    return np.asarray(np.round(np.exp(-((_ENERGIES_EV - centre_ev) ** 2)), 4))
 
 
 def pattern(crystal: Structure) -> Float:
@@ -32,8 +31,7 @@ def pattern(crystal: Structure) -> Float:
     edge = np.cbrt(crystal.volume / len(crystal)) * 2
     angles = [2 * np.degrees(np.arcsin(_WAVELENGTH_ANGSTROM * n / 2 / edge)) for n in (1.0, 1.4)]
     peaks = [900 * np.exp(-((_TWO_THETA_DEGREE - angle) ** 2)) for angle in angles]
-    counts: Float = np.rint(100 + np.sum(peaks, axis=0))
-    return counts
+    return np.asarray(np.rint(100 + np.sum(peaks, axis=0)))
 
 
 def _charge_density(crystal: Structure, num_electrons: float) -> Chgcar:
