@@ -442,7 +442,17 @@ def test_all_electrons_are_those_of_two_files(tmp_path):
     assert grid.mean(dtype=np.float64) == pytest.approx(62, rel=1e-6)
     np.testing.assert_allclose(grid, resampled(cores + valence, 32), rtol=1e-5)
     assert "AECCAR" in record.provenance["charge_density"]
-    assert format_of(UPath(tmp_path / "AECCAR2")) is None
+    assert set(read(tmp_path / "AECCAR2").parts) == {"structure"}
+
+
+def test_the_axes_of_a_density_are_those_of_a_left_handed_cell(tmp_path):
+    lattice = Lattice([[0, 4.2, 0], [4.4, 0, 0], [0, 0, 4.2]])
+    left_handed = Structure(lattice, ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    grid = density((8, 12, 8), 16.0, 1)
+    record = read(written(tmp_path, "CHGCAR", chgcar_text(tmp_path, grid, left_handed)))
+    assert np.linalg.det(record.structure.lattice_angstrom) < 0
+    np.testing.assert_allclose(record.structure.lattice_angstrom, left_handed.lattice.matrix)
+    np.testing.assert_allclose(record.parts["charge_density"], resampled(grid, 32), rtol=1e-4)
 
 
 def test_all_electrons_need_both_files_of_one_cell(tmp_path):
@@ -487,7 +497,7 @@ SMALL = (6, 5, 4)
         (lambda text: text.replace("E+02", " nan", 1), "do not fit|not finite|cannot"),
         (lambda text: text.replace("0.1", "nan", 3), "not finite|cannot be read|do not fit"),
         (lambda text: text.replace("Cs   Cl   \n", ""), "elements|structure of the charge"),
-        (lambda text: text.replace("     1     1\n", " 99999999999999 1\n"), "number of atoms"),
+        (lambda text: text.replace("     1     1\n", " 99999999999999 1\n"), "numbers of atoms"),
         (lambda text: text.replace("E+02", "E+99", 1), "not finite"),
         (lambda text: text.replace("Cs ", "Qq "), "structure of the charge density"),
         (lambda text: text.replace("  0.500000  0.500000", "  half", 1), "structure of the charge"),

@@ -144,9 +144,10 @@ def as_provenance(notes: Iterable[str]) -> dict[str, str]:
 def _structure(
     lattice: NDArray[np.float64], numbers: NDArray[np.int32], coords: NDArray[np.float64]
 ) -> Structure:
-    """Wrap the coordinates; a left-handed cell becomes right-handed by exchange of a and b."""
-    if np.linalg.det(lattice) < 0:
-        lattice, coords = lattice[[1, 0, 2]], coords[:, [1, 0, 2]]
+    """Wrap the coordinates.
+
+    A left-handed cell stays as it is: the axes of a charge density beside it are those of the file.
+    """
     # Twice, since a tiny negative number is wrapped to 1.
     return Structure(lattice, numbers, np.mod(np.mod(coords.reshape(-1, 3), 1.0), 1.0))
 

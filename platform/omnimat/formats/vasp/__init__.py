@@ -26,7 +26,7 @@ CHGCAR = Format(
 )
 AECCAR = Format(
     label="VASP AECCAR0 beside AECCAR2",
-    patterns=("aeccar0*",),
+    patterns=("aeccar0*", "aeccar2*"),
     read=f"{_HERE}.chgcar:read_all_electrons",
-    names_in_every_folder=("aeccar0",),
+    names_in_every_folder=("aeccar0", "aeccar2"),
 )

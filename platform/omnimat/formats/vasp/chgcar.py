@@ -11,18 +11,16 @@ A grid is brought to its coarse one plane by plane, so that the memory does not 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from itertools import islice
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 from upath import UPath
 
-from omnimat.formats.crystals import to_structure
 from omnimat.formats.format import Reading
+from omnimat.formats.poscar import parse as parse_poscar
 from omnimat.formats.unpacked import unpacked
 from omnimat.formats.vasp.fortran import fortran_numbers
 from omnimat.materials.record import Failure, Record, Structure
@@ -34,7 +32,6 @@ Notes = dict[str, str]
 NUM_POINTS = 32
 _MAX_POINTS_OF_AN_AXIS = 2_048
 _MAX_DENSITY = 1e30  # in electrons; far beyond any, and far from an overflow
-_MAX_ATOMS = 1_000_000
 _MAX_HEAD_BYTES = 20_000_000
 _MAX_LINE_BYTES = 4_096
 _LINES_AT_A_TIME = 32_768
@@ -53,9 +50,18 @@ def read(path: UPath, reading: Reading, start: int, stop: int) -> Iterator[Recor
 def read_all_electrons(
     path: UPath, reading: Reading, start: int, stop: int
 ) -> Iterator[Record | Failure]:
-    """Read AECCAR0 (the cores) and the AECCAR2 beside it (the valence), and add them."""
+    """Read AECCAR0 (the cores) and the AECCAR2 beside it (the valence), and add them.
+
+    Of AECCAR2, which AECCAR0 reads, only the structure is read again.
+    """
     del reading
-    if start <= 0 < stop:
+    if not start <= 0 < stop:
+        return
+    if path.name.lower().startswith("aeccar2"):
+        with unpacked(path) as file:
+            structure, notes = _structure(file)
+        yield Record("", {"structure": structure}, provenance=notes)
+    else:
         name = path.name.replace("0", "2", 1)
         beside = path.parent / name
         if not beside.exists():
@@ -102,17 +108,9 @@ def _structure(file: IO[bytes]) -> tuple[Structure, Notes]:
         num_bytes += len(line)
         if num_bytes > _MAX_HEAD_BYTES:
             raise ValueError("the structure of the charge density has no end")
-    counts = [line for line in lines[1:] if line.replace(b" ", b"").strip().isdigit()]
-    if any(int(word) > _MAX_ATOMS for line in counts for word in line.split()):
-        raise ValueError("the structure of the charge density has an impossible number of atoms")
-    text = b"".join(lines).decode("latin-1")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # Where no elements are named, pymatgen would take H, He, Li and so on.
-            warnings.simplefilter("error", BadPoscarWarning)
-            return to_structure(Poscar.from_str(text).structure)
-    except Exception as error:  # on a damaged file pymatgen raises nearly anything
+        return parse_poscar(b"".join(lines).decode("latin-1"))
+    except ValueError as error:
         raise ValueError(f"the structure of the charge density cannot be read: {error}") from error
 
 
