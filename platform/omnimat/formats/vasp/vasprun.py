@@ -112,7 +112,7 @@ def _is_unrelaxed(run: Vasprun, num_steps: int) -> bool:
 
 
 def _dos(run: Vasprun) -> DensityOfStates:
-    if run.dos_has_errors:
+    if run.dos_has_errors or Spin.up not in run.tdos.densities:
         raise ValueError("the density of states is damaged")
     total = run.tdos
     up, down = total.densities[Spin.up], total.densities.get(Spin.down)
