@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -59,7 +60,12 @@ def write_atomically(path: UPath, data: bytes) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
-    temporary.write_bytes(data)
+    try:
+        temporary.write_bytes(data)
+    except OSError:  # of a full disk: nothing of it is left there
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
     path.fs.mv(temporary.path, path.path)
 
 

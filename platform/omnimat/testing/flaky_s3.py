@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from omnimat.testing.ray_head import free_ports, start
 from omnimat.testing.waiting import wait_for
 
-Fault = Literal["reset", "cut", "slow down", "internal error", "forbidden"]
+Fault = Literal["reset", "cut", "unanswered", "slow down", "internal error", "forbidden"]
 
 _ANSWERS: Mapping[Fault, tuple[int, str]] = MappingProxyType(
     {
@@ -139,8 +139,8 @@ def _handler(server: FlakyS3, moto_port: int) -> type[BaseHTTPRequestHandler]:
             server.requests.append(Request(self.command, path, fault))
             if fault == "reset":
                 self.close_connection = True
-            elif fault is None or fault == "cut":
-                self.forward(body, is_cut=fault == "cut")
+            elif fault in {None, "cut", "unanswered"}:
+                self.forward(body, fault)
             else:
                 self.refuse(*_ANSWERS[fault])
 
@@ -154,12 +154,15 @@ def _handler(server: FlakyS3, moto_port: int) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(b"" if self.command == "HEAD" else text)
 
-        def forward(self, body: bytes, is_cut: bool) -> None:
+        def forward(self, body: bytes, fault: Fault | None) -> None:
             moto = http.client.HTTPConnection("127.0.0.1", moto_port)
             moto.request(self.command, self.path, body, dict(self.headers))
             response = moto.getresponse()
             content = response.read()
             moto.close()
+            self.close_connection = self.close_connection or fault is not None
+            if fault == "unanswered":
+                return
             self.send_response_only(response.status)
             for name, value in response.getheaders():
                 if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
@@ -167,8 +170,7 @@ def _handler(server: FlakyS3, moto_port: int) -> type[BaseHTTPRequestHandler]:
             length = response.getheader("Content-Length") or str(len(content))
             self.send_header("Content-Length", length)
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if is_cut else content)
-            self.close_connection = self.close_connection or is_cut
+            self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -1,0 +1,341 @@
+"""Leases: at any time one process works on a folder, and all others can tell which one.
+
+A folder's lease is a row of small files, ``lease/<generation>.json``, one for each process that
+ever worked there. Each is created exclusively, so of several processes that want the same
+generation one gets it. Whoever has the highest holds the folder. It rewrites its file every few
+seconds with a higher number of beats. A file that says ``released``, whose process has ended on
+this machine, or whose beats stand still for as long as a reader watches, is a lease that the next
+process may take over. Only the reader's monotonic clock counts, so neither clocks that differ nor
+one that jumps change anything.
+
+Before each write on which others rely, the holder and its workers look for a higher generation
+(``Fence.check``), and end without writing if there is one. So a process that comes back after its
+lease was taken over does no harm.
+
+Local and network file systems, S3 and Google's storage create files exclusively. On a storage that
+takes no notice of that, two processes that begin within the same second may both go on at first.
+The one whose file was overwritten ends at its next beat.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from upath import UPath
+
+from omnimat.base import process
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import read_file, write_atomically
+from omnimat.base.filesystem import is_local
+from omnimat.base.retry import patiently
+
+FOLDER = "lease"
+STALE_VARIABLE = "OMNIMAT_LEASE_STALE_AFTER_S"
+"""Names for how long a holder may give no sign before its lease is taken over."""
+
+_STALE_AFTER_S = 60.0
+_LONGEST_S = 3600.0
+_BEATS_UNTIL_STALE = 12
+_LOOKS_UNTIL_STALE = 60
+
+CheckHeld = Callable[[], None]
+"""Raises ``LostError`` if this process, or the one that it works for, has lost its lease."""
+
+
+class HeldError(UserError):
+    """Another process works on the folder, and lives."""
+
+
+class LostError(RunError):
+    """Another process has taken the folder over."""
+
+
+def unleased() -> None:
+    """Check nothing, for work on a folder that nobody else can know of."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+_Name = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
+
+
+class Holder(BaseModel):
+    """What the file of a lease says of the process that made it.
+
+    Attributes:
+        token: text that no other lease has.
+        user: name of the user.
+        host: name of the machine.
+        pid: process id.
+        machine: where that process id counts (``process.machine``).
+        start_ticks: when the process was started (``process.start_ticks``).
+        since: when it began to hold the folder, by its own clock; for people alone.
+        stale_after_s: for how long it may give no sign.
+        beats: how many signs it has given.
+        released: whether it has ended its work.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    token: _Name
+    user: _Name
+    host: _Name
+    pid: int
+    machine: _Name
+    start_ticks: int
+    since: _Name
+    stale_after_s: float = Field(gt=0, le=_LONGEST_S)
+    beats: int = 0
+    released: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.host} (process {self.pid}) since {self.since}"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process ran on this machine and has ended."""
+        return process.is_gone(self.pid, self.start_ticks, self.machine)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a process must know to tell whether its lease still counts; it can be sent to others.
+
+    Attributes:
+        folder: the folder that is held.
+        generation: number of the lease.
+    """
+
+    folder: UPath
+    generation: int
+
+    def check(self) -> None:
+        """Find out whether nobody has taken the folder over; it costs one question.
+
+        Raises:
+            LostError: somebody has.
+        """
+        taken = _file(self.folder, self.generation + 1)
+        if patiently(taken.exists, taken):
+            by = _read(taken)
+            raise LostError(
+                f"{self.folder} was taken over by {by or 'another process'} while this one gave "
+                "no sign; this one has ended and leaves the rest to the other"
+            )
+
+
+class Lease:
+    """The right to work on a folder, kept alive by a thread until it is released.
+
+    As a context it is released at the end. A process that is killed cannot release it, but its end
+    is noticed.
+    """
+
+    def __init__(self, folder: UPath, generation: int, holder: Holder) -> None:
+        """Keep a lease that was just taken alive; see ``acquire``."""
+        self.fence = Fence(folder, generation)
+        self._holder = holder
+        self._lost: LostError | None = None
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="omnimat-lease", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(cls, folder: UPath, what: str, stale_after_s: float | None = None) -> Self:
+        """Take the lease of a folder; wait as long as it is not clear whether its holder lives.
+
+        Args:
+            folder: the folder; it is made if it is not there.
+            what: what is worked on, for messages.
+            stale_after_s: for how long this process may give no sign; None for
+                ``$OMNIMAT_LEASE_STALE_AFTER_S``, or else a minute.
+
+        Raises:
+            HeldError: another process holds it and lives.
+            UserError: the storage may not be written to.
+            RunError: the storage did not answer.
+        """
+        mine = _myself(_stale_after_s() if stale_after_s is None else stale_after_s)
+        while True:
+            newest, before = refuse_held(folder, what)
+            if _create(_file(folder, newest + 1), mine):
+                if before is not None and not before.released:
+                    why = "has ended" if before.is_gone else "gives no sign"
+                    print(f"{what}: taken over from {before}, which {why}", flush=True)
+                return cls(folder, newest + 1, mine)
+
+    @property
+    def folder(self) -> UPath:
+        """The folder that is held."""
+        return self.fence.folder
+
+    def check(self) -> None:
+        """Find out whether the lease still counts.
+
+        Raises:
+            LostError: somebody has taken the folder over.
+        """
+        if self._lost is not None:
+            raise self._lost
+        self.fence.check()
+
+    def release(self) -> None:
+        """Let the next process begin at once."""
+        self._is_over.set()
+        self._thread.join()
+        with suppress(OSError, RunError, UserError):  # it will be seen that this process has ended
+            self.check()
+            self._write(released=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        while not self._is_over.wait(self._holder.stale_after_s / _BEATS_UNTIL_STALE):
+            try:
+                self._look_and_write()
+            except LostError as error:
+                self._lost = error
+                return
+            except (OSError, RunError, UserError):
+                continue  # the storage is away; whoever writes there for the job will say so
+
+    def _look_and_write(self) -> None:
+        self.fence.check()
+        there = _read(_file(self.folder, self.fence.generation))
+        if there is not None and there.token != self._holder.token:
+            raise LostError(f"{self.folder} was taken by {there} at the same moment; let it finish")
+        self._holder = self._holder.model_copy(update={"beats": self._holder.beats + 1})
+        self._write()
+
+    def _write(self, *, released: bool = False) -> None:
+        said = self._holder.model_copy(update={"released": released})
+        data = said.model_dump_json(indent=1).encode()
+        write_atomically(_file(self.folder, self.fence.generation), data)
+
+
+def refuse_held(folder: UPath, what: str) -> tuple[int, Holder | None]:
+    """Find out whether a folder is free, without taking it; wait while that is not clear.
+
+    Args:
+        folder: the folder, which need not be there.
+        what: what is worked on there, for messages.
+
+    Returns:
+        The newest generation of the folder's lease and who held it last, 0 and None if nobody has.
+
+    Raises:
+        HeldError: a process holds it and lives.
+    """
+    while True:
+        newest = _newest(folder)
+        if newest == 0:
+            return 0, None
+        file = _file(folder, newest)
+        first = holder = _read(file)
+        waited_s = _STALE_AFTER_S if first is None else first.stale_after_s
+        start_s = time.monotonic()
+        while holder == first and not _is_over(holder):
+            if time.monotonic() >= start_s + waited_s:
+                break
+            time.sleep(waited_s / _LOOKS_UNTIL_STALE)
+            holder = _read(file)
+        if holder == first or _is_over(holder):
+            return newest, holder
+        if holder is not None and _newest(folder) == newest:
+            raise HeldError(
+                f"{what} is being worked on by {holder}, in {folder}; wait until it has ended, "
+                "stop it, or choose another name"
+            )
+
+
+def _is_over(holder: Holder | None) -> bool:
+    return holder is not None and (holder.released or holder.is_gone)
+
+
+def _myself(stale_after_s: float) -> Holder:
+    return Holder(
+        token=uuid.uuid4().hex,
+        user=process.user(),
+        host=process.host(),
+        pid=os.getpid(),
+        machine=process.machine(),
+        start_ticks=process.start_ticks(os.getpid()) or 0,
+        since=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        stale_after_s=stale_after_s,
+    )
+
+
+def _stale_after_s() -> float:
+    """Read for how long a holder may give no sign.
+
+    Raises:
+        UserError: the environment variable holds no number of seconds.
+    """
+    written = os.environ.get(STALE_VARIABLE, _STALE_AFTER_S)
+    with suppress(ValueError):
+        if 0 < float(written) <= _LONGEST_S:
+            return float(written)
+    raise UserError(f"${STALE_VARIABLE}: {written!r} is no number of seconds up to {_LONGEST_S:g}")
+
+
+def _file(folder: UPath, generation: int) -> UPath:
+    return folder / FOLDER / f"{generation:06d}.json"
+
+
+def _newest(folder: UPath) -> int:
+    """Return the highest generation of a folder's lease, or 0."""
+    leases = folder / FOLDER
+
+    def names() -> list[str]:
+        return [path.stem for path in leases.iterdir()] if leases.exists() else []
+
+    return max((int(name) for name in patiently(names, leases) if name.isdecimal()), default=0)
+
+
+def _read(file: UPath) -> Holder | None:
+    """Read the file of a lease; None if it is being written, or damaged."""
+    try:
+        return Holder.model_validate_json(read_file(file))
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _create(file: UPath, holder: Holder) -> bool:
+    """Create the file of a lease, unless another process has; return whether it is ours."""
+    data = holder.model_dump_json(indent=1).encode()
+
+    def create() -> None:
+        with suppress(FileExistsError):
+            if is_local(file):
+                Path(file.path).parent.mkdir(parents=True, exist_ok=True)
+                with Path(file.path).open("xb") as stream:
+                    stream.write(data)
+            else:
+                file.fs.pipe_file(file.path, data, mode="create")
+
+    patiently(create, file)
+    there = _read(file)  # a first try may have reached the storage though its answer was lost
+    return there is not None and there.token == holder.token
