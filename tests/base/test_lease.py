@@ -13,7 +13,7 @@ from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import write_atomically
-from omnimat.base.lease import FOLDER, Fence, HeldError, Holder, Lease, LostError, refuse_held
+from omnimat.base.lease import FOLDER, Fence, HeldError, Holder, Lease, LostError, take_over
 from omnimat.testing.waiting import wait_for
 
 SHORT_S = 0.6
@@ -70,13 +70,14 @@ def test_one_after_the_other_waits_for_nothing(folder, capsys):
         with Lease.acquire(folder, "run tiny", LONG_S) as lease:
             lease.check()
     assert files(folder) == ["000001.json", "000002.json", "000003.json"]
-    assert refuse_held(folder, "run tiny")[0] == 3
+    take_over(folder, "run tiny")
+    assert len(files(folder)) == 3, "of what nobody holds, nothing is written"
     assert capsys.readouterr().out == ""
 
 
 def test_the_second_is_told_who_has_it(folder, holder):
     first = holder(SHORT_S)
-    for refused in (Lease.acquire, refuse_held):
+    for refused in (Lease.acquire, take_over):
         with pytest.raises(HeldError) as caught:
             refused(folder, "run tiny")
         said = str(caught.value)
@@ -90,9 +91,9 @@ def test_the_second_is_told_who_has_it(folder, holder):
 def test_a_killed_holder_is_followed_at_once(folder, holder, capsys):
     first = holder(LONG_S)
     first.kill()  # it is not waited for: as a zombie it holds nothing either
-    wait_for(lambda: refuse_held(folder, "run tiny"))
-    with Lease.acquire(folder, "run tiny", LONG_S):
-        pass
+    take_over(folder, "run tiny")
+    with Lease.acquire(folder, "run tiny", LONG_S) as lease:
+        assert lease.fence.generation == 3
     assert f"run tiny: taken over from {holder_of(folder, 1)}" in capsys.readouterr().out
 
 
@@ -226,6 +227,6 @@ def test_a_time_that_is_none_is_refused(written, folder, monkeypatch):
 
 
 def test_nobody_holds_what_nobody_took(folder):
-    assert refuse_held(folder, "run tiny") == (0, None)
+    take_over(folder, "run tiny")
     Fence(folder, 0).check()
     assert not folder.exists()

@@ -119,7 +119,9 @@ def refused(folder, monkeypatch):
     """Run a command in this process, which is refused, and give what it said."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("OMNIMAT_STORAGE", ROOT)
-    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("it becomes torchrun"))
+    monkeypatch.setattr(
+        "omnimat.job.train.start_workers", lambda *_: pytest.fail("it becomes torchrun")
+    )
 
     def refused(*arguments: str) -> str:
         done = CliRunner().invoke(main, arguments)

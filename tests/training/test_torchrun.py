@@ -153,7 +153,9 @@ def answer(storage, tiny_jobs_folder, monkeypatch):
     """Ask in this process for what starts no worker; give the exit code and what is said."""
     monkeypatch.chdir(tiny_jobs_folder)
     monkeypatch.setenv("OMNIMAT_STORAGE", str(storage))
-    monkeypatch.setattr("os.execv", lambda *_: pytest.fail("it becomes torchrun"))
+    monkeypatch.setattr(
+        "omnimat.job.train.start_workers", lambda *_: pytest.fail("it becomes torchrun")
+    )
 
     def answer(*arguments: str) -> tuple[int, str]:
         result = CliRunner().invoke(main, [*TRAIN, *SETTINGS, *arguments])
@@ -181,6 +183,81 @@ def test_what_is_not_there_is_said(arguments, sentence, whole, answer):
     code, said = answer(*arguments)
     assert code == 2, said
     assert sentence in said
+
+
+@pytest.fixture
+def stale_after(environment, monkeypatch):
+    """Set for how long a driver may give no sign."""
+
+    def stale_after(seconds: float) -> None:
+        monkeypatch.setitem(environment, "OMNIMAT_LEASE_STALE_AFTER_S", str(seconds))
+        monkeypatch.setenv("OMNIMAT_LEASE_STALE_AFTER_S", str(seconds))
+
+    return stale_after
+
+
+def whole_tree(driver: subprocess.Popen) -> list[psutil.Process]:
+    return [psutil.Process(driver.pid), *descendants(driver.pid)]
+
+
+def test_a_killed_driver_takes_its_workers_with_it_and_is_followed_at_once(
+    whole, launch, answer, storage, stale_after, environment, tmp_path, monkeypatch
+):
+    """Meanwhile nobody listens beyond this machine, shows a password, or begins a second time."""
+    stale_after(24)  # a sign of life every two seconds
+    monkeypatch.setitem(environment, "TMPDIR", str(tmp_path))
+    secret = "--set=leaderboard_url=postgresql://user:hunter2@localhost/board"
+    run = Path(Workspace(UPath(storage)).next_attempt("tiny").path)
+    driver, log = launch(*SETTINGS, "--fresh", secret)
+    wait_for(lambda: last_step(run) >= 7, driver, log, poll_s=0.005)
+    tree = whole_tree(driver)
+    assert len(workers(driver)) == 2
+    listening = [c.laddr.ip for p in tree for c in p.net_connections() if c.status == "LISTEN"]
+    assert listening
+    assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert not [one for p in tree[1:] for one in p.cmdline() if "hunter2" in one]
+    for worker in workers(driver):
+        worker.suspend()
+    code, said = answer()
+    assert code == 2, said
+    assert f"(process {driver.pid})" in said
+    for worker in workers(driver):
+        worker.resume()
+
+    driver.kill()
+    driver.wait()
+    psutil.wait_procs(tree, timeout=LIMIT_S)
+    taken = len(list(read_reports(UPath(run))))
+    assert taken < NUM_STEPS
+    left = set(tmp_path.iterdir())
+    assert [path.name.split("-")[:2] for path in left] == [["omnimat", "torchrun"]]
+    driver, log = launch(*SETTINGS)
+    assert driver.wait(LIMIT_S) == 0, log.read_text()
+    assert re.search(r"run tiny: taken over from .*, which has ended", log.read_text())
+    assert set(tmp_path.iterdir()) == set()
+    assert read_history(UPath(run))["loss"].tolist() == whole
+    written = [path for path in run.rglob("*.json*") if "hunter2" in path.read_text()]
+    assert written == []
+
+
+@pytest.mark.soak
+def test_a_driver_that_was_stopped_for_long_has_lost_its_run(whole, launch, storage, stale_after):
+    stale_after(5)
+    run = Path(Workspace(UPath(storage)).next_attempt("tiny").path)
+    first, first_log = launch(*SETTINGS, "--fresh")
+    wait_for(lambda: last_step(run) >= 7, first, first_log, poll_s=0.005)
+    tree = whole_tree(first)
+    for process in tree:
+        process.suspend()
+    second, log = launch(*SETTINGS)
+    wait_for(lambda: "which gives no sign" in log.read_text(), second, log)
+    for process in tree:
+        process.resume()
+    assert first.wait(LIMIT_S) == 1, first_log.read_text()
+    assert f"{run} was taken over by " in first_log.read_text()
+    assert second.wait(LIMIT_S) == 0, log.read_text()
+    assert read_history(UPath(run))["loss"].tolist() == whole
+    assert len(list((run / "metrics").iterdir())) == 2, "the first began a third part"
 
 
 def attempts(storage: Path, name: str) -> set[str]:

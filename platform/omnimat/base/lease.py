@@ -48,13 +48,25 @@ _STALE_AFTER_S = 60.0
 _LONGEST_S = 3600.0
 _BEATS_UNTIL_STALE = 12
 _LOOKS_UNTIL_STALE = 60
+_LONGEST_WAIT_S = 1.0
 
 CheckHeld = Callable[[], None]
 """Raises ``LostError`` if this process, or the one that it works for, has lost its lease."""
 
 
 class HeldError(UserError):
-    """Another process works on the folder, and lives."""
+    """Another process works on the folder, and lives.
+
+    Attributes:
+        holder: that process.
+    """
+
+    def __init__(self, what: str, folder: UPath, holder: Holder) -> None:
+        super().__init__(
+            f"{what} is being worked on by {holder}, in {folder}; wait until it has ended, stop "
+            "it, or choose another name"
+        )
+        self.holder = holder
 
 
 class LostError(RunError):
@@ -171,7 +183,7 @@ class Lease:
         """
         mine = _myself(_stale_after_s() if stale_after_s is None else stale_after_s)
         while True:
-            newest, before = refuse_held(folder, what)
+            newest, before = _watched(folder, what)
             if _create(_file(folder, newest + 1), mine):
                 if before is not None and not before.released:
                     why = "has ended" if before.is_gone else "gives no sign"
@@ -236,12 +248,29 @@ class Lease:
         write_atomically(_file(self.folder, self.fence.generation), data)
 
 
-def refuse_held(folder: UPath, what: str) -> tuple[int, Holder | None]:
-    """Find out whether a folder is free, without taking it; wait while that is not clear.
+def take_over(folder: UPath, what: str) -> None:
+    """Make sure that nobody works on a folder any more, before anything costly is begun there.
+
+    A holder that lives is refused. One that gives no sign is shut out, so that it ends if it ever
+    comes back. Nothing is written where nobody is.
 
     Args:
         folder: the folder, which need not be there.
         what: what is worked on there, for messages.
+
+    Raises:
+        HeldError: a process holds it and lives.
+    """
+    newest = _newest(folder)
+    if newest == 0:
+        return
+    holder = _read(_file(folder, newest))
+    if holder is None or not holder.released:
+        Lease.acquire(folder, what).release()
+
+
+def _watched(folder: UPath, what: str) -> tuple[int, Holder | None]:
+    """Watch a folder until it is clear whether it is free.
 
     Returns:
         The newest generation of the folder's lease and who held it last, 0 and None if nobody has.
@@ -260,15 +289,12 @@ def refuse_held(folder: UPath, what: str) -> tuple[int, Holder | None]:
         while holder == first and not _is_over(holder):
             if time.monotonic() >= start_s + waited_s:
                 break
-            time.sleep(waited_s / _LOOKS_UNTIL_STALE)
+            time.sleep(min(waited_s / _LOOKS_UNTIL_STALE, _LONGEST_WAIT_S))
             holder = _read(file)
         if holder == first or _is_over(holder):
             return newest, holder
         if holder is not None and _newest(folder) == newest:
-            raise HeldError(
-                f"{what} is being worked on by {holder}, in {folder}; wait until it has ended, "
-                "stop it, or choose another name"
-            )
+            raise HeldError(what, folder, holder)
 
 
 def _is_over(holder: Holder | None) -> bool:

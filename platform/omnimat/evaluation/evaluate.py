@@ -13,6 +13,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically, write_json
+from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.provenance import code_commit, hardware, sha256_of
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
@@ -35,6 +36,7 @@ def evaluate(
     settings: EvaluateSettings,
     workspace: Workspace,
     leaderboard_url: str | None = None,
+    check_held: CheckHeld = unleased,
 ) -> list[Row]:
     """Embed a split with a run's encoders, and run the sections.
 
@@ -46,12 +48,14 @@ def evaluate(
         settings: its settings.
         workspace: where the data set and the pretraining run are.
         leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
+        check_held: finds out whether nobody has taken the run over.
 
     Returns:
         A row for each finding.
 
     Raises:
         UserError: if the data set or the run is missing, or does not have what a section needs.
+        LostError: another process has taken the run over.
     """
     start_s = time.perf_counter()
     torch.set_num_threads(settings.num_threads)
@@ -66,10 +70,12 @@ def evaluate(
         num_cpus=settings.featurizer_num_cpus,
     )
     embedder = Embedder(parent, cards, location.dataset, location.open(), settings.batch_size)
+    check_held()
     split = _embedded(embedder, settings, run / EMBEDDINGS)
     findings: list[tuple[str, Finding]] = []
     for key, section in settings.sections.items():
         print(f"{name}: {key.replace('_', '-')} of {len(split.positions)} materials", flush=True)
+        check_held()
         findings += [(name_on_rows(key), found) for found in section.evaluate(split, run)]
     common = _common(name, settings, location, cards, parent / EXPORT) | {
         "seed": pretraining["settings"]["training"]["seed"],
@@ -83,6 +89,7 @@ def evaluate(
         )
         for section, found in findings
     ]
+    check_held()
     with RayMetrics(name) as watch, leaderboard_write(watch, len(rows)):
         LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     result = {
@@ -91,6 +98,7 @@ def evaluate(
         "config_hash": settings.fingerprint(),
         "rows": [row.model_dump(mode="json") for row in rows],
     }
+    check_held()
     write_json(run / RESULT, result)
     return rows
 

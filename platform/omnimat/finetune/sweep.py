@@ -11,6 +11,7 @@ from rich.console import Console
 from upath import UPath
 
 from omnimat.base.files import write_atomically
+from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
 from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained, refuse_pretrained_folds
@@ -44,6 +45,7 @@ def run_sweep(
     settings: FinetuneSettings,
     workspace: Workspace,
     leaderboard_url: str | None = None,
+    check_held: CheckHeld = unleased,
 ) -> list[Row]:
     """Run a sweep on the connected Ray cluster; run again, it continues.
 
@@ -55,6 +57,7 @@ def run_sweep(
         settings: its settings.
         workspace: where the data set and the pretraining run are.
         leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
+        check_held: finds out whether nobody has taken the run over; it is sent to the trials.
 
     Returns:
         A row of each task for every fold, variant, fraction of the training split and seed.
@@ -62,6 +65,7 @@ def run_sweep(
     Raises:
         UserError: if the data set or the export is missing, or a split has no record for a task.
         SweepError: if a trial failed or the sweep was interrupted.
+        LostError: another process has taken the run over.
     """
     start_s = time.perf_counter()
     run = workspace.run(name)
@@ -75,16 +79,19 @@ def run_sweep(
     )
     plan.check_splits(settings.each_fold())
     with RayMetrics(name) as watch:
-        results = run_trials(plan, settings, run, watch)
+        results = run_trials(plan, settings, run, watch, check_held)
+        check_held()
         chosen = best_points(judged(settings, results))
         write_atomically(
             run / "trials.parquet", trials_table(results, settings.tasks).to_parquet(index=False)
         )
         Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
         scored = _score(plan, selected(results, chosen), settings, run)
+        check_held()
         rows = [make_row(name, settings, plan, cards, one) for one in scored]
         with leaderboard_write(watch, len(rows)):
             LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
+    check_held()
     _write_result(run, name, settings, chosen, rows, time.perf_counter() - start_s)
     return rows
 

@@ -13,6 +13,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
+from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import TRIAL
 from omnimat.finetune.codec import JointCodec, count_unseen
@@ -46,6 +47,7 @@ def run_trial(
     settings: TrialSettings,
     folder: UPath,
     report: Callable[[dict[str, float]], None],
+    check_held: CheckHeld = unleased,
 ) -> TrialResult:
     """Train, and leave the best weights and then ``trial.json`` in the folder.
 
@@ -57,10 +59,11 @@ def run_trial(
         settings: the settings of this trial.
         folder: where the trial writes.
         report: called with each new entry of the history, after every epoch.
+        check_held: finds out whether nobody has taken the sweep over.
 
     Raises:
         UserError: if a split has no record that the task can use.
-        RunError: if training diverges.
+        RunError: if training diverges, or another process has taken the sweep over.
     """
     start_s = perf_counter()
     torch.set_num_threads(settings.num_threads)
@@ -77,8 +80,10 @@ def run_trial(
     fit = Fit(plan.tasks, settings, codec, model, train, validation)
     fit.run(report)
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    check_held()
     write_atomically(folder / WEIGHTS_FILE, save_tensors(state))
     result = _result(plan, fit, {"train": train, "validation": validation}, start_s)
+    check_held()
     write_atomically(folder / TRIAL, result.model_dump_json(indent=1).encode())
     return result
 

@@ -15,6 +15,7 @@ from ray import tune
 from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
+from omnimat.base.lease import CheckHeld
 from omnimat.cluster.capacity import Cluster
 from omnimat.cluster.metrics import Watcher
 from omnimat.finetune.halving import HalvingWithinContenders
@@ -37,7 +38,11 @@ class SweepError(RunError):
 
 
 def run_trials(
-    plan: TrialPlan, settings: FinetuneSettings, run: UPath, watch: Watcher
+    plan: TrialPlan,
+    settings: FinetuneSettings,
+    run: UPath,
+    watch: Watcher,
+    check_held: CheckHeld,
 ) -> list[TrialResult]:
     """Run the trials that have not finished yet, and give the results of all in grid order.
 
@@ -49,19 +54,20 @@ def run_trials(
         settings: the settings of the sweep.
         run: the folder of the sweep.
         watch: told how many trials are in each state.
+        check_held: finds out whether nobody has taken the sweep over.
 
     Raises:
         SweepError: if a trial failed or the sweep was interrupted.
     """
     trials = settings.trials()
     if settings.asha is None:
-        return _finish(plan, settings, run, watch, trials)
+        return _finish(plan, settings, run, watch, check_held, trials)
     first = [trial for trial in trials if trial.seed == settings.seeds[0]]
     halving = HalvingWithinContenders(settings.asha, settings.trial.num_epochs)
-    results = _finish(plan, settings, run, watch, first, halving)
+    results = _finish(plan, settings, run, watch, check_held, first, halving)
     chosen = best_points(results)
     others = [t for t in trials if t not in first and t.point == chosen[t.contender]]
-    return results + _finish(plan, settings, run, watch, others)
+    return results + _finish(plan, settings, run, watch, check_held, others)
 
 
 def judged(settings: FinetuneSettings, results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -76,6 +82,7 @@ def _finish(
     settings: FinetuneSettings,
     run: UPath,
     watch: Watcher,
+    check_held: CheckHeld,
     trials: Sequence[TrialSettings],
     scheduler: HalvingWithinContenders | None = None,
 ) -> list[TrialResult]:
@@ -88,7 +95,7 @@ def _finish(
     pending = [trial for trial in trials if not has_ended(trial)]
     print(f"{len(trials)} trials, {len(trials) - len(pending)} of them ended before", flush=True)
     if pending:
-        _fit(plan, settings, run, watch, pending, scheduler)
+        _fit(plan, settings, run, watch, check_held, pending, scheduler)
     if missing := [trial.name for trial in trials if not has_ended(trial)]:
         raise SweepError(
             f"the sweep was stopped before {len(missing)} of {len(trials)} trials finished "
@@ -103,10 +110,11 @@ def _fit(
     settings: FinetuneSettings,
     run: UPath,
     watch: Watcher,
+    check_held: CheckHeld,
     pending: Sequence[TrialSettings],
     scheduler: HalvingWithinContenders | None,
 ) -> None:
-    trainable = tune.with_parameters(_train, plan=plan, run=run)
+    trainable = tune.with_parameters(_train, plan=plan, run=run, check_held=check_held)
     num_concurrent = settings.max_concurrent_trials or num_slots(settings)
     tuner = tune.Tuner(
         tune.with_resources(trainable, settings.trial_resources),
@@ -123,7 +131,7 @@ def _fit(
             name="tune",
             storage_path=str(run),
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-            callbacks=[_Ends(plan, run, Progress(len(pending), watch))],
+            callbacks=[_Ends(plan, run, Progress(len(pending), watch), check_held)],
             verbose=0,
         ),
     )
@@ -139,9 +147,9 @@ def _reason(error: Exception) -> Exception:
     return cause if isinstance(cause, RunError | UserError) else error
 
 
-def _train(config: dict[str, Any], plan: TrialPlan, run: UPath) -> None:
+def _train(config: dict[str, Any], plan: TrialPlan, run: UPath, check_held: CheckHeld) -> None:
     settings = TrialSettings.model_validate(config["trial"])
-    run_trial(plan, settings, trial_folder(run, settings), tune.report)
+    run_trial(plan, settings, trial_folder(run, settings), tune.report, check_held)
 
 
 def _name_of(trial: Any) -> str:
@@ -158,8 +166,11 @@ def num_slots(settings: FinetuneSettings) -> int:
 class _Ends(tune.Callback):  # type: ignore[misc]
     """Follows the trials, marks those that the scheduler stopped, and reports progress."""
 
-    def __init__(self, plan: TrialPlan, run: UPath, progress: Progress) -> None:
+    def __init__(
+        self, plan: TrialPlan, run: UPath, progress: Progress, check_held: CheckHeld
+    ) -> None:
         self._plan, self._run, self._progress = plan, run, progress
+        self._check_held = check_held
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called when a trial is started, or started again."""
@@ -175,6 +186,7 @@ class _Ends(tune.Callback):  # type: ignore[misc]
         folder = trial_folder(self._run, settings)
         result = read_result(self._plan, settings, folder)
         if result is None:
+            self._check_held()
             write_stopped(self._plan, settings, folder, trial.last_result)
         error = None if result is None else result.validation_error
         self._progress.ended(settings.name, trial.last_result, self._plan.tasks, error)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.files import write_json
+from omnimat.base.lease import Lease, take_over
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import RESULT, Workspace
 
@@ -15,8 +17,8 @@ CLAIM = "job.json"
 """File of a run's folder that says from the start under which settings the run was begun."""
 
 
-def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool) -> UPath | None:
-    """Give the folder in which a run begins or goes on, or None if it has finished.
+def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool) -> Lease | None:
+    """Take the lease of the folder in which a run begins or goes on; None if it has finished.
 
     Args:
         name: name of the run.
@@ -25,20 +27,33 @@ def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool
         fresh: begin anew beside what is there.
 
     Raises:
-        UserError: a run of this name has other settings.
+        UserError: a run of this name has other settings, or another process works on it.
     """
     run = workspace.run(name)
     if fresh and run.exists():
+        take_over(run, f"run {name}")
         run = workspace.next_attempt(name)
+    if _has_finished(run, name, settings):
+        return None
+    with ExitStack() as stack:
+        lease = stack.enter_context(Lease.acquire(run, f"run {name}"))
+        if _has_finished(run, name, settings):  # while this process waited
+            return None
+        claim = {"config_hash": settings.claim(), "settings": settings.model_dump(mode="json")}
+        write_json(run / CLAIM, claim)
+        stack.pop_all()
+        return lease
+
+
+def _has_finished(run: UPath, name: str, settings: Settings) -> bool:
+    """Say so if a run has finished, and refuse one that was made under other settings."""
     for file, expected in ((RESULT, settings.fingerprint()), (CLAIM, settings.claim())):
         if (run / file).exists():
             _check(run / file, name, expected)
-    if (run / RESULT).exists():
-        print(f"{name}: finished, nothing to do ({run})", flush=True)
-        return None
-    claim = {"config_hash": settings.claim(), "settings": settings.model_dump(mode="json")}
-    write_atomically(run / CLAIM, f"{json.dumps(claim, indent=1)}\n".encode())
-    return run
+    if not (run / RESULT).exists():
+        return False
+    print(f"{name}: finished, nothing to do ({run})", flush=True)
+    return True
 
 
 def _check(record: UPath, name: str, expected: str) -> None:

@@ -5,9 +5,10 @@ the same steps from its file to its output:
 
 1. It is read (``job.load``).
 2. ``check`` and ``check_after`` find mistakes before any cluster is asked.
-3. ``on_devices`` decides what the file leaves to the machines.
-4. Its ``phases`` are held against what the cluster has (``job.preflight``).
-5. ``run`` makes the output. A job whose output is a run is first ``prepared`` and then opens an
+3. ``refuse_held`` makes sure that no other process does the same.
+4. ``on_devices`` decides what the file leaves to the machines.
+5. Its ``phases`` are held against what the cluster has (``job.preflight``).
+6. ``run`` makes the output. A job whose output is a run is first ``prepared`` and then opens an
    ``attempt``, which may find that the run has finished.
 
 Files of kinds import no Ray and no training loop at their top: whoever only reads or checks a job
@@ -23,9 +24,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from upath import UPath
 
+from omnimat.base.lease import Fence, Lease, take_over
 from omnimat.base.registry import Registry
 from omnimat.base.settings import Settings
-from omnimat.base.workspace import Workspace
+from omnimat.base.workspace import RESULT, Workspace
 from omnimat.job.asks import Phase, Room
 from omnimat.job.attempt import open_run
 from omnimat.job.header import JobHeader
@@ -106,6 +108,20 @@ class Job(ABC, Generic[SettingsT]):
         """
         del needed
 
+    @property
+    def unfinished(self) -> UPath | None:
+        """Folder on which the job alone works, if it still has something to do there."""
+        return None
+
+    def refuse_held(self) -> None:
+        """Find out whether no other process does this job, before any cluster is asked.
+
+        Raises:
+            UserError: another process does; the message says which.
+        """
+        if self.unfinished is not None:
+            take_over(self.unfinished, f"{self.kind} {self.name}")
+
     def remarks(self) -> list[str]:
         """Say in lines what a user who checks the job should know, though it is no mistake."""
         return []
@@ -135,11 +151,17 @@ class RunJob(Job[SettingsT]):
         """
         return self
 
-    def attempt(self, *, fresh: bool) -> UPath | None:
-        """Give the folder in which the run begins or goes on, or None if it has finished.
+    @property
+    def unfinished(self) -> UPath | None:
+        """Folder of the run's newest attempt, unless it has finished."""
+        run = self.workspace.run(self.name)
+        return None if (run / RESULT).exists() else run
+
+    def attempt(self, *, fresh: bool) -> Lease | None:
+        """Take the lease of the folder in which the run begins or goes on; None if it has finished.
 
         Raises:
-            UserError: a run of this name has other settings.
+            UserError: a run of this name has other settings, or another process works on it.
         """
         return open_run(self.name, self.settings, self.workspace, fresh=fresh)
 
@@ -149,14 +171,15 @@ class RunJob(Job[SettingsT]):
 
         del is_asked_for
         job = self.prepared()
-        folder = job.attempt(fresh=fresh)
-        if folder is not None:
-            print("\n".join(placement(job)), flush=True)
-            job.execute(folder)
+        lease = job.attempt(fresh=fresh)
+        if lease is not None:
+            with lease:
+                print("\n".join(placement(job)), flush=True)
+                job.execute(lease.fence)
 
     @abstractmethod
-    def execute(self, folder: UPath) -> None:
-        """Do the work of the run in its folder, on the connected cluster."""
+    def execute(self, fence: Fence) -> None:
+        """Do the work of the run on the connected cluster, in the folder that is leased."""
 
 
 KINDS: Registry[type[Job[Any]]] = Registry(

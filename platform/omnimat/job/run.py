@@ -51,6 +51,8 @@ def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> No
             f"--fresh: {path} is of kind {jobs[-1].kind}, which makes no run; leave --fresh out, "
             "or give the file of a run"
         )
+    for job in jobs:
+        job.refuse_held()
     from omnimat.cluster.capacity import Cluster
     from omnimat.cluster.session import session
     from omnimat.job.preflight import check_fits

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from omnimat.base.lease import Fence
 from omnimat.job.kinds.pretrain import PretrainJob
 from omnimat.job.load import load_as
 from omnimat.training.torchrun_launcher import (
+    Driver,
     Opened,
-    folder_of_driver,
+    end_with_agent,
     is_restarted,
     is_worker,
     start_workers,
@@ -26,27 +29,53 @@ def train(path: Path, overrides: Sequence[str], *, fresh: bool) -> None:
     The data set and the feature store that the job reads must be there already.
 
     Raises:
-        UserError: the job cannot be run as it is written, or what it needs is not there.
+        UserError: the job cannot be run as it is written, what it needs is not there, or another
+            process works on the run.
         RunError: training failed for a known reason.
     """
     if is_worker():
-        num_workers = f"training.num_workers={os.environ['WORLD_SIZE']}"
-        train_as_worker(lambda: _opened(path, [*overrides, num_workers], fresh=fresh))
-    elif opened := _opened(path, overrides, fresh=fresh):
-        arguments = ["train", str(path), "--launcher=torchrun"]
-        start_workers(*opened, [*arguments, *(f"--set={one}" for one in overrides)])
+        end_with_agent()
+        train_as_worker(lambda: _opened_by_worker(path, overrides, fresh=fresh))
+        return
+    with _opened(_job(path, overrides), fresh=fresh) as opened:
+        if opened is not None:
+            start_workers(*opened, ["train", str(path), "--launcher=torchrun"], overrides)
 
 
-def _opened(path: Path, overrides: Sequence[str], *, fresh: bool) -> Opened | None:
-    """Give the plan of the run and its folder, or None if it has finished."""
+def _job(path: Path, overrides: Sequence[str]) -> PretrainJob:
+    """Read the job and find out whether it can be run as it is."""
     job = load_as(PretrainJob, path, overrides)
     job = job.on_devices(gpus_of_all(job.settings.training.num_workers)).prepared()
     if job.plan.store is not None:
         job.plan.store.check_complete()
-    if name := folder_of_driver():
-        return job.plan, job.workspace.run(job.name).with_name(name)
-    folder = job.attempt(fresh=fresh and not is_restarted())
-    return None if folder is None else (job.plan, folder)
+    return job
+
+
+@contextmanager
+def _opened(job: PretrainJob, *, fresh: bool) -> Iterator[Opened | None]:
+    """Hold the run; give its plan and its folder, or None if it has finished."""
+    lease = job.attempt(fresh=fresh)
+    if lease is None:
+        yield None
+        return
+    with lease:
+        yield job.plan, lease.fence
+
+
+@contextmanager
+def _opened_by_worker(
+    path: Path, overrides: Sequence[str], *, fresh: bool
+) -> Iterator[Opened | None]:
+    """Give what the driver has opened, or hold the run if torchrun was started by hand."""
+    driver = Driver.of_this_worker()
+    told = overrides if driver is None else driver.overrides
+    job = _job(path, [*told, f"training.num_workers={os.environ['WORLD_SIZE']}"])
+    if driver is not None:
+        folder = job.workspace.run(job.name).with_name(driver.folder)
+        yield job.plan, Fence(folder, driver.generation)
+        return
+    with _opened(job, fresh=fresh and not is_restarted()) as opened:
+        yield opened
 
 
 def gpus_of_all(num_workers: int) -> int:

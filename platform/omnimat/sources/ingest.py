@@ -12,6 +12,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
+from omnimat.base.lease import Lease
 from omnimat.base.settings import fingerprint
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.tasks import in_parallel
@@ -56,18 +57,26 @@ def ingest(
             where other jobs merely need it.
 
     Raises:
-        UserError: a path of the source is missing, or other settings or other input files were
-            ingested here before.
+        UserError: a path of the source is missing, other settings or other input files were
+            ingested here before, or another process is ingesting here.
         RunError: a remote source does not answer.
     """
     existing = finished(settings, name, destination)
     if existing is not None and not (retry_failures and _can_retry(settings, destination)):
         return existing
+    with Lease.acquire(destination, f"ingest {name}") as lease:
+        return _ingest(settings, name, lease, report_progress)
+
+
+def _ingest(settings: IngestSettings, name: str, lease: Lease, report_progress: bool) -> Manifest:
+    destination = lease.folder
+    existing = finished(settings, name, destination)
     located, description = _harvested(settings, destination, report_progress)
     check_not_empty(located.source)
     if existing is not None:
         if existing.source["snapshot"] == description["snapshot"]:
             return existing
+        lease.check()
         (destination / MANIFEST_NAME).unlink()  # not finished until the shards are written again
     inputs = input_files(located)
     num_items = located.source.num_items()
@@ -79,6 +88,7 @@ def ingest(
     with bar, RayMetrics(name) as watch:
         write = functools.partial(_write_shards, located, destination, content_hash(inputs))
         for shard, report in write(dict.fromkeys(range(num_shards), ())):
+            lease.check()
             reports[shard] = report
             bar.update()
             watch(_told(reports, num_shards))
@@ -88,6 +98,7 @@ def ingest(
         print(_summary(name, reports, located.source.remarks()))
     save_inputs(inputs, destination)
     in_order = [reports[shard] for shard in range(num_shards)]
+    lease.check()
     told = report_labels(read_joins(located).labels, in_order, destination)
     manifest = merge(
         name=name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from upath import UPath
 
 from omnimat.base.files import write_atomically, write_json
+from omnimat.base.lease import HeldError, Lease
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
 from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN
@@ -21,6 +23,8 @@ from omnimat.stream.settings import FEATURIZER_NODES
 from omnimat.stream.source import Source
 from omnimat.stream.store import COMPLETE, features_name, open_features, store_fingerprint
 from omnimat.stream.unit import take
+
+_POLL_INTERVAL_S = 1.0
 
 
 class WriteShard:
@@ -64,16 +68,45 @@ def write_store(
 ) -> None:
     """Featurize a data set on a pool of actors; killed and run again, this goes on.
 
+    Several runs may need the same store: one process fills it, and the others wait.
+
     Args:
         location: where the store lies; a complete one is left alone.
         num_featurizers: how many actors there are.
         num_cpus: how many logical CPUs each of them asks Ray for.
         label_selector: labels of the nodes they run on; where no node carries them, on any.
     """
-    if location.is_complete:
+    lease = _taken(location)
+    if lease is None:
         return
+    with lease:
+        if not location.is_complete:
+            _write_shards(location, num_featurizers, num_cpus, label_selector)
+            lease.check()
+            complete(location)
+
+
+def _taken(location: StoreLocation) -> Lease | None:
+    """Take the lease of a store, or wait until another process has filled it."""
+    is_told = False
+    while not location.is_complete:
+        try:
+            return Lease.acquire(location.folder, f"feature store {location.folder.name}")
+        except HeldError as error:
+            if not is_told:
+                print(f"waiting for {location.folder}, filled by {error.holder}", flush=True)
+            is_told = True
+            time.sleep(_POLL_INTERVAL_S)
+    return None
+
+
+def _write_shards(
+    location: StoreLocation,
+    num_featurizers: int,
+    num_cpus: float,
+    label_selector: Mapping[str, str],
+) -> None:
     manifest, store = location.manifest, location.folder
-    store.mkdir(parents=True, exist_ok=True)
     shards = ray.data.from_items([{"shard": i} for i in range(len(manifest.shards))])
     written = shards.repartition(target_num_rows_per_block=1).map_batches(
         WriteShard,
@@ -96,7 +129,6 @@ def write_store(
                     "quarantined_records": num_quarantined,
                 }
             )
-    complete(location)
 
 
 def complete(location: StoreLocation) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically, write_json
+from omnimat.base.lease import Lease
 from omnimat.base.workspace import Workspace
 from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.shards.manifest import Manifest
@@ -35,7 +37,8 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
         Its JSON file; beside it lies a card that says what it was fitted on.
 
     Raises:
-        UserError: another tokenizer has this name, or no training record has a text.
+        UserError: another tokenizer has this name, another process is fitting it, or no training
+            record has a text.
     """
     dataset = workspace.dataset(settings.dataset)
     manifest = Manifest.load(dataset)
@@ -44,9 +47,22 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
         "fingerprint": settings.fingerprint(),
         "dataset_fingerprint": manifest.dataset_fingerprint,
     }
-    if path.exists():
-        _check_same(path, asked)
-        return path
+    if not path.exists():
+        with Lease.acquire(path.parent, f"tokenizer {name}") as lease:
+            if not path.exists():  # while this process waited
+                _fit(settings, dataset, path, asked, lease)
+                return path
+    _check_same(path, asked)
+    return path
+
+
+def _fit(
+    settings: TokenizerFitSettings,
+    dataset: UPath,
+    path: UPath,
+    asked: Mapping[str, Any],
+    lease: Lease,
+) -> None:
     texts = [r.parts["text"] for r in training_records(dataset, ("text",)) if "text" in r.parts]
     if not texts:
         raise UserError(
@@ -54,18 +70,19 @@ def fit_on_dataset(settings: TokenizerFitSettings, name: str, workspace: Workspa
             "ingest it with missing_text, or from a source that has texts"
         )
     tokenizer = fit_tokenizer(texts, settings)
-    card = asked | {
+    card = {
+        **asked,
         "settings": settings.model_dump(mode="json"),
         "num_texts": len(texts),
         "num_tokens": len(json.loads(tokenizer)["model"]["vocab"]),
         "sha256": hashlib.sha256(tokenizer.encode()).hexdigest(),
     }
+    lease.check()
     write_json(path.with_name(_CARD), card)
     write_atomically(path, tokenizer.encode())
-    return path
 
 
-def _check_same(path: UPath, asked: dict[str, Any]) -> None:
+def _check_same(path: UPath, asked: Mapping[str, Any]) -> None:
     card = json.loads(path.with_name(_CARD).read_text())
     if asked != {key: card.get(key) for key in asked}:
         raise UserError(

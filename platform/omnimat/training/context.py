@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from upath import UPath
 
+from omnimat.base.lease import CheckHeld, unleased
 from omnimat.training.history import History, Metrics
 
 Watcher = Callable[[Metrics], None]
@@ -26,11 +27,13 @@ class WorkerContext:
         run: the run's folder, reachable from every worker.
         device: device on which this worker computes.
         watchers: functions to which rank 0 also passes its metrics.
+        check_held: finds out whether nobody has taken the run over, before each write.
     """
 
     run: UPath
     device: torch.device
     watchers: tuple[Watcher, ...] = ()
+    check_held: CheckHeld = unleased
 
     @property
     def rank(self) -> int:
@@ -48,8 +51,13 @@ class WorkerContext:
         return int(os.environ["WORLD_SIZE"])
 
     def report(self, metrics: Metrics) -> None:
-        """Add a line to the run's history and tell the watchers; only rank 0 does so."""
+        """Add a line to the run's history and tell the watchers; only rank 0 does so.
+
+        Raises:
+            LostError: another process has taken the run over.
+        """
         if self.rank == 0:
+            self.check_held()
             self._history.add(metrics)
         self.tell(metrics)
 

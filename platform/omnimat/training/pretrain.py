@@ -5,27 +5,29 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from upath import UPath
-
+from omnimat.base.lease import Fence
 from omnimat.stream.featurize import write_store
 from omnimat.training.plan import RunPlan
 from omnimat.training.ray_launcher import fit
 from omnimat.training.result import finish
 
 
-def pretrain(plan: RunPlan, run: UPath) -> dict[str, Any]:
+def pretrain(plan: RunPlan, fence: Fence) -> dict[str, Any]:
     """Train to the end of a plan, and leave the export and ``result.json`` in the run's folder.
 
     A feature store that the plan reads is filled first, if it is not complete.
+
+    Args:
+        plan: plan of the run.
+        fence: the run's folder and its lease.
 
     Returns:
         The content of ``result.json``.
 
     Raises:
-        RunError: training failed for a known reason.
+        RunError: training failed for a known reason, or another process has taken the run over.
     """
     start_s = time.perf_counter()
-    run.mkdir(parents=True, exist_ok=True)
     if plan.store is not None:
         write_store(
             plan.store,
@@ -33,5 +35,5 @@ def pretrain(plan: RunPlan, run: UPath) -> dict[str, Any]:
             num_cpus=plan.settings.stream.featurizer_num_cpus,
             label_selector=plan.settings.stream.featurizer_label_selector,
         )
-    fit(plan, run)
-    return finish(plan, run, time.perf_counter() - start_s)
+    fit(plan, fence)
+    return finish(plan, fence, time.perf_counter() - start_s)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import ray.train
 import ray.train.torch
-from upath import UPath
 
 from omnimat.base.errors import RunError
+from omnimat.base.lease import Fence
+from omnimat.base.scratch import temporary_folder
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
 from omnimat.stream.pipeline import RayPipeline
@@ -38,7 +38,7 @@ START_TIMEOUT_S = 300
 ELASTIC_START_TIMEOUT_S = 45
 
 
-def fit(plan: RunPlan, run: UPath) -> None:
+def fit(plan: RunPlan, fence: Fence) -> None:
     """Train to the end of the plan; called again with the same folder, it resumes.
 
     Ray Train starts the workers and restarts them after a failure. It gets a new temporary folder
@@ -46,21 +46,21 @@ def fit(plan: RunPlan, run: UPath) -> None:
 
     Args:
         plan: plan of the run.
-        run: the run's folder, reachable from every node.
+        fence: the run's folder, reachable from every node, and its lease.
 
     Raises:
-        RunError: a worker failed for a known reason more often than ``max_failures``, or there was
-            no room for the workers.
+        RunError: another process has taken the run over, a worker failed for a known reason more
+            often than ``max_failures``, or there was no room for the workers.
     """
     timeout_s = _start_timeout_s(plan.settings.training)
     timeout = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(timeout_s)}
     on_interrupt = signal.getsignal(signal.SIGINT)
     with (
         _unless_set(_RAY_TRAIN_ENVIRONMENT | timeout),
-        tempfile.TemporaryDirectory(prefix="omnimat-ray-train-") as folder,
+        temporary_folder("ray-train") as folder,
     ):
         try:
-            _trainer(plan, run, folder).fit()
+            _trainer(plan, fence, str(folder)).fit()
         except ray.train.TrainingFailedError as error:
             raise known_reason(error) or error from None
         finally:  # Ray Train leaves its own handler behind, which would later exit with code 0
@@ -79,11 +79,11 @@ def _unless_set(variables: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
-def _trainer(plan: RunPlan, run: UPath, folder: str) -> ray.train.torch.TorchTrainer:
+def _trainer(plan: RunPlan, fence: Fence, folder: str) -> ray.train.torch.TorchTrainer:
     training = plan.settings.training
     return ray.train.torch.TorchTrainer(
         _train_loop,
-        train_loop_config={"plan": plan, "run": run},
+        train_loop_config={"plan": plan, "fence": fence},
         scaling_config=ray.train.ScalingConfig(
             num_workers=_num_workers(training),
             use_gpu=training.on_gpu,
@@ -132,9 +132,10 @@ def known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
 def _train_loop(config: dict[str, Any]) -> None:
     plan: RunPlan = config["plan"]
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train's INFO repeats every report in full
-    run: UPath = config["run"]
-    with RayMetrics(run.name) as metrics:
-        context = WorkerContext(run, ray.train.torch.get_device(), (metrics,))
+    fence: Fence = config["fence"]
+    with RayMetrics(fence.folder.name) as metrics:
+        device = ray.train.torch.get_device()
+        context = WorkerContext(fence.folder, device, (metrics,), fence.check)
         train_worker(plan, context, RayPipeline(plan.settings.stream, context.world_size))
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from upath import UPath
 
 from omnimat.base.files import write_atomically, write_json
+from omnimat.base.lease import Fence
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import EXPORT, HISTORY, RESULT
 from omnimat.training.checkpoint import Progress
@@ -16,17 +17,22 @@ from omnimat.training.history import read_history
 from omnimat.training.plan import RunPlan
 
 
-def finish(plan: RunPlan, run: UPath, wall_time_s: float) -> dict[str, Any]:
+def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
     """Copy the export out of the last checkpoint, then write the history, then the result.
 
     Args:
         plan: plan of the run, whose training has ended.
-        run: the run's folder.
+        fence: the run's folder and its lease.
         wall_time_s: seconds since the run was last started.
 
     Returns:
         The content of ``result.json``.
+
+    Raises:
+        LostError: another process has taken the run over.
     """
+    fence.check()
+    run = fence.folder
     checkpoint = newest_checkpoint(run)
     assert checkpoint is not None  # the last step always writes one
     if (run / EXPORT).exists():  # left by a driver that was killed at this point
@@ -35,6 +41,7 @@ def finish(plan: RunPlan, run: UPath, wall_time_s: float) -> dict[str, Any]:
     history = read_history(run)
     write_atomically(run / HISTORY, history.to_parquet(index=False))
     result = _result(plan, checkpoint, history, wall_time_s)
+    fence.check()
     write_json(run / RESULT, result)
     return result
 

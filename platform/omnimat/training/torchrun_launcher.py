@@ -2,39 +2,77 @@
 
 The worker of rank 0 alone works out what is to be done, and tells the others: so all do the same,
 and a mistake is reported once, since torchrun ends all workers as soon as one has failed. In which
-folder they work was decided by the process that started torchrun, if that was ``start_workers``,
-and else is decided by rank 0, too.
+folder they work, and under which lease, was decided by ``start_workers`` if that started them, and
+else is decided by rank 0, too.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, Self
 
 import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.elastic.multiprocessing import (
+    DefaultLogsSpecs,
+    ProcessFailure,
+    SignalException,
+)
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.rendezvous import rendezvous
-from upath import UPath
 
+from omnimat.base.errors import RunError
+from omnimat.base.lease import Fence
+from omnimat.base.process import end_with_parent
+from omnimat.base.scratch import temporary_folder
 from omnimat.stream.prefetch import prefetched
 from omnimat.stream.worker import in_process
 from omnimat.training.context import WorkerContext
 from omnimat.training.gather import agree
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
+from omnimat.training.rendezvous import BACKEND, LOOPBACK, LOOPBACK_INTERFACE
 from omnimat.training.result import finish
 
-Opened = tuple[RunPlan, UPath]
-"""What a run does and the folder in which it begins or goes on."""
+Opened = tuple[RunPlan, Fence]
+"""What a run does, and the folder in which it begins or goes on, which is leased."""
 
-_FOLDER = "OMNIMAT_TORCHRUN_FOLDER"
+_DRIVER = "OMNIMAT_TORCHRUN_DRIVER"
 # What rank 0 tells the others before they can form a process group: by which backend they will, or
 # that there is nothing to do.
 _DECISION = "decision"
 _FINISHED = "finished"
+
+
+class Driver(NamedTuple):
+    """What ``start_workers`` tells its workers.
+
+    It goes through the environment, which other users cannot read, unlike the command line.
+
+    Attributes:
+        pid: process id of the driver, which is the agent of torchrun.
+        folder: name of the run's folder.
+        generation: number of the lease of the folder.
+        overrides: ``key.key=value`` for the job file.
+    """
+
+    pid: int
+    folder: str
+    generation: int
+    overrides: list[str]
+
+    @classmethod
+    def of_this_worker(cls) -> Self | None:
+        """Return what this worker was told, or None if it was not started by ``start_workers``."""
+        told = os.environ.get(_DRIVER) if is_worker() else None
+        return None if told is None else cls(*json.loads(told))
 
 
 def is_worker() -> bool:
@@ -47,58 +85,93 @@ def is_restarted() -> bool:
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
-def folder_of_driver() -> str | None:
-    """Name the run's folder, if the process that started torchrun has opened it."""
-    return os.environ.get(_FOLDER) if is_worker() else None
+def end_with_agent() -> None:
+    """Have this worker killed as soon as its agent has ended, however that came about."""
+    driver = Driver.of_this_worker()
+    end_with_parent(os.getppid() if driver is None else driver.pid)
 
 
-def start_workers(plan: RunPlan, run: UPath, arguments: Sequence[str]) -> None:
-    """Become torchrun, on this machine alone, whose workers train in the folder of the run.
+def start_workers(
+    plan: RunPlan, fence: Fence, arguments: Sequence[str], overrides: Sequence[str]
+) -> None:
+    """Be torchrun, on this machine alone, until its workers have trained to the end.
 
     For several machines call torchrun yourself on each, as its manual says.
 
     Args:
         plan: what the run does.
-        run: the run's folder.
+        fence: the run's folder and its lease, which this process keeps.
         arguments: arguments of ``omnimat`` in each worker.
+        overrides: ``key.key=value`` for the job file, which may hold passwords.
+
+    Raises:
+        RunError: a worker failed more often than ``max_failures``.
     """
     training = plan.settings.training
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={training.num_workers}"]
-    command += [f"--max-restarts={training.max_failures}"]
-    command += ["--module", "omnimat.cli", *arguments]
-    os.environ.setdefault("OMP_NUM_THREADS", str(training.threads_per_worker))
-    os.environ[_FOLDER] = run.name
-    os.execv(sys.executable, command)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=training.num_workers,
+        run_id=fence.folder.name,
+        rdzv_backend=BACKEND,
+        max_restarts=training.max_failures,
+        local_addr=LOOPBACK,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # else it leaves a folder behind
+    )
+    driver = Driver(os.getpid(), fence.folder.name, fence.generation, list(overrides))
+    with temporary_folder("torchrun") as folder:
+        os.environ |= {_DRIVER: json.dumps(driver), "TMPDIR": str(folder)}
+        for library in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", LOOPBACK_INTERFACE)
+        os.environ.setdefault("OMP_NUM_THREADS", str(training.threads_per_worker))
+        try:
+            elastic_launch(config, sys.executable)("-u", "-m", "omnimat.cli", *arguments)
+        except ChildFailedError as error:
+            raise RunError(_reason(error.get_first_failure())) from None
+        except SignalException as error:
+            sys.exit(128 + error.sigval)
 
 
-def train_as_worker(open_run: Callable[[], Opened | None]) -> None:
+def _reason(failed: tuple[int, ProcessFailure]) -> str:
+    rank, failure = failed
+    how = f"exit code {failure.exitcode}" if failure.exitcode > 0 else failure.signal_name()
+    return (
+        f"worker {rank} ended with {how}; what it said is above, and if you run the job again, it "
+        "goes on from the last checkpoint"
+    )
+
+
+def train_as_worker(opening: Callable[[], AbstractContextManager[Opened | None]]) -> None:
     """Train as one worker to the end of the plan; rank 0 leaves export and ``result.json``.
 
     Args:
-        open_run: gives what to do, or None if the run has finished; only rank 0 calls it.
+        opening: gives what to do, or None if the run has finished; only rank 0 calls it.
     """
     start_s = time.perf_counter()
     store, rank, world_size = _meeting_point()
-    opened = open_run() if rank == 0 else None
-    if rank == 0:
-        store.set(_DECISION, _FINISHED if opened is None else _backend(opened[0]))
-    decision = store.get(_DECISION).decode()
-    if decision == _FINISHED:
-        return
-    device = _device(use_gpu=decision == "nccl")
-    dist.init_process_group(decision, store=store, rank=rank, world_size=world_size)
-    try:
-        told = agree(opened)
-        assert told is not None  # rank 0 would have said that the run has finished
-        plan, run = told
-        run.mkdir(parents=True, exist_ok=True)
-        pipeline = prefetched(in_process, plan.settings.stream.prefetch_batches)
-        train_worker(plan, WorkerContext(run, device), pipeline)
+    leading = opening() if rank == 0 else nullcontext()
+    with leading as opened:
         if rank == 0:
-            finish(plan, run, time.perf_counter() - start_s)
-    finally:
-        dist.destroy_process_group()
+            store.set(_DECISION, _FINISHED if opened is None else _backend(opened[0]))
+        decision = store.get(_DECISION).decode()
+        if decision == _FINISHED:
+            return
+        device = _device(use_gpu=decision == "nccl")
+        dist.init_process_group(decision, store=store, rank=rank, world_size=world_size)
+        try:
+            told = agree(opened)
+            assert told is not None  # rank 0 would have said that the run has finished
+            _train(*told, device, start_s)
+        finally:
+            dist.destroy_process_group()
+
+
+def _train(plan: RunPlan, fence: Fence, device: torch.device, start_s: float) -> None:
+    context = WorkerContext(fence.folder, device, check_held=fence.check)
+    pipeline = prefetched(in_process, plan.settings.stream.prefetch_batches)
+    train_worker(plan, context, pipeline)
+    if context.rank == 0:
+        finish(plan, fence, time.perf_counter() - start_s)
 
 
 def _backend(plan: RunPlan) -> str:

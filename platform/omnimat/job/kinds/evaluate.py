@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from upath import UPath
-
+from omnimat.base.lease import Fence
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import RunJob
@@ -24,8 +23,8 @@ class EvaluateJob(RunJob[EvaluateSettings]):
         """Find out where the leaderboard is, which is written to only at the end."""
         _ = self.workspace.leaderboard_url
 
-    def execute(self, folder: UPath) -> None:
+    def execute(self, fence: Fence) -> None:
         """Embed the split and evaluate each section."""
         from omnimat.evaluation.evaluate import evaluate
 
-        evaluate(self.name, self.settings, self.workspace)
+        evaluate(self.name, self.settings, self.workspace, check_held=fence.check)

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from upath import UPath
 
+from omnimat.base.lease import Fence
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.targets import (
     check_fold_property,
@@ -77,8 +78,8 @@ class FinetuneJob(RunJob[FinetuneSettings]):
     def _is_made_by(self, job: IngestJob) -> bool:
         return job.workspace.dataset(job.name) == self._dataset
 
-    def execute(self, folder: UPath) -> None:
+    def execute(self, fence: Fence) -> None:
         """Run the trials that have not ended yet, and score the best."""
         from omnimat.finetune.sweep import run_sweep
 
-        run_sweep(self.name, self.settings, self.workspace)
+        run_sweep(self.name, self.settings, self.workspace, check_held=fence.check)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from upath import UPath
+
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job
 from omnimat.shards.manifest import MANIFEST_NAME
@@ -19,6 +21,12 @@ class IngestJob(Job[IngestSettings]):
         """Ask for one task: with fewer at a time the ingest only takes longer."""
         each = {"CPU": self.settings.num_cpus_per_task}
         return ((Ask("ingest tasks", "num_cpus_per_task", 1, each),),)
+
+    @property
+    def unfinished(self) -> UPath | None:
+        """Folder of the data set, until it has its manifest."""
+        folder = self.workspace.dataset(self.name)
+        return None if (folder / MANIFEST_NAME).exists() else folder
 
     def check(self) -> None:
         """Look for the files of the source and read the tables beside it.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from upath import UPath
-
+from omnimat.base.lease import Fence
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import RunJob
 from omnimat.shards.manifest import MANIFEST_NAME
@@ -80,10 +79,10 @@ class PretrainJob(RunJob[PretrainSettings]):
         _ = job.plan
         return job
 
-    def execute(self, folder: UPath) -> None:
+    def execute(self, fence: Fence) -> None:
         """Train on workers of Ray."""
         from omnimat.training.forecast.request import expectation
         from omnimat.training.pretrain import pretrain
 
         print(expectation(self.plan, self.workspace), flush=True)
-        pretrain(self.plan, folder)
+        pretrain(self.plan, fence)

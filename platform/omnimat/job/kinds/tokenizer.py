@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from upath import UPath
+
 from omnimat.job.job import Job
 from omnimat.stream.tokenizer import TokenizerFitSettings, fit_on_dataset
 
@@ -11,6 +13,12 @@ class TokenizerJob(Job[TokenizerFitSettings]):
 
     kind = "tokenizer"
     settings_type = TokenizerFitSettings
+
+    @property
+    def unfinished(self) -> UPath | None:
+        """Folder of the tokenizer, until it is there."""
+        path = self.workspace.tokenizer(self.name)
+        return None if path.exists() else path.parent
 
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Fit the tokenizer in this process."""

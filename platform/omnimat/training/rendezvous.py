@@ -1,0 +1,80 @@
+"""Where the workers of one machine meet under torchrun: a store that only they can reach.
+
+The store of torchrun's own meeting points, with which several machines could join, listens on every
+address of the machine (torch 2.13).
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.elastic.rendezvous import (
+    RendezvousHandler,
+    RendezvousInfo,
+    RendezvousParameters,
+    RendezvousStoreInfo,
+    rendezvous_handler_registry,
+)
+from torch.distributed.rendezvous import TCPStore
+
+BACKEND = "omnimat-one-machine"
+LOOPBACK = "127.0.0.1"
+LOOPBACK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
+
+
+def listening_store(address: str) -> TCPStore:
+    """Make a store that listens on one address of this machine, at a free port."""
+    listener = socket.create_server((address, 0))
+    port = listener.getsockname()[1]
+    return TCPStore(
+        address, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()
+    )
+
+
+class OneMachine(RendezvousHandler):
+    """The meeting point of one agent of torchrun and its workers."""
+
+    def __init__(self, parameters: RendezvousParameters) -> None:
+        """Open the store, which lives as long as the agent."""
+        self._run_id = parameters.run_id
+        self._store = listening_store(LOOPBACK)
+        self._is_closed = False
+
+    def get_backend(self) -> str:
+        """Return the name under which torchrun knows this kind of meeting point."""
+        return BACKEND
+
+    @property
+    def use_agent_store(self) -> bool:
+        """Let the workers use the agent's store, so that none of them opens one."""
+        return True
+
+    def next_rendezvous(self) -> RendezvousInfo:
+        """Meet nobody: the agent is alone."""
+        address = RendezvousStoreInfo(LOOPBACK, self._store.port)
+        return RendezvousInfo(PrefixStore("agent", self._store), 0, 1, address)
+
+    def is_closed(self) -> bool:
+        """Return whether the run has ended."""
+        return self._is_closed
+
+    def set_closed(self) -> None:
+        """Remember that the run has ended."""
+        self._is_closed = True
+
+    def num_nodes_waiting(self) -> int:
+        """Return that no other machine wants to join."""
+        return 0
+
+    def get_run_id(self) -> str:
+        """Return the id that the agent was given."""
+        return self._run_id
+
+    def shutdown(self) -> bool:
+        """Do nothing: the store ends with the process."""
+        return True
+
+
+rendezvous_handler_registry.register(BACKEND, OneMachine)
