@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -98,19 +99,22 @@ def launch(ray_head, tiny_jobs_folder):
 
 
 @pytest.fixture(scope="module")
-def watched(launch, ray_head, tiny_jobs_folder) -> tuple[Run, list[Sample]]:
-    """A run that lost nothing, and what Prometheus saw at its last step.
+def watched(launch, ray_head, tiny_jobs_folder) -> tuple[Run, list[Sample], set[str]]:
+    """A run that lost nothing, what Prometheus saw at its last step, and where workers listened.
 
     It was submitted, from elsewhere, with the folder of its files.
     """
     submit = ("ray", "job", "submit", "--working-dir", str(tiny_jobs_folder), "--")
     run = launch("whole", command=submit)
     run.wait_for_step(STEPS[0])  # to ask before that would only slow the start
+    # In the process of a worker, Ray itself listens too.
+    sockets = [one for worker in workers(ray_head) for one in worker.net_connections()]
+    listening = {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN}
     run.wait_for(lambda: of_run("whole", shown(ray_head)).get("step") == STEPS[-1])
     last = shown(ray_head)
     run.finish()
     assert run.steps() == STEPS
-    return run, last
+    return run, last, listening
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +154,15 @@ def test_a_job_submitted_from_elsewhere_prints_each_step_once(whole, ray_head):
 
 
 def test_prometheus_sees_what_was_reported(watched):
-    run, samples = watched
+    run, samples, _ = watched
     last = of_run("whole", samples)
     assert last == list(read_reports(UPath(run.folder)))[-1]
     assert {"loss/dos|text", "queued_rows", "quarantined_records"} < last.keys()
+
+
+def test_workers_listen_on_the_address_of_their_cluster_alone(watched):
+    assert watched[2]
+    assert {ip for ip in watched[2] if not ip_address(ip).is_loopback} == set()
 
 
 def test_what_panels_and_alerts_ask_of_ray_and_of_training_is_shown(watched):

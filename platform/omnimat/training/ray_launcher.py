@@ -21,6 +21,7 @@ from omnimat.stream.pipeline import RayPipeline
 from omnimat.training.context import WorkerContext
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
+from omnimat.training.ray_process_group import OneAddressConfig
 from omnimat.training.settings import TrainingSettings
 
 # Ray Train passes these from the driver's environment to its controller and workers.
@@ -84,6 +85,7 @@ def _trainer(plan: RunPlan, fence: Fence, folder: str) -> ray.train.torch.TorchT
     return ray.train.torch.TorchTrainer(
         _train_loop,
         train_loop_config={"plan": plan, "fence": fence},
+        torch_config=OneAddressConfig(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=_num_workers(training),
             use_gpu=training.on_gpu,

@@ -1,0 +1,82 @@
+"""The process group of Ray Train's workers, whose store listens on their cluster's address alone.
+
+Ray Train's own setup opens a store that listens on every address of the machine (Ray 2.60 with
+torch 2.13).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import psutil
+import ray
+import ray.train
+import ray.train.torch
+import torch.distributed as dist
+from torch.distributed.rendezvous import TCPStore
+
+from omnimat.training.rendezvous import listening_store
+
+_opened: list[TCPStore] = []  # a store lives as long as its process, or until the next one
+
+
+class OneAddressConfig(ray.train.torch.TorchConfig):  # type: ignore[misc]
+    """Ray Train's configuration of torch, but for how its workers meet."""
+
+    @property
+    def backend_cls(self) -> type[Any]:
+        """Class that sets up the process group."""
+        return _OneAddressBackend
+
+
+class _OneAddressBackend(ray.train.torch.TorchConfig().backend_cls):  # type: ignore[misc]
+    def on_start(self, worker_group: Any, backend_config: OneAddressConfig) -> None:
+        """Have the first worker open a store, and all of them join by it."""
+        address, port = worker_group.execute_single(0, _open)
+        has_gpus = worker_group.get_resources_per_worker().get("GPU", 0) > 0
+        backend = "nccl" if has_gpus else "gloo"
+        timeout_s = backend_config.timeout_s
+        ray.get(worker_group.execute_async(_join, backend, address, port, timeout_s))
+
+
+def _open() -> tuple[str, int]:
+    """Open the store on the address by which other nodes know this one."""
+    address = ray.util.get_node_ip_address()
+    _opened[:] = [listening_store(address)]
+    return address, _opened[0].port
+
+
+def _join(backend: str, address: str, port: int, timeout_s: float) -> None:
+    """Join the process group, and leave in the environment what torchrun would leave there."""
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    told = {
+        "RANK": rank,
+        "WORLD_SIZE": world_size,
+        "LOCAL_RANK": context.get_local_rank(),
+        "LOCAL_WORLD_SIZE": context.get_local_world_size(),
+        "NODE_RANK": context.get_node_rank(),
+        "MASTER_ADDR": address,
+        "MASTER_PORT": port,
+    }
+    os.environ |= {name: str(value) for name, value in told.items()}
+    if interface := _interface_of(ray.util.get_node_ip_address()):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    timeout = timedelta(seconds=timeout_s)
+    store = TCPStore(address, port, is_master=False, timeout=timeout, wait_for_workers=False)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+
+
+def _interface_of(address: str) -> str | None:
+    """Name the network interface to whose network an IPv4 address of this machine belongs."""
+    for name, known in psutil.net_if_addrs().items():
+        for one in known:
+            if one.family == socket.AF_INET and one.netmask:
+                network = ip_network(f"{one.address}/{one.netmask}", strict=False)
+                if ip_address(address) in network:
+                    return name
+    return None
