@@ -7,6 +7,7 @@ import yaml
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.lease import FOLDER, Lease
 from omnimat.base.provenance import sha256_of
 from omnimat.cluster.capacity import LARGEST
 from omnimat.finetune.outcome import TrialResult
@@ -212,6 +213,19 @@ def test_a_failed_trial_is_named_and_leaves_no_row(on_ray, workspace, settings, 
         run_sweep("failing", failing, workspace, url)
     assert not (tmp_path / "leaderboard.sqlite").exists()
     assert not (workspace.run("failing") / "result.json").exists()
+
+
+def test_a_sweep_that_was_taken_over_leaves_nothing(on_ray, workspace, settings, tmp_path):
+    run, url = workspace.run("lost"), f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    changes = {"learning_rates": (1e-2,), "variants": ("from_scratch",), "seeds": (0,)}
+    lost = FinetuneSettings.model_validate(settings.model_dump() | changes | {"max_failures": 0})
+    with Lease.acquire(run, "the first") as first:
+        pass
+    with Lease.acquire(run, "the second"), pytest.raises(SweepError, match="was taken over by"):
+        run_sweep("lost", lost, workspace, url, first.fence.check)
+    assert not [path for path in run.rglob("*.json") if path.parent.name != FOLDER]
+    assert not list(run.rglob("*.safetensors"))
+    assert not (tmp_path / "leaderboard.sqlite").exists()
 
 
 @pytest.mark.parametrize(

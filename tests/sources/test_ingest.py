@@ -8,6 +8,8 @@ from pymatgen.core import Lattice, Structure
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.lease import FOLDER, HeldError, Lease, LostError
+from omnimat.cluster.tasks import in_parallel
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
 from omnimat.shards.reader import read_records
@@ -98,6 +100,32 @@ def test_an_interrupted_ingest_goes_on_to_the_same_bytes(settings, tmp_path):
     ingest(settings, "demo", resumed, report_progress=False)
     assert contents(resumed) == contents(whole)
     assert first.stat().st_mtime_ns == written_ns
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("on_ray")
+def test_of_two_that_ingest_at_once_one_makes_the_data_set(settings, tmp_path, monkeypatch):
+    whole, shared = UPath(tmp_path) / "whole", UPath(tmp_path) / "shared"
+    ingest(settings, "demo", whole, report_progress=False)
+    with Lease.acquire(shared, "the first", stale_after_s=0.6), pytest.raises(HeldError):
+        ingest(settings, "demo", shared, report_progress=False)
+    assert contents(shared) == {}
+
+    def taken_over(*arguments, **options):
+        """Give the first shard; then another process takes over, since nothing was heard."""
+        for number, result in enumerate(in_parallel(*arguments, **options)):
+            if number == 1:
+                leases = shared / FOLDER
+                (leases / "000003.json").write_bytes((leases / "000001.json").read_bytes())
+            yield result
+
+    with monkeypatch.context() as patched:
+        patched.setattr("omnimat.sources.ingest.in_parallel", taken_over)
+        with pytest.raises(LostError):
+            ingest(settings, "demo", shared, report_progress=False)
+    assert not (shared / MANIFEST_NAME).exists()
+    ingest(settings, "demo", shared, report_progress=False)
+    assert contents(shared) == contents(whole)
 
 
 @pytest.mark.ray

@@ -1,6 +1,7 @@
 """The feature store, and the stream on Ray Data."""
 
 import json
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import ray
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.lease import Lease
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.layout import feature_schema
 from omnimat.modalities.views import RandomViews
@@ -87,6 +89,23 @@ def test_writing_goes_on_where_it_was_killed(write, tmp_path):
     before_ns = (store / COMPLETE).stat().st_mtime_ns
     write(store)
     assert (store / COMPLETE).stat().st_mtime_ns == before_ns
+
+
+def test_while_one_process_fills_a_store_another_waits(dataset, featurizers, tmp_path, capsys):
+    location = StoreLocation(dataset, UPath(tmp_path) / "store", featurizers)
+    with Lease.acquire(location.folder, "the first", stale_after_s=0.6):
+        asked = {"num_featurizers": 1, "num_cpus": 1.0}
+        waiting = Thread(target=write_store, args=(location,), kwargs=asked)
+        waiting.start()
+        said = ""
+        while not said:
+            waiting.join(0.05)
+            said += capsys.readouterr().out
+        assert waiting.is_alive()
+        (location.folder / COMPLETE).write_text("{}")
+    waiting.join()
+    assert said.startswith(f"waiting for {location.folder}, filled by ")
+    assert (location.folder / COMPLETE).read_text() == "{}"
 
 
 def test_rows_come_in_any_order(store, dataset, records, featurizers):
