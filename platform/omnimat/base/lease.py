@@ -14,7 +14,9 @@ lease was taken over does no harm.
 
 Local and network file systems, S3 and Google's storage create files exclusively. On a storage that
 takes no notice of that, two processes that begin within the same second may both go on at first.
-The one whose file was overwritten ends at its next beat.
+The driver whose file was overwritten learns of it with its next beat. A network disk that remembers
+for a while what is not there (as NFS does, up to a minute) lets a process know that much later that
+it has lost its lease.
 """
 
 from __future__ import annotations
@@ -106,7 +108,7 @@ class Holder(BaseModel):
     token: _Name
     user: _Name
     host: _Name
-    pid: int
+    pid: int = Field(gt=0, lt=2**31)
     machine: _Name
     start_ticks: int
     since: _Name
@@ -140,14 +142,18 @@ class Fence:
 
         Raises:
             LostError: somebody has.
+            UserError: the storage may not be read.
+            RunError: the storage did not answer.
         """
         taken = _file(self.folder, self.generation + 1)
-        if patiently(taken.exists, taken):
-            by = _read(taken)
-            raise LostError(
-                f"{self.folder} was taken over by {by or 'another process'} while this one gave "
-                "no sign; this one has ended and leaves the rest to the other"
-            )
+        try:
+            read_file(taken)
+        except FileNotFoundError:
+            return
+        raise LostError(
+            f"{self.folder} was taken over by {_read(taken) or 'another process'} while this one "
+            "gave no sign; this one has ended and leaves the rest to the other"
+        )
 
 
 class Lease:

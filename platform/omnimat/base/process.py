@@ -56,20 +56,29 @@ def start_ticks(pid: int) -> int | None:
     does.
 
     Returns:
-        The ticks, 0 where the system does not tell them, or None if the process has ended.
+        The ticks, 0 where the system does not tell them, or None if the process has ended or is
+        hidden from this user.
     """
     if not (_PROC / "self/stat").exists():
         return 0
     try:
         state, *others = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return None if state in _ENDED_STATES else int(others[18])
 
 
 def is_gone(pid: int, ticks: int, of_machine: str) -> bool:
     """Return whether a process has certainly ended; of another machine that is never certain."""
-    return of_machine == machine() and start_ticks(pid) != ticks
+    if of_machine != machine():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it is another user's, and may be hidden from this one
+        return start_ticks(pid) not in {None, ticks}
+    return start_ticks(pid) != ticks
 
 
 def end_with_parent(parent: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from omnimat.base import process
 
-_NAME = re.compile(r"omnimat-[a-z\-]+-([0-9a-f]{12})-([0-9]{1,10})-([0-9]{1,18})-\w+", re.ASCII)
+_NAME = re.compile(r"omnimat-[a-z\-]+-([0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,18})-\w+", re.ASCII)
 
 
 def new_folder(purpose: str) -> Path:
