@@ -5,6 +5,7 @@ import contextlib
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -53,7 +54,7 @@ class Run:
         command: tuple[str, ...] = OMNIMAT_RUN,
     ) -> None:
         self.folder = head.storage / "runs" / name
-        self.log = head.storage / f"{name}.log"
+        self.log = head.storage / f"{name}-{time.monotonic_ns()}.log"
         arguments = ["jobs/pretrain.yaml"]
         for override in (f"name={name}", "training.num_workers=2", *overrides):
             arguments += ["--set", override]
@@ -205,6 +206,22 @@ def test_killed_driver_and_killed_worker(whole, launch, ray_head, random_step):
     taken = run.steps()
     assert taken.count(8) == 1, "it began anew"
     assert len(taken) > len(STEPS), "nothing was lost"
+
+
+@pytest.mark.soak
+def test_a_driver_that_was_stopped_for_long_has_lost_its_run(whole, launch, ray_head, monkeypatch):
+    """Its workers go on without it, until they find that another driver has taken over."""
+    monkeypatch.setitem(ray_head.environment, "OMNIMAT_LEASE_STALE_AFTER_S", "5")
+    first = launch("stopped")
+    first.wait_for_step(3)
+    first.process.send_signal(signal.SIGSTOP)
+    second = launch("stopped")
+    second.finish()
+    assert "which gives no sign" in second.log.read_text()
+    first.process.send_signal(signal.SIGCONT)
+    assert first.process.wait(LIMIT_S) == 1, first.log.read_text()
+    assert f"{first.folder} was taken over by " in first.log.read_text()
+    assert second.losses() == whole.losses()
 
 
 COUNT_NODES = """
