@@ -47,6 +47,24 @@ lease.release()
 """
 
 
+WATCH = """
+import sys, time
+from upath import UPath
+from omnimat.base.lease import HeldError, Lease
+
+sleep = time.sleep
+def slowly(seconds):
+    print("watches", flush=True)
+    sleep(seconds)
+
+time.sleep = slowly
+try:
+    Lease.acquire(UPath(sys.argv[1]), "run tiny")
+except HeldError as error:
+    print(error, flush=True)
+"""
+
+
 @pytest.fixture
 def holder(folder):
     """Start processes that hold the lease until they are told to write and end."""
@@ -124,6 +142,20 @@ def test_one_that_was_only_slow_goes_on(folder, holder):
     first.send_signal(signal.SIGCONT)
     assert first.communicate("\n")[0] == ""
     assert (folder / "written").exists()
+
+
+def test_a_reader_that_was_asleep_takes_nothing(folder, holder):
+    """Both were stopped while it watched, as on a machine that was asleep."""
+    first = holder(SHORT_S)
+    command = [sys.executable, "-c", WATCH, str(folder)]
+    second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert second.stdout.readline() == "watches\n"
+    for process in (second, first):
+        process.send_signal(signal.SIGSTOP)
+    time.sleep(3 * SHORT_S)
+    for process in (first, second):
+        process.send_signal(signal.SIGCONT)
+    assert f"being worked on by {holder_of(folder, 1)}" in second.communicate()[0]
 
 
 @pytest.mark.parametrize("times", [(0, 0), (2**33, 2**33)], ids=["1970", "2242"])

@@ -5,8 +5,8 @@ ever worked there. Each is created exclusively, so of several processes that wan
 generation one gets it. Whoever has the highest holds the folder. It rewrites its file every few
 seconds with a higher number of beats. A file that says ``released``, whose process has ended on
 this machine, or whose beats stand still for as long as a reader watches, is a lease that the next
-process may take over. Only the reader's monotonic clock counts, so neither clocks that differ nor
-one that jumps change anything.
+process may take over. A reader compares no times. It looks again and again for so long, so clocks
+that differ or jump change nothing, and neither does a reader that was asleep.
 
 Before each write on which others rely, the holder and its workers look for a higher generation
 (``Fence.check``), and end without writing if there is one. So a process that comes back after its
@@ -21,6 +21,7 @@ it has lost its lease.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -50,7 +51,7 @@ _STALE_AFTER_S = 60.0
 _LONGEST_S = 3600.0
 _BEATS_UNTIL_STALE = 12
 _LOOKS_UNTIL_STALE = 60
-_LONGEST_WAIT_S = 1.0
+_LONGEST_PAUSE_S = 1.0
 
 CheckHeld = Callable[[], None]
 """Raises ``LostError`` if this process, or the one that it works for, has lost its lease."""
@@ -291,11 +292,11 @@ def _watched(folder: UPath, what: str) -> tuple[int, Holder | None]:
         file = _file(folder, newest)
         first = holder = _read(file)
         waited_s = _STALE_AFTER_S if first is None else first.stale_after_s
-        start_s = time.monotonic()
-        while holder == first and not _is_over(holder):
-            if time.monotonic() >= start_s + waited_s:
+        pause_s = min(waited_s / _LOOKS_UNTIL_STALE, _LONGEST_PAUSE_S)
+        for _ in range(math.ceil(waited_s / pause_s)):
+            if holder != first or _is_over(holder):
                 break
-            time.sleep(min(waited_s / _LOOKS_UNTIL_STALE, _LONGEST_WAIT_S))
+            time.sleep(pause_s)
             holder = _read(file)
         if holder == first or _is_over(holder):
             return newest, holder
