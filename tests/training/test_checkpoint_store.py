@@ -12,20 +12,28 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from omnimat.training.checkpoint_store import CheckpointError, CheckpointStore, newest_checkpoint
+from omnimat.base.errors import RunError
+from omnimat.training.checkpoint_manifest import CheckpointManifest
+from omnimat.training.checkpoint_store import (
+    CheckpointError,
+    CheckpointStore,
+    new_session,
+    newest_checkpoint,
+)
 
 
 def part(folder: Path, name: str, size_bytes: int = 1000) -> Path:
     """Write the part that one worker adds to a checkpoint."""
-    (folder / name / "engine").mkdir(parents=True)
-    (folder / name / "engine" / f"{name}.pt").write_bytes(b"x" * size_bytes)
+    (folder / name / "export").mkdir(parents=True)
+    (folder / name / "export" / f"{name}.safetensors").write_bytes(b"x" * size_bytes)
     return folder / name
 
 
 @pytest.fixture
 def new_store(tmp_path):
-    def new_store(rank=0, world_size=1, num_kept=2, session="1") -> CheckpointStore:
-        return CheckpointStore(UPath(tmp_path / "run"), rank, world_size, num_kept, session)
+    def new_store(rank=0, world_size=1, num_kept=2, session="1", first_step=0) -> CheckpointStore:
+        run = UPath(tmp_path / "run")
+        return CheckpointStore(run, rank, world_size, num_kept, session, first_step)
 
     return new_store
 
@@ -40,15 +48,48 @@ def newest_step(folder: Path) -> int | None:
 
 
 def test_a_checkpoint_is_there_once_every_worker_has_brought_its_part(new_store, tmp_path):
-    assert newest_step(tmp_path) is None
-    for rank in range(3):
+    """Rank 0 waits for the others, and leaves exactly what the manifest lists."""
+    stores = [new_store(rank, world_size=3) for rank in range(3)]
+    for rank in (0, 2, 1):
         assert newest_step(tmp_path) is None
-        store = new_store(rank, world_size=3)
-        store.save(part(tmp_path, f"rank{rank}"), step=8)
-        store.close()
-        assert not (tmp_path / f"rank{rank}").exists()
+        stores[rank].save(part(tmp_path, f"rank{rank}"), step=8)
+        if rank:
+            stores[rank].close()
+            assert not (tmp_path / f"rank{rank}").exists()
+    stores[0].close()
     found = newest_checkpoint(UPath(tmp_path / "run"))
-    assert sorted(p.name for p in (found / "engine").iterdir()) == [f"rank{i}.pt" for i in range(3)]
+    manifest = CheckpointManifest.read(found)
+    assert (manifest.step, manifest.world_size) == (8, 3)
+    files = {p.relative_to(found).as_posix() for p in found.rglob("*") if p.is_file()}
+    assert files == {"manifest.json", *manifest.files}
+    assert set(manifest.files) == {f"export/rank{rank}.safetensors" for rank in range(3)}
+    manifest.check(found, manifest.files)
+
+
+def test_a_worker_that_brings_nothing_is_named(new_store, tmp_path, monkeypatch):
+    monkeypatch.setattr("omnimat.training.checkpoint_store.PARTS_TIMEOUT_S", 0)
+    store = new_store(0, world_size=2)
+    store.save(part(tmp_path, "alone"), 8)
+    with pytest.raises(CheckpointError, match=r"files-00001\.json was not there"):
+        store.close()
+    assert newest_step(tmp_path) is None
+
+
+def test_a_start_that_lost_the_run_writes_and_deletes_nothing(new_store, tmp_path):
+    def refuse():
+        raise RunError("another start has taken the run")
+
+    older = new_store(num_kept=1)
+    older.save(part(tmp_path, "first"), 8)
+    older.wait()
+    before = sorted((tmp_path / "run").rglob("*"))
+    older.check_holder = refuse
+    older.save(part(tmp_path, "second"), 16)
+    with pytest.raises(CheckpointError, match="another start has taken the run"):
+        older.wait()
+    with pytest.raises(RunError, match="another start"):
+        older.prune()
+    assert sorted((tmp_path / "run").rglob("*")) == before
 
 
 def test_as_many_are_kept_as_asked_for(new_store, tmp_path):
@@ -66,10 +107,10 @@ def test_as_many_are_kept_as_asked_for(new_store, tmp_path):
 
 def test_parts_of_a_killed_start_are_no_parts_of_this_one(new_store, tmp_path):
     """Of two workers only one saved step 8; then three workers reach step 8 again."""
-    store = new_store(0, world_size=2, session="1")
+    store = new_store(1, world_size=2, session="1")
     store.save(part(tmp_path, "old"), 8)
     store.close()
-    for rank in range(3):
+    for rank in (1, 2, 0):
         assert newest_step(tmp_path) is None
         store = new_store(rank, world_size=3, session="2")
         store.save(part(tmp_path, f"new{rank}"), 8)
@@ -78,9 +119,32 @@ def test_parts_of_a_killed_start_are_no_parts_of_this_one(new_store, tmp_path):
     assert not list((tmp_path / "run" / "checkpoints").glob("*-1"))
 
 
+def test_what_could_not_be_read_goes_once_there_is_something_newer(new_store, tmp_path):
+    """A start that goes on from step 8 has refused 16, so that must not count among the newest."""
+    for step in (8, 16):
+        store = new_store(session="1")
+        store.save(part(tmp_path, f"at{step}"), step)
+        store.close()
+    store = new_store(session="2", first_step=8)
+    store.save(part(tmp_path, "at12"), 12)
+    store.close()
+    assert steps(tmp_path) == [8, 12]
+
+
+def test_sessions_ascend_even_if_the_clock_was_put_back(new_store, tmp_path, monkeypatch):
+    first = new_session(UPath(tmp_path / "run"))
+    store = new_store(session=first)
+    store.save(part(tmp_path, "one"), 8)
+    store.close()
+    monkeypatch.setattr("time.time_ns", lambda: 5)
+    second = new_session(UPath(tmp_path / "run"))
+    assert second > first
+    assert len(second) == len(first)
+
+
 def limited_save(folder: Path) -> None:
     """Save a checkpoint that is larger than the files this process may write."""
-    store = CheckpointStore(UPath(folder / "run"), 0, 1, 2, "2")
+    store = CheckpointStore(UPath(folder / "run"), 0, 1, 2, "2", first_step=8)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     whole = part(folder, "large", 1 << 20)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
@@ -98,9 +162,10 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_one(new_store, tmp_path)
     store.close()
     call = f"limited_save(Path({str(tmp_path)!r}))"
     program = f"from test_checkpoint_store import *; {call}"
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.getenv("PYTHONPATH")])])
     run = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=100,
@@ -110,7 +175,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_one(new_store, tmp_path)
     assert "the checkpoint before it is untouched" in run.stdout
     assert "submit the job again" in run.stdout
     assert newest_step(tmp_path) == 8
-    assert not list((tmp_path / "run" / "checkpoints").glob("000000016*/engine/*"))
+    assert not list((tmp_path / "run" / "checkpoints").glob("000000016*/export/*"))
 
 
 def test_a_failure_in_the_background_is_told_at_the_next_chance(new_store, tmp_path):

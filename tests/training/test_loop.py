@@ -14,7 +14,7 @@ from omnimat.stream.source import Source
 from omnimat.stream.timing import StreamMeter
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
-from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.checkpoint_store import checkpoints, newest_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.gather import join_over_workers
 from omnimat.training.history import read_reports
@@ -32,19 +32,28 @@ class Killed(Exception):
 
 
 def dying(source: Source, units, num_rows):
-    """Deliver the batches of an epoch and of one more step, then fail."""
+    """Deliver the batches of an epoch and of two more steps, then fail."""
     for step, table in enumerate(in_process(source, units, num_rows)):
         if step == 5:
             raise Killed
         yield table
 
 
-def train(plan: RunPlan, folder: Path, killed_once: bool) -> list[int]:
-    """Train, if asked with one failure and restart; return the steps that a watcher saw."""
-    seen = []
+def train(plans: dict[Path, RunPlan]) -> list[list[int]]:
+    """Train in each folder, in those that say so with one failure and restart.
+
+    Returns:
+        The steps that a watcher saw in each.
+    """
+    return [train_in(folder, plan) for folder, plan in plans.items()]
+
+
+def train_in(folder: Path, plan: RunPlan) -> list[int]:
+    seen: list[int] = []
     watchers = (lambda metrics: seen.append(metrics["step"]),)
     context = WorkerContext(UPath(folder), torch.device("cpu"), watchers)
-    if killed_once:
+    folder.mkdir(exist_ok=True)
+    if "killed" in folder.name:
         with pytest.raises(Killed):
             train_worker(plan, context, dying)
     train_worker(plan, context, in_process)
@@ -56,35 +65,67 @@ def losses(folder: Path) -> pd.Series:
     return history.set_index("step")["loss"]
 
 
-@pytest.mark.parametrize(("world_size", "zero_stage"), [(1, 1), (2, 1), (2, 3)])
+OF_ONE = [{"zero_stage": 1}, {"zero_stage": 3, "checkpoint_interval_steps": 4}]
+OF_TWO = [
+    {"zero_stage": 0},
+    {"zero_stage": 1},
+    {"zero_stage": 2, "precision": "bf16", "checkpoint_interval_steps": 4},
+    {"zero_stage": 3},
+    {"zero_stage": 3, "precision": "bf16"},
+]
+
+
+@pytest.mark.parametrize(("world_size", "cases"), [(1, OF_ONE), (2, OF_TWO)])
 def test_a_killed_run_ends_like_one_that_was_not(
-    world_size, zero_stage, workspace, new_settings, tmp_path
+    world_size, cases, workspace, new_settings, tmp_path
 ):
-    settings = new_settings(num_workers=world_size, zero_stage=zero_stage)
+    plans = {}
+    for number, case in enumerate(cases):
+        plan = make_plan("run", new_settings(num_workers=world_size, **case), workspace)
+        plans |= {tmp_path / f"{name}-{number}": plan for name in ("whole", "killed")}
+    seen, *others = run_workers(train, world_size, plans)
+    assert others == [[[]] * len(plans)] * (world_size - 1)
+    runs = list(zip(plans.items(), seen, strict=True))
+    for ((whole, plan), seen_whole), ((killed, _), seen_killed) in zip(
+        runs[::2], runs[1::2], strict=True
+    ):
+        assert plan.steps_per_epoch == 3
+        resumed_at = plan.settings.training.checkpoint_interval_steps or plan.steps_per_epoch
+        expected, resumed = losses(whole), losses(killed)
+        assert expected.index.tolist() == list(range(1, plan.num_steps + 1))
+        retaken = range(resumed_at + 1, plan.num_steps + 1)
+        assert resumed.index.tolist() == [*range(1, 6), *retaken]
+        # A watcher sees each start before its first step, because it may hang there.
+        assert seen_whole == [0, *expected.index]
+        assert seen_killed == [0, *range(1, 6), resumed_at, *retaken]
+        # Equal bit for bit: as many processes add the same numbers in the same order.
+        assert (resumed == expected[resumed.index].to_numpy()).all(), plan.settings.training
+        assert expected.iloc[-1] < expected.iloc[0]
+        for modality in ("text", "charge_density"):
+            newest = [newest_checkpoint(UPath(folder)) for folder in (whole, killed)]
+            (one, card), (other, _) = (load(folder / "export" / modality) for folder in newest)
+            torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+            assert card.samples_seen == plan.num_steps * 8
+
+
+def kept_steps(plan: RunPlan, folder: Path) -> list[int]:
+    """Train, and give the steps of the checkpoints that were kept."""
+    train_worker(plan, WorkerContext(UPath(folder), torch.device("cpu")), in_process)
+    return sorted(int(path.name.partition("-")[0]) for path in checkpoints(UPath(folder)))
+
+
+def test_checkpoints_by_the_clock_are_due_at_reports_on_all_workers(
+    workspace, new_settings, tmp_path
+):
+    settings = new_settings(
+        num_workers=2,
+        num_checkpoints_kept=9,
+        report_interval_steps=2,
+        checkpoint_interval_epochs=None,
+        checkpoint_interval_minutes=1e-9,
+    )
     plan = make_plan("run", settings, workspace)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    seen = {}
-    for folder in (whole, killed):
-        folder.mkdir()
-        seen[folder], *others = run_workers(train, world_size, plan, folder, folder == killed)
-        assert others == [[]] * (world_size - 1)
-    expected, resumed = losses(whole), losses(killed)
-    assert expected.index.tolist() == list(range(1, plan.num_steps + 1))
-    assert resumed.index.tolist() == [
-        *range(1, 6),
-        *range(plan.steps_per_epoch + 1, plan.num_steps + 1),
-    ]
-    # A watcher sees each start before its first step, because it may hang there.
-    assert seen[whole] == [0, *expected.index]
-    assert seen[killed] == [0, *range(1, 6), *range(plan.steps_per_epoch, plan.num_steps + 1)]
-    # Equal bit for bit: as many processes add the same numbers in the same order.
-    assert (resumed == expected[resumed.index].to_numpy()).all()
-    assert expected.iloc[-1] < expected.iloc[0]
-    for modality in ("text", "charge_density"):
-        newest = [newest_checkpoint(UPath(folder)) for folder in (whole, killed)]
-        (one, card), (other, _) = (load(folder / "export" / modality) for folder in newest)
-        torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
-        assert card.samples_seen == plan.num_steps * 8
+    assert run_workers(kept_steps, 2, plan, tmp_path)[0] == [2, 4, 6, 8, 9]
 
 
 def meter_readings() -> list[dict[str, float]]:

@@ -45,12 +45,26 @@ def test_no_formula_that_another_data_set_holds_out_is_learned(
     assert plan.records.index.tolist() == list(range(len(plan.records)))
 
 
-@pytest.mark.parametrize(("interval", "epochs"), [(1, [1, 2, 3]), (2, [2, 3]), (5, [3])])
-def test_checkpoints_are_due_at_epochs_and_at_the_end(new_plan, interval, epochs):
-    plan = new_plan(checkpoint_interval_epochs=interval)
-    steps = range(1, plan.num_steps + 1)
-    due = [step for step in steps if plan.is_checkpoint_step(step)]
-    assert due == [epoch * plan.steps_per_epoch for epoch in epochs]
+@pytest.mark.parametrize(
+    ("intervals", "steps"),
+    [
+        ({"checkpoint_interval_epochs": 1}, [3, 6, 9]),
+        ({"checkpoint_interval_epochs": 2}, [6, 9]),
+        ({}, [9]),
+        ({"checkpoint_interval_epochs": 2, "checkpoint_interval_steps": 4}, [4, 6, 8, 9]),
+        ({"checkpoint_interval_epochs": None, "checkpoint_interval_steps": 4}, [4, 8, 9]),
+        ({"checkpoint_interval_epochs": None, "checkpoint_interval_minutes": 1}, [9]),
+    ],
+)
+def test_checkpoints_are_due_by_epochs_and_by_steps_and_at_the_end(new_plan, intervals, steps):
+    plan = new_plan(**{"checkpoint_interval_epochs": 5} | intervals)
+    assert (plan.steps_per_epoch, plan.num_steps) == (3, 9)
+    assert [step for step in range(1, 10) if plan.is_checkpoint_step(step)] == steps
+
+
+def test_how_often_a_run_is_saved_is_not_part_of_what_it_is(new_settings):
+    often = new_settings(checkpoint_interval_steps=1, checkpoint_interval_minutes=0.5)
+    assert often.fingerprint() == new_settings().fingerprint()
 
 
 def test_travels_light(new_plan):

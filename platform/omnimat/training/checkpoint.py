@@ -1,4 +1,14 @@
-"""What a checkpoint holds: DeepSpeed's state, the run's progress, and an export of each encoder.
+"""What a checkpoint holds: weights, the optimizer's state, progress, and an export of each encoder.
+
+Tensors are stored as safetensors by the name of their parameter, and the rest as JSON, so that any
+number of workers can read what any other number wrote, and nothing is ever unpickled.
+
+=============================  ====================================================================
+``weights-<r>-of-<n>``         whole parameters, by name; that of rank 0 has the buffers too
+``optimizer-<r>-of-<n>``       pieces of the optimizer's state, ``<key>/<start>/<parameter>``
+``progress.json``              how far the run is
+``export/<modality>/``         each encoder as it is now
+=============================  ====================================================================
 
 It holds no random state, because every step draws its random numbers from its own seed.
 """
@@ -13,16 +23,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+import torch.distributed as dist
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import save_file
+from torch import Tensor
 from upath import UPath
 
+from omnimat.base.settings import first_mistake
 from omnimat.base.workspace import EXPORT
 from omnimat.models.export import Card, save
+from omnimat.training.checkpoint_manifest import DamagedCheckpointError
 from omnimat.training.engine import whole_parameters
+from omnimat.training.engine_state import own_pieces
 
-TAG = "engine"
 PROGRESS = "progress.json"
-BUFFERS = "buffers.safetensors"
+WEIGHTS, OPTIMIZER = "weights", "optimizer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,63 +46,62 @@ class Progress:
 
     Attributes:
         step: number of steps done.
-        world_size: number of workers that took the last of these steps.
-        zero_stage: ZeRO stage, which says how their optimizer state was partitioned.
         quarantined: maps the id of each faulty material that any worker has met so far to the
             reason why it was quarantined.
     """
 
     step: int
-    world_size: int
-    zero_stage: int
     quarantined: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, checkpoint: UPath | Path) -> Progress:
-        """Read the progress that a checkpoint records."""
-        return cls(**json.loads((checkpoint / PROGRESS).read_text()))
+        """Read the progress that a checkpoint records.
+
+        Raises:
+            DamagedCheckpointError: the file does not hold it.
+        """
+        try:
+            return TypeAdapter(cls).validate_json((checkpoint / PROGRESS).read_bytes())
+        except ValidationError as error:
+            raise DamagedCheckpointError(
+                f"{checkpoint / PROGRESS} is damaged: {first_mistake(error)}"
+            ) from error
 
 
-def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress, rank: int) -> Path:
+def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress) -> Path:
     """Write this worker's part of a checkpoint to a new local folder; all workers must call.
 
     Args:
         engine: the DeepSpeed engine.
         cards: description of each encoder, which its export carries.
         progress: how far the run is.
-        rank: rank of this worker.
     """
     folder = Path(tempfile.mkdtemp(prefix="omnimat-checkpoint-"))
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    name = f"{{}}-{rank:05d}-of-{world_size:05d}.safetensors"
     try:
-        engine.save_checkpoint(str(folder), tag=TAG)
+        _write_tensors(folder / name.format(OPTIMIZER), _own_state(engine))
         with whole_parameters(engine):
+            weights = dict(list(engine.module.named_parameters())[rank::world_size])
             if rank == 0:
+                weights |= dict(engine.module.named_buffers())
                 (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1))
-                save_file(dict(engine.module.named_buffers()), folder / BUFFERS)
                 for modality, card in cards.items():
                     save(UPath(folder) / EXPORT / modality, engine.module.encoders[modality], card)
+            _write_tensors(folder / name.format(WEIGHTS), weights)
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
 
 
-def load_universal(engine: Any, folder: Path, tag: str, checkpoint: Path) -> None:
-    """Load a universal checkpoint and restore what DeepSpeed 0.19 loses at ZeRO-3.
+def _own_state(engine: Any) -> dict[str, Tensor]:
+    return {
+        f"{key}/{piece.start}/{piece.name}": value
+        for piece in own_pieces(engine)
+        for key, value in piece.read().items()
+    }
 
-    DeepSpeed loses the running statistics, and it gives every parameter group the settings of the
-    first one, so that biases and normalisation weights would be decayed from then on.
 
-    Args:
-        engine: the DeepSpeed engine.
-        folder: folder that holds the universal checkpoint.
-        tag: name of the universal checkpoint in that folder.
-        checkpoint: the checkpoint that it was converted from.
-    """
-    groups = [{k: v for k, v in g.items() if k != "params"} for g in engine.optimizer.param_groups]
-    engine.load_checkpoint(str(folder), tag=tag)
-    for group, settings in zip(engine.optimizer.param_groups, groups, strict=True):
-        group.update(settings)
-    saved = load_file(checkpoint / BUFFERS)
-    for name, buffer in engine.module.named_buffers():
-        buffer.copy_(saved[name])
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, file)

@@ -1,10 +1,10 @@
 """Stores a run's checkpoints on any file system and finds the newest complete one.
 
 Each checkpoint is a folder, ``checkpoints/<step>-<session>``. Every worker copies its own part into
-it in the background while training goes on, and finally writes its marker
-``done-<rank>-of-<workers>``. A checkpoint is complete once all its markers are there. So a kill, a
-full disk or a lost connection in the middle leaves the last good checkpoint as it was, and the
-files alone tell which one that is.
+it in the background while training goes on, and leaves a list of its files. Once rank 0 has the
+lists of all workers, it writes ``manifest.json``, and only then is the checkpoint complete. So a
+kill, a full disk or a lost connection in the middle leaves the last good checkpoint as it was, and
+the manifest alone tells which one that is.
 
 Ray Train could keep checkpoints too, but not for a run under torchrun, and neither launcher could
 continue from the checkpoints of the other.
@@ -12,23 +12,35 @@ continue from the checkpoints of the other.
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.files import read_file, write_atomically, write_json
 from omnimat.base.retry import patiently
+from omnimat.training.checkpoint_manifest import (
+    MANIFEST,
+    CheckpointManifest,
+    FileEntry,
+    FileName,
+)
 
 FOLDER = "checkpoints"
-_MARKER = re.compile(r"done-\d+-of-(\d+)")
+POLL_S = 0.2
+PARTS_TIMEOUT_S = 1800.0
+_FILES = TypeAdapter(dict[FileName, FileEntry])
+
+Files = Mapping[str, FileEntry]
 
 
 class CheckpointError(RunError):
@@ -36,8 +48,29 @@ class CheckpointError(RunError):
 
 
 def newest_checkpoint(run: UPath) -> UPath | None:
-    """Return the folder of a run's newest complete checkpoint, or None if there is none."""
-    return next(_complete(run / FOLDER), None)
+    """Return the folder of a run's newest complete checkpoint, or None if there is none.
+
+    Its files have not been held against its manifest yet.
+    """
+    return next((path for path in checkpoints(run) if is_complete(path)), None)
+
+
+def checkpoints(run: UPath) -> list[UPath]:
+    """Return the folders of a run's checkpoints, the newest first, whether complete or not."""
+    folder = run / FOLDER
+    found = folder.iterdir() if folder.exists() else []
+    return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def is_complete(checkpoint: UPath) -> bool:
+    """Return whether all workers have brought their part of a checkpoint."""
+    return (checkpoint / MANIFEST).exists()
+
+
+def new_session(run: UPath) -> str:
+    """Return a text that sorts after those of earlier starts, even if the clock was put back."""
+    last = [path.name.rpartition("-")[2] for path in checkpoints(run)]
+    return f"{max([time.time_ns(), *(int(name) + 1 for name in last if name.isdecimal())]):019d}"
 
 
 @dataclass
@@ -51,6 +84,9 @@ class CheckpointStore:
         num_kept: number of complete checkpoints to keep; older ones are deleted.
         session: text that is the same on every worker and sorts later at each start of the run, so
             that what a killed start left half done is never mistaken for a part of this one.
+        first_step: number of steps that were done when this start began.
+        check_holder: raises an error if this start may not write to the run any more. It is called
+            before a part is copied, before the manifest is written and before anything is deleted.
     """
 
     run: UPath
@@ -58,6 +94,8 @@ class CheckpointStore:
     world_size: int
     num_kept: int
     session: str
+    first_step: int
+    check_holder: Callable[[], None] = lambda: None
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _pending: Future[None] | None = None
 
@@ -68,8 +106,7 @@ class CheckpointStore:
             CheckpointError: the previous checkpoint could not be copied.
         """
         self.wait()
-        target = self.run / FOLDER / f"{step:09d}-{self.session}"
-        self._pending = self._thread.submit(self._store, part, target)
+        self._pending = self._thread.submit(self._store, part, step)
 
     def check(self) -> None:
         """Raise what has gone wrong in the background, without waiting for the copy to end.
@@ -81,7 +118,7 @@ class CheckpointStore:
             self.wait()
 
     def wait(self) -> None:
-        """Wait until the last checkpoint is copied.
+        """Wait until the last checkpoint is copied; on rank 0, until it is complete.
 
         Raises:
             CheckpointError: it could not be copied.
@@ -95,11 +132,42 @@ class CheckpointStore:
         self.wait()
         self._thread.shutdown()
 
-    def _store(self, part: Path, target: UPath) -> None:
+    def prune(self) -> None:
+        """Delete complete checkpoints beyond ``num_kept``, and what other starts left in vain.
+
+        That is what they left half done, and what they saved beyond the step from which this start
+        went on: it would have gone on from there if that could be read. Only rank 0 deletes, before
+        each checkpoint; once the new one is complete, there may be one more than ``num_kept``. The
+        manifest is deleted first, so that what is half deleted never counts as complete.
+        """
+        if self.rank != 0:
+            return
+        self.check_holder()
+        kept = 0
+        for folder in checkpoints(self.run):
+            if not folder.name.endswith(f"-{self.session}") and self._is_in_vain(folder):
+                _delete(folder)
+            elif is_complete(folder):
+                kept += 1
+                if kept > self.num_kept:
+                    _delete(folder)
+
+    def _is_in_vain(self, folder: UPath) -> bool:
+        """Return whether what another start left is of no use."""
+        step = folder.name.partition("-")[0]
+        is_refused = step.isdecimal() and int(step) > self.first_step
+        return is_refused or not is_complete(folder)
+
+    def _store(self, part: Path, step: int) -> None:
+        target = self.run / FOLDER / f"{step:09d}-{self.session}"
         try:
+            self.check_holder()
             self.prune()
-            _copy_all(part, target)
-            write_atomically(target / f"done-{self.rank:05d}-of-{self.world_size:05d}", b"")
+            files = _copy_all(part, target)
+            if self.rank == 0:
+                self._complete(target, step, files)
+            else:
+                write_json(target / _list_name(self.rank), to_jsonable_python(files))
         except (OSError, RunError, UserError) as error:
             raise CheckpointError(
                 f"{target} could not be written ({error}); the checkpoint before it is untouched: "
@@ -108,36 +176,47 @@ class CheckpointStore:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def prune(self) -> None:
-        """Delete complete checkpoints beyond ``num_kept`` and what killed starts left half done.
-
-        Only rank 0 does so, before each checkpoint; once the new one is complete, there may be one
-        more than ``num_kept``. Markers are deleted first, so that a checkpoint that is half deleted
-        never counts as complete.
-        """
-        if self.rank != 0:
-            return
-        folders = _folders(self.run / FOLDER)
-        complete = [folder for folder in folders if _is_complete(folder)]
-        half_done = [f for f in folders if f not in complete and not f.name.endswith(self.session)]
-        for folder in complete[: -self.num_kept] + half_done:
-            for marker in _markers(folder):
-                (folder / marker).unlink()
-            folder.fs.rm(folder.path, recursive=True)
+    def _complete(self, target: UPath, step: int, files: Files) -> None:
+        """Wait for the parts of the other workers, then write the manifest."""
+        lists = [target / _list_name(rank) for rank in range(1, self.world_size)]
+        deadline_s = time.monotonic() + PARTS_TIMEOUT_S
+        for path in lists:
+            files = {**files, **_FILES.validate_json(_awaited(path, deadline_s))}
+        manifest = CheckpointManifest(step=step, world_size=self.world_size, files=files)
+        self.check_holder()
+        write_atomically(target / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        for path in lists:
+            path.unlink()
 
 
-def _copy_all(part: Path, target: UPath) -> None:
-    """Copy a folder's files; if one fails, delete those already copied."""
-    copied: list[UPath] = []
+def _list_name(rank: int) -> str:
+    return f"files-{rank:05d}.json"
+
+
+def _awaited(path: UPath, deadline_s: float) -> bytes:
+    """Read a file as soon as it is there."""
+    while True:
+        with suppress(FileNotFoundError):
+            return read_file(path)
+        if time.monotonic() > deadline_s:
+            raise CheckpointError(f"{path} was not there after {PARTS_TIMEOUT_S:.0f} s")
+        time.sleep(POLL_S)
+
+
+def _copy_all(part: Path, target: UPath) -> Files:
+    """Copy a folder's files and describe them; if one fails, delete those already copied."""
+    copied: dict[str, FileEntry] = {}
     try:
         for source in sorted(path for path in part.rglob("*") if path.is_file()):
-            copied.append(target / source.relative_to(part).as_posix())
-            patiently(partial(_copy, source, copied[-1]), copied[-1])
+            name = source.relative_to(part).as_posix()
+            copied[name] = FileEntry.of(source)
+            patiently(partial(_copy, source, target / name), target / name)
     except (OSError, RunError, UserError):
-        for destination in copied:
+        for name in copied:
             with suppress(FileNotFoundError):
-                destination.unlink()
+                (target / name).unlink()
         raise
+    return copied
 
 
 def _copy(source: Path, destination: UPath) -> None:
@@ -145,19 +224,7 @@ def _copy(source: Path, destination: UPath) -> None:
     destination.fs.put_file(str(source), destination.path)
 
 
-def _complete(folder: UPath) -> Iterator[UPath]:
-    """Yield the complete checkpoints, newest first."""
-    return (path for path in reversed(_folders(folder)) if _is_complete(path))
-
-
-def _folders(folder: UPath) -> list[UPath]:
-    return sorted(folder.iterdir(), key=lambda path: path.name) if folder.exists() else []
-
-
-def _markers(folder: UPath) -> list[str]:
-    return [path.name for path in folder.iterdir() if _MARKER.fullmatch(path.name)]
-
-
-def _is_complete(folder: UPath) -> bool:
-    markers = _markers(folder)
-    return bool(markers) and len(markers) == int(markers[0].rpartition("-")[2])
+def _delete(checkpoint: UPath) -> None:
+    with suppress(FileNotFoundError):
+        (checkpoint / MANIFEST).unlink()
+    checkpoint.fs.rm(checkpoint.path, recursive=True)

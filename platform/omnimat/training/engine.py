@@ -13,9 +13,7 @@ from torch import nn
 from omnimat.training.settings import TrainingSettings
 
 
-def deepspeed_config(
-    settings: TrainingSettings, world_size: int, *, from_universal: bool = False
-) -> dict[str, Any]:
+def deepspeed_config(settings: TrainingSettings, world_size: int) -> dict[str, Any]:
     """Derive DeepSpeed's configuration, which is written nowhere else.
 
     bf16 means torch autocast over fp32 parameters. DeepSpeed's own bf16 mode would also cast
@@ -34,20 +32,13 @@ def deepspeed_config(
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 10**9,
     }
-    if from_universal:  # the checkpoint to load was converted for another number of workers
-        config["checkpoint"] = {"load_universal": True}
     if settings.precision == "bf16":
         config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     return config
 
 
 def build_engine(
-    model: nn.Module,
-    settings: TrainingSettings,
-    device: torch.device,
-    world_size: int,
-    *,
-    from_universal: bool = False,
+    model: nn.Module, settings: TrainingSettings, device: torch.device, world_size: int
 ) -> Any:
     """Wrap the model in a DeepSpeed engine with torch's AdamW, which compiles nothing.
 
@@ -69,9 +60,7 @@ def build_engine(
     ]
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
     engine, *_ = deepspeed.initialize(
-        model=model,
-        optimizer=optimizer,
-        config=deepspeed_config(settings, world_size, from_universal=from_universal),
+        model=model, optimizer=optimizer, config=deepspeed_config(settings, world_size)
     )
     return engine
 

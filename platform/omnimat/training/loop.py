@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,7 +11,7 @@ import torch.distributed as dist
 
 from omnimat.stream.worker import Pipeline, WorkerStream
 from omnimat.training.checkpoint import Progress, write_part
-from omnimat.training.checkpoint_store import CheckpointStore
+from omnimat.training.checkpoint_store import CheckpointStore, new_session
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
 from omnimat.training.gather import (
@@ -26,6 +24,7 @@ from omnimat.training.model import Multimodal
 from omnimat.training.plan import RunPlan
 from omnimat.training.resume import newest_state
 from omnimat.training.settings import PretrainSettings, TrainingSettings
+from omnimat.training.shared_clock import SharedClock
 from omnimat.training.step import seed_step, set_lr, train_step
 from omnimat.training.stopwatch import Stopwatch
 
@@ -43,7 +42,7 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
     stream = plan.stream(context.rank, context.world_size, pipeline)
     stream.audit.quarantined.update(done.quarantined)
     context.tell(_standing(done.step, stream, context))  # the run may hang before its first report
-    checkpoints = _checkpoint_store(plan, context)
+    checkpoints = _checkpoint_store(plan, context, done.step)
     meter = Meter(training.global_batch_size, Stopwatch(context.device), stream.meter)
     for metrics, is_checkpoint in _steps(engine, plan, stream, context, meter, done.step):
         checkpoints.check()
@@ -51,9 +50,9 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
             print(progress_line(metrics, plan.num_steps), flush=True)
         context.report(metrics)
         if is_checkpoint:
-            now = replace(done, step=int(metrics["step"]), quarantined=stream.audit.quarantined)
+            now = Progress(int(metrics["step"]), stream.audit.quarantined)
             with meter.phase("checkpoint"):
-                part = write_part(engine, plan.cards(now.step), now, context.rank)
+                part = write_part(engine, plan.cards(now.step), now)
                 checkpoints.save(part, now.step)
     checkpoints.close()
     dist.barrier()
@@ -65,24 +64,22 @@ def _build_or_resume(
 ) -> tuple[Any, Progress]:
     """Wrap the model in an engine and load the newest checkpoint, if there is one."""
     with newest_state(context) as saved:
-        from_universal = saved is not None and saved.universal is not None
-        engine = build_engine(
-            model, training, context.device, context.world_size, from_universal=from_universal
-        )
-        done = Progress(0, context.world_size, training.zero_stage)
         if saved is not None:
-            saved.load_into(engine)
-            done = replace(done, step=saved.progress.step, quarantined=saved.progress.quarantined)
-    return engine, done
+            saved.load_weights(model)
+        engine = build_engine(model, training, context.device, context.world_size)
+        if saved is not None:
+            saved.load_optimizer(engine)
+    return engine, Progress(step=0) if saved is None else saved.progress
 
 
-def _checkpoint_store(plan: RunPlan, context: WorkerContext) -> CheckpointStore:
+def _checkpoint_store(plan: RunPlan, context: WorkerContext, first_step: int) -> CheckpointStore:
     return CheckpointStore(
         run=context.run,
         rank=context.rank,
         world_size=context.world_size,
         num_kept=plan.settings.training.num_checkpoints_kept,
-        session=agree(f"{time.time_ns():019d}"),
+        session=agree(new_session(context.run) if context.rank == 0 else ""),
+        first_step=first_step,
     )
 
 
@@ -112,15 +109,19 @@ def _steps(
 ) -> Iterator[tuple[dict[str, float], bool]]:
     """Take the steps; yield the metrics where a report is due, and whether a checkpoint is too."""
     step = first_step
+    training = plan.settings.training
     batches = stream.batches(first_step)
-    num_micro_batches = plan.settings.training.num_micro_batches
-    for share in meter.waiting(iter(lambda: list(islice(batches, num_micro_batches)), [])):
+    clock = SharedClock(training.checkpoint_interval_minutes)
+    for share in meter.waiting(iter(lambda: list(islice(batches, training.num_micro_batches)), [])):
         lr = set_lr(engine, plan, step)
-        seed_step(plan.settings.training.seed, step, context.rank)
+        seed_step(training.seed, step, context.rank)
         meter.add(train_step(engine, plan.settings.objective, share, context, meter))
         step += 1
-        is_checkpoint = plan.is_checkpoint_step(step)
-        if is_checkpoint or step % plan.settings.training.report_interval_steps == 0:
+        is_report = step % training.report_interval_steps == 0
+        is_checkpoint = plan.is_checkpoint_step(step) or (is_report and clock.has_run_out())
+        if is_checkpoint:
+            clock.restart()
+        if is_checkpoint or is_report:
             stream.audit.quarantined.update(join_over_workers(stream.audit.quarantined))
             progress = {"lr": lr, "epoch": step / plan.steps_per_epoch}
             yield _standing(step, stream, context) | progress | meter.read(), is_checkpoint

@@ -90,9 +90,12 @@ class RunPlan:
         return self.batches.num_steps
 
     def is_checkpoint_step(self, step: int) -> bool:
-        """Return whether a checkpoint is due once ``step`` steps are done."""
-        interval = self.settings.training.checkpoint_interval_epochs * self.steps_per_epoch
-        return step % interval == 0 or step == self.num_steps
+        """Return whether a checkpoint is due once ``step`` steps are done, whatever the time."""
+        training = self.settings.training
+        intervals = [training.checkpoint_interval_steps]
+        if training.checkpoint_interval_epochs is not None:
+            intervals.append(training.checkpoint_interval_epochs * self.steps_per_epoch)
+        return step == self.num_steps or any(n and step % n == 0 for n in intervals)
 
     def stream(self, rank: int, world_size: int, pipeline: Pipeline) -> WorkerStream:
         """Open the data stream of a worker."""

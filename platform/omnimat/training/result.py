@@ -11,7 +11,8 @@ from omnimat.base.files import write_atomically, write_json
 from omnimat.base.lease import Fence
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import EXPORT, HISTORY, RESULT
-from omnimat.training.checkpoint import Progress
+from omnimat.training.checkpoint import PROGRESS, Progress
+from omnimat.training.checkpoint_manifest import CheckpointManifest
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history
 from omnimat.training.plan import RunPlan
@@ -30,20 +31,34 @@ def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
 
     Raises:
         LostError: another process has taken the run over.
+        DamagedCheckpointError: the checkpoint is not what its manifest says.
     """
     fence.check()
     run = fence.folder
     checkpoint = newest_checkpoint(run)
     assert checkpoint is not None  # the last step always writes one
-    if (run / EXPORT).exists():  # left by a driver that was killed at this point
-        run.fs.rm((run / EXPORT).path, recursive=True)
-    (checkpoint / EXPORT).copy_into(run)
+    _copy_export(checkpoint, run)
     history = read_history(run)
     write_atomically(run / HISTORY, history.to_parquet(index=False))
     result = _result(plan, checkpoint, history, wall_time_s)
     fence.check()
     write_json(run / RESULT, result)
     return result
+
+
+def _copy_export(checkpoint: UPath, run: UPath) -> None:
+    """Copy the files of the export that the manifest lists, once all of them have been checked.
+
+    What progress the checkpoint records is checked too, since the result quotes it.
+    """
+    if (run / EXPORT).exists():  # left by a driver that was killed at this point
+        run.fs.rm((run / EXPORT).path, recursive=True)
+    manifest = CheckpointManifest.read(checkpoint)
+    exported = [name for name in manifest.files if name.startswith(f"{EXPORT}/")]
+    manifest.check(checkpoint, (PROGRESS, *exported))
+    for name in exported:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkpoint / name).copy(run / name)
 
 
 def _result(

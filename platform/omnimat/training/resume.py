@@ -1,106 +1,147 @@
-"""Resumes a run from its newest checkpoint, even with another number of workers than wrote it."""
+"""Resumes a run from its newest checkpoint that is whole, with any number of workers."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from torch import nn
 from upath import UPath
 
 from omnimat.base.errors import RunError
-from omnimat.training.checkpoint import TAG, Progress, load_universal
-from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.base.filesystem import is_local
+from omnimat.base.retry import patiently
+from omnimat.training.checkpoint import OPTIMIZER, PROGRESS, WEIGHTS, Progress
+from omnimat.training.checkpoint_manifest import (
+    MANIFEST,
+    CheckpointManifest,
+    DamagedCheckpointError,
+)
+from omnimat.training.checkpoint_store import FOLDER, checkpoints, is_complete
+from omnimat.training.checkpoint_tensors import SavedTensors, load_optimizer, load_weights
 from omnimat.training.context import WorkerContext
-from omnimat.training.gather import agree
+from omnimat.training.gather import agree, join_over_workers
 
-_UNIVERSAL_TAG = "universal"
+_FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """A checkpoint as DeepSpeed can load it on this machine.
+    """A checkpoint on this machine whose files are those of its manifest.
 
     Attributes:
-        folder: folder of the checkpoint.
-        universal: folder of the converted state where another number of workers wrote the
-            checkpoint; None where no conversion was needed.
+        folder: folder that holds the files.
+        manifest: the manifest.
         progress: how far the run was.
     """
 
     folder: Path
-    universal: Path | None
+    manifest: CheckpointManifest
     progress: Progress
 
-    def load_into(self, engine: Any) -> None:
-        """Load model, optimizer and running statistics into the engine; all workers must call."""
-        if self.universal is None:
-            engine.load_checkpoint(str(self.folder), tag=TAG)
-        else:
-            load_universal(engine, self.universal, _UNIVERSAL_TAG, self.folder)
+    def load_weights(self, model: nn.Module) -> None:
+        """Load parameters and buffers into a model, before it is wrapped in an engine.
+
+        Raises:
+            MisfitError: the checkpoint is not one of this model.
+        """
+        load_weights(model, self._tensors(WEIGHTS))
+
+    def load_optimizer(self, engine: Any) -> None:
+        """Load this worker's part of the optimizer's state into the engine.
+
+        Raises:
+            MisfitError: the checkpoint is not one of this model.
+        """
+        load_optimizer(engine, self._tensors(OPTIMIZER))
+
+    def _tensors(self, kind: str) -> SavedTensors:
+        names = [name for name in self.manifest.files if name.startswith(f"{kind}-")]
+        return SavedTensors(self.folder / name for name in sorted(names))
 
 
 @contextmanager
 def newest_state(context: WorkerContext) -> Iterator[SavedState | None]:
-    """Open the newest complete checkpoint; all workers must call.
+    """Open the newest checkpoint whose files are those of its manifest; all workers must call.
 
-    A remote checkpoint is copied to each machine once. ZeRO state that was partitioned over another
-    number of workers is converted to DeepSpeed's universal checkpoint.
+    A checkpoint that is incomplete or damaged is named, and the one before it is taken. On each
+    machine one worker reads the files once to check them, and copies remote ones.
 
     Yields:
         The saved state, or None where there is no checkpoint yet.
 
     Raises:
-        RunError: the conversion failed.
+        RunError: there are checkpoints, but none can be read.
     """
-    newest = agree(newest_checkpoint(context.run))
-    if newest is None:
-        yield None
-        return
-    progress = Progress.read(newest)
-    is_universal = progress.zero_stage > 0 and progress.world_size != context.world_size
-    is_here = newest.protocol in {"", "file"}
-    # The smallest rank of a machine identifies it, as its ranks are consecutive. It is part of the
-    # name because machines may share their temporary folder.
-    machine = context.rank - context.local_rank
-    copy = Path(tempfile.gettempdir()) / f"omnimat-resume-{_digest(newest)}-{machine}"
-    source = Path(newest.path) if is_here else copy
-    if context.local_rank == 0:
-        shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir()
-        if not is_here:
-            newest.fs.get(f"{newest.path}/", str(copy), recursive=True)  # the / copies its content
-        if is_universal:
-            _convert(source / TAG, copy / _UNIVERSAL_TAG)
-    dist.barrier()
-    yield SavedState(source, copy if is_universal else None, progress)
-    dist.barrier()  # the copy may be deleted only once everyone has read it
-    if context.local_rank == 0:
-        shutil.rmtree(copy)
+    with tempfile.TemporaryDirectory(prefix="omnimat-resume-") as folder:
+        yield _newest_whole(context, Path(folder))
+        dist.barrier()  # a copy may be deleted only once everyone has read it
 
 
-def _digest(checkpoint: UPath) -> str:
-    """Return a name for a checkpoint that no other run or user has."""
-    return hashlib.sha256(f"{os.getuid()} {checkpoint}".encode()).hexdigest()[:16]
-
-
-def _convert(source: Path, target: Path) -> None:
-    command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal"]
-    command += ["--input_folder", str(source), "--output_folder", str(target)]
-    command += ["--inject_missing_state"]  # ZeRO 1 and 2 do not write it themselves
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+def _newest_whole(context: WorkerContext, folder: Path) -> SavedState | None:
+    names, refusal = agree(_look(context.run) if context.rank == 0 else ([], None))
+    for name in names:
+        checkpoint = context.run / FOLDER / name
+        brought = {} if context.local_rank else _bring(checkpoint, folder / name, context.rank)
+        everywhere = join_over_workers(brought)
+        if _FAULT not in everywhere:
+            # The smallest rank of a machine identifies it, as its ranks are consecutive.
+            here = Path(everywhere[str(context.rank - context.local_rank)])
+            return SavedState(here, CheckpointManifest.read(UPath(here)), Progress.read(here))
+        refusal = everywhere[_FAULT]
+        if context.rank == 0:
+            print(f"omnimat: {refusal}; the checkpoint before {name} is looked at", flush=True)
+    if refusal is not None:
         raise RunError(
-            f"checkpoint {source.parent} could not be converted for another number of workers "
-            f"({lines[-1]}); continue with as many workers as before"
+            f"no checkpoint of {context.run} can be read ({refusal}); put a good copy in its place "
+            "or begin anew with --fresh"
         )
+    return None
+
+
+def _look(run: UPath) -> tuple[list[str], str | None]:
+    """Name the complete checkpoints, newest first, or say why none of those there can be read.
+
+    A folder that is newer than any complete checkpoint was left by a kill, and is named.
+    """
+    found = checkpoints(run)
+    complete = [path.name for path in found if is_complete(path)]
+    for path in found:
+        if path.name in complete:
+            break
+        if any(path.glob("done-*-of-*")):
+            return complete, f"{path} was written by an older version of omnimat"
+        print(f"omnimat: {path} is incomplete and is left out: it has no manifest", flush=True)
+    return complete, None
+
+
+def _bring(checkpoint: UPath, copy: Path, rank: int) -> dict[str, str]:
+    """Check a checkpoint for this machine, and copy it if it is remote.
+
+    Returns:
+        The folder under the smallest rank of this machine, or else what is wrong with it.
+    """
+    try:
+        manifest = CheckpointManifest.read(checkpoint)
+        manifest.check_sizes(checkpoint)
+        here = Path(checkpoint.path)
+        if not is_local(checkpoint):
+            here = copy
+            for name in (MANIFEST, *manifest.files):
+                _fetch(checkpoint / name, here / name)
+        manifest.check(UPath(here), {PROGRESS, *manifest.files})
+        Progress.read(here)
+    except DamagedCheckpointError as error:
+        return {_FAULT: str(error)}
+    return {str(rank): str(here)}
+
+
+def _fetch(source: UPath, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    patiently(partial(source.fs.get_file, source.path, str(target)), source)

@@ -37,6 +37,8 @@ class TrainingSettings(Settings):
             "max_failures",
             "report_interval_steps",
             "checkpoint_interval_epochs",
+            "checkpoint_interval_steps",
+            "checkpoint_interval_minutes",
             "num_checkpoints_kept",
         }
     )
@@ -82,7 +84,12 @@ class TrainingSettings(Settings):
     seed: int = Field(default=0, ge=0)
 
     report_interval_steps: int = Field(default=10, ge=1)
-    checkpoint_interval_epochs: int = Field(default=5, ge=1)
+    checkpoint_interval_epochs: int | None = Field(default=5, ge=1)
+    """A checkpoint is written after every so many epochs, steps and minutes, whichever are given,
+    and at the end of the run."""
+    checkpoint_interval_steps: int | None = Field(default=None, ge=1)
+    checkpoint_interval_minutes: float | None = Field(default=None, gt=0)
+    """By the clock of rank 0, which is looked at when a report is due."""
     num_checkpoints_kept: int = Field(default=2, ge=1)
 
     @property
