@@ -28,6 +28,7 @@ from omnimat.sources.finished import finished
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import FeatureStore
+from omnimat.training.resume import found_checkpoints
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = sorted(path.parent.name for path in FIXTURES.glob("*/storage.tar.xz"))
@@ -153,6 +154,13 @@ def test_a_run_is_not_gone_on_with(workspace, name, monkeypatch):
     assert repr(name) in sentence
     assert "--fresh" in sentence
     assert {path: path.stat().st_mtime_ns for path in workspace.run(name).rglob("*")} == before
+
+
+def test_a_checkpoint_is_found_or_refused(workspace):
+    """Those of 0.1.0 are DeepSpeed's, which nobody can read without unpickling them."""
+    complete, refusal = found_checkpoints(workspace.run("tiny-unfinished"))
+    assert bool(complete) != bool(refusal)
+    assert refusal is None or "older version of omnimat" in refusal
 
 
 def test_a_leaderboard_shows_its_rows(workspace):

@@ -5,6 +5,7 @@ import contextlib
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from prometheus_client.samples import Sample
 from upath import UPath
 
 from omnimat.base.provenance import sha256_of
+from omnimat.testing.poison import OLD_NAMES, listed, poison, put, seal
 from omnimat.testing.ray_head import RayHead, descendants, kill, named, start
 from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.checkpoint_store import newest_checkpoint
@@ -250,6 +252,25 @@ def test_lost_machine(whole, launch, ray_head, random_step):
     assert run.losses() == whole.losses()
     for node in ray_head.nodes:
         node.stop()
+
+
+def test_poisoned_checkpoints_are_named_and_not_executed(whole, launch):
+    """Even if their manifests agree; there is none before them, and the run does not begin anew."""
+    folder = whole.folder.with_name("poisoned")
+    shutil.copytree(whole.folder, folder)
+    (folder / "result.json").unlink()
+    for checkpoint in (folder / "checkpoints").iterdir():
+        put(checkpoint, [*listed(checkpoint), *OLD_NAMES], poison(folder / "executed"))
+        seal(checkpoint)
+    before = list(read_reports(UPath(folder)))
+    run = launch("poisoned", "training.num_workers=1", "training.max_failures=0")
+    assert run.process.wait(LIMIT_S) == 1, run.log.read_text()
+    said = [line for line in run.log.read_text().splitlines() if line.startswith("omnimat: no ")]
+    assert len(said) == 1
+    assert "progress.json is damaged" in said[0]
+    assert "--fresh" in said[0]
+    assert not (folder / "executed").exists()
+    assert list(read_reports(UPath(folder))) == before
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from omnimat.cli.main import main
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.timing import STAGES
+from omnimat.testing.poison import OLD_NAMES, listed, poison, put
 from omnimat.testing.ray_head import clean_environment, descendants, kill, named, start
 from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.history import read_history, read_reports
@@ -146,6 +148,28 @@ def test_killed_and_begun_anew_it_ends_with_the_same_losses(kills, whole, launch
     assert Workspace(UPath(storage)).run("tiny").name == run.name
     # Bit for bit: the same batches, weights, moments and random numbers on as many workers.
     assert read_history(UPath(run))["loss"].tolist() == whole
+
+
+def test_a_poisoned_checkpoint_is_named_and_not_executed(whole, launch, storage):
+    """One worker goes on from the checkpoint before, which two have written."""
+    run = storage / "runs" / "poisoned"
+    shutil.copytree(storage / "runs" / "tiny", run)
+    (run / "result.json").unlink()
+    *_, before, newest = sorted((run / "checkpoints").iterdir())
+    data = poison(run / "executed")
+    put(newest, [*listed(newest), *OLD_NAMES], data)
+    put(before, OLD_NAMES, data)
+    process, log = launch(
+        *SETTINGS,
+        *("--set=name=poisoned", "--set=training.num_workers=1", "--set=training.max_failures=0"),
+    )
+    assert process.wait(LIMIT_S) == 0, log.read_text()
+    assert not (run / "executed").exists()
+    assert re.search(rf"omnimat: {newest}/\S+ is damaged.*the checkpoint before", log.read_text())
+    taken = [int(report["step"]) for report in read_reports(UPath(run))]
+    assert taken[NUM_STEPS:] == list(range(int(before.name[:9]) + 1, NUM_STEPS + 1))
+    # The same state, but float32 sums of one worker and not of two.
+    assert read_history(UPath(run))["loss"].tolist() == pytest.approx(whole, rel=1e-4)
 
 
 @pytest.fixture

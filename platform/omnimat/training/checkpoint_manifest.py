@@ -22,6 +22,7 @@ from omnimat.base.retry import patiently
 from omnimat.base.settings import Settings, first_mistake
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 2**26
 _NAME = re.compile(r"(?!\.\.?(/|$))[\w.\-]+(/(?!\.\.?(/|$))[\w.\-]+)*")
 
 T = TypeVar("T")
@@ -62,10 +63,7 @@ class FileEntry(Settings):
         Raises:
             DamagedCheckpointError: it is not; the message names the file.
         """
-        info: dict[str, Any] = _there(file, lambda: file.fs.info(file.path))
-        if info["type"] != "file" or info.get("islink"):
-            raise DamagedCheckpointError(f"{file} is damaged: it is no plain file")
-        if info["size"] != self.size_bytes:
+        if _plain_size_bytes(file) != self.size_bytes:
             raise DamagedCheckpointError(f"{file} is damaged: its size is not that in {MANIFEST}")
 
     def check_hash(self, file: UPath) -> None:
@@ -101,6 +99,10 @@ class CheckpointManifest(Settings):
             DamagedCheckpointError: it is missing or is no manifest; the message says why.
         """
         path = checkpoint / MANIFEST
+        if _plain_size_bytes(path) > MAX_MANIFEST_BYTES:
+            raise DamagedCheckpointError(
+                f"{path} is damaged: it is over {MAX_MANIFEST_BYTES} bytes"
+            )
         data = _there(path, lambda: read_file(path))
         try:
             return cls.model_validate_json(data)
@@ -132,6 +134,14 @@ class CheckpointManifest(Settings):
             self.files[name].check_size(checkpoint / name)
         for name in names:
             self.files[name].check_hash(checkpoint / name)
+
+
+def _plain_size_bytes(file: UPath) -> int:
+    """Return the size of a file, and refuse links, pipes and whatever else is none."""
+    info: dict[str, Any] = _there(file, lambda: file.fs.info(file.path))
+    if info["type"] != "file" or info.get("islink"):
+        raise DamagedCheckpointError(f"{file} is damaged: it is no plain file")
+    return int(info["size"])
 
 
 def _there(file: UPath, action: Callable[[], T]) -> T:

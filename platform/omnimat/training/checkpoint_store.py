@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,8 +39,6 @@ FOLDER = "checkpoints"
 POLL_S = 0.2
 PARTS_TIMEOUT_S = 1800.0
 _FILES = TypeAdapter(dict[FileName, FileEntry])
-
-Files = Mapping[str, FileEntry]
 
 
 class CheckpointError(RunError):
@@ -139,10 +137,15 @@ class CheckpointStore:
         went on: it would have gone on from there if that could be read. Only rank 0 deletes, before
         each checkpoint; once the new one is complete, there may be one more than ``num_kept``. The
         manifest is deleted first, so that what is half deleted never counts as complete.
+
+        Raises:
+            Exception: whatever ``check_holder`` raises.
         """
-        if self.rank != 0:
-            return
-        self.check_holder()
+        if self.rank == 0:
+            self.check_holder()
+            self._delete_old()
+
+    def _delete_old(self) -> None:
         kept = 0
         for folder in checkpoints(self.run):
             if not folder.name.endswith(f"-{self.session}") and self._is_in_vain(folder):
@@ -162,31 +165,43 @@ class CheckpointStore:
         target = self.run / FOLDER / f"{step:09d}-{self.session}"
         try:
             self.check_holder()
-            self.prune()
-            files = _copy_all(part, target)
-            if self.rank == 0:
-                self._complete(target, step, files)
-            else:
-                write_json(target / _list_name(self.rank), to_jsonable_python(files))
-        except (OSError, RunError, UserError) as error:
-            raise CheckpointError(
-                f"{target} could not be written ({error}); the checkpoint before it is untouched: "
-                "make room or repair the storage, and submit the job again"
-            ) from error
+            with _failing_as_one(target):
+                if self.rank == 0:
+                    self._delete_old()
+                files = _copy_all(part, target)
+                if self.rank != 0:
+                    write_json(target / _list_name(self.rank), to_jsonable_python(files))
+                    return
+                files |= _of_others(target, self.world_size)
+            self.check_holder()
+            manifest = CheckpointManifest(step=step, world_size=self.world_size, files=files)
+            with _failing_as_one(target):
+                write_atomically(target / MANIFEST, manifest.model_dump_json(indent=1).encode())
+                for rank in range(1, self.world_size):
+                    (target / _list_name(rank)).unlink()
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def _complete(self, target: UPath, step: int, files: Files) -> None:
-        """Wait for the parts of the other workers, then write the manifest."""
-        lists = [target / _list_name(rank) for rank in range(1, self.world_size)]
-        deadline_s = time.monotonic() + PARTS_TIMEOUT_S
-        for path in lists:
-            files = {**files, **_FILES.validate_json(_awaited(path, deadline_s))}
-        manifest = CheckpointManifest(step=step, world_size=self.world_size, files=files)
-        self.check_holder()
-        write_atomically(target / MANIFEST, manifest.model_dump_json(indent=1).encode())
-        for path in lists:
-            path.unlink()
+
+@contextmanager
+def _failing_as_one(target: UPath) -> Iterator[None]:
+    """Say in one sentence that a checkpoint could not be written, whatever failed."""
+    try:
+        yield
+    except (OSError, RunError, ValueError) as error:
+        raise CheckpointError(
+            f"{target} could not be written ({error}); the checkpoint before it is untouched: "
+            "make room or repair the storage, and submit the job again"
+        ) from error
+
+
+def _of_others(target: UPath, world_size: int) -> dict[str, FileEntry]:
+    """Wait for the lists of the workers other than rank 0, and return their files."""
+    deadline_s = time.monotonic() + PARTS_TIMEOUT_S
+    files: dict[str, FileEntry] = {}
+    for rank in range(1, world_size):
+        files |= _FILES.validate_json(_awaited(target / _list_name(rank), deadline_s))
+    return files
 
 
 def _list_name(rank: int) -> str:
@@ -203,7 +218,7 @@ def _awaited(path: UPath, deadline_s: float) -> bytes:
         time.sleep(POLL_S)
 
 
-def _copy_all(part: Path, target: UPath) -> Files:
+def _copy_all(part: Path, target: UPath) -> dict[str, FileEntry]:
     """Copy a folder's files and describe them; if one fails, delete those already copied."""
     copied: dict[str, FileEntry] = {}
     try:

@@ -23,11 +23,12 @@ _PIECE = re.compile(rf"({_KEY})/(?P<start>0|[1-9][0-9]{{0,17}})/(?P<name>.+)")
 class MisfitError(RunError):
     """A checkpoint holds other tensors than the model needs; the message names file and tensor."""
 
-    def __init__(self, file: Path, what: str) -> None:
-        super().__init__(
-            f"{file}: {what}; it was written for another model or by another version of omnimat: "
-            "begin anew with --fresh"
-        )
+
+def _misfit(file: Path, what: str) -> MisfitError:
+    return MisfitError(
+        f"{file}: {what}; it was written for another model or by another version of omnimat: "
+        "begin anew with --fresh"
+    )
 
 
 class SavedTensors:
@@ -49,10 +50,10 @@ class SavedTensors:
             try:
                 self._opened[file] = safe_open(file, framework="pt")
             except SafetensorError as error:
-                raise MisfitError(file, f"it is no safetensors file ({error})") from error
+                raise _misfit(file, f"it is no safetensors file ({error})") from error
             for name in self._opened[file].keys():  # noqa: SIM118 - it is no mapping
                 if name in self.files:
-                    raise MisfitError(file, f"tensor {name!r} is in {self.files[name].name} too")
+                    raise _misfit(file, f"tensor {name!r} is in {self.files[name].name} too")
                 self.files[name] = file
 
     def read(self, name: str, like: Tensor) -> Tensor:
@@ -62,10 +63,10 @@ class SavedTensors:
             MisfitError: it is missing or has not.
         """
         if name not in self.files:
-            raise MisfitError(next(iter(self._opened)).parent, f"tensor {name!r} is missing")
+            raise _misfit(next(iter(self._opened)).parent, f"tensor {name!r} is missing")
         value: Tensor = self._opened[self.files[name]].get_tensor(name)
         if value.shape != like.shape or value.dtype != like.dtype:
-            raise MisfitError(
+            raise _misfit(
                 self.files[name],
                 f"tensor {name!r} is {value.dtype} of shape {tuple(value.shape)}, and the model "
                 f"needs {like.dtype} of shape {tuple(like.shape)}",
@@ -82,7 +83,7 @@ def load_weights(model: nn.Module, saved: SavedTensors) -> None:
     """
     own = dict(itertools.chain(model.named_parameters(), model.named_buffers()))
     for name in saved.files.keys() - own.keys():
-        raise MisfitError(saved.files[name], f"tensor {name!r} is not of this model")
+        raise _misfit(saved.files[name], f"tensor {name!r} is not of this model")
     for name, target in own.items():
         target.copy_(saved.read(name, target))
 
@@ -114,7 +115,7 @@ def _starts(saved: SavedTensors, parameters: Collection[str]) -> dict[str, list[
     for tensor, file in saved.files.items():
         match = _PIECE.fullmatch(tensor)
         if match is None or match["name"] not in parameters:
-            raise MisfitError(file, f"tensor {tensor!r} is not of this model's optimizer")
+            raise _misfit(file, f"tensor {tensor!r} is not of this model's optimizer")
         found[match["name"]].add(int(match["start"]))
     return {name: sorted(starts) for name, starts in found.items()}
 

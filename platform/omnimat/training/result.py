@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 from upath import UPath
 
+from omnimat.base.errors import RunError
 from omnimat.base.files import write_atomically, write_json
 from omnimat.base.lease import Fence
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import EXPORT, HISTORY, RESULT
 from omnimat.training.checkpoint import PROGRESS, Progress
-from omnimat.training.checkpoint_manifest import CheckpointManifest
+from omnimat.training.checkpoint_manifest import CheckpointManifest, DamagedCheckpointError
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history
 from omnimat.training.plan import RunPlan
@@ -30,8 +31,8 @@ def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
         The content of ``result.json``.
 
     Raises:
-        LostError: another process has taken the run over.
-        DamagedCheckpointError: the checkpoint is not what its manifest says.
+        RunError: the checkpoint is not what its manifest says, or another process has taken the run
+            over.
     """
     fence.check()
     run = fence.folder
@@ -55,7 +56,12 @@ def _copy_export(checkpoint: UPath, run: UPath) -> None:
         run.fs.rm((run / EXPORT).path, recursive=True)
     manifest = CheckpointManifest.read(checkpoint)
     exported = [name for name in manifest.files if name.startswith(f"{EXPORT}/")]
-    manifest.check(checkpoint, (PROGRESS, *exported))
+    try:
+        manifest.check(checkpoint, (PROGRESS, *exported))
+    except DamagedCheckpointError as error:
+        raise RunError(
+            f"{error}; submit the job again to go on from the checkpoint before it"
+        ) from error
     for name in exported:
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (checkpoint / name).copy(run / name)

@@ -85,7 +85,7 @@ def newest_state(context: WorkerContext) -> Iterator[SavedState | None]:
 
 
 def _newest_whole(context: WorkerContext, folder: Path) -> SavedState | None:
-    names, refusal = agree(_look(context.run) if context.rank == 0 else ([], None))
+    names, refusal = agree(found_checkpoints(context.run) if context.rank == 0 else ([], None))
     for name in names:
         checkpoint = context.run / FOLDER / name
         brought = {} if context.local_rank else _bring(checkpoint, folder / name, context.rank)
@@ -105,10 +105,13 @@ def _newest_whole(context: WorkerContext, folder: Path) -> SavedState | None:
     return None
 
 
-def _look(run: UPath) -> tuple[list[str], str | None]:
-    """Name the complete checkpoints, newest first, or say why none of those there can be read.
+def found_checkpoints(run: UPath) -> tuple[list[str], str | None]:
+    """Name the complete checkpoints of a run, newest first.
 
-    A folder that is newer than any complete checkpoint was left by a kill, and is named.
+    What is newer than all of them was left by a kill; that it is left out is printed.
+
+    Returns:
+        The names of the folders, and what is there instead if nobody can read it, or else None.
     """
     found = checkpoints(run)
     complete = [path.name for path in found if is_complete(path)]
