@@ -3,7 +3,9 @@ import pytest
 
 from omnimat.base.child import Limits
 from omnimat.materials.record import Failure, Record
+from omnimat.shards.codec import encode
 from omnimat.sources.items import guarded_items, item_name, usual_items
+from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.tables.source import Table
 from omnimat.testing.hostile_source import RAISED, Hostile
 
@@ -69,6 +71,18 @@ def test_the_guarded_way_gives_the_same(tmp_path):
     source = Hostile(items=("good-1", *ORDINARY, "RecursionError", "good-2"), notes=str(tmp_path))
     assert results(guarded_items, source) == results(usual_items, source)
     assert results(guarded_items, source, 2, 4) == results(usual_items, source, 2, 4)
+
+
+@pytest.mark.slow
+def test_records_with_all_their_parts_come_out_of_the_child_as_they_were():
+    source = Prototypes(num_materials=2, max_atoms=6)
+    read = {}
+    for reading in (usual_items, guarded_items):
+        with reading(source, 0, 2, LIMITS) as items:
+            read[reading] = list(items)
+    assert {"structure", "dos", "charge_density", "text"} <= set(read[usual_items][0].parts)
+    usual, guarded = ([encode(one) for one in read[way]] for way in (usual_items, guarded_items))
+    assert guarded == usual
 
 
 def test_an_item_has_a_name():

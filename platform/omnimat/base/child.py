@@ -2,7 +2,8 @@
 
 Only a process of its own survives a segmentation fault in a library, and only the operating system
 stops a loop in C. CPU time is limited and not wall time, so that a busy machine decides as an idle
-one does.
+one does. A child that an untrusted file has taken over gets no further: what it answers is never
+unpickled.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pickle
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self, TypeVar
+
+from omnimat.base.answers import receive, send, sendable
 
 T = TypeVar("T")
 
@@ -105,23 +107,28 @@ class Child:
             self._stop()
 
     def call(self, function: Callable[..., T], *arguments: Any, limits: Limits = NO_LIMITS) -> T:
-        """Call a function in the child process and return its result; all must be picklable.
+        """Call a function in the child process and return its result.
+
+        The function and its arguments must be picklable, and the result must be one of the values
+        that ``omnimat.base.answers`` sends.
 
         Raises:
             LimitError: the call takes too much CPU time or memory.
             ChildDiedError: the process died.
-            Exception: whatever the function raises.
+            Exception: what the function raises, or one of the nearest class that can be sent.
         """
         self._running = self._running or self._start()
         pipe = self._running[1]
         try:
             pipe.send((function, arguments, limits))
-            has_failed, value = pipe.recv()
+            has_failed, value = receive(pipe)
         except (EOFError, ConnectionError):
             exit_code = self._stop()
             if exit_code == -signal.SIGPROF:
                 raise LimitError(f"takes more than {limits.max_cpu_s} s of CPU time") from None
             raise ChildDiedError(exit_code) from None
+        if isinstance(value, MemoryError) and has_failed and limits.max_memory_gb is not None:
+            raise LimitError(f"takes more than {limits.max_memory_gb:g} GB of memory")
         if has_failed:
             raise value
         result: T = value
@@ -154,30 +161,21 @@ def _serve(pipe: Connection, prepare: Callable[[], object] | None) -> None:
         prepare()
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            pipe.send_bytes(_answer(*pipe.recv()))
+            _answer(pipe, *pipe.recv())
 
 
-def _answer(function: Callable[..., Any], arguments: tuple[Any, ...], limits: Limits) -> bytes:
+def _answer(
+    pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], limits: Limits
+) -> None:
     try:
         with within(limits):
-            value = function(*arguments)
-        return pickle.dumps((False, value))
-    except MemoryError as error:
-        if limits.max_memory_gb is None:
-            return _pickled(error)
-        return _pickled(LimitError(f"takes more than {limits.max_memory_gb:g} GB of memory"))
+            answer = (False, function(*arguments))
     except Exception as error:  # noqa: BLE001 - the caller gets it
-        return _pickled(error)
-
-
-def _pickled(error: Exception) -> bytes:
-    """Pickle an error, or a plain one in its place if it cannot be pickled and read back."""
+        answer = (True, sendable(error))
     try:
-        data = pickle.dumps((True, error))
-        pickle.loads(data)  # noqa: S301 - what this process has just written
-    except Exception:  # noqa: BLE001 - of any class
-        data = pickle.dumps((True, RuntimeError(f"{type(error).__name__}: {error}")))
-    return data
+        send(pipe, answer)
+    except TypeError as error:
+        send(pipe, (True, error))
 
 
 def _cause(exit_code: int) -> str:

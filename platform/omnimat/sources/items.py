@@ -19,6 +19,7 @@ from omnimat.base.child import Child, ChildDiedError, LimitError, Limits, renew,
 from omnimat.base.errors import RunError, UserError
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import SplitSettings
+from omnimat.modalities.registry import parts
 from omnimat.shards.codec import encode
 from omnimat.sources.base import Source, SourceSettings
 from omnimat.sources.checker import Checker
@@ -47,6 +48,7 @@ def guarded_items(
 
     Tables that a source reads before its first item do not count towards the limits.
     """
+    parts()  # of whose classes the child sends objects
     with Child(functools.partial(_warm_up, source, start)) as child:
         indices = range(start, min(stop, source.num_items()))
         yield itertools.chain.from_iterable(
