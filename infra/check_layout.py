@@ -1,5 +1,7 @@
 """Checks the layout; a test cannot, since pytest itself breaks when ``platform`` is shadowed.
 
+It also checks that no code unpickles anything.
+
 Run it with any Python: ``python infra/check_layout.py``. It exits with 1 and a sentence for each
 fault.
 """
@@ -7,6 +9,8 @@ fault.
 import stat
 import sys
 from pathlib import Path
+
+import unpickling
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHEBANG = "#!/usr/bin/env -S omnimat run"
@@ -26,7 +30,7 @@ def faults() -> list[str]:
         with job.open() as lines:
             if lines.readline().rstrip("\n") != SHEBANG:
                 found.append(f"{name}: its first line is not {SHEBANG!r}")
-    return found
+    return found + unpickling.faults(REPOSITORY)
 
 
 if __name__ == "__main__":

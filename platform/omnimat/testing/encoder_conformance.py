@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -31,6 +30,7 @@ from omnimat.testing.materials import (
     rotated,
     translated,
 )
+from omnimat.testing.sent import sent
 
 DIM = 16
 
@@ -162,7 +162,7 @@ class EncoderConformance:
     def test_a_pickled_encoder_is_the_same(self) -> None:
         """Ray sends encoders between processes."""
         encoder, arrays = self.build().eval(), self.arrays(2)
-        twin = pickle.loads(pickle.dumps(encoder))  # noqa: S301  # our own bytes
+        twin = sent(encoder)
         torch.testing.assert_close(twin(arrays), encoder(arrays), rtol=0, atol=0)
 
     def test_what_is_exported_is_loaded(self, tmp_path: Path) -> None:

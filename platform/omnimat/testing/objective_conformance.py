@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from torch.nn import functional
 from omnimat.base.errors import UserError
 from omnimat.objectives.contrastive import GroupObjective, mean_over_groups
 from omnimat.objectives.embeddings import Embeddings
+from omnimat.testing.sent import sent
 
 NUM_MATERIALS, DIM = 12, 5
 # For sums of at most a few thousand float64 terms in another order.
@@ -56,7 +56,7 @@ class ObjectiveConformance:
     def test_survives_pickling_and_json(self) -> None:
         """Workers and checkpoints get the same objective."""
         objective = self.objective
-        assert pickle.loads(pickle.dumps(objective)) == objective  # noqa: S301  # our own bytes
+        assert sent(objective) == objective
         adapter = TypeAdapter(type(objective))
         assert adapter.validate_json(adapter.dump_json(objective)) == objective
 
