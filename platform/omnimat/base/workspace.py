@@ -60,6 +60,10 @@ class Workspace:
         """Return the folder of a feature store for a data set and certain featurizer settings."""
         return self.root / "features" / f"{dataset}-{fingerprint}"
 
+    def overlap(self, fingerprint: str) -> UPath:
+        """Return the JSON file that says which of some materials are among others."""
+        return self.root / "overlaps" / f"{fingerprint}.json"
+
     def tokenizer(self, name: str) -> UPath:
         """Return the JSON file of a tokenizer that was fitted on a data set."""
         return self.root / "tokenizers" / name / "tokenizer.json"

@@ -109,8 +109,9 @@ def check(job_files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     from omnimat.job.run import checked
 
     for path in job_files:
-        for job in checked(path, overrides):
-            for remark in job.remarks():
+        jobs = checked(path, overrides)
+        for place, job in enumerate(jobs):
+            for remark in job.remarks(jobs[:place]):
                 click.echo(f"{job.name}: {remark}")
         click.echo(f"{path}: ok")
 

@@ -7,10 +7,8 @@ toss. There are two rules:
 - ``symmetry``: the same reduced formula and space group, or crystal system where no more is known.
   It is cheap but coarse, since two different structures may share both. A material of unknown
   symmetry has no duplicate.
-- ``structure``: the same reduced formula and number of atoms, where pymatgen's ``StructureMatcher``
-  (Ong et al., Comput. Mater. Sci. 68, 314, 2013) maps one structure onto the other. Its tolerances
-  are the default ones (0.2 in lengths, 0.3 of the free length per atom in sites, 5 degrees), after
-  reduction to primitive cells and scaling to one volume. This rule reads the shards.
+- ``structure``: the same reduced formula and number of atoms, and the same crystal in the sense of
+  ``evaluation.structures``. This rule reads the shards.
 
 In data of the Materials Project the two rules find different pairs, since structures that match and
 share a space group are merged there. Of the 8,959 materials of MP-20's test split, 162 have a
@@ -22,18 +20,19 @@ No rule looks at an embedding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from upath import UPath
 
-from omnimat.materials.record import Structure
-from omnimat.shards.codec import decode
-from omnimat.shards.reader import RawRecord, read_records
+from omnimat.evaluation.structures import are_same, reduced_structures
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 DuplicateRule = Literal["symmetry", "structure"]
 
@@ -73,8 +72,8 @@ def by_structure(
     keys: list[tuple[Any, ...]] = [(place,) for place in range(len(records))]
     for _, alike in records.groupby(["reduced_formula", "num_atoms"]):
         if len(alike) > 1:
-            raws = read_records(dataset, alike)
-            for place, first in zip(alike.index, _first_matches(raws), strict=True):
+            firsts = _first_matches(reduced_structures(dataset, alike))
+            for place, first in zip(alike.index, firsts, strict=True):
                 keys[place] = (int(alike.index[first]),)
     return _labels(keys)
 
@@ -90,26 +89,15 @@ def _labels(keys: list[tuple[Any, ...]]) -> Groups:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def _first_matches(raws: Sequence[RawRecord]) -> list[int]:
-    """Give for each record the first one that it matches, or itself where no earlier one does."""
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
-    from omnimat.materials.crystals import to_pymatgen
-
-    fit = StructureMatcher().fit
-    firsts: dict[int, Any] = {}  # the structures by their place
+def _first_matches(structures: Iterable[Structure | None]) -> list[int]:
+    """Give for each crystal the first one that it matches, or itself where no earlier one does."""
+    firsts: dict[int, Structure] = {}  # by their place
     matches = []
-    for place, structure in enumerate(map(_structure, raws)):
-        crystal = None if structure is None else to_pymatgen(structure)
-        found = (i for i, first in firsts.items() if crystal is not None and fit(first, crystal))
+    for place, crystal in enumerate(structures):
+        found = (
+            i for i, first in firsts.items() if crystal is not None and are_same(first, crystal)
+        )
         matches.append(next(found, place))
         if crystal is not None and matches[-1] == place:
             firsts[place] = crystal
     return matches
-
-
-def _structure(raw: RawRecord) -> Structure | None:
-    try:
-        return decode(raw.material_id, raw.members).structure if raw.members else None
-    except ValueError:
-        return None

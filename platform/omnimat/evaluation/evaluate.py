@@ -17,7 +17,7 @@ from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.provenance import code_commit, hardware, sha256_of
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
-from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained
+from omnimat.evaluation.leakage import Judging, find_leakage
 from omnimat.evaluation.section import EmbeddedSplit, Embedder, task_on
 from omnimat.evaluation.settings import EvaluateSettings, name_on_rows
 from omnimat.evaluation.stored import EMBEDDINGS, to_npz
@@ -62,7 +62,8 @@ def evaluate(
     run, parent = workspace.run(name), workspace.run(settings.run)
     pretraining = _read_pretraining(parent)
     cards = read_cards(parent)
-    _refuse_leakage(settings, cards, workspace)
+    judging = Judging.of_sections(settings, tuple(cards), workspace)
+    leakage = find_leakage(workspace, settings.run, cards, judging)
     location = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
     write_store(
         location,
@@ -72,6 +73,8 @@ def evaluate(
     embedder = Embedder(parent, cards, location.dataset, location.open(), settings.batch_size)
     check_held()
     split = _embedded(embedder, settings, run / EMBEDDINGS)
+    overlap = leakage.of_parts({settings.split: split.material_ids.tolist()})
+    print(f"{name}: {overlap.sentence}", flush=True)
     findings: list[tuple[str, Finding]] = []
     for key, section in settings.sections.items():
         print(f"{name}: {key.replace('_', '-')} of {len(split.positions)} materials", flush=True)
@@ -84,9 +87,11 @@ def evaluate(
     config = _config(settings, cards, pretraining)
     proofs = {file: _proof(run / file) for file in {found.predictions for _, found in findings}}
     rows = [
-        replace(found, task=task_on(found.task, settings.split)).row(
-            config, section=section, **common, **proofs[found.predictions]
-        )
+        replace(
+            found,
+            task=task_on(found.task, settings.split),
+            details={**found.details, **overlap.as_details()},
+        ).row(config, section=section, **common, **proofs[found.predictions])
         for section, found in findings
     ]
     check_held()
@@ -101,19 +106,6 @@ def evaluate(
     check_held()
     write_json(run / RESULT, result)
     return rows
-
-
-def _refuse_leakage(
-    settings: EvaluateSettings, cards: Mapping[str, Card], workspace: Workspace
-) -> None:
-    """Refuse sections whose judging properties the run has seen."""
-    featurizers = featurizers_of(cards)
-    every: set[str] = set()
-    for section in settings.sections.values():
-        for modality, properties in section.judged_by(tuple(cards)).items():
-            refuse_inputs(featurizers, [modality], properties)
-            every |= properties
-    refuse_pretrained(workspace, settings.run, cards, settings.dataset, [settings.split], every)
 
 
 def _read_pretraining(parent: UPath) -> dict[str, Any]:

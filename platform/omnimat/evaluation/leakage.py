@@ -3,152 +3,223 @@
 A run may be pretrained on properties of its materials (``modalities/properties``). To score it on
 such a property is honest only for materials that it has not seen, nor any polymorph of them, and
 only where the property is not itself an input.
+
+What pretraining has seen of the judging materials without such a label is no fault. It is counted,
+and told with the result (``leaderboard.overlap``).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Mapping
-
-import pandas as pd
-from upath import UPath
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from omnimat.base.errors import UserError
-from omnimat.base.workspace import RESULT, Workspace
+from omnimat.base.workspace import Workspace
+from omnimat.evaluation.overlap import NOTHING, Overlap, kept_overlap, same_formula
+from omnimat.evaluation.settings import EvaluateSettings
+from omnimat.leaderboard.overlap import PretrainingOverlap
+from omnimat.materials.quantities import revealed
 from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of
-from omnimat.shards.manifest import Manifest, are_among
-from omnimat.training.plan import make_plan
-from omnimat.training.settings import PretrainSettings
+from omnimat.training.seen import (
+    Materials,
+    Pretraining,
+    UnknownPretrainingError,
+    pretraining_of,
+    properties_shown,
+)
 
 _SHOWN = 3
+_KEPT_BY_DEFAULT = {"validation", "test"}  # of a data set in ``held_out``
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What encoders are judged by.
+
+    Attributes:
+        materials: the materials that validate and test.
+        splits: the splits that pretraining would have to hold out for them.
+        properties: the properties that judge, by the modality whose embeddings they judge.
+    """
+
+    materials: Materials
+    splits: Collection[Split]
+    properties: Mapping[str, Collection[str]]
+
+    @classmethod
+    def of_sections(
+        cls, settings: EvaluateSettings, modalities: Collection[str], workspace: Workspace
+    ) -> Judging:
+        """Give what the sections of an evaluation judge encoders of these modalities by.
+
+        Raises:
+            UserError: the data set is missing.
+        """
+        properties: dict[str, frozenset[str]] = {}
+        for section in settings.sections.values():
+            for modality, names in section.judged_by(modalities).items():
+                properties[modality] = properties.get(modality, frozenset()) | names
+        splits = (settings.split,)
+        materials = Materials.of_splits(workspace.dataset(settings.dataset), splits)
+        return cls(materials, splits, properties)
+
+    @property
+    def all_properties(self) -> frozenset[str]:
+        """All properties that judge."""
+        return frozenset(name for names in self.properties.values() for name in names)
+
+    @property
+    def remedy(self) -> str:
+        """What a pretrain job has to hold out."""
+        kept = f"dataset: {self.materials.dataset.name}"
+        if not set(self.splits) <= _KEPT_BY_DEFAULT:
+            kept += f", splits: [{', '.join(self.splits)}]"
+        where = " on another data set" if set(self.splits) == set(SPLITS) else ""
+        return f"pretrain{where} with held_out: [{{{kept}}}]"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOverlap:
+    """What pretraining has seen of the materials that judge.
+
+    Attributes:
+        run: the pretraining run.
+        pretraining: what it has seen; None where nobody knows.
+        overlap: what of this judges.
+        unknown: why nobody knows.
+    """
+
+    run: str
+    pretraining: Pretraining | None = None
+    overlap: Overlap = NOTHING
+    unknown: str = ""
+
+    def of_parts(
+        self, parts: Mapping[Split, Collection[str]], properties: Collection[str] = ()
+    ) -> PretrainingOverlap:
+        """Give what a row tells of it.
+
+        Args:
+            parts: the ids of the materials of each part that judges.
+            properties: the properties that judge.
+        """
+        if self.pretraining is None:
+            return PretrainingOverlap(run=self.run, unknown=self.unknown)
+        is_shown = bool(revealed(self.pretraining.properties_shown, properties))
+        materials = self.pretraining.materials
+        return PretrainingOverlap(
+            run=self.run,
+            dataset=materials.dataset.name,
+            dataset_fingerprint=materials.dataset_fingerprint,
+            num_pretrained=len(materials.records),
+            parts={
+                name: self.overlap.counts(ids, labels_shown=is_shown) for name, ids in parts.items()
+            },
+        )
+
+
+def find_leakage(
+    workspace: Workspace, run: str, cards: Mapping[str, Card], judging: Judging
+) -> FoundOverlap:
+    """Refuse what must not be judged, and find out what pretraining has seen of what may.
+
+    Args:
+        workspace: where the run and the data sets lie.
+        run: the name of the pretraining run.
+        cards: the cards of its encoders.
+        judging: what they are judged by.
+
+    Raises:
+        UserError: an input shows a property that judges, or pretraining has seen one of a judging
+            material or of its formula, or may have seen it, since nobody knows its materials.
+    """
+    try:
+        pretraining = refuse_leakage(workspace, run, cards, judging)
+    except UnknownPretrainingError as error:
+        return FoundOverlap(run, unknown=error.why)
+    overlap = kept_overlap(workspace, judging.materials, pretraining.materials)
+    return FoundOverlap(run, pretraining, overlap)
+
+
+def refuse_leakage(
+    workspace: Workspace, run: str, cards: Mapping[str, Card], judging: Judging
+) -> Pretraining:
+    """Refuse what must not be judged, without a look at structures; ``find_leakage`` says how.
+
+    Returns:
+        What the run has seen.
+
+    Raises:
+        UserError: what judges was shown, or may have been.
+        UnknownPretrainingError: nobody knows what the run has seen, but it was shown no property
+            that judges.
+    """
+    refuse_inputs(featurizers_of(cards), judging.properties)
+    try:
+        pretraining = pretraining_of(workspace, run, cards)
+    except UnknownPretrainingError as error:
+        if shown := revealed(properties_shown(cards), judging.all_properties):
+            raise UserError(f"{_named(shown)} was shown in pretraining, and {error}") from error
+        raise
+    refuse_seen(pretraining, judging)
+    return pretraining
 
 
 def refuse_inputs(
-    featurizers: Mapping[str, Featurizer], modalities: Collection[str], properties: Collection[str]
+    featurizers: Mapping[str, Featurizer], properties: Mapping[str, Collection[str]]
 ) -> None:
     """Refuse to judge embeddings by what they are made of.
 
     Args:
         featurizers: of the run's encoders, by modality.
-        modalities: whose embeddings are judged.
-        properties: that judge them.
+        properties: that judge, by the modality whose embeddings they judge.
 
     Raises:
         UserError: a modality shows one of the properties; the sentence names both.
     """
-    for modality in modalities:
-        if modality in featurizers:
-            shown = set(featurizers[modality].properties_shown) & set(properties)
-            if shown:
-                raise UserError(
-                    f"{min(shown)!r} is among the inputs: modalities.{modality} shows it; leave "
-                    "this modality out, or judge by another property"
-                )
+    for modality, names in properties.items():
+        inputs = featurizers[modality].properties_shown if modality in featurizers else ()
+        if shown := revealed(inputs, names):
+            raise UserError(
+                f"{_named(shown)} is among the inputs: modalities.{modality} shows it; leave this "
+                "modality out, or judge by another property"
+            )
 
 
-def refuse_pretrained(
-    workspace: Workspace,
-    run: str,
-    cards: Mapping[str, Card],
-    dataset: str,
-    splits: Collection[Split],
-    properties: Collection[str],
-) -> None:
+def refuse_seen(pretraining: Pretraining, judging: Judging) -> None:
     """Refuse to judge a run by properties that its pretraining has seen of the same materials.
-
-    Args:
-        workspace: where the run and the data sets lie.
-        run: name of the pretraining run.
-        cards: of the run's encoders.
-        dataset: name of the data set that judges.
-        splits: of that data set, whose materials judge.
-        properties: that judge.
 
     Raises:
         UserError: pretraining has seen one of them, of a judging material or of its formula; the
             sentence says which, and of which materials.
     """
-    if seen := _shown(cards, properties):
-        index = _index(workspace.dataset(dataset))
-        judging = index[index["split"].isin(splits)]
-        remedy = f"pretrain with held_out: [{{dataset: {dataset}}}]"
-        pretrained = _pretrained_on(workspace, run)
-        _refuse(judging, pretrained, seen=seen, run=run, dataset=dataset, remedy=remedy)
-
-
-def refuse_pretrained_folds(
-    workspace: Workspace,
-    run: str,
-    cards: Mapping[str, Card],
-    dataset: str,
-    judging_records: Callable[[UPath], pd.DataFrame],
-    properties: Collection[str],
-) -> None:
-    """Refuse the same where folds judge, whatever the split of the data set says.
-
-    Args:
-        workspace: where the run and the data sets lie.
-        run: name of the pretraining run.
-        cards: of the run's encoders.
-        dataset: name of the data set that judges.
-        judging_records: gives, of the folder of a data set, the index rows of the records that
-            judge; only called where pretraining has seen a property.
-        properties: that judge.
-
-    Raises:
-        UserError: as ``refuse_pretrained`` does.
-    """
-    if seen := _shown(cards, properties):
-        judging = judging_records(workspace.dataset(dataset))
-        kept = f"{{dataset: {dataset}, splits: [{', '.join(SPLITS)}]}}"
-        remedy = f"pretrain on another data set with held_out: [{kept}]"
-        pretrained = _pretrained_on(workspace, run)
-        _refuse(judging, pretrained, seen=seen, run=run, dataset=dataset, remedy=remedy)
-
-
-def _shown(cards: Mapping[str, Card], properties: Collection[str]) -> str | None:
-    """Name one of some properties that pretraining has seen, or None."""
-    shown = {name for one in featurizers_of(cards).values() for name in one.properties_shown}
-    return min(shown & set(properties), default=None)
-
-
-def _refuse(
-    judging: pd.DataFrame,
-    pretrained: pd.DataFrame,
-    *,
-    seen: str,
-    run: str,
-    dataset: str,
-    remedy: str,
-) -> None:
-    """Refuse to judge if a judging record, or another of its formula, was pretrained on."""
-    known = judging[are_among(judging, pretrained)]
-    if len(known):
-        ids = ", ".join(known["material_id"][:_SHOWN])
+    shown = revealed(pretraining.properties_shown, judging.all_properties)
+    known = sorted(same_formula(judging.materials, pretraining.materials)) if shown else []
+    if known:
+        ids = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+        of_all = f"of the {len(judging.materials.records)} materials of data set"
         raise UserError(
-            f"{seen!r} was shown to run {run!r} in pretraining, for {len(known)} of the "
-            f"{len(judging)} materials of data set {dataset!r} that judge it, or for others of "
-            f"their formulas ({ids}{', ...' if len(known) > _SHOWN else ''}): {remedy}, or judge "
-            "by another property"
+            f"{_named(shown)} was shown to run {pretraining.run!r} in pretraining, for "
+            f"{len(known)} {of_all} {judging.materials.dataset.name!r} that judge it, or for "
+            f"others of their formulas ({ids}): {judging.remedy}, or judge by another property"
         )
 
 
-def _pretrained_on(workspace: Workspace, run: str) -> pd.DataFrame:
-    """Give the index rows of the materials that a run was pretrained on."""
-    path = workspace.run(run) / RESULT
-    try:
-        settings = json.loads(path.read_text())["settings"]
-    except FileNotFoundError:
-        raise UserError(
-            f"run: {path} is not there, so nobody knows which materials {run!r} has seen; run its "
-            "pretrain job to the end"
-        ) from None
-    plan = make_plan(run, PretrainSettings.model_validate(settings), workspace)
-    return plan.records
+def _named(revealed_by: Mapping[str, str]) -> str:
+    """Name one of the properties that ``revealed`` found."""
+    name, by = min(revealed_by.items())
+    return repr(name) if name == by else f"{name!r} (by {by!r})"
 
 
-def _index(dataset: UPath) -> pd.DataFrame:
-    return Manifest.load(dataset).records(dataset)
+def formula_overlap(pretraining: Pretraining, judging: Judging) -> str:
+    """Say in a sentence of how many judging materials pretraining sees the formula."""
+    materials, seen = judging.materials, pretraining.materials
+    return (
+        f"of {len(materials.records):,} judging materials of data set {materials.dataset.name}, "
+        f"{len(same_formula(materials, seen)):,} have the formula of one that run "
+        f"{pretraining.run} is pretrained on ({len(seen.records):,} of data set "
+        f"{seen.dataset.name}); {judging.remedy} to leave these out"
+    )

@@ -72,6 +72,12 @@ class TrialPlan:
             for split in SPLITS:
                 self._usable(store, split, fold)
 
+    def material_ids(self, split: Split, fold: Fold | None = None) -> list[str]:
+        """Give the ids of a split of the data set or of a fold, with a target or without."""
+        store = self.store.open()
+        ids: list[str] = store.records["material_id"][Part.of(store, split, fold).is_in].tolist()
+        return ids
+
     def num_folds(self, name: str) -> int:
         """Count the folds of the data set that the property of this name tells."""
         return len(read_folds(self.store.open(), name).known)

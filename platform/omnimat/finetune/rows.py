@@ -20,6 +20,7 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.metrics import per_class_accuracy
+from omnimat.leaderboard.overlap import PretrainingOverlap
 from omnimat.leaderboard.row import Row
 from omnimat.models.export import WEIGHTS_FILE, Card
 
@@ -44,6 +45,7 @@ class Scored:
         predictions: the columns ``material_id``, ``target``, ``prediction`` and ``split``.
         path: where these were written.
         num_folds: how many folds the data set has; 0 without folds.
+        overlap: what its pretraining has seen of what judges it; None from scratch.
     """
 
     task: TaskSettings
@@ -52,6 +54,7 @@ class Scored:
     predictions: pd.DataFrame
     path: UPath
     num_folds: int = 0
+    overlap: PretrainingOverlap | None = None
 
     @property
     def fold(self) -> CountedFold | None:
@@ -191,7 +194,9 @@ def make_row(
     and ``config`` name the fold, so that rows of several folds are not.
     """
     result, manifest, fold = scored.result, plan.store.manifest, scored.fold
-    taught = {"num_train": result.num_records["train"]}
+    taught: dict[str, Any] = {"num_train": result.num_records["train"]}
+    if scored.overlap is not None:
+        taught |= scored.overlap.as_details()
     used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
     config = settings.method() | {"cards": used, "train_fraction": result.settings.train_fraction}
     task = scored.task

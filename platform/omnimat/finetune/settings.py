@@ -269,6 +269,16 @@ class FinetuneSettings(DownstreamSettings):
         ]
 
     @property
+    def is_from_scratch(self) -> bool:
+        """Whether no trial starts from what was pretrained."""
+        return set(self.variants) == {"from_scratch"}
+
+    @property
+    def judged(self) -> dict[str, frozenset[str]]:
+        """The properties that are predicted, by the modality from which that is done."""
+        return dict.fromkeys(self.modalities, frozenset(task.target for task in self.tasks))
+
+    @property
     def _unused(self) -> set[str]:
         """Keys that decide nothing: of a single modality none is missing."""
         return {"missing_modalities"} if len(self.modalities) == 1 else set()

@@ -14,8 +14,8 @@ from omnimat.base.files import write_atomically
 from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
-from omnimat.evaluation.leakage import refuse_inputs, refuse_pretrained, refuse_pretrained_folds
-from omnimat.finetune.folds import judging_records
+from omnimat.evaluation.leakage import FoundOverlap, find_leakage, refuse_inputs
+from omnimat.finetune.judging import judging
 from omnimat.finetune.outcome import TrialResult, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.rows import (
@@ -70,7 +70,7 @@ def run_sweep(
     start_s = time.perf_counter()
     run = workspace.run(name)
     cards = read_cards(workspace.run(settings.run))
-    _refuse_leakage(settings, cards, workspace)
+    leakage = _leakage(settings, cards, workspace)
     plan = make_plan(settings, workspace, cards)
     write_store(
         plan.store,
@@ -86,7 +86,9 @@ def run_sweep(
             run / "trials.parquet", trials_table(results, settings.tasks).to_parquet(index=False)
         )
         Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
-        scored = _score(plan, selected(results, chosen), settings, run)
+        scored = _score(plan, selected(results, chosen), settings, run, leakage)
+        for told in dict.fromkeys(one.overlap.sentence for one in scored if one.overlap):
+            print(f"{name}: {told}", flush=True)
         check_held()
         rows = [make_row(name, settings, plan, cards, one) for one in scored]
         with leaderboard_write(watch, len(rows)):
@@ -96,24 +98,26 @@ def run_sweep(
     return rows
 
 
-def _refuse_leakage(
+def _leakage(
     settings: FinetuneSettings, cards: Mapping[str, Card], workspace: Workspace
-) -> None:
-    """Refuse tasks that the model's inputs or its pretraining have shown."""
-    targets = {task.target for task in settings.tasks}
-    refuse_inputs(featurizers_of(cards), settings.modalities, targets)
-    if set(settings.variants) == {"from_scratch"}:
-        return
-    folds, of_run = settings.folds, (workspace, settings.run, cards, settings.dataset)
-    if folds is None:
-        splits: tuple[Split, ...] = ("validation", "test")
-        refuse_pretrained(*of_run, splits, targets)
-    else:
-        refuse_pretrained_folds(*of_run, lambda dataset: judging_records(dataset, folds), targets)
+) -> FoundOverlap | None:
+    """Refuse what must not be judged; None where no pretrained encoder is.
+
+    Raises:
+        UserError: the model's inputs or its pretraining have shown what is predicted.
+    """
+    if settings.is_from_scratch:
+        refuse_inputs(featurizers_of(cards), settings.judged)
+        return None
+    return find_leakage(workspace, settings.run, cards, judging(settings, workspace))
 
 
 def _score(
-    plan: TrialPlan, trials: Sequence[TrialResult], settings: FinetuneSettings, run: UPath
+    plan: TrialPlan,
+    trials: Sequence[TrialResult],
+    settings: FinetuneSettings,
+    run: UPath,
+    leakage: FoundOverlap | None,
 ) -> list[Scored]:
     """Predict the test split, which nothing else reads, with all chosen trials in parallel."""
     resources = settings.trial_resources
@@ -128,12 +132,21 @@ def _score(
             for result, folder in zip(trials, folders, strict=True)
         ]
     )
+    validating = {fold: plan.material_ids("validation", fold) for fold in settings.each_fold()}
     scored = []
     for result, folder, by_task in zip(trials, folders, predicted, strict=True):
         for one in plan.tasks:
             path = run / "predictions" / one.slug / f"{result.settings.name}.parquet"
             write_atomically(path, by_task[one.name].to_parquet(index=False))
-            scored.append(Scored(one, result, folder, by_task[one.name], path, num_folds))
+            table = by_task[one.name]
+            overlap = None
+            if leakage is not None and result.settings.variant != "from_scratch":
+                parts: dict[Split, Sequence[str]] = {
+                    "test": table["material_id"].tolist(),
+                    "validation": validating[result.settings.fold],
+                }
+                overlap = leakage.of_parts(parts, [one.target])
+            scored.append(Scored(one, result, folder, table, path, num_folds, overlap))
     return scored
 
 

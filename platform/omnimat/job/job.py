@@ -122,8 +122,13 @@ class Job(ABC, Generic[SettingsT]):
         if self.unfinished is not None:
             take_over(self.unfinished, f"{self.kind} {self.name}")
 
-    def remarks(self) -> list[str]:
-        """Say in lines what a user who checks the job should know, though it is no mistake."""
+    def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
+        """Say in lines what a user who checks the job should know, though it is no mistake.
+
+        Args:
+            needed: the jobs that run before this one, in the order to run.
+        """
+        del needed
         return []
 
     @abstractmethod

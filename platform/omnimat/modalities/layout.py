@@ -88,7 +88,10 @@ class Featurizer(Protocol):
 
     @property
     def properties_shown(self) -> tuple[str, ...]:
-        """Properties of the record that its arrays reveal; nothing may be judged by these."""
+        """Properties of the record that its arrays show.
+
+        Nothing may be judged by these, or by what they reveal (``materials.quantities``).
+        """
 
     def model_dump(self, *, mode: str = ...) -> dict[str, Any]:
         """Return its settings; a featurizer consists only of them."""

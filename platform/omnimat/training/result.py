@@ -17,6 +17,7 @@ from omnimat.training.checkpoint_manifest import CheckpointManifest, DamagedChec
 from omnimat.training.checkpoint_store import newest_checkpoint
 from omnimat.training.history import read_history
 from omnimat.training.plan import RunPlan
+from omnimat.training.seen import Pretraining
 
 
 def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def _result(
         "config_hash": plan.settings.fingerprint(),
         "settings": plan.settings.model_dump(mode="json"),
         "dataset_fingerprint": plan.manifest.dataset_fingerprint,
+        "records_fingerprint": Pretraining.planned(plan).materials.fingerprint,
         "checkpoint": str(checkpoint),
         "num_steps": plan.num_steps,
         "samples_seen": plan.num_steps * plan.settings.training.global_batch_size,

@@ -75,11 +75,6 @@ def test_what_no_training_record_has_is_named(keys, reason):
         PropertyValues(**keys).located(Workspace.open(), training)
 
 
-def test_a_space_group_tells_the_crystal_system():
-    shown = PropertyValues(numbers=("space_group_number",)).properties_shown
-    assert shown == ("space_group_number", "crystal_system")
-
-
 def test_the_encoder_takes_its_widths_from_the_training_split():
     choices = ModalityChoices(properties={"featurizer": CHOSEN.model_dump()})
     encoder = choices.located(Workspace.open(), training).properties.encoder

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
 from omnimat.base.lease import Fence
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.job.asks import Ask, Phase, Room
-from omnimat.job.job import RunJob
+from omnimat.job.job import Job, RunJob
+from omnimat.job.leakage import find_leakage_early
+
+if TYPE_CHECKING:
+    from omnimat.evaluation.leakage import Judging
 
 
 class EvaluateJob(RunJob[EvaluateSettings]):
@@ -22,6 +29,19 @@ class EvaluateJob(RunJob[EvaluateSettings]):
     def check(self) -> None:
         """Find out where the leaderboard is, which is written to only at the end."""
         _ = self.workspace.leaderboard_url
+
+    def check_after(self, needed: Sequence[Job[Any]]) -> None:
+        """Refuse to judge by what the inputs or the pretraining have shown, as far as is known."""
+        _ = self.remarks(needed)
+
+    def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
+        """Say how many of the materials the pretraining sees by their formula."""
+        return find_leakage_early(self.settings, self.workspace, needed, self._judging)
+
+    def _judging(self, modalities: Collection[str]) -> Judging:
+        from omnimat.evaluation.leakage import Judging
+
+        return Judging.of_sections(self.settings, modalities, self.workspace)
 
     def execute(self, fence: Fence) -> None:
         """Embed the split and evaluate each section."""

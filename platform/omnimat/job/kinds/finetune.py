@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from upath import UPath
 
@@ -18,7 +18,11 @@ from omnimat.finetune.targets import (
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job, RunJob
 from omnimat.job.kinds.ingest import IngestJob
+from omnimat.job.leakage import find_leakage_early
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
+
+if TYPE_CHECKING:
+    from omnimat.evaluation.leakage import Judging
 
 
 class FinetuneJob(RunJob[FinetuneSettings]):
@@ -56,7 +60,11 @@ class FinetuneJob(RunJob[FinetuneSettings]):
             check_folds(settings.tasks, settings.folds, self._dataset)
 
     def check_after(self, needed: Sequence[Job[Any]]) -> None:
-        """Find out whether one of these jobs ingests the data set with the targets and folds."""
+        """Find out whether one of these jobs ingests the data set with the targets and folds.
+
+        Refuse to judge by what the inputs or the pretraining have shown, as far as is known.
+        """
+        _ = self.remarks(needed)
         for job in needed:
             if not isinstance(job, IngestJob) or self._is_ingested:
                 continue
@@ -66,6 +74,18 @@ class FinetuneJob(RunJob[FinetuneSettings]):
                 check_names(self.settings.tasks, names, told)
                 if self.settings.folds is not None:
                     check_fold_property(self.settings.folds, names, told)
+
+    def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
+        """Say how many of the materials the pretraining sees by their formula."""
+        if self.settings.is_from_scratch:
+            return []
+        return find_leakage_early(self.settings, self.workspace, needed, self._judging)
+
+    def _judging(self, modalities: Collection[str]) -> Judging:
+        from omnimat.finetune.judging import judging
+
+        del modalities
+        return judging(self.settings, self.workspace)
 
     @property
     def _dataset(self) -> UPath:

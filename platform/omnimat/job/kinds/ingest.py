@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from upath import UPath
 
 from omnimat.job.asks import Ask, Phase, Room
@@ -45,8 +48,9 @@ class IngestJob(Job[IngestSettings]):
             check_not_empty(located.source)
             read_joins(located)
 
-    def remarks(self) -> list[str]:
+    def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
         """Say what the source holds and does not read, until there is a data set of it."""
+        del needed
         folder = self.workspace.dataset(self.name)
         is_there = (folder / MANIFEST_NAME).exists()
         return [] if is_there else self.settings.located().source.remarks()

@@ -14,9 +14,6 @@ from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, TrainingRecords
 
-# Properties that another one reveals: the space group determines the crystal system.
-IMPLIED: Mapping[str, tuple[str, ...]] = {"space_group_number": ("crystal_system",)}
-
 
 class NumberStatistics(Settings):
     """Mean and standard deviation of a number over the training split."""
@@ -88,9 +85,8 @@ class PropertyValues(FeaturizerSettings):
 
     @property
     def properties_shown(self) -> tuple[str, ...]:
-        """The chosen properties, and those that follow from them."""
-        names = (*self.numbers, *self.classes)
-        return (*names, *(other for name in names for other in IMPLIED.get(name, ())))
+        """The chosen properties."""
+        return (*self.numbers, *self.classes)
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the same featurizer with the statistics of the training split.

@@ -1,0 +1,69 @@
+"""Whether a job may judge encoders, as far as files tell before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from omnimat.base.workspace import EXPORT, Workspace
+from omnimat.evaluation.settings import DownstreamSettings
+from omnimat.job.job import Job
+from omnimat.job.kinds.pretrain import PretrainJob
+from omnimat.shards.manifest import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from omnimat.evaluation.leakage import Judging
+
+
+def find_leakage_early(
+    settings: DownstreamSettings,
+    workspace: Workspace,
+    needed: Sequence[Job[Any]],
+    judging_of: Callable[[Collection[str]], Judging],
+) -> list[str]:
+    """Refuse what must not be judged, and say what pretraining sees of the rest by formula.
+
+    Nothing is found as long as a data set is missing, or the run is neither there nor among the
+    jobs before.
+
+    Args:
+        settings: the settings of the job.
+        workspace: where it reads.
+        needed: the jobs that run before it.
+        judging_of: what encoders of these modalities are judged by.
+
+    Raises:
+        UserError: as ``evaluation.leakage.find_leakage``.
+    """
+    from omnimat.evaluation.leakage import (
+        formula_overlap,
+        refuse_inputs,
+        refuse_leakage,
+        refuse_seen,
+    )
+    from omnimat.models.inputs import read_cards
+    from omnimat.training.seen import Pretraining, UnknownPretrainingError
+
+    if not _is_ingested(workspace, settings.dataset):
+        return []
+    if (workspace.run(settings.run) / EXPORT).exists():
+        cards = read_cards(workspace.run(settings.run))
+        judging = judging_of(tuple(cards))
+        try:
+            pretraining = refuse_leakage(workspace, settings.run, cards, judging)
+        except UnknownPretrainingError as error:
+            return [str(error)]
+        return [formula_overlap(pretraining, judging)]
+    before = [one for one in needed if isinstance(one, PretrainJob) and one.name == settings.run]
+    if not before or not _is_ingested(before[0].workspace, before[0].settings.dataset):
+        return []
+    featurizers = before[0].settings.modalities.featurizers()
+    judging = judging_of(tuple(featurizers))
+    refuse_inputs(featurizers, judging.properties)
+    pretraining = Pretraining.planned(before[0].plan)
+    refuse_seen(pretraining, judging)
+    return [formula_overlap(pretraining, judging)]
+
+
+def _is_ingested(workspace: Workspace, dataset: str) -> bool:
+    return (workspace.dataset(dataset) / MANIFEST_NAME).exists()

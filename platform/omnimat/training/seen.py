@@ -1,0 +1,154 @@
+"""Which materials a pretraining run has seen, and how much is known of that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pandas as pd
+from pydantic import ValidationError
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.base.files import read_file
+from omnimat.base.settings import fingerprint
+from omnimat.base.workspace import RESULT, Workspace
+from omnimat.materials.split import Split
+from omnimat.models.export import Card
+from omnimat.models.inputs import featurizers_of
+from omnimat.shards.manifest import MANIFEST_NAME, Manifest
+from omnimat.training.plan import RunPlan, make_plan
+from omnimat.training.settings import PretrainSettings
+
+
+class UnknownPretrainingError(UserError):
+    """Nobody knows which materials a run has seen.
+
+    Attributes:
+        why: what is missing, and what would mend it.
+    """
+
+    def __init__(self, run: str, why: str) -> None:
+        """Say of which run and why."""
+        super().__init__(f"nobody knows which materials run {run!r} has seen: {why}")
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """Some of the materials of a data set.
+
+    Attributes:
+        dataset: the folder of the data set, whose name is that of the data set.
+        dataset_fingerprint: the fingerprint in its manifest.
+        records: their rows of the record index.
+    """
+
+    dataset: UPath
+    dataset_fingerprint: str
+    records: pd.DataFrame
+
+    @classmethod
+    def of_splits(cls, dataset: UPath, splits: Collection[Split]) -> Self:
+        """Give the materials of these splits.
+
+        Raises:
+            UserError: there is no such data set.
+        """
+        manifest = Manifest.load(dataset)
+        index = manifest.records(dataset)
+        return cls(dataset, manifest.dataset_fingerprint, index[index["split"].isin(splits)])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the data set and of which of its materials these are."""
+        ids = "\n".join(sorted(self.records["material_id"]))
+        return fingerprint([self.dataset_fingerprint, hashlib.sha256(ids.encode()).hexdigest()])
+
+
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """What a run was pretrained on.
+
+    Attributes:
+        run: the name of the run.
+        materials: the materials that it was trained on.
+        properties_shown: the properties of these materials that its inputs show.
+    """
+
+    run: str
+    materials: Materials
+    properties_shown: frozenset[str]
+
+    @classmethod
+    def planned(cls, plan: RunPlan) -> Self:
+        """Give what a run will see.
+
+        Raises:
+            UserError: a data set that the run holds out is missing.
+        """
+        featurizers = plan.settings.modalities.featurizers().values()
+        shown = frozenset(name for one in featurizers for name in one.properties_shown)
+        materials = Materials(plan.dataset, plan.manifest.dataset_fingerprint, plan.records)
+        return cls(plan.name, materials, shown)
+
+
+def properties_shown(cards: Mapping[str, Card]) -> frozenset[str]:
+    """Give the properties that the inputs of these encoders show."""
+    return frozenset(name for f in featurizers_of(cards).values() for name in f.properties_shown)
+
+
+def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) -> Pretraining:
+    """Find out what a finished run has seen: its training split, less what it held out.
+
+    Args:
+        workspace: where the run and its data set lie.
+        run: the name of the run.
+        cards: the cards of its encoders.
+
+    Raises:
+        UnknownPretrainingError: this cannot be found out any more.
+    """
+    result = _result(workspace, run)
+    try:
+        settings = PretrainSettings.model_validate(result["settings"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise UnknownPretrainingError(
+            run, f"its {RESULT} has no settings that this version reads"
+        ) from error
+    for dataset in (settings.dataset, *(kept.dataset for kept in settings.held_out)):
+        if not (workspace.dataset(dataset) / MANIFEST_NAME).exists():
+            raise UnknownPretrainingError(
+                run, f"data set {dataset!r} is not in this storage; ingest it again"
+            )
+    pretraining = Pretraining.planned(make_plan(run, settings, workspace))
+    now = pretraining.materials
+    if {card.dataset_fingerprint for card in cards.values()} != {now.dataset_fingerprint}:
+        raise UnknownPretrainingError(
+            run,
+            f"data set {settings.dataset!r} in this storage is not the one that its encoders were "
+            "trained on; ingest that, or pretrain again",
+        )
+    if result.get("records_fingerprint", now.fingerprint) != now.fingerprint:
+        raise UnknownPretrainingError(
+            run,
+            "a data set that it held out was ingested again with other materials; pretrain again",
+        )
+    return pretraining
+
+
+def _result(workspace: Workspace, run: str) -> dict[str, Any]:
+    try:
+        found = json.loads(read_file(workspace.run(run) / RESULT))
+    except FileNotFoundError:
+        raise UnknownPretrainingError(
+            run, f"its {RESULT} is not there; run its pretrain job to the end"
+        ) from None
+    except ValueError as error:
+        raise UnknownPretrainingError(run, f"its {RESULT} is damaged; pretrain again") from error
+    if not isinstance(found, dict):
+        raise UnknownPretrainingError(run, f"its {RESULT} is damaged; pretrain again")
+    return found
