@@ -44,6 +44,16 @@ MODELS = {
     "scratch": ("xrd + composition, fused", "from_scratch", 1.0),
     "hostile": (HOSTILE, "frozen", 2.0),
 }
+# What pretraining has seen of the tested materials; nothing is recorded of the hostile model.
+SEEN = {
+    "aligned": {
+        "pretraining_overlap": {
+            "run": "mini-anchored",
+            "dataset": DATASET,
+            "parts": {"test": {"num_materials": 1809, "same_formula": 12, "same_structure": 3}},
+        }
+    }
+}
 
 
 def write_dataset(folder: UPath, num_materials: int) -> Manifest:
@@ -140,6 +150,7 @@ def finetune_rows(root: UPath, manifest: Manifest, ids: list[str], seeds: int) -
                         hardware=HARDWARE,
                         wall_time_s=75.0,
                         samples_seen=26_251 * 12,
+                        details=SEEN.get(key, {}),
                         created_at=datetime(2026, 11, 20, 12, seed, tzinfo=UTC),
                     )
                 )

@@ -338,6 +338,17 @@ def test_a_board_sorts_filters_and_gives_what_it_shows(client, storage):
     assert [one["variant"] for one in found] == ["from_scratch", "frozen"]
 
 
+def test_board_and_result_tell_what_pretraining_saw(client, storage):
+    told, missing = "12 of 1,809 test materials were seen in pretraining", "is not recorded"
+    assert told in get(client, board_path(storage, "formation energy", "")).text
+    pages = {
+        key: get(client, f"/result/{storage.groups['formation energy', key]}").text
+        for key in ("aligned", "scratch", "hostile")
+    }
+    assert [key for key, text in pages.items() if told in text] == ["aligned"]
+    assert [key for key, text in pages.items() if missing in text] == ["hostile"]
+
+
 def test_a_spreadsheet_reads_no_name_as_a_formula(storage, serve):
     row = storage.rows[0].model_copy(update={"model": '=HYPERLINK("http://x")'})
     with serve(row) as client:

@@ -12,6 +12,7 @@ from omnimat.base.provenance import sha256_of
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.ranks import rank_pairs
 from omnimat.evaluation.settings import EvaluateSettings
+from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.modalities.batch import collate
 from omnimat.modalities.tensors import ModalityTensors
@@ -90,6 +91,16 @@ def test_every_row_names_the_file_that_proves_it(rows, workspace):
         assert row.predictions_sha256 == sha256_of(UPath(row.predictions_uri))
         assert row.dataset_uri == str(workspace.dataset("prototypes"))
         assert "chance" in row.details
+
+
+def test_every_row_tells_what_pretraining_saw(rows, embeddings):
+    num_materials = len(embeddings["material_id"])
+    for row in rows:
+        overlap = overlap_in(row.details)
+        assert (overlap.run, overlap.dataset) == ("pre", "prototypes")
+        assert overlap.dataset_fingerprint == row.dataset_fingerprint
+        part = overlap.parts["train"]  # pretraining has seen all of its own training split
+        assert part.num_materials == part.same_formula == part.same_structure == num_materials
 
 
 def test_what_a_section_was_told_sets_rows_apart(rows):

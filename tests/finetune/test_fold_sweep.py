@@ -8,11 +8,17 @@ from upath import UPath
 
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
+from omnimat.base.workspace import RESULT
 from omnimat.cli.recomputation import recomputation
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.leaderboard.folds import fold_means
+from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.models.export import load, save
+from omnimat.models.inputs import export_folder, read_cards
+from omnimat.shards.manifest import Manifest
+from omnimat.training.settings import PretrainSettings
 from omnimat.verification.verify import verify
 
 pytestmark = pytest.mark.ray
@@ -26,9 +32,33 @@ def url(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rows(on_ray, workspace, settings, url):
+def known_run(workspace):
+    """The run ``pre`` as if it had been pretrained on the training split of the same data set."""
+    mark = Manifest.load(workspace.dataset("cubes")).dataset_fingerprint
+    for modality, card in read_cards(workspace.run("pre")).items():
+        module, _ = load(export_folder(workspace.run("pre"), modality))
+        told = card.model_copy(update={"dataset_fingerprint": mark})
+        save(export_folder(workspace.run("known"), modality), module, told)
+    settings = PretrainSettings(
+        dataset="cubes",
+        modalities={"structure": {}, "dos": {}},
+        objective={"type": "clip"},
+        training={"global_batch_size": 4},
+    )
+    result = json.dumps({"settings": settings.model_dump(mode="json")})
+    (workspace.run("known") / RESULT).write_text(result)
+    return "known"
+
+
+@pytest.fixture(scope="module")
+def rows(on_ray, workspace, settings, url, known_run):
     """Two of three folds, each with two learning rates and two seeds."""
-    changes = {"variants": ["frozen"], "learning_rates": [1e-2, 1e-9], "seeds": [0, 1]}
+    changes = {
+        "run": known_run,
+        "variants": ["frozen"],
+        "learning_rates": [1e-2, 1e-9],
+        "seeds": [0, 1],
+    }
     changes |= {"folds": {"property": "fold", "test": [0, 2], "validation_fraction": 0.2}}
     changes |= {"trial": {"num_epochs": 2, "batch_size": 16}}
     folded = FinetuneSettings.model_validate(settings.model_dump() | changes)
@@ -46,6 +76,21 @@ def test_each_fold_has_a_row_for_every_seed_and_a_board_of_its_own(rows, url):
     summaries = LeaderboardStore(url).summaries()
     assert [one.n for one in summaries] == [2, 2]
     assert len({one.board for one in summaries}) == 2
+
+
+def test_each_fold_tells_what_pretraining_saw_of_it(rows, workspace):
+    folder = workspace.dataset("cubes")
+    index = Manifest.load(folder).records(folder)
+    is_seen = index["reduced_formula"].isin(index["reduced_formula"][index["split"] == "train"])
+    seen = set(index["material_id"][is_seen])
+    for row in rows:
+        ids = set(pd.read_parquet(row.predictions_uri)["material_id"])
+        parts = overlap_in(row.details).parts
+        assert parts["test"].num_materials == row.num_test == len(ids)
+        # All are of the structure of caesium chloride, whatever their size.
+        assert parts["test"].same_formula == parts["test"].same_structure == len(seen & ids)
+        assert 0 < len(seen & ids) < len(ids)
+        assert parts["validation"].num_materials > 0
 
 
 def test_each_fold_chooses_its_point_on_its_own_validation(rows, workspace):

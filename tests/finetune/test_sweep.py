@@ -17,6 +17,7 @@ from omnimat.finetune.settings import Contender, FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.finetune.trial import run_trial
 from omnimat.finetune.tuning import SweepError, num_slots
+from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.inputs import read_cards
 from omnimat.testing.ray_head import start
@@ -49,6 +50,15 @@ def test_there_is_a_row_for_every_variant_and_seed(rows, workspace):
     assert len({row.config_hash for row in rows}) == 1  # seeds are averaged under one hash
     stored = LeaderboardStore(workspace.leaderboard_url).rows()
     assert {row.row_id for row in stored} == {row.row_id for row in rows}
+
+
+def test_what_nobody_knows_to_be_seen_is_unknown(rows):
+    for row in rows:
+        overlap = overlap_in(row.details)
+        if row.variant == "from_scratch":
+            assert overlap is None
+        else:
+            assert "result.json is not there" in overlap.unknown
 
 
 def test_the_chosen_rate_is_the_best_on_validation(rows, trials):

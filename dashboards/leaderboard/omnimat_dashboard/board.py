@@ -10,6 +10,7 @@ from typing import Any
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.exchange import no_formula
+from omnimat.leaderboard.overlap import PretrainingOverlap
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, dots
@@ -53,6 +54,7 @@ class BoardPage:
         figure: a plot of the best results that were found.
         papers: the papers that print numbers for this task.
         tested: how many materials were tested, according to the rows of the best result.
+        seen: what pretraining has seen of the tested materials, by the results on this page.
     """
 
     board: Board
@@ -67,6 +69,7 @@ class BoardPage:
     figure: Figure
     papers: Sequence[tuple[Paper, PaperTask]]
     tested: Sequence[int]
+    seen: Sequence[tuple[Summary, PretrainingOverlap]]
 
 
 def board_page(catalogue: Catalogue, board: Board, query: Query, links: Links) -> BoardPage:
@@ -97,6 +100,7 @@ def board_page(catalogue: Catalogue, board: Board, query: Query, links: Links) -
         figure=dots(board, best, links),
         papers=printed(board),
         tested=_tested(catalogue, everything),
+        seen=_seen(catalogue, shown),
     )
 
 
@@ -134,3 +138,10 @@ def _tested(catalogue: Catalogue, summaries: Sequence[Summary]) -> list[int]:
         return []
     rows = catalogue.store.rows(group_id=summaries[0].group_id)
     return sorted({row.num_test for row in rows})
+
+
+def _seen(
+    catalogue: Catalogue, summaries: Sequence[Summary]
+) -> list[tuple[Summary, PretrainingOverlap]]:
+    told = catalogue.store.overlaps(one.group_id for one in summaries)
+    return [(one, overlap) for one in summaries for overlap in told.get(one.group_id, ())]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
@@ -74,6 +75,7 @@ class ResultPage:
         confusion: how often each class is taken for each, for a classification.
         predictions_missing: why there is neither.
         per_class: what a paper prints for each class.
+        seen: what pretraining has seen of the materials that judge it; seeds may differ.
         runs_with_maps: which of the runs it comes from have embedding maps.
         provenance: names and values; what all seeds share is said once.
     """
@@ -91,6 +93,7 @@ class ResultPage:
     confusion: Confusion | None
     predictions_missing: str
     per_class: PaperTask | None
+    seen: Sequence[str]
     runs_with_maps: Sequence[str]
     provenance: Sequence[tuple[str, str]]
 
@@ -122,8 +125,18 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
         confusion=matrix,
         predictions_missing=shown.reason,
         per_class=next((task for _, task in printed(board) if task.per_class), None),
+        seen=[told for told in dict.fromkeys(map(_seen, rows)) if told],
         runs_with_maps=attempt(lambda: _with_maps(artifacts, rows[0])).value or (),
         provenance=_provenance(rows),
+    )
+
+
+def _seen(row: Row) -> str:
+    """Say what pretraining has seen of the materials that judge a row; nothing if from scratch."""
+    if overlap := overlap_in(row.details):
+        return overlap.sentence
+    return "what its pretraining has seen of the test materials is not recorded" * bool(
+        row.parent_run
     )
 
 

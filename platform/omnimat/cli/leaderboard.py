@@ -48,6 +48,7 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
     --task.
     """
     from omnimat.leaderboard.folds import fold_means
+    from omnimat.leaderboard.overlap import overlaps_table
     from omnimat.leaderboard.report import folds_table, is_variation, terminal_table
 
     store = _store(url)
@@ -59,6 +60,8 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
     _console().print(terminal_table(shown))
     if means := fold_means(shown, store.configs(one.config_hash for one in shown)):
         _console().print(folds_table(means))
+    if seen := overlaps_table(shown, store.overlaps(one.group_id for one in shown)):
+        _console().print(seen)
     if len(shown) < len(found):
         num_left = len(found) - len(shown)
         click.echo(f"{num_left} more are of variations of these metrics; show them with --task")

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
+from omnimat.leaderboard.overlap import OVERLAP
 from omnimat.leaderboard.schema import ROW_COLUMNS, boards, configs, groups, rows
 
 Repetition = Any
@@ -151,6 +152,13 @@ def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
         *(rows.c[name] for name in ("group_id", "seed", "value", "status", "created_at"))
     )
     return query if group_ids is None else query.where(rows.c.group_id.in_(group_ids))
+
+
+def overlaps(group_ids: Sequence[str]) -> Select[Any]:
+    """Select what the rows of these groups tell about their pretraining; null for nothing."""
+    told = rows.c.details[OVERLAP].label("told")
+    query = select(rows.c.group_id, told).where(rows.c.group_id.in_(group_ids))
+    return query.order_by(rows.c.group_id, rows.c.seed)
 
 
 def as_count(found: RowMapping) -> BoardCount:

@@ -15,6 +15,7 @@ from omnimat.base.settings import first_mistake
 from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
+from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
 from omnimat.leaderboard.row import Row
 
 _IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
@@ -195,6 +196,22 @@ class LeaderboardStore:
                 row for part in parts for row in connection.execute(queries.repetitions(part))
             ]
         return queries.as_summaries(found, repeated)
+
+    def overlaps(self, group_ids: Iterable[str]) -> dict[str, list[PretrainingOverlap]]:
+        """Give what pretraining has seen of the materials that judge the results of these ids.
+
+        Returns:
+            The different overlaps of each result's seeds; nothing for a result that tells of none.
+        """
+        found: dict[str, list[PretrainingOverlap]] = {}
+        with self._database.reading() as connection:
+            for part in _parts(sorted(set(group_ids))):
+                for line in connection.execute(queries.overlaps(part)):
+                    one = overlap_in({OVERLAP: line.told})
+                    known = found.get(line.group_id, [])
+                    if one is not None and one not in known:
+                        found[line.group_id] = [*known, one]
+        return found
 
     def configs(self, config_hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Give configurations by their hashes."""

@@ -1,0 +1,122 @@
+"""What `omnimat check` says about materials and labels that pretraining sees."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from upath import UPath
+
+from omnimat.base.workspace import RESULT, Workspace
+from omnimat.cli.main import main
+from omnimat.sources.prototypes import Prototypes
+from omnimat.sources.settings import IngestSettings
+
+DENSITY = "density_g_per_cm3"
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory, write_dataset):
+    """Two data sets of the same crystals, split in two ways."""
+    storage = UPath(tmp_path_factory.mktemp("storage"))
+    source = Prototypes(num_materials=40, max_atoms=6)
+    for name, seed in (("seen", 0), ("other", 1)):
+        settings = IngestSettings(source=source, split={"seed": seed}, records_per_shard=20)
+        write_dataset(Workspace(storage), name, settings)
+    return storage
+
+
+@pytest.fixture
+def check(tmp_path, storage):
+    """Check a job that judges a run, which a job of its own pretrains."""
+
+    def check(kind, held_out=(), **keys):
+        pretrain = {
+            "kind": "pretrain",
+            "name": "pre",
+            "dataset": "seen",
+            "held_out": list(held_out),
+            "modalities": {
+                "structure": {"encoder": {"preset": "tiny"}},
+                "properties": {"featurizer": {"numbers": [DENSITY], "classes": []}},
+            },
+            "objective": {"type": "clip"},
+            "training": {"global_batch_size": 4},
+        }
+        judge = {"kind": kind, "name": "judge", "needs": ["pre.yaml"], "dataset": "other"}
+        for name, values in (("pre", pretrain), ("judge", judge | {"run": "pre"} | keys)):
+            whole = values | {"storage_path": str(storage)}
+            (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(whole))
+        told = CliRunner().invoke(main, ["check", str(tmp_path / "judge.yaml")])
+        return told.exit_code, told.output
+
+    return check
+
+
+def task(target):
+    return {"name": "any", "target": target}
+
+
+ZERO_SHOT = {
+    "tasks": [
+        {
+            "name": "dense or not",
+            "target": DENSITY,
+            "threshold": {"value": 4, "below": "light", "above": "heavy"},
+            "prompts": {"light": ["It is light."], "heavy": ["It is heavy."]},
+        }
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("finetune", {"tasks": [task(DENSITY)]}),
+        ("finetune", {"tasks": [task("volume_angstrom3_per_atom")]}),
+        ("evaluate", {"zero_shot": ZERO_SHOT}),
+    ],
+)
+def test_labels_that_pretraining_will_be_shown_are_refused(check, kind, keys):
+    exit_code, told = check(kind, **keys)
+    assert exit_code == 2
+    assert all(part in told for part in ("shown to run 'pre'", "'other'", "held_out:", DENSITY))
+    exit_code, _ = check(kind, held_out=[{"dataset": "other"}], **keys)
+    assert exit_code == 0
+
+
+def test_an_input_that_judges_is_refused(check):
+    keys = {"tasks": [task(DENSITY)], "modalities": ["structure", "properties"]}
+    exit_code, told = check("finetune", held_out=[{"dataset": "other"}], **keys)
+    assert exit_code == 2
+    assert "modalities.properties" in told
+
+
+def test_formulas_that_both_have_are_told(check):
+    _, told = check("finetune", tasks=[task("num_atoms")])
+    _, none = check("finetune", held_out=[{"dataset": "other"}], tasks=[task("num_atoms")])
+    assert "judge: of " in told
+    assert "held_out: [{dataset: other}]" in told
+    assert " 0 have the formula" in none
+    assert " 0 have the formula" not in told
+    exit_code, told = check("finetune", tasks=[task(DENSITY)], variants=["from_scratch"])
+    assert (exit_code, "judge: " in told) == (0, False)
+
+
+def test_a_run_that_is_there_is_asked_itself(check, storage, write_run):
+    from omnimat.training.settings import PretrainSettings
+
+    choices = {"structure": {"encoder": {"preset": "tiny"}}, "xrd": {"encoder": {"preset": "tiny"}}}
+    settings = PretrainSettings(
+        dataset="seen",
+        modalities=choices,
+        objective={"type": "clip"},
+        training={"global_batch_size": 4},
+    )
+    write_run(Workspace(storage), "own", settings)
+    keys = {"run": "own", "needs": [], "tasks": [task(DENSITY)]}
+    exit_code, told = check("finetune", **keys)
+    assert (exit_code, "that run own is pretrained on" in told) == (0, True)
+    (Workspace(storage).run("own") / RESULT).write_text(json.dumps({}))
+    exit_code, told = check("finetune", **keys)
+    assert (exit_code, "nobody knows which materials run 'own' has seen" in told) == (0, True)

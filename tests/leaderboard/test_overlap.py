@@ -1,0 +1,87 @@
+"""What rows tell about the materials that pretraining has seen."""
+
+import pytest
+from rich.console import Console
+
+from omnimat.leaderboard.overlap import OVERLAP, overlap_in, overlaps_table
+from omnimat.leaderboard.store import LeaderboardStore
+
+TEST = {"num_materials": 1809, "same_formula": 12, "same_structure": 3}
+
+
+def details(**test):
+    told = {"run": "pre", "dataset": "all", "num_pretrained": 9, "parts": {"test": TEST | test}}
+    return {OVERLAP: told}
+
+
+@pytest.mark.parametrize(
+    ("test", "parts"),
+    [
+        ({}, ["12 of 1,809 test materials", "3 with the same structure"]),
+        ({"not_compared": 4}, ["12 of 1,809", "4 could not be compared"]),
+        ({"labels_seen": 2}, ["labels of 2"]),
+        ({"same_formula": 0, "same_structure": 0}, ["none of 1,809 test materials"]),
+    ],
+)
+def test_an_overlap_is_a_sentence(test, parts):
+    sentence = overlap_in(details(**test)).sentence
+    assert all(part in sentence for part in parts)
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        None,
+        [],
+        {OVERLAP: None},
+        {OVERLAP: "none"},
+        {OVERLAP: {"run": "pre", "parts": {"test": TEST | {"same_formula": -1}}}},
+        {OVERLAP: {"run": "pre", "parts": {"test": TEST | {"same_formula": "12"}}}},
+        {OVERLAP: {"run": "pre", "parts": {"<b>": TEST}}},
+    ],
+)
+def test_what_strangers_write_is_no_overlap(told):
+    assert overlap_in(told) is None
+
+
+def test_a_store_gives_overlaps_of_results(url, make_row):
+    rows = [
+        *(make_row(seed=seed, details=details() | {"chance": 0.5}) for seed in (0, 1)),
+        make_row(model="other", seed=0, details=details(same_structure=1)),
+        make_row(model="other", seed=1, details={OVERLAP: {"run": "pre", "unknown": "it is gone"}}),
+        make_row(model="scratch"),
+        make_row(model="odd", details={OVERLAP: [1]}),
+    ]
+    store = LeaderboardStore(url)
+    store.upsert(rows)
+    found = store.overlaps([row.group_id for row in rows])
+    counts = {rows[0].group_id: 1, rows[2].group_id: 2}
+    assert {one: len(overlaps) for one, overlaps in found.items()} == counts
+    assert found[rows[2].group_id][1].unknown == "it is gone"
+
+
+def text_of(store):
+    summaries = store.summaries()
+    table = overlaps_table(summaries, store.overlaps(one.group_id for one in summaries))
+    if table is None:
+        return None
+    console = Console(width=200, record=True)
+    console.print(table)
+    return console.export_text()
+
+
+def test_the_terminal_says_once_what_tasks_share(tmp_path, make_row):
+    store = LeaderboardStore(f"sqlite:///{tmp_path / 'board.sqlite'}")
+    store.upsert([make_row(model="scratch")])
+    assert text_of(store) is None
+    store.upsert(make_row(task=task, details=details()) for task in ("gap", "energy", "modulus"))
+    store.upsert(
+        [make_row(model="[red]", details={OVERLAP: {"run": "x", "unknown": "it is gone"}})]
+    )
+    text = text_of(store)
+    assert text.count("12 of 1,809 test materials") == 1
+    assert "energy and 2 more" in text
+    assert "not known: it is gone" in text
+    assert "[red]" in text
