@@ -109,6 +109,11 @@ def kept_overlap(workspace: Workspace, judging: Materials, seen: Materials) -> O
     except FileNotFoundError:
         known = None
     if known is None:
+        print(
+            f"{judging.dataset.name}: which of {len(judging.records):,} materials are among "
+            f"{len(seen.records):,} of {seen.dataset.name}, by formula and structure",
+            flush=True,
+        )
         known = find_overlap(judging, seen)
         write_json(path, known.to_json())
     return known

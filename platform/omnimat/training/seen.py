@@ -20,7 +20,7 @@ from omnimat.materials.split import Split
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
-from omnimat.training.plan import RunPlan, make_plan
+from omnimat.training.plan import RunPlan
 from omnimat.training.settings import PretrainSettings
 
 
@@ -124,7 +124,9 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
             raise UnknownPretrainingError(
                 run, f"data set {dataset!r} is not in this storage; ingest it again"
             )
-    pretraining = Pretraining.planned(make_plan(run, settings, workspace))
+    held_out = tuple(workspace.dataset(kept.dataset) for kept in settings.held_out)
+    plan = RunPlan(run, settings, workspace.dataset(settings.dataset), None, held_out)
+    pretraining = Pretraining.planned(plan)
     now = pretraining.materials
     if {card.dataset_fingerprint for card in cards.values()} != {now.dataset_fingerprint}:
         raise UnknownPretrainingError(
