@@ -217,9 +217,10 @@ def _named(revealed_by: Mapping[str, str]) -> str:
 def formula_overlap(pretraining: Pretraining, judging: Judging) -> str:
     """Say in a sentence of how many judging materials pretraining sees the formula."""
     materials, seen = judging.materials, pretraining.materials
+    count = len(same_formula(materials, seen))
     return (
-        f"of {len(materials.records):,} judging materials of data set {materials.dataset.name}, "
-        f"{len(same_formula(materials, seen)):,} have the formula of one that run "
-        f"{pretraining.run} is pretrained on ({len(seen.records):,} of data set "
-        f"{seen.dataset.name}); {judging.remedy} to leave these out"
+        f"{count:,} of {len(materials.records):,} materials of data set {materials.dataset.name} "
+        f"that judge have the formula of one of the {len(seen.records):,} of data set "
+        f"{seen.dataset.name} that run {pretraining.run} is pretrained on"
+        + (f"; to rule this out, {judging.remedy}" if count else "")
     )
