@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_ATOMS = 400  # of a cell; to reduce and compare two such cells takes 0.2 s
 MAX_COMPARISONS = 20_000  # within a formula, half a minute
+MAX_CANDIDATES = 1000  # of a formula, which are in memory together
 REVISION = 1  # of what is kept
 
 _RECORDS_AT_A_TIME = 1000  # whose crystals are in memory, unless one formula has more
@@ -169,7 +170,8 @@ def _by_formula(judging: Materials, seen: Materials) -> Iterator[tuple[_Crystals
     ours, theirs = judging.records, seen.records
     num_ours = ours["reduced_formula"].value_counts()
     theirs = theirs[theirs["reduced_formula"].isin(num_ours.index)]
-    limits = theirs["reduced_formula"].map((MAX_COMPARISONS // num_ours).clip(lower=1))
+    limit = (MAX_COMPARISONS // num_ours).clip(lower=1, upper=MAX_CANDIDATES)
+    limits = theirs["reduced_formula"].map(limit)
     is_kept = theirs.groupby("reduced_formula").cumcount() < limits
     cut = set(theirs["reduced_formula"][~is_kept])
     theirs = theirs[is_kept]
