@@ -173,7 +173,7 @@ def test_what_is_no_regular_file_of_ours_is_not_opened(storage, root, tmp_path, 
     make(root / "runs" / "bad", tmp_path / "outside")
     name = "runs/bad/secret" if make is link_to_a_folder else "runs/bad"
     for call in (storage.read, storage.sha256, storage.file):
-        with pytest.raises(UserError, match="key: .*so it is not opened") as refused:
+        with pytest.raises(UserError, match=r"key: .*so it is not opened") as refused:
             call(name, "key")
         assert SECRET.decode() not in str(refused.value)
 
@@ -182,7 +182,7 @@ def test_what_is_no_regular_file_of_ours_is_not_opened(storage, root, tmp_path, 
 @pytest.mark.parametrize("make", HOSTILE)
 def test_a_folder_that_holds_such_is_not_hashed(storage, root, tmp_path, make):
     make(root / "runs" / "a" / "bad", tmp_path / "outside")
-    with pytest.raises(UserError, match="key: 'runs/a/bad' .*so it is not opened"):
+    with pytest.raises(UserError, match=r"key: 'runs/a/bad' .*so it is not opened"):
         storage.sha256("runs/a", "key")
 
 
