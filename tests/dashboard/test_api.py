@@ -80,7 +80,7 @@ def test_the_token_writes_rows_once(empty_client, storage):
         answer = empty_client.post("/api/rows", content=body_of(rows), headers=AUTHORIZED)
         assert (answer.status_code, answer.json()) == (200, {"written": 3})
     [board] = empty_client.get("/api/boards").json()
-    assert (board["num_rows"], board["num_verified"]) == (3, 0)
+    assert (board["num_rows"], board["num_recomputed"]) == (3, 0)
     assert rows[0].model in empty_client.get("/").text
 
 
@@ -98,21 +98,21 @@ def test_what_is_no_list_of_rows_is_refused(empty_client, body, sentence):
     assert sentence in answer.json()["error"]
 
 
-def test_nobody_declares_a_row_verified(empty_client, storage):
-    row = storage.rows[0].model_copy(update={"status": "verified"})
+def test_nobody_declares_a_row_checked(empty_client, storage):
+    row = storage.rows[0].model_copy(update={"status": "reproduced"})
     answer = empty_client.post("/api/rows", content=body_of([row]), headers=AUTHORIZED)
     assert answer.status_code == 422
     assert empty_client.get("/api/boards").json() == []
 
 
-def test_a_verified_row_is_not_replaced(storage, empty_client, tmp_path):
+def test_a_checked_row_is_not_replaced(storage, empty_client, tmp_path):
     store, row = LeaderboardStore(f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"), storage.rows[0]
     store.upsert([row])
-    store.mark_verified([row], "test")
+    store.mark([row], "recomputed", "test")
     other = row.model_copy(update={"value": 0.0})
     answer = empty_client.post("/api/rows", content=body_of([other]), headers=AUTHORIZED)
     assert answer.status_code == 422
-    assert "is verified and not replaced" in answer.json()["error"]
+    assert "is recomputed and not replaced" in answer.json()["error"]
 
 
 def test_a_body_too_large_is_not_read_to_its_end(empty_client):

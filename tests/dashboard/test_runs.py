@@ -224,11 +224,11 @@ def samples(client) -> dict[str, float]:
 
 
 def test_prometheus_reads_rows_by_status_and_posts(client, storage, serve):
-    verified = sum(row.status == "verified" for row in storage.store.rows())
+    recomputed = sum(row.status == "recomputed" for row in storage.store.rows())
     found = samples(client)
-    assert verified > 0
-    assert found["omnimat_leaderboard_rows verified"] == verified
-    assert found["omnimat_leaderboard_rows self-reported"] == len(storage.rows) - verified
+    assert recomputed > 0
+    assert found["omnimat_leaderboard_rows recomputed"] == recomputed
+    assert found["omnimat_leaderboard_rows self-reported"] == len(storage.rows) - recomputed
     assert found["omnimat_leaderboard_boards"] == len(storage.store.boards())
     with serve(token="t") as writer:
         assert samples(writer)["omnimat_leaderboard_posts_total refused"] == 0

@@ -109,10 +109,10 @@ def test_from_its_source_to_retrieval(environment, tmp_path):
     result = json.loads((storage / "runs" / "phonons-retrieval" / "result.json").read_text())
     tasks = {row["task"].removesuffix(" (train split)") for row in result["rows"]}
     assert tasks == {"retrieval structure -> phonon_dos", "retrieval phonon_dos -> structure"}
-    verified = run(
+    checked = run(
         environment, sys.executable, "-m", "omnimat.cli", "leaderboard", "verify", cwd=tmp_path
     )
-    assert "unverifiable" not in verified
+    assert "unverifiable" not in checked
 
     # Without the package the data set says what is missing, in one sentence.
     alone = environment | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from upath import UPath
 
+from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.base.provenance import sha256_of
 from omnimat.leaderboard.bootstrap import paired_bootstrap
@@ -92,13 +94,18 @@ def test_what_cannot_be_compared_is_refused(a, b):
 
 
 @pytest.fixture
+def storage(tmp_path):
+    return Confined(UPath(tmp_path))
+
+
+@pytest.fixture
 def make_rows(tmp_path, make_row):
     def make(name, tables, **changes):
         rows = []
         for seed, table in enumerate(tables):
             path = tmp_path / f"{name}-{seed}.parquet"
             table.to_parquet(path)
-            written = {"predictions_uri": str(path), "predictions_sha256": sha256_of(path)}
+            written = {"predictions_uri": path.name, "predictions_sha256": sha256_of(path)}
             rows.append(make_row(model=name, seed=seed, **(written | changes)))
         return rows
 
@@ -112,40 +119,40 @@ def table(ids, target, prediction):
 IDS = [f"m{i}" for i in range(40)]
 
 
-def test_materials_are_paired_by_id_and_averaged_over_seeds(make_rows):
+def test_materials_are_paired_by_id_and_averaged_over_seeds(make_rows, storage):
     generator = np.random.default_rng(7)
     target, errors = generator.normal(size=40), generator.normal(size=(3, 40))
     a = make_rows("a", [table(IDS, target, target + error) for error in errors[:2]])
     shuffled = generator.permutation(40)
     other = table(IDS, target, target + errors[2]).iloc[shuffled]
     b = make_rows("b", [pd.concat([other, table(["extra"], [0.0], [9.0])])])
-    found = compare(a, b)
+    found = compare(a, b, storage)
     means = np.abs(errors[:2]).mean(axis=0), np.abs(errors[2])
     # Ids are drawn in the order of the first table, so even the resamples are the same.
     assert found.paired == paired_bootstrap(*means)
     assert found.num_not_shared == 1
 
 
-def test_classes_are_right_or_wrong_and_more_is_better(make_rows):
+def test_classes_are_right_or_wrong_and_more_is_better(make_rows, storage):
     right = ["cubic"] * 40
     wrong = ["cubic"] * 10 + ["trigonal"] * 30
     changes = {"metric": "accuracy", "unit": "", "higher_is_better": True}
     a = make_rows("a", [table(IDS, right, wrong)], **changes)
     b = make_rows("b", [table(IDS, right, right)], **changes)
-    found = compare(a, b)
+    found = compare(a, b, storage)
     assert (found.paired.mean_a, found.paired.mean_b) == (0.25, 1.0)
     assert found.verdict.startswith("B is better: A - B = -0.75 (95 % interval")
 
 
-def test_components_of_a_material_are_one_score(make_rows):
+def test_components_of_a_material_are_one_score(make_rows, storage):
     [row] = make_rows("a", [table(["x", "y"], [[1.0, 2.0], [0.0, 0.0]], [[2.0, 4.0], [0.0, 1.0]])])
-    assert material_scores(row).to_dict() == {"x": 1.5, "y": 0.5}
+    assert material_scores(row, storage).to_dict() == {"x": 1.5, "y": 0.5}
 
 
-def test_a_difference_that_is_none_is_said_to_be_none(make_rows):
+def test_a_difference_that_is_none_is_said_to_be_none(make_rows, storage):
     generator = np.random.default_rng(8)
     tables = [table(IDS, np.zeros(40), generator.normal(size=40)) for _ in range(2)]
-    found = compare(make_rows("a", tables[:1]), make_rows("b", tables[1:]))
+    found = compare(make_rows("a", tables[:1]), make_rows("b", tables[1:]), storage)
     assert found.verdict.startswith("no difference is shown: ")
 
 
@@ -159,15 +166,15 @@ def test_a_difference_that_is_none_is_said_to_be_none(make_rows):
         ({"predictions_uri": "embeddings.npz"}, "cannot be compared material by material"),
     ],
 )
-def test_rows_that_cannot_be_compared_say_why(make_rows, changes, message):
+def test_rows_that_cannot_be_compared_say_why(make_rows, storage, changes, message):
     a = make_rows("a", [table(IDS, np.zeros(40), np.ones(40))])
     b = make_rows("b", [table(IDS, np.zeros(40), np.ones(40))], **changes)
     with pytest.raises(UserError, match=message):
-        compare(a, b)
+        compare(a, b, storage)
 
 
-def test_rows_without_a_material_in_common_say_so(make_rows):
+def test_rows_without_a_material_in_common_say_so(make_rows, storage):
     a = make_rows("a", [table(["x"], [0.0], [1.0])])
     b = make_rows("b", [table(["y"], [0.0], [1.0])])
     with pytest.raises(UserError, match="no material in common"):
-        compare(a, b)
+        compare(a, b, storage)

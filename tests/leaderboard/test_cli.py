@@ -53,10 +53,11 @@ def test_show_one_task_or_run(store):
     assert "band gap, formation_energy_per_atom" in nothing
 
 
-def test_rows_whose_files_are_out_of_reach_are_unverifiable_and_no_failure(storage, make_row):
+def test_rows_whose_files_are_out_of_reach_are_unverifiable(storage, make_row):
     store = LeaderboardStore(f"sqlite:///{storage / 'leaderboard.sqlite'}")
     store.upsert([make_row(predictions_uri="/nowhere/p.parquet", checkpoint_uri="/nowhere/c")])
-    result = leaderboard("verify")
+    assert leaderboard("verify").exit_code == 1
+    result = leaderboard("verify", "--allow-missing")
     assert result.exit_code == 0, result.output
     assert "1 rows: 1 unverifiable" in result.output
     assert "/nowhere/p.parquet" in result.output
@@ -102,7 +103,7 @@ def test_import_of_what_is_no_export_is_the_users_error(storage, tmp_path, conte
 
 
 @pytest.fixture
-def two_groups(storage, tmp_path, make_row):
+def two_groups(storage, make_row):
     rows = []
     for model, noise in (("good", 0.1), ("bad", 0.4)):
         for seed in range(2):
@@ -115,9 +116,10 @@ def two_groups(storage, tmp_path, make_row):
                     "prediction": target + noise * generator.normal(size=200),
                 }
             )
-            path = tmp_path / f"{model}-{seed}.parquet"
+            path = storage / f"{model}-{seed}.parquet"
+            path.parent.mkdir(exist_ok=True)
             table.to_parquet(path)
-            files = {"predictions_uri": str(path), "predictions_sha256": sha256_of(path)}
+            files = {"predictions_uri": path.name, "predictions_sha256": sha256_of(path)}
             rows.append(make_row(model=model, seed=seed, **files))
     LeaderboardStore(f"sqlite:///{storage / 'leaderboard.sqlite'}").upsert(rows)
     return rows[0].group_id, rows[2].group_id

@@ -33,14 +33,14 @@ def test_a_configuration_is_written_once(rows):
 def test_importing_is_idempotent_and_verifies_nothing(rows, tmp_path):
     first = LeaderboardStore(f"sqlite:///{tmp_path / 'first.sqlite'}")
     first.upsert(rows)
-    first.mark_verified(rows, "omnimat")
+    first.mark(rows, "recomputed", "omnimat")
     text = to_json(first.rows())
     second = LeaderboardStore(f"sqlite:///{tmp_path / 'second.sqlite'}")
     for _ in range(2):
         second.upsert(from_json(text, "board.json"))
     assert second.rows() == sorted(rows, key=lambda row: (row.model, row.seed))
     first.upsert(from_json(text, "board.json"))
-    assert {row.status for row in first.rows()} == {"verified"}
+    assert {row.status for row in first.rows()} == {"recomputed"}
 
 
 def change(text, **changes):
@@ -68,7 +68,7 @@ def test_what_is_no_row_is_named(rows, changes, message):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}x", '{"format": "other"}', '{"version": 3}', '{"extra": 1}']
+    "text", ["", "[]", "{}x", '{"format": "other"}', '{"version": 4}', '{"extra": 1}']
 )
 def test_what_is_no_export_is_refused(text):
     with pytest.raises(UserError, match=r"board\.json.*leaderboard"):
@@ -95,6 +95,15 @@ def test_csv_has_a_line_a_row_and_a_column_a_field(rows):
     assert [line["model"] for line in lines] == [row.model for row in rows]
     assert json.loads(lines[1]["details"]) == rows[1].details
     assert lines[0]["row_id"] == rows[0].row_id
+
+
+def test_rows_of_the_second_layout_lose_their_marks(make_row):
+    rows = [make_row(), make_row(seed=1)]
+    document = json.loads(to_json(rows)) | {"version": 2}
+    for row in document["rows"]:
+        del row["checked_at"], row["checked_with"]
+        row |= {"status": "verified", "verified_with": "me", "verified_at": row["created_at"]}
+    assert from_json(json.dumps(document), "board.json") == rows
 
 
 def test_rows_of_the_first_layout_are_told_their_section(make_row):

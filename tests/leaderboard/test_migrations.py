@@ -26,6 +26,16 @@ SECTIONS = [
 ]
 
 
+# Statements that make the newest schema the first one again.
+FIRST = (
+    "ALTER TABLE leaderboard_rows RENAME COLUMN checked_at TO verified_at",
+    "ALTER TABLE leaderboard_rows RENAME COLUMN checked_with TO verified_with",
+    "UPDATE leaderboard_rows SET status = 'verified' WHERE status = 'recomputed'",
+    "ALTER TABLE leaderboard_rows DROP COLUMN section",
+    f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
+)
+
+
 @pytest.fixture
 def rows(make_row):
     return [
@@ -43,14 +53,11 @@ def url(url, tmp_path):
 def test_rows_of_before_are_told_their_section_and_are_otherwise_the_same(url, rows, execute):
     store = LeaderboardStore(url)
     store.upsert(rows)
-    store.mark_verified(rows[:3], "omnimat")
+    store.mark(rows[:3], "recomputed", "omnimat")
     before = store.rows()
-    execute(
-        url,
-        "ALTER TABLE leaderboard_rows DROP COLUMN section",
-        f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
-    )
+    execute(url, *FIRST)
     assert LeaderboardStore(url).rows() == before
+    assert [row.status for row in before].count("recomputed") == 3
     assert {row.row_id for row in before} == {row.row_id for row in rows}
 
 
@@ -58,13 +65,31 @@ def test_a_row_without_its_configuration_is_no_hindrance(url, rows, execute):
     LeaderboardStore(url).upsert(rows)
     execute(
         url,
-        "ALTER TABLE leaderboard_rows DROP COLUMN section",
         "UPDATE leaderboard_configs SET config = '[1]'",
-        f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
+        *FIRST,
     )
     found = {one.values["task"]: one.values["section"] for one in LeaderboardStore(url).stored()}
     assert found["alignment of a and b"] == "clusters"
     assert found["gap"] == ""
+
+
+def test_files_beside_the_database_are_named_relative_to_it(tmp_path, make_row, execute):
+    """So that an old storage can be moved; files elsewhere keep their names."""
+    url = f"sqlite:///{tmp_path}/leaderboard.sqlite"
+    names = [
+        f"{tmp_path}/runs/a/p.parquet",
+        "/else/runs/a/p.parquet",
+        f"{tmp_path}-2/p",
+        "s3://b/p",
+    ]
+    uris = [{"predictions_uri": one, "checkpoint_uri": one, "dataset_uri": one} for one in names]
+    rows = [make_row(seed=seed, **one) for seed, one in enumerate(uris)]
+    LeaderboardStore(url).upsert(rows)
+    execute(url, *FIRST)
+    found = LeaderboardStore(url).rows()
+    now = ["runs/a/p.parquet", *names[1:]]
+    for name in ("predictions_uri", "checkpoint_uri", "dataset_uri"):
+        assert [getattr(row, name) for row in found] == now
 
 
 @pytest.mark.parametrize("table", ["leaderboard_rows", "leaderboard_state"])

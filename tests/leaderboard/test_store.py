@@ -101,38 +101,48 @@ def test_version_changes_with_every_write_and_is_of_one_database(url, make_row, 
     seen.append(store.version())
     store.upsert([make_row(value=2.0)])
     seen.append(LeaderboardStore(url).version())
-    store.mark_verified(store.rows(), VERIFIER)
+    store.mark(store.rows(), "recomputed", VERIFIER)
     seen.append(store.version())
     assert len(set(seen)) == len(seen)
     assert store.version() == seen[-1]
 
 
-class TestVerifiedRows:
+class TestCheckedRows:
     @pytest.fixture
     def store(self, url, make_row):
         store = LeaderboardStore(url)
         store.upsert([make_row(), make_row(seed=1)])
-        assert store.mark_verified([make_row()], VERIFIER) == [make_row()]
+        assert store.mark([make_row()], "recomputed", VERIFIER) == [make_row()]
         return store
 
     def test_they_say_so(self, store):
         first, second = store.rows()
-        assert (first.status, first.verified_with) == ("verified", VERIFIER)
-        assert timedelta(0) <= datetime.now(UTC) - first.verified_at < timedelta(minutes=1)
-        assert (second.status, second.verified_at) == ("self_reported", None)
+        assert (first.status, first.checked_with) == ("recomputed", VERIFIER)
+        assert timedelta(0) <= datetime.now(UTC) - first.checked_at < timedelta(minutes=1)
+        assert (second.status, second.checked_at) == ("self_reported", None)
 
-    def test_the_same_content_changes_nothing(self, store, make_row):
+    def test_the_same_result_changes_nothing(self, store, make_row):
+        """Whenever and wherever it was made again."""
         before = store.rows()
-        store.upsert([make_row(created_at=datetime(2027, 1, 1, tzinfo=UTC)), make_row(seed=1)])
+        elsewhere = {
+            "created_at": datetime(2027, 1, 1, tzinfo=UTC),
+            "wall_time_s": 99.0,
+            "hardware": {},
+            "code_commit": "e" * 40,
+            "predictions_uri": "runs/finetune-demo@2/predictions.parquet",
+            "details": {"num_train": 3},
+        }
+        store.upsert([make_row(**elsewhere), make_row(seed=1)])
         assert store.rows() == before
 
     @pytest.mark.parametrize(
-        "change", [{"value": 0.2}, {"unit": "meV"}, {"hardware": {}}, {"predictions_sha256": "0"}]
+        "change",
+        [{"value": 0.2}, {"unit": "meV"}, {"checkpoint_sha256": "0"}, {"predictions_sha256": "0"}],
     )
-    def test_another_content_is_refused_with_all_that_comes_with_it(self, store, make_row, change):
+    def test_another_result_is_refused_with_all_that_comes_with_it(self, store, make_row, change):
         before = store.rows()
         with pytest.raises(
-            UserError, match=f"{make_row().row_id}.*is verified.*{next(iter(change))}"
+            UserError, match=f"{make_row().row_id}.*is recomputed.*{next(iter(change))}"
         ):
             store.upsert([make_row(seed=1, value=7.0), make_row(**change)])
         assert store.rows() == before
@@ -147,12 +157,12 @@ class TestVerifiedRows:
     def test_a_row_that_was_replaced_while_it_was_checked_is_not_marked(self, store, make_row):
         checked = make_row(seed=1)
         store.upsert([make_row(seed=1, value=0.7)])
-        assert store.mark_verified([checked], VERIFIER) == []
-        assert [row.status for row in store.rows()] == ["verified", "self_reported"]
+        assert store.mark([checked], "recomputed", VERIFIER) == []
+        assert [row.status for row in store.rows()] == ["recomputed", "self_reported"]
 
-    def test_nobody_writes_a_row_that_calls_itself_verified(self, store, make_row):
-        with pytest.raises(ValueError, match="calls itself verified"):
-            store.upsert([make_row(seed=3, status="verified")])
+    def test_nobody_writes_a_row_that_calls_itself_checked(self, store, make_row):
+        with pytest.raises(ValueError, match="calls itself recomputed"):
+            store.upsert([make_row(seed=3, status="recomputed")])
 
 
 def board_rows(make_row, generator):
@@ -175,7 +185,7 @@ def test_summaries_agree_with_numpy(url, make_row):
     store = LeaderboardStore(url)
     rows = board_rows(make_row, np.random.default_rng(0))
     store.upsert(rows)
-    store.mark_verified([row for row in rows if row.model == "a"], VERIFIER)
+    store.mark([row for row in rows if row.model == "a"], "recomputed", VERIFIER)
     groups = {}
     for row in rows:
         groups.setdefault(row.group_id, []).append(row)
@@ -191,7 +201,7 @@ def test_summaries_agree_with_numpy(url, make_row):
             assert one.std == pytest.approx(np.std(values, ddof=1), rel=1e-9)
         assert one.n == len(values)
         assert one.seeds == tuple(range(len(values)))
-        assert one.status == ("verified" if one.model == "a" else "self-reported")
+        assert one.status == ("recomputed" if one.model == "a" else "self-reported")
         assert one.newest == groups[one.group_id][0].created_at
 
 
@@ -209,13 +219,13 @@ def test_the_best_of_each_board_comes_first(url, make_row):
     assert store.summaries(task="system", limit=1) == system[:1]
 
 
-def test_verified_only_if_every_seed_is(url, make_row):
+def test_checked_only_if_every_seed_is(url, make_row):
     store = LeaderboardStore(url)
     store.upsert([make_row(), make_row(seed=1)])
-    store.mark_verified([make_row()], VERIFIER)
+    store.mark([make_row()], "recomputed", VERIFIER)
     assert [one.status for one in store.summaries()] == ["self-reported"]
-    store.mark_verified([make_row(seed=1)], VERIFIER)
-    assert [one.status for one in store.summaries()] == ["verified"]
+    store.mark([make_row(seed=1)], "recomputed", VERIFIER)
+    assert [one.status for one in store.summaries()] == ["recomputed"]
 
 
 def test_summaries_of_a_run_have_all_their_seeds(url, make_row):
@@ -234,10 +244,10 @@ def test_boards_are_counted(url, make_row):
     rows = [make_row(task="b", seed=seed) for seed in range(3)]
     rows += [make_row(task="b", model="m", created_at=late), make_row(task="a")]
     store.upsert(rows)
-    store.mark_verified(rows[:2], VERIFIER)
+    store.mark(rows[:2], "recomputed", VERIFIER)
     one, two = store.boards()
-    assert (one.board.task, one.num_results, one.num_rows, one.num_verified) == ("a", 1, 1, 0)
-    assert (two.board.task, two.num_results, two.num_rows, two.num_verified) == ("b", 2, 4, 2)
+    assert (one.board.task, one.num_results, one.num_rows, one.num_recomputed) == ("a", 1, 1, 0)
+    assert (two.board.task, two.num_results, two.num_rows, two.num_recomputed) == ("b", 2, 4, 2)
     assert two.newest == late
     assert LeaderboardStore(url).boards() == [one, two]
 

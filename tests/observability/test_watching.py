@@ -54,5 +54,5 @@ def test_a_refused_write_is_told_and_still_an_error(told):
         assert told == {}
     assert told == {"leaderboard_rows_written": 7, "leaderboard_rows_refused": 0}
     with pytest.raises(UserError), leaderboard_write(told.update, 3):
-        raise UserError("row 1 is verified and not replaced")
+        raise UserError("row 1 is recomputed and not replaced")
     assert told == {"leaderboard_rows_written": 0, "leaderboard_rows_refused": 3}

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -118,7 +119,7 @@ def finetune(workspace, modality):
             path = run / "predictions" / task.slug / f"{trial.name}.parquet"
             write_atomically(path, table.to_parquet(index=False))
             scored = Scored(task, result, folder, table, path)
-            rows.append(make_row(run.name, settings, plan, cards, scored))
+            rows.append(make_row(run.name, settings, plan, cards, scored, workspace.files))
     return sorted(rows, key=lambda row: [task["name"] for task in TASKS].index(row.task))
 
 
@@ -152,7 +153,11 @@ class Bench:
         return self.workspace.dataset("cubes")
 
     def verify(self, **selected):
-        return verify(self.store, self.workspace, recomputation, **selected)
+        return verify(self.store, self.workspace.files, recomputation, **selected)
+
+    def file(self, name):
+        """The place of a file that a row names."""
+        return Path(str(self.workspace.root / name))
 
     def test_records(self):
         return [one for one in RECORDS if split_of(one.material_id) == "test"]
@@ -177,7 +182,7 @@ class Bench:
         names = ("dataset_fingerprint", "split_sha256")
         changes = {name: getattr(manifest, name) for name in names}
         return row.model_copy(
-            update=changes | {"dataset": manifest.name, "dataset_uri": str(folder)}
+            update=changes | {"dataset": manifest.name, "dataset_uri": f"datasets/{folder.name}"}
         )
 
 
@@ -192,12 +197,4 @@ def bench(honest, tmp_path):
     copy = tmp_path / "storage"
     ignored = shutil.ignore_patterns("leaderboard.sqlite*", "features")
     shutil.copytree(str(workspace.root), copy, ignore=ignored)
-
-    def moved(row):
-        uris = ("dataset_uri", "checkpoint_uri", "predictions_uri")
-        there = {u: getattr(row, u).replace(str(workspace.root), str(copy)) for u in uris}
-        return row.model_copy(update=there)
-
-    return Bench(
-        Workspace(UPath(copy)), {key: [moved(row) for row in some] for key, some in rows.items()}
-    )
+    return Bench(Workspace(UPath(copy)), rows)

@@ -80,7 +80,7 @@ for value in (row.value, 99):
         connection.execute("UPDATE leaderboard_rows SET value = ? WHERE section != ''", [value])
     connection.close()
     store = LeaderboardStore(workspace.leaderboard_url)
-    verdicts += [one.verdict for one in verify(store, workspace, recomputation)]
+    verdicts += [one.verdict for one in verify(store, workspace.files, recomputation)]
 sweep = FinetuneSettings(**common, head={"type": "bias"}, tasks=["formation energy"])
 print(json.dumps([row.section, verdicts, sweep.head.build(("dos",), 8, 2).out_features]))
 """
@@ -107,8 +107,8 @@ def test_its_rows_are_written_and_proven_and_without_it_cannot_be(honest, tmp_pa
     )
     assert finished.returncode == 0, finished.stderr
     told = json.loads(finished.stdout.splitlines()[-1])
-    assert told == ["counting_package.counting", ["verified", "tampered"], 2]
+    assert told == ["counting_package.counting", ["recomputed", "tampered"], 2]
     workspace = Workspace(UPath(root))
-    [outcome] = verify(LeaderboardStore(workspace.leaderboard_url), workspace, recomputation)
+    [outcome] = verify(LeaderboardStore(workspace.leaderboard_url), workspace.files, recomputation)
     assert outcome.verdict == "unverifiable"
     assert "install the package counting_package" in outcome.sentences[0]

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +16,8 @@ def rows(bench):
     return {(row.task, row.metric): row for row in bench.rows["retrieval"]}
 
 
-def rewritten(row, **arrays):
+def rewritten(path, **arrays):
     """Change the embeddings and, as a forger would, their hash."""
-    path = Path(row.predictions_uri)
     with np.load(path) as stored:
         new = dict(stored) | arrays
     new = {name: array for name, array in new.items() if array is not None}
@@ -29,52 +27,52 @@ def rewritten(row, **arrays):
     return {"predictions_sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
 
 
-def arrays_of(row):
-    with np.load(row.predictions_uri) as stored:
+def arrays_of(path):
+    with np.load(path) as stored:
         return dict(stored)
 
 
-def nothing(row):
+def nothing(path):
     return {}
 
 
-def drop_a_material(row):
-    return rewritten(row, **{name: array[1:] for name, array in arrays_of(row).items()})
+def drop_a_material(path):
+    return rewritten(path, **{name: array[1:] for name, array in arrays_of(path).items()})
 
 
-def repeat_a_material(row):
-    arrays = arrays_of(row)
+def repeat_a_material(path):
+    arrays = arrays_of(path)
     return rewritten(
-        row, **{name: np.concatenate([array, array[:1]]) for name, array in arrays.items()}
+        path, **{name: np.concatenate([array, array[:1]]) for name, array in arrays.items()}
     )
 
 
-def rename_a_material(row):
-    ids = arrays_of(row)["material_id"]
+def rename_a_material(path):
+    ids = arrays_of(path)["material_id"]
     ids[0] = "mat-000"
-    return rewritten(row, material_id=ids)
+    return rewritten(path, material_id=ids)
 
 
-def hide_an_embedding(row):
+def hide_an_embedding(path):
     """A hard material declared to have no curve."""
-    present = arrays_of(row)["dos_present"]
+    present = arrays_of(path)["dos_present"]
     present[np.flatnonzero(present)[0]] = False
-    return rewritten(row, dos_present=present)
+    return rewritten(path, dos_present=present)
 
 
-def improve_embeddings(row):
+def improve_embeddings(path):
     """Every query made equal to its key and unlike the others, with the value left alone."""
-    perfect = np.eye(*arrays_of(row)["dos"].shape, dtype=np.float32)
-    return rewritten(row, structure=perfect, dos=perfect)
+    perfect = np.eye(*arrays_of(path)["dos"].shape, dtype=np.float32)
+    return rewritten(path, structure=perfect, dos=perfect)
 
 
-def merge_duplicates(row):
+def merge_duplicates(path):
     """All materials declared to be the same, so that any is a hit."""
-    return rewritten(row, duplicate_group=np.zeros(len(arrays_of(row)["material_id"]), np.int64))
+    return rewritten(path, duplicate_group=np.zeros(len(arrays_of(path)["material_id"]), np.int64))
 
 
-def spoil(row):
-    Path(row.predictions_uri).write_bytes(b"PK")
+def spoil(path):
+    path.write_bytes(b"PK")
     return {"predictions_sha256": hashlib.sha256(b"PK").hexdigest()}
 
 
@@ -113,7 +111,7 @@ TOP, DUPLICATES = "top-1", f"top-1{MERGED}"
 )
 def test_tampering_is_caught_and_named(bench, rows, metric, tamper, changes, message):
     row = rows["retrieval structure -> dos", metric]
-    bench.store.upsert([row.model_copy(update=tamper(row) | changes)])
+    bench.store.upsert([row.model_copy(update=tamper(bench.file(row.predictions_uri)) | changes)])
     [outcome] = bench.verify()
     assert outcome.verdict == "failed"
     assert re.search(message, "\n".join(outcome.sentences)), outcome.sentences

@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from upath import UPath
 
-from omnimat.base.files import read_file
+from omnimat.base.confined import Confined
 from omnimat.base.settings import fingerprint
 from omnimat.evaluation import stored as stored_embeddings
 from omnimat.evaluation.stored import StoredEmbeddings
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.verification import evidence
 
 
 def verdicts(outcomes):
@@ -28,16 +28,16 @@ def test_an_honest_board_passes_and_is_marked(bench):
     rows += [*bench.rows["clusters"], *bench.rows["zero_shot"], *bench.rows["discovery"]]
     bench.store.upsert(rows)
     outcomes = bench.verify()
-    assert [(one.sentences, one.verdict) for one in outcomes] == [((), "verified")] * len(rows)
-    assert {row.status for row in bench.store.rows()} == {"verified"}
-    assert all(row.verified_with.startswith("omnimat 0") for row in bench.store.rows())
+    assert [(one.sentences, one.verdict) for one in outcomes] == [((), "recomputed")] * len(rows)
+    assert {row.status for row in bench.store.rows()} == {"recomputed"}
+    assert all(row.checked_with.startswith("omnimat 0") for row in bench.store.rows())
 
 
 def test_verifying_again_changes_nothing(bench):
     bench.store.upsert(bench.rows["structure"])
     bench.verify()
     before = bench.store.rows()
-    assert set(verdicts(bench.verify()).values()) == {"verified"}
+    assert set(verdicts(bench.verify()).values()) == {"recomputed"}
     assert bench.store.rows() == before
 
 
@@ -53,14 +53,14 @@ def test_only_what_is_asked_for_is_verified(bench):
     bench.store.upsert(bench.rows["structure"])
     outcomes = bench.verify(task="crystal system", run_name="fit-structure")
     assert len(outcomes) == 2
-    verified = {row.task for row in bench.store.rows() if row.status == "verified"}
+    verified = {row.task for row in bench.store.rows() if row.status == "recomputed"}
     assert verified == {"crystal system"}
 
 
 def test_a_data_set_that_no_row_locates_is_that_of_the_workspace(bench):
     [row, *_] = bench.rows["structure"]
     bench.store.upsert([row.model_copy(update={"dataset_uri": ""})])
-    assert [one.verdict for one in bench.verify()] == ["verified"]
+    assert [one.verdict for one in bench.verify()] == ["recomputed"]
 
 
 def test_old_rows_of_one_task_are_understood(bench):
@@ -69,24 +69,24 @@ def test_old_rows_of_one_task_are_understood(bench):
     config["task"] = row.config["tasks"][0]
     changes = {"config": config, "config_hash": fingerprint(config)}
     bench.store.upsert([row.model_copy(update=changes)])
-    assert [one.verdict for one in bench.verify()] == ["verified"]
+    assert [one.verdict for one in bench.verify()] == ["recomputed"]
 
 
 @pytest.mark.parametrize("missing", ["predictions", "checkpoint", "trial", "shard", "manifest"])
 def test_a_missing_file_proves_nothing_either_way(bench, missing):
     [row, *_] = bench.rows["structure"]
     bench.store.upsert([row])
-    path = {
+    name = {
         "predictions": row.predictions_uri,
         "checkpoint": row.checkpoint_uri,
         "trial": row.checkpoint_uri.replace("model.safetensors", "trial.json"),
-        "shard": bench.dataset / "shard-00001.tar",
-        "manifest": bench.dataset / "manifest.json",
+        "shard": "datasets/cubes/shard-00001.tar",
+        "manifest": "datasets/cubes/manifest.json",
     }[missing]
-    Path(str(path)).unlink()
+    bench.file(name).unlink()
     [outcome] = bench.verify()
     assert outcome.verdict == "unverifiable"
-    assert str(path) in said(outcome)
+    assert f"{name} is not in this storage" in said(outcome)
     assert bench.store.rows()[0].status == "self_reported"
 
 
@@ -147,7 +147,7 @@ WORDS = TaskSettings(name="lattice lengths", target="crystal_system", unit="angs
         ),
         (
             "crystal system", {"checkpoint_uri": "wandb://x", "checkpoint_sha256": "0"},
-            "unverifiable", "checkpoint_uri: wandb://x cannot be reached",
+            "unverifiable", "checkpoint_uri: 'wandb://x' lies outside the storage",
         ),
         (
             "retrieval structure -> dos", {"config": {"pool_seed": 0.5}, "metric": "top-1"},
@@ -156,7 +156,7 @@ WORDS = TaskSettings(name="lattice lengths", target="crystal_system", unit="angs
         (
             "retrieval structure -> dos",
             {"checkpoint_uri": "wandb://x", "checkpoint_sha256": "0", "metric": "top-1"},
-            "unverifiable", "checkpoint_uri: wandb://x cannot be reached",
+            "unverifiable", "checkpoint_uri: 'wandb://x' lies outside the storage",
         ),
         (
             "discovery dos -> structure", {"config": {"discovery": [1]}},
@@ -172,7 +172,7 @@ def test_an_odd_row_does_not_keep_others_from_being_proven(bench, task, changes,
     outcome = outcomes.pop(row.row_id)
     assert outcome.verdict == verdict, outcome.sentences
     assert re.search(message, said(outcome)), outcome.sentences
-    assert {one.verdict for one in outcomes.values()} == {"verified"}
+    assert {one.verdict for one in outcomes.values()} == {"recomputed"}
 
 
 def test_what_was_proven_is_marked_whatever_ends_it_after(bench):
@@ -185,7 +185,7 @@ def test_what_was_proven_is_marked_whatever_ends_it_after(bench):
 
     with pytest.raises(KeyboardInterrupt):
         bench.verify(track=killed)
-    assert [row.status for row in bench.store.rows()].count("verified") == 2
+    assert [row.status for row in bench.store.rows()].count("recomputed") == 2
 
 
 def test_a_seed_that_another_run_has_is_found_from_either_run(bench):
@@ -210,7 +210,7 @@ def test_one_file_under_several_rows_is_judged_for_each(bench, kind, model):
     moved = bench.with_another_split(rows[0].model_copy(update={"model": f"{model} moved"}))
     bench.store.upsert([other, moved, *rows])
     outcomes = {one.row_id: one for one in bench.verify()}
-    assert {outcomes[row.row_id].verdict for row in rows} == {"verified"}
+    assert {outcomes[row.row_id].verdict for row in rows} == {"recomputed"}
     assert outcomes[other.row_id].verdict == "unverifiable"
     assert "mat-004 is not of the test split" in said(outcomes[moved.row_id])
 
@@ -219,9 +219,11 @@ def test_a_file_of_many_rows_is_read_once_and_let_go(bench, monkeypatch):
     """Of two evaluations only the last one's embeddings are held."""
     read, held = Counter(), []
 
-    def counted(path):
-        read[path.name] += 1
-        return read_file(path)
+    def counted(self, name, *arguments):
+        read[Path(name).name] += 1
+        return read_as_ever(self, name, *arguments)
+
+    read_as_ever = Confined.read
 
     class Watched(StoredEmbeddings):
         def __init__(self, *values):
@@ -229,16 +231,17 @@ def test_a_file_of_many_rows_is_read_once_and_let_go(bench, monkeypatch):
             held.append(weakref.ref(self))
             assert sum(one() is not None for one in held) == 1
 
-    monkeypatch.setattr(evidence, "read_file", counted)
+    monkeypatch.setattr(Confined, "read", counted)
     monkeypatch.setattr(stored_embeddings, "StoredEmbeddings", Watched)
     rows = bench.rows["retrieval"]
-    file = Path(rows[0].predictions_uri)
+    file = bench.file(rows[0].predictions_uri)
     copy = file.with_name("other") / file.name
     copy.parent.mkdir()
     copy.write_bytes(file.read_bytes())
-    other = [r.model_copy(update={"predictions_uri": str(copy), "model": "other"}) for r in rows]
+    name = bench.workspace.files.name_of(UPath(copy))
+    other = [r.model_copy(update={"predictions_uri": name, "model": "other"}) for r in rows]
     bench.store.upsert([row for pair in zip(rows, other, strict=True) for row in pair])
     outcomes = bench.verify()
-    assert {one.verdict for one in outcomes} == {"verified"}
+    assert {one.verdict for one in outcomes} == {"recomputed"}
     assert (read[file.name], len(held)) == (2, 2)
     assert [one.row_id for one in outcomes] == [row.row_id for row in bench.store.rows()]

@@ -53,7 +53,7 @@ def api_router(catalogue: Catalogue, metrics: Metrics, token: str | None) -> API
 
     @router.post("/rows")
     async def write(request: Request) -> dict[str, int]:
-        """Write all the rows or none of them; a verified row is never replaced."""
+        """Write all the rows or none of them; a checked row is never replaced by another."""
         with metrics.post():
             _check_token(request, token)
             new = _read_rows(await _read_body(request))

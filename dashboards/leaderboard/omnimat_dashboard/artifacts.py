@@ -1,26 +1,25 @@
 """What runs and data sets left in the storage, any of which may be gone by now.
 
-Rows say where their files lie, and rows may come from anybody who has the token, so nothing outside
-the storage is ever read.
+Rows say where their files lie, and rows may come from anybody who has the token, so these are read
+through ``base.confined`` alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
+from omnimat.base.confined import Confined, beside
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import parquet_frame, read_file
-from omnimat.base.filesystem import is_local
 from omnimat.base.workspace import TRIAL, Workspace, attempt_of
+from omnimat.leaderboard.predictions import read_predictions
 from omnimat.leaderboard.row import Row
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
 from omnimat_dashboard.run_files import RunFiles, ask, folders_in
@@ -56,6 +55,9 @@ class Found(Generic[T]):
     reason: str = ""
 
 
+_NO_FILE: Found[Any] = Found(None, "the row names no file")
+
+
 class Artifacts:
     """The files of one storage.
 
@@ -65,6 +67,7 @@ class Artifacts:
     def __init__(self, workspace: Workspace) -> None:
         """Read from a storage, which may be empty."""
         self._workspace = workspace
+        self.storage = workspace.files
 
     def datasets(self) -> list[str]:
         """Name the finished data sets."""
@@ -130,7 +133,10 @@ class Artifacts:
 
     def trial(self, row: Row) -> Found[dict[str, Any]]:
         """Read the record of the trial whose checkpoint a row names."""
-        return self._near(row.checkpoint_uri, lambda path: _json(path.parent / TRIAL))
+        if not row.checkpoint_uri:
+            return _NO_FILE
+        name = beside(row.checkpoint_uri, TRIAL)
+        return attempt(lambda: _json(name, self.storage.read(name, "checkpoint_uri")))
 
     def history(self, run: str) -> Found[pd.DataFrame]:
         """Read the history of a pretraining run that has ended."""
@@ -138,30 +144,11 @@ class Artifacts:
 
     def predictions(self, row: Row) -> Found[pd.DataFrame]:
         """Read a row's predictions for each material, if it keeps such predictions."""
-        if row.predictions_uri and not row.predictions_uri.endswith(".parquet"):
+        if not row.predictions_uri:
+            return _NO_FILE
+        if not row.predictions_uri.endswith(".parquet"):
             return Found(None, f"{_name(row.predictions_uri)} holds no predictions to plot")
-        return self._near(row.predictions_uri, lambda path: _predictions(path, row))
-
-    def _near(self, uri: str, read: Callable[[UPath], T]) -> Found[T]:
-        """Read a file that a row names, or one beside it."""
-        if not uri:
-            return Found(None, "the row names no file")
-        path = attempt(lambda: self._inside(uri)).value
-        if path is None:
-            return Found(None, f"{uri} is outside this storage, so it is not read")
-        return attempt(lambda: read(path))
-
-    def _inside(self, uri: str) -> UPath | None:
-        """Give the path of a file in the storage; None for any other file or server."""
-        root = self._workspace.root
-        if is_local(root):
-            if "://" in uri.removeprefix("file://"):
-                return None
-            local = Path(uri.removeprefix("file://")).resolve()
-            return UPath(local) if local.is_relative_to(Path(root.path).resolve()) else None
-        prefix = f"{str(root).rstrip('/')}/"
-        parts = uri.removeprefix(prefix).split("/")
-        return root.joinpath(*parts) if uri.startswith(prefix) and ".." not in parts else None
+        return attempt(lambda: _predictions(row, self.storage))
 
     def _run(self, name: str) -> UPath:
         return self.run(name).folder
@@ -186,23 +173,17 @@ def _name(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
-def _json(path: UPath) -> dict[str, Any]:
-    content = json.loads(read_file(path))
+def _json(name: str, data: bytes) -> dict[str, Any]:
+    content = json.loads(data)
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} holds no object")
+        raise ValueError(f"{_name(name)} holds no object")
     return content
 
 
-def _predictions(path: UPath, row: Row) -> pd.DataFrame:
-    data = read_file(path)
-    if hashlib.sha256(data).hexdigest() != row.predictions_sha256:
-        raise ValueError(
-            f"{path.name} was changed after the result was written; omnimat leaderboard verify "
-            "says what no longer holds"
-        )
-    table = parquet_frame(data)
+def _predictions(row: Row, storage: Confined) -> pd.DataFrame:
+    table = parquet_frame(read_predictions(row, storage))
     if missing := PREDICTION_COLUMNS - set(table.columns):
-        raise ValueError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
+        raise ValueError(f"{_name(row.predictions_uri)} lacks {', '.join(sorted(missing))}")
     return table
 
 

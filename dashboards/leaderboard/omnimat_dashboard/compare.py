@@ -100,7 +100,7 @@ def compare_page(
     differences, num_equal = _config_differences(a.rows[0].config, b.rows[0].config)
     is_comparable = a.board == b.board
     found: Found[Comparison] = _compared(artifacts, a, b) if is_comparable else Found(None)
-    scores = None if found.value is None else _scores(a, b)
+    scores = None if found.value is None else _scores(artifacts, a, b)
     is_of_classes = a.board.metric == "accuracy"
     return ComparePage(
         a=a,
@@ -133,15 +133,15 @@ def _compared(artifacts: Artifacts, a: Side, b: Side) -> Found[Comparison]:
     missing = (artifacts.predictions(row).reason for row in (*a.rows, *b.rows))
     if reason := next(filter(None, missing), ""):
         return Found(None, reason)
-    return attempt(lambda: compare(a.rows, b.rows))
+    return attempt(lambda: compare(a.rows, b.rows, artifacts.storage))
 
 
-def _scores(a: Side, b: Side) -> pd.DataFrame:
+def _scores(artifacts: Artifacts, a: Side, b: Side) -> pd.DataFrame:
     """Give the score of each material, averaged over seeds, in the columns ``a`` and ``b``."""
     sides = {
-        name: pd.concat([material_scores(row) for row in side.rows], axis=1, join="inner").mean(
-            axis=1
-        )
+        name: pd.concat(
+            [material_scores(row, artifacts.storage) for row in side.rows], axis=1, join="inner"
+        ).mean(axis=1)
         for name, side in (("a", a), ("b", b))
     }
     return pd.DataFrame(sides).dropna()

@@ -50,9 +50,11 @@ class Metrics(Collector):
         rows = GaugeMetricFamily(
             "omnimat_leaderboard_rows", "Rows of the leaderboard", labels=["status"]
         )
-        num_verified = sum(board.num_verified for board in boards)
-        rows.add_metric(["verified"], num_verified)
-        rows.add_metric(["self-reported"], sum(b.num_rows for b in boards) - num_verified)
+        num_recomputed = sum(board.num_recomputed for board in boards)
+        num_reproduced = sum(board.num_reproduced for board in boards)
+        rows.add_metric(["reproduced"], num_reproduced)
+        rows.add_metric(["recomputed"], num_recomputed - num_reproduced)
+        rows.add_metric(["self-reported"], sum(b.num_rows for b in boards) - num_recomputed)
         yield rows
         yield GaugeMetricFamily(
             "omnimat_leaderboard_boards", "Boards of the leaderboard", value=len(boards)

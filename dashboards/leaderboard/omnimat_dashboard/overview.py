@@ -65,7 +65,7 @@ class Overview:
         num_found: how many results were found; None if nothing was searched for.
         num_results: how many results the store has, however many are shown.
         num_rows: how many rows the store has.
-        num_verified: how many of the rows are verified.
+        num_recomputed: how many of the rows were computed again.
         variants: the variants to choose among.
     """
 
@@ -75,7 +75,7 @@ class Overview:
     num_found: int | None
     num_results: int
     num_rows: int
-    num_verified: int
+    num_recomputed: int
     variants: Sequence[str]
 
 
@@ -97,7 +97,7 @@ def overview(catalogue: Catalogue, query: Query, links: Links) -> Overview:
         num_found=num_found,
         num_results=sum(totals.values()),
         num_rows=sum(one.num_rows for one in counts),
-        num_verified=sum(one.num_verified for one in counts),
+        num_recomputed=sum(one.num_recomputed for one in counts),
         variants=sorted({one.variant for some in best.values() for one in some}),
     )
 

@@ -42,8 +42,8 @@ _FACTS: Mapping[str, Callable[[Row], str]] = {
     "Made": lambda row: moment(row.created_at),
     "Checkpoint": lambda row: row.checkpoint_uri or "none",
     "Predictions": lambda row: row.predictions_uri or "none",
-    "Verified": lambda row: (
-        f"{moment(row.verified_at)} with {row.verified_with}" if row.verified_at else "not yet"
+    "Checked": lambda row: (
+        f"{moment(row.checked_at)} with {row.checked_with}" if row.checked_at else "not yet"
     ),
 }
 

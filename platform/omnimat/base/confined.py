@@ -121,6 +121,12 @@ class Confined:
         return name
 
 
+def beside(name: str, other: str) -> str:
+    """Name what lies beside something else."""
+    folder, slash, _ = name.rstrip("/").rpartition("/")
+    return f"{folder}{slash}{other}"
+
+
 def _refused(name: str, key: str, why: str) -> UserError:
     shown = name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}..."
     return UserError(f"{key}: {shown!r} {why}, so it is not opened")

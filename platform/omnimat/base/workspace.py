@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from upath import UPath
 
+from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.base.filesystem import is_local
 from omnimat.base.paths import expanded_path
@@ -17,6 +18,7 @@ LEADERBOARD_VARIABLE = "OMNIMAT_LEADERBOARD"
 
 _ATTEMPT = re.compile(r"([^@]+)(?:@([2-9]|[1-9][0-9]+))?")
 
+DATASETS = "datasets"
 # What a run leaves in its folder: its result, which is written last, its history, during the run
 # and at its end, its encoders, and the folder of a sweep's trials.
 RESULT = "result.json"
@@ -54,7 +56,7 @@ class Workspace:
 
     def dataset(self, name: str) -> UPath:
         """Return the folder with the shards and the manifest of a data set."""
-        return self.root / "datasets" / name
+        return self.root / DATASETS / name
 
     def features(self, dataset: str, fingerprint: str) -> UPath:
         """Return the folder of a feature store for a data set and certain featurizer settings."""
@@ -85,6 +87,11 @@ class Workspace:
         folders = (self.root / "runs").glob(f"{name}@*")
         attempts = ((attempt_of(folder.name), folder) for folder in folders)
         return {attempt[1]: folder for attempt, folder in attempts if attempt}
+
+    @property
+    def files(self) -> Confined:
+        """Everything here, by names that cannot lead outside."""
+        return Confined(self.root)
 
     @property
     def leaderboard_url(self) -> str:

@@ -72,10 +72,16 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
 @_task
 @_run
 @click.option("--all", "show_all", is_flag=True, help="Print the rows that hold as well.")
-def verify(url: str | None, task: str | None, run_name: str | None, show_all: bool) -> None:
+@click.option(
+    "--allow-missing", is_flag=True, help="End with 0 although files of some rows are missing."
+)
+def verify(
+    url: str | None, task: str | None, run_name: str | None, show_all: bool, allow_missing: bool
+) -> None:
     """Compute every value again from the predictions, the split and the data set.
 
-    Rows that hold are marked as verified. The exit code is 1 if a check fails.
+    Rows that hold are marked as recomputed. The exit code is 1 if a check fails, or cannot be made
+    because something is missing.
     """
     from tqdm import tqdm
 
@@ -89,7 +95,7 @@ def verify(url: str | None, task: str | None, run_name: str | None, show_all: bo
 
     store = _store(url)
     outcomes = verify_rows(
-        store, Workspace.open(), recomputation, task=task, run_name=run_name, track=shown
+        store, Workspace.open().files, recomputation, task=task, run_name=run_name, track=shown
     )
     if not outcomes:
         _say_why_empty(store)
@@ -98,7 +104,8 @@ def verify(url: str | None, task: str | None, run_name: str | None, show_all: bo
     if wanted:
         _console().print(outcome_table(wanted))
     click.echo(tally(outcomes))
-    if any(one.verdict in {"failed", "tampered"} for one in outcomes):
+    bad = {"failed", "tampered"} | (set() if allow_missing else {"unverifiable"})
+    if any(one.verdict in bad for one in outcomes):
         sys.exit(EXIT_CHECK_FAILED)
 
 
@@ -111,11 +118,14 @@ def compare(url: str | None, group_a: str, group_b: str) -> None:
 
     GROUP_A and GROUP_B are ids that `show` prints, or beginnings of ids that no other result has.
     """
+    from omnimat.base.workspace import Workspace
     from omnimat.leaderboard.comparison import compare as compare_rows
     from omnimat.leaderboard.report import comparison_text
 
     store = _store(url)
-    comparison = compare_rows(_group(store, group_a), _group(store, group_b))
+    comparison = compare_rows(
+        _group(store, group_a), _group(store, group_b), Workspace.open().files
+    )
     click.echo(comparison_text(comparison))
 
 
@@ -145,7 +155,7 @@ def export(url: str | None, path: Path) -> None:
 @_url
 @click.argument("path", type=click.Path(path_type=Path))
 def import_(url: str | None, path: Path) -> None:
-    """Add the rows of an exported JSON file, none of which counts as verified yet."""
+    """Add the rows of an exported JSON file, none of which counts as checked yet."""
     from omnimat.leaderboard.exchange import from_json
 
     try:

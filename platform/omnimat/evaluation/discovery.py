@@ -146,7 +146,7 @@ class DiscoverySettings(Section):
         wanted, searched = (split, wishes), (candidates, known)
         yield from evidence.remembered(
             ("discovery", key, row.checkpoint_uri),
-            lambda: list(_check_neighbors(row, found, dataset, wanted, searched)),
+            lambda: list(_check_neighbors(row, found, evidence, wanted, searched)),
         )
         n = next(n for n, one in best.items() if one.metric == row.metric)
         yield from _check_chance(row, n, key, evidence, wishes.scorable, known)
@@ -202,11 +202,11 @@ def _curves_of(dataset: CheckedDataset, split: str) -> Curves:
 def _check_neighbors(
     row: Row,
     found: Neighbors,
-    dataset: CheckedDataset,
+    evidence: Evidence,
     wanted: tuple[str, Curves],
     searched: tuple[str, Curves],
 ) -> Iterator[Remark]:
-    (split, wishes), (candidates, known) = wanted, searched
+    (split, wishes), (candidates, known), dataset = wanted, searched, evidence.dataset(row)
     uri, splits = row.predictions_uri, dataset.split_by_id
     ids, counts = np.unique(found.target_ids, return_counts=True)
     if (twice := ids[counts > 1]).size:
@@ -230,7 +230,7 @@ def _check_neighbors(
         return
     yield from _check_errors(uri, found, wishes, known, place)
     left_out = sorted(scorable - set(ids.tolist()))
-    dos = featurizers_of_run(row)["dos"]
+    dos = featurizers_of_run(row, evidence)["dos"]
     yield from check_left_out(uri, dataset, left_out, {"dos": dos}, "all")
     yield Note("that the neighbours are the nearest is taken from the file")
 

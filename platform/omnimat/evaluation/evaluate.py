@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from upath import UPath
 
+from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically, write_json
 from omnimat.base.lease import CheckHeld, unleased
@@ -80,12 +81,13 @@ def evaluate(
         print(f"{name}: {key.replace('_', '-')} of {len(split.positions)} materials", flush=True)
         check_held()
         findings += [(name_on_rows(key), found) for found in section.evaluate(split, run)]
-    common = _common(name, settings, location, cards, parent / EXPORT) | {
+    common = _common(name, settings, location, cards, parent / EXPORT, workspace.files) | {
         "seed": pretraining["settings"]["training"]["seed"],
         "wall_time_s": round(time.perf_counter() - start_s, 2),
     }
     config = _config(settings, cards, pretraining)
-    proofs = {file: _proof(run / file) for file in {found.predictions for _, found in findings}}
+    files = {found.predictions for _, found in findings}
+    proofs = {file: _proof(run / file, workspace.files) for file in files}
     rows = [
         replace(
             found,
@@ -129,8 +131,8 @@ def _embedded(embedder: Embedder, settings: EvaluateSettings, path: UPath) -> Em
     return split
 
 
-def _proof(path: UPath) -> dict[str, str]:
-    return {"predictions_uri": str(path), "predictions_sha256": sha256_of(path)}
+def _proof(path: UPath, storage: Confined) -> dict[str, str]:
+    return {"predictions_uri": storage.name_of(path), "predictions_sha256": sha256_of(path)}
 
 
 def _config(
@@ -156,6 +158,7 @@ def _common(
     location: StoreLocation,
     cards: Mapping[str, Card],
     export: UPath,
+    storage: Confined,
 ) -> dict[str, Any]:
     """Give what all rows have in common."""
     commit, is_dirty = code_commit()
@@ -163,12 +166,12 @@ def _common(
         "model": settings.run,
         "variant": "pretrained",
         "dataset": settings.dataset,
-        "dataset_uri": str(location.dataset),
+        "dataset_uri": storage.name_of(location.dataset),
         "dataset_fingerprint": location.manifest.dataset_fingerprint,
         "split_sha256": location.manifest.split_sha256,
         "code_commit": commit,
         "code_dirty": is_dirty,
-        "checkpoint_uri": str(export),
+        "checkpoint_uri": storage.name_of(export),
         "checkpoint_sha256": sha256_of(export),
         "parent_run": settings.run,
         "run_name": name,

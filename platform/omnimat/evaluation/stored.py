@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omnimat.base.confined import beside
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.workspace import RESULT
+from omnimat.base.workspace import EXPORT, RESULT
 from omnimat.evaluation.section import EmbeddedSplit
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
@@ -26,8 +27,7 @@ from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.registry import MODALITIES
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.objectives.embeddings import Embeddings
-from omnimat.verification.dataset import CheckedDataset
-from omnimat.verification.evidence import Evidence, location_of
+from omnimat.verification.evidence import Evidence
 from omnimat.verification.left_out import usable
 from omnimat.verification.outcome import FaultError, Note, Remark, UnreachableError, named
 
@@ -92,13 +92,14 @@ def check_embedded(
     dataset = evidence.dataset(row)
     files = (row.predictions_uri, row.checkpoint_uri, str(dataset.directory))
     return evidence.remembered(
-        ("embedded", *files, split), lambda: list(_check_embedded(row, stored, split, dataset))
+        ("embedded", *files, split), lambda: list(_check_embedded(row, stored, split, evidence))
     )
 
 
 def _check_embedded(
-    row: Row, stored: StoredEmbeddings, split: Split, dataset: CheckedDataset
+    row: Row, stored: StoredEmbeddings, split: Split, evidence: Evidence
 ) -> Iterator[Remark]:
+    dataset = evidence.dataset(row)
     uri, ids = row.predictions_uri, list(stored.material_ids)
     there = {one for one, its in dataset.split_by_id.items() if its == split}
     seen, counts = set(ids), Counter(ids)
@@ -110,7 +111,7 @@ def _check_embedded(
     ):
         if wrong:
             yield f"{uri}: material {named(wrong)} {what}"
-    featurizers = featurizers_of_run(row)
+    featurizers = featurizers_of_run(row, evidence)
     for modality, present in stored.embeddings.present.items():
         absent = [one for one, is_there in zip(ids, present.tolist(), strict=True) if not is_there]
         if could := usable(dataset, absent, {modality: featurizers[modality]}, "all"):
@@ -119,24 +120,24 @@ def _check_embedded(
             yield Note(f"{len(absent)} materials of the {split} split lack {modality}")
 
 
-def featurizers_of_run(row: Row) -> dict[str, Featurizer]:
+def featurizers_of_run(row: Row, evidence: Evidence) -> dict[str, Featurizer]:
     """Give the featurizers of the encoders in the row's checkpoint.
 
     Raises:
         UnreachableError: if there are no encoders that can be read.
     """
-    folder = location_of(row.checkpoint_uri, "checkpoint_uri").parent
+    export = evidence.folder(beside(row.checkpoint_uri, EXPORT), "checkpoint_uri")
     try:
-        return featurizers_of(read_cards(folder))
+        return featurizers_of(read_cards(export.parent))
     except (UserError, RunError) as error:
         raise UnreachableError(str(error)) from error
 
 
 def check_pretraining_seed(row: Row, evidence: Evidence) -> Iterator[Remark]:
     """Compare the row's seed with that of the pretraining run."""
-    path = location_of(row.checkpoint_uri, "checkpoint_uri").parent / RESULT
+    path = beside(row.checkpoint_uri, RESULT)
     try:
-        result = json.loads(evidence.data(str(path), "checkpoint_uri"))
+        result = json.loads(evidence.data(path, "checkpoint_uri"))
         seed = result["settings"]["training"]["seed"]
     except (ValueError, KeyError, TypeError) as error:
         raise UnreachableError(f"{path} is no result of a pretraining run: {error}") from error

@@ -173,7 +173,7 @@ class ZeroShotSettings(Section):
         truth = Targets(np.array([str(label) for label in labels]), is_known)
         yield from check_targets(table, list(properties), truth, uri)
         if left_out := unscored(table, list(properties), truth):
-            of_one = {task.modality: featurizers_of_run(row)[task.modality]}
+            of_one = {task.modality: featurizers_of_run(row, evidence)[task.modality]}
             yield from check_left_out(uri, dataset, left_out, of_one, "all")
         yield from check_pretraining_seed(row, evidence)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from omnimat.base.confined import beside
 from omnimat.base.retry import reason
 from omnimat.base.workspace import TRIAL
 from omnimat.finetune.folds import CountedFold, Fold, Folds
@@ -23,7 +24,7 @@ from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of
 from omnimat.verification.agreement import check_agreement
 from omnimat.verification.dataset import CheckedDataset
-from omnimat.verification.evidence import Evidence, location_of
+from omnimat.verification.evidence import Evidence
 from omnimat.verification.left_out import Needs, check_left_out
 from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on
 from omnimat.verification.tables import check_materials, check_targets, read_table, unscored
@@ -121,9 +122,9 @@ def _check_trial(row: Row, evidence: Evidence) -> Iterator[Remark]:
     """Compare the row with the trial that left the checkpoint, if it has one."""
     if not row.checkpoint_uri:
         return
-    path = location_of(row.checkpoint_uri, "checkpoint_uri").parent / TRIAL
+    path = beside(row.checkpoint_uri, TRIAL)
     try:
-        there = _told(json.loads(evidence.data(str(path), "checkpoint_uri")))
+        there = _told(json.loads(evidence.data(path, "checkpoint_uri")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreachableError(f"{path} is no result of a trial: {reason(error)}") from error
     said = {

@@ -11,6 +11,7 @@ import pandas as pd
 from rich.table import Table
 from upath import UPath
 
+from omnimat.base.confined import Confined
 from omnimat.base.provenance import sha256_of
 from omnimat.finetune.folds import CountedFold
 from omnimat.finetune.outcome import TrialResult
@@ -187,6 +188,7 @@ def make_row(
     plan: TrialPlan,
     cards: Mapping[str, Card],
     scored: Scored,
+    storage: Confined,
 ) -> Row:
     """Score a trial's test predictions, with everything it takes to check or repeat that.
 
@@ -209,14 +211,14 @@ def make_row(
         variant=result.settings.variant,
         seed=result.settings.seed,
         dataset=settings.dataset,
-        dataset_uri=str(plan.store.dataset),
+        dataset_uri=storage.name_of(plan.store.dataset),
         dataset_fingerprint=manifest.dataset_fingerprint,
         split_sha256=manifest.split_sha256,
         code_commit=result.code_commit,
         code_dirty=result.code_dirty,
-        checkpoint_uri=str(scored.folder / WEIGHTS_FILE),
+        checkpoint_uri=storage.name_of(scored.folder / WEIGHTS_FILE),
         checkpoint_sha256=sha256_of(scored.folder / WEIGHTS_FILE),
-        predictions_uri=str(scored.path),
+        predictions_uri=storage.name_of(scored.path),
         predictions_sha256=sha256_of(scored.path),
         parent_run="" if result.settings.variant == "from_scratch" else settings.run,
         run_name=name,

@@ -90,7 +90,7 @@ def run_sweep(
         for told in dict.fromkeys(one.overlap.sentence for one in scored if one.overlap):
             print(f"{name}: {told}", flush=True)
         check_held()
-        rows = [make_row(name, settings, plan, cards, one) for one in scored]
+        rows = [make_row(name, settings, plan, cards, one, workspace.files) for one in scored]
         with leaderboard_write(watch, len(rows)):
             LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
     check_held()

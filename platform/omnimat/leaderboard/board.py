@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Literal
 
 from omnimat.base.settings import fingerprint
 
@@ -36,14 +35,16 @@ class BoardCount:
         board: the board.
         num_results: how many results there are, each averaged over its seeds.
         num_rows: how many rows they have altogether.
-        num_verified: how many of these rows are verified.
+        num_recomputed: how many of these rows were computed again, from their files at least.
+        num_reproduced: how many of these rows were made again by their checkpoints too.
         newest: when the last row was written.
     """
 
     board: Board
     num_results: int
     num_rows: int
-    num_verified: int
+    num_recomputed: int
+    num_reproduced: int
     newest: datetime
 
 
@@ -61,7 +62,7 @@ class Summary:
         std: the sample standard deviation over seeds (n - 1); None where there is one seed.
         n: how many rows there are.
         seeds: their seeds in ascending order.
-        status: ``verified`` only if every row is.
+        status: the least of its rows: ``self-reported``, ``recomputed`` or ``reproduced``.
         newest: when the last row was written.
     """
 
@@ -74,7 +75,7 @@ class Summary:
     std: float | None
     n: int
     seeds: tuple[int, ...]
-    status: Literal["verified", "self-reported"]
+    status: str
     newest: datetime
 
     @property

@@ -21,10 +21,10 @@ def check(row: Row) -> None:
 
     Raises:
         UserError: if ``config_hash`` is not the hash of ``config``.
-        ValueError: if the row calls itself verified, which no writer of results may do.
+        ValueError: if the row says that it was checked, which no writer of results may do.
     """
-    if row.status == "verified":
-        raise ValueError(f"row {row.row_id} ({row.label}) calls itself verified")
+    if row.status != "self_reported":
+        raise ValueError(f"row {row.row_id} ({row.label}) calls itself {row.status}")
     if row.config_hash != fingerprint(row.config):
         raise UserError(
             f"row {row.row_id} ({row.label}): config_hash {row.config_hash} is not the hash of its "
@@ -57,7 +57,7 @@ def of_shared(all_rows: Sequence[Row]) -> list[tuple[Table, list[dict[str, Any]]
 def of_row(row: Row) -> dict[str, Any]:
     """Return the values of the row's own table."""
     values = {column.name: getattr(row, column.name) for column in rows.columns}
-    return values | {name: instant(values[name]) for name in ("created_at", "verified_at")}
+    return values | {name: instant(values[name]) for name in ("created_at", "checked_at")}
 
 
 def instant(moment: datetime | None) -> str | None:

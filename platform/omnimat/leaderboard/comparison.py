@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 
+from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
-from omnimat.base.files import parquet_frame, read_file
-from omnimat.base.filesystem import location
+from omnimat.base.files import parquet_frame
 from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.bootstrap import NUM_RESAMPLES, PairedDifference, paired_bootstrap
 from omnimat.leaderboard.metrics import METRICS
+from omnimat.leaderboard.predictions import read_predictions
 from omnimat.leaderboard.row import Row
 
 
@@ -47,12 +47,15 @@ class Comparison:
         return f"{better} is better: {told}"
 
 
-def compare(a: Sequence[Row], b: Sequence[Row], num_resamples: int = NUM_RESAMPLES) -> Comparison:
+def compare(
+    a: Sequence[Row], b: Sequence[Row], storage: Confined, num_resamples: int = NUM_RESAMPLES
+) -> Comparison:
     """Compare two groups of rows by the paired bootstrap over the test materials.
 
     Args:
         a: the rows of one group.
         b: the rows of another group of the same board.
+        storage: where the files are that rows name.
         num_resamples: how often the bootstrap draws the materials.
 
     Raises:
@@ -69,7 +72,7 @@ def compare(a: Sequence[Row], b: Sequence[Row], num_resamples: int = NUM_RESAMPL
         raise UserError(
             f"{first.label!r} and {second.label!r} are not on one board: {', '.join(apart)} differ"
         )
-    scores = [material_scores(row) for row in (*a, *b)]
+    scores = [material_scores(row, storage) for row in (*a, *b)]
     table = pd.concat(scores, axis=1, join="inner")
     if table.empty:
         raise UserError(f"{first.label!r} and {second.label!r} predict no material in common")
@@ -79,8 +82,12 @@ def compare(a: Sequence[Row], b: Sequence[Row], num_resamples: int = NUM_RESAMPL
     return Comparison(a, b, paired_bootstrap(*means, num_resamples), num_all - len(table))
 
 
-def material_scores(row: Row) -> pd.Series[float]:
+def material_scores(row: Row, storage: Confined) -> pd.Series[float]:
     """Give what each material adds to a row's value, which is the mean of these.
+
+    Args:
+        row: the row.
+        storage: where its predictions are.
 
     Returns:
         By material id, the absolute error (a mean over components where there are several), or
@@ -97,20 +104,9 @@ def material_scores(row: Row) -> pd.Series[float]:
             f"{row.label!r} cannot be compared material by material; "
             f"that takes predictions and one of the metrics {', '.join(comparable)}"
         )
-    table = parquet_frame(_unchanged(row))
+    table = parquet_frame(read_predictions(row, storage))
     try:
         scores = of_each(table["target"].tolist(), table["prediction"].tolist())
     except ValueError as error:
         raise UserError(f"{row.predictions_uri} of {row.label!r} has no score: {error}") from error
     return pd.Series(scores, index=table["material_id"].astype(str))
-
-
-def _unchanged(row: Row) -> bytes:
-    path = location(row.predictions_uri, "predictions_uri")
-    try:
-        data = read_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} of {row.label!r} does not exist") from None
-    if hashlib.sha256(data).hexdigest() != row.predictions_sha256:
-        raise UserError(f"{path} of {row.label!r} was changed after the row was written")
-    return data

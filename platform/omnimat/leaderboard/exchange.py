@@ -17,19 +17,24 @@ from omnimat.leaderboard.row import Row
 # A spreadsheet takes text that begins like this for a formula, and runs it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
+# What a row says of being checked counts only where it was checked.
+_MARKS = frozenset({"status", "checked_at", "checked_with"})
+_OLD_MARKS = frozenset({"status", "verified_at", "verified_with"})
+
 
 class Export(Settings):
     """What the JSON file holds: each configuration once, and the rows without theirs.
 
     Attributes:
         format: what tells the file from others.
-        version: the layout; in the first, rows did not name their section.
+        version: the layout; in the first, rows did not name their section, and up to the second
+            their marks were called ``verified``.
         configs: the configurations by their hash.
         rows: the fields of each ``Row`` except ``config``.
     """
 
     format: Literal["omnimat leaderboard"] = "omnimat leaderboard"
-    version: Literal[1, 2] = 2
+    version: Literal[1, 2, 3] = 3
     configs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     rows: tuple[dict[str, Any], ...] = ()
 
@@ -45,7 +50,7 @@ def to_json(rows: Iterable[Row]) -> str:
 
 
 def from_json(text: str | bytes, name: str) -> list[Row]:
-    """Read what ``to_json`` wrote; all rows are self-reported, since nobody here verified them.
+    """Read what ``to_json`` wrote; all rows are self-reported, since nobody here has checked them.
 
     Args:
         text: the content of the file.
@@ -91,8 +96,9 @@ def _row(place: int, values: dict[str, Any], export: Export, name: str) -> Row:
     claimed = values.get("config_hash")
     if "config" in values or claimed not in export.configs:
         raise UserError(f"{name}: rows.{place}: there is no config {claimed!r} among configs")
-    unverified = {"status": "self_reported", "verified_at": None, "verified_with": ""}
-    whole = values | unverified | {"config": export.configs[claimed]}
+    marks = _MARKS if export.version > 2 else _OLD_MARKS
+    unmarked = {key: value for key, value in values.items() if key not in marks}
+    whole = unmarked | {"config": export.configs[claimed]}
     try:
         return Row.model_validate_json(json.dumps(whole), strict=True)
     except ValidationError as error:

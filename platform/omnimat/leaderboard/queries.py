@@ -21,12 +21,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.overlap import OVERLAP
+from omnimat.leaderboard.row import STATUSES
 from omnimat.leaderboard.schema import ROW_COLUMNS, boards, configs, groups, rows
 
 Repetition = Any
 """A line that ``repetitions`` selects."""
 
 _BOARD = [column for column in boards.columns if column.name != "board_id"]
+_COUNTS = ("num_results", "num_rows", "num_recomputed", "num_reproduced")
 
 
 def stored_rows(**wanted: str | None) -> Select[Any]:
@@ -53,11 +55,11 @@ def stored_rows(**wanted: str | None) -> Select[Any]:
 
 
 def upsert(dialect: str) -> Insert:
-    """Insert rows; one of the same id is replaced unless it is verified."""
+    """Insert rows; one of the same id is replaced unless it was checked."""
     insert = sqlite.insert(rows) if dialect == "sqlite" else postgresql.insert(rows)
     replaced = {column.name: insert.excluded[column.name] for column in rows.columns}
     return insert.on_conflict_do_update(
-        index_elements=["row_id"], set_=replaced, where=rows.c.status != "verified"
+        index_elements=["row_id"], set_=replaced, where=rows.c.status == "self_reported"
     )
 
 
@@ -68,13 +70,15 @@ def insert_new(dialect: str, table: Any) -> Insert:
 
 
 def board_counts() -> Select[Any]:
-    """Count the groups, rows and verified rows of each board."""
-    is_verified = case((rows.c.status == "verified", 1), else_=0)
+    """Count the groups and rows of each board, and how many rows were checked."""
+    is_recomputed = case((rows.c.status != "self_reported", 1), else_=0)
+    is_reproduced = case((rows.c.status == "reproduced", 1), else_=0)
     one = (
         select(
             rows.c.group_id,
             func.count().label("n"),
-            func.sum(is_verified).label("num_verified"),
+            func.sum(is_recomputed).label("num_recomputed"),
+            func.sum(is_reproduced).label("num_reproduced"),
             func.max(rows.c.created_at).label("newest"),
         )
         .group_by(rows.c.group_id)
@@ -85,16 +89,17 @@ def board_counts() -> Select[Any]:
             groups.c.board_id,
             func.count().label("num_results"),
             func.sum(one.c.n).label("num_rows"),
-            func.sum(one.c.num_verified).label("num_verified"),
+            func.sum(one.c.num_recomputed).label("num_recomputed"),
+            func.sum(one.c.num_reproduced).label("num_reproduced"),
             func.max(one.c.newest).label("newest"),
         )
         .join(one, groups.c.group_id == one.c.group_id)
         .group_by(groups.c.board_id)
         .cte("counts")
     )
-    return select(
-        *_BOARD, counts.c.num_results, counts.c.num_rows, counts.c.num_verified, counts.c.newest
-    ).join(counts, boards.c.board_id == counts.c.board_id)
+    return select(*_BOARD, *(counts.c[name] for name in (*_COUNTS, "newest"))).join(
+        counts, boards.c.board_id == counts.c.board_id
+    )
 
 
 def ranking(
@@ -165,9 +170,7 @@ def as_count(found: RowMapping) -> BoardCount:
     """Read a line that ``board_counts`` selected."""
     return BoardCount(
         board=_board(found),
-        num_results=int(found["num_results"]),
-        num_rows=int(found["num_rows"]),
-        num_verified=int(found["num_verified"]),
+        **{name: int(found[name]) for name in _COUNTS},
         newest=datetime.fromisoformat(found["newest"]),
     )
 
@@ -199,7 +202,6 @@ def board_order(board: Board) -> tuple[str, ...]:
 
 def _summary(line: RowMapping, board: Board, members: Sequence[Repetition]) -> Summary:
     values = [member.value for member in members]
-    is_verified = all(member.status == "verified" for member in members)
     return Summary(
         board=board,
         group_id=line["group_id"],
@@ -210,7 +212,7 @@ def _summary(line: RowMapping, board: Board, members: Sequence[Repetition]) -> S
         std=_deviation(values),
         n=len(values),
         seeds=tuple(sorted(member.seed for member in members)),
-        status="verified" if is_verified else "self-reported",
+        status=min(members, key=lambda one: STATUSES.index(one.status)).status.replace("_", "-"),
         newest=datetime.fromisoformat(max(member.created_at for member in members)),
     )
 

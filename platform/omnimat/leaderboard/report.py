@@ -12,6 +12,7 @@ from rich.text import Text
 
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.folds import FoldMean
+from omnimat.leaderboard.row import STATUSES
 
 if TYPE_CHECKING:
     from omnimat.leaderboard.comparison import Comparison
@@ -41,8 +42,7 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
         for members in lines:
             first = members[0]
             scores = (summary.score for summary in members)
-            verified = all(summary.status == "verified" for summary in members)
-            told = (str(first.n), "verified" if verified else "self-reported")
+            told = (str(first.n), _least_status(members))
             cells = (first.board.task, first.model, first.variant, *scores, *told)
             ids = (first.group_id[:ID_LENGTH],) if "Id" in last else ()
             table.add_row(*(Text(cell) for cell in (*cells, *ids)))
@@ -84,6 +84,10 @@ def comparison_text(comparison: Comparison) -> str:
         f"material's score is averaged over seeds first; {paired.num_resamples} resamples"
     )
     return "\n".join([*lines, comparison.verdict])
+
+
+def _least_status(members: Sequence[Summary]) -> str:
+    return min((one.status for one in members), key=lambda s: STATUSES.index(s.replace("-", "_")))
 
 
 def _heading(board: Board) -> str:

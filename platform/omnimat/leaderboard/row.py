@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
@@ -36,7 +36,23 @@ _GROUP = (
 )
 
 # What may differ when the same result is written twice.
-_CIRCUMSTANCES = frozenset({"status", "created_at", "verified_at", "verified_with"})
+_CIRCUMSTANCES = frozenset({"status", "created_at", "checked_at", "checked_with"})
+
+# What has to be equal in two rows of one id, for one to stand for the other.
+_RESULT = (
+    "value",
+    "num_test",
+    "unit",
+    "higher_is_better",
+    "predictions_sha256",
+    "checkpoint_sha256",
+    "hyperparameters",
+    "samples_seen",
+)
+
+Status = Literal["self_reported", "recomputed", "reproduced"]
+"""How far a row is proven, from the least to the most."""
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 _MAX_INTEGER = 2**63 - 1  # the largest that the databases hold
 _MAX_VALUE = 1e300  # sums over seeds stay finite
@@ -78,9 +94,10 @@ class Row(Settings):
         wall_time_s: how long this run took.
         samples_seen: how many training samples the model has seen, repeats counted.
         created_at: when the row was written, in UTC.
-        status: ``verified`` once the value has been computed again from its files.
-        verified_at: when that was, in UTC; None before.
-        verified_with: the version and commit of the omnimat that did it.
+        status: ``recomputed`` once the value has been computed again from its files, and
+            ``reproduced`` once its checkpoint has made these files again too.
+        checked_at: when that was, in UTC; None before.
+        checked_with: the version and commit of the omnimat that did it.
     """
 
     task: str = Field(min_length=1)
@@ -113,11 +130,11 @@ class Row(Settings):
     wall_time_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     samples_seen: int = Field(default=0, ge=0, le=_MAX_INTEGER)
     created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
-    status: Literal["self_reported", "verified"] = "self_reported"
-    verified_at: AwareDatetime | None = None
-    verified_with: str = ""
+    status: Status = "self_reported"
+    checked_at: AwareDatetime | None = None
+    checked_with: str = ""
 
-    @field_validator("created_at", "verified_at")
+    @field_validator("created_at", "checked_at")
     @classmethod
     def _in_utc(cls, moment: datetime | None) -> datetime | None:
         return None if moment is None else moment.astimezone(UTC)
@@ -144,8 +161,13 @@ class Row(Settings):
 
     @property
     def content(self) -> dict[str, Any]:
-        """Everything but when the row was written and whether it was verified."""
+        """Everything but when the row was written and what has come of checking it."""
         return self.model_dump(exclude=set(_CIRCUMSTANCES))
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What is equal when the same result is made again, elsewhere and at another time."""
+        return {name: getattr(self, name) for name in _RESULT}
 
     @property
     def label(self) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 VERSION_TABLE = "leaderboard_schema_version"
-HEAD = "0002"
+HEAD = "0003"
 
 metadata = MetaData()
 
@@ -90,8 +90,8 @@ rows = Table(
     Column("samples_seen", BigInteger, nullable=False),
     Column("created_at", String, nullable=False),
     Column("status", String, nullable=False),
-    Column("verified_at", String, nullable=True),
-    Column("verified_with", String, nullable=False),
+    Column("checked_at", String, nullable=True),
+    Column("checked_with", String, nullable=False),
     Column("section", String, nullable=False, server_default=""),
     # PostgreSQL would accept infinity and NaN, which it sorts above all numbers.
     CheckConstraint(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,8 +16,9 @@ from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
-from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.row import Row, Status
 
+_SHOWN_OF_A_HASH = 16  # characters
 _IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
 
 
@@ -75,13 +76,14 @@ class LeaderboardStore:
     def upsert(self, rows: Iterable[Row]) -> None:
         """Write all rows or none, in one transaction.
 
-        A row of the same id is replaced unless it is verified. A verified row stays as it is if
-        the new one has the same content; a different content is an error.
+        A row of the same id is replaced unless it was checked. A checked row stays as it is if the
+        new one is the same result (``Row.result``), whenever and wherever that was made; another
+        result is an error.
 
         Raises:
             UserError: if a ``config_hash`` is not the hash of its ``config``, two results have one
-                id, or a verified row would be replaced.
-            ValueError: if a row calls itself verified, which only ``mark_verified`` may say.
+                id, or a checked row would be replaced by another result.
+            ValueError: if a row says that it was checked, which only ``mark`` may say.
         """
         new = list(rows)
         for row in new:
@@ -97,12 +99,13 @@ class LeaderboardStore:
             connection.execute(queries.upsert(dialect), [columns.of_row(row) for row in new])
             _refuse_other_content(connection, new)
 
-    def mark_verified(self, rows: Iterable[Row], verified_with: str) -> list[Row]:
+    def mark(self, rows: Iterable[Row], status: Status, checked_with: str) -> list[Row]:
         """Mark rows that ``omnimat.verification``, which alone may call this, has checked.
 
         Args:
             rows: the rows as they were when they were checked.
-            verified_with: the version and commit of the omnimat that checked them.
+            status: how far they were proven.
+            checked_with: the version and commit of the omnimat that checked them.
 
         Returns:
             The rows that were marked. One that was changed meanwhile is not.
@@ -116,9 +119,9 @@ class LeaderboardStore:
                 if row.content == checked[row_id].content
             }
             marks = {
-                "status": "verified",
-                "verified_at": columns.instant(datetime.now(UTC)),
-                "verified_with": verified_with,
+                "status": status,
+                "checked_at": columns.instant(datetime.now(UTC)),
+                "checked_with": checked_with,
             }
             for ids in _parts(list(same)):
                 chosen = schema.rows.c.row_id.in_(ids)
@@ -243,14 +246,36 @@ def _refuse_twice(rows: Sequence[Row]) -> None:
 
 
 def _refuse_other_content(connection: Connection, rows: Sequence[Row]) -> None:
-    wanted = {row.row_id: row.content for row in rows}
-    for row_id, stored in _rows_by_id(connection, list(wanted), status="verified").items():
-        differ = [name for name, value in stored.content.items() if value != wanted[row_id][name]]
-        if differ:
-            raise UserError(
-                f"row {row_id} ({stored.label}) is verified and not replaced by another result "
-                f"({', '.join(differ)} differ); write that to another leaderboard_url"
-            )
+    wanted = {row.row_id: row for row in rows}
+    for stored in _rows_by_id(connection, list(wanted)).values():
+        if stored.status != "self_reported":
+            refuse_other_result(stored, wanted[stored.row_id].result)
+
+
+def refuse_other_result(stored: Row, result: Mapping[str, Any]) -> None:
+    """Refuse to replace a checked row by another result.
+
+    Args:
+        stored: the row that was checked.
+        result: of the new row, as much as is known of ``Row.result``.
+
+    Raises:
+        UserError: if they differ; the sentence says in what, and what to do.
+    """
+    there = stored.result
+    if differ := [name for name, value in result.items() if there[name] != value]:
+        told = ", ".join(
+            f"{name} is {_shown(there[name])}, not {_shown(result[name])}" for name in differ
+        )
+        raise UserError(
+            f"row {stored.row_id} ({stored.label}) is {stored.status} and not replaced by another "
+            f"result ({told}); take it off the board first with `omnimat leaderboard remove "
+            f"{stored.row_id}`, or write to another leaderboard_url"
+        )
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.{_SHOWN_OF_A_HASH}}" if isinstance(value, str) else str(value)
 
 
 def _rows_by_id(

@@ -42,7 +42,7 @@ def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
     _copy_export(checkpoint, run)
     history = read_history(run)
     write_atomically(run / HISTORY, history.to_parquet(index=False))
-    result = _result(plan, checkpoint, history, wall_time_s)
+    result = _result(plan, run, checkpoint, history, wall_time_s)
     fence.check()
     write_json(run / RESULT, result)
     return result
@@ -69,7 +69,7 @@ def _copy_export(checkpoint: UPath, run: UPath) -> None:
 
 
 def _result(
-    plan: RunPlan, checkpoint: UPath, history: pd.DataFrame, wall_time_s: float
+    plan: RunPlan, run: UPath, checkpoint: UPath, history: pd.DataFrame, wall_time_s: float
 ) -> dict[str, Any]:
     commit, is_dirty = code_commit()
     return {
@@ -78,7 +78,7 @@ def _result(
         "settings": plan.settings.model_dump(mode="json"),
         "dataset_fingerprint": plan.manifest.dataset_fingerprint,
         "records_fingerprint": Pretraining.planned(plan).materials.fingerprint,
-        "checkpoint": str(checkpoint),
+        "checkpoint": checkpoint.relative_to(run).as_posix(),
         "num_steps": plan.num_steps,
         "samples_seen": plan.num_steps * plan.settings.training.global_batch_size,
         "left_out_per_epoch": plan.batches.left_out_per_epoch,

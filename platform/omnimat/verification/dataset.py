@@ -11,8 +11,9 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
+from omnimat.base.confined import Confined
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.files import parquet_frame, read_file
+from omnimat.base.files import parquet_frame
 from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Record
 from omnimat.materials.split import Split, split_sha256
@@ -26,9 +27,10 @@ from omnimat.shards.manifest import (
 )
 from omnimat.shards.reader import read_records
 from omnimat.verification.index import IndexCheck
-from omnimat.verification.outcome import UnreachableError, named
+from omnimat.verification.outcome import UnreachableError, named, reached
 
 _PROPERTIES = "properties.json"
+_KEY = "dataset_uri"
 _RECORDS_AT_A_TIME = 512  # a record may hold megabytes
 
 
@@ -104,22 +106,30 @@ class CheckedDataset:
                 yield raw.material_id, raw.members
 
 
-def check_dataset(directory: UPath) -> CheckedDataset:
+def check_dataset(storage: Confined, name: str) -> CheckedDataset:
     """Read and hash every file of a data set.
 
+    Args:
+        storage: where it lies.
+        name: the name of its folder there.
+
     Raises:
-        UnreachableError: if a file is missing or cannot be read.
+        UnreachableError: if a file is missing, lies elsewhere or cannot be read.
     """
-    try:
-        manifest = Manifest.load(directory)
-    except (UserError, RunError) as error:
-        raise UnreachableError(str(error)) from error
-    records, found = _read_index(directory, manifest)
+    directory = reached(name, lambda: storage.folder(name, _KEY))
+    reached(f"{name}/{MANIFEST_NAME}", lambda: storage.file(f"{name}/{MANIFEST_NAME}", _KEY))
+    manifest = reached(name, lambda: Manifest.load(directory))
+    data = _read(storage, f"{name}/{RECORDS_NAME}")
+    records, found = _read_index(directory / RECORDS_NAME, data, manifest)
     index = None if records is None else IndexCheck.of(directory / RECORDS_NAME, records)
     for entry in manifest.shards:
-        found += _shard_faults(directory / entry.name, entry, index)
+        content = _read(storage, f"{name}/{entry.name}")
+        found += _shard_faults(directory / entry.name, content, entry, index)
     if index is not None:
-        found += index.faults({entry.name for entry in manifest.shards})
+        shards = {entry.name for entry in manifest.shards}
+        found += index.faults(shards)
+        for other in set(index.shards) - shards:
+            _refuse_link(storage, f"{name}/{other}")
     found += _hash_faults(manifest, directory)
     return CheckedDataset(directory, manifest, records, found)
 
@@ -137,12 +147,23 @@ def check_of_row(row: Row, dataset: CheckedDataset) -> Iterator[str]:
             yield f"{path}: {name} is {there}, the row says {getattr(row, name)}"
 
 
-def _read_index(directory: UPath, manifest: Manifest) -> tuple[pd.DataFrame | None, list[str]]:
-    path = directory / RECORDS_NAME
+def _read(storage: Confined, name: str) -> bytes:
+    return reached(name, lambda: storage.read(name, _KEY))
+
+
+def _refuse_link(storage: Confined, name: str) -> None:
+    """Refuse what the manifest does not name, but whoever follows the index would open."""
     try:
-        data = read_file(path)
-    except (FileNotFoundError, UserError, RunError) as error:
-        raise UnreachableError(f"{path} cannot be read: {error}") from error
+        storage.file(name, _KEY)
+    except FileNotFoundError:
+        return  # its records are missing, which is said elsewhere
+    except (UserError, RunError) as error:
+        raise UnreachableError(str(error)) from error
+
+
+def _read_index(
+    path: UPath, data: bytes, manifest: Manifest
+) -> tuple[pd.DataFrame | None, list[str]]:
     there = hashlib.sha256(data).hexdigest()
     found = list(_differs(path, "sha256", there, manifest.records_sha256))
     try:
@@ -156,11 +177,9 @@ def _read_index(directory: UPath, manifest: Manifest) -> tuple[pd.DataFrame | No
     return records, found
 
 
-def _shard_faults(path: UPath, entry: ShardEntry, index: IndexCheck | None) -> Iterator[str]:
-    try:
-        data = read_file(path)
-    except (OSError, UserError, RunError) as error:
-        raise UnreachableError(f"{path} cannot be read: {error}") from error
+def _shard_faults(
+    path: UPath, data: bytes, entry: ShardEntry, index: IndexCheck | None
+) -> Iterator[str]:
     yield from _differs(path, "sha256", hashlib.sha256(data).hexdigest(), entry.sha256)
     if index is not None:
         yield from index.read(path, data)

@@ -9,15 +9,12 @@ from typing import Any, TypeVar
 
 from upath import UPath
 
-from omnimat.base.errors import RunError, UserError
-from omnimat.base.files import read_file
-from omnimat.base.filesystem import location
-from omnimat.base.provenance import sha256_of
-from omnimat.base.workspace import Workspace
+from omnimat.base.confined import Confined
+from omnimat.base.workspace import DATASETS
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
 from omnimat.verification.dataset import CheckedDataset, check_dataset
-from omnimat.verification.outcome import UnreachableError
+from omnimat.verification.outcome import reached
 
 _T = TypeVar("_T")
 
@@ -43,9 +40,9 @@ class Predictions:
 class Evidence:
     """The files and data sets that rows point to."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        """Open a workspace, where the data sets are of rows that do not say where theirs lies."""
-        self._workspace = workspace
+    def __init__(self, storage: Confined) -> None:
+        """Read from a storage, and from nowhere else."""
+        self._storage = storage
         self._remembered: dict[Hashable, Any] = {}
         self._latest: dict[str, dict[Hashable, Any]] = {}
 
@@ -66,16 +63,13 @@ class Evidence:
         return _made_once(self._latest[kind], key, make)
 
     def dataset(self, row: Row) -> CheckedDataset:
-        """Prove the data set of a row.
+        """Prove the data set of a row, which is that of its name if the row does not locate it.
 
         Raises:
             UnreachableError: if it is not there.
         """
-        if row.dataset_uri:
-            directory = location_of(row.dataset_uri, "dataset_uri")
-        else:
-            directory = self._workspace.dataset(row.dataset)
-        return self.remembered(("dataset", str(directory)), lambda: check_dataset(directory))
+        name = row.dataset_uri or f"{DATASETS}/{row.dataset}"
+        return self.remembered(("dataset", name), lambda: check_dataset(self._storage, name))
 
     def properties(self, dataset: CheckedDataset, split: Split | None) -> dict[str, str]:
         """Read the properties of a split's materials, or of all (None), as JSON by material id.
@@ -96,7 +90,22 @@ class Evidence:
         Raises:
             UnreachableError: if it is not there or may not be read.
         """
-        return self.remembered(("sha256", uri), lambda: _hashed(location_of(uri, key)))
+        return self.remembered(
+            ("sha256", uri), lambda: reached(uri, lambda: self._storage.sha256(uri, key))
+        )
+
+    def folder(self, uri: str, key: str) -> UPath:
+        """Find a folder, all files of which lie in the storage.
+
+        Args:
+            uri: where it lies.
+            key: the field of the row that names it.
+
+        Raises:
+            UnreachableError: if it is not there or may not be read.
+        """
+        self.sha256(uri, key)
+        return reached(uri, lambda: self._storage.folder(uri, key))
 
     def predictions(self, row: Row) -> Predictions:
         """Read a row's predictions, once for all rows that share them and follow each other.
@@ -119,34 +128,7 @@ class Evidence:
         Raises:
             UnreachableError: if it is not there or may not be read.
         """
-        path = location_of(uri, key)
-        try:
-            return read_file(path)
-        except (OSError, UserError, RunError) as error:
-            raise UnreachableError(f"{path} cannot be read: {error}") from error
-
-
-def location_of(uri: str, key: str) -> UPath:
-    """Make a path of what a row names.
-
-    Args:
-        uri: what the row has.
-        key: the field of the row that has it.
-
-    Raises:
-        UnreachableError: if no filesystem is known for it.
-    """
-    try:
-        return location(uri, key)
-    except UserError as error:
-        raise UnreachableError(str(error)) from error
-
-
-def _hashed(path: UPath) -> str:
-    try:
-        return sha256_of(path)
-    except (OSError, UserError, RunError) as error:
-        raise UnreachableError(f"{path} cannot be read: {error}") from error
+        return reached(uri, lambda: self._storage.read(uri, key))
 
 
 def _made_once(kept: dict[Hashable, Any], key: Hashable, make: Callable[[], _T]) -> _T:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from omnimat.base.errors import UserError
+from omnimat.base.errors import RunError, UserError
 
 _SHOWN = 3
 
-Verdict = Literal["verified", "failed", "tampered", "unverifiable"]
+_T = TypeVar("_T")
+
+Verdict = Literal["recomputed", "reproduced", "failed", "tampered", "unverifiable"]
 
 
 class UnreachableError(Exception):
@@ -40,9 +42,10 @@ class Outcome:
     Attributes:
         row_id: the id that the row is stored under.
         label: the name that people know the row by.
-        verdict: ``verified`` if every check has passed, ``failed`` if one has not, and ``tampered``
-            if that row had been verified before. ``unverifiable`` if none has failed, but some
-            could not be made.
+        verdict: ``recomputed`` if every check of its files has passed, and ``reproduced`` if its
+            checkpoint was run again too. ``failed`` if a check has not passed, and ``tampered`` if
+            that row had been checked before. ``unverifiable`` if none has failed, but some could
+            not be made.
         sentences: why, one for each thing found; each names the file and what differs.
         notes: what else was seen, such as how many materials were rightly left out.
     """
@@ -68,6 +71,24 @@ def blamed_on(what: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError, UserError) as error:
         raise FaultError(f"{what}: {error}") from error
+
+
+def reached(name: str, read: Callable[[], _T]) -> _T:
+    """Read what a row points to.
+
+    Args:
+        name: what the row calls it.
+        read: reads it from the storage.
+
+    Raises:
+        UnreachableError: if it is not there, lies outside the storage or cannot be read.
+    """
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise UnreachableError(f"{name} is not in this storage") from error
+    except (OSError, UserError, RunError) as error:
+        raise UnreachableError(str(error)) from error
 
 
 def named(material_ids: Any) -> str:

@@ -11,7 +11,13 @@ from rich.text import Text
 
 from omnimat.verification.outcome import Outcome, Verdict
 
-_STYLES = {"verified": "green", "failed": "red", "tampered": "bold red", "unverifiable": "yellow"}
+_STYLES = {
+    "recomputed": "green",
+    "reproduced": "bold green",
+    "failed": "red",
+    "tampered": "bold red",
+    "unverifiable": "yellow",
+}
 
 
 def outcome_table(outcomes: Sequence[Outcome]) -> Table:
