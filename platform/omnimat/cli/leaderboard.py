@@ -67,27 +67,54 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
         click.echo(f"{num_left} more are of variations of these metrics; show them with --task")
 
 
+def _sample_size(_context: click.Context, _option: click.Parameter, value: str) -> int | None:
+    if value == "all":
+        return None
+    if not value.isdecimal() or not int(value):
+        raise click.BadParameter(f"{value!r} is no number of materials; write one, or all")
+    return int(value)
+
+
 @leaderboard.command()
 @_url
 @_task
 @_run
 @click.option("--all", "show_all", is_flag=True, help="Print the rows that hold as well.")
 @click.option(
+    "--rerun", is_flag=True, help="Also run the checkpoints again, and mark what they reproduce."
+)
+@click.option(
+    "--sample",
+    metavar="N|all",
+    default="64",
+    show_default=True,
+    callback=_sample_size,
+    help="How many materials of each row --rerun runs, drawn anew each time.",
+)
+@click.option(
     "--allow-missing", is_flag=True, help="End with 0 although files of some rows are missing."
 )
 def verify(
-    url: str | None, task: str | None, run_name: str | None, show_all: bool, allow_missing: bool
+    url: str | None,
+    task: str | None,
+    run_name: str | None,
+    show_all: bool,
+    rerun: bool,
+    sample: int | None,
+    allow_missing: bool,
 ) -> None:
     """Compute every value again from the predictions, the split and the data set.
 
-    Rows that hold are marked as recomputed. The exit code is 1 if a check fails, or cannot be made
-    because something is missing.
+    Rows that hold are marked as recomputed, or with --rerun as reproduced. The exit code is 1 if a
+    check fails, or cannot be made because something is missing.
     """
     from tqdm import tqdm
 
     from omnimat.base.workspace import Workspace
     from omnimat.cli.recomputation import recomputation
+    from omnimat.cli.recomputation import rerun as rerun_of
     from omnimat.verification.report import outcome_table, tally
+    from omnimat.verification.rerun import Sample
     from omnimat.verification.verify import verify as verify_rows
 
     def shown(rows: Sequence[StoredRow]) -> Iterable[StoredRow]:
@@ -95,7 +122,13 @@ def verify(
 
     store = _store(url)
     outcomes = verify_rows(
-        store, Workspace.open().files, recomputation, task=task, run_name=run_name, track=shown
+        store,
+        Workspace.open().files,
+        recomputation,
+        reruns=(lambda section: rerun_of(section, Sample(sample))) if rerun else None,
+        task=task,
+        run_name=run_name,
+        track=shown,
     )
     if not outcomes:
         _say_why_empty(store)

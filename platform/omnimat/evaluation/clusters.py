@@ -22,6 +22,7 @@ from pydantic import Field
 from torch import Tensor
 from upath import UPath
 
+from omnimat.evaluation.rerun import rerun_embeddings
 from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
 from omnimat.evaluation.stored import (
     EMBEDDINGS,
@@ -35,6 +36,7 @@ from omnimat.objectives.embeddings import Column, Embeddings
 from omnimat.verification.agreement import check_agreement
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import FaultError, Remark, blamed_on
+from omnimat.verification.rerun import Sample
 
 CRYSTAL_SYSTEM = "crystal_system"
 
@@ -103,6 +105,11 @@ class ClustersSettings(Section):
         yield from check_agreement(row, [found], _RELATIVE_TOLERANCE)
         yield from check_embedded(row, stored, split, evidence)
         yield from check_pretraining_seed(row, evidence)
+
+    @classmethod
+    def rerun(cls, row: Row, evidence: Evidence, sample: Sample) -> Iterator[Remark]:
+        """Embed a sample of the split again."""
+        yield from rerun_embeddings(row, evidence, sample)
 
     def _measures(
         self, embeddings: Embeddings, properties: Sequence[Mapping[str, Any]]

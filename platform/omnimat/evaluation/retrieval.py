@@ -36,6 +36,7 @@ from omnimat.base.errors import UserError
 from omnimat.base.files import write_json
 from omnimat.evaluation.duplicates import DUPLICATE_RULES
 from omnimat.evaluation.ranks import Counts, Ranks, rank_pairs
+from omnimat.evaluation.rerun import rerun_embeddings
 from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
 from omnimat.evaluation.stored import (
     EMBEDDINGS,
@@ -53,6 +54,7 @@ from omnimat.verification.agreement import check_agreement
 from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on
+from omnimat.verification.rerun import Sample
 
 RETRIEVAL = "retrieval.json"
 MERGED = ", merged"
@@ -126,6 +128,11 @@ class RetrievalSettings(Section):
         yield from check_embedded(row, stored, split, evidence)
         yield from _check_groups(row, stored, split, evidence)
         yield from check_pretraining_seed(row, evidence)
+
+    @classmethod
+    def rerun(cls, row: Row, evidence: Evidence, sample: Sample) -> Iterator[Remark]:
+        """Embed a sample of the split again."""
+        yield from rerun_embeddings(row, evidence, sample)
 
     @classmethod
     def _of_row(cls, row: Row, task: str) -> Self:

@@ -3,7 +3,8 @@
 A section is a settings class. Its key in ``EvaluateSettings`` is its name in the registry of
 ``evaluation.settings``, where other packages add theirs. ``evaluate`` writes files into the run's
 folder and gives findings, of which rows are made; ``recompute`` finds such a row again from its
-file. What a section imports that is heavy, it imports inside these methods.
+file, and ``rerun`` that file from the checkpoint. What a section imports that is heavy, it imports
+inside these methods.
 
 =============  ==================================  ================================================
 section        ``Finding.predictions``             holds
@@ -45,7 +46,8 @@ from omnimat.models.inputs import export_folder
 from omnimat.objectives.embeddings import Column, Embeddings
 from omnimat.stream.store import FeatureStore, take_rows
 from omnimat.verification.evidence import Evidence
-from omnimat.verification.outcome import FaultError, Remark
+from omnimat.verification.outcome import FaultError, Remark, UnreachableError
+from omnimat.verification.rerun import Sample
 
 _TASK = re.compile(r"(?P<task>.+?)( \((?P<split>\w+) split\))?")
 
@@ -172,6 +174,16 @@ class Section(Settings):
         """
         del evidence
         raise FaultError(f"section is {row.section!r}, which scores nothing")
+
+    @classmethod
+    def rerun(cls, row: Row, evidence: Evidence, sample: Sample) -> Iterator[Remark]:
+        """Make the file of a row again with its checkpoint, for a sample of its materials.
+
+        Raises:
+            UnreachableError: if the section or this omnimat cannot do that.
+        """
+        del evidence, sample
+        raise UnreachableError(f"section {row.section} does not run checkpoints again")
 
 
 def task_on(task: str, split: Split) -> str:

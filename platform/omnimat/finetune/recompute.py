@@ -39,8 +39,8 @@ def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
         FaultError: if the configuration has no such task, or the file holds no predictions.
         UnreachableError: if a file is missing or was written by another version.
     """
-    fold = _fold_of(row.config)
-    tasks = _tasks_of(row.config, fold)
+    fold = fold_of(row.config)
+    tasks = tasks_of(row.config, fold)
     if row.task not in tasks:
         known = ", ".join(map(repr, tasks))
         raise FaultError(f"task is {row.task!r}, but config predicts {known}")
@@ -96,7 +96,7 @@ def _of_fold(dataset: CheckedDataset, fold: Fold, evidence: Evidence) -> _Judgin
     return _Judging(splits, test, len(folds.known))
 
 
-def _fold_of(config: Mapping[str, Any]) -> CountedFold | None:
+def fold_of(config: Mapping[str, Any]) -> CountedFold | None:
     """Read the fold of a configuration; None for the split of the data set."""
     if FOLD not in config:
         return None
@@ -106,7 +106,7 @@ def _fold_of(config: Mapping[str, Any]) -> CountedFold | None:
         raise UnreachableError("config has a fold that this omnimat cannot read") from error
 
 
-def _tasks_of(config: Mapping[str, Any], fold: CountedFold | None) -> dict[str, TaskSettings]:
+def tasks_of(config: Mapping[str, Any], fold: CountedFold | None) -> dict[str, TaskSettings]:
     """Read the tasks of a configuration by their names; an old one has a single task."""
     entries = config.get("tasks") or [config.get("task")]
     try:
@@ -134,7 +134,7 @@ def _check_trial(row: Row, evidence: Evidence) -> Iterator[Remark]:
         "hyperparameters": row.hyperparameters,
         "samples_seen": row.samples_seen,
         "num_train": row.details.get("num_train", there["num_train"]),
-        FOLD: None if (fold := _fold_of(row.config)) is None else _as_json(fold.fold),
+        FOLD: None if (fold := fold_of(row.config)) is None else _as_json(fold.fold),
     }
     for name, value in there.items():
         if said[name] != value:

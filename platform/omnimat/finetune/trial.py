@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import nn
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -19,6 +20,7 @@ from omnimat.base.workspace import TRIAL
 from omnimat.finetune.codec import JointCodec, count_unseen
 from omnimat.finetune.examples import Examples, apply_in_batches
 from omnimat.finetune.fit import Fit, validation_key
+from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.heads.linear import LinearSettings
 from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.outcome import TrialResult
@@ -38,8 +40,19 @@ def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> P
         for modality, (encoder, card) in loaded.items()
     }
     (embedding_dim,) = {card.embedding_dim for _, card in loaded.values()}  # one run, one width
-    head = LinearSettings() if settings.variant == "linear_probe" else plan.head
-    return PropertyModel(encoders, head.build(tuple(encoders), embedding_dim, num_outputs))
+    return assemble(encoders, embedding_dim, settings, plan.head, num_outputs)
+
+
+def assemble(
+    encoders: Mapping[str, nn.Module],
+    embedding_dim: int,
+    settings: TrialSettings,
+    head: HeadSettings,
+    num_outputs: int,
+) -> PropertyModel:
+    """Put a head on encoders; that of a linear probe is always a linear layer."""
+    chosen = LinearSettings() if settings.variant == "linear_probe" else head
+    return PropertyModel(encoders, chosen.build(tuple(encoders), embedding_dim, num_outputs))
 
 
 def run_trial(

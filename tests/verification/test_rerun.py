@@ -1,0 +1,168 @@
+"""Checkpoints are run again: what they reproduce is marked, and what they do not is named."""
+
+import io
+import re
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from omnimat.base.provenance import sha256_of
+from omnimat.cli.recomputation import rerun
+from omnimat.leaderboard.metrics import METRICS
+from omnimat.verification.rerun import TOLERANCE, Sample
+
+reruns = partial(rerun, sample=Sample())
+FORGED = "comes out differently when the checkpoint is run again"
+
+
+def said(outcomes):
+    return "\n".join(line for one in outcomes for line in (*one.sentences, *one.notes))
+
+
+@pytest.mark.parametrize("kind", ["structure", "dos", "retrieval", "clusters"])
+def test_an_honest_row_is_reproduced(bench, kind):
+    rows = bench.rows[kind]
+    bench.store.upsert(rows)
+    outcomes = bench.verify(reruns=reruns)
+    assert [(one.verdict, one.sentences) for one in outcomes] == [("reproduced", ())] * len(rows)
+    assert {row.status for row in bench.store.rows()} == {"reproduced"}
+
+
+@pytest.mark.parametrize("kind", ["structure", "dos", "retrieval"])
+def test_a_sample_differs_by_rounding_alone(bench, kind):
+    """Other materials in a batch; a tenth of what is allowed is left for deeper networks."""
+    bench.store.upsert(bench.rows[kind])
+    for size in (1, 2, 5, 5):
+        outcomes = bench.verify(reruns=partial(rerun, sample=Sample(size)))
+        assert {one.verdict for one in outcomes} == {"reproduced"}
+        told = re.findall(rf"{size} of \d+ materials run again, .* is (\S+)", said(outcomes))
+        assert told
+        assert max(map(float, told)) < TOLERANCE / 10
+
+
+def test_samples_are_drawn_anew():
+    drawn = {tuple(Sample(3).of(1000)) for _ in range(20)}
+    assert len(drawn) == 20
+    assert all(len(set(one)) == 3 and max(one) < 1000 for one in drawn)
+    assert Sample(5).of(3).tolist() == Sample().of(3).tolist() == [0, 1, 2]
+
+
+def test_what_was_reproduced_remains_so_when_it_is_only_computed_again(bench):
+    bench.store.upsert(bench.rows["structure"])
+    bench.verify()
+    assert {row.status for row in bench.store.rows()} == {"recomputed"}
+    bench.verify(reruns=reruns)
+    before = bench.store.rows()
+    assert {row.status for row in before} == {"reproduced"}
+    assert {one.verdict for one in bench.verify()} == {"recomputed"}
+    assert bench.store.rows() == before
+
+
+@pytest.mark.parametrize("kind", ["discovery", "zero_shot"])
+def test_sections_that_run_nothing_again_say_so(bench, kind):
+    bench.store.upsert(bench.rows[kind])
+    outcomes = bench.verify(reruns=reruns)
+    assert {one.verdict for one in outcomes} == {"recomputed"}
+    assert f"not run again: section {kind} does not run checkpoints again" in said(outcomes)
+
+
+def test_a_row_without_a_checkpoint_is_recomputed(bench):
+    row, *_ = bench.rows["structure"]
+    bench.store.upsert([row.model_copy(update={"checkpoint_uri": "", "checkpoint_sha256": ""})])
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict == "recomputed"
+    assert "not run again: the row names no checkpoint" in outcome.notes
+
+
+FORGED_AT = 3  # the place of a material
+
+
+def better(bench, row, change):
+    """Predictions that no network has made, with value and hash in order."""
+    path = bench.file(row.predictions_uri)
+    table = pd.read_parquet(path)
+    cells = table["prediction"].tolist()
+    cells[FORGED_AT] = change(table["target"].tolist()[FORGED_AT], cells[FORGED_AT])
+    table.assign(prediction=cells).to_parquet(path)
+    value = METRICS[row.metric].function(table["target"].tolist(), cells)
+    return {"predictions_sha256": sha256_of(path), "value": value}
+
+
+def the_target(target, predicted):
+    return target
+
+
+def a_little_more(target, predicted):
+    return predicted * 1.001
+
+
+def another_class(target, predicted):
+    return "cubic" if predicted == "hexagonal" else "hexagonal"
+
+
+@pytest.mark.parametrize(
+    ("task", "change"),
+    [
+        ("lattice lengths", the_target),
+        ("lattice lengths", a_little_more),
+        ("mean number", the_target),
+        ("mean number", a_little_more),
+        ("crystal system", another_class),
+    ],
+)
+def test_predictions_that_the_network_does_not_make_are_named(bench, task, change):
+    row = next(one for one in bench.rows["structure"] if one.task == task)
+    material_id = pd.read_parquet(bench.file(row.predictions_uri))["material_id"][FORGED_AT]
+    forged = better(bench, row, change)
+    details = {key: v for key, v in row.details.items() if key != "per_class_accuracy"}
+    bench.store.upsert([row.model_copy(update=forged | {"details": details})])
+    assert [one.verdict for one in bench.verify()] == ["recomputed"]  # all else is in order
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict == "tampered"
+    assert FORGED in said([outcome])
+    assert material_id in said([outcome])
+
+
+def test_embeddings_that_the_encoders_do_not_make_are_named(bench):
+    row = next(one for one in bench.rows["clusters"] if one.task == "spread of structure")
+    path = bench.file(row.predictions_uri)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["text"] = arrays["text"][::-1]
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    path.write_bytes(buffer.getvalue())
+    bench.store.upsert([row.model_copy(update={"predictions_sha256": sha256_of(path)})])
+    assert [one.verdict for one in bench.verify()] == ["recomputed"]
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict == "tampered"
+    assert FORGED in said([outcome])
+
+
+def test_another_checkpoint_is_refused_by_its_hash_and_not_loaded(bench):
+    row, *_ = bench.rows["structure"]
+    bench.store.upsert([row])
+    path = bench.file(row.checkpoint_uri)
+    weights = load_file(path)
+    save_file({name: np.add(a, 1, dtype=a.dtype, out=a) for name, a in weights.items()}, path)
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict == "failed"
+    assert "checkpoint_sha256 is" in said([outcome])
+    assert FORGED not in said([outcome])
+    forged = row.model_copy(update={"checkpoint_sha256": sha256_of(path)})
+    bench.store.upsert([forged])
+    [outcome] = bench.verify(reruns=reruns)
+    assert FORGED in said([outcome])
+
+
+def test_weights_of_another_network_are_not_run(bench):
+    row, *_ = bench.rows["structure"]
+    path = bench.file(row.checkpoint_uri)
+    save_file({"other": np.zeros(3, np.float32)}, path)
+    bench.store.upsert([row.model_copy(update={"checkpoint_sha256": sha256_of(path)})])
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict == "recomputed"
+    assert "does not fit the network that config describes" in said([outcome])
