@@ -72,6 +72,29 @@ def test_a_failed_check_ends_with_exit_code_1(storage, make_row):
     assert "predictions_uri" in result.output
 
 
+def test_remove_takes_off_a_result_or_a_row(store, make_row):
+    rows = store.rows()
+    removed = leaderboard("remove", make_row().group_id[:8], rows[0].row_id)
+    assert removed.exit_code == 0, removed.output
+    assert removed.output.splitlines() == [
+        f"removed 3 rows of {make_row().group_id[:8]}",
+        f"removed 1 rows of {rows[0].row_id}",
+    ]
+    assert store.rows() == []
+    assert store.boards() == []
+    store.upsert(rows)
+    assert store.rows() == rows
+
+
+@pytest.mark.parametrize(("prefix", "message"), [("", "results and rows"), ("xyz", "no result")])
+def test_remove_wants_one_each(store, prefix, message):
+    before = store.rows()
+    refused = leaderboard("remove", prefix)
+    assert refused.exit_code == 2
+    assert message in refused.output
+    assert store.rows() == before
+
+
 def test_export_and_import_give_the_same_board(store, storage, tmp_path):
     exported = leaderboard("export", tmp_path / "new" / "board.json")
     assert exported.exit_code == 0, exported.output

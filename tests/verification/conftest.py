@@ -95,9 +95,8 @@ PRETRAINING = PretrainSettings(
 )
 
 
-def finetune(workspace, modality):
-    """Run the trials of a sweep, predict the test split and make rows, all in this process."""
-    settings = FinetuneSettings(
+def sweep_settings(modality):
+    return FinetuneSettings(
         dataset="cubes",
         run="pre",
         modalities=[modality],
@@ -108,6 +107,11 @@ def finetune(workspace, modality):
         seeds=[0, 1],
         trial={"num_epochs": 3, "batch_size": 16},
     )
+
+
+def finetune(workspace, modality):
+    """Run the trials of a sweep, predict the test split and make rows, all in this process."""
+    settings = sweep_settings(modality)
     cards, run = read_cards(workspace.run("pre")), workspace.run(f"fit-{modality}")
     plan = make_plan(settings, workspace, cards)
     rows = []
@@ -154,6 +158,15 @@ class Bench:
 
     def verify(self, **selected):
         return verify(self.store, self.workspace.files, recomputation, **selected)
+
+    def sweep_settings(self, modality):
+        """The settings of which the rows of this modality are."""
+        return sweep_settings(modality)
+
+    def evaluate_settings(self, section):
+        """Settings that give the rows of this section alone."""
+        others = {"retrieval": None, section: SECTIONS[section]}
+        return EvaluateSettings(dataset="cubes", run="pre", **others)
 
     def file(self, name):
         """The place of a file that a row names."""

@@ -164,6 +164,20 @@ def compare(url: str | None, group_a: str, group_b: str) -> None:
 
 @leaderboard.command()
 @_url
+@click.argument("ids", nargs=-1, required=True)
+def remove(url: str | None, ids: tuple[str, ...]) -> None:
+    """Take results off the leaderboard, so that others may be written in their place.
+
+    IDS are ids of results, which `show` prints, or of single rows, or beginnings of ids that no
+    other has. The files of the runs remain.
+    """
+    store = _store(url)
+    for one in ids:
+        click.echo(f"removed {store.remove(one)} rows of {one}")
+
+
+@leaderboard.command()
+@_url
 @click.argument("path", type=click.Path(path_type=Path))
 def export(url: str | None, path: Path) -> None:
     """Write all rows to PATH.json or PATH.csv, or the pages of the dashboard to the folder PATH.

@@ -24,7 +24,7 @@ from omnimat.evaluation.settings import EvaluateSettings, name_on_rows
 from omnimat.evaluation.stored import EMBEDDINGS, to_npz
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.row import Row
-from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.leaderboard.store import LeaderboardStore, refuse_other_result
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store
@@ -66,6 +66,11 @@ def evaluate(
     judging = Judging.of_sections(settings, tuple(cards), workspace)
     leakage = find_leakage(workspace, settings.run, cards, judging)
     location = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
+    seed = pretraining["settings"]["training"]["seed"]
+    common = _common(name, settings, location, cards, parent / EXPORT, workspace.files)
+    common, config = common | {"seed": seed}, _config(settings, cards, pretraining)
+    board = LeaderboardStore(leaderboard_url or workspace.leaderboard_url)
+    _refuse_other_encoders(board, settings, config, common)
     write_store(
         location,
         num_featurizers=settings.num_featurizers,
@@ -81,11 +86,7 @@ def evaluate(
         print(f"{name}: {key.replace('_', '-')} of {len(split.positions)} materials", flush=True)
         check_held()
         findings += [(name_on_rows(key), found) for found in section.evaluate(split, run)]
-    common = _common(name, settings, location, cards, parent / EXPORT, workspace.files) | {
-        "seed": pretraining["settings"]["training"]["seed"],
-        "wall_time_s": round(time.perf_counter() - start_s, 2),
-    }
-    config = _config(settings, cards, pretraining)
+    common["wall_time_s"] = round(time.perf_counter() - start_s, 2)
     files = {found.predictions for _, found in findings}
     proofs = {file: _proof(run / file, workspace.files) for file in files}
     rows = [
@@ -98,7 +99,7 @@ def evaluate(
     ]
     check_held()
     with RayMetrics(name) as watch, leaderboard_write(watch, len(rows)):
-        LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
+        board.upsert(rows)
     result = {
         "name": name,
         "settings": settings.model_dump(mode="json"),
@@ -108,6 +109,21 @@ def evaluate(
     check_held()
     write_json(run / RESULT, result)
     return rows
+
+
+def _refuse_other_encoders(
+    board: LeaderboardStore,
+    settings: EvaluateSettings,
+    config: Mapping[str, Any],
+    common: Mapping[str, Any],
+) -> None:
+    """Refuse, before anything is embedded, to replace checked rows of other encoders."""
+    sections = {name_on_rows(key) for key in settings.sections}
+    keys = ("model", "variant", "seed", "dataset_fingerprint", "split_sha256")
+    for row in board.checked(**{key: common[key] for key in keys}):
+        is_of_this = all(row.config.get(key) == value for key, value in config.items())
+        if row.section in sections and is_of_this:
+            refuse_other_result(row, {"checkpoint_sha256": common["checkpoint_sha256"]})
 
 
 def _read_pretraining(parent: UPath) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from upath import UPath
 
 from omnimat.base.confined import Confined
 from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
 from omnimat.finetune.folds import CountedFold
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import TrialPlan
@@ -22,7 +23,7 @@ from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.metrics import per_class_accuracy
 from omnimat.leaderboard.overlap import PretrainingOverlap
-from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.row import Row, row_id_of
 from omnimat.models.export import WEIGHTS_FILE, Card
 
 SECTION = "finetune"  # what rows name it by
@@ -195,25 +196,17 @@ def make_row(
     ``config`` leaves out the seed, so that the rows of a sweep are averaged over their seeds. Task
     and ``config`` name the fold, so that rows of several folds are not.
     """
-    result, manifest, fold = scored.result, plan.store.manifest, scored.fold
+    result, fold = scored.result, scored.fold
     taught: dict[str, Any] = {"num_train": result.num_records["train"]}
     if scored.overlap is not None:
         taught |= scored.overlap.as_details()
-    used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
-    config = settings.method() | {"cards": used, "train_fraction": result.settings.train_fraction}
-    task = scored.task
-    if fold is not None:
-        config, task = config | {FOLD: fold.model_dump(mode="json")}, fold.task(task)
+    task = scored.task if fold is None else fold.task(scored.task)
     return score(task, scored.predictions, taught).row(
-        config,
+        _config(settings, cards, result.settings, fold),
+        **_common(settings, plan, cards, result.settings),
         section=SECTION,
-        model=f"{model_label(settings, cards)}, {_trained(settings, result.settings)}",
-        variant=result.settings.variant,
-        seed=result.settings.seed,
         dataset=settings.dataset,
         dataset_uri=storage.name_of(plan.store.dataset),
-        dataset_fingerprint=manifest.dataset_fingerprint,
-        split_sha256=manifest.split_sha256,
         code_commit=result.code_commit,
         code_dirty=result.code_dirty,
         checkpoint_uri=storage.name_of(scored.folder / WEIGHTS_FILE),
@@ -227,6 +220,53 @@ def make_row(
         wall_time_s=result.wall_time_s,
         samples_seen=result.samples_seen,
     )
+
+
+def expected_ids(
+    settings: FinetuneSettings, plan: TrialPlan, cards: Mapping[str, Card], num_folds: int
+) -> set[str]:
+    """Give the ids of the rows that a sweep will write, before anything is trained.
+
+    Args:
+        settings: the sweep.
+        plan: what its trials share.
+        cards: the encoders.
+        num_folds: how many folds the data set has; 0 without folds.
+    """
+    ids = set()
+    for trial in settings.trials():
+        fold = None if trial.fold is None else trial.fold.counted(num_folds)
+        config = _config(settings, cards, trial, fold)
+        common = _common(settings, plan, cards, trial) | {"config_hash": fingerprint(config)}
+        for one in settings.tasks:
+            task = one if fold is None else fold.task(one)
+            ids.add(row_id_of(common | {"task": task.name, "metric": task.metric_name}))
+    return ids
+
+
+def _config(
+    settings: FinetuneSettings,
+    cards: Mapping[str, Card],
+    trial: TrialSettings,
+    fold: CountedFold | None,
+) -> dict[str, Any]:
+    used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
+    config = settings.method() | {"cards": used, "train_fraction": trial.train_fraction}
+    return config if fold is None else config | {FOLD: fold.model_dump(mode="json")}
+
+
+def _common(
+    settings: FinetuneSettings, plan: TrialPlan, cards: Mapping[str, Card], trial: TrialSettings
+) -> dict[str, Any]:
+    """Give what the rows of a trial have in common and what is known before it."""
+    manifest = plan.store.manifest
+    return {
+        "model": f"{model_label(settings, cards)}, {_trained(settings, trial)}",
+        "variant": trial.variant,
+        "seed": trial.seed,
+        "dataset_fingerprint": manifest.dataset_fingerprint,
+        "split_sha256": manifest.split_sha256,
+    }
 
 
 def chosen_on_validation(trial: TrialSettings, best_epoch: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from omnimat.evaluation.leakage import FoundOverlap, find_leakage, refuse_inputs
 from omnimat.finetune.judging import judging
 from omnimat.finetune.outcome import TrialResult, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
+from omnimat.finetune.repeat import refuse_other_trials
 from omnimat.finetune.rows import (
     Scored,
     best_points,
@@ -78,6 +79,8 @@ def run_sweep(
         num_cpus=settings.featurizer_num_cpus,
     )
     plan.check_splits(settings.each_fold())
+    board = LeaderboardStore(leaderboard_url or workspace.leaderboard_url)
+    refuse_other_trials(board, settings, plan, cards, workspace.files)
     with RayMetrics(name) as watch:
         results = run_trials(plan, settings, run, watch, check_held)
         check_held()
@@ -92,7 +95,7 @@ def run_sweep(
         check_held()
         rows = [make_row(name, settings, plan, cards, one, workspace.files) for one in scored]
         with leaderboard_write(watch, len(rows)):
-            LeaderboardStore(leaderboard_url or workspace.leaderboard_url).upsert(rows)
+            board.upsert(rows)
     check_held()
     _write_result(run, name, settings, chosen, rows, time.perf_counter() - start_s)
     return rows

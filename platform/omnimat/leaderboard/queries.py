@@ -31,7 +31,7 @@ _BOARD = [column for column in boards.columns if column.name != "board_id"]
 _COUNTS = ("num_results", "num_rows", "num_recomputed", "num_reproduced")
 
 
-def stored_rows(**wanted: str | None) -> Select[Any]:
+def stored_rows(**wanted: Any) -> Select[Any]:
     """Select rows with everything that belongs to them, by task, metric, model, variant and seed.
 
     A row whose group, board or configuration was removed has nulls in their place.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import first_mistake
@@ -144,6 +144,49 @@ class LeaderboardStore:
         with self._database.reading() as connection:
             found = _stored(connection, group_id=group_id, task=task, run_name=run_name)
         return [stored.row() for stored in found]
+
+    def checked(self, row_ids: Sequence[str] | None = None, **wanted: Any) -> list[Row]:
+        """Give rows that were checked, which another result does not replace.
+
+        Args:
+            row_ids: the ids of the rows; None for any.
+            wanted: what fields of the rows must be.
+        """
+        parts = [None] if row_ids is None else list(_parts(row_ids))
+        with self._database.reading() as connection:
+            found = [one for part in parts for one in _stored(connection, part, **wanted)]
+        return [one.row() for one in found if one.values["status"] != "self_reported"]
+
+    def remove(self, prefix: str) -> int:
+        """Take a result with all its rows, or one row, off the leaderboard.
+
+        Args:
+            prefix: how its id begins.
+
+        Returns:
+            How many rows there were.
+
+        Raises:
+            UserError: if no id begins like this, or several do.
+        """
+        rows = schema.rows.c
+        with self._database.writing() as connection:
+            found = {
+                (name, one)
+                for name in ("group_id", "row_id")
+                for one in connection.scalars(
+                    select(rows[name]).where(rows[name].startswith(prefix, autoescape=True))
+                )
+            }
+            if len(found) != 1:
+                which = f"{len(found)} results and rows" if found else "no result or row"
+                raise UserError(
+                    f"{prefix!r} begins the id of {which}; `omnimat leaderboard show` prints the "
+                    "ids of results, and `omnimat leaderboard verify --all` those of rows"
+                )
+            _count_write(connection)
+            [(name, one)] = found
+            return connection.execute(delete(schema.rows).where(rows[name] == one)).rowcount
 
     def row(self, row_id: str) -> Row | None:
         """Give the row of this id, or None."""
@@ -286,7 +329,7 @@ def _rows_by_id(
 
 
 def _stored(
-    connection: Connection, row_ids: Sequence[str] | None = None, **wanted: str | None
+    connection: Connection, row_ids: Sequence[str] | None = None, **wanted: Any
 ) -> list[StoredRow]:
     query = queries.stored_rows(**wanted)
     if row_ids is not None:
