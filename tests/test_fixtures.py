@@ -16,6 +16,7 @@ from omnimat.base.errors import UserError
 from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
 from omnimat.cli.main import main
+from omnimat.cli.recomputation import recomputation
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.split import split_sha256
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
@@ -29,6 +30,7 @@ from omnimat.sources.settings import IngestSettings
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import FeatureStore
 from omnimat.training.resume import found_checkpoints
+from omnimat.verification.verify import verify
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = sorted(path.parent.name for path in FIXTURES.glob("*/storage.tar.xz"))
@@ -179,6 +181,15 @@ def test_a_leaderboard_shows_its_rows(workspace):
     }
     assert all(row.config_hash == fingerprint(row.config) for row in rows)
     assert sum(one.num_rows for one in board.boards()) >= 32
+
+
+def test_rows_that_name_another_place_are_not_followed_there(workspace):
+    """They were written before names were relative, and the storage was moved since."""
+    store = LeaderboardStore(workspace.leaderboard_url)
+    outcomes = verify(store, workspace.files, recomputation)
+    assert {one.verdict for one in outcomes} <= {"unverifiable", "failed"}
+    for one in outcomes:
+        assert "lies outside the storage, so it is not opened" in "\n".join(one.sentences)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 
 import pandas as pd
 import pytest
-from upath import UPath
 
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
@@ -65,12 +64,12 @@ def rows(on_ray, workspace, settings, url, known_run):
     return run_sweep("folded", folded, workspace, url)
 
 
-def test_each_fold_has_a_row_for_every_seed_and_a_board_of_its_own(rows, url):
+def test_each_fold_has_a_row_for_every_seed_and_a_board_of_its_own(rows, workspace, url):
     assert [(row.task, row.config["fold"]["test"], row.seed) for row in rows] == [
         (f"mean atomic number, fold {fold} of 3", fold, seed) for fold in "02" for seed in (0, 1)
     ]
     for row in rows:
-        ids = pd.read_parquet(row.predictions_uri)["material_id"]
+        ids = pd.read_parquet(workspace.root / row.predictions_uri)["material_id"]
         assert {int(one[-3:]) % 3 for one in ids} == {int(row.config["fold"]["test"])}
         assert "folds" not in row.config
     summaries = LeaderboardStore(url).summaries()
@@ -158,11 +157,11 @@ def test_a_row_that_hides_its_fold_is_caught(rows, workspace, tmp_path):
 
 def test_a_material_without_a_fold_or_of_another_does_not_judge(rows, workspace, tmp_path):
     """A table of predictions with two materials too many and its hash in order."""
-    table = pd.read_parquet(rows[0].predictions_uri)
+    table = pd.read_parquet(workspace.root / rows[0].predictions_uri)
     extra = table.iloc[[0, 1]].assign(material_id=["mat-005", "mat-002"])
-    path = UPath(tmp_path / "predictions.parquet")
+    path = workspace.root / "two-too-many.parquet"
     pd.concat([table, extra], ignore_index=True).to_parquet(path)
-    changes = {"predictions_uri": str(path), "predictions_sha256": sha256_of(path)}
+    changes = {"predictions_uri": path.name, "predictions_sha256": sha256_of(path)}
     (outcome,) = outcomes([rows[0].model_copy(update=changes)], workspace, tmp_path)
     sentences = "\n".join(outcome.sentences)
     assert outcome.verdict == "failed"

@@ -71,14 +71,16 @@ def test_the_chosen_rate_is_the_best_on_validation(rows, trials):
 def test_a_rows_value_follows_from_its_predictions(rows, workspace, settings):
     properties = {f"mat-{index:03d}" for index in range(9, 60, 10)}
     for row in rows:
-        predictions = pd.read_parquet(row.predictions_uri)
+        predictions = pd.read_parquet(workspace.root / row.predictions_uri)
         assert set(predictions["material_id"]) == properties
         assert set(predictions["split"]) == {"test"}
         assert row.value == np.abs(predictions["prediction"] - predictions["target"]).mean()
         assert row.num_test == len(predictions) == 6
-        assert row.predictions_sha256 == sha256_of(UPath(row.predictions_uri))
-        assert row.checkpoint_sha256 == sha256_of(UPath(row.checkpoint_uri))
-        found = json.loads((UPath(row.checkpoint_uri).parent / "trial.json").read_text())
+        assert row.predictions_sha256 == sha256_of(workspace.root / row.predictions_uri)
+        assert row.checkpoint_sha256 == sha256_of(workspace.root / row.checkpoint_uri)
+        found = json.loads(
+            (workspace.root / row.checkpoint_uri).with_name("trial.json").read_text()
+        )
         made_with = ("hardware", "code_commit", "code_dirty")
         assert [found[name] for name in made_with] == [getattr(row, name) for name in made_with]
 
@@ -127,7 +129,7 @@ def test_several_modalities_and_numbers_make_rows_that_can_be_checked(on_ray, wo
     assert row.model == "structure (potnet) + dos (dos_transformer), concat fusion, from scratch"
     assert row.parent_run == ""
     assert set(row.config["cards"]) == {"structure", "dos"}
-    predictions = pd.read_parquet(row.predictions_uri)
+    predictions = pd.read_parquet(workspace.root / row.predictions_uri)
     errors = [np.stack(predictions[column]) for column in ("prediction", "target")]
     assert errors[0].shape == (5, 2)  # one of the six has no density of states
     assert row.value == np.abs(errors[0] - errors[1]).mean()
@@ -153,7 +155,7 @@ def test_several_tasks_make_a_row_each(on_ray, workspace, settings):
     assert rows[0].model == "structure (potnet), from scratch, 50 % of training, together"
     weight = rows[3]
     assert "/predictions/weight-class/" in weight.predictions_uri
-    predictions = pd.read_parquet(weight.predictions_uri)
+    predictions = pd.read_parquet(workspace.root / weight.predictions_uri)
     right = predictions["prediction"] == predictions["target"]
     assert weight.value == right.mean()
     assert weight.details["per_class_accuracy"] == {

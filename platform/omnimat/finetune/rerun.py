@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -78,8 +79,11 @@ def rerun(row: Row, evidence: Evidence, sample: Sample) -> Iterator[Remark]:
 def _trial(row: Row, evidence: Evidence) -> TrialResult:
     path = beside(row.checkpoint_uri, TRIAL)
     try:
-        return TrialResult.model_validate_json(evidence.data(path, "checkpoint_uri"))
-    except ValidationError as error:
+        content = json.loads(evidence.data(path, "checkpoint_uri"))
+        # Keys of another version are passed over.
+        known = {key: content[key] for key in content.keys() & TrialResult.model_fields.keys()}
+        return TrialResult.model_validate_json(json.dumps(known))
+    except (ValueError, AttributeError) as error:
         raise UnreachableError(f"{path} was written by another version of omnimat") from error
 
 
