@@ -185,7 +185,11 @@ def test_files_that_a_row_names_outside_the_storage_are_not_read(storage, serve,
     for name in ("predictions.parquet", "trial.json"):
         (outside / name).write_bytes(b"{}")
     row = storage.rows[0]
-    for uri in (str(outside / "predictions.parquet"), "http://127.0.0.1:9/p.parquet", "\0.parquet"):
+    for uri in (
+        str(outside / "predictions.parquet"),
+        "http://127.0.0.1:9/p.parquet",
+        "a/\0/b.parquet",
+    ):
         changed = row.model_copy(update={"predictions_uri": uri, "checkpoint_uri": uri})
         with serve(changed, root=storage.root) as client:
             text = get(client, f"/result/{row.group_id}").text
