@@ -28,17 +28,17 @@ NAMES = (
     "s3://elsewhere/a.parquet",
     "memory://elsewhere/a.parquet",
     "zip://a.parquet::/etc/archive.zip",
-    "../outside/secret",
-    "runs/../../outside/secret",
-    "runs/link",
-    "runs/folder/secret",
-    "runs/pipe",
-    "runs/zero",
-    "runs/sparse",
-    "runs/circle",
-    "runs/a\0b",
-    "runs/" + "a/" * 5000,
-    "runs/" + "a" * 900,
+    "../outside/secret.parquet",
+    "runs/../../outside/secret.parquet",
+    "runs/link.parquet",
+    "runs/folder/secret.parquet",
+    "runs/pipe.parquet",
+    "runs/zero.parquet",
+    "runs/sparse.parquet",
+    "runs/circle.parquet",
+    "runs/a\0b.parquet",
+    "runs/" + "a/" * 5000 + "b.parquet",
+    "runs/" + "a" * 900 + ".parquet",
     "",
 )
 _watched = None
@@ -68,13 +68,13 @@ def hostile(bench, tmp_path):
     """Rows under new names, each with one hostile name in one field."""
     root, outside = bench.workspace.root, tmp_path / "outside"
     outside.mkdir()
-    (outside / "secret").write_bytes(b"secret")
-    (root / "runs" / "link").symlink_to(outside / "secret")
+    (outside / "secret.parquet").write_bytes(b"secret")
+    (root / "runs" / "link.parquet").symlink_to(outside / "secret.parquet")
     (root / "runs" / "folder").symlink_to(outside)
-    (root / "runs" / "zero").symlink_to("/dev/zero")
-    (root / "runs" / "circle").symlink_to("circle")
-    os.mkfifo(root / "runs" / "pipe")
-    with (root / "runs" / "sparse").open("wb") as file:
+    (root / "runs" / "zero.parquet").symlink_to("/dev/zero")
+    (root / "runs" / "circle.parquet").symlink_to("circle.parquet")
+    os.mkfifo(root / "runs" / "pipe.parquet")
+    with (root / "runs" / "sparse.parquet").open("wb") as file:
         file.truncate(1 << 42)
     honest = {"fit": bench.rows["structure"][0], "retrieval": bench.rows["retrieval"][0]}
     return [

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.evaluation.stored import StoredEmbeddings, read_embeddings
@@ -23,6 +27,7 @@ from omnimat.verification.rerun import (
     records_in_order,
     tolerance_of,
 )
+from omnimat.verification.tables import read_table
 
 _BATCH_SIZE = 256
 
@@ -37,21 +42,67 @@ def rerun_embeddings(row: Row, evidence: Evidence, sample: Sample) -> Iterator[R
     yield from evidence.remembered(key, lambda: list(_embedded_again(row, evidence, sample)))
 
 
+def rerun_labels(
+    row: Row,
+    evidence: Evidence,
+    sample: Sample,
+    modality: str,
+    embed_labels: Callable[[ExportedEncoder], Mapping[str, Tensor]],
+) -> Iterator[Remark]:
+    """Embed labels and a sample of materials again; what was predicted must be the nearest label.
+
+    Args:
+        row: the row.
+        evidence: where its files are read from.
+        sample: how many materials are embedded.
+        modality: what is embedded of a material.
+        embed_labels: embeds each label with the run's text encoder: (d,) of unit length.
+
+    Raises:
+        UnreachableError: if the encoders cannot be built by this omnimat.
+    """
+    table = read_table(row, evidence)
+    chosen = table.iloc[sample.of(len(table))]
+    ids = chosen["material_id"].to_numpy(dtype=np.str_)
+    with _encoders():
+        labels = embed_labels(_encoder(row, evidence, "text"))
+        column = _column(_encoder(row, evidence, modality), _records(row, evidence, ids))
+    similarities = (column.values @ torch.stack(list(labels.values())).T).double().numpy()
+    places = pd.Index(list(labels)).get_indexer(pd.Index(chosen["prediction"]))
+    off = similarities.max(axis=1) - similarities[np.arange(len(ids)), places]
+    yield from check_again(row.predictions_uri, ids, off, tolerance_of(row), len(table))
+
+
 def _embedded_again(row: Row, evidence: Evidence, sample: Sample) -> Iterator[Remark]:
     stored = read_embeddings(row, evidence)
-    export = evidence.folder(checkpoint_of(row), "checkpoint_uri")
     places = sample.of(len(stored.material_ids))
     ids = np.array(stored.material_ids)[places]
-    records = records_in_order(evidence.dataset(row), ids.tolist())
+    records = _records(row, evidence, ids)
     off = np.zeros(len(ids))
     for modality in stored.embeddings.values:
-        try:
-            encoder = ExportedEncoder.load(export / modality)
-            off = np.maximum(off, _off(_column(encoder, records), stored, modality, places))
-        except (UserError, RunError) as error:
-            raise UnreachableError(str(error)) from error
+        with _encoders():
+            column = _column(_encoder(row, evidence, modality), records)
+        off = np.maximum(off, _off(column, stored, modality, places))
     of = len(stored.material_ids)
     yield from check_again(row.predictions_uri, ids, off, tolerance_of(row), of)
+
+
+@contextmanager
+def _encoders() -> Iterator[None]:
+    """Encoders that cannot be built or applied say nothing against a row."""
+    try:
+        yield
+    except (UserError, RunError) as error:
+        raise UnreachableError(str(error)) from error
+
+
+def _encoder(row: Row, evidence: Evidence, modality: str) -> ExportedEncoder:
+    export = evidence.folder(checkpoint_of(row), "checkpoint_uri")
+    return ExportedEncoder.load(export / modality)
+
+
+def _records(row: Row, evidence: Evidence, ids: NDArray[np.str_]) -> list[Record]:
+    return records_in_order(evidence.dataset(row), ids.tolist())
 
 
 def _column(encoder: ExportedEncoder, records: list[Record]) -> Column:
@@ -65,9 +116,13 @@ def _column(encoder: ExportedEncoder, records: list[Record]) -> Column:
     )
 
 
-def _off(again: Column, stored: StoredEmbeddings, modality: str, places: np.ndarray) -> np.ndarray:
+def _off(
+    again: Column, stored: StoredEmbeddings, modality: str, places: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Say of n materials how far the embeddings, of unit length, are from those of before."""
     rows = torch.from_numpy(places)
     before = stored.embeddings.column(modality)
     off = (again.values - before.values[rows]).abs().amax(dim=1)
-    return torch.where(again.present == before.present[rows], off, torch.inf).double().numpy()
+    is_alike = again.present == before.present[rows]
+    found: NDArray[np.float64] = torch.where(is_alike, off, torch.inf).double().numpy()
+    return found

@@ -25,6 +25,7 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically, write_json
 from omnimat.base.settings import Settings
+from omnimat.evaluation.rerun import rerun_labels
 from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
 from omnimat.evaluation.stored import check_pretraining_seed, featurizers_of_run
 from omnimat.leaderboard.finding import Finding
@@ -39,6 +40,7 @@ from omnimat.verification.agreement import check_agreement
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.left_out import check_left_out
 from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on, named
+from omnimat.verification.rerun import Sample
 from omnimat.verification.tables import check_materials, check_targets, read_table, unscored
 
 ZERO_SHOT = "zero_shot.json"
@@ -176,6 +178,18 @@ class ZeroShotSettings(Section):
             of_one = {task.modality: featurizers_of_run(row, evidence)[task.modality]}
             yield from check_left_out(uri, dataset, left_out, of_one, "all")
         yield from check_pretraining_seed(row, evidence)
+
+    @classmethod
+    def rerun(cls, row: Row, evidence: Evidence, sample: Sample) -> Iterator[Remark]:
+        """Embed the sentences and a sample of the materials again."""
+        task = _task_of(row, task_and_split(row)[0])
+        yield from rerun_labels(
+            row,
+            evidence,
+            sample,
+            task.modality,
+            lambda text: {label: prompt_embedding(text, s) for label, s in task.prompts.items()},
+        )
 
 
 def prompt_embedding(encoder: ExportedEncoder, sentences: Sequence[str]) -> Tensor:
