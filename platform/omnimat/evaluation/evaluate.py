@@ -23,8 +23,9 @@ from omnimat.evaluation.section import EmbeddedSplit, Embedder, task_on
 from omnimat.evaluation.settings import EvaluateSettings, name_on_rows
 from omnimat.evaluation.stored import EMBEDDINGS, to_npz
 from omnimat.leaderboard.finding import Finding
+from omnimat.leaderboard.replacement import refuse_other_result
 from omnimat.leaderboard.row import Row
-from omnimat.leaderboard.store import LeaderboardStore, refuse_other_result
+from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +16,9 @@ from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
+from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
 from omnimat.leaderboard.row import Row, Status
 
-_SHOWN_OF_A_HASH = 16  # characters
 _IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
 
 
@@ -88,7 +88,7 @@ class LeaderboardStore:
         new = list(rows)
         for row in new:
             columns.check(row)
-        _refuse_twice(new)
+        refuse_twice(new)
         if not new:
             return
         with self._database.writing() as connection:
@@ -277,48 +277,11 @@ def _count_write(connection: Connection) -> None:
     connection.execute(update(schema.state).values(num_writes=num_writes + 1))
 
 
-def _refuse_twice(rows: Sequence[Row]) -> None:
-    known: dict[str, Row] = {}
-    for row in rows:
-        first = known.setdefault(row.row_id, row)
-        if first is not row and first.content != row.content:
-            raise UserError(
-                f"row {row.row_id} ({row.label}) is there twice, with other numbers or proof; keep "
-                "one of them"
-            )
-
-
 def _refuse_other_content(connection: Connection, rows: Sequence[Row]) -> None:
     wanted = {row.row_id: row for row in rows}
     for stored in _rows_by_id(connection, list(wanted)).values():
         if stored.status != "self_reported":
             refuse_other_result(stored, wanted[stored.row_id].result)
-
-
-def refuse_other_result(stored: Row, result: Mapping[str, Any]) -> None:
-    """Refuse to replace a checked row by another result.
-
-    Args:
-        stored: the row that was checked.
-        result: of the new row, as much as is known of ``Row.result``.
-
-    Raises:
-        UserError: if they differ; the sentence says in what, and what to do.
-    """
-    there = stored.result
-    if differ := [name for name, value in result.items() if there[name] != value]:
-        told = ", ".join(
-            f"{name} is {_shown(there[name])}, not {_shown(result[name])}" for name in differ
-        )
-        raise UserError(
-            f"row {stored.row_id} ({stored.label}) is {stored.status} and not replaced by another "
-            f"result ({told}); take it off the board first with `omnimat leaderboard remove "
-            f"{stored.row_id}`, or write to another leaderboard_url"
-        )
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.{_SHOWN_OF_A_HASH}}" if isinstance(value, str) else str(value)
 
 
 def _rows_by_id(
