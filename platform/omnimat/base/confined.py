@@ -137,7 +137,7 @@ def _look_at(path: UPath) -> tuple[str, int]:
     if not is_local(path):
         found = patiently(lambda: path.fs.info(path.path), path)
         return str(found["type"]), int(found["size"] or 0)
-    status = patiently(lambda: os.lstat(path), path)
+    status = patiently(lambda: os.lstat(path.path), path)
     return _kind(status), status.st_size
 
 
@@ -150,7 +150,7 @@ def _kind(status: os.stat_result) -> str:
 def _chunks(path: UPath, max_bytes: int) -> Iterator[bytes]:
     """Read a file that was looked at; it may have become another one since."""
     if is_local(path):
-        handle = os.open(path, _OPEN_FLAGS)
+        handle = os.open(path.path, _OPEN_FLAGS)
         if _kind(os.fstat(handle)) != "file":
             os.close(handle)
             raise UserError(f"{path} is no regular file any more, so it is not read")
