@@ -43,3 +43,27 @@ def test_an_unreadable_export_is_the_users_error(file: str, content: bytes, tmp_
     (folder / file).write_bytes(other if content is None else content)
     with pytest.raises(UserError, match="cannot read"):
         load(folder)
+
+
+def test_changed_weights_are_refused_and_a_lost_file_is_named(tmp_path) -> None:
+    folder, card = UPath(tmp_path), text_card()
+    save(folder, card.encoder.build(8), card)
+    path = folder / WEIGHTS_FILE
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match=rf"{path} was changed after it was written.*restore"):
+        load(folder)
+    path.unlink()
+    with pytest.raises(UserError, match="no exported encoder"):
+        load(folder)
+
+
+def test_an_export_of_an_older_version_is_loaded_with_a_line(tmp_path, capsys) -> None:
+    folder, card = UPath(tmp_path), text_card()
+    save(folder, card.encoder.build(8), card)
+    (folder / CARD_FILE).write_text(card.model_dump_json())
+    for _ in range(2):
+        assert load(folder)[1] == card
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{folder / WEIGHTS_FILE} is not checked")

@@ -52,26 +52,41 @@ def write_atomically(path: UPath, data: bytes) -> None:
     same folder and then renamed; a kill in between leaves a ``*.partial`` file.
 
     Raises:
-        UserError: it may not be written, or the bucket does not exist.
+        UserError: it may not be written, there is no room for it, or the bucket does not exist.
         RunError: the storage did not answer.
     """
     if path.protocol in _OBJECT_STORES:
         _upload(path, data)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
-    except OSError:  # of a full disk: nothing of it is left there
-        with suppress(OSError):
+        path.fs.mv(temporary.path, path.path)
+    except OSError as error:
+        with suppress(OSError):  # of a full disk: nothing is left half written
             temporary.unlink(missing_ok=True)
-        raise
-    path.fs.mv(temporary.path, path.path)
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}): give a storage_path that may "
+            "be written to and has room"
+        ) from error
 
 
 def write_json(path: UPath, value: Any) -> None:
     """Write a value as JSON for people and programs, as ``write_atomically`` does."""
     write_atomically(path, f"{json.dumps(value, indent=1)}\n".encode())
+
+
+def check_writable(folder: UPath) -> None:
+    """Write a small file to a folder and remove it, to learn now that it can be done later.
+
+    Raises:
+        UserError: it may not be written, or the bucket does not exist.
+        RunError: the storage did not answer.
+    """
+    path = folder / f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
+    write_atomically(path, b"")
+    path.unlink()
 
 
 def _upload(path: UPath, data: bytes) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import ValidationError, field_validator
 from safetensors import SafetensorError
@@ -13,15 +16,39 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 from upath import UPath
 
-from omnimat.base.errors import UserError
+from omnimat.base.checked_json import read_checked_json, write_checked_json
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import read_file
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
 from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.registry import ModalityName, all_encoder_classes
+from omnimat.models.header import check_network, read_shapes
 from omnimat.nn.projector import ProjectedEncoder
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
+
+
+_WEIGHTS = "weights"
+_REMEDY = "restore the export from a copy, or pretrain the run again"
+
+
+class Weights(Settings):
+    """What a card says of the file of its weights.
+
+    Attributes:
+        sha256: hash of the file.
+        size_bytes: size of the file.
+    """
+
+    sha256: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Describe the content of a file."""
+        return cls(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
 
 class Card(Settings):
@@ -62,22 +89,39 @@ class Card(Settings):
 
 
 def save(directory: UPath, module: nn.Module, card: Card) -> None:
-    """Write a module that ``card.build`` built to ``directory``, and the card after it."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write a module that ``card.build`` built to ``directory``, and the card after it.
+
+    The file of the card also holds the hash and the size of the weights.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-    (directory / WEIGHTS_FILE).write_bytes(save_tensors(state))
-    (directory / CARD_FILE).write_text(card.model_dump_json(indent=2))
+    data = save_tensors(state)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / WEIGHTS_FILE).write_bytes(data)
+    content = card.model_dump(mode="json") | {_WEIGHTS: Weights.of(data).model_dump()}
+    write_checked_json(directory / CARD_FILE, content)
 
 
 def load(directory: UPath) -> tuple[nn.Module, Card]:
     """Rebuild an exported encoder in evaluation mode on the CPU.
 
+    The network that the card describes is compared with the header of the weights before either is
+    built or read.
+
     Raises:
-        UserError: the directory does not hold an export that this version can read.
+        UserError: the directory does not hold an export that this version can read, its weights are
+            not those that were written, or they do not fit the card.
+        RunError: the storage did not answer.
     """
-    card = read_card(directory)
+    path = directory / WEIGHTS_FILE
     with _readable(directory):
-        state = load_tensors((directory / WEIGHTS_FILE).read_bytes())
+        card, weights = _read(directory)
+        check_network(card.build, read_shapes(path), path.stat().st_size)
+        data = read_file(path)
+        if weights is None:
+            _say_unchecked(str(path))
+        elif weights != Weights.of(data):
+            raise UserError(f"{path} was changed after it was written (sha256): {_REMEDY}")
+        state = load_tensors(data)
         module = card.build()
         module.load_state_dict(state)
     return module.eval(), card
@@ -88,9 +132,27 @@ def read_card(directory: UPath) -> Card:
 
     Raises:
         UserError: the directory does not hold an export that this version can read.
+        RunError: the storage did not answer.
     """
     with _readable(directory):
-        return Card.model_validate_json((directory / CARD_FILE).read_text())
+        return _read(directory)[0]
+
+
+def _read(directory: UPath) -> tuple[Card, Weights | None]:
+    """Read a card and what it says of its weights, which a card of an older omnimat does not."""
+    content = read_checked_json(directory / CARD_FILE, _REMEDY)
+    weights = content.pop(_WEIGHTS, None)
+    card = Card.model_validate(content)
+    return card, None if weights is None else Weights.model_validate(weights)
+
+
+@functools.cache
+def _say_unchecked(path: str) -> None:
+    print(
+        f"{path} is not checked: an older omnimat wrote its card, which holds no hash",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 @contextmanager
@@ -103,8 +165,10 @@ def _readable(directory: UPath) -> Iterator[None]:
             f"{directory} holds no exported encoder ({WEIGHTS_FILE} and {CARD_FILE}); "
             "give the folder of one modality inside a run's export/"
         ) from error
-    except (ValidationError, SafetensorError, RuntimeError) as error:
+    except (UserError, RunError):
+        raise
+    except (ValidationError, SafetensorError, RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{directory} holds an encoder that this version cannot read: {reason}"
+            f"{directory} holds an encoder that this version cannot read: {reason}; {_REMEDY}"
         ) from error
