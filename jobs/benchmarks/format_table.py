@@ -171,8 +171,7 @@ def featurized(store: StoreLocation) -> None:
     """Write a feature store in this process."""
     store.folder.mkdir(parents=True)
     write = WriteShard(Source(store.dataset, None, store.featurizers), store.folder)
-    write({"shard": np.arange(len(store.manifest.shards))})
-    complete(store)
+    complete(store, [write.write(shard) for shard in range(len(store.manifest.shards))])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 import dataclasses
 import json
+import mmap
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from upath import UPath
@@ -12,13 +12,11 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.cli.main import main
 from omnimat.formats.format import FORMATS
-from omnimat.modalities.batch import feature_table
+from omnimat.models.export import load, save
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 from omnimat.search import index as index_module
 from omnimat.search.index import nearest, open_index
 from omnimat.search.search import search
-from omnimat.stream.location import StoreLocation
-from omnimat.stream.store import COMPLETE, features_name, store_fingerprint
 
 MODALITIES = ("structure", "dos", "text", "xrd", "composition")
 
@@ -109,11 +107,14 @@ def copy(workspace, tmp_path) -> Workspace:
 
 def test_an_index_is_made_once_and_mapped_into_memory(copy, capsys):
     first = opened(copy)
-    assert isinstance(first.embeddings, np.memmap)
     (file,) = (copy.run("pre") / "search" / "prototypes").glob("composition-*.npy")
     written = file.stat().st_mtime_ns
     capsys.readouterr()
-    np.testing.assert_array_equal(opened(copy).embeddings, first.embeddings)
+    values = opened(copy).embeddings
+    np.testing.assert_array_equal(values, first.embeddings)
+    while isinstance(values, np.ndarray):
+        values = values.base
+    assert isinstance(values.obj, mmap.mmap)
     assert file.stat().st_mtime_ns == written
     assert not capsys.readouterr().err
 
@@ -134,36 +135,24 @@ def test_an_index_of_a_run_on_another_machine_is_read_whole(workspace):
 
 def test_an_index_of_another_encoder_is_not_used(copy):
     before = np.array(opened(copy).embeddings)
-    weights = export_folder(copy.run("pre"), "composition") / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 0x01  # the exponent of the last weight
-    weights.write_bytes(bytes(data))
+    folder = export_folder(copy.run("pre"), "composition")
+    encoder, card = load(folder)
+    next(encoder.parameters()).data.add_(1.0)
+    save(folder, encoder, card)
     assert not np.array_equal(opened(copy).embeddings, before)
     # The old one is gone.
     assert len(list((copy.run("pre") / "search" / "prototypes").glob("composition-*"))) == 1
 
 
-def test_a_feature_store_is_used_where_there_is_one(copy, records, monkeypatch):
+def test_a_feature_store_is_used_where_there_is_one(copy, write_features, monkeypatch):
     expected = np.array(opened(copy).embeddings)
     (file,) = (copy.run("pre") / "search" / "prototypes").glob("composition-*.npy")
     file.unlink()
     monkeypatch.setattr(index_module, "_MAX_FEATURIZED_HERE", 29)
     with pytest.raises(UserError, match="run an evaluate job"):
         opened(copy)
-    write_store(copy, records)
+    write_features(copy, "prototypes", featurizers_of(read_cards(copy.run("pre"))))
     np.testing.assert_allclose(opened(copy).embeddings, expected, atol=1e-6)
-
-
-def write_store(workspace, records):
-    featurizers = featurizers_of(read_cards(workspace.run("pre")))
-    location = StoreLocation.of(workspace, "prototypes", featurizers)
-    table = feature_table(records, featurizers)
-    location.folder.mkdir(parents=True)
-    for shard, rows in enumerate((table[:20], table[20:])):
-        with pa.ipc.new_file(str(location.folder / features_name(shard)), rows.schema) as writer:
-            writer.write_table(rows)
-    card = {"fingerprint": store_fingerprint(location.manifest, featurizers)}
-    (location.folder / COMPLETE).write_text(json.dumps(card))
 
 
 def test_materials_without_the_modality_are_no_candidates(copy):
@@ -218,3 +207,19 @@ def test_what_cannot_be_searched_is_the_users_error(
     assert result.exit_code == 2, result.output
     assert reason in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("num_bytes", [0, 60, -1, None])
+def test_a_damaged_index_is_made_again_with_a_line(num_bytes, copy, capsys):
+    expected = np.array(opened(copy).embeddings)
+    (path,) = (copy.run("pre") / "search" / "prototypes").glob("composition-*.npy")
+    data = path.read_bytes()
+    damaged = bytearray(data) if num_bytes is None else data[:num_bytes]
+    if num_bytes is None:
+        damaged[-1] ^= 1
+    path.unlink()  # the file that is mapped stays as it is
+    path.write_bytes(bytes(damaged))
+    capsys.readouterr()
+    np.testing.assert_array_equal(opened(copy).embeddings, expected)
+    assert f"{path} was changed after it was written" in capsys.readouterr().err
+    assert path.read_bytes() == data

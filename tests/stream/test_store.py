@@ -18,7 +18,7 @@ from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.pipeline import RayPipeline
 from omnimat.stream.settings import StreamSettings
-from omnimat.stream.store import COMPLETE, FeatureStore, features_name, take_rows
+from omnimat.stream.store import COMPLETE, FeatureStore, StoreCard, features_name, take_rows
 from omnimat.testing.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("on_ray")]
@@ -102,10 +102,25 @@ def test_while_one_process_fills_a_store_another_waits(dataset, featurizers, tmp
             waiting.join(0.05)
             said += capsys.readouterr().out
         assert waiting.is_alive()
-        (location.folder / COMPLETE).write_text("{}")
+        nothing = {"dataset_fingerprint": "0", "fingerprint": "0", "num_records": 0}
+        StoreCard(**nothing, quarantined={}).save(location.folder)
+        card = (location.folder / COMPLETE).read_text()
     waiting.join()
     assert said.startswith(f"waiting for {location.folder}, filled by ")
-    assert (location.folder / COMPLETE).read_text() == "{}"
+    assert (location.folder / COMPLETE).read_text() == card
+
+
+def test_a_store_of_an_older_version_is_made_again(write, tmp_path, capsys):
+    store = UPath(tmp_path) / "store"
+    write(store)
+    file, card = store / features_name(0), json.loads((store / COMPLETE).read_text())
+    content = file.read_bytes()
+    del card["files"], card["checksum"]
+    (store / COMPLETE).write_text(json.dumps(card))
+    file.write_bytes(content[:-1] + b"?")  # which nothing could have told
+    write(store)
+    assert file.read_bytes() == content
+    assert f"{store} was written by an older omnimat" in capsys.readouterr().out
 
 
 def test_rows_come_in_any_order(store, dataset, records, featurizers):

@@ -55,7 +55,7 @@ def in_parallel(
             result = ray.get(done[0])
         except RayError as error:
             if not _helps_to_try_again(error, num_tries[key], may_differ=again is not None):
-                raise _explained(error) from None
+                raise explained(error) from None
             waiting.append(key)
         else:
             yield key, result
@@ -70,8 +70,10 @@ def _helps_to_try_again(error: RayError, num_tries: int, may_differ: bool) -> bo
     return may_differ and num_tries == 1
 
 
-def _explained(error: RayError) -> Exception:
+def explained(error: RayError) -> Exception:
     """Return the exception of a task itself, or say that no worker got to its end."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, UserError | RunError):
+        return error.cause  # without the traceback that Ray adds to its message
     if isinstance(error, RayTaskError):
         cause: Exception = error.as_instanceof_cause()
         return cause

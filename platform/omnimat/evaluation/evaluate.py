@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,9 +10,10 @@ from typing import Any
 import torch
 from upath import UPath
 
+from omnimat.base.checked_json import write_checked_json
 from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically, write_json
+from omnimat.base.files import write_atomically
 from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.provenance import code_commit, hardware, sha256_of
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
@@ -27,7 +27,7 @@ from omnimat.leaderboard.replacement import refuse_other_result
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.export import Card
-from omnimat.models.inputs import featurizers_of, read_cards
+from omnimat.models.inputs import featurizers_of, read_cards, read_pretraining
 from omnimat.stream.featurize import write_store
 from omnimat.stream.location import StoreLocation
 from omnimat.training.settings import decisive
@@ -62,7 +62,7 @@ def evaluate(
     start_s = time.perf_counter()
     torch.set_num_threads(settings.num_threads)
     run, parent = workspace.run(name), workspace.run(settings.run)
-    pretraining = _read_pretraining(parent)
+    pretraining = read_pretraining(parent)
     cards = read_cards(parent)
     judging = Judging.of_sections(settings, tuple(cards), workspace)
     leakage = find_leakage(workspace, settings.run, cards, judging)
@@ -108,7 +108,7 @@ def evaluate(
         "rows": [row.model_dump(mode="json") for row in rows],
     }
     check_held()
-    write_json(run / RESULT, result)
+    write_checked_json(run / RESULT, result)
     return rows
 
 
@@ -125,14 +125,6 @@ def _refuse_other_encoders(
         is_of_this = all(row.config.get(key) == value for key, value in config.items())
         if row.section in sections and is_of_this:
             refuse_other_result(row, {"checkpoint_sha256": common["checkpoint_sha256"]})
-
-
-def _read_pretraining(parent: UPath) -> dict[str, Any]:
-    path = parent / RESULT
-    if not path.exists():
-        raise UserError(f"run: {path} is not there; run the pretrain job to its end first")
-    result: dict[str, Any] = json.loads(path.read_text())
-    return result
 
 
 def _embedded(embedder: Embedder, settings: EvaluateSettings, path: UPath) -> EmbeddedSplit:

@@ -126,7 +126,7 @@ class EmbeddedSplit:
     @cached_property
     def properties(self) -> list[dict[str, Any]]:
         """The properties of the N materials; a name carries its unit (``band_gap_ev``)."""
-        column = self.embedder.store.features.select([PROPERTIES_COLUMN])
+        column = self.embedder.store.columns([PROPERTIES_COLUMN])
         texts = take_rows(column, self.positions)[PROPERTIES_COLUMN].to_pylist()
         return [json.loads(text) for text in texts]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.registry import MODALITIES
+from omnimat.modalities.storage import decode_npz
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.verification.evidence import Evidence
@@ -62,14 +62,13 @@ def read_embeddings(row: Row, evidence: Evidence) -> StoredEmbeddings:
 def _read(row: Row, evidence: Evidence) -> StoredEmbeddings:
     data = evidence.predictions(row).data
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            found = dict(arrays)
+        found = decode_npz(data, "biufU")
         names: list[str] = [name for name in MODALITIES.names if name in found]
-        values = {name: torch.from_numpy(found[name]) for name in names}
-        present = {name: torch.from_numpy(found[f"{name}_present"]) for name in names}
+        values = {name: torch.tensor(found[name]) for name in names}
+        present = {name: torch.tensor(found[f"{name}_present"]) for name in names}
         ids = found["material_id"].tolist()
         groups = found.get("duplicate_group", np.arange(len(ids)))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise FaultError(f"{row.predictions_uri} holds no embeddings: {error}") from error
     return StoredEmbeddings(ids, groups, Embeddings(values, present))
 

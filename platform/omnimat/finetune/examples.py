@@ -24,7 +24,6 @@ from omnimat.materials.targets import Targets
 from omnimat.modalities.batch import collate
 from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors
-from omnimat.models.inputs import only_modalities
 from omnimat.stream.store import FeatureStore
 
 # So all trials train on the same part, and a smaller part lies within a larger one.
@@ -134,7 +133,7 @@ class Part:
 
 def read_folds(store: FeatureStore, name: str) -> Folds:
     """Read the folds of a store's records from the property of this name."""
-    column = store.features[PROPERTIES_COLUMN]
+    column = store.columns([PROPERTIES_COLUMN])[PROPERTIES_COLUMN]
     return Folds.of(store.records, column.to_pylist(), name)
 
 
@@ -151,7 +150,7 @@ def find_usable(
         UserError: if there is no such record for a task.
     """
     positions = np.flatnonzero(part.is_in)
-    column = store.features.select([PROPERTIES_COLUMN]).take(pa.array(positions))
+    column = store.columns([PROPERTIES_COLUMN]).take(pa.array(positions))
     properties = column[PROPERTIES_COLUMN].to_pylist()
     targets = [read_targets(properties, task) for task in tasks]
     has = np.stack([_has(store, f)[positions] for f in featurizers.values()])
@@ -186,7 +185,7 @@ def read_examples(
     if fraction < 1:
         num_records = max(1, round(fraction * len(part)))
         part = np.sort(np.random.default_rng(_PART_SEED).permutation(part)[:num_records])
-    table = only_modalities(store, featurizers).table(usable.positions[part]).combine_chunks()
+    table = store.of_modalities(featurizers).table(usable.positions[part]).combine_chunks()
     return Examples(
         material_ids=np.array(table[ID_COLUMN].to_pylist()),
         targets=tuple(of_task[part] for of_task in usable.targets),
@@ -198,7 +197,7 @@ def read_examples(
 
 def _has(store: FeatureStore, featurizer: Featurizer) -> NDArray[np.bool_]:
     first = f"{featurizer.modality}.{featurizer.fields[0].name}"
-    has: NDArray[np.bool_] = store.features[first].is_valid().to_numpy()
+    has: NDArray[np.bool_] = store.columns([first])[first].is_valid().to_numpy()
     return has
 
 

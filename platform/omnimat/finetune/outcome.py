@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
 from upath import UPath
 
-from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically
+from omnimat.base.checked_json import read_checked_json, write_checked_json
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import read_file
 from omnimat.base.settings import Settings, identity
 from omnimat.base.workspace import STOPPED, TRIAL, TRIALS
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.settings import TrialSettings
 from omnimat.materials.split import Split
+from omnimat.models.export import WEIGHTS_FILE
 
 
 class TrialResult(Settings):
@@ -40,6 +45,7 @@ class TrialResult(Settings):
         num_unseen_classes: for each task, how many validation records have a class that training
             never saw.
         history: what ``Fit.history`` was at the end.
+        weights_sha256: hash of the file of the best weights; None where an older omnimat wrote it.
     """
 
     plan_fingerprint: str
@@ -58,6 +64,7 @@ class TrialResult(Settings):
     num_without_modality: dict[Split, int]
     num_unseen_classes: dict[str, int]
     history: tuple[dict[str, float], ...]
+    weights_sha256: str | None = None
 
 
 def trial_folder(run: UPath, trial: TrialSettings) -> UPath:
@@ -72,14 +79,14 @@ def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> Tria
         UserError: if another version of omnimat wrote it.
     """
     path = folder / TRIAL
-    if not path.exists():
-        return None
     try:
-        result = TrialResult.model_validate_json(path.read_text())
+        result = TrialResult.model_validate(read_checked_json(path, _again(folder)))
+    except FileNotFoundError:
+        return None
     except ValidationError as error:
         raise UserError(
             f"{path} was written by another version of omnimat; choose another name for the run, "
-            f"or delete {folder} to train this trial again"
+            f"or {_again(folder)}"
         ) from error
     found = {"plan_fingerprint": result.plan_fingerprint, "settings": identity(result.settings)}
     return result if found == _identity(plan, settings) else None
@@ -87,8 +94,11 @@ def read_result(plan: TrialPlan, settings: TrialSettings, folder: UPath) -> Tria
 
 def is_stopped(plan: TrialPlan, trial: TrialSettings, folder: UPath) -> bool:
     """Say whether exactly this trial was stopped early."""
-    path = folder / STOPPED
-    return path.exists() and json.loads(path.read_text())["trial"] == _identity(plan, trial)
+    try:
+        content = read_checked_json(folder / STOPPED, _again(folder))
+    except FileNotFoundError:
+        return False
+    return content.get("trial") == _identity(plan, trial)
 
 
 def write_stopped(
@@ -97,7 +107,27 @@ def write_stopped(
     """Record that a trial was stopped after an epoch, and what it had reached by then."""
     reached = {key: last[key] for key in ("epoch", "validation_error")}
     content = {"trial": _identity(plan, trial), **reached}
-    write_atomically(folder / STOPPED, f"{json.dumps(content, indent=1)}\n".encode())
+    write_checked_json(folder / STOPPED, content)
+
+
+def read_weights(result: TrialResult, folder: UPath) -> dict[str, Tensor]:
+    """Read the best weights of a trial.
+
+    Raises:
+        RunError: they are missing, or not those that the trial has left.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        data = read_file(path)
+        if result.weights_sha256 not in {None, hashlib.sha256(data).hexdigest()}:
+            raise RunError(f"{path} was changed after it was written (sha256): {_again(folder)}")
+        return load_tensors(data)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise RunError(f"{path} is missing or damaged ({error}): {_again(folder)}") from error
+
+
+def _again(folder: UPath) -> str:
+    return f"delete {folder} to train this trial again"
 
 
 def _identity(plan: TrialPlan, trial: TrialSettings) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 
 import ray
+from ray.exceptions import RayTaskError
 from rich.console import Console
 from upath import UPath
 
+from omnimat.base.checked_json import write_checked_json
 from omnimat.base.files import write_atomically
 from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
+from omnimat.cluster.tasks import explained
 from omnimat.evaluation.leakage import FoundOverlap, find_leakage, refuse_inputs
 from omnimat.finetune.judging import judging
 from omnimat.finetune.outcome import TrialResult, trial_folder
@@ -129,12 +131,14 @@ def _score(
     )
     folders = [trial_folder(run, result.settings) for result in trials]
     num_folds = 0 if settings.folds is None else plan.num_folds(settings.folds.property)
-    predicted = ray.get(
-        [
-            task.remote(plan, result, folder, "test")
-            for result, folder in zip(trials, folders, strict=True)
-        ]
-    )
+    running = [
+        task.remote(plan, result, folder, "test")
+        for result, folder in zip(trials, folders, strict=True)
+    ]
+    try:
+        predicted = ray.get(running)
+    except RayTaskError as error:
+        raise explained(error) from None
     validating = {fold: plan.material_ids("validation", fold) for fold in settings.each_fold()}
     scored = []
     for result, folder, by_task in zip(trials, folders, predicted, strict=True):
@@ -173,4 +177,4 @@ def _write_result(
         "rows": [row.model_dump(mode="json") for row in rows],
         "wall_time_s": round(wall_time_s, 1),
     }
-    write_atomically(run / RESULT, f"{json.dumps(result, indent=1)}\n".encode())
+    write_checked_json(run / RESULT, result)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from time import perf_counter
 
 import pandas as pd
 import torch
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 from upath import UPath
 
+from omnimat.base.checked_json import write_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
 from omnimat.base.lease import CheckHeld, unleased
@@ -23,7 +24,7 @@ from omnimat.finetune.fit import Fit, validation_key
 from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.heads.linear import LinearSettings
 from omnimat.finetune.model import PropertyModel
-from omnimat.finetune.outcome import TrialResult
+from omnimat.finetune.outcome import TrialResult, read_weights
 from omnimat.finetune.plan import TrialPlan, trial_device
 from omnimat.finetune.settings import TrialSettings
 from omnimat.materials.split import Split
@@ -93,11 +94,14 @@ def run_trial(
     fit = Fit(plan.tasks, settings, codec, model, train, validation)
     fit.run(report)
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    weights = save_tensors(state)
     check_held()
-    write_atomically(folder / WEIGHTS_FILE, save_tensors(state))
-    result = _result(plan, fit, {"train": train, "validation": validation}, start_s)
+    write_atomically(folder / WEIGHTS_FILE, weights)
+    found = _result(plan, fit, {"train": train, "validation": validation}, start_s)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    result = found.model_copy(update={"weights_sha256": sha256})
     check_held()
-    write_atomically(folder / TRIAL, result.model_dump_json(indent=1).encode())
+    write_checked_json(folder / TRIAL, result.model_dump(mode="json"))
     return result
 
 
@@ -139,7 +143,7 @@ def predict(
     torch.set_num_threads(result.settings.num_threads)
     examples = plan.examples(split, result.settings.fold)
     model = build_model(plan, result.settings, result.codec.num_outputs)
-    model.load_state_dict(load_tensors((folder / WEIGHTS_FILE).read_bytes()))
+    model.load_state_dict(read_weights(result, folder))
     parts = apply_in_batches(
         model.to(trial_device()), examples.inputs, len(examples), result.settings
     )

@@ -21,7 +21,7 @@ from omnimat.formats.format import Format, Reading
 from omnimat.formats.unpacked import beginning, whole
 from omnimat.materials.record import Failure, Record
 from omnimat.modalities.dos import DensityOfStates
-from omnimat.modalities.storage import decode_npy
+from omnimat.modalities.storage import decode_npy, unpack_npz
 
 _MAX_BYTES = 16 * 2**20
 _NUM_BYTES_SEEN = 65_536
@@ -75,29 +75,11 @@ def _from_csv(data: bytes) -> Mapping[str, Any]:
 
 
 def _from_npz(data: bytes) -> Mapping[str, NDArray[Any]]:
-    """Unpack the two arrays, after a look at the sizes that they claim to have."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
-            known = {name: entries[name] for name in _COLUMNS if name in entries}
-            is_small = all(entry.file_size <= _MAX_BYTES for entry in known.values())
-            contents = {
-                name: _unpacked(archive, entry) for name, entry in known.items() if is_small
-            }
-    except Exception as error:  # on damaged bytes zipfile raises nearly anything
-        raise ValueError(f"the archive is cut off or damaged: {error}") from error
-    if not is_small:
-        raise ValueError(f"an array is too large: it has more than {_MAX_BYTES // 2**20} MiB")
+    contents = unpack_npz(data, _COLUMNS, _MAX_BYTES)
     try:
         return {name: decode_npy(content) for name, content in contents.items()}
     except ValueError as error:
         raise ValueError(f"an array cannot be read: {error}") from error
-
-
-def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Unpack as many bytes as an entry claims to have; ``read`` would unpack them all first."""
-    with archive.open(entry) as file:
-        return file.read(entry.file_size)
 
 
 def _states(columns: Mapping[str, Any]) -> DensityOfStates:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_json
 from omnimat.base.lease import Lease, take_over
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import RESULT, Workspace
@@ -40,7 +39,7 @@ def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool
         if _has_finished(run, name, settings):  # while this process waited
             return None
         claim = {"config_hash": settings.claim(), "settings": settings.model_dump(mode="json")}
-        write_json(run / CLAIM, claim)
+        write_checked_json(run / CLAIM, claim)
         stack.pop_all()
         return lease
 
@@ -57,7 +56,8 @@ def _has_finished(run: UPath, name: str, settings: Settings) -> bool:
 
 
 def _check(record: UPath, name: str, expected: str) -> None:
-    if json.loads(record.read_text())["config_hash"] != expected:
+    remedy = f"restore it from a copy, or begin anew beside {record.parent} with --fresh"
+    if read_checked_json(record, remedy).get("config_hash") != expected:
         raise UserError(
             f"name: run {name!r} was made under other settings or by another version of omnimat; "
             f"choose another name, begin anew beside {record.parent} with --fresh, or take it out "

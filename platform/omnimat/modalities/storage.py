@@ -7,7 +7,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER = re.compile(
-    rb"\{'descr': '(?P<dtype>[<>|][fiu]\d{1,2})', 'fortran_order': False, "
+    rb"\{'descr': '(?P<dtype>[<>|](?P<kind>[biufU])\d{1,6})', 'fortran_order': False, "
     rb"'shape': \((?P<shape>[\d, ]{0,60})\), \} *\n"
 )
 
@@ -66,19 +66,24 @@ def encode_npy(array: Array) -> bytes:
     return buffer.getvalue()
 
 
-def decode_npy(data: bytes) -> Array:
+def decode_npy(data: bytes, kinds: str = "fiu") -> Array:
     """Read an ``.npy`` file of ``np.save``, whose shape must fit the number of bytes.
 
     NumPy's own reader evaluates the header as Python, so a damaged one may raise any error.
 
+    Args:
+        data: the content of the file.
+        kinds: which kinds of numbers it may hold, as NumPy's ``dtype.kind`` names them; among them
+            ``b`` stands for booleans, and ``U`` for texts.
+
     Raises:
-        ValueError: the bytes are not a numeric array of version 1.0 in C order.
+        ValueError: the bytes are not an array of these kinds, of version 1.0 and in C order.
     """
     if data[:8] != _NPY_MAGIC:
         raise ValueError("not an npy file of version 1.0")
     start = 10 + int.from_bytes(data[8:10], "little")
     header = _NPY_HEADER.fullmatch(data[10:start])
-    if header is None:
+    if header is None or header["kind"].decode() not in kinds:
         raise ValueError(f"array must be numeric and in C order, its header is {data[10:start]!r}")
     dtype = np.dtype(header["dtype"].decode())
     shape = tuple(int(length) for length in header["shape"].split(b",") if length.strip())
@@ -94,20 +99,65 @@ def encode_npz(arrays: Mapping[str, Array]) -> bytes:
     return buffer.getvalue()
 
 
-def decode_npz(data: bytes) -> dict[str, Array]:
-    """Read named arrays from an ``.npz`` file.
+def decode_npz(data: bytes, kinds: str = "fiu") -> dict[str, Array]:
+    """Read named arrays from an ``.npz`` file of ``np.savez``, which does not compress.
+
+    Args:
+        data: the content of the file.
+        kinds: as for ``decode_npy``.
 
     Raises:
-        ValueError: the archive is compressed, so that it could unpack to any size, or it holds
-            something other than arrays.
+        ValueError: the archive is damaged or compressed, or it holds something other than arrays.
     """
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError("is compressed")
-        return {
-            entry.filename.removesuffix(".npy"): decode_npy(archive.read(entry))
-            for entry in archive.infolist()
-        }
+    return {name: decode_npy(content, kinds) for name, content in unpack_npz(data).items()}
+
+
+def unpack_npz(
+    data: bytes, names: Collection[str] | None = None, max_bytes: int | None = None
+) -> dict[str, bytes]:
+    """Unpack the ``.npy`` files of an ``.npz`` file, after a look at the sizes that they claim.
+
+    Args:
+        data: the content of the archive.
+        names: the arrays that are unpacked, as far as they are there; None for all.
+        max_bytes: how much they may have together if they are compressed; None if they must not be,
+            since a small file could then unpack to any size.
+
+    Raises:
+        ValueError: the archive is damaged, compressed or too large.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
+            wanted = {name: one for name, one in entries.items() if names is None or name in names}
+            _check_sizes(list(wanted.values()), len(data), max_bytes)
+            return {name: _unpacked(archive, entry) for name, entry in wanted.items()}
+    except _TooLargeError:
+        raise
+    except Exception as error:  # on damaged bytes zipfile raises nearly anything
+        raise ValueError(f"the archive is cut off or damaged: {error}") from error
+
+
+class _TooLargeError(ValueError):
+    pass
+
+
+def _check_sizes(entries: list[zipfile.ZipInfo], size_bytes: int, max_bytes: int | None) -> None:
+    if max_bytes is None and any(one.compress_type != zipfile.ZIP_STORED for one in entries):
+        raise _TooLargeError("the archive is compressed")
+    num_bytes = sum(one.file_size for one in entries)
+    # Entries that share their bytes are another way to unpack to more than there is.
+    if num_bytes > (size_bytes if max_bytes is None else max_bytes):
+        raise _TooLargeError(f"the archive is too large: it unpacks to {num_bytes / 2**20:.3g} MiB")
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Unpack as many bytes as an entry claims to have; ``read`` would unpack them all first."""
+    with archive.open(entry) as file:
+        content = file.read(entry.file_size)
+        if len(content) < entry.file_size or file.read(1):  # the second reads the checksum
+            raise ValueError(f"{entry.filename} has other bytes than the archive says")
+        return content
 
 
 def checked(array: Array, ndim: int) -> Array:

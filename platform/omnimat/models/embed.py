@@ -19,7 +19,7 @@ from omnimat.modalities.batch import collate, feature_table
 from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.models.export import Card, load
-from omnimat.models.inputs import featurizers_of, only_modalities
+from omnimat.models.inputs import featurizers_of
 from omnimat.objectives.embeddings import Column
 from omnimat.stream.store import FeatureStore
 
@@ -73,7 +73,7 @@ class ExportedEncoder:
         Raises:
             RunError: an embedding is not finite.
         """
-        features = only_modalities(store, {self.card.modality: self.featurizer})
+        features = store.of_modalities({self.card.modality: self.featurizer})
         starts = range(0, len(positions), batch_size)
         columns = [
             self.embed_table(features.table(positions[start : start + batch_size]))

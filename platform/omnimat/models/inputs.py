@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.workspace import EXPORT
+from omnimat.base.workspace import EXPORT, RESULT
 from omnimat.modalities.choices import ModalityChoices
-from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
+from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.registry import MODALITIES
 from omnimat.models.export import CARD_FILE, Card, read_card
-from omnimat.stream.store import FeatureStore
+
+_REMEDY = "restore it from a copy, or make the run again with --fresh"
+
+
+def read_pretraining(run: UPath) -> dict[str, Any]:
+    """Read the result of a finished pretraining run, which holds its settings.
+
+    Raises:
+        UserError: there is none, so the run has not finished, or it is damaged.
+        RunError: the storage did not answer.
+    """
+    path = run / RESULT
+    try:
+        result = read_checked_json(path, _REMEDY)
+    except FileNotFoundError:
+        raise UserError(
+            f"run: {path} is not there; run the pretrain job to its end first"
+        ) from None
+    if not isinstance(result.get("settings"), dict):
+        raise UserError(f"run: {path} holds no settings of a run: {_REMEDY}")
+    return result
 
 
 def export_folder(run: UPath, modality: str) -> UPath:
@@ -42,11 +64,3 @@ def featurizers_of(cards: Mapping[str, Card]) -> dict[str, Featurizer]:
         for name, card in cards.items()
     }
     return ModalityChoices.model_validate(choices).featurizers()
-
-
-def only_modalities(store: FeatureStore, featurizers: Mapping[str, Featurizer]) -> FeatureStore:
-    """Return the store with only the columns of these modalities, so that no other is copied."""
-    fields = [f"{name}.{field.name}" for name, f in featurizers.items() for field in f.fields]
-    return FeatureStore(
-        store.records, store.features.select([ID_COLUMN, PROPERTIES_COLUMN, *fields])
-    )

@@ -1,14 +1,16 @@
 """Embeddings of a whole data set by one encoder, which are made once and then memory-mapped.
 
-They are in the file ``search/<data set>/<modality>-<key>.npy`` of the run's folder. The key is the
-fingerprint of the data set and of the encoder's bytes. So a file of another state of either is
-never found, and it is removed when its successor is written.
+They are in the file ``search/<data set>/<modality>-<key>-<crc32>.npy`` of the run's folder. The key
+is the fingerprint of the data set and of the encoder's bytes. So a file of another state of either
+is never found, and it is removed when its successor is written. The checksum is that of the file
+itself; one that does not have it is made again.
 """
 
 from __future__ import annotations
 
-import io
+import mmap
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,9 +21,11 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import read_file, write_atomically
+from omnimat.base.filesystem import is_local
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
+from omnimat.modalities.storage import decode_npy, encode_npy
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder, featurizers_of
@@ -84,14 +88,16 @@ def open_index(
     manifest = location.manifest
     export = export_folder(run, modality)
     key = fingerprint([manifest.dataset_fingerprint, sha256_of(export)])
-    path = run / _SEARCH / dataset / f"{modality}-{key}.npy"
-    if not path.exists():
+    folder = run / _SEARCH / dataset
+    values = _found(folder, f"{modality}-{key}")
+    if values is None:
         print(f"indexing {modality} of {manifest.num_records} materials", file=sys.stderr)
-        _write(path, _embeddings(location, export, modality))
-        for stale in path.parent.glob(f"{modality}-*.npy"):
+        values = _embeddings(location, export, modality)
+        path = _write(folder, f"{modality}-{key}", values)
+        for stale in folder.glob(f"{modality}-*.npy"):
             if stale.name != path.name:
                 stale.unlink()
-    return Index(location.dataset, manifest.records(location.dataset), _mapped(path))
+    return Index(location.dataset, manifest.records(location.dataset), values)
 
 
 def nearest(
@@ -150,15 +156,29 @@ def _featurized_here(location: StoreLocation, modality: str) -> FeatureStore:
     return FeatureStore(records, source.features(take(records, np.arange(len(records)))))
 
 
-def _write(path: UPath, values: Float) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
+def _write(folder: UPath, name: str, values: Float) -> UPath:
+    data = encode_npy(values)
+    path = folder / f"{name}-{zlib.crc32(data):08x}.npy"
+    write_atomically(path, data)
+    return path
 
 
-def _mapped(path: UPath) -> Float:
+def _found(folder: UPath, name: str) -> Float | None:
+    """Read the file of an index, or return None if there is none that is as it was written."""
+    for path in folder.glob(f"{name}-*.npy"):
+        content = _content(path)
+        if path.stem.rpartition("-")[2] == f"{zlib.crc32(content):08x}":
+            values: Float = decode_npy(content)
+            return values
+        print(f"{path} was changed after it was written: it is made again", file=sys.stderr)
+    return None
+
+
+def _content(path: UPath) -> memoryview:
     """Map a file into memory if it is on this machine, and read it otherwise."""
-    is_local = path.protocol in {"", "file"}
-    source = str(path) if is_local else io.BytesIO(read_file(path))
-    values: Float = np.load(source, mmap_mode="r" if is_local else None, allow_pickle=False)
-    return values
+    if not is_local(path):
+        return memoryview(read_file(path))
+    if not path.stat().st_size:
+        return memoryview(b"")  # which cannot be mapped
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

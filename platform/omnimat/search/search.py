@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.workspace import RESULT, Workspace
+from omnimat.base.workspace import Workspace
 from omnimat.materials.crystals import space_group_symbol
 from omnimat.materials.split import SPLITS
 from omnimat.modalities.layout import PROPERTIES_COLUMN, Featurizer
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.export import Card
-from omnimat.models.inputs import export_folder, featurizers_of, read_cards
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards, read_pretraining
 from omnimat.search.index import Index, nearest, open_index
 from omnimat.search.read import Asked, read_query
 from omnimat.stream.source import Source
@@ -119,7 +118,7 @@ def search(
         name: ExportedEncoder.load(export_folder(folder, name)) for name in set(readers.values())
     }
     vectors = [_embed(given, query, encoders[readers[given]]) for given, query in read.items()]
-    name = dataset or _pretrained_on(folder)
+    name = dataset or str(read_pretraining(folder)["settings"]["dataset"])
     index = open_index(workspace, folder, name, modality_of_set, cards)
     candidates = index.candidates(split)
     if not len(candidates):
@@ -177,13 +176,6 @@ def _embed(given: str, asked: Asked, encoder: ExportedEncoder) -> Float:
         remedy = f"; {asked.query.remedy}" if asked.query.remedy else ""
         raise UserError(f"{given}: {error}{remedy}") from error
     return vector
-
-
-def _pretrained_on(folder: UPath) -> str:
-    path = folder / RESULT
-    if not path.exists():
-        raise UserError(f"--dataset: {path} does not exist and so names no data set; give one")
-    return str(json.loads(path.read_text())["settings"]["dataset"])
 
 
 def _hits(index: Index, places: NDArray[np.int64], similarities: Float) -> list[list[Hit]]:

@@ -11,8 +11,9 @@ import pyarrow as pa
 from pydantic import ValidationError
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.files import parquet_frame, read_file, write_atomically
+from omnimat.base.files import parquet_frame, read_file
 from omnimat.base.settings import Settings, first_mistake
 from omnimat.modalities.registry import parts
 
@@ -97,11 +98,11 @@ class Manifest(Settings):
         """
         path = directory / MANIFEST_NAME
         try:
-            text = read_file(path)
+            content = read_checked_json(path, "ingest the data set again")
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: ingest the data set first") from None
         try:
-            manifest = cls.model_validate_json(text)
+            manifest = cls.model_validate(content)
         except ValidationError as error:
             raise UserError(f"{path}: {first_mistake(error)}; ingest the data set again") from error
         if manifest.schema_version not in {_ONLY_STRUCTURES, SCHEMA_VERSION}:
@@ -127,7 +128,7 @@ class Manifest(Settings):
 
     def save(self, directory: UPath) -> None:
         """Write the manifest atomically."""
-        write_atomically(directory / MANIFEST_NAME, f"{self.model_dump_json(indent=2)}\n".encode())
+        write_checked_json(directory / MANIFEST_NAME, self.model_dump(mode="json"))
 
     def records(self, directory: UPath) -> pd.DataFrame:
         """Read the index of the records, which has the columns of ``records_schema()``.

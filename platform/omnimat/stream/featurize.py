@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +13,46 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from upath import UPath
 
-from omnimat.base.files import write_atomically, write_json
+from omnimat.base.files import read_file, write_atomically
 from omnimat.base.lease import HeldError, Lease
+from omnimat.base.settings import Settings
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
 from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN
 from omnimat.shards.manifest import Manifest
+from omnimat.stream.feature_file import FileEntry, to_arrow_file
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.settings import FEATURIZER_NODES
 from omnimat.stream.source import Source
-from omnimat.stream.store import COMPLETE, features_name, open_features, store_fingerprint
+from omnimat.stream.store import COMPLETE, StoreCard, features_name, store_fingerprint
 from omnimat.stream.unit import take
 
 _POLL_INTERVAL_S = 1.0
+
+
+class ShardReport(Settings):
+    """What an actor tells of a shard that it featurized.
+
+    Attributes:
+        entry: what the card of the store says of the file.
+        quarantined: maps the ids of faulty records to what is wrong with them.
+    """
+
+    entry: FileEntry
+    quarantined: Mapping[str, str]
+
+    @classmethod
+    def of(cls, data: bytes) -> ShardReport:
+        """Read the content of a file.
+
+        Raises:
+            pyarrow.ArrowException: it is not an Arrow file.
+        """
+        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        columns = table.select([ID_COLUMN, QUARANTINE_COLUMN])
+        bad = columns.filter(columns[QUARANTINE_COLUMN].is_valid())
+        reasons = zip(*(column.to_pylist() for column in bad.columns), strict=True)
+        return cls(entry=FileEntry.of(data), quarantined=dict(reasons))
 
 
 class WriteShard:
@@ -34,29 +62,27 @@ class WriteShard:
         self._source, self._store = source, store
         self._records = Manifest.load(source.dataset).records(source.dataset)
 
-    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-        """Write the shards of these numbers, and count the faulty records in each."""
-        counts = [self._quarantined_in(int(shard)) for shard in batch["shard"]]
-        return batch | {"quarantined": np.asarray(counts)}
+    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
+        """Write the shards of these numbers, and give the report of each as JSON."""
+        reports = [self.write(int(shard)).model_dump_json() for shard in batch["shard"]]
+        return batch | {"report": reports}
 
-    def _quarantined_in(self, shard: int) -> int:
-        """Make the features of a shard unless they are there, and count the faulty records."""
+    def write(self, shard: int) -> ShardReport:
+        """Make the features of a shard, unless a start that was killed has left them."""
         target = self._store / features_name(shard)
-        if target.exists():
-            features = open_features(target)
-        else:
-            rows = np.flatnonzero(self._records["shard"] == shard)
-            features = self._source.features(take(self._records, rows))
-            write_atomically(target, _arrow_file(features))
-        return len(features) - int(features[QUARANTINE_COLUMN].null_count)
+        if (found := _found(target)) is not None:
+            return found
+        rows = np.flatnonzero(self._records["shard"] == shard)
+        data = to_arrow_file(self._source.features(take(self._records, rows)))
+        write_atomically(target, data)
+        return ShardReport.of(data)
 
 
-def _arrow_file(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+def _found(path: UPath) -> ShardReport | None:
+    try:
+        return ShardReport.of(read_file(path))
+    except (FileNotFoundError, pa.ArrowException):
+        return None
 
 
 def write_store(
@@ -81,9 +107,9 @@ def write_store(
         return
     with lease:
         if not location.is_complete:
-            _write_shards(location, num_featurizers, num_cpus, label_selector)
+            reports = _write_shards(location, num_featurizers, num_cpus, label_selector)
             lease.check()
-            complete(location)
+            complete(location, reports)
 
 
 def _taken(location: StoreLocation) -> Lease | None:
@@ -105,8 +131,9 @@ def _write_shards(
     num_featurizers: int,
     num_cpus: float,
     label_selector: Mapping[str, str],
-) -> None:
+) -> list[ShardReport]:
     manifest, store = location.manifest, location.folder
+    _remove_unchecked(store)
     shards = ray.data.from_items([{"shard": i} for i in range(len(manifest.shards))])
     written = shards.repartition(target_num_rows_per_block=1).map_batches(
         WriteShard,
@@ -116,38 +143,46 @@ def _write_shards(
         num_cpus=num_cpus,
         label_selector=on_labelled(label_selector),
     )
-    num_quarantined = 0
+    reports: dict[int, ShardReport] = {}
     bar = tqdm(total=manifest.num_records, desc="featurize", unit="record")
     with bar, RayMetrics(location.dataset.name) as watch:
         for row in written.iter_rows():
             bar.update(manifest.shards[int(row["shard"])].num_records)
-            num_quarantined += int(row["quarantined"])
+            reports[int(row["shard"])] = ShardReport.model_validate_json(row["report"])
             watch(
                 {
                     "featurized_records": bar.n,
                     "records_to_featurize": manifest.num_records,
-                    "quarantined_records": num_quarantined,
+                    "quarantined_records": sum(len(r.quarantined) for r in reports.values()),
                 }
             )
+    return [reports[shard] for shard in sorted(reports)]
 
 
-def complete(location: StoreLocation) -> None:
-    """Write the card of a store whose shards are all there, which makes it complete."""
-    manifest, store = location.manifest, location.folder
-    card = {
-        "dataset_fingerprint": manifest.dataset_fingerprint,
-        "fingerprint": store_fingerprint(manifest, location.featurizers),
-        "num_records": manifest.num_records,
-        "quarantined": _quarantined(store, len(manifest.shards)),
-    }
-    write_json(store / COMPLETE, card)
+def complete(location: StoreLocation, reports: Sequence[ShardReport]) -> None:
+    """Write the card of a store whose shards are all there, which makes it complete.
+
+    Args:
+        location: where the store lies.
+        reports: what was written of each shard, in their order.
+    """
+    manifest = location.manifest
+    StoreCard(
+        dataset_fingerprint=manifest.dataset_fingerprint,
+        fingerprint=store_fingerprint(manifest, location.featurizers),
+        num_records=manifest.num_records,
+        quarantined={key: why for one in reports for key, why in one.quarantined.items()},
+        files=tuple(one.entry for one in reports),
+    ).save(location.folder)
 
 
-def _quarantined(store: UPath, num_shards: int) -> dict[str, str]:
-    reasons: dict[str, str] = {}
-    for shard in range(num_shards):
-        table = open_features(store / features_name(shard))
-        columns = table.select([ID_COLUMN, QUARANTINE_COLUMN])
-        bad = columns.filter(columns[QUARANTINE_COLUMN].is_valid())
-        reasons.update(zip(*(column.to_pylist() for column in bad.columns), strict=True))
-    return reasons
+def _remove_unchecked(store: UPath) -> None:
+    """Remove a store that has no checksums, so that it is made again."""
+    card = StoreCard.read(store)
+    if card is not None and not card.has_checksums:
+        print(
+            f"{store} was written by an older omnimat and cannot be checked: it is made again",
+            flush=True,
+        )
+        for path in [store / COMPLETE, *store.glob("*.arrow")]:
+            path.unlink()

@@ -12,7 +12,7 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.modalities.layout import Featurizer
 from omnimat.shards.manifest import Manifest
-from omnimat.stream.store import COMPLETE, FeatureStore, store_fingerprint
+from omnimat.stream.store import FeatureStore, StoreCard, store_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,13 @@ class StoreLocation:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the store can be opened."""
-        return (self.folder / COMPLETE).exists()
+        """Whether the store can be opened, and its files checked.
+
+        Raises:
+            UserError: its card is damaged.
+        """
+        card = StoreCard.read(self.folder)
+        return card is not None and card.has_checksums
 
     def check_complete(self) -> None:
         """Insist that the store is complete.

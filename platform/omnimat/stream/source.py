@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 from upath import UPath
@@ -15,7 +17,7 @@ from omnimat.modalities.layout import Extractor, Featurizer, feature_schema
 from omnimat.modalities.views import RandomViews
 from omnimat.shards.codec import decode
 from omnimat.shards.reader import RawRecord, read_records
-from omnimat.stream.store import read_from_store
+from omnimat.stream.store import StoredFeatures
 from omnimat.stream.unit import ReadUnit
 
 
@@ -34,6 +36,15 @@ class Source:
     store: UPath | None
     featurizers: Mapping[str, Featurizer]
     views: RandomViews = field(default_factory=RandomViews)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the open store when pickling; every process opens its own."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    @cached_property
+    def _stored(self) -> StoredFeatures:
+        assert self.store is not None
+        return StoredFeatures(self.store)
 
     @property
     def schema(self) -> pa.Schema:
@@ -54,7 +65,7 @@ class Source:
         """
         started_s = time.perf_counter()
         if self.store is not None:
-            features = read_from_store(self.store, unit)
+            features = self._stored.read(unit)
             return features, {"read": time.perf_counter() - started_s}
         records = read_records(self.dataset, unit)
         read_s = time.perf_counter() - started_s

@@ -1,37 +1,84 @@
 """The feature store: features of a data set, written once, memory-mapped ever after.
 
-One Arrow IPC file a shard, rows in shard order, and ``store.json`` last. Its name carries the
-fingerprint of the records and the featurizers, so a stale store is never found by mistake.
-Reading needs no Ray.
+One Arrow IPC file a shard, rows in shard order, and ``store.json`` last, which holds the checksums
+of all of them. Its name carries the fingerprint of the records and the featurizers, so a stale
+store is never found by mistake. Reading needs no Ray.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.files import TEMPORARY_SUFFIX, read_file
-from omnimat.base.retry import patiently, reason
-from omnimat.base.settings import fingerprint, identity
-from omnimat.modalities.layout import Featurizer, feature_schema
+from omnimat.base.settings import fingerprint, first_mistake, identity
+from omnimat.modalities.layout import (
+    ID_COLUMN,
+    PROPERTIES_COLUMN,
+    Featurizer,
+    feature_schema,
+)
 from omnimat.shards.manifest import Manifest
+from omnimat.stream.feature_file import FeatureFile, FileEntry
 from omnimat.stream.unit import ReadUnit
 
 COMPLETE = "store.json"
 
-CACHE_VARIABLE = "OMNIMAT_CACHE"
-"""Names the folder for copies of remote stores, else ``~/.cache/omnimat``; best on a local disk."""
+_REMEDY = "delete its folder and run the featurize job again"
+# Each takes a file descriptor, of which a process often has 1,024.
+_MAX_OPEN_FILES = 64
+
+
+class StoreCard(BaseModel, frozen=True, extra="forbid"):
+    """``store.json``, which is written last.
+
+    Attributes:
+        dataset_fingerprint: of the data set.
+        fingerprint: what ``store_fingerprint`` gives.
+        num_records: how many rows all files have.
+        quarantined: maps the ids of faulty records to what is wrong with them.
+        files: the file of each shard; empty in a store of an older omnimat, whose files cannot be
+            checked.
+    """
+
+    dataset_fingerprint: str
+    fingerprint: str
+    num_records: int
+    quarantined: Mapping[str, str]
+    files: tuple[FileEntry, ...] = ()
+
+    @classmethod
+    def read(cls, store: UPath) -> StoreCard | None:
+        """Read the card of a store, or return None if the store is not complete.
+
+        Raises:
+            UserError: the card is damaged.
+        """
+        path = store / COMPLETE
+        try:
+            return cls.model_validate(read_checked_json(path, _REMEDY))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise UserError(f"{path} is damaged ({first_mistake(error)}): {_REMEDY}") from error
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether the files can be checked."""
+        return bool(self.files) or not self.num_records
+
+    def save(self, store: UPath) -> None:
+        """Write the card, which makes the store complete."""
+        write_checked_json(store / COMPLETE, self.model_dump(mode="json"))
 
 
 def store_fingerprint(manifest: Manifest, featurizers: Mapping[str, Featurizer]) -> str:
@@ -45,37 +92,48 @@ def features_name(shard: int) -> str:
     return f"features-{shard:05d}.arrow"
 
 
-def open_features(path: UPath) -> pa.Table:
-    """Open one shard's features, memory-mapped; of a remote store, a copy on this machine.
+class StoredFeatures:
+    """The files of a complete store, for one process, which checks each block once."""
 
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    try:
-        local = str(path) if path.protocol in {"", "file"} else str(_local_copy(path))
-        return pa.ipc.open_file(pa.memory_map(local)).read_all()
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise UserError(
-            f"{path} is missing or damaged ({reason(error)}): delete its folder and run the "
-            "featurize job again"
-        ) from error
+    def __init__(self, folder: UPath, expected: str | None = None) -> None:
+        """Read the card of a store.
 
+        Args:
+            folder: folder of the store.
+            expected: what ``store_fingerprint`` gives for it; None if its name says so.
 
-def _local_copy(path: UPath) -> Path:
-    """Fetch a remote file once for all processes of this machine and user.
+        Raises:
+            UserError: the store is incomplete, or of another data set or other featurizers, or its
+                card is damaged or holds no checksums.
+        """
+        card = StoreCard.read(folder)
+        if card is not None and expected not in {None, card.fingerprint}:
+            raise UserError(f"{folder} is stale: delete it and run its featurize job again")
+        if card is None or not card.has_checksums:
+            raise UserError(f"{folder} is no complete feature store: run its featurize job first")
+        self.card = card
+        self._folder = folder
+        self._is_checked = [np.zeros(len(entry.crc32), dtype=np.bool_) for entry in card.files]
+        self._recent = lru_cache(_MAX_OPEN_FILES)(self.open)
 
-    The copy's folder is named after the version of the file, so a file written anew is fetched
-    anew.
-    """
-    version = patiently(lambda: path.fs.checksum(path.path), path)
-    cache = Path(os.environ.get(CACHE_VARIABLE, "~/.cache/omnimat")).expanduser()
-    copy = cache / "features" / fingerprint([str(path), str(version)]) / path.name
-    if not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        partial = copy.with_name(f"{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
-        patiently(lambda: path.fs.get_file(path.path, str(partial)), path)
-        partial.rename(copy)
-    return copy
+    def open(self, shard: int) -> FeatureFile:
+        """Map the file of a shard."""
+        entry, is_checked = self.card.files[shard], self._is_checked[shard]
+        return FeatureFile.open(self._folder / features_name(shard), entry, is_checked)
+
+    def read(self, unit: ReadUnit) -> pa.Table:
+        """Read a unit's feature rows, in the unit's order.
+
+        Raises:
+            RunError: a file is missing or damaged.
+        """
+        shards, shard_of_record = np.unique(unit["shard"], return_inverse=True)
+        files = [self._recent(int(shard)) for shard in shards]
+        for file in files:
+            file.check()
+        firsts = np.cumsum([0, *(len(file.table) for file in files)])
+        positions = firsts[shard_of_record] + unit["row"].to_numpy()
+        return take_rows(pa.concat_tables([file.table for file in files]), positions)
 
 
 @dataclass(frozen=True)
@@ -84,11 +142,14 @@ class FeatureStore:
 
     Attributes:
         records: the data set's record index, one row a record.
-        features: the feature table, rows as in ``records``, memory-mapped.
+        features: the feature table, rows as in ``records``, memory-mapped. Read its columns by
+            ``columns`` or ``table``, which check them first.
+        files: the files that the table was mapped from, if any.
     """
 
     records: pd.DataFrame
     features: pa.Table
+    files: Sequence[FeatureFile] = ()
 
     @classmethod
     def open(
@@ -98,33 +159,34 @@ class FeatureStore:
 
         Raises:
             UserError: if the store is incomplete, or of another data set or setting.
+            RunError: if a file is missing or damaged.
         """
         manifest = Manifest.load(dataset)
-        try:
-            card = json.loads(read_file(store / COMPLETE))
-        except FileNotFoundError:
-            raise UserError(
-                f"{store} is no complete feature store: run its featurize job first"
-            ) from None
-        if card["fingerprint"] != store_fingerprint(manifest, featurizers):
-            raise UserError(f"{store} is stale: delete it and run its featurize job again")
-        tables = [open_features(store / features_name(i)) for i in range(len(manifest.shards))]
+        stored = StoredFeatures(store, store_fingerprint(manifest, featurizers))
+        files = [stored.open(i) for i in range(len(manifest.shards))]
         schema = feature_schema(featurizers)
+        tables = [file.table for file in files]
         features = pa.concat_tables(tables) if tables else schema.empty_table()
-        return cls(manifest.records(dataset), features)
+        return cls(manifest.records(dataset), features, files)
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Give these columns of all records.
+
+        Raises:
+            RunError: a block of them was changed after it was written.
+        """
+        for file in self.files:
+            file.check(names)
+        return self.features.select(names)
+
+    def of_modalities(self, featurizers: Mapping[str, Featurizer]) -> FeatureStore:
+        """Give the same store with only the columns of these modalities, checked."""
+        fields = [f"{name}.{field.name}" for name, f in featurizers.items() for field in f.fields]
+        return FeatureStore(self.records, self.columns([ID_COLUMN, PROPERTIES_COLUMN, *fields]))
 
     def table(self, positions: NDArray[np.int64]) -> pa.Table:
         """Give the feature rows at these positions of ``records``, in this order."""
-        return take_rows(self.features, positions)
-
-
-def read_from_store(store: UPath, unit: ReadUnit) -> pa.Table:
-    """Read a unit's feature rows, in the unit's order."""
-    shards, shard_of_record = np.unique(unit["shard"], return_inverse=True)
-    tables = [open_features(store / features_name(int(shard))) for shard in shards]
-    firsts = np.cumsum([0, *map(len, tables)])
-    positions = firsts[shard_of_record] + unit["row"].to_numpy()
-    return take_rows(pa.concat_tables(tables), positions)
+        return take_rows(self.columns(self.features.column_names), positions)
 
 
 def take_rows(features: pa.Table, positions: NDArray[np.int64]) -> pa.Table:

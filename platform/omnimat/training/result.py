@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 from upath import UPath
 
+from omnimat.base.checked_json import write_checked_json
 from omnimat.base.errors import RunError
-from omnimat.base.files import write_atomically, write_json
+from omnimat.base.files import write_atomically
 from omnimat.base.lease import Fence
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import EXPORT, HISTORY, RESULT
@@ -44,7 +45,7 @@ def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
     write_atomically(run / HISTORY, history.to_parquet(index=False))
     result = _result(plan, run, checkpoint, history, wall_time_s)
     fence.check()
-    write_json(run / RESULT, result)
+    write_checked_json(run / RESULT, result)
     return result
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import pandas as pd
 from pydantic import ValidationError
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.files import read_file
 from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.materials.split import Split
 from omnimat.models.export import Card
-from omnimat.models.inputs import featurizers_of
+from omnimat.models.inputs import featurizers_of, read_pretraining
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
 from omnimat.training.plan import RunPlan
 from omnimat.training.settings import PretrainSettings
@@ -112,9 +110,11 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
     Raises:
         UnknownPretrainingError: this cannot be found out any more.
     """
-    result = _result(workspace, run)
     try:
+        result = read_pretraining(workspace.run(run))
         settings = PretrainSettings.model_validate(result["settings"])
+    except UserError as error:
+        raise UnknownPretrainingError(run, str(error)) from error
     except (KeyError, TypeError, ValidationError) as error:
         raise UnknownPretrainingError(
             run, f"its {RESULT} has no settings that this version reads"
@@ -140,17 +140,3 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
             "a data set that it held out was ingested again with other materials; pretrain again",
         )
     return pretraining
-
-
-def _result(workspace: Workspace, run: str) -> dict[str, Any]:
-    try:
-        found = json.loads(read_file(workspace.run(run) / RESULT))
-    except FileNotFoundError:
-        raise UnknownPretrainingError(
-            run, f"its {RESULT} is not there; run its pretrain job to the end"
-        ) from None
-    except ValueError as error:
-        raise UnknownPretrainingError(run, f"its {RESULT} is damaged; pretrain again") from error
-    if not isinstance(found, dict):
-        raise UnknownPretrainingError(run, f"its {RESULT} is damaged; pretrain again")
-    return found

@@ -6,7 +6,7 @@ from upath import UPath
 from omnimat.base.workspace import Workspace
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
-from omnimat.stream.store import COMPLETE
+from omnimat.stream.store import StoreCard
 from omnimat.training.forecast.comparison import comparison_s, num_others
 from omnimat.training.forecast.forecast import Prices, assumptions, forecasts
 from omnimat.training.forecast.measure import num_embedding_bytes
@@ -116,7 +116,8 @@ def test_rates_of_a_store_are_others_than_those_of_its_shards(new_plan, workspac
     assert row.prediction.ahead_s == pytest.approx(plan.manifest.num_records * 0.01)
     assert "the feature store is not there yet" in " ".join(assumptions(RATES, [row]))
     plan.store.folder.mkdir(parents=True)
-    (plan.store.folder / COMPLETE).write_text("{}")
+    card = {"dataset_fingerprint": "", "fingerprint": "", "num_records": 0, "quarantined": {}}
+    StoreCard(**card).save(plan.store.folder)
     assert rates_file(plan, workspace) != before
     assert rows_of(plan)[0].prediction.ahead_s == 0
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from omnimat.base.files import write_atomically
+from omnimat.modalities.storage import decode_npz
 
 _PART_SCHEMA = pa.schema(
     [
@@ -97,5 +98,4 @@ def _row(material_id: str, document: Document | None) -> dict[str, Any]:
 
 
 def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return dict(archive)
+    return decode_npz(data, "biuf")
