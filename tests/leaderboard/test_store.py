@@ -369,8 +369,23 @@ def test_a_missing_privilege_is_the_users_error(new_postgresql, make_row, execut
     execute(new_postgresql, f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema_name} TO {name}")
     reader = LeaderboardStore(url.render_as_string(hide_password=False))
     assert reader.rows() == store.rows() == []
+    with pytest.raises(UserError, match=r"cannot be written to.*permission denied"):
+        reader.check_writable()
     with pytest.raises(UserError, match="refuses this user: permission denied"):
         reader.upsert([make_row()])
+
+
+def test_whether_rows_can_be_written_is_found_out_without_writing(url, make_row):
+    store = LeaderboardStore(url)
+    store.upsert([make_row()])
+    before = store.version()
+    store.check_writable()
+    assert store.version() == before
+    assert store.rows() == [make_row()]
+    if url.startswith("sqlite"):
+        read_only = f"{url.replace('///', '///file:')}?mode=ro&uri=true"
+        with pytest.raises(UserError, match=r"cannot be written to.*readonly"):
+            LeaderboardStore(read_only).check_writable()
 
 
 def test_a_row_twice_in_one_call_is_refused_and_not_lost(url, make_row):

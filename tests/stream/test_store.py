@@ -9,7 +9,7 @@ import pytest
 import ray
 from upath import UPath
 
-from omnimat.base.errors import UserError
+from omnimat.base.errors import RunError, UserError
 from omnimat.base.lease import Lease
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.layout import feature_schema
@@ -150,7 +150,10 @@ def test_a_stale_or_unfinished_store_is_refused(store, dataset, featurizers, tmp
 def test_the_card_lists_what_is_quarantined(damaged, featurizers, tmp_path):
     folder, victim = damaged
     store = UPath(tmp_path) / "store"
-    write_store(StoreLocation(folder, store, featurizers), num_featurizers=1, num_cpus=0.25)
+    location = StoreLocation(folder, store, featurizers)
+    with pytest.raises(RunError, match=rf"1 of 34 records .*{victim}.* in {store / COMPLETE}\)"):
+        write_store(location, num_featurizers=1, num_cpus=0.25)
+    write_store(location, num_featurizers=1, num_cpus=0.25, max_quarantined=0.03)
     card = json.loads((store / COMPLETE).read_text())
     assert list(card["quarantined"]) == [victim]
     assert card["num_records"] == 34

@@ -77,18 +77,6 @@ def write_json(path: UPath, value: Any) -> None:
     write_atomically(path, f"{json.dumps(value, indent=1)}\n".encode())
 
 
-def check_writable(folder: UPath) -> None:
-    """Write a small file to a folder and remove it, to learn now that it can be done later.
-
-    Raises:
-        UserError: it may not be written, or the bucket does not exist.
-        RunError: the storage did not answer.
-    """
-    path = folder / f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}"
-    write_atomically(path, b"")
-    path.unlink()
-
-
 def _upload(path: UPath, data: bytes) -> None:
     try:
         patiently(lambda: path.fs.pipe_file(path.path, data), path)

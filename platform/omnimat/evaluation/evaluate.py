@@ -76,6 +76,7 @@ def evaluate(
         location,
         num_featurizers=settings.num_featurizers,
         num_cpus=settings.featurizer_num_cpus,
+        max_quarantined=settings.max_quarantined,
     )
     embedder = Embedder(parent, cards, location.dataset, location.open(), settings.batch_size)
     check_held()
@@ -109,6 +110,7 @@ def evaluate(
     }
     check_held()
     write_checked_json(run / RESULT, result)
+    location.losses().say(name)
     return rows
 
 

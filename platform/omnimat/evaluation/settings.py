@@ -11,6 +11,7 @@ from omnimat.base.settings import Settings
 from omnimat.evaluation.duplicates import DuplicateRule
 from omnimat.evaluation.section import Section
 from omnimat.materials.split import Split
+from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED, MaxQuarantined
 from omnimat.verification.outcome import UnreachableError
 
 # They run in this order; each is a key of the job file.
@@ -34,14 +35,19 @@ class DownstreamSettings(Settings):
         run: the name of the pretraining run whose exported encoders are used.
         num_featurizers: how many actors make the features, where these are not there yet.
         featurizer_num_cpus: how many logical CPUs each of them has.
+        max_quarantined: the largest share of the records that may be quarantined; with more the job
+            fails, and keeps what it has made.
     """
 
-    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_featurizers", "featurizer_num_cpus"})
+    of_the_machine: ClassVar[frozenset[str]] = frozenset(
+        {"num_featurizers", "featurizer_num_cpus", "max_quarantined"}
+    )
 
     dataset: str
     run: str
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
+    max_quarantined: MaxQuarantined = DEFAULT_MAX_QUARANTINED
 
 
 class AnyEvaluation(DownstreamSettings):

@@ -79,6 +79,7 @@ def run_sweep(
         plan.store,
         num_featurizers=settings.num_featurizers,
         num_cpus=settings.featurizer_num_cpus,
+        max_quarantined=settings.max_quarantined,
     )
     plan.check_splits(settings.each_fold())
     board = LeaderboardStore(leaderboard_url or workspace.leaderboard_url)
@@ -100,6 +101,7 @@ def run_sweep(
             board.upsert(rows)
     check_held()
     _write_result(run, name, settings, chosen, rows, time.perf_counter() - start_s)
+    plan.store.losses().say(name)
     return rows
 
 

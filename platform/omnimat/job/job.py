@@ -122,6 +122,17 @@ class Job(ABC, Generic[SettingsT]):
         if self.unfinished is not None:
             take_over(self.unfinished, f"{self.kind} {self.name}")
 
+    def reach(self, *, fresh: bool = False) -> None:
+        """Reach what the job will need only at its end, before it or any other job begins.
+
+        Args:
+            fresh: whether a run is begun anew.
+
+        Raises:
+            UserError: it is out of reach.
+        """
+        del fresh
+
     def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
         """Say in lines what a user who checks the job should know, though it is no mistake.
 
@@ -146,7 +157,21 @@ class Job(ABC, Generic[SettingsT]):
 
 
 class RunJob(Job[SettingsT]):
-    """A job whose output is a run, which can go on, have finished, or be begun anew."""
+    """A job whose output is a run, which can go on, have finished, or be begun anew.
+
+    Attributes:
+        writes_rows: whether its results go to the leaderboard at its end.
+    """
+
+    writes_rows: ClassVar[bool] = False
+
+    def reach(self, *, fresh: bool = False) -> None:
+        """Open the leaderboard if rows will be written, and find out whether they may be."""
+        is_finished = (self.workspace.run(self.name) / RESULT).exists() and not fresh
+        if self.writes_rows and not is_finished:
+            from omnimat.leaderboard.store import LeaderboardStore
+
+            LeaderboardStore(self.workspace.leaderboard_url).check_writable()
 
     def prepared(self) -> Self:
         """Give the same job, complete in itself and worked out as far as files alone allow.

@@ -53,6 +53,7 @@ def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> No
         )
     for job in jobs:
         job.refuse_held()
+        job.reach(fresh=fresh and job is jobs[-1])
     from omnimat.cluster.capacity import Cluster
     from omnimat.cluster.session import session
     from omnimat.job.preflight import check_fits

@@ -13,6 +13,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
+    Executable,
     NullPool,
     create_engine,
     event,
@@ -85,6 +86,23 @@ class Database:
         # Otherwise, when two have read and both want to write, SQLite refuses one of them at once.
         with self._transaction({"sqlite_kind": "IMMEDIATE"}) as connection:
             yield connection
+
+    def try_writing(self, *statements: Executable) -> None:
+        """Execute statements and take them back.
+
+        Raises:
+            UserError: the database refuses, or does not answer.
+        """
+        try:
+            with self._engine.execution_options(sqlite_kind="IMMEDIATE").connect() as connection:
+                for statement in statements:
+                    connection.execute(statement)
+                connection.rollback()
+        except (DBAPIError, sqlite3.Error) as error:
+            raise UserError(
+                f"the leaderboard {self._name} cannot be written to ({_cause(error)}): set "
+                "leaderboard_url to one that can"
+            ) from error
 
     @contextmanager
     def _transaction(self, options: Mapping[str, str]) -> Iterator[Connection]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, false, insert, select, update
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import first_mistake
@@ -72,6 +72,18 @@ class LeaderboardStore:
                 by a version of omnimat that this one does not understand.
         """
         self._database = Database(url)
+
+    def check_writable(self) -> None:
+        """Find out whether rows can be written, without leaving any.
+
+        Raises:
+            UserError: they cannot; the message says why.
+        """
+        none = select(schema.rows).where(false())
+        self._database.try_writing(
+            update(schema.state).values(num_writes=schema.state.c.num_writes),
+            insert(schema.rows).from_select(list(schema.rows.c.keys()), none),
+        )
 
     def upsert(self, rows: Iterable[Row]) -> None:
         """Write all rows or none, in one transaction.

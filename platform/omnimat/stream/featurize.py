@@ -22,6 +22,7 @@ from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.feature_file import FileEntry, to_arrow_file
 from omnimat.stream.location import StoreLocation
+from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED
 from omnimat.stream.settings import FEATURIZER_NODES
 from omnimat.stream.source import Source
 from omnimat.stream.store import COMPLETE, StoreCard, features_name, store_fingerprint
@@ -90,6 +91,7 @@ def write_store(
     *,
     num_featurizers: int,
     num_cpus: float,
+    max_quarantined: float = DEFAULT_MAX_QUARANTINED,
     label_selector: Mapping[str, str] = FEATURIZER_NODES,
 ) -> None:
     """Featurize a data set on a pool of actors; killed and run again, this goes on.
@@ -100,16 +102,20 @@ def write_store(
         location: where the store lies; a complete one is left alone.
         num_featurizers: how many actors there are.
         num_cpus: how many logical CPUs each of them asks Ray for.
+        max_quarantined: the largest share of the records that may be quarantined.
         label_selector: labels of the nodes they run on; where no node carries them, on any.
+
+    Raises:
+        RunError: more records than ``max_quarantined`` allows are quarantined. The store stays.
     """
     lease = _taken(location)
-    if lease is None:
-        return
-    with lease:
-        if not location.is_complete:
-            reports = _write_shards(location, num_featurizers, num_cpus, label_selector)
-            lease.check()
-            complete(location, reports)
+    if lease is not None:
+        with lease:
+            if not location.is_complete:
+                reports = _write_shards(location, num_featurizers, num_cpus, label_selector)
+                lease.check()
+                complete(location, reports)
+    location.losses().check(max_quarantined)
 
 
 def _taken(location: StoreLocation) -> Lease | None:

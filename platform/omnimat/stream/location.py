@@ -12,7 +12,8 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.modalities.layout import Featurizer
 from omnimat.shards.manifest import Manifest
-from omnimat.stream.store import FeatureStore, StoreCard, store_fingerprint
+from omnimat.stream.losses import Losses
+from omnimat.stream.store import COMPLETE, FeatureStore, StoreCard, store_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,12 @@ class StoreLocation:
         """
         card = StoreCard.read(self.folder)
         return card is not None and card.has_checksums
+
+    def losses(self) -> Losses:
+        """Say which records of the store are quarantined; it must be complete."""
+        card = StoreCard.read(self.folder)
+        assert card is not None
+        return Losses(card.quarantined, card.num_records, self.folder / COMPLETE)
 
     def check_complete(self) -> None:
         """Insist that the store is complete.

@@ -123,6 +123,8 @@ def _steps(
             clock.restart()
         if is_checkpoint or is_report:
             stream.audit.quarantined.update(join_over_workers(stream.audit.quarantined))
+            losses = plan.losses(stream.audit.quarantined, context.run)
+            losses.check(plan.settings.max_quarantined)
             progress = {"lr": lr, "epoch": step / plan.steps_per_epoch}
             yield _standing(step, stream, context) | progress | meter.read(), is_checkpoint
 

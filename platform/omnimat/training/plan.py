@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -10,11 +11,12 @@ import pandas as pd
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.workspace import Workspace
+from omnimat.base.workspace import RESULT, Workspace
 from omnimat.modalities.views import RandomViews
 from omnimat.models.export import Card
 from omnimat.shards.manifest import Manifest, are_among
 from omnimat.stream.location import StoreLocation
+from omnimat.stream.losses import Losses
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import Pipeline, WorkerStream
@@ -96,6 +98,15 @@ class RunPlan:
         if training.checkpoint_interval_epochs is not None:
             intervals.append(training.checkpoint_interval_epochs * self.steps_per_epoch)
         return step == self.num_steps or any(n and step % n == 0 for n in intervals)
+
+    def losses(self, quarantined: Mapping[str, str], run: UPath) -> Losses:
+        """Say how many of the training records the run had to do without.
+
+        Args:
+            quarantined: maps the ids of faulty materials to what is wrong with them.
+            run: the run's folder.
+        """
+        return Losses(quarantined, len(self.records), run / RESULT)
 
     def stream(self, rank: int, world_size: int, pipeline: Pipeline) -> WorkerStream:
         """Open the data stream of a worker."""

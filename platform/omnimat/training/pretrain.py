@@ -33,6 +33,7 @@ def pretrain(plan: RunPlan, fence: Fence) -> dict[str, Any]:
             plan.store,
             num_featurizers=plan.settings.stream.num_featurizers,
             num_cpus=plan.settings.stream.featurizer_num_cpus,
+            max_quarantined=plan.settings.max_quarantined,
             label_selector=plan.settings.stream.featurizer_label_selector,
         )
     fit(plan, fence)

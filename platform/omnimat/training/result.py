@@ -46,6 +46,7 @@ def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
     result = _result(plan, run, checkpoint, history, wall_time_s)
     fence.check()
     write_checked_json(run / RESULT, result)
+    plan.losses(result["quarantined"], run).say(plan.name)
     return result
 
 

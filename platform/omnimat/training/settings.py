@@ -15,6 +15,7 @@ from omnimat.base.workspace import Workspace
 from omnimat.materials.split import Split
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
+from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED, MaxQuarantined
 from omnimat.stream.settings import ROLE_LABEL, StreamSettings
 from omnimat.stream.training_records import training_records
 
@@ -175,12 +176,17 @@ class FeaturizeSettings(Settings):
         modalities: as in the pretrain job; of each the featurizer counts here.
         num_featurizers: actors.
         featurizer_num_cpus: logical CPUs of each.
+        max_quarantined: the largest share of the records that may be quarantined; with more the job
+            fails, and keeps what it has made.
     """
+
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"max_quarantined"})
 
     dataset: str
     modalities: ModalityChoices
     num_featurizers: int = Field(default=1, ge=1)
     featurizer_num_cpus: float = Field(default=1.0, gt=0)
+    max_quarantined: MaxQuarantined = DEFAULT_MAX_QUARANTINED
 
     def located(self, workspace: Workspace) -> Self:
         """Give the same settings holding the files they name.
@@ -195,6 +201,9 @@ class FeaturizeSettings(Settings):
 class PretrainSettings(Settings):
     """What a pretraining run learns from what, how, and on which machines."""
 
+    # Whether a run ends early does not change what it computes.
+    of_the_machine: ClassVar[frozenset[str]] = frozenset({"max_quarantined"})
+
     dataset: str
     """Name of an ingested data set."""
     held_out: tuple[HeldOut, ...] = ()
@@ -204,6 +213,9 @@ class PretrainSettings(Settings):
     objective: AnyObjective
     training: TrainingSettings = TrainingSettings()
     stream: StreamSettings = StreamSettings()
+    max_quarantined: MaxQuarantined = DEFAULT_MAX_QUARANTINED
+    """The largest share of the training records that may be quarantined; with more the run fails,
+    and goes on from its newest checkpoint once this was raised."""
 
     @model_validator(mode="after")
     def _objective_fits(self) -> PretrainSettings:
@@ -243,7 +255,7 @@ def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     Defaults stay: this is for people to read.
     """
     rooms: dict[str, type[Settings]] = {"training": TrainingSettings, "stream": StreamSettings}
-    kept = dict(settings)
+    kept = {k: value for k, value in settings.items() if k not in PretrainSettings.of_the_machine}
     for name, room in rooms.items():
         values = kept[name].items()
         kept[name] = {key: value for key, value in values if key not in room.of_the_machine}

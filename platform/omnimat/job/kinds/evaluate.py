@@ -19,6 +19,7 @@ class EvaluateJob(RunJob[EvaluateSettings]):
     """Finds out what the encoders of a pretraining run know about a split."""
 
     kind = "evaluate"
+    writes_rows = True
     settings_type = EvaluateSettings
 
     def phases(self, room: Room | None = None) -> tuple[Phase, ...]:

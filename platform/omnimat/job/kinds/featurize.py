@@ -28,9 +28,10 @@ class FeaturizeJob(Job[FeaturizeSettings]):
         store = StoreLocation.of(self.workspace, settings.dataset, featurizers)
         if store.is_complete:
             print(f"{self.name}: finished, nothing to do ({store.folder})", flush=True)
-            return
         write_store(
             store,
             num_featurizers=settings.num_featurizers,
             num_cpus=settings.featurizer_num_cpus,
+            max_quarantined=settings.max_quarantined,
         )
+        store.losses().say(self.name)

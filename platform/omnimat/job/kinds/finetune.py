@@ -29,6 +29,7 @@ class FinetuneJob(RunJob[FinetuneSettings]):
     """Trains pretrained encoders to predict properties, over learning rates and seeds."""
 
     kind = "finetune"
+    writes_rows = True
     settings_type = FinetuneSettings
 
     def phases(self, room: Room | None = None) -> tuple[Phase, ...]:

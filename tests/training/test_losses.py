@@ -1,0 +1,76 @@
+"""A run that loses records says so, and ends early if it loses more than it may."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from upath import UPath
+
+from omnimat.base.errors import RunError
+from omnimat.base.workspace import Workspace
+from omnimat.shards.manifest import shard_name
+from omnimat.stream.losses import Losses
+from omnimat.stream.worker import in_process
+from omnimat.testing.distributed import run_workers
+from omnimat.training.context import WorkerContext
+from omnimat.training.loop import train_worker
+from omnimat.training.plan import RunPlan, make_plan
+from omnimat.training.result import finish
+from omnimat.training.settings import decisive
+
+
+def train(plan: RunPlan, folder: Path) -> str:
+    """Train; return why it ended, or what the last line says."""
+    try:
+        train_worker(plan, WorkerContext(UPath(folder), torch.device("cpu")), in_process)
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture
+def lost(workspace, tmp_path) -> Workspace:
+    """The workspace without one of the four shards of its data set."""
+    shutil.copytree(str(workspace.root), str(tmp_path / "storage"))
+    lost = Workspace(UPath(tmp_path / "storage"))
+    (lost.dataset("prototypes") / shard_name(2)).unlink()
+    return lost
+
+
+def test_a_lost_shard_ends_the_run_which_goes_on_where_more_may_be_lost(
+    lost, new_settings, tmp_path, capsys
+):
+    settings = new_settings(num_epochs=1, num_workers=2)
+    plan = make_plan("run", settings, lost)
+    run = UPath(tmp_path / "run")
+    num_lost = int((plan.records["shard"] == 2).sum())
+    for why in run_workers(train, 2, plan, run):
+        assert f"of {len(plan.records)} records are quarantined, more than max_quarantined" in why
+        assert f"{shard_name(2)}: it does not exist" in why
+    lenient = settings.model_copy(update={"max_quarantined": 0.5})
+    assert lenient.fingerprint() == settings.fingerprint()
+    assert decisive(lenient.model_dump(mode="json")) == decisive(settings.model_dump(mode="json"))
+    plan = make_plan("run", lenient, lost)
+    assert run_workers(train, 2, plan, run) == ["", ""]
+    result = finish(plan, run, 1.0)
+    assert 0 < len(result["quarantined"]) <= num_lost
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"run: {len(result['quarantined'])} of {len(plan.records)} records are")
+    assert line.endswith(f"all are under quarantined in {run / 'result.json'})")
+
+
+@pytest.mark.parametrize(
+    ("num_lost", "num_records", "allowed", "is_refused"),
+    [(0, 0, 0, False), (0, 9, 0, False), (1, 99, 0.01, True), (1, 100, 0.01, False), (9, 9, 1, 0)],
+)
+def test_the_limit_is_a_share(num_lost, num_records, allowed, is_refused, capsys):
+    reasons = {f"mp-{i}": "cut off" for i in range(num_lost)}
+    losses = Losses(reasons, num_records, UPath("/x/result.json"))
+    losses.say("job")
+    assert bool(num_lost) == bool(capsys.readouterr().out)
+    if is_refused:
+        with pytest.raises(RunError, match=r"1 of 99 .*mp-0: cut off.*raise max_quarantined"):
+            losses.check(allowed)
+    else:
+        losses.check(allowed)
