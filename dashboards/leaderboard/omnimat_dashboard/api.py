@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+from omnimat.base import strict_json
 from omnimat.base.errors import UserError
 from omnimat.base.settings import first_mistake
 from omnimat.leaderboard.row import Row
@@ -91,6 +92,9 @@ async def _read_body(request: Request) -> bytes:
 
 def _read_rows(body: bytes) -> list[Row]:
     try:
+        strict_json.check(body)
         return _ROWS.validate_json(body)
     except ValidationError as error:
         raise HTTPException(422, f"{first_mistake(error)}; send a list of rows") from error
+    except ValueError as error:
+        raise HTTPException(422, f"{error}; send a list of rows") from error

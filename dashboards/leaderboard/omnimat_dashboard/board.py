@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
-from omnimat.leaderboard.exchange import no_formula
+from omnimat.leaderboard.exchange import as_cell
 from omnimat.leaderboard.overlap import PretrainingOverlap
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.catalogue import Catalogue
@@ -110,7 +110,7 @@ def as_csv(summaries: Sequence[Summary]) -> str:
     writer = csv.DictWriter(buffer, _FIELDS)
     writer.writeheader()
     for line in as_json(summaries):
-        cells = {name: no_formula(value) for name, value in line.items()}
+        cells = {name: as_cell(value) for name, value in line.items()}
         writer.writerow(cells | {"seeds": " ".join(map(str, line["seeds"]))})
     return buffer.getvalue()
 

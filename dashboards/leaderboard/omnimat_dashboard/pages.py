@@ -116,6 +116,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("omnimat_dashboard"),
         autoescape=True,
+        finalize=text.visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -123,6 +124,7 @@ def _environment() -> Environment:
     )
     # A NaN would become a word that no browser reads as JSON.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.policies["json.dumps_function"] = text.json_of
     environment.filters |= {
         "count": text.count,
         "day": text.day,

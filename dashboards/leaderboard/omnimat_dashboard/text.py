@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from markupsafe import Markup, escape
 
+from omnimat.base.characters import escaped
 from omnimat.leaderboard.board import Board
 
 _SIGNS = (("angstrom", "Å"), ("degree", "°"), ("^2", "²"), ("^3", "³"))
@@ -91,7 +94,26 @@ def words(name: str) -> str:
 
 def formula(text: str) -> Markup:
     """Write the counts of a chemical formula as subscripts."""
-    return Markup(_COUNT.sub(r"<sub>\1</sub>", str(escape(text))))
+    return Markup(_COUNT.sub(r"<sub>\1</sub>", str(escape(escaped(text)))))
+
+
+def visible(value: Any) -> Any:
+    """Escape the hidden characters of all texts in a JSON-like value; markup is made of such."""
+    if isinstance(value, str):
+        return value if isinstance(value, Markup) else escaped(value)
+    if isinstance(value, dict):
+        return {visible(key): visible(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [visible(one) for one in value]
+    return value
+
+
+def json_of(value: Any, **options: Any) -> str:
+    """Write a value as JSON for a script of the page, which shows its texts."""
+    written = json.dumps(value, **options)
+    # JSON in ASCII writes all that may be hidden with a backslash, but for one control character.
+    is_plain = "\\" not in written and "\x7f" not in written
+    return written if is_plain else json.dumps(visible(value), **options)
 
 
 def size(num_bytes: int) -> str:

@@ -80,8 +80,8 @@ def fingerprint(value: Any) -> str:
 def first_mistake(error: ValidationError) -> str:
     """Say what is wrong with the first key that settings refuse: ``training.lr: why``."""
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
+    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
 
 
 def _identity(value: Any, *, with_revisions: bool) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimat.base.errors import UserError
-from omnimat.cli.terminal import width
+from omnimat.cli.terminal import say, width
 
 if TYPE_CHECKING:
     from omnimat.job.drafts.ingest import Disorder, SplitDraft
@@ -78,9 +78,9 @@ def ingest(
     job_file = job_file or Path(f"{name}.yaml")
     text = ingest_draft(name, look, labels_look, split, disorder)
     check_free(job_file, text, "name another with --job-file or --name, or remove it")
-    click.echo("\n".join(told_sample(sample(settings_of(text)))))
+    say("\n".join(told_sample(sample(settings_of(text)))))
     write_job_file(job_file, text)
-    click.echo(f"wrote {job_file}, which does the same: omnimat run {job_file}")
+    say(f"wrote {job_file}, which does the same: omnimat run {job_file}")
     _run(job_file, name)
 
 
@@ -122,12 +122,10 @@ def init(dataset: str, target: str | None, folder: Path) -> None:
         check_free(folder / name, text, "choose another folder with --to, or remove it")
     for name, text in files.items():
         write_job_file(folder / name, text)
-        click.echo(f"wrote {folder / name}")
+        say(f"wrote {folder / name}")
     if "ingest.yaml" not in files:
-        click.echo(
-            f"no ingest.yaml: data set {dataset} does not tell all settings it was made with"
-        )
-    click.echo(f"Next: omnimat run {folder / 'finetune.yaml'}, and then omnimat leaderboard show")
+        say(f"no ingest.yaml: data set {dataset} does not tell all settings it was made with")
+    say(f"Next: omnimat run {folder / 'finetune.yaml'}, and then omnimat leaderboard show")
 
 
 def _looked(
@@ -138,13 +136,13 @@ def _looked(
     from omnimat.job.drafts.look import look_at, look_at_labels
 
     look = look_at(path, None if labels else id_column)
-    click.echo("\n".join(told_look(look)))
+    say("\n".join(told_look(look)))
     if labels is None:
         if look.table is None and (id_column or split_column):
             raise UserError("--id and --split name columns of a table; give one with --labels FILE")
         return look, None
     labels_look = look_at_labels(labels, look, id_column, split_column)
-    click.echo("\n".join(told_labels(labels_look, look)))
+    say("\n".join(told_labels(labels_look, look)))
     return look, labels_look
 
 
@@ -193,6 +191,6 @@ def _run(job_file: Path, name: str) -> None:
     }
     if "structure" in held.views:
         steps[f"omnimat search {run_name(name)} FILE"] = "materials nearest to a crystal of yours"
-    click.echo("Next:")
+    say("Next:")
     for command, remark in steps.items():
-        click.echo(f"  {command:<44}  # {remark}")
+        say(f"  {command:<44}  # {remark}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimat.base.errors import UserError
-from omnimat.cli.terminal import width
+from omnimat.cli.terminal import say, width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,7 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
         _console().print(seen)
     if len(shown) < len(found):
         num_left = len(found) - len(shown)
-        click.echo(f"{num_left} more are of variations of these metrics; show them with --task")
+        say(f"{num_left} more are of variations of these metrics; show them with --task")
 
 
 def _sample_size(_context: click.Context, _option: click.Parameter, value: str) -> int | None:
@@ -136,7 +136,7 @@ def verify(
     wanted = [one for one in outcomes if show_all or one.sentences]
     if wanted:
         _console().print(outcome_table(wanted))
-    click.echo(tally(outcomes))
+    say(tally(outcomes))
     bad = {"failed", "tampered"} | (set() if allow_missing else {"unverifiable"})
     if any(one.verdict in bad for one in outcomes):
         sys.exit(EXIT_CHECK_FAILED)
@@ -159,7 +159,7 @@ def compare(url: str | None, group_a: str, group_b: str) -> None:
     comparison = compare_rows(
         _group(store, group_a), _group(store, group_b), Workspace.open().files
     )
-    click.echo(comparison_text(comparison))
+    say(comparison_text(comparison))
 
 
 @leaderboard.command()
@@ -173,7 +173,7 @@ def remove(url: str | None, ids: tuple[str, ...]) -> None:
     """
     store = _store(url)
     for one in ids:
-        click.echo(f"removed {store.remove(one)} rows of {one}")
+        say(f"removed {store.remove(one)} rows of {one}")
 
 
 @leaderboard.command()
@@ -195,7 +195,7 @@ def export(url: str | None, path: Path) -> None:
         from omnimat_dashboard import write_site
 
         write_site(*_places(url), path)
-    click.echo(path.resolve())
+    say(str(path.resolve()))
 
 
 @leaderboard.command(name="import")
@@ -211,7 +211,7 @@ def import_(url: str | None, path: Path) -> None:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     rows = from_json(text, str(path))
     _store(url).upsert(rows)
-    click.echo(f"added {len(rows)} rows; verify them with: omnimat leaderboard verify")
+    say(f"added {len(rows)} rows; verify them with: omnimat leaderboard verify")
 
 
 @leaderboard.command()
@@ -261,7 +261,7 @@ def _group(store: LeaderboardStore, prefix: str) -> list[Row]:
 
 def _say_why_empty(store: LeaderboardStore) -> None:
     tasks = sorted({count.board.task for count in store.boards()})
-    click.echo(f"no such results; the tasks are: {', '.join(tasks)}" if tasks else NO_RESULTS)
+    say(f"no such results; the tasks are: {', '.join(tasks)}" if tasks else NO_RESULTS)
 
 
 def _console() -> Console:

@@ -13,7 +13,7 @@ from omnimat import __version__
 from omnimat.base.errors import RunError, UserError
 from omnimat.cli.data import ingest, init
 from omnimat.cli.leaderboard import leaderboard
-from omnimat.cli.terminal import width
+from omnimat.cli.terminal import say, width
 
 EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2
 
@@ -25,7 +25,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, RunError) as error:
-            click.echo(f"omnimat: {error}", err=True)
+            say(f"omnimat: {error}", to_stderr=True)
             sys.exit(EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_RUN_ERROR)
 
 
@@ -112,8 +112,8 @@ def check(job_files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
         jobs = checked(path, overrides)
         for place, job in enumerate(jobs):
             for remark in job.remarks(jobs[:place]):
-                click.echo(f"{job.name}: {remark}")
-        click.echo(f"{path}: ok")
+                say(f"{job.name}: {remark}")
+        say(f"{path}: ok")
 
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -180,7 +180,7 @@ def plan(job_file: Path, overrides: tuple[str, ...], is_json: bool, **asked: Any
     from rich.console import Console
 
     Console(width=width()).print(table(rows))
-    click.echo("\n".join(f"- {line}" for line in assumptions))
+    say("\n".join(f"- {line}" for line in assumptions))
 
 
 @main.command()

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from omnimat.base import strict_json
+from omnimat.base.characters import escaped
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings, first_mistake
 from omnimat.leaderboard.row import Row
@@ -60,9 +62,12 @@ def from_json(text: str | bytes, name: str) -> list[Row]:
         UserError: if it is no such file, a row is not valid, or a row is there twice.
     """
     try:
+        strict_json.check(text)
         export = Export.model_validate_json(text)
     except ValidationError as error:
         raise UserError(f"{name} is no export of a leaderboard: {first_mistake(error)}") from error
+    except ValueError as error:
+        raise UserError(f"{name} is no export of a leaderboard: {error}") from error
     rows = [_row(place, values, export, name) for place, values in enumerate(export.rows)]
     if export.version == 1:
         rows = [_with_section(row) for row in rows]
@@ -86,10 +91,12 @@ def to_csv(rows: Iterable[Row]) -> str:
     return buffer.getvalue()
 
 
-def no_formula(value: Any) -> Any:
-    """Quote text that a spreadsheet would take for a formula."""
-    is_formula = isinstance(value, str) and value.startswith(_FORMULA)
-    return f"'{value}" if is_formula else value
+def as_cell(value: Any) -> Any:
+    """Escape hidden characters of a text, and quote what a spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    quote = "'" if value.startswith(_FORMULA) else ""
+    return f"{quote}{escaped(value, allowed='')}"
 
 
 def _row(place: int, values: dict[str, Any], export: Export, name: str) -> Row:
@@ -113,4 +120,4 @@ def _with_section(row: Row) -> Row:
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else no_formula(value)
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else as_cell(value)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from omnimat.base.characters import escaped
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.folds import FoldMean
 from omnimat.leaderboard.row import STATUSES
@@ -31,21 +32,20 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
     """Lay out summaries: a column for each metric, one table for tasks with the same metrics."""
     page = Table.grid(padding=(0, 0, 1, 0))
     for boards, lines in _by_metrics(summaries).items():
-        # Everything is Text, because rich would read a name in brackets as markup.
-        table = Table(title=Text(boards[0].dataset), title_justify="left")
+        table = Table(title=_text(boards[0].dataset), title_justify="left")
         table.add_column("Task", overflow="fold", no_wrap=True)
         table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)
         # A line with several metrics is several results, so it has no id of its own.
         last = ("Seeds", "Status", "Id") if len(boards) == 1 else ("Seeds", "Status")
         for heading in ("Variant", *(_heading(board) for board in boards), *last):
-            table.add_column(heading, no_wrap=True)
+            table.add_column(_text(heading), no_wrap=True)
         for members in lines:
             first = members[0]
             scores = (summary.score for summary in members)
             told = (str(first.n), _least_status(members))
             cells = (first.board.task, first.model, first.variant, *scores, *told)
             ids = (first.group_id[:ID_LENGTH],) if "Id" in last else ()
-            table.add_row(*(Text(cell) for cell in (*cells, *ids)))
+            table.add_row(*(_text(cell) for cell in (*cells, *ids)))
         page.add_row(table)
     return page
 
@@ -62,7 +62,7 @@ def folds_table(means: Sequence[FoldMean]) -> Table:
         folds = f"{len(mean.members)} of {mean.num_folds} ({mean.fold_property})"
         of_method = (mean.task, first.model, first.board.dataset, first.variant)
         cells = (*of_method, _heading(first.board), mean.score, folds, mean.seeds)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(_text(cell) for cell in cells))
     return table
 
 
@@ -88,6 +88,11 @@ def comparison_text(comparison: Comparison) -> str:
 
 def _least_status(members: Sequence[Summary]) -> str:
     return min((one.status for one in members), key=lambda s: STATUSES.index(s.replace("-", "_")))
+
+
+def _text(name: str) -> Text:
+    """Show a name as it is: rich would read brackets as markup, and a terminal obey an escape."""
+    return Text(escaped(name, allowed=""))
 
 
 def _heading(board: Board) -> str:

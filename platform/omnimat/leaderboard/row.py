@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import AwareDatetime, Field, FiniteFloat, field_validator
 
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import fingerprint
+from omnimat.leaderboard.legible import LegibleSettings
 
 _IDENTITY = (
     "task",
@@ -64,7 +65,7 @@ def row_id_of(values: Mapping[str, Any]) -> str:
     return fingerprint({name: values[name] for name in _IDENTITY})
 
 
-class Row(Settings):
+class Row(LegibleSettings):
     """The score of one model, trained with one seed, on the test split of one task.
 
     Attributes:

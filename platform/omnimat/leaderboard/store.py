@@ -15,6 +15,7 @@ from omnimat.base.settings import first_mistake
 from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
+from omnimat.leaderboard.legible import AS_STORED
 from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
 from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
 from omnimat.leaderboard.row import Row, Status
@@ -45,7 +46,7 @@ class StoredRow:
             UserError: if it is not a row any more, since something else wrote to the database.
         """
         try:
-            return Row.model_validate(self.values)
+            return Row.model_validate(self.values, context=AS_STORED)
         except ValidationError as error:
             raise UserError(
                 f"row {self.row_id} of the leaderboard was changed by hand "

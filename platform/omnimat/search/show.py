@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from omnimat.base.characters import escaped
 from omnimat.search.search import Answer
 
 
@@ -23,15 +24,14 @@ def print_tables(answers: Sequence[Answer], width: int | None) -> None:
     console = Console(width=width)
     for answer in answers:
         console.print(
-            # A Text, because what was typed, or a formula, may look like rich's markup.
-            Text(
+            _text(
                 f"{answer.query}: {answer.modality} -> {answer.against}, "
                 f"{answer.num_candidates} materials of {answer.dataset}"
             )
         )
         console.print(_table(answer))
         for note in answer.notes:
-            console.print(Text(note, style="yellow"))
+            console.print(_text(note, style="yellow"))
 
 
 def _table(answer: Answer) -> Table:
@@ -40,10 +40,15 @@ def _table(answer: Answer) -> Table:
         group = f"{hit.space_group} ({hit.space_group_number})" if hit.space_group else "-"
         table.add_row(
             str(hit.rank),
-            Text(hit.material_id),
-            Text(hit.reduced_formula or "-"),
-            group,
-            hit.crystal_system or "-",
+            _text(hit.material_id),
+            _text(hit.reduced_formula or "-"),
+            _text(group),
+            _text(hit.crystal_system or "-"),
             f"{hit.similarity:.4f}",
         )
     return table
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Show words as they are: rich would read brackets as markup, and a terminal obey an escape."""
+    return Text(escaped(words), style=style)

@@ -9,6 +9,7 @@ from typing import get_args
 from rich.table import Table
 from rich.text import Text
 
+from omnimat.base.characters import escaped
 from omnimat.verification.outcome import Outcome, Verdict
 
 _STYLES = {
@@ -24,10 +25,11 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Table:
     """Lay out what came of each row, and why."""
     table = Table("row", "outcome", "result and what was found")
     for one in outcomes:
-        # Text, since rich would read a name in brackets as markup.
-        found = [Text(one.label), *(Text(f"- {line}") for line in (*one.sentences, *one.notes))]
+        # Text, since rich would read a name in brackets as markup, and a terminal obey an escape.
+        lines = (one.label, *(f"- {line}" for line in (*one.sentences, *one.notes)))
+        found = [Text(escaped(line, allowed="")) for line in lines]
         verdict = Text(one.verdict, style=_STYLES[one.verdict])
-        table.add_row(Text(one.row_id[:8]), verdict, Text("\n").join(found))
+        table.add_row(Text(escaped(one.row_id[:8])), verdict, Text("\n").join(found))
     return table
 
 
