@@ -169,6 +169,13 @@ def test_circle_through_another_file_is_named(job, tiny_jobs):
     assert "pretrain.yaml -> other.yaml" in refusal(path)
 
 
+# Nine lines that stand for 9^9 values.
+BOMB = "a: &a [{}, {}, {}, {}, {}, {}, {}, {}, {}]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -181,7 +188,24 @@ def test_circle_through_another_file_is_named(job, tiny_jobs):
         ("kind: pretrain\nname:\n", "key 'name' in line 2 has no value; write one ({} where it"),
         ("needs: [{a: {b: }}]", "key 'needs.0.a.b' in line 1 has no value"),
         ("a: 1\nb: {a: 2}\na: 3", "key 'a' stands twice, in lines 1 and 3; remove one"),
-        ("kind: pipeline\nname: &n {again: *n}", "name: Input should be a valid string"),
+        ("kind: pipeline\nname: &n {again: *n}", "key 'name.again' in line 2 refers to itself"),
+        ("kind: evaluate\nkind: pretrain", "key 'kind' stands twice, in lines 1 and 2"),
+        ('{"kind": "pretrain",\n"kind": "evaluate"}', "key 'kind' stands twice, in lines 1 and 2"),
+        ("a: {b: 1e999}", "key 'a.b' in line 1 is 1e999, which is no finite number"),
+        ("a:\n- -1.5E+999", "key 'a.0' in line 2 is -1.5E+999, which"),
+        ("a: .nan", "key 'a' in line 1 is .nan, which"),
+        ("a: -.inf", "key 'a' in line 1 is -.inf, which"),
+        ("a: 2024-02-30", "key 'a' in line 1 cannot be read: day is out of range"),
+        ("a: " + "9" * 5_000, "key 'a' in line 1 cannot be read"),
+        ("a: !!timestamp soon", "key 'a' in line 1 cannot be read"),
+        ('name: "a\\e[2J"', "key 'name' in line 1 holds the hidden character U+001B"),
+        ('name: "a\\u202eb"', "hidden character U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("a\u200b: 1", r"key 'a\u200b' in line 1 holds the hidden character U+200B"),
+        ('name: "\\ud800"', "hidden character U+D800"),
+        ("[" * 5_000, "nested too deeply"),
+        ("kind: " * 50_000, "has over 262144 characters"),
+        (BOMB, "in line 6 stands for over 100000 values"),
+        (BOMB.replace("[", "{<<: [").replace("]", "]}"), "stands for over 100000 values"),
     ],
 )
 def test_not_a_job_file(text, expected, tmp_path):
@@ -243,6 +267,14 @@ def test_storage_path_override_reaches_what_the_job_needs(job):
         ("training.lr=", "--set training.lr=: the value is missing; write null for none"),
         ("modalities.text={encoder: }", "key 'encoder' in line 1 has no value"),
         ("training.lrr=1", "did you mean 'lr'?"),
+        ("training.lr=1e999", "--set training.lr=1e999: the value in line 1 is 1e999, which is no"),
+        ('training.lr="1e999"', "training.lr: Input should be a finite number"),
+        ("training.lr=nan", "training.lr: Input should be a finite number"),
+        ("training.lr=infinity", "training.lr: Input should be a finite number"),
+        ("training={lr: .inf}", "key 'lr' in line 1 is .inf, which is no finite number"),
+        ("training={lr: 1, lr: 2}", "key 'lr' stands twice"),
+        (f"training={BOMB}", "stands for over 100000 values"),
+        ('name="a\\u2028b"', "hidden character U+2028 LINE SEPARATOR"),
     ],
 )
 def test_bad_override_is_named(override, expected, job):
@@ -298,3 +330,17 @@ def test_modality_that_no_record_has_is_refused_before_ray_starts(job, storage, 
     manifest.model_copy(update={"records_sha256": sha256}).save(dataset)
     with pytest.raises(UserError, match=r"modalities\.text: no training record of data set"):
         statically(job(), tmp_path / "textless")
+
+
+def test_aliases_that_do_not_multiply_are_welcome(job):
+    path = job()
+    path.write_text(path.read_text() + "presets: {a: &a {training: {lr: 1}}, b: {<<: *a}}\n")
+    assert load(path, ["preset=b"]).settings.training.lr == 1
+
+
+def test_what_cannot_be_read_as_a_job_file_is_named(tmp_path):
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "binary.yaml").write_bytes(bytes(range(256)) * 100)
+    for path in ("loop.yaml", "binary.yaml", "n" * 300, "binary.yaml/job.yaml"):
+        assert refusal(tmp_path / path).startswith(str(tmp_path / path))
+    assert "has over 262144 characters" in refusal(Path("/dev/zero"))

@@ -43,8 +43,7 @@ def hidden_in(value: Any, allowed: str = LAYOUT) -> str | None:
     """
     for text in _texts(value):
         if found := next((one for one in text if _is_hidden(one, allowed)), None):
-            name = unicodedata.name(found, "a control character")
-            return f"U+{ord(found):04X} {name}"
+            return f"U+{ord(found):04X} {unicodedata.name(found, '')}".strip()
     return None
 
 

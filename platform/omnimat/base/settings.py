@@ -1,4 +1,4 @@
-"""The base class of all settings, which are immutable, refuse unknown keys and may have presets.
+"""The base class of all settings: immutable, without unknown keys, infinity or NaN.
 
 Results are found again by the *identity* of the settings that produced them. The identity leaves
 out keys with their default, so a new key with a default does not make any result stale. It contains
@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 
 
 class Settings(BaseModel):
-    """An immutable part of a job file; unknown keys are errors.
+    """An immutable part of a job file; unknown keys and numbers that are not finite are errors.
 
     Attributes:
         revision: number that is raised whenever the meaning of these settings changes: a default,
@@ -26,7 +26,7 @@ class Settings(BaseModel):
         of_the_machine: keys that determine where and how fast something runs, but not its result.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     revision: ClassVar[int] = 1
     of_the_machine: ClassVar[frozenset[str]] = frozenset()
 

@@ -12,3 +12,9 @@ def suggestion(name: str, known: Collection[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known here: {', '.join(sorted(known))}"
+
+
+def shortened(text: str, max_characters: int = 80) -> str:
+    """Put a text of any length on one line of a message."""
+    line = " ".join(text.split())
+    return line if len(line) <= max_characters else f"{line[:max_characters]}..."

@@ -1,15 +1,25 @@
-"""YAML in which every key has a value and stands only once."""
+"""YAML that says one thing: each key once, with a value, and every number finite."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
+from omnimat.base.characters import hidden_in
 from omnimat.base.errors import UserError
 
+MAX_CHARACTERS = 2**18
+MAX_VALUES = 100_000
+"""How many values a document may have once each alias is replaced by what it stands for."""
+
 _NULL = "tag:yaml.org,2002:null"
+_MERGE = "tag:yaml.org,2002:merge"
+# YAML 1.1 takes 1e9 for text, and settings take that text for a number.
+_EXPONENTIAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)e[-+]?\d+", re.IGNORECASE)
 
 
 def parsed(text: str, where: str) -> Any:
@@ -23,39 +33,111 @@ def parsed(text: str, where: str) -> Any:
         where: where it stands, as messages should say it.
 
     Raises:
-        UserError: it is no YAML, or a key has no value or stands twice.
+        UserError: it is no YAML or too large, a key has no value or stands twice, a number is not
+            finite, or a text holds a character that nobody sees.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(f"{where} has over {MAX_CHARACTERS} characters; give a shorter one")
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             return None
-        if mistake := next(_wrong_keys(root, (), set()), None):
-            raise UserError(f"{where}: {mistake}")
+        _Check(loader).count(root, ())
         return loader.construct_document(root)
+    except _Mistake as mistake:
+        raise UserError(f"{where}: {mistake}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise UserError(f"{where} is nested too deeply; give a flatter one") from None
 
 
-def _wrong_keys(node: yaml.Node, above: tuple[str, ...], seen: set[int]) -> Iterator[str]:
-    """Say what is wrong with the keys of a document; through aliases it may contain itself."""
-    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for index, child in enumerate(node.value):
-            yield from _wrong_keys(child, (*above, str(index)), seen)
-        return
+# What PyYAML lets out of values that look like a number or a date, or are tagged as one.
+_CANNOT_CONSTRUCT = (ValueError, AttributeError, LookupError)
+
+
+class _Mistake(Exception):
+    """What is wrong, with the key and the line."""
+
+
+class _Check:
+    """Looks at each node once, even if many aliases refer to it."""
+
+    def __init__(self, loader: yaml.SafeLoader) -> None:
+        self._loader = loader
+        self._counts: dict[int, int] = {}
+        self._open: set[int] = set()
+
+    def count(self, node: yaml.Node, keys: tuple[str, ...]) -> int:
+        """Count a node and those below it, with aliases replaced by what they stand for.
+
+        Raises:
+            _Mistake: something is wrong with one of them, or they are too many.
+        """
+        if id(node) in self._open:
+            raise _Mistake(f"{_place(node, keys)} refers to itself; write it without the alias")
+        if id(node) not in self._counts:
+            self._open.add(id(node))
+            self._counts[id(node)] = 1 + sum(self.count(*one) for one in self._below(node, keys))
+            self._open.remove(id(node))
+        if self._counts[id(node)] > MAX_VALUES:
+            raise _Mistake(
+                f"{_place(node, keys)} stands for over {MAX_VALUES} values, as its aliases repeat "
+                "others; write it with fewer"
+            )
+        return self._counts[id(node)]
+
+    def _below(
+        self, node: yaml.Node, keys: tuple[str, ...]
+    ) -> Iterator[tuple[yaml.Node, tuple[str, ...]]]:
+        if isinstance(node, yaml.MappingNode):
+            for name, key, child in _members(node, keys):
+                if key.tag != _MERGE:
+                    yield key, (*keys, name)
+                yield child, (*keys, name)
+        elif isinstance(node, yaml.SequenceNode):
+            yield from ((child, (*keys, str(place))) for place, child in enumerate(node.value))
+        else:
+            self._check_scalar(node, keys)
+
+    def _check_scalar(self, node: yaml.Node, keys: tuple[str, ...]) -> None:
+        try:
+            value = self._loader.construct_object(node)
+        except _CANNOT_CONSTRUCT as error:
+            raise _Mistake(f"{_place(node, keys)} cannot be read: {error}; quote it") from error
+        is_number = isinstance(value, float) or (
+            isinstance(value, str) and node.style is None and _EXPONENTIAL.fullmatch(value)
+        )
+        if is_number and not math.isfinite(float(value)):
+            raise _Mistake(
+                f"{_place(node, keys)} is {node.value}, which is no finite number; give one"
+            )
+        if found := hidden_in(value):
+            raise _Mistake(f"{_place(node, keys)} holds the hidden character {found}; remove it")
+
+
+def _members(
+    node: yaml.MappingNode, above: tuple[str, ...]
+) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+    """Give name, key and value of each member of a mapping."""
     lines: dict[str, int] = {}
     for key, child in node.value:
         name, line = str(key.value), key.start_mark.line + 1
         path = ".".join((*above, name))
         if name in lines:
-            yield f"key {path!r} stands twice, in lines {lines[name]} and {line}; remove one"
+            raise _Mistake(
+                f"key {path!r} stands twice, in lines {lines[name]} and {line}; remove one"
+            )
         if child.tag == _NULL and child.value == "":
-            yield (
+            raise _Mistake(
                 f"key {path!r} in line {line} has no value; write one ({{}} where it has keys of "
                 "its own, null for none) or remove the key"
             )
         lines[name] = line
-        yield from _wrong_keys(child, (*above, name), seen)
+        yield name, key, child
+
+
+def _place(node: yaml.Node, keys: tuple[str, ...]) -> str:
+    line = node.start_mark.line + 1
+    return f"key {'.'.join(keys)!r} in line {line}" if keys else f"the value in line {line}"

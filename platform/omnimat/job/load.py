@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
-from omnimat.base.words import suggestion
-from omnimat.job.document import parsed
+from omnimat.base.words import shortened, suggestion
+from omnimat.job.document import MAX_CHARACTERS, parsed
 from omnimat.job.header import JobHeader
 from omnimat.job.job import KINDS, Job
 from omnimat.job.mistakes import Mistake, sentence
@@ -132,11 +132,16 @@ def _find(need: str, needed_by: Path) -> Path:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARACTERS + 1)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of a job file") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give the path of a job file") from None
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}; give the path of a job file"
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no YAML: {error}") from error
     values = parsed(text, str(path))
@@ -177,13 +182,14 @@ def _merged(values: Mapping[str, Any], partial: Mapping[str, Any]) -> dict[str, 
 
 def _apply(values: dict[str, Any], override: str) -> None:
     keys, equals, text = override.partition("=")
+    where = f"--set {shortened(override)}"
     if not equals:
-        raise UserError(f"--set {override}: write it as key.key=value")
+        raise UserError(f"{where}: write it as key.key=value")
     *parents, last = keys.split(".")
     for key in parents:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise UserError(f"--set {override}: {key!r} holds a value, not keys")
+            raise UserError(f"{where}: {key!r} holds a value, not keys")
     if not text.strip():
-        raise UserError(f"--set {override}: the value is missing; write null for none")
-    values[last] = parsed(text, f"--set {override}")
+        raise UserError(f"{where}: the value is missing; write null for none")
+    values[last] = parsed(text, where)
