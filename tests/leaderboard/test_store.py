@@ -369,7 +369,7 @@ def test_a_missing_privilege_is_the_users_error(new_postgresql, make_row, execut
     execute(new_postgresql, f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema_name} TO {name}")
     reader = LeaderboardStore(url.render_as_string(hide_password=False))
     assert reader.rows() == store.rows() == []
-    with pytest.raises(UserError, match=r"cannot be written to.*permission denied"):
+    with pytest.raises(UserError, match="refuses this user: permission denied"):
         reader.check_writable()
     with pytest.raises(UserError, match="refuses this user: permission denied"):
         reader.upsert([make_row()])
@@ -384,7 +384,7 @@ def test_whether_rows_can_be_written_is_found_out_without_writing(url, make_row)
     assert store.rows() == [make_row()]
     if url.startswith("sqlite"):
         read_only = f"{url.replace('///', '///file:')}?mode=ro&uri=true"
-        with pytest.raises(UserError, match=r"cannot be written to.*readonly"):
+        with pytest.raises(UserError, match="nothing can be written|readonly"):
             LeaderboardStore(read_only).check_writable()
 
 

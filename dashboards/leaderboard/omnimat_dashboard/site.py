@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from upath import UPath
+
+from omnimat.base.files import write_atomically
 from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard.artifacts import DATASET_FILES
@@ -80,6 +83,4 @@ def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
 
 
 def _write(folder: Path, parts: tuple[str, ...], content: bytes) -> None:
-    path = folder.joinpath(*parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    write_atomically(UPath(folder.absolute()).joinpath(*parts), content)

@@ -121,6 +121,7 @@ def verify(
         return tqdm(rows, "verifying", leave=False, disable=None)  # shown in a terminal alone
 
     store = _store(url)
+    store.check_writable()
     outcomes = verify_rows(
         store,
         Workspace.open().files,
@@ -185,12 +186,15 @@ def export(url: str | None, path: Path) -> None:
     The JSON file is complete and can be imported elsewhere. The folder can be put on any web
     server.
     """
+    from upath import UPath
+
+    from omnimat.base.files import write_atomically
     from omnimat.leaderboard.exchange import to_csv, to_json
 
     written = {".json": to_json, ".csv": to_csv}
     if path.suffix in written:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(written[path.suffix](_store(url).rows()), newline="")
+        text = written[path.suffix](_store(url).rows())
+        write_atomically(UPath(path.absolute()), text.encode())
     else:
         from omnimat_dashboard import write_site
 

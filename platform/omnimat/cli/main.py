@@ -13,6 +13,7 @@ from omnimat import __version__
 from omnimat.base.errors import RunError, UserError
 from omnimat.cli.data import ingest, init
 from omnimat.cli.leaderboard import leaderboard
+from omnimat.cli.storage_errors import sentence_of
 from omnimat.cli.terminal import say, width
 
 EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2
@@ -27,6 +28,12 @@ class _Group(click.Group):
         except (UserError, RunError) as error:
             say(f"omnimat: {error}", to_stderr=True)
             sys.exit(EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_RUN_ERROR)
+        except OSError as error:
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            say(f"omnimat: {sentence}", to_stderr=True)
+            sys.exit(EXIT_RUN_ERROR)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -224,7 +224,7 @@ class LeaderboardStore:
         """Count what is on each board, ordered by task, data set and metric."""
         with self._database.reading() as connection:
             found = connection.execute(queries.board_counts()).mappings().all()
-        counts = [queries.as_count(line) for line in found]
+            counts = [queries.as_count(line) for line in found]
         return sorted(counts, key=lambda count: queries.board_order(count.board))
 
     def summaries(
@@ -254,7 +254,7 @@ class LeaderboardStore:
             repeated = [
                 row for part in parts for row in connection.execute(queries.repetitions(part))
             ]
-        return queries.as_summaries(found, repeated)
+            return queries.as_summaries(found, repeated)
 
     def overlaps(self, group_ids: Iterable[str]) -> dict[str, list[PretrainingOverlap]]:
         """Give what pretraining has seen of the materials that judge the results of these ids.
