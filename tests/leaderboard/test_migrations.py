@@ -96,7 +96,7 @@ def test_files_beside_the_database_are_named_relative_to_it(tmp_path, make_row, 
 def test_a_migration_that_fails_changes_nothing(url, table, connected, execute):
     """A table of this name is there already, and is not ours."""
     execute(url, f"CREATE TABLE {table} (x VARCHAR)", f"INSERT INTO {table} VALUES ('1')")
-    with pytest.raises(UserError, match=r"(already exists|another program).*"):
+    with pytest.raises(UserError, match=rf"{table}.* already exists|another program .*{table}"):
         LeaderboardStore(url)
     with connected(url) as connection:
         assert inspect(connection).get_table_names() == [table]

@@ -384,7 +384,7 @@ def test_whether_rows_can_be_written_is_found_out_without_writing(url, make_row)
     assert store.rows() == [make_row()]
     if url.startswith("sqlite"):
         read_only = f"{url.replace('///', '///file:')}?mode=ro&uri=true"
-        with pytest.raises(UserError, match="nothing can be written|readonly"):
+        with pytest.raises(UserError, match=r"nothing can be written|readonly"):
             LeaderboardStore(read_only).check_writable()
 
 

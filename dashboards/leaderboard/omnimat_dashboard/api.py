@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from omnimat.base import strict_json
 from omnimat.base.errors import UserError
@@ -83,10 +84,13 @@ def _check_token(request: Request, token: str | None) -> None:
 async def _read_body(request: Request) -> bytes:
     """Read a body of limited size, whatever its header says."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"send at most {MAX_BODY_BYTES} bytes at a time")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise HTTPException(413, f"send at most {MAX_BODY_BYTES} bytes at a time")
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the body ended early; send it again") from error
     return bytes(body)
 
 

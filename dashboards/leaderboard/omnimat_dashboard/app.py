@@ -21,6 +21,7 @@ from omnimat_dashboard.board import as_csv, as_json
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from omnimat_dashboard.metrics import Metrics
+from omnimat_dashboard.methods import Methods
 from omnimat_dashboard.pages import Pages
 from omnimat_dashboard.query import Query
 from omnimat_dashboard.security import (
@@ -63,6 +64,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.add_middleware(GZipMiddleware, minimum_size=_MIN_GZIP_BYTES, compresslevel=5)
+    app.add_middleware(Methods, router=app.router)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(host))
     app.add_middleware(SecurityHeaders)
     for router in (_page_router(pages), _storage_router(pages), _download_router(pages)):

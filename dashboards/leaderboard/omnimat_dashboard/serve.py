@@ -5,6 +5,7 @@ from __future__ import annotations
 import uvicorn
 
 from omnimat_dashboard.app import create_app
+from omnimat_dashboard.connections import BACKLOG, PatientProtocol
 
 
 def serve(
@@ -27,4 +28,13 @@ def serve(
         UserError: the token is empty, or the database cannot be used.
     """
     app = create_app(url, storage, token, host)
-    uvicorn.run(app, host=host, port=port, access_log=False, server_header=False)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        http=PatientProtocol,
+        ws="none",
+        backlog=BACKLOG,
+        access_log=False,
+        server_header=False,
+    )
