@@ -19,9 +19,9 @@ from omnimat_dashboard.artifacts import DATASET_FILES
 from omnimat_dashboard.assets import NAMES, asset, fingerprint_of_assets
 from omnimat_dashboard.board import as_csv, as_json
 from omnimat_dashboard.links import Links
+from omnimat_dashboard.methods import Methods
 from omnimat_dashboard.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from omnimat_dashboard.metrics import Metrics
-from omnimat_dashboard.methods import Methods
 from omnimat_dashboard.pages import Pages
 from omnimat_dashboard.query import Query
 from omnimat_dashboard.security import (

@@ -125,7 +125,7 @@ class PatientProtocol(H11Protocol):
 
     def _check_progress(self, before: int) -> None:
         left = self.transport.get_write_buffer_size()
-        if 0 < left and before - left < self.patience.answer_bytes:
+        if left > 0 and before - left < self.patience.answer_bytes:
             self.transport.abort()
         else:
             self._expect_progress()
