@@ -122,7 +122,7 @@ MISTAKES = [
     ({"modalities__doss": {}}, "unknown key 'modalities.doss'; did you mean 'dos'?"),
     ({"training__lr": "fast"}, "training.lr: Input should be a valid number"),
     ({"training__num_epochs": 0}, "training.num_epochs: Input should be greater than"),
-    ({"training__num_workers": 3}, "global_batch_size 8 does not divide by num_workers 3"),
+    ({"training__num_workers": 9}, "global_batch_size 8 is less than num_workers 9"),
     ({"kind": "pretrian"}, "'pretrain'"),
     ({"kind": None}, "kind"),
     ({"dataset": None}, "dataset: Field required"),

@@ -63,15 +63,23 @@ def new_stream(dataset, records, featurizers):
         featurizers=featurizers,
         views=None,
         records_per_worker=4,
+        global_batch_size=None,
+        num_micro_batches=1,
         read_unit_bytes=None,
         **kwargs,
     ) -> WorkerStream:
-        global_batch_size = records_per_worker * world_size
         shards = records["shard"].to_numpy()
         return WorkerStream(
             source=Source(dataset, store, featurizers, views or RandomViews()),
             records=records,
-            plan=BatchPlan(shards, global_batch_size, 2, seed=3, window_shards=2),
+            plan=BatchPlan(
+                shards,
+                global_batch_size or records_per_worker * world_size,
+                2,
+                seed=3,
+                window_shards=2,
+                num_micro_batches=num_micro_batches,
+            ),
             read_unit_bytes=read_unit_bytes or int(records["size_bytes"].max()) * 4 * 2,
             rank=rank,
             world_size=world_size,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omnimat.stream.order import BatchPlan, epoch_order, split_into_units
+from omnimat.stream.order import BatchPlan, epoch_order, shares_of_batch, split_into_units
 
 SHARDS = np.repeat(np.arange(10), 7)
 
@@ -42,20 +42,44 @@ def test_the_shard_numbers_themselves_do_not_matter():
     )
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.parametrize("world_size", range(2, 9))
 def test_workers_together_see_the_same_global_batches(world_size):
     (alone,) = [plan().worker_batches(1, rank=0, world_size=1)]
     shares = [
         plan().worker_batches(1, rank=rank, world_size=world_size) for rank in range(world_size)
     ]
-    assert {share.shape for share in shares} == {(8, 8 // world_size)}
+    assert {share.shape for share in shares} <= {(8, 8 // world_size), (8, -(-8 // world_size))}
     np.testing.assert_array_equal(np.concatenate(shares, axis=1), alone)
+
+
+@pytest.mark.parametrize("num_micro_batches", [1, 2, 3, 5])
+@pytest.mark.parametrize("batch_size", [30, 31, 64, 97])
+def test_a_batch_is_divided_evenly_and_alike_for_any_number_of_workers(
+    batch_size, num_micro_batches
+):
+    (alone,) = shares_of_batch(batch_size, world_size=1, num_micro_batches=num_micro_batches)
+    np.testing.assert_array_equal(np.concatenate(alone), np.arange(batch_size))
+    for world_size in range(1, batch_size // num_micro_batches + 1):
+        shares = shares_of_batch(
+            batch_size, world_size=world_size, num_micro_batches=num_micro_batches
+        )
+        for micro_batch, parts in zip(alone, zip(*shares, strict=True), strict=True):
+            np.testing.assert_array_equal(np.sort(np.concatenate(parts)), micro_batch)
+        sizes = np.array([[len(part) for part in share] for share in shares])
+        assert sizes.min() >= 1
+        assert np.ptp(sizes) <= 1
+        assert np.ptp(sizes.sum(axis=1)) <= 1
 
 
 def test_the_first_step_skips_exactly():
     whole = plan().worker_batches(2, rank=1, world_size=2)
     later = plan().worker_batches(2, rank=1, world_size=2, first_step=3)
     np.testing.assert_array_equal(later, whole[3:])
+    # Three workers that go on in the middle of the epoch see what one would have seen.
+    uneven = plan(num_micro_batches=2)
+    resumed = [uneven.worker_batches(2, rank=r, world_size=3, first_step=3) for r in range(3)]
+    alone = uneven.worker_batches(2, rank=0, world_size=1, first_step=3)
+    np.testing.assert_array_equal(np.sort(np.concatenate(resumed, axis=1)), np.sort(alone))
 
 
 def test_counts_leave_out_the_incomplete_batch():

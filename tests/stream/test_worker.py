@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from omnimat.modalities.views import RandomViews
 from omnimat.stream.source import Source
 from omnimat.stream.worker import Audit, StreamError, in_process
 
@@ -23,6 +25,28 @@ def test_two_workers_get_what_is_planned(rank, new_stream, planned_ids):
     assert delivered_ids(stream.batches()) == planned_ids(stream)
     assert stream.audit.delivered == 4 * 4 * 2
     assert stream.audit.quarantined == {}
+
+
+@pytest.mark.parametrize("num_views", [1, 2])
+def test_three_workers_get_uneven_micro_batches(num_views, new_stream):
+    """A batch of 8 in micro-batches of 4, of which each worker has one record or two."""
+    together = [
+        list(
+            new_stream(
+                rank,
+                world_size=3,
+                global_batch_size=8,
+                num_micro_batches=2,
+                views=RandomViews(num_views=num_views),
+            ).batches(first_step=1)
+        )
+        for rank in range(3)
+    ]
+    alone = new_stream(global_batch_size=8, num_micro_batches=2).batches(first_step=1)
+    micro_batches = zip(*map(delivered_ids, together), strict=True)
+    for parts, whole in zip(micro_batches, delivered_ids(alone), strict=True):
+        assert sorted(map(len, parts)) == [num_views, num_views, 2 * num_views]
+        assert sorted(chain.from_iterable(parts)) == sorted(np.repeat(whole, num_views))
 
 
 ORDER = """

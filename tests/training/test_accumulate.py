@@ -13,9 +13,7 @@ from omnimat.modalities.text.mlp import TextMlpSettings
 from omnimat.objectives.barlow_twins import BarlowTwinsSettings
 from omnimat.objectives.clip import ClipSettings
 from omnimat.objectives.contrastive import mean_over_groups
-from omnimat.testing.distributed import run_workers
 from omnimat.training.accumulate import accumulate_gradients
-from omnimat.training.gather import gather_embeddings, sum_over_workers
 from omnimat.training.model import Multimodal
 
 DIM, ROWS = 8, 12
@@ -162,28 +160,3 @@ def test_batch_norm_in_evaluation_is_exact():
     parts, together = run(model, [4, 4, 4], NORMED)
     torch.testing.assert_close(parts, whole, **EXACT)
     torch.testing.assert_close(together, alone, **EXACT)
-
-
-def one_worker_of(world_size):
-    rank = torch.distributed.get_rank()
-    model = plain_model()
-    num_local = ROWS // world_size
-
-    def loss_of(local, logit_scale):
-        everyone = gather_embeddings(local)
-        return mean_over_groups(ClipSettings()(local, everyone, rank * num_local, logit_scale))
-
-    batches = micro_batches([num_local // 2] * 2, PLAIN, first=rank * num_local)
-    loss = accumulate_gradients(model, batches, loss_of)
-    return {
-        "loss": sum_over_workers(loss),
-        "gradients": {n: sum_over_workers(g) for n, g in gradients_of(model).items()},
-    }
-
-
-@pytest.mark.slow
-def test_two_workers_of_two_micro_batches_equal_one_batch():
-    loss, gradients = run(plain_model(), [12])
-    for result in run_workers(one_worker_of, 2, 2):
-        torch.testing.assert_close(result["loss"], loss, **EXACT)
-        torch.testing.assert_close(result["gradients"], gradients, **EXACT)

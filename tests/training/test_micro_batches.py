@@ -1,4 +1,7 @@
-"""A step of several micro-batches trains like a whole one at every ZeRO stage of DeepSpeed."""
+"""A step of several micro-batches trains like a whole one at every ZeRO stage of DeepSpeed.
+
+Neither the workers' shares nor their micro-batches are equally large.
+"""
 
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from omnimat.training.loop import train_worker
 from omnimat.training.plan import make_plan
 from omnimat.training.settings import PretrainSettings
 
-CASES = [(zero_stage, num) for zero_stage in (0, 1, 2, 3) for num in (2, 4)]
+CASES = [(zero_stage, num) for zero_stage in (0, 1, 2, 3) for num in (2, 3)]
 
 
 def settings_of(world_size: int, zero_stage: int, num_micro_batches: int) -> PretrainSettings:
@@ -36,7 +39,7 @@ def settings_of(world_size: int, zero_stage: int, num_micro_batches: int) -> Pre
                 "num_workers": world_size,
                 "zero_stage": zero_stage,
                 "num_micro_batches": num_micro_batches,
-                "global_batch_size": 16,
+                "global_batch_size": 15,
                 "num_epochs": 6,
                 "lr": 1e-2,
                 "report_interval_steps": 1,
@@ -81,6 +84,7 @@ def test_micro_batches_train_like_whole_batches(zero_stage, num_micro_batches, w
     assert whole[-1] < 0.8 * whole[0]
 
 
-def test_a_batch_that_cannot_be_cut_evenly_is_refused():
-    with pytest.raises(ValidationError, match=r"global_batch_size 16 .* multiple of 6"):
-        settings_of(2, 1, 3)
+def test_a_batch_that_leaves_a_worker_without_work_is_refused():
+    settings_of(5, 1, 3)
+    with pytest.raises(ValidationError, match=r"global_batch_size 15 .* 18 or more"):
+        settings_of(6, 1, 3)

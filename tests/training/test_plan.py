@@ -113,7 +113,7 @@ def test_text_without_the_embedding_asked_for_is_refused(workspace, new_settings
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        ({"global_batch_size": 8, "num_workers": 3}, r"global_batch_size 8 .* multiple of 3"),
+        ({"global_batch_size": 8, "num_workers": 9}, r"global_batch_size 8 .*num_workers 9.* 9 or"),
         ({"num_epochs": 2, "warmup_epochs": 2.5}, r"warmup_epochs 2\.5 .*num_epochs 2"),
     ],
 )

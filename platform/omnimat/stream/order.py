@@ -1,9 +1,9 @@
 """The order of training as pure arithmetic: which worker sees which record at which step.
 
 The order depends on nothing but the records, the seed and the epoch: the global batch of a step is
-the same for any number of workers, and a worker's share of it is a slice. So a resumed run goes on
-with exactly the batches it had not seen, even on another number of workers, and it needs no list of
-the records it has seen: the number of steps says it.
+the same for any number of workers, and so is each of its micro-batches, of which every worker takes
+a part. So a resumed run goes on with exactly the batches it had not seen, even on another number of
+workers, and it needs no list of the records it has seen: the number of steps says it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,31 @@ def epoch_order(
     return np.lexsort((generator.random(len(record_shards)), window_of_shard[shard_of_record]))
 
 
+def shares_of_batch(
+    batch_size: int, *, world_size: int, num_micro_batches: int = 1
+) -> list[list[NDArray[np.int64]]]:
+    """Divide a batch among workers, as evenly as whole records allow.
+
+    The batch is cut into micro-batches, and each of these into a part for each worker; so a
+    micro-batch holds the same records for any number of workers. Micro-batches differ in size by
+    one record at most, and so do the parts of one, and the workers' shares of the batch.
+
+    Args:
+        batch_size: how many records the batch has; at least one for each part.
+        world_size: how many workers there are.
+        num_micro_batches: how many micro-batches there are.
+
+    Returns:
+        For each worker its part of each micro-batch: positions in the batch, one after another.
+    """
+    shares: list[list[NDArray[np.int64]]] = [[] for _ in range(world_size)]
+    for micro_batch in np.array_split(np.arange(batch_size), num_micro_batches):
+        # The first parts are the larger ones: the next worker in turn begins.
+        for place, part in enumerate(np.array_split(micro_batch, world_size)):
+            shares[(micro_batch[0] + place) % world_size].append(part)
+    return shares
+
+
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
     """Which records make each global batch.
@@ -46,6 +71,7 @@ class BatchPlan:
         num_epochs: how often the split is gone through, each time in a new order.
         seed: the seed of the order.
         window_shards: how many shards are mixed, as ``epoch_order`` does.
+        num_micro_batches: how many micro-batches a global batch is cut into.
     """
 
     record_shards: NDArray[np.integer]
@@ -53,6 +79,7 @@ class BatchPlan:
     num_epochs: int
     seed: int
     window_shards: int
+    num_micro_batches: int = 1
 
     @property
     def steps_per_epoch(self) -> int:
@@ -69,21 +96,29 @@ class BatchPlan:
         """How many records the incomplete last batch would have; others in each epoch."""
         return len(self.record_shards) % self.global_batch_size
 
+    def shares(self, world_size: int) -> list[list[NDArray[np.int64]]]:
+        """Divide every global batch alike among workers, as ``shares_of_batch`` does."""
+        return shares_of_batch(
+            self.global_batch_size,
+            world_size=world_size,
+            num_micro_batches=self.num_micro_batches,
+        )
+
     def worker_batches(
         self, epoch: int, *, rank: int, world_size: int, first_step: int = 0
     ) -> NDArray[np.int64]:
         """Give one worker's records of an epoch.
 
         Returns:
-            (steps, global_batch_size / world_size) positions in ``record_shards``, from the step
-            ``first_step`` of the epoch on.
+            (steps, records of this worker's share) positions in ``record_shards``, from the step
+            ``first_step`` of the epoch on, one micro-batch after another.
         """
         order = epoch_order(
             self.record_shards, seed=self.seed, epoch=epoch, window_shards=self.window_shards
         )
         whole = order[: self.steps_per_epoch * self.global_batch_size]
-        shares = whole.reshape(self.steps_per_epoch, world_size, -1)
-        return shares[first_step:, rank]
+        batches = whole.reshape(self.steps_per_epoch, self.global_batch_size)
+        return batches[first_step:, np.concatenate(self.shares(world_size)[rank])]
 
 
 def split_into_units(

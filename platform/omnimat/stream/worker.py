@@ -90,7 +90,6 @@ class WorkerStream:
         read_unit_bytes: how many bytes of records are read at once, at most.
         rank: the number of this worker.
         world_size: how many workers there are.
-        num_micro_batches: how many batches the worker's share of a step is cut into.
         pipeline: what reads and featurizes the units.
         audit: what was delivered so far.
         meter: what it cost.
@@ -102,7 +101,6 @@ class WorkerStream:
     read_unit_bytes: int
     rank: int
     world_size: int
-    num_micro_batches: int = 1
     pipeline: Pipeline = in_process
     audit: Audit = field(default_factory=Audit)
     meter: StreamMeter = field(default_factory=StreamMeter)
@@ -110,12 +108,13 @@ class WorkerStream:
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
         """Deliver this worker's batches from a step of the run to its end.
 
-        Its share of each step comes as ``num_micro_batches`` equal batches, one after another.
+        Its share of each step comes as a batch for each of the plan's micro-batches.
 
         Raises:
             StreamError: a batch holds anything but the planned records in the planned order.
         """
-        num_records = self.plan.global_batch_size // self.world_size
+        share = self.plan.shares(self.world_size)[self.rank]
+        num_records = sum(map(len, share))
         nothing = self.source.schema.empty_table()
         for units in _groups(self.units(first_step), num_records):
             ids = np.concatenate([unit["material_id"].to_numpy() for unit in units])
@@ -124,11 +123,12 @@ class WorkerStream:
                 table = next(tables, nothing)
                 self.audit.check(table, planned.repeat(self.source.views.num_views).tolist())
                 self.meter.taken(table, time.time())
-                num_rows = len(table) // self.num_micro_batches
-                for first in range(0, len(table), num_rows):
+                for part in share:
+                    num_rows = len(part) * self.source.views.num_views
                     with self.meter.stage("collate"):
-                        batch = collate(table.slice(first, num_rows), self.source.featurizers)
+                        batch = collate(table.slice(0, num_rows), self.source.featurizers)
                     yield batch
+                    table = table.slice(num_rows)
             self.audit.check(next(tables, nothing), [])
 
     def units(self, first_step: int = 0) -> Iterator[ReadUnit]:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -101,12 +102,12 @@ class ObjectiveConformance:
             _assert_close(result, whole, EXACT)
 
     def test_shares_sum_to_one_process(self) -> None:
-        """Two and four workers, with different rows missing, equal one in value and gradient."""
+        """Workers with unequal shares and other rows missing equal one in value and gradient."""
         leaves, present = self._leaves(), self._present()
         for modality in self.modalities[1:]:
-            present[modality][: self._num_rows() // 4] = False  # the first of four workers has none
+            present[modality][: self._num_rows() // 4] = False  # the first of five workers has none
         alone = self._loss_and_gradients(leaves, present)
-        for num_workers in (2, 4):
+        for num_workers in (2, 3, 5):
             together = self._loss_and_gradients(leaves, present, num_workers)
             _assert_close(together, alone, EXACT)
 
@@ -186,12 +187,11 @@ class ObjectiveConformance:
         objective = objective or self.objective
         logit_scale = _logit_scale() if logit_scale is None else logit_scale
         everyone = Embeddings(leaves, present)
-        num_local = self._num_rows() // num_workers
+        views = self.objective.num_views
+        cuts = [views * (NUM_MATERIALS * rank // num_workers) for rank in range(num_workers + 1)]
         shares = [
-            mean_over_groups(
-                objective(_rows(everyone, first, num_local), everyone, first, logit_scale)
-            )
-            for first in range(0, self._num_rows(), num_local)
+            mean_over_groups(objective(_rows(everyone, *part), everyone, part[0], logit_scale))
+            for part in pairwise(cuts)
         ]
         loss = torch.stack(shares).sum()
         inputs = [*leaves.values(), logit_scale]
@@ -199,8 +199,8 @@ class ObjectiveConformance:
         return [loss.detach(), *gradients]
 
 
-def _rows(embeddings: Embeddings, first: int, count: int) -> Embeddings:
-    rows = slice(first, first + count)
+def _rows(embeddings: Embeddings, first: int, end: int) -> Embeddings:
+    rows = slice(first, end)
     return Embeddings(
         {modality: values[rows] for modality, values in embeddings.values.items()},
         {modality: mask[rows] for modality, mask in embeddings.present.items()},

@@ -20,9 +20,11 @@ def deepspeed_config(settings: TrainingSettings, world_size: int) -> dict[str, A
     batch-norm statistics and basis functions, and it uses another optimizer wrapper at stage 0.
     Under autocast, ZeRO stages 1 to 3 still reduce the gradients of ``nn.Linear`` and ``nn.Conv``
     layers in bf16.
+
+    The numbers of samples are those of the smallest worker in its smallest micro-batch: DeepSpeed
+    wants the same everywhere, and only logs them.
     """
     config: dict[str, Any] = {
-        "train_batch_size": settings.global_batch_size,
         "train_micro_batch_size_per_gpu": (
             settings.global_batch_size // (world_size * settings.num_micro_batches)
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -15,19 +15,26 @@ from omnimat.objectives.embeddings import Embeddings
 T = TypeVar("T")
 
 
-def gather_embeddings(local: Embeddings) -> Embeddings:
+def gather_embeddings(local: Embeddings, num_rows: Sequence[int]) -> Embeddings:
     """Join the embeddings of all workers in rank order; gradients flow back to their workers.
 
-    Every worker must hold the same number of rows. Each worker's loss is its share of the global
-    loss, and the backward pass sums over workers, so a worker gets the whole gradient of its rows.
+    Each worker's loss is its share of the global loss, and the backward pass sums over workers, so
+    a worker gets the whole gradient of its rows.
+
+    Args:
+        local: this worker's rows.
+        num_rows: number of rows of each worker in rank order, which every worker knows beforehand.
+
+    Raises:
+        ValueError: this worker has another number of rows.
     """
     if dist.get_world_size() == 1:
         return local
     names = list(local.values)
     values = torch.stack([local.values[name] for name in names], dim=1)
     present = torch.stack([local.present[name] for name in names], dim=1)
-    all_values = gather_with_gradient(values).flatten(0, 1)
-    all_present = torch.cat(_gather(present))
+    all_values = gather_with_gradient(values, num_rows)
+    all_present = _gather(present, num_rows)
     return Embeddings(
         values={name: all_values[:, i] for i, name in enumerate(names)},
         present={name: all_present[:, i] for i, name in enumerate(names)},
@@ -36,37 +43,64 @@ def gather_embeddings(local: Embeddings) -> Embeddings:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:
-        return torch.stack(_gather(local))
+    def forward(ctx: Any, local: Tensor, num_rows: Sequence[int]) -> Tensor:
+        ctx.num_rows = num_rows
+        return _gather(local, num_rows)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        own = torch.empty_like(gradient[0])
-        dist.reduce_scatter(own, list(gradient.contiguous()))
-        return own
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        most = max(ctx.num_rows)
+        parts = [_padded(part, most) for part in gradient.contiguous().split(ctx.num_rows)]
+        own = torch.empty_like(parts[0])
+        dist.reduce_scatter(own, parts)
+        return own[: ctx.num_rows[dist.get_rank()]], None
 
 
-def gather_with_gradient(local: Tensor) -> Tensor:
-    """Stack every worker's tensor, (...) -> (world, ...); all must have the same shape.
+def gather_with_gradient(local: Tensor, num_rows: Sequence[int]) -> Tensor:
+    """Join the rows of all workers in rank order, (own rows, ...) -> (all rows, ...).
 
-    The gradient of a worker's tensor is summed over the losses of all workers.
+    The gradient of a worker's rows is summed over the losses of all workers.
+
+    Args:
+        local: this worker's rows.
+        num_rows: number of rows of each worker in rank order.
+
+    Raises:
+        ValueError: this worker has another number of rows.
     """
-    return _Gather.apply(local)  # type: ignore[no-untyped-call, no-any-return]
+    return _Gather.apply(local, num_rows)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def _gather(local: Tensor) -> list[Tensor]:
-    parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, local.contiguous())
-    return parts
+def _gather(local: Tensor, num_rows: Sequence[int]) -> Tensor:
+    planned = num_rows[dist.get_rank()]
+    if len(local) != planned:
+        raise ValueError(f"this worker has {len(local)} rows to exchange instead of {planned}")
+    # Collectives take equal shapes only, so shorter tensors travel with rows of zeros at their end.
+    padded = _padded(local.contiguous(), max(num_rows))
+    parts = [torch.empty_like(padded) for _ in num_rows]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:number] for part, number in zip(parts, num_rows, strict=True)])
+
+
+def _padded(rows: Tensor, num_rows: int) -> Tensor:
+    if len(rows) == num_rows:
+        return rows
+    return torch.cat([rows, rows.new_zeros(num_rows - len(rows), *rows.shape[1:])])
 
 
 def make_batch_norm_global(model: nn.Module) -> None:
     """Let every batch norm see the moments of the global batch, so that N workers equal one."""
-    if dist.get_world_size() == 1:
+    world_size = dist.get_world_size()
+    if world_size == 1:
         return
+    one_each = (1,) * world_size
+
+    def reduce_moments(own: Tensor) -> Tensor:
+        return gather_with_gradient(own[None], one_each)
+
     for module in model.modules():
         if isinstance(module, BatchNorm):
-            module.reduce_moments = gather_with_gradient
+            module.reduce_moments = reduce_moments
 
 
 def sum_over_workers(values: Tensor) -> Tensor:

@@ -30,8 +30,13 @@ from omnimat.training.stopwatch import Stopwatch
 
 
 def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> None:
-    """Train from the newest checkpoint to the end of the plan on the batches of the pipeline."""
+    """Train from the newest checkpoint to the end of the plan on the batches of the pipeline.
+
+    Raises:
+        UserError: the global batch has nothing for some of so many workers.
+    """
     training = plan.settings.training
+    training.check_batch_is_enough_for(context.world_size)
     torch.set_num_threads(training.threads_per_worker)
     if context.device.type == "cuda":  # NCCL puts the objects that workers exchange there
         torch.cuda.set_device(context.device)
@@ -111,11 +116,12 @@ def _steps(
     step = first_step
     training = plan.settings.training
     batches = stream.batches(first_step)
+    num_rows = plan.num_rows(context.world_size)
     clock = SharedClock(training.checkpoint_interval_minutes)
     for share in meter.waiting(iter(lambda: list(islice(batches, training.num_micro_batches)), [])):
         lr = set_lr(engine, plan, step)
         seed_step(training.seed, step, context.rank)
-        meter.add(train_step(engine, plan.settings.objective, share, context, meter))
+        meter.add(train_step(engine, plan.settings.objective, share, num_rows, context, meter))
         step += 1
         is_report = step % training.report_interval_steps == 0
         is_checkpoint = plan.is_checkpoint_step(step) or (is_report and clock.has_run_out())

@@ -79,6 +79,7 @@ class RunPlan:
             num_epochs=training.num_epochs,
             seed=training.seed,
             window_shards=self.settings.stream.shuffle_window_shards,
+            num_micro_batches=training.num_micro_batches,
         )
 
     @property
@@ -108,6 +109,12 @@ class RunPlan:
         """
         return Losses(quarantined, len(self.records), run / RESULT)
 
+    def num_rows(self, world_size: int) -> list[int]:
+        """Count the rows of each worker in a step, in rank order; each view of a record is one."""
+        num_views = self.settings.objective.num_views
+        shares = self.batches.shares(world_size)
+        return [num_views * sum(map(len, share)) for share in shares]
+
     def stream(self, rank: int, world_size: int, pipeline: Pipeline) -> WorkerStream:
         """Open the data stream of a worker."""
         modalities = self.settings.modalities
@@ -128,7 +135,6 @@ class RunPlan:
             read_unit_bytes=int(self.settings.stream.read_unit_mib * 2**20),
             rank=rank,
             world_size=world_size,
-            num_micro_batches=self.settings.training.num_micro_batches,
             pipeline=pipeline,
         )
 

@@ -125,7 +125,8 @@ def _median_step_s(
     seconds = []
     for share in steps:
         meter.stopwatch.read()
-        train_step(engine, settings.objective, share, context, meter)
+        num_rows = [sum(len(batch.material_ids) for batch in share)] * context.world_size
+        train_step(engine, settings.objective, share, num_rows, context, meter)
         seconds.append(sum(meter.stopwatch.read().values()))
     return statistics.median(seconds[NUM_WARM_UP_STEPS:])
 

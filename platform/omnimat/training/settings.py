@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
@@ -46,7 +45,11 @@ class TrainingSettings(Settings):
 
     num_workers: int = Field(default=1, ge=1)
     min_workers: int | None = Field(default=None, ge=1)
-    """Go on with as few as these while the cluster has no more; None: wait for ``num_workers``."""
+    """Go on with as few as these while the cluster has no more; None: wait for ``num_workers``.
+
+    Any number of workers in between trains on the same batches: if a batch does not divide by it,
+    some workers take one material more.
+    """
     resize_interval_s: float = Field(default=60.0, gt=0)
     """How often a run with ``min_workers`` looks for room for more; with more it starts again from
     its newest checkpoint."""
@@ -70,7 +73,8 @@ class TrainingSettings(Settings):
     """Parts of a worker's share of the batch that are in memory with their graphs one at a time.
 
     The loss and its gradient stay those of the whole batch, for one more forward pass; only batch
-    normalisation then spans a micro-batch of all workers, not the whole batch.
+    normalisation then spans a micro-batch of all workers, not the whole batch. A micro-batch holds
+    the same materials for any number of workers.
     """
     lr: float = Field(default=1e-4, gt=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
@@ -129,20 +133,27 @@ class TrainingSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _batch_divides(self) -> TrainingSettings:
+    def _workers_have_work(self) -> TrainingSettings:
         if not self.world_sizes:
             raise ValueError(
                 f"min_workers {self.min_workers} is more than num_workers {self.num_workers}"
             )
-        parts = [size * self.num_micro_batches for size in self.world_sizes]
-        if any(self.global_batch_size % number for number in parts):
-            workers = " or ".join(map(str, self.world_sizes))
-            raise ValueError(
-                f"global_batch_size {self.global_batch_size} does not divide by num_workers "
-                f"{workers} x num_micro_batches {self.num_micro_batches}; every worker needs an "
-                f"equal share: take a multiple of {math.lcm(*parts)}"
-            )
+        self.check_batch_is_enough_for(self.num_workers)
         return self
+
+    def check_batch_is_enough_for(self, num_workers: int) -> None:
+        """Refuse a number of workers of which some would have no material in some micro-batch.
+
+        Raises:
+            UserError: the batch is too small.
+        """
+        fewest = num_workers * self.num_micro_batches
+        if self.global_batch_size < fewest:
+            raise UserError(
+                f"global_batch_size {self.global_batch_size} is less than num_workers "
+                f"{num_workers} x num_micro_batches {self.num_micro_batches}, so that some workers "
+                f"would have nothing to do; set it to {fewest} or more, or take fewer workers"
+            )
 
 
 class HeldOut(Settings):

@@ -26,21 +26,30 @@ def train_step(
     engine: Any,
     objective: AnyObjective,
     share: Sequence[Batch],
+    num_rows: Sequence[int],
     context: WorkerContext,
     meter: Meter,
 ) -> dict[str, Tensor]:
     """Take one step on this worker's rows, which come as one batch or as several micro-batches.
 
+    Args:
+        engine: the engine that holds the model.
+        objective: what is minimised.
+        share: the micro-batches of this worker; all workers have equally many.
+        num_rows: number of rows of each worker in rank order; they may differ.
+        context: this worker.
+        meter: counts the time of each phase.
+
     Returns:
         This worker's share of the loss of each pair of modalities.
     """
     inputs = [(to_device(batch, context.device), len(batch.material_ids)) for batch in share]
-    first_row = context.rank * sum(num_rows for _, num_rows in inputs)
+    first_row = sum(num_rows[: context.rank])
     shares: dict[str, Tensor] = {}
 
     def loss_of(local: Embeddings, logit_scale: Tensor) -> Tensor:
         with meter.phase("gather"):
-            everyone = gather_embeddings(local)
+            everyone = gather_embeddings(local, num_rows)
         with meter.phase("loss"):
             shares.update(objective(local, everyone, first_row, logit_scale))
             # DeepSpeed averages gradients over workers, but the workers' shares add up to the loss.

@@ -77,8 +77,13 @@ def rows_of(plan, rates=RATES, **machines):
 
 
 def test_every_number_of_workers_is_one_that_training_takes(new_plan):
-    plan = new_plan(num_workers=3, num_micro_batches=4)
-    assert [row.machines.num_workers for row in rows_of(plan)] == [1, 3]  # 12 % (2 x 4) is not 0
+    plan = new_plan(num_workers=5, num_micro_batches=2)
+    assert [(row.machines.num_workers, row.share) for row in rows_of(plan)] == [
+        (1, 12),
+        (2, 6),
+        (4, 3),
+        (5, 3),
+    ]
 
 
 def test_cost_counts_threads_and_gpus(new_plan):

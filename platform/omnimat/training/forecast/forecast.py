@@ -15,11 +15,11 @@ from omnimat.training.forecast.prediction import (
     Prediction,
     Work,
     featurizers_needed,
+    largest_share,
     predict,
 )
 from omnimat.training.forecast.rates import Rates
 from omnimat.training.plan import RunPlan
-from omnimat.training.settings import TrainingSettings
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 EXTRAPOLATES_BEYOND = 4.0
@@ -56,9 +56,9 @@ class Forecast:
     num_featurizers_needed: int
 
     @property
-    def share(self) -> float:
-        """Number of materials of each worker in a step."""
-        return self.prediction.global_batch_size / self.machines.num_workers
+    def share(self) -> int:
+        """Largest number of materials that a worker has in a step."""
+        return largest_share(self.prediction.global_batch_size, self.machines.num_workers)
 
 
 def work_of(plan: RunPlan) -> Work:
@@ -76,18 +76,16 @@ def work_of(plan: RunPlan) -> Work:
 def forecasts(plan: RunPlan, rates: Rates, largest: Machines, prices: Prices) -> Iterator[Forecast]:
     """Predict a run on 1, 2, 4, ... and ``largest.num_workers`` workers.
 
-    Numbers of workers that cannot share the global batch equally are left out.
-
     Args:
         plan: plan of the run.
         rates: rates that were measured for the run.
-        largest: the largest set of machines, whose workers share the batch equally. Smaller sets
-            have the same number of featurizers per worker.
+        largest: the largest set of machines. Smaller sets have the same number of featurizers per
+            worker.
         prices: prices of the resources that the run occupies.
     """
     work = work_of(plan)
     featurizers_per_worker = largest.num_featurizers / largest.num_workers
-    for num_workers in _worker_counts(plan.settings.training, largest.num_workers):
+    for num_workers in _worker_counts(largest.num_workers):
         num_featurizers = round(num_workers * featurizers_per_worker)
         machines = replace(largest, num_workers=num_workers, num_featurizers=num_featurizers)
         prediction = predict(rates, work, machines)
@@ -184,7 +182,7 @@ def _doubts(rates: Rates, rows: Sequence[Forecast]) -> Iterator[str]:
         yield (
             f"steps were measured with up to {rates.largest_share} materials per worker, so the "
             f"forecasts for {far[-1].machines.num_workers} or fewer workers, with "
-            f"{far[-1].share:g} or more materials each, are extrapolated"
+            f"{far[-1].share} or more materials each, are extrapolated"
         )
 
 
@@ -205,7 +203,5 @@ def as_json(row: Forecast) -> dict[str, Any]:
     }
 
 
-def _worker_counts(training: TrainingSettings, largest: int) -> list[int]:
-    powers = [2**i for i in range(largest.bit_length()) if 2**i < largest]
-    num_parts = training.num_micro_batches
-    return [n for n in (*powers, largest) if training.global_batch_size % (n * num_parts) == 0]
+def _worker_counts(largest: int) -> list[int]:
+    return [*(2**i for i in range(largest.bit_length()) if 2**i < largest), largest]

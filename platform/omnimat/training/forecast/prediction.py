@@ -107,10 +107,15 @@ class Prediction:
         return START_S + self.ahead_s + self.num_steps * self.global_batch_size / self.samples_per_s
 
 
+def largest_share(global_batch_size: int, num_workers: int) -> int:
+    """Return the number of materials of the workers that have most, for whom the others wait."""
+    return math.ceil(global_batch_size / num_workers)
+
+
 def predict(rates: Rates, work: Work, machines: Machines) -> Prediction:
     """Predict a run from the measured rates of its parts."""
     batch = work.global_batch_size
-    share = batch / machines.num_workers
+    share = largest_share(batch, machines.num_workers)
     compute_s = rates.step.seconds(share, batch) / machines.speedup
     collate_s = share * rates.collate_s
     together_s = exchange_s(rates, machines, batch) + waiting_s(rates, machines)

@@ -47,16 +47,11 @@ def settled(settings: PretrainSettings, request: Request) -> PretrainSettings:
     ``auto`` is a GPU if this machine has one.
 
     Raises:
-        UserError: the batch cannot be cut into so many equal shares.
+        UserError: the batch is too small for so many workers.
     """
     training = settings.training
     num_workers = request.num_gpus or training.num_workers
-    if training.global_batch_size % (num_workers * training.num_micro_batches):
-        raise UserError(
-            f"training.global_batch_size {training.global_batch_size} does not divide by "
-            f"{num_workers} workers x {training.num_micro_batches} num_micro_batches; plan for "
-            "another number, or set another batch size"
-        )
+    training.check_batch_is_enough_for(num_workers)
     use_gpu = torch.cuda.is_available() if training.use_gpu == "auto" else training.use_gpu
     use_gpu = use_gpu or request.num_gpus is not None
     return _trained(settings, num_workers=num_workers, use_gpu=use_gpu)
