@@ -78,4 +78,5 @@ def test_a_worker_ends_at_its_next_report(workspace, new_settings, tmp_path):
     (said,) = run_workers(train, 1, plan, tmp_path / "run")
     assert " on the-other (process " in said
     assert [report["step"] for report in read_reports(run)] == list(range(1, LAST_STEP + 1))
-    assert newest_checkpoint(run).name.startswith("000000003-"), "it went on after that"
+    newest = newest_checkpoint(run)  # that of the last step may have been under way
+    assert newest is None or newest.name.startswith(f"{LAST_STEP:09d}-")
