@@ -223,7 +223,7 @@ def test_a_failed_trial_is_named_and_leaves_no_row(on_ray, workspace, settings, 
     sentence = r"^trial finetuned-lr1e\+30-seed0 failed: .* take 1e\+30 out of learning_rates$"
     with pytest.raises(SweepError, match=sentence):
         run_sweep("failing", failing, workspace, url)
-    assert not (tmp_path / "leaderboard.sqlite").exists()
+    assert LeaderboardStore(url).rows() == []
     assert not (workspace.run("failing") / "result.json").exists()
 
 
