@@ -235,10 +235,9 @@ def write_features():
 @pytest.fixture(scope="session")
 def write_run():
     """Leave what a pretraining run leaves, but of encoders that have taken no step."""
-    import json
-
     import torch
 
+    from omnimat.base.checked_json import write_checked_json
     from omnimat.base.workspace import RESULT
     from omnimat.models.export import save
     from omnimat.models.inputs import export_folder
@@ -249,7 +248,7 @@ def write_run():
         run = workspace.run(name)
         for modality, card in make_plan(name, settings, workspace).cards(step=0).items():
             save(export_folder(run, modality), card.build(), card)
-        (run / RESULT).write_text(json.dumps({"settings": settings.model_dump(mode="json")}))
+        write_checked_json(run / RESULT, {"settings": settings.model_dump(mode="json")})
 
     return write_run
 

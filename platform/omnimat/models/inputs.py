@@ -13,7 +13,7 @@ from omnimat.base.workspace import EXPORT, RESULT
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.registry import MODALITIES
-from omnimat.models.export import CARD_FILE, Card, read_card
+from omnimat.models.export import CARD_FILE, WEIGHTS_FILE, Card, read_card
 
 _REMEDY = "restore it from a copy, or make the run again with --fresh"
 
@@ -50,7 +50,9 @@ def read_cards(run: UPath) -> dict[str, Card]:
     """
     folders = {name: export_folder(run, name) for name in MODALITIES.names}
     cards = {
-        name: read_card(folder) for name, folder in folders.items() if (folder / CARD_FILE).exists()
+        name: read_card(folder)
+        for name, folder in folders.items()
+        if any((folder / file).exists() for file in (CARD_FILE, WEIGHTS_FILE))
     }
     if not cards:
         raise UserError(f"run: {run} has no exported encoder; run its pretrain job to the end")
