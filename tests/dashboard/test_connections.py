@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 import httpx2 as httpx
 import pytest
 import uvicorn
+from click.testing import CliRunner
 
+from omnimat.cli.main import main
 from omnimat_dashboard.app import create_app
 from omnimat_dashboard.connections import Patience, PatientProtocol
 
@@ -169,3 +171,14 @@ def test_what_is_not_there_has_no_methods(client):
         answer = client.request(method, "/nowhere")
         assert (answer.status_code, "allow" in answer.headers) == (404, False)
     assert client.options("/", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_an_address_where_nobody_can_listen_is_a_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for where in (["--port", port], ["--host", "203.0.113.9"], ["--host", "no such host"]):
+            runner = CliRunner(env={"OMNIMAT_STORAGE": str(tmp_path)})
+            result = runner.invoke(main, ["leaderboard", "serve", *where])
+            assert result.exit_code == 2
+            assert where[1] in result.stderr
+            assert "choose another address or port" in result.stderr

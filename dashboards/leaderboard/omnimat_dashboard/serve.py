@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 
+from omnimat.base.errors import UserError
 from omnimat_dashboard.app import create_app
 from omnimat_dashboard.connections import BACKLOG, PatientProtocol
 
@@ -25,8 +28,9 @@ def serve(
         token: whoever sends it may write rows; without a token nobody can.
 
     Raises:
-        UserError: the token is empty, or the database cannot be used.
+        UserError: the token is empty, the database cannot be used, or nobody can listen there.
     """
+    _check_free(host, port)
     app = create_app(url, storage, token, host)
     uvicorn.run(
         app,
@@ -38,3 +42,15 @@ def serve(
         access_log=False,
         server_header=False,
     )
+
+
+def _check_free(host: str, port: int) -> None:
+    """Say in a sentence what uvicorn would log in the middle of its own lines."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        raise UserError(
+            f"--host {host} --port {port}: nobody can listen there ({error.strerror}); choose "
+            "another address or port"
+        ) from error

@@ -27,6 +27,7 @@ _REMEDIES = {
 
 def sentence_of(error: OSError) -> str | None:
     """Say which file is concerned, what is wrong with it and what helps; None if nobody can say."""
+    error = getattr(error, "cause", error)  # what a task of Ray raised
     if error.errno not in _REMEDIES:
         return None
     file = error.filename or "a file"

@@ -12,8 +12,17 @@ from types import FrameType
 
 import ray
 import torch
+from ray.exceptions import LocalRayletDiedError, NodeDiedError, RaySystemError
 
+from omnimat.base.errors import RunError
+from omnimat.base.words import shortened
 from omnimat.cluster.leftovers import remove_leftovers
+
+_ANSWER_TIMEOUT_S = 10.0
+_SHOWN_CHARACTERS = 300
+_LOST = (LocalRayletDiedError, NodeDiedError, RaySystemError)
+_OTHER = "start a Ray of this version there, name another, or unset RAY_ADDRESS to start one here"
+_LOGS = "its logs in /tmp/ray/session_latest/logs say more; free memory or disk, and try again"
 
 
 @contextmanager
@@ -21,11 +30,16 @@ def session() -> Iterator[None]:
     """Connect to the cluster of ``RAY_ADDRESS``, or start a Ray of our own and stop it at the end.
 
     Left to itself, Ray would attach to any cluster that it finds on this machine.
+
+    Raises:
+        RunError: no Ray answers or starts, it is of another version, or it ended meanwhile.
     """
     # Ray Train's watchdog asks "the" cluster of this machine whether a run is alive, unless its
     # environment names one. Told no by another cluster, it would take the workers' resources away.
     if address := os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto", runtime_env={"env_vars": {"RAY_ADDRESS": address}})
+        with _explained(f"the Ray at {address}, which RAY_ADDRESS names, cannot be used", _OTHER):
+            _check_answers(address)
+            ray.init(address="auto", runtime_env={"env_vars": {"RAY_ADDRESS": address}})
         if left := remove_leftovers():
             print(f"freed {len(left)} placement groups that ended jobs still held", flush=True)
     else:
@@ -33,12 +47,36 @@ def session() -> Iterator[None]:
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
         # Ray counts GPUs that a torch built for the CPU cannot use.
         num_gpus = None if torch.cuda.is_available() else 0
-        ray.init(address="local", dashboard_port=port, num_gpus=num_gpus)
+        with _explained("Ray does not start on this machine", _LOGS):
+            ray.init(address="local", dashboard_port=port, num_gpus=num_gpus)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
+    except _LOST as error:
+        raise RunError(
+            f"Ray ended while it was needed: {shortened(str(error), _SHOWN_CHARACTERS)}; run the "
+            "command again, and it goes on where it was"
+        ) from error
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _explained(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever Ray raises while it connects or starts into one sentence."""
+    try:
+        yield
+    except Exception as error:  # Ray raises Exception itself when it does not start
+        ray.shutdown()
+        reason = shortened(str(error) or type(error).__name__, _SHOWN_CHARACTERS)
+        raise RunError(f"{what}: {reason.rstrip('.')}; {remedy}") from error
+
+
+def _check_answers(address: str) -> None:
+    """Look whether anything answers at all; Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_TIMEOUT_S).close()
 
 
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
