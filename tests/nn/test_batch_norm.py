@@ -99,6 +99,20 @@ def test_without_a_variance_the_running_statistics_serve(distributed: bool, size
     assert bool((layer.bias.grad == size).all())
 
 
+def test_two_layers_that_are_added_share_no_gradient() -> None:
+    """With one value per channel, as of one material whose map has shrunk to a single voxel."""
+    layers = [BatchNorm(3), BatchNorm(3)]
+    for layer in layers:
+        layer.reduce_moments = lambda own: own[None]
+    values = torch.randn(1, 3, 1, 1, 1)
+    for _ in range(2):  # as of two micro-batches
+        total = layers[0](values) + layers[1](values)
+        (total * torch.ones_like(total)).sum().backward()
+    for layer in layers:
+        assert layer.bias.grad is not None
+        assert layer.bias.grad.tolist() == [2.0, 2.0, 2.0]
+
+
 @pytest.mark.parametrize("distributed", [False, True])
 def test_half_precision_keeps_single_precision_statistics(distributed: bool) -> None:
     layer = BatchNorm(4).bfloat16()

@@ -106,7 +106,11 @@ class BatchNorm(nn.Module):
         variance = torch.where(enough, squares / count.clamp(min=1), self.running_var)
         scale = torch.rsqrt(variance + self.eps) * self.weight
         centred = wide - _along_channels(mean, wide)
-        normal = centred * _along_channels(scale, wide) + _along_channels(self.bias, wide)
+        # Times one, so that the gradient of the bias has memory of its own. With a single value per
+        # channel it would lie in the result's gradient, where that of another layer may lie too if
+        # the results are added; then what a second backward pass adds to one is added to both.
+        bias = 1 * self.bias
+        normal = centred * _along_channels(scale, wide) + _along_channels(bias, wide)
         return normal.to(values.dtype)
 
     @torch.no_grad()

@@ -53,7 +53,7 @@ def shares_of_batch(
     """
     shares: list[list[NDArray[np.int64]]] = [[] for _ in range(world_size)]
     for micro_batch in np.array_split(np.arange(batch_size), num_micro_batches):
-        # The first parts are the larger ones: the next worker in turn begins.
+        # The first parts have one record more, so the workers take turns at being first.
         for place, part in enumerate(np.array_split(micro_batch, world_size)):
             shares[(micro_batch[0] + place) % world_size].append(part)
     return shares
