@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shlex
 import shutil
 import sqlite3
@@ -17,11 +18,16 @@ from upath import UPath
 
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
+from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app
+from omnimat_dashboard.artifacts import Artifacts
+from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.papers import papers
 from omnimat_dashboard.query import PAGE_LENGTH
+from omnimat_dashboard.standing import Standing
 
 DATASET = "mp20-mini"
 
@@ -414,6 +420,43 @@ def test_a_comparison_tells_whether_they_differ(client, storage):
     assert "No difference is shown" in same.text
     apart = get(client, f"/compare?a={a}&b={groups['crystal system', 'aligned']}")
     assert "different boards" in apart.text
+
+
+def test_boards_say_which_results_do_not_differ_from_the_best(client, storage, tmp_path):
+    tied = r"does not differ from the best \(p = [\d.]+ over 60 materials, 3 seeds\)"
+    board = get(client, board_path(storage, "formation energy"))
+    num_tied = len(re.findall(tied, board.text))
+    assert num_tied > 0
+    assert f"best, but {num_tied} of the others do" in board.text
+    assert "among 3 (Holm)" in board.text
+    assert "not differ" not in get(client, board_path(storage, "crystal system")).text
+    for task in ("formation energy", "crystal system", "lattice lengths, scaled"):
+        get(client, board_path(storage, task))
+    write_site(storage.url, str(storage.root), tmp_path)
+    for page in (get(client, "/").text, (tmp_path / "index.html").read_text()):
+        assert len(re.findall(tied, page)) == num_tied
+
+
+def test_results_are_compared_again_only_if_their_predictions_are_others(storage, tmp_path):
+    class Counting(Artifacts):
+        num_read = 0
+
+        def predictions(self, row):
+            self.num_read += 1
+            return super().predictions(row)
+
+    store = LeaderboardStore(f"sqlite:///{tmp_path / 'board.sqlite'}")
+    rows = [row for row in storage.rows if row.task == "crystal system"]
+    store.upsert(row.model_copy(update={"status": "self_reported"}) for row in rows)
+    artifacts = Counting(Workspace.open(str(storage.root), storage.url))
+    standing, board = Standing(Catalogue(store), artifacts), board_of(rows[0])
+    assert standing.of_some([board], max_files=8) == {}
+    first = standing.of(board)
+    assert artifacts.num_read == 9
+    assert standing.of_some([board], max_files=0) == {board: first}
+    store.upsert([rows[0].model_copy(update={"task": "another board"})])
+    assert standing.of(board) == first
+    assert artifacts.num_read == 9
 
 
 def test_a_data_set_shows_splits_coverage_elements_and_what_was_refused(client, storage, hostile):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url
 
+from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.row import Row
 
@@ -114,5 +115,21 @@ def make_row():
         if "config_hash" not in values:
             values["config_hash"] = fingerprint(values["config"])
         return Row(**values)
+
+    return make
+
+
+@pytest.fixture
+def make_rows(tmp_path, make_row):
+    """A function that writes tables of predictions, and gives a row of one result for each."""
+
+    def make(name, tables, **changes):
+        rows = []
+        for seed, table in enumerate(tables):
+            path = tmp_path / f"{name}-{seed}.parquet"
+            table.to_parquet(path)
+            written = {"predictions_uri": path.name, "predictions_sha256": sha256_of(path)}
+            rows.append(make_row(model=name, seed=seed, **(written | changes)))
+        return rows
 
     return make

@@ -143,7 +143,7 @@ def two_groups(storage, make_row):
             path.parent.mkdir(exist_ok=True)
             table.to_parquet(path)
             files = {"predictions_uri": path.name, "predictions_sha256": sha256_of(path)}
-            rows.append(make_row(model=model, seed=seed, **files))
+            rows.append(make_row(model=model, seed=seed, value=noise, **files))
     LeaderboardStore(f"sqlite:///{storage / 'leaderboard.sqlite'}").upsert(rows)
     return rows[0].group_id, rows[2].group_id
 
@@ -154,6 +154,28 @@ def test_compare_says_which_is_better_and_on_what(two_groups):
     assert result.exit_code == 0, result.output
     assert "A is better: A - B = -0.2" in result.output
     assert "200 materials" in result.output
+    assert "p = 0.0" in result.output
+    assert "covers other test materials and other seeds" in result.output
+
+
+def test_show_marks_what_does_not_differ_from_the_best(two_groups, storage, tmp_path, make_row):
+    """A third result predicts what the best predicts, and a fourth has no predictions here."""
+    store = LeaderboardStore(f"sqlite:///{storage / 'leaderboard.sqlite'}")
+    best = [row for row in store.rows() if row.model == "good"]
+    store.upsert(row.model_copy(update={"model": "same", "value": 0.11}) for row in best)
+    store.upsert([make_row(model="gone", value=0.9)])
+    result = leaderboard("show")
+    assert "0.1 *" in result.output
+    assert "0.11 =" in result.output
+    assert "0.9 ?" in result.output
+    told = " ".join(result.output.split())
+    assert "does not differ from the best (p = 1 over 200 materials, 2 seeds)" in told
+    assert "not compared with the best: " in told
+
+
+def test_show_says_which_boards_it_does_not_compare(two_groups, monkeypatch):
+    monkeypatch.setattr("omnimat.cli.leaderboard.MAX_FILES", 3)
+    assert "1 boards are not compared" in leaderboard("show").output
 
 
 @pytest.mark.parametrize(("prefix", "message"), [("", "of 2 results"), ("xyz", "of no result")])

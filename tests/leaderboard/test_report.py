@@ -34,7 +34,7 @@ def test_scores_are_rounded_to_their_deviation(make_row, summaries_of, values, s
 
 def lines_of(summaries) -> list[str]:
     console = Console(width=160, record=True)
-    console.print(terminal_table(summaries))
+    console.print(terminal_table(summaries, {}))
     return console.export_text().splitlines()
 
 

@@ -202,12 +202,17 @@ def _html(page: str | None) -> HTMLResponse:
 
 def _cached(request: Request, pages: Pages, answer: Callable[[], Response]) -> Response:
     """Answer only that nothing has changed if the browser has the present version."""
-    tag = f'W/"{pages.catalogue.version}-{fingerprint_of_assets()}-{__version__}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
+
+    def headers() -> dict[str, str]:
+        version = f"{pages.catalogue.version}-{pages.standing.num_known}"
+        tag = f'W/"{version}-{fingerprint_of_assets()}-{__version__}"'
+        return {"ETag": tag, "Cache-Control": "no-cache"}
+
+    before = headers()
+    if before["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=before)
     response = answer()
-    response.headers.update(headers)
+    response.headers.update(headers())
     return response
 
 

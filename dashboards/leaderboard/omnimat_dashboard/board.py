@@ -10,6 +10,7 @@ from typing import Any
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.exchange import as_cell
+from omnimat.leaderboard.marks import Marks
 from omnimat.leaderboard.overlap import PretrainingOverlap
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.catalogue import Catalogue
@@ -55,6 +56,7 @@ class BoardPage:
         papers: the papers that print numbers for this task.
         tested: how many materials were tested, according to the rows of the best result.
         seen: what pretraining has seen of the tested materials, by the results on this page.
+        marks: which results differ from the best.
     """
 
     board: Board
@@ -70,9 +72,12 @@ class BoardPage:
     papers: Sequence[tuple[Paper, PaperTask]]
     tested: Sequence[int]
     seen: Sequence[tuple[Summary, PretrainingOverlap]]
+    marks: Marks
 
 
-def board_page(catalogue: Catalogue, board: Board, query: Query, links: Links) -> BoardPage:
+def board_page(
+    catalogue: Catalogue, marks: Marks, board: Board, query: Query, links: Links
+) -> BoardPage:
     """Lay out a board."""
     everything = catalogue.of_board(board)
     found = query.chosen(everything)
@@ -101,6 +106,7 @@ def board_page(catalogue: Catalogue, board: Board, query: Query, links: Links) -
         papers=printed(board),
         tested=_tested(catalogue, everything),
         seen=_seen(catalogue, shown),
+        marks=marks,
     )
 
 

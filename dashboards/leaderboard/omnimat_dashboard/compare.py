@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from omnimat.base.duration import duration
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.comparison import Comparison, compare, material_scores
+from omnimat.leaderboard.difference import MIN_MATERIALS
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
@@ -67,8 +69,9 @@ class ComparePage:
         num_equal: how many keys of the configurations are equal.
         circumstances: what else differs: code, machine, cost.
         difference: the difference of the means, in one sentence.
-        verdict: what the paired bootstrap says, in one sentence; empty if it cannot be had.
-        facts: the numbers of the bootstrap.
+        verdict: what the comparison says, in one sentence; empty if it cannot be had.
+        scope: what the verdict covers, and what it does not.
+        facts: its numbers.
         missing: why there is no verdict.
         errors: the error of one against the error of the other for each material.
         closer: how often each of them errs less.
@@ -83,6 +86,7 @@ class ComparePage:
     circumstances: Sequence[Difference]
     difference: str
     verdict: str
+    scope: str
     facts: Sequence[tuple[str, str]]
     missing: str
     errors: Figure | None
@@ -111,6 +115,7 @@ def compare_page(
         circumstances=list(_circumstances(a, b)),
         difference=_difference(a, b),
         verdict="" if found.value is None else _verdict(found.value, a.scale),
+        scope="" if found.value is None else found.value.scope,
         facts=[] if found.value is None else _facts(found.value, a.scale),
         missing=found.reason,
         errors=None if scores is None or is_of_classes else _errors(scores, a.board),
@@ -129,7 +134,7 @@ def _side(catalogue: Catalogue, group_id: str) -> Side | None:
 
 
 def _compared(artifacts: Artifacts, a: Side, b: Side) -> Found[Comparison]:
-    """Run the paired bootstrap on files of this storage alone."""
+    """Compare by files of this storage alone."""
     missing = (artifacts.predictions(row).reason for row in (*a.rows, *b.rows))
     if reason := next(filter(None, missing), ""):
         return Found(None, reason)
@@ -166,23 +171,26 @@ def _agreement(scores: pd.DataFrame) -> tuple[int, int, int, int]:
 
 def _verdict(comparison: Comparison, scale: Scale) -> str:
     paired = comparison.paired
-    if not paired.is_significant:
-        return "No difference is shown: on other test materials either might be ahead."
-    better = "A" if (paired.difference > 0) == scale.higher_is_better else "B"
+    if not paired.has_enough:
+        return f"No verdict: fewer than {MIN_MATERIALS} materials say too little."
+    if not comparison.better:
+        return "No difference is shown: on other test materials or seeds either might be ahead."
     by = f"{scale.rounded(abs(paired.difference), paired.high - paired.low)} {scale.unit}".strip()
-    return f"{better} is better, by {by}, beyond what the choice of test materials explains."
+    chance = "test materials and seeds" if paired.covers_seeds else "test materials"
+    return f"{comparison.better} is better, by {by}, beyond what the choice of {chance} explains."
 
 
 def _facts(comparison: Comparison, scale: Scale) -> list[tuple[str, str]]:
     paired = comparison.paired
     width = paired.high - paired.low
-    low, high = scale.rounded(paired.low, width), scale.rounded(paired.high, width)
-    facts = [
-        ("A - B", f"{scale.rounded(paired.difference, width)} {scale.unit}"),
-        ("95 % interval", f"{low} to {high} {scale.unit}"),
-        ("p (paired bootstrap)", f"{paired.p_value:.2g}"),
+    facts = [("A - B", f"{scale.rounded(paired.difference, width)} {scale.unit}")]
+    if math.isfinite(width):
+        low, high = scale.rounded(paired.low, width), scale.rounded(paired.high, width)
+        facts.append(("95 % interval", f"{low} to {high} {scale.unit}"))
+    facts += [
+        ("p", f"{paired.p_value:.2g}"),
         ("materials", f"{paired.num_materials:,}"),
-        ("resamples", f"{paired.num_resamples:,}"),
+        ("seeds of A and B", " and ".join(map(str, paired.num_seeds))),
     ]
     if comparison.num_not_shared:
         facts.append(("not predicted by both", f"{comparison.num_not_shared:,}"))

@@ -8,17 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from omnimat.leaderboard.board import Board, Summary
+from omnimat.leaderboard.marks import Marks
 from omnimat_dashboard.catalogue import BEST_OF_BOARD, Catalogue
 from omnimat_dashboard.figures import Figure, dots
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.papers import Paper, PaperTask, printed
 from omnimat_dashboard.query import Query
+from omnimat_dashboard.standing import MAX_FILES, Standing
 from omnimat_dashboard.text import Scale, count
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One board on the overview."""
+    """One board on the overview.
+
+    Attributes:
+        board: the board.
+        scale: how its values are written.
+        best: its best results.
+        num_results: how many it has.
+        figure: a plot of the best.
+        papers: the papers that print numbers for this task.
+        marks: which results differ from the best; None if that was not found out yet.
+    """
 
     board: Board
     scale: Scale
@@ -26,6 +38,7 @@ class Card:
     num_results: int
     figure: Figure
     papers: Sequence[tuple[Paper, PaperTask]]
+    marks: Marks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,7 @@ class Overview:
     variants: Sequence[str]
 
 
-def overview(catalogue: Catalogue, query: Query, links: Links) -> Overview:
+def overview(catalogue: Catalogue, standing: Standing, query: Query, links: Links) -> Overview:
     """Choose what to show; the whole store is read only for a search."""
     counts = catalogue.boards()
     best = catalogue.best()
@@ -90,8 +103,11 @@ def overview(catalogue: Catalogue, query: Query, links: Links) -> Overview:
         num_found = sum(map(len, found.values()))
     families, alone = _grouped([one.board for one in counts if one.board in shown])
     totals = {one.board: one.num_results for one in counts}
+    marked = standing.of_some(alone, None if links.is_static else MAX_FILES)
     return Overview(
-        cards=[_card(board, shown[board], totals[board], links) for board in alone],
+        cards=[
+            _card(board, shown[board], totals[board], marked.get(board), links) for board in alone
+        ],
         families=[_family(boards, shown) for boards in families],
         query=query,
         num_found=num_found,
@@ -102,8 +118,11 @@ def overview(catalogue: Catalogue, query: Query, links: Links) -> Overview:
     )
 
 
-def _card(board: Board, best: Sequence[Summary], num_results: int, links: Links) -> Card:
-    return Card(board, Scale.of(board), best, num_results, dots(board, best, links), printed(board))
+def _card(
+    board: Board, best: Sequence[Summary], num_results: int, marks: Marks | None, links: Links
+) -> Card:
+    figure = dots(board, best, links)
+    return Card(board, Scale.of(board), best, num_results, figure, printed(board), marks)
 
 
 def _family(boards: Sequence[Board], shown: Mapping[Board, Sequence[Summary]]) -> Family:

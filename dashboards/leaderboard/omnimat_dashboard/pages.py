@@ -26,6 +26,7 @@ from omnimat_dashboard.query import Query
 from omnimat_dashboard.result import result_page
 from omnimat_dashboard.runs import run_lines, run_page
 from omnimat_dashboard.security import content_security_policy
+from omnimat_dashboard.standing import Standing
 
 
 class Pages:
@@ -35,19 +36,22 @@ class Pages:
         """Show a store and the storage that its rows come from."""
         self.catalogue = Catalogue(store)
         self.artifacts = Artifacts(workspace)
+        self.standing = Standing(self.catalogue, self.artifacts)
         self._workspace = workspace
         self._environment = _environment()
 
     def overview(self, links: Links, query: Query) -> str:
         """Show every task with its best results."""
-        return self._render("overview", links, page=overview(self.catalogue, query, links))
+        page = overview(self.catalogue, self.standing, query, links)
+        return self._render("overview", links, page=page)
 
     def board(self, links: Links, board_id: str, query: Query) -> str | None:
         """Show all results of a board."""
         board = self.catalogue.board(board_id)
         if board is None:
             return None
-        return self._render("board", links, page=board_page(self.catalogue, board, query, links))
+        page = board_page(self.catalogue, self.standing.of(board), board, query, links)
+        return self._render("board", links, page=page)
 
     def result(self, links: Links, group_id: str) -> str | None:
         """Show one result."""

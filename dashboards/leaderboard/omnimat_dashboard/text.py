@@ -74,7 +74,7 @@ class Scale:
 
     def rounded(self, value: float, spread: float | None) -> str:
         """Write a value to the two leading digits of a spread, if there is one."""
-        if not spread:
+        if not spread or math.isinf(spread):
             return self.number(value)
         decimals = max(0, 1 - math.floor(math.log10(spread * self.factor)))
         return f"{value * self.factor:.{decimals}f}"

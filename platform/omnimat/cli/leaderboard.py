@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from omnimat.leaderboard.store import LeaderboardStore, StoredRow
 
 EXIT_CHECK_FAILED = 1
+MAX_FILES = 300  # of predictions, which `show` reads to compare results
 NO_RESULTS = "no results yet; make some with: omnimat run jobs/demo.yaml"
 
 
@@ -45,11 +47,16 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
     """Print the leaderboard, with mean and standard deviation over seeds.
 
     Metrics that are variations of another, as "top-1, merged" is of "top-1", are printed only with
-    --task.
+    --task. Signs say which results differ from the best of their board, by their predictions.
     """
+    from rich.text import Text
+
+    from omnimat.base.workspace import Workspace
+    from omnimat.leaderboard.comparison import material_scores
     from omnimat.leaderboard.folds import fold_means
+    from omnimat.leaderboard.marks import marks_of_boards
     from omnimat.leaderboard.overlap import overlaps_table
-    from omnimat.leaderboard.report import folds_table, is_variation, terminal_table
+    from omnimat.leaderboard.report import folds_table, is_variation, marks_text, terminal_table
 
     store = _store(url)
     found = store.summaries(task=task, run_name=run_name)
@@ -57,7 +64,18 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
         _say_why_empty(store)
         return
     shown = [one for one in found if task or not is_variation(one)]
-    _console().print(terminal_table(shown))
+    boards = dict.fromkeys(one.board for one in shown)
+    scores_of = partial(material_scores, storage=Workspace.open().files)
+    marked, left_out = marks_of_boards(store, boards, scores_of, MAX_FILES)
+    given = {group_id: mark for marks in marked.values() for group_id, mark in marks.of.items()}
+    _console().print(terminal_table(shown, given))
+    if told := marks_text(shown, marked):
+        _console().print(Text(told))
+    if left_out:
+        say(
+            f"{len(left_out)} boards are not compared, which would take more than {MAX_FILES} "
+            "files; name one with --task"
+        )
     if means := fold_means(shown, store.configs(one.config_hash for one in shown)):
         _console().print(folds_table(means))
     if seen := overlaps_table(shown, store.overlaps(one.group_id for one in shown)):
@@ -148,7 +166,7 @@ def verify(
 @click.argument("group_a")
 @click.argument("group_b")
 def compare(url: str | None, group_a: str, group_b: str) -> None:
-    """Say whether two results differ, by a paired bootstrap over the test materials.
+    """Say whether two results differ by more than their test materials and seeds explain.
 
     GROUP_A and GROUP_B are ids that `show` prints, or beginnings of ids that no other result has.
     """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,13 @@ from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.base.files import parquet_frame
 from omnimat.leaderboard.board import Board
-from omnimat.leaderboard.bootstrap import NUM_RESAMPLES, PairedDifference, paired_bootstrap
+from omnimat.leaderboard.difference import MIN_MATERIALS, Difference, difference
 from omnimat.leaderboard.metrics import METRICS
 from omnimat.leaderboard.predictions import read_predictions
 from omnimat.leaderboard.row import Row
+
+Scores: TypeAlias = "pd.Series[float]"
+"""The score of each material, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,38 +30,62 @@ class Comparison:
     Attributes:
         a: the rows of the first result, one for each seed.
         b: the rows of the second.
-        paired: their difference, once the scores of each are averaged over its seeds.
+        paired: their difference.
         num_not_shared: how many materials were left out, because only some rows predict them.
     """
 
     a: Sequence[Row]
     b: Sequence[Row]
-    paired: PairedDifference
+    paired: Difference
     num_not_shared: int
+
+    @property
+    def better(self) -> str:
+        """``A`` or ``B``, whichever is better; empty if no difference is shown."""
+        if not self.paired.is_shown:
+            return ""
+        return "A" if (self.paired.difference > 0) == self.a[0].higher_is_better else "B"
 
     @property
     def verdict(self) -> str:
         """Say in one sentence which is better, if either is."""
-        first, paired = self.a[0], self.paired
-        unit = f" {first.unit}" if first.unit else ""
-        interval = f"95 % interval {paired.low:.4g} to {paired.high:.4g}{unit}"
-        told = f"A - B = {paired.difference:.4g}{unit} ({interval}, p = {paired.p_value:.2g})"
-        if not paired.is_significant:
-            return f"no difference is shown: {told}"
-        better = "A" if (paired.difference > 0) == first.higher_is_better else "B"
-        return f"{better} is better: {told}"
+        paired, unit = self.paired, f" {self.a[0].unit}".rstrip()
+        told = f"A - B = {paired.difference:.4g}{unit}"
+        if math.isfinite(paired.low):
+            told += f" (95 % interval {paired.low:.4g} to {paired.high:.4g}{unit}"
+            told += f", p = {paired.p_value:.2g})"
+        if not paired.has_enough:
+            few = f"{paired.num_materials} of {MIN_MATERIALS} materials that it takes"
+            return f"no verdict, since there are only {few}: {told}"
+        return (
+            f"{self.better} is better: {told}" if self.better else f"no difference is shown: {told}"
+        )
+
+    @property
+    def scope(self) -> str:
+        """Say what the verdict covers, and what it does not."""
+        return scope(self.paired)
 
 
-def compare(
-    a: Sequence[Row], b: Sequence[Row], storage: Confined, num_resamples: int = NUM_RESAMPLES
-) -> Comparison:
-    """Compare two groups of rows by the paired bootstrap over the test materials.
+def scope(paired: Difference) -> str:
+    """Say what a difference is about: the methods, or these trained models alone."""
+    if paired.covers_seeds:
+        return "it covers other test materials and other seeds"
+    which = " and ".join(name for name, num in zip("AB", paired.num_seeds, strict=True) if num == 1)
+    return (
+        f"it covers other test materials, but not other seeds, since {which} "
+        f"{'have' if ' ' in which else 'has'} only one: it is about these trained models, and not "
+        "about how they were trained"
+    )
+
+
+def compare(a: Sequence[Row], b: Sequence[Row], storage: Confined) -> Comparison:
+    """Compare two groups of rows by their scores on the test materials.
 
     Args:
         a: the rows of one group.
         b: the rows of another group of the same board.
         storage: where the files are that rows name.
-        num_resamples: how often the bootstrap draws the materials.
 
     Raises:
         UserError: if they are not on one board, their metric is no mean over materials, or their
@@ -72,17 +101,34 @@ def compare(
         raise UserError(
             f"{first.label!r} and {second.label!r} are not on one board: {', '.join(apart)} differ"
         )
-    scores = [material_scores(row, storage) for row in (*a, *b)]
-    table = pd.concat(scores, axis=1, join="inner")
+    scores = [[material_scores(row, storage) for row in rows] for rows in (a, b)]
+    try:
+        return Comparison(a, b, *paired_difference(*scores))
+    except ValueError as error:
+        raise UserError(f"{first.label!r} and {second.label!r}: {error}") from error
+
+
+def paired_difference(a: Sequence[Scores], b: Sequence[Scores]) -> tuple[Difference, int]:
+    """Compare the scores of two results, one series for each seed, on the materials of all.
+
+    Returns:
+        The difference, and how many materials were left out.
+
+    Raises:
+        ValueError: if no material is in all series, or one is in a series twice.
+    """
+    if not all(one.index.is_unique for one in (*a, *b)):
+        raise ValueError("a material is predicted twice")
+    # Whichever comes first, the same materials are drawn and flipped.
+    table = pd.concat([*a, *b], axis=1, join="inner").sort_index()
     if table.empty:
-        raise UserError(f"{first.label!r} and {second.label!r} predict no material in common")
-    num_all = len(set().union(*(one.index for one in scores)))
-    values = table.to_numpy(dtype=np.float64)
-    means = values[:, : len(a)].mean(axis=1), values[:, len(a) :].mean(axis=1)
-    return Comparison(a, b, paired_bootstrap(*means, num_resamples), num_all - len(table))
+        raise ValueError("they predict no material in common")
+    num_all = len(set().union(*(one.index for one in (*a, *b))))
+    values = table.to_numpy(dtype=np.float64).T
+    return difference(values[: len(a)], values[len(a) :]), num_all - len(table)
 
 
-def material_scores(row: Row, storage: Confined) -> pd.Series[float]:
+def material_scores(row: Row, storage: Confined) -> Scores:
     """Give what each material adds to a row's value, which is the mean of these.
 
     Args:
@@ -107,6 +153,6 @@ def material_scores(row: Row, storage: Confined) -> pd.Series[float]:
     table = parquet_frame(read_predictions(row, storage))
     try:
         scores = of_each(table["target"].tolist(), table["prediction"].tolist())
-    except ValueError as error:
+        return pd.Series(scores, index=table["material_id"].astype(str))
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{row.predictions_uri} of {row.label!r} has no score: {error}") from error
-    return pd.Series(scores, index=table["material_id"].astype(str))

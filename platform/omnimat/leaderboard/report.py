@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -17,10 +17,12 @@ from omnimat.leaderboard.row import STATUSES
 
 if TYPE_CHECKING:
     from omnimat.leaderboard.comparison import Comparison
+    from omnimat.leaderboard.marks import Mark, Marks
 
 MODEL_WIDTH = 32  # characters; a longer name takes more lines
 MAX_METRICS = 6  # in one table; further metrics get a table of their own
 ID_LENGTH = 8  # characters, enough to tell apart what one table shows
+SIGNS = {"best": " *", "tied": " =", "unknown": " ?"}
 
 
 def is_variation(summary: Summary) -> bool:
@@ -28,8 +30,13 @@ def is_variation(summary: Summary) -> bool:
     return ", " in summary.board.metric
 
 
-def terminal_table(summaries: Sequence[Summary]) -> Table:
-    """Lay out summaries: a column for each metric, one table for tasks with the same metrics."""
+def terminal_table(summaries: Sequence[Summary], given: Mapping[str, Mark]) -> Table:
+    """Lay out summaries: a column for each metric, one table for tasks with the same metrics.
+
+    Args:
+        summaries: the results.
+        given: marks by group id, whose signs follow the scores.
+    """
     page = Table.grid(padding=(0, 0, 1, 0))
     for boards, lines in _by_metrics(summaries).items():
         table = Table(title=_text(boards[0].dataset), title_justify="left")
@@ -41,7 +48,7 @@ def terminal_table(summaries: Sequence[Summary]) -> Table:
             table.add_column(_text(heading), no_wrap=True)
         for members in lines:
             first = members[0]
-            scores = (summary.score for summary in members)
+            scores = (one.score + _sign(given.get(one.group_id)) for one in members)
             told = (str(first.n), _least_status(members))
             cells = (first.board.task, first.model, first.variant, *scores, *told)
             ids = (first.group_id[:ID_LENGTH],) if "Id" in last else ()
@@ -66,6 +73,26 @@ def folds_table(means: Sequence[FoldMean]) -> Table:
     return table
 
 
+def marks_text(summaries: Sequence[Summary], marked: Mapping[Board, Marks]) -> str:
+    """Explain the signs of ``terminal_table``: what each stands for, and the numbers behind it."""
+    lines = []
+    for one in summaries:
+        mark = marked[one.board].of.get(one.group_id) if one.board in marked else None
+        if mark is not None and mark.kind in {"tied", "unknown"}:
+            who = f"{one.model}, {one.variant} ({one.group_id[:ID_LENGTH]})"
+            lines.append(f"{one.board.task}, {one.board.metric}: {who} {mark.sentence}")
+    if any(marks.of for marks in marked.values()):
+        lines.insert(0, "* best   = does not differ from the best   ? not compared with the best")
+    notes: dict[str, list[str]] = defaultdict(list)
+    for board, marks in marked.items():
+        if marks.note:
+            notes[marks.note].append(f"{board.task}, {board.metric}")
+    for note, boards in notes.items():
+        which = boards[0] if len(boards) == 1 else f"{len(boards)} boards"
+        lines.append(f"{which}: {note}")
+    return "\n".join(lines)
+
+
 def comparison_text(comparison: Comparison) -> str:
     """Say what the two results are, how they were compared, and what came of it."""
     paired = comparison.paired
@@ -80,10 +107,14 @@ def comparison_text(comparison: Comparison) -> str:
     left_out = f", {comparison.num_not_shared} not in both" if comparison.num_not_shared else ""
     first = comparison.a[0]
     lines.append(
-        f"{first.task}, {first.metric} on {paired.num_materials} materials{left_out}; each "
-        f"material's score is averaged over seeds first; {paired.num_resamples} resamples"
+        f"{first.task}, {first.metric} on {paired.num_materials:,} materials{left_out}; "
+        "sign-flip test, t test and BCa bootstrap"
     )
-    return "\n".join([*lines, comparison.verdict])
+    return "\n".join([*lines, comparison.verdict, comparison.scope])
+
+
+def _sign(mark: Mark | None) -> str:
+    return "" if mark is None else SIGNS.get(mark.kind, "")
 
 
 def _least_status(members: Sequence[Summary]) -> str:

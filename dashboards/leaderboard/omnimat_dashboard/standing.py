@@ -1,0 +1,102 @@
+"""How results stand to the best of their board, found once from files of this storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from threading import Lock
+
+from omnimat.base.errors import UserError
+from omnimat.leaderboard.board import Board
+from omnimat.leaderboard.comparison import Scores, material_scores
+from omnimat.leaderboard.difference import Difference
+from omnimat.leaderboard.marks import MAX_COMPARED, Comparer, Marks, is_mean_over_materials, marks
+from omnimat.leaderboard.row import Row
+from omnimat_dashboard.artifacts import Artifacts
+from omnimat_dashboard.catalogue import Catalogue
+
+MAX_FILES = 100  # of predictions, which a page of many boards reads for those not yet compared
+_MAX_KEPT = 10_000  # differences, of 200 bytes each
+
+Proof = tuple[tuple[str, str], ...]
+"""The id of each row of a result, and the hash of its predictions."""
+
+
+class Standing:
+    """The marks of boards.
+
+    Those of a board are remembered until somebody writes into the store, and the difference of two
+    results as long as their predictions are the same. One board is compared at a time.
+    """
+
+    def __init__(self, catalogue: Catalogue, artifacts: Artifacts) -> None:
+        """Compare the results of a catalogue by the files of its storage."""
+        self._catalogue = catalogue
+        self._artifacts = artifacts
+        self._lock = Lock()
+        self._version = ""
+        self._known: dict[str, Marks] = {}
+        self._differences: dict[tuple[Proof, Proof], Difference] = {}
+
+    @property
+    def num_known(self) -> int:
+        """How many boards have marks; a page of many boards changes with it."""
+        return len(self._known)
+
+    def of(self, board: Board) -> Marks:
+        """Give the marks of one board."""
+        with self._lock:
+            version = self._catalogue.version
+            if version != self._version:
+                self._version, self._known = version, {}
+            if board.board_id not in self._known:
+                self._known[board.board_id] = self._compared(board)
+            return self._known[board.board_id]
+
+    def of_some(self, boards: Iterable[Board], max_files: int | None) -> dict[Board, Marks]:
+        """Give the marks of boards that have some, and of others as long as files may be read.
+
+        Args:
+            boards: the boards.
+            max_files: how many files may be read; None for any number.
+        """
+        found = {}
+        for board in boards:
+            if max_files is not None and not self._is_known(board):
+                if (num_files := self._num_files(board)) > max_files:
+                    continue
+                max_files -= num_files
+            found[board] = self.of(board)
+        return found
+
+    def _is_known(self, board: Board) -> bool:
+        return self._version == self._catalogue.version and board.board_id in self._known
+
+    def _num_files(self, board: Board) -> int:
+        """Count the files of predictions that it takes to compare the results of a board."""
+        if not is_mean_over_materials(board.metric):
+            return 0
+        return sum(one.n for one in self._catalogue.of_board(board)[:MAX_COMPARED])
+
+    def _compared(self, board: Board) -> Marks:
+        compare = Comparer(self._scores)
+
+        def difference(first: Sequence[Row], second: Sequence[Row]) -> Difference:
+            key = _proof(first), _proof(second)
+            if key not in self._differences:
+                if len(self._differences) >= _MAX_KEPT:
+                    self._differences.clear()
+                self._differences[key] = compare(first, second)
+            return self._differences[key]
+
+        store = self._catalogue.store
+        ranked = self._catalogue.of_board(board)
+        return marks(ranked, lambda group_id: store.rows(group_id=group_id), difference)
+
+    def _scores(self, row: Row) -> Scores:
+        if reason := self._artifacts.predictions(row).reason:
+            raise UserError(reason)
+        return material_scores(row, self._artifacts.storage)
+
+
+def _proof(rows: Sequence[Row]) -> Proof:
+    return tuple((row.row_id, row.predictions_sha256) for row in rows)
