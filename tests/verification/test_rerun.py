@@ -1,6 +1,7 @@
 """Checkpoints are run again: what they reproduce is marked, and what they do not is named."""
 
 import io
+import json
 import re
 from functools import partial
 
@@ -10,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from omnimat.base.provenance import sha256_of
+from omnimat.base.settings import fingerprint
 from omnimat.cli.recomputation import rerun
 from omnimat.leaderboard.metrics import METRICS
 from omnimat.verification.rerun import TOLERANCE, Sample
@@ -177,4 +179,17 @@ def test_weights_of_another_network_are_not_run(bench):
     bench.store.upsert([row.model_copy(update={"checkpoint_sha256": sha256_of(path)})])
     [outcome] = bench.verify(reruns=reruns)
     assert outcome.verdict == "recomputed"
+    assert "does not fit the network that config describes" in said([outcome])
+
+
+@pytest.mark.parametrize("size", [{"num_convolutions": 20_000}, {"hidden_width": 200_000}])
+def test_a_network_larger_than_its_weights_is_not_built(bench, size):
+    """To build 20,000 convolutions takes a minute, and the wide ones fill the memory."""
+    row, *_ = bench.rows["structure"]
+    config = json.loads(json.dumps(row.config))
+    config["cards"]["structure"]["encoder"] |= size
+    forged = row.model_copy(update={"config": config, "config_hash": fingerprint(config)})
+    bench.store.upsert([forged])
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict != "reproduced"
     assert "does not fit the network that config describes" in said([outcome])

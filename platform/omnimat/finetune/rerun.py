@@ -29,6 +29,7 @@ from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import feature_table
 from omnimat.models.export import Card
+from omnimat.models.header import MisfitError, check_network
 from omnimat.models.inputs import featurizers_of
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import Remark, UnreachableError
@@ -96,13 +97,21 @@ def _network(row: Row) -> _Network:
 
 
 def _loaded(network: _Network, trial: TrialResult, weights: bytes, uri: str) -> PropertyModel:
-    encoders = {modality: card.build() for modality, card in network.cards.items()}
     (embedding_dim,) = {card.embedding_dim for card in network.cards.values()}
-    num_outputs = trial.codec.num_outputs
-    model = assemble(encoders, embedding_dim, trial.settings, network.head, num_outputs)
+
+    def build() -> PropertyModel:
+        encoders = {modality: card.build() for modality, card in network.cards.items()}
+        num_outputs = trial.codec.num_outputs
+        return assemble(encoders, embedding_dim, trial.settings, network.head, num_outputs)
+
     try:
-        model.load_state_dict(load_tensors(weights))
-    except (SafetensorError, RuntimeError) as error:
+        tensors = load_tensors(weights)
+        # A row may describe a network that is far larger than its weights.
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        check_network(build, shapes, len(weights))
+        model = build()
+        model.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError, MisfitError) as error:
         raise UnreachableError(f"{uri} does not fit the network that config describes") from error
     return model.to(trial_device())
 
