@@ -17,7 +17,7 @@ import ray
 import ray.train
 import ray.train.torch
 import torch.distributed as dist
-from torch.distributed.rendezvous import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from omnimat.training.rendezvous import listening_store
 

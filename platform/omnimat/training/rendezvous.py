@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import sys
 
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.elastic.rendezvous import (
     RendezvousHandler,
@@ -17,7 +18,6 @@ from torch.distributed.elastic.rendezvous import (
     RendezvousStoreInfo,
     rendezvous_handler_registry,
 )
-from torch.distributed.rendezvous import TCPStore
 
 BACKEND = "omnimat-one-machine"
 LOOPBACK = "127.0.0.1"
