@@ -123,6 +123,19 @@ def test_a_store_of_an_older_version_is_made_again(write, tmp_path, capsys):
     assert f"{store} was written by an older omnimat" in capsys.readouterr().out
 
 
+def test_damage_to_a_store_ends_the_stream_with_one_sentence(write, new_stream, tmp_path):
+    store = UPath(tmp_path) / "store"
+    write(store)
+    path = store / features_name(2)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    pipeline = RayPipeline(StreamSettings(read_from="store"))
+    with pytest.raises(RunError, match=rf"{path} is not as it was written \(block ") as caught:
+        list(new_stream(store=store, pipeline=pipeline).batches())
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_rows_come_in_any_order(store, dataset, records, featurizers):
     opened = FeatureStore.open(dataset, store, featurizers)
     assert opened.features["material_id"].to_pylist() == records["material_id"].tolist()

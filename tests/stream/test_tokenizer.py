@@ -14,6 +14,7 @@ from omnimat.modalities.batch import collate
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.modalities.text.embedding import TextEmbedding
+from omnimat.modalities.text.tokenizer import read_fitted
 from omnimat.modalities.text.tokens import TextTokens
 from omnimat.shards.manifest import Manifest
 from omnimat.sources.settings import IngestSettings
@@ -106,3 +107,18 @@ def training_batch(workspace: Workspace, featurizer: TextTokens | TextEmbedding)
     source = Source(dataset, None, {"text": featurizer})
     table = source.features(take(records, train))
     return collate(table, {"text": featurizer}).modalities["text"]
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer-card.json"])
+def test_a_damaged_tokenizer_is_named(name, fitted):
+    path = fitted.with_name(name)
+    whole = path.read_bytes()
+    for data in (whole[:-9], whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :], None):
+        if data is None:
+            path.unlink()
+        else:
+            path.write_bytes(data)
+        with pytest.raises(UserError, match=rf"{fitted.parent}.*fit the tokenizer again"):
+            read_fitted(fitted)
+        path.write_bytes(whole)
+    assert read_fitted(fitted) == fitted.read_text()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from upath import UPath
 
+from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import read_file, write_atomically
 from omnimat.base.lease import HeldError, Lease
 from omnimat.base.settings import Settings
@@ -64,9 +65,20 @@ class WriteShard:
         self._records = Manifest.load(source.dataset).records(source.dataset)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
-        """Write the shards of these numbers, and give the report of each as JSON."""
-        reports = [self.write(int(shard)).model_dump_json() for shard in batch["shard"]]
-        return batch | {"report": reports}
+        """Write the shards of these numbers, and give the report of each as JSON.
+
+        An error that explains itself stands for a report, since Ray Data would bury its sentence in
+        tracebacks.
+        """
+        reports, errors = [], []
+        for shard in batch["shard"]:
+            try:
+                reports.append(self.write(int(shard)).model_dump_json())
+                errors.append("")
+            except (RunError, UserError) as error:
+                reports.append("")
+                errors.append(str(error))
+        return batch | {"report": reports, "error": errors}
 
     def write(self, shard: int) -> ShardReport:
         """Make the features of a shard, unless a start that was killed has left them."""
@@ -153,6 +165,8 @@ def _write_shards(
     bar = tqdm(total=manifest.num_records, desc="featurize", unit="record")
     with bar, RayMetrics(location.dataset.name) as watch:
         for row in written.iter_rows():
+            if row["error"]:
+                raise RunError(row["error"])
             bar.update(manifest.shards[int(row["shard"])].num_records)
             reports[int(row["shard"])] = ShardReport.model_validate_json(row["report"])
             watch(

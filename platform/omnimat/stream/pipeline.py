@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
+from omnimat.base.errors import RunError, UserError
 from omnimat.cluster.placement import near_this_process, on_labelled
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.source import Source
@@ -67,8 +68,8 @@ class RayPipeline:
             batch_format="pyarrow",
             prefetch_batches=self.settings.prefetch_batches,
         )
-        blocks = unless_stalled(iter(blocks), self.settings.stall_timeout_s)
-        yield from rebatched(blocks, num_records * source.views.num_views)
+        tables = map(_unless_failed, unless_stalled(iter(blocks), self.settings.stall_timeout_s))
+        yield from rebatched(tables, num_records * source.views.num_views)
 
     def _actors(self, *, is_store: bool) -> dict[str, Any]:
         """Say how many actors there are, what each of them takes, and where they run."""
@@ -90,11 +91,28 @@ class RayPipeline:
         }
 
 
+# The only column of a table that stands for an error.
+_ERROR = "omnimat_error"
+
+
 class _FeatureActor:
-    """Featurizes units; an actor, so that imports are paid once."""
+    """Featurizes units; an actor, so that imports are paid once.
+
+    An error that explains itself is handed on as a table, since Ray Data would bury its sentence
+    in tracebacks.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
     def __call__(self, unit: ReadUnit) -> pa.Table:
-        return stamped(*self._source.timed_features(unit))
+        try:
+            return stamped(*self._source.timed_features(unit))
+        except (RunError, UserError) as error:
+            return pa.table({_ERROR: [str(error)]})
+
+
+def _unless_failed(table: pa.Table) -> pa.Table:
+    if _ERROR in table.column_names:
+        raise RunError(table[_ERROR][0].as_py())
+    return table

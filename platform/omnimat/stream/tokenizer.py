@@ -9,15 +9,19 @@ from typing import Any
 
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically, write_json
+from omnimat.base.files import write_atomically
 from omnimat.base.lease import Lease
 from omnimat.base.workspace import Workspace
-from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
+from omnimat.modalities.text.tokenizer import (
+    CARD_FILE,
+    TokenizerSettings,
+    fit_tokenizer,
+    read_fitted,
+)
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.training_records import training_records
-
-_CARD = "tokenizer-card.json"
 
 
 class TokenizerFitSettings(TokenizerSettings):
@@ -78,12 +82,13 @@ def _fit(
         "sha256": hashlib.sha256(tokenizer.encode()).hexdigest(),
     }
     lease.check()
-    write_json(path.with_name(_CARD), card)
+    write_checked_json(path.with_name(CARD_FILE), card)
     write_atomically(path, tokenizer.encode())
 
 
 def _check_same(path: UPath, asked: Mapping[str, Any]) -> None:
-    card = json.loads(path.with_name(_CARD).read_text())
+    read_fitted(path)
+    card = read_checked_json(path.with_name(CARD_FILE), f"delete {path.parent}")
     if asked != {key: card.get(key) for key in asked}:
         raise UserError(
             f"name: tokenizer {path.parent.name!r} was fitted under other settings or on another "

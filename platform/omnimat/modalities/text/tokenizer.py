@@ -6,16 +6,42 @@ WordPiece breaks ties by hash order. Since it works on bytes, no character is un
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
+from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json
+from omnimat.base.errors import UserError
+from omnimat.base.files import read_file
 from omnimat.base.settings import Settings
 from omnimat.modalities.text.huggingface import require_text_extra
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _NUM_BYTES = 256
+
+
+CARD_FILE = "tokenizer-card.json"
+"""Lies beside a fitted tokenizer and says what it was fitted on, and its hash."""
+
+
+def read_fitted(path: UPath) -> str:
+    """Read a tokenizer that a job has fitted, and compare it with its card.
+
+    Raises:
+        UserError: one of the two was changed after it was written, or is missing.
+    """
+    remedy = f"delete {path.parent} and fit the tokenizer again"
+    try:
+        card = read_checked_json(path.with_name(CARD_FILE), remedy)
+        data = read_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} lacks its {CARD_FILE}: {remedy}") from error
+    if card.get("sha256") != hashlib.sha256(data).hexdigest():
+        raise UserError(f"{path} was changed after it was written (sha256): {remedy}")
+    return data.decode()
 
 
 class TokenizerSettings(Settings):

@@ -20,6 +20,7 @@ from omnimat.modalities.layout import (
     TrainingRecords,
 )
 from omnimat.modalities.text.huggingface import require_text_extra, tokenizer_json
+from omnimat.modalities.text.tokenizer import read_fitted
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -155,7 +156,7 @@ def _is_json(tokenizer: str) -> bool:
 def _content(tokenizer: str, workspace: Workspace) -> str:
     fitted = workspace.tokenizer(tokenizer)
     if fitted.exists():
-        return fitted.read_text()
+        return read_fitted(fitted)
     path = expanded_path(tokenizer, _KEY)
     if path.is_file():
         return path.read_text()
