@@ -66,7 +66,7 @@ def encode_npy(array: Array) -> bytes:
     return buffer.getvalue()
 
 
-def decode_npy(data: bytes, kinds: str = "fiu") -> Array:
+def decode_npy(data: bytes | memoryview, kinds: str = "fiu") -> Array:
     """Read an ``.npy`` file of ``np.save``, whose shape must fit the number of bytes.
 
     NumPy's own reader evaluates the header as Python, so a damaged one may raise any error.
