@@ -1,7 +1,6 @@
 """Ray Data over storage that fails, and over S3."""
 
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -67,7 +66,6 @@ def test_s3_that_fails(dataset_on_s3, s3, new_stream, assert_equal, say):
 def test_a_store_on_s3_is_fetched_once(dataset_on_s3, dataset, s3, new_stream, assert_equal):
     store = UPath("s3://bucket/features/prototypes")
     write_store(StoreLocation(dataset_on_s3, store, FEATURIZERS), num_featurizers=1, num_cpus=0.25)
-    shutil.rmtree(os.environ["OMNIMAT_CACHE"])  # the driver has looked for quarantined records
     expected = list(new_stream(featurizers=FEATURIZERS).batches(8))
     stream = new_stream(dataset=dataset_on_s3, store=store, featurizers=FEATURIZERS)
     for is_first in (True, False):
