@@ -6,6 +6,7 @@ import pytest
 import yaml
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.lease import FOLDER, Lease
 from omnimat.base.provenance import sha256_of
@@ -89,7 +90,7 @@ def test_a_trial_in_ray_is_a_trial_outside(rows, workspace, settings, plan, tmp_
     trial = settings.trials()[3]
     outside = run_trial(plan, trial, UPath(tmp_path), lambda entry: None)
     path = workspace.run("sweep") / "trials" / trial.name / "trial.json"
-    inside = TrialResult.model_validate_json(path.read_text())
+    inside = TrialResult.model_validate(read_checked_json(path, ""))
     assert inside.history == outside.history
 
 
@@ -260,7 +261,7 @@ def test_a_task_that_cannot_be_is_refused_before_any_trial(
 def test_selection_averages_over_seeds_and_looks_at_validation_alone(settings, workspace, rows):
     paths = workspace.run("sweep").glob("trials/*/trial.json")
     (result,) = [
-        TrialResult.model_validate_json(p.read_text())
+        TrialResult.model_validate(read_checked_json(p, ""))
         for p in paths
         if p.parent.name == "finetuned-lr0.01-seed0"
     ]

@@ -9,12 +9,13 @@ from safetensors.torch import load_file
 from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
+from omnimat.base.workspace import TRIAL
 from omnimat.finetune.outcome import read_result
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.settings import FinetuneSettings, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import build_model, predict, run_trial
-from omnimat.models.export import load
+from omnimat.models.export import WEIGHTS_FILE, load
 from omnimat.models.inputs import read_cards
 
 
@@ -392,3 +393,26 @@ def test_a_task_of_the_catalogue_is_named_and_another_is_refused(settings):
     assert FinetuneSettings.model_validate(named.model_dump()) == named
     with pytest.raises(ValidationError, match="no task 'formation' in the catalogue; choose one"):
         FinetuneSettings.model_validate(values | {"tasks": ["formation"]})
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, TRIAL])
+def test_what_a_trial_left_is_checked_before_it_predicts(name, plan, tmp_path):
+    folder, settings = UPath(tmp_path), trial(variant="frozen", num_epochs=1)
+    result = run(plan, settings, tmp_path)
+    assert read_result(plan, settings, folder) == result
+
+    def score():
+        predict(plan, read_result(plan, settings, folder), folder, "test")
+
+    score()
+    whole = (folder / name).read_bytes()
+    flipped = whole[:-60] + bytes([whole[-60] ^ 1]) + whole[-59:]
+    again = f"delete {folder} to train this trial again"
+    for data in (flipped, whole[:-9], whole[: len(whole) // 2], b""):
+        (folder / name).write_bytes(data)
+        with pytest.raises((RunError, UserError), match=f"{folder / name} .*{again}"):
+            score()
+    (folder / WEIGHTS_FILE).unlink()
+    (folder / TRIAL).write_bytes(whole if name == TRIAL else (folder / TRIAL).read_bytes())
+    with pytest.raises(RunError, match=f"{WEIGHTS_FILE} is missing"):
+        score()
