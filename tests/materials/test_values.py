@@ -65,6 +65,14 @@ def test_what_is_no_number_is_refused_and_shown(value):
 VALUES = [True, False, None, float("nan")]
 
 
+@pytest.mark.parametrize("value", ["cubic\u200b", "\u202ecibuc", "a\x1b[2J", "a\x00b"])
+@pytest.mark.parametrize("kind", [None, "class"])
+def test_a_class_with_a_hidden_character_is_refused_and_shown(value, kind):
+    with pytest.raises(ValueError, match=r"holds the hidden character U\+") as caught:
+        property_of(value, kind)
+    assert str(caught.value).isprintable()
+
+
 def in_labels(tmp_path):
     path = tmp_path / "labels.jsonl"
     rows = [{"id": str(i), "a b": value} for i, value in enumerate(VALUES)]

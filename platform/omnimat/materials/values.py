@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from omnimat.base.characters import hidden_in
+
 LabelKind = Literal["number", "class"]
 
 _UNKNOWN = ("", "nan", "NaN")
@@ -56,7 +58,8 @@ def property_of(value: Any, kind: LabelKind | None = None) -> Any:
         A number, a class, a list of numbers, or None where it is not known.
 
     Raises:
-        ValueError: it is nothing of the kind, or not finite; the reason shows it.
+        ValueError: it is nothing of the kind, not finite, or holds a hidden character; the reason
+            shows it.
     """
     value = known(value)
     if value is None:
@@ -66,7 +69,10 @@ def property_of(value: Any, kind: LabelKind | None = None) -> Any:
     if isinstance(value, list | dict | bytes):
         raise ValueError(f"{shown(value)} is not a single value")
     if kind == "class" or (kind is None and isinstance(value, bool | str)):
-        return class_of(value)
+        label = class_of(value)
+        if found := hidden_in(label):  # no row of a leaderboard may hold it
+            raise ValueError(f"{shown(value)} holds the hidden character {found}")
+        return label
     return number_of(value)
 
 

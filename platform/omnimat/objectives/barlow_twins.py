@@ -53,7 +53,7 @@ class BarlowTwinsSettings(GroupObjective):
     most_modalities: ClassVar[int] = max(_TARGETS)
 
     type: Literal["barlow_twins"] = "barlow_twins"
-    off_diagonal_weight: float = Field(default=0.0051, ge=0, allow_inf_nan=False)
+    off_diagonal_weight: float = Field(default=0.0051, ge=0)
     standardize: bool = True
     block_size: PositiveInt = DEFAULT_BLOCK_SIZE
 

@@ -34,7 +34,7 @@ class SigLipSettings(PairwiseObjective):
 
     type: Literal["siglip"] = "siglip"
     temperature: TemperatureSettings = TemperatureSettings(initial=0.1, learnable=True)
-    bias: float = Field(default=-10.0, allow_inf_nan=False)
+    bias: float = Field(default=-10.0)
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the local rows' part of the loss of one pair."""

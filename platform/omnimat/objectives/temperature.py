@@ -22,9 +22,9 @@ class TemperatureSettings(Settings):
         minimum: the floor of a learned temperature; CLIP's is 0.01.
     """
 
-    initial: float = Field(default=0.2, gt=0, allow_inf_nan=False)
+    initial: float = Field(default=0.2, gt=0)
     learnable: bool = False
-    minimum: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+    minimum: float = Field(default=0.01, gt=0)
 
     @model_validator(mode="after")
     def _starts_above_floor(self) -> Self:
