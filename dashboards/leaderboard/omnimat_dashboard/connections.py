@@ -53,8 +53,7 @@ class PatientProtocol(H11Protocol):
         transport.set_write_buffer_limits(high=0)  # so that whatever is not sent yet is known
         self._watch()
         if len(self.connections) > self.patience.max_connections:
-            waiting = [one for one in self.connections if one is not self and one.is_waiting]
-            (min(waiting, key=lambda one: one.since_s) if waiting else self)._end(503)
+            self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
@@ -118,6 +117,12 @@ class PatientProtocol(H11Protocol):
             self.transport.write(head % reason)
         self._awaited = None
         self.transport.close()
+
+    def _make_room(self) -> None:
+        """Let go whose turn it has been for longest, or else this newcomer."""
+        others = (one for one in self.connections if isinstance(one, PatientProtocol))
+        waiting = [one for one in others if one is not self and one.is_waiting]
+        (min(waiting, key=lambda one: one.since_s) if waiting else self)._end(503)
 
     def _expect_progress(self) -> None:
         left = self.transport.get_write_buffer_size()

@@ -98,10 +98,10 @@ class _Check:
                 yield child, (*keys, name)
         elif isinstance(node, yaml.SequenceNode):
             yield from ((child, (*keys, str(place))) for place, child in enumerate(node.value))
-        else:
+        elif isinstance(node, yaml.ScalarNode):
             self._check_scalar(node, keys)
 
-    def _check_scalar(self, node: yaml.Node, keys: tuple[str, ...]) -> None:
+    def _check_scalar(self, node: yaml.ScalarNode, keys: tuple[str, ...]) -> None:
         try:
             value = self._loader.construct_object(node)
         except _CANNOT_CONSTRUCT as error:
