@@ -83,7 +83,7 @@ def test_a_start_that_lost_the_run_writes_and_deletes_nothing(new_store, tmp_pat
     older.save(part(tmp_path, "first"), 8)
     older.wait()
     before = sorted((tmp_path / "run").rglob("*"))
-    older.check_holder = refuse
+    older.check_held = refuse
     older.save(part(tmp_path, "second"), 16)
     with pytest.raises(RunError, match=r"^another start has taken the run"):
         older.wait()

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +28,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from upath import UPath
 
+from omnimat.base.errors import UserError
+from omnimat.base.scratch import new_folder
 from omnimat.base.settings import first_mistake
 from omnimat.base.workspace import EXPORT
 from omnimat.models.export import Card, save
@@ -76,7 +77,7 @@ def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress) -> Pa
         cards: description of each encoder, which its export carries.
         progress: how far the run is.
     """
-    folder = Path(tempfile.mkdtemp(prefix="omnimat-checkpoint-"))
+    folder = new_folder("checkpoint")
     rank, world_size = dist.get_rank(), dist.get_world_size()
     name = f"{{}}-{rank:05d}-of-{world_size:05d}.safetensors"
     try:
@@ -89,7 +90,7 @@ def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress) -> Pa
                 for modality, card in cards.items():
                     save(UPath(folder) / EXPORT / modality, engine.module.encoders[modality], card)
             _write_tensors(folder / name.format(WEIGHTS), weights)
-    except OSError:
+    except (OSError, UserError):
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder

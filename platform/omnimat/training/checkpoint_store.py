@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import read_file, write_atomically, write_json
+from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.retry import patiently
 from omnimat.training.checkpoint_manifest import (
     MANIFEST,
@@ -83,7 +84,7 @@ class CheckpointStore:
         session: text that is the same on every worker and sorts later at each start of the run, so
             that what a killed start left half done is never mistaken for a part of this one.
         first_step: number of steps that were done when this start began.
-        check_holder: raises an error if this start may not write to the run any more. It is called
+        check_held: raises an error if this start may not write to the run any more. It is called
             before a part is copied, before the manifest is written and before anything is deleted.
     """
 
@@ -93,7 +94,7 @@ class CheckpointStore:
     num_kept: int
     session: str
     first_step: int
-    check_holder: Callable[[], None] = lambda: None
+    check_held: CheckHeld = unleased
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _pending: Future[None] | None = None
 
@@ -139,10 +140,10 @@ class CheckpointStore:
         manifest is deleted first, so that what is half deleted never counts as complete.
 
         Raises:
-            Exception: whatever ``check_holder`` raises.
+            Exception: whatever ``check_held`` raises.
         """
         if self.rank == 0:
-            self.check_holder()
+            self.check_held()
             self._delete_old()
 
     def _delete_old(self) -> None:
@@ -164,7 +165,7 @@ class CheckpointStore:
     def _store(self, part: Path, step: int) -> None:
         target = self.run / FOLDER / f"{step:09d}-{self.session}"
         try:
-            self.check_holder()
+            self.check_held()
             with _failing_as_one(target):
                 if self.rank == 0:
                     self._delete_old()
@@ -173,7 +174,7 @@ class CheckpointStore:
                     write_json(target / _list_name(self.rank), to_jsonable_python(files))
                     return
                 files |= _of_others(target, self.world_size)
-            self.check_holder()
+            self.check_held()
             manifest = CheckpointManifest(step=step, world_size=self.world_size, files=files)
             with _failing_as_one(target):
                 write_atomically(target / MANIFEST, manifest.model_dump_json(indent=1).encode())

@@ -85,6 +85,7 @@ def _checkpoint_store(plan: RunPlan, context: WorkerContext, first_step: int) ->
         num_kept=plan.settings.training.num_checkpoints_kept,
         session=agree(new_session(context.run) if context.rank == 0 else ""),
         first_step=first_step,
+        check_held=context.check_held,
     )
 
 

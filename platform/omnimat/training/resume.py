@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from upath import UPath
 from omnimat.base.errors import RunError
 from omnimat.base.filesystem import is_local
 from omnimat.base.retry import patiently
+from omnimat.base.scratch import temporary_folder
 from omnimat.training.checkpoint import OPTIMIZER, PROGRESS, WEIGHTS, Progress
 from omnimat.training.checkpoint_manifest import (
     MANIFEST,
@@ -79,8 +79,8 @@ def newest_state(context: WorkerContext) -> Iterator[SavedState | None]:
     Raises:
         RunError: there are checkpoints, but none can be read.
     """
-    with tempfile.TemporaryDirectory(prefix="omnimat-resume-") as folder:
-        yield _newest_whole(context, Path(folder))
+    with temporary_folder("resume") as folder:
+        yield _newest_whole(context, folder)
         dist.barrier()  # a copy may be deleted only once everyone has read it
 
 
