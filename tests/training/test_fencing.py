@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch.distributed.elastic.rendezvous import RendezvousParameters
 from upath import UPath
 
 from omnimat.base.lease import FOLDER, Fence, Lease, LostError
@@ -14,6 +15,7 @@ from omnimat.training.context import WorkerContext
 from omnimat.training.history import read_reports
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import make_plan
+from omnimat.training.rendezvous import BACKEND, OneMachine
 from omnimat.training.result import finish
 
 LAST_STEP = 3
@@ -46,6 +48,14 @@ def test_no_result_is_written(lost, workspace, new_settings):
     with pytest.raises(LostError):
         finish(make_plan("run", new_settings(), workspace), lost, 1.0)
     assert files(lost.folder) == set()
+
+
+def test_no_worker_is_started_again(lost):
+    meeting_point = OneMachine(
+        RendezvousParameters(BACKEND, "", "run", 1, 1, check_held=lost.check)
+    )
+    with pytest.raises(LostError):
+        meeting_point.next_rendezvous()
 
 
 def train(plan, folder) -> str:

@@ -19,6 +19,8 @@ from torch.distributed.elastic.rendezvous import (
     rendezvous_handler_registry,
 )
 
+from omnimat.base.lease import CheckHeld, unleased
+
 BACKEND = "omnimat-one-machine"
 LOOPBACK = "127.0.0.1"
 LOOPBACK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
@@ -39,6 +41,7 @@ class OneMachine(RendezvousHandler):
     def __init__(self, parameters: RendezvousParameters) -> None:
         """Open the store, which lives as long as the agent."""
         self._run_id = parameters.run_id
+        self._check_held: CheckHeld = parameters.get("check_held", unleased)
         self._store = listening_store(LOOPBACK)
         self._is_closed = False
 
@@ -52,7 +55,12 @@ class OneMachine(RendezvousHandler):
         return True
 
     def next_rendezvous(self) -> RendezvousInfo:
-        """Meet nobody: the agent is alone."""
+        """Meet nobody: the agent is alone. It asks before each start of its workers.
+
+        Raises:
+            LostError: another process has taken the run over, so that no worker need be started.
+        """
+        self._check_held()
         address = RendezvousStoreInfo(LOOPBACK, self._store.port)
         return RendezvousInfo(PrefixStore("agent", self._store), 0, 1, address)
 

@@ -105,7 +105,8 @@ def start_workers(
         overrides: ``key.key=value`` for the job file, which may hold passwords.
 
     Raises:
-        RunError: a worker failed more often than ``max_failures``.
+        RunError: a worker failed more often than ``max_failures``, or another process has taken
+            the run over.
     """
     training = plan.settings.training
     config = LaunchConfig(
@@ -114,6 +115,7 @@ def start_workers(
         nproc_per_node=training.num_workers,
         run_id=fence.folder.name,
         rdzv_backend=BACKEND,
+        rdzv_configs={"check_held": fence.check},
         max_restarts=training.max_failures,
         local_addr=LOOPBACK,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # else it leaves a folder behind
