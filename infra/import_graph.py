@@ -23,6 +23,7 @@ FLOORS = (
     ("sources", "stream"),
     ("models", "training", "verification"),
     ("finetune", "evaluation", "search"),
+    ("inference",),
     ("job",),
     ("cli",),
 )

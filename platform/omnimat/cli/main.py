@@ -13,6 +13,7 @@ from omnimat import __version__
 from omnimat.base.errors import RunError, UserError
 from omnimat.cli.data import ingest, init
 from omnimat.cli.leaderboard import leaderboard
+from omnimat.cli.models import embed, models, package, predict
 from omnimat.cli.storage_errors import sentence_of
 from omnimat.cli.terminal import say, width
 
@@ -284,5 +285,5 @@ def search(
         print_tables(answers, width=width())
 
 
-for command in (ingest, init, leaderboard):
+for command in (ingest, init, leaderboard, package, models, embed, predict):
     main.add_command(command)

@@ -29,7 +29,7 @@ from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import feature_table
 from omnimat.models.export import Card
-from omnimat.models.header import MisfitError, check_network
+from omnimat.models.header import MisfitError, filled
 from omnimat.models.inputs import featurizers_of
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import Remark, UnreachableError
@@ -104,14 +104,9 @@ def _loaded(network: _Network, trial: TrialResult, weights: bytes, uri: str) -> 
         num_outputs = trial.codec.num_outputs
         return assemble(encoders, embedding_dim, trial.settings, network.head, num_outputs)
 
-    try:
-        tensors = load_tensors(weights)
-        # A row may describe a network that is far larger than its weights.
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        check_network(build, shapes, len(weights))
-        model = build()
-        model.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError, MisfitError) as error:
+    try:  # a row may describe a network that is far larger than its weights
+        model = filled(build, load_tensors(weights))
+    except (SafetensorError, MisfitError) as error:
         raise UnreachableError(f"{uri} does not fit the network that config describes") from error
     return model.to(trial_device())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, NonNegativeInt, TypeAdapter
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from upath import UPath
 
+T = TypeVar("T", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of each tensor, by its name."""
 
@@ -88,6 +89,19 @@ def check_network(build: Callable[[], nn.Module], shapes: Shapes, size_bytes: in
     for name, shape in built.items():
         if shape != shapes[name]:
             raise MisfitError(f"tensor {name} has shape {shapes[name]}, and the network {shape}")
+
+
+def filled(build: Callable[[], T], tensors: Mapping[str, Tensor]) -> T:
+    """Build a network and give it its weights, once it is known to have just these tensors.
+
+    Raises:
+        MisfitError: it has others.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    check_network(build, shapes, sum(tensor.nbytes for tensor in tensors.values()))
+    network = build()
+    network.load_state_dict(tensors)
+    return network
 
 
 class _Limits(TorchDispatchMode):

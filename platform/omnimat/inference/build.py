@@ -1,0 +1,253 @@
+"""Packs a finished run: its encoders, or what its sweep has trained to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save as save_tensors
+from upath import UPath
+
+from omnimat import __version__
+from omnimat.base.checked_json import read_checked_json
+from omnimat.base.errors import UserError
+from omnimat.base.workspace import RESULT, Workspace
+from omnimat.finetune.codec import JointCodec
+from omnimat.finetune.examples import Examples, FeatureInputs
+from omnimat.finetune.heads.linear import LinearSettings
+from omnimat.finetune.outcome import TrialResult, read_result, read_weights, trial_folder
+from omnimat.finetune.plan import TrialPlan, make_plan
+from omnimat.finetune.rows import best_points, selected
+from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.tasks import TaskSettings
+from omnimat.inference.card import Network, PackageCard, Predicted, Predictor, Score, Trained
+from omnimat.inference.conformal import Calibration, covered
+from omnimat.inference.domain import FAR_QUANTILE, Domain, Reference, elements_of
+from omnimat.inference.network import Ensemble, Mean, Outputs, Weights, averaged
+from omnimat.inference.package import README, REFERENCE, encoder_file, member_file, stored, write
+from omnimat.inference.readme import model_card
+from omnimat.materials.split import SPLITS, Split
+from omnimat.models.export import Card, load
+from omnimat.models.inputs import export_folder, read_cards, read_pretraining
+from omnimat.shards.manifest import Manifest
+
+
+def package(name: str, workspace: Workspace, out: Path, variant: str | None = None) -> PackageCard:
+    """Pack a finished run.
+
+    Args:
+        name: name of a pretraining run, whose encoders are packed, or of a sweep, whose chosen
+            trials are packed with their encoders.
+        workspace: where the run is.
+        out: folder or zip to write.
+        variant: which of a sweep's variants; by default the one of the least validation error.
+
+    Raises:
+        UserError: the run has not finished, it is of another kind, or there is something at
+            ``out``.
+    """
+    run = workspace.run(name)
+    try:
+        result = read_checked_json(run / RESULT, "run its job again")
+    except FileNotFoundError:
+        raise UserError(f"{run} has no {RESULT}: run its job to the end first") from None
+    settings = result.get("settings", {})
+    if "tasks" in settings:
+        card, files = _sweep(name, FinetuneSettings.model_validate(settings), workspace, variant)
+    elif "modalities" in settings and "objective" in settings:
+        card, files = _encoders(name, settings, workspace)
+    else:
+        raise UserError(f"{run} trained no model; package the run of a pretrain or a finetune job")
+    files[README] = model_card(card).encode()
+    card = card.model_copy(update={"files": stored(files)})
+    write(out, card, files)
+    return card
+
+
+def _encoders(
+    name: str, settings: dict[str, Any], workspace: Workspace
+) -> tuple[PackageCard, dict[str, bytes]]:
+    cards = read_cards(workspace.run(name))
+    card = PackageCard(
+        omnimat=__version__,
+        name=name,
+        files={},
+        encoders=cards,
+        trained=(_trained(workspace, settings["dataset"], name),),
+        config=settings,
+    )
+    return card, _weights(workspace.run(name), cards)
+
+
+def _sweep(
+    name: str, settings: FinetuneSettings, workspace: Workspace, variant: str | None
+) -> tuple[PackageCard, dict[str, bytes]]:
+    if settings.folds is not None:
+        raise UserError(
+            f"{name} trained a model for each fold; to package one, run a job without folds"
+        )
+    cards = read_cards(workspace.run(settings.run))
+    used = {modality: cards[modality] for modality in settings.modalities}
+    plan = make_plan(settings, workspace, cards)
+    trials = _members(plan, settings, workspace.run(name), variant)
+    folders = [trial_folder(workspace.run(name), one.settings) for one in trials]
+    weights = [read_weights(one, folder) for one, folder in zip(trials, folders, strict=True)]
+    predictor, reference = _predictor(plan, settings, used, trials, weights)
+    files = _weights(workspace.run(settings.run), used)
+    seeds = predictor.network.seeds
+    files |= {
+        member_file(seed): save_tensors(dict(w)) for seed, w in zip(seeds, weights, strict=True)
+    }
+    tensors = {"mean": reference.mean, "whitening": reference.whitening}
+    files[REFERENCE] = save_tensors(
+        {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in tensors.items()}
+    )
+    pretrained = read_pretraining(workspace.run(settings.run))
+    of_pretraining = _trained(workspace, pretrained["settings"]["dataset"], settings.run)
+    is_new = trials[0].settings.variant == "from_scratch"
+    card = PackageCard(
+        omnimat=__version__,
+        name=name,
+        files={},
+        encoders=used,
+        predictor=predictor,
+        trained=(
+            *(() if is_new else (of_pretraining,)),
+            _trained(workspace, settings.dataset, name),
+        ),
+        config=settings.model_dump(mode="json"),
+    )
+    return card, files
+
+
+def _members(
+    plan: TrialPlan, settings: FinetuneSettings, run: UPath, variant: str | None
+) -> list[TrialResult]:
+    """Choose the trials of the best point of a variant, on all the training data."""
+    found = [read_result(plan, trial, trial_folder(run, trial)) for trial in settings.trials()]
+    whole = [one for one in found if one is not None and one.settings.train_fraction == 1]
+    asked = [one for one in whole if variant in {None, one.settings.variant}]
+    if not asked:
+        raise UserError(
+            f"--variant: {run} has no finished trial of {variant or 'any variant'} on the whole "
+            f"training split; its variants are {', '.join(settings.variants)}"
+        )
+    chosen = selected(asked, best_points(asked))
+    errors: dict[str, list[float]] = {}
+    for one in chosen:
+        errors.setdefault(one.settings.variant, []).append(one.validation_error)
+    best = min(errors, key=lambda name: sum(errors[name]) / len(errors[name]))
+    return [one for one in chosen if one.settings.variant == best]
+
+
+def _predictor(
+    plan: TrialPlan,
+    settings: FinetuneSettings,
+    cards: Mapping[str, Card],
+    trials: Sequence[TrialResult],
+    weights: Sequence[Weights],
+) -> tuple[Predictor, Reference]:
+    """Describe the members, and measure on validation and test what they are worth."""
+    first = trials[0].settings
+    network = Network(
+        head=LinearSettings() if first.variant == "linear_probe" else plan.head,
+        modalities=settings.modalities,
+        codec=trials[0].codec,
+        precision=first.precision,
+        seeds=tuple(one.settings.seed for one in trials),
+    )
+    splits = {split: plan.examples(split) for split in SPLITS}
+    ensemble = Ensemble(network, cards, weights, torch.device("cpu"))
+    outputs = {split: _outputs(ensemble, examples) for split, examples in splits.items()}
+    reference = Reference.fit(outputs["train"].embeddings)
+    far = np.quantile(reference.distances(outputs["validation"].embeddings), FAR_QUANTILE)
+    records = plan.store.open().records
+    is_learned = records["material_id"].isin(splits["train"].material_ids)
+    predictor = Predictor(
+        network=network,
+        missing_modalities=settings.missing_modalities,
+        predicted=_predicted(settings.tasks, network.codec, splits, outputs),
+        domain=_domain(records[is_learned], float(far)),
+    )
+    return predictor, reference
+
+
+def _outputs(ensemble: Ensemble, examples: Examples) -> Outputs:
+    assert isinstance(examples.inputs, FeatureInputs)  # as they are read
+    return ensemble.outputs(examples.inputs.table, examples.inputs.featurizers)
+
+
+def _predicted(
+    tasks: Sequence[TaskSettings],
+    codec: JointCodec,
+    splits: Mapping[Split, Examples],
+    outputs: Mapping[Split, Outputs],
+) -> tuple[Predicted, ...]:
+    """Calibrate every task on the validation split, and score it on the test split."""
+    means = {split: averaged(codec, outputs[split].values) for split in splits}
+    members = [codec.decode(member) for member in outputs["test"].values]
+    found = []
+    for place, task in enumerate(tasks):
+        validation, test = (_Judged.of(splits[s], means[s], place) for s in ("validation", "test"))
+        calibration = None
+        if task.kind == "regression" and validation.targets.ndim == 1:
+            calibration = Calibration.fit(*validation)
+        is_known = splits["test"].targets[place].is_known
+        score = task.scoring.function
+        coverage = None
+        if calibration is not None:
+            half_widths = calibration.half_widths(test.spreads)
+            coverage = covered(test.targets, test.values, half_widths)
+        scored = Score(
+            metric=task.metric_name,
+            of_each=tuple(float(score(test.targets, m[place][is_known])) for m in members),
+            of_mean=float(score(test.targets, test.values)),
+            num_test=len(test.targets),
+            coverage=coverage,
+        )
+        found.append(Predicted(task=task, calibration=calibration, score=scored))
+    return tuple(found)
+
+
+class _Judged(NamedTuple):
+    """Targets that are known, and what was predicted for them."""
+
+    targets: NDArray[Any]
+    values: NDArray[Any]
+    spreads: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, examples: Examples, means: Sequence[Mean], place: int) -> Self:
+        targets, mean = examples.targets[place], means[place]
+        is_known = targets.is_known
+        return cls(targets.known, mean.values[is_known], mean.spreads[is_known])
+
+
+def _domain(training: pd.DataFrame, far: float) -> Domain:
+    numbers = training["num_atoms"].dropna()
+    return Domain(
+        elements=elements_of(training["reduced_formula"].dropna().unique()),
+        max_atoms=int(numbers.max()) if len(numbers) else 0,
+        far=far,
+        num_materials=len(training),
+    )
+
+
+def _weights(run: UPath, cards: Mapping[str, Card]) -> dict[str, bytes]:
+    modules = {modality: load(export_folder(run, modality))[0] for modality in cards}
+    return {encoder_file(name): save_tensors(one.state_dict()) for name, one in modules.items()}
+
+
+def _trained(workspace: Workspace, dataset: str, run: str) -> Trained:
+    manifest = Manifest.load(workspace.dataset(dataset))
+    return Trained(
+        dataset=dataset,
+        dataset_fingerprint=manifest.dataset_fingerprint,
+        licences=manifest.licences,
+        run=run,
+    )

@@ -1,0 +1,139 @@
+"""The card of a packed model: all that is known about it, and what its files must be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from omnimat.base.registry import OneOf
+from omnimat.base.settings import Settings
+from omnimat.finetune.codec import JointCodec
+from omnimat.finetune.heads.head import HEADS, HeadSettings
+from omnimat.finetune.model import Precision
+from omnimat.finetune.tasks import TaskSettings
+from omnimat.inference.conformal import Calibration
+from omnimat.inference.domain import Domain
+from omnimat.models.export import Card
+
+
+class StoredFile(Settings):
+    """What a file of the package must be.
+
+    Attributes:
+        size_bytes: its size.
+        sha256: its hash.
+    """
+
+    size_bytes: int = Field(ge=0)
+    sha256: str
+
+
+class Trained(Settings):
+    """The data that a model has learned from.
+
+    Attributes:
+        dataset: name of the data set.
+        dataset_fingerprint: fingerprint of the data set.
+        licences: licences of its records.
+        run: name of the run.
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+    licences: tuple[str, ...]
+    run: str
+
+
+class Score(Settings):
+    """What a task's predictions are worth on the test split.
+
+    Attributes:
+        metric: how they are scored.
+        of_each: score of each member.
+        of_mean: score of the mean over members, which the package predicts.
+        num_test: number of test materials.
+        coverage: share of the test materials whose interval holds the true value; None without
+            intervals.
+    """
+
+    metric: str
+    of_each: tuple[float, ...]
+    of_mean: float
+    num_test: int
+    coverage: float | None = None
+
+
+class Predicted(Settings):
+    """A quantity that the model predicts.
+
+    Attributes:
+        task: what it is; its target names the column, unit included.
+        calibration: how wide its interval is; None for a class, for several numbers, or where too
+            few validation materials have it.
+        score: what the predictions are worth.
+    """
+
+    task: TaskSettings
+    calibration: Calibration | None
+    score: Score
+
+
+class Network(Settings):
+    """The networks that predict: members that differ in their seed alone.
+
+    Attributes:
+        head: what maps embeddings to outputs.
+        modalities: the modalities that it takes, in the order of the head.
+        codec: maps outputs to the quantities.
+        precision: in which the members were trained and predict.
+        seeds: the seed of each member.
+    """
+
+    head: Annotated[HeadSettings, OneOf(HEADS)]
+    modalities: tuple[str, ...] = Field(min_length=1)
+    codec: JointCodec
+    precision: Precision
+    seeds: tuple[int, ...] = Field(min_length=1)
+
+
+class Predictor(Settings):
+    """The part of a model that predicts.
+
+    Attributes:
+        network: the networks.
+        missing_modalities: whether a material that lacks one of several is left out or fused.
+        predicted: the quantities, in the order of the codec.
+        domain: what the training materials are like.
+    """
+
+    network: Network
+    missing_modalities: Literal["leave_out", "fuse"]
+    predicted: tuple[Predicted, ...] = Field(min_length=1)
+    domain: Domain
+
+
+class PackageCard(Settings):
+    """``card.json`` of a packed model.
+
+    Attributes:
+        format: tells the file from others.
+        version: layout of the package.
+        omnimat: version of omnimat that wrote it.
+        name: name of the model.
+        files: every other file of the package, by its path within it.
+        encoders: cards of the encoders, by modality.
+        predictor: what predicts; None for a model that only embeds.
+        trained: the data that it has learned from, pretraining first.
+        config: settings of the run that made it.
+    """
+
+    format: Literal["omnimat model"] = "omnimat model"
+    version: Literal[1] = 1
+    omnimat: str
+    name: str
+    files: dict[str, StoredFile]
+    encoders: dict[str, Card] = Field(min_length=1)
+    predictor: Predictor | None = None
+    trained: tuple[Trained, ...]
+    config: dict[str, Any]

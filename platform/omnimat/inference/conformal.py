@@ -1,0 +1,76 @@
+"""Prediction intervals that hold a stated share of new materials, whatever the model's errors are.
+
+Split conformal prediction (Vovk et al., Algorithmic Learning in a Random World, 2005) with errors
+that are normalised by the spread of an ensemble (Papadopoulos et al. 2008), so that an interval is
+wider where the members disagree. The guarantee holds on average over materials that are drawn as
+the calibration split was, and for no other material.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from omnimat.base.settings import Settings
+
+Float = NDArray[np.float64]
+COVERAGE = 0.9
+
+
+class Calibration(Settings):
+    """How wide the interval of one quantity is.
+
+    Attributes:
+        floor: added to the spread, so that an interval has a width where all members agree; the
+            median error on the calibration split.
+        factor: half the width of the interval, in units of spread plus floor.
+        coverage: the share of materials that the interval is to hold.
+        num_calibration: how many materials it was measured on.
+    """
+
+    floor: float = Field(gt=0)
+    factor: float = Field(ge=0)
+    coverage: float = Field(gt=0, lt=1)
+    num_calibration: int = Field(ge=1)
+
+    @classmethod
+    def fit(
+        cls, targets: Float, means: Float, spreads: Float, coverage: float = COVERAGE
+    ) -> Self | None:
+        """Measure on N materials that the model has not learned from.
+
+        Args:
+            targets: (N,) true values.
+            means: (N,) predictions.
+            spreads: (N,) standard deviations over the members; zero of a single one.
+            coverage: the share of materials that the interval is to hold.
+
+        Returns:
+            The calibration; None where N is too small for this coverage, so that no finite
+            interval holds it (fewer than nine materials for 90 %).
+        """
+        place = math.ceil((len(targets) + 1) * coverage)  # of the errors in order, counted from 1
+        if place > len(targets):
+            return None
+        errors = np.abs(targets - means)
+        floor = float(np.median(errors)) or float(np.finfo(np.float64).tiny)
+        scores = np.sort(errors / (spreads + floor))
+        return cls(
+            floor=floor,
+            factor=float(scores[place - 1]),
+            coverage=coverage,
+            num_calibration=len(targets),
+        )
+
+    def half_widths(self, spreads: Float) -> Float:
+        """Give half the width of each interval, in the unit of the target: (N,) -> (N,)."""
+        return self.factor * (spreads + self.floor)
+
+
+def covered(targets: Float, means: Float, half_widths: Float) -> float:
+    """Give the share of N materials whose (N,) targets lie in their intervals."""
+    return float(np.mean(np.abs(targets - means) <= half_widths))

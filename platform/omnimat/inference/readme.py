@@ -1,0 +1,72 @@
+"""The model card of a package in the form of the Hugging Face hub, for people to read."""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+
+import yaml
+
+from omnimat.inference.card import PackageCard, Predicted, Trained
+
+_USE = """\
+```python
+import omnimat
+
+model = omnimat.load("{name}")
+vectors = model.embed(["quartz.cif"]).vectors
+{predict}```
+"""
+
+
+def model_card(card: PackageCard) -> str:
+    """Write ``README.md``: what the model is, how it is used, and how far it can be trusted."""
+    licences = sorted({licence for one in card.trained for licence in one.licences})
+    head = {"library_name": "omnimat", "tags": ["materials-science", "crystals"]}
+    predict = 'table = model.predict("candidates/*.cif")\n' if card.predictor else ""
+    lines = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {card.name}",
+        f"It embeds crystals by {', '.join(card.encoders)}.",
+        "## How to use it",
+        _USE.format(name=card.name, predict=predict),
+    ]
+    if card.predictor is not None:
+        seeds = len(card.predictor.network.seeds)
+        lines += [
+            "## What it predicts",
+            f"The mean of {seeds} network{'s' if seeds > 1 else ''}.",
+            *(f"- {_quantity(one)}" for one in card.predictor.predicted),
+            "## For which crystals",
+            f"It has learned from {card.predictor.domain.num_materials} materials of at most "
+            f"{card.predictor.domain.max_atoms} atoms and of the elements "
+            f"{', '.join(card.predictor.domain.elements)}. Predictions for other crystals carry a "
+            "note.",
+        ]
+    lines += [
+        "## What it was trained on",
+        *(
+            f"- {one.dataset} ({one.dataset_fingerprint}), in the run {one.run}"
+            for one in card.trained
+        ),
+        f"Licences of the data: {', '.join(licences) or 'not stated'}.",
+        f"Made by omnimat {card.omnimat}.",
+    ]
+    return "\n\n".join(lines).replace("\n\n- ", "\n- ") + "\n"
+
+
+def _data(one: Trained) -> str:
+    return f"{one.dataset} ({one.dataset_fingerprint}), in the run {one.run}"
+
+
+def _quantity(one: Predicted) -> str:
+    score, unit = one.score, f" {one.task.unit}" if one.task.unit else ""
+    each = f"{fmean(score.of_each):.3g}"
+    if len(score.of_each) > 1:
+        each += f" ± {stdev(score.of_each):.2g}"
+    told = (
+        f"**{one.task.target}**: {score.metric} {score.of_mean:.3g}{unit} on {score.num_test} test "
+        f"materials (one network: {each})"
+    )
+    if one.calibration is not None:
+        told += f"; the {one.calibration.coverage:.0%} interval holds {score.coverage:.0%} of them"
+    return told
