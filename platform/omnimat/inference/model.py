@@ -29,7 +29,7 @@ from omnimat.materials.record import Record
 from omnimat.modalities.batch import feature_table
 from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
 from omnimat.models.embed import ExportedEncoder
-from omnimat.models.header import MisfitError
+from omnimat.models.header import MisfitError, filled
 from omnimat.models.inputs import featurizers_of
 
 _AT_A_TIME = 16 * BATCH_SIZE
