@@ -162,6 +162,7 @@ def rates(
         "seeds": num_seeds,
         "shift": shift,
         "materials": materials,
+        "simulations": num,
         "rate": calls / num,
         "bootstrap": float(percentile(each).mean()),
     }
@@ -226,7 +227,8 @@ def board(size: int, num_seeds: int, num: int) -> dict[str, Any]:
         called["uncorrected"] += min(p_values) < SIGNIFICANCE
         called["Holm"] += min(p_values) * len(others) < SIGNIFICANCE
         called["over pairs"] += min(corrected_p_values(p_values)) < SIGNIFICANCE
-    return {"results": size, "seeds": num_seeds, **{k: v / num for k, v in called.items()}}
+    shares = {name: count / num for name, count in called.items()}
+    return {"results": size, "seeds": num_seeds, "simulations": num, **shares}
 
 
 def p_value_of(a: Numbers, b: Numbers) -> float:
