@@ -81,4 +81,4 @@ def test_a_read_only_storage_is_one_sentence(tiny_jobs, write_dataset):
     (sentence,) = told.stderr.strip().splitlines()
     assert told.returncode == 2
     assert sentence.startswith(f"omnimat: {storage / 'runs'}")
-    assert "cannot be written (Read-only file system)" in sentence
+    assert "Read-only file system; name a place that can be written" in sentence

@@ -1,7 +1,6 @@
 """A card is held against the header of its weights before anything is built."""
 
 import resource
-import time
 
 import pytest
 from torch import nn
@@ -51,10 +50,9 @@ def test_a_card_that_asks_for_too_much_is_refused_at_once(modality, encoder, ask
     folder = exported(tmp_path, modality, encoder | {"preset": "tiny"})
     load(folder)  # what is imported on the way is not measured
     rewritten(folder, **asked)
-    peak_kib, started_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match=f"{tmp_path}.*cannot read.*network.*restore"):
         load(folder)
-    assert time.process_time() - started_s < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kib < 100 * 1024
 
 

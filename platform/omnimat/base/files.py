@@ -14,6 +14,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.retry import patiently
+from omnimat.base.storage_errors import told_of
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -52,8 +53,8 @@ def write_atomically(path: UPath, data: bytes) -> None:
     same folder and then renamed; a kill in between leaves a ``*.partial`` file.
 
     Raises:
-        UserError: it may not be written, there is no room for it, or the bucket does not exist.
-        RunError: the storage did not answer.
+        UserError: it may not be written, or the bucket does not exist.
+        RunError: there is no room for it, or the storage did not answer.
     """
     if path.protocol in _OBJECT_STORES:
         _upload(path, data)
@@ -66,10 +67,7 @@ def write_atomically(path: UPath, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):  # of a full disk: nothing is left half written
             temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} cannot be written ({error.strerror or error}): give a storage_path that may "
-            "be written to and has room"
-        ) from error
+        raise told_of(error, path) or error from error
 
 
 def write_json(path: UPath, value: Any) -> None:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from omnimat.base.errors import RunError, UserError
+from omnimat.base.storage_errors import told_of
 
 NUM_TRIES = 6
 FIRST_WAIT_S = 0.1
@@ -24,7 +25,9 @@ _NETWORK_PACKAGES = frozenset(
     {"aiohttp", "asyncio", "azure", "botocore", "gcsfs", "google", "http", "paramiko", "urllib3"}
 )
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-_LASTING_ERRNOS = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSYS, errno.ENOSPC})
+_LASTING_ERRNOS = frozenset(
+    {errno.EINVAL, errno.ENAMETOOLONG, errno.ENOSYS, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+)
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"}
 )
@@ -87,7 +90,7 @@ def patiently(action: Callable[[], _T], what: object) -> _T:
     Raises:
         FileNotFoundError: the action raised it.
         UserError: the storage refuses; the message says why.
-        RunError: no try succeeded.
+        RunError: no try succeeded, or the disk is full.
     """
     tries = Retrying(
         retry=retry_if_exception(
@@ -104,6 +107,8 @@ def patiently(action: Callable[[], _T], what: object) -> _T:
     except Exception as error:
         if is_transient(error):
             raise RunError(f"{what}: {reason(error)}, at each of {NUM_TRIES} tries") from error
+        if isinstance(error, OSError) and (told := told_of(error, what)):
+            raise told from error
         if isinstance(error, OSError | ImportError) or _is_of_network(error):
             raise UserError(f"{what}: {reason(error)}") from error
         raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from omnimat.base.characters import escaped
 from omnimat.base.errors import UserError
 from omnimat.cli.terminal import say, width
 
@@ -70,7 +71,7 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
     given = {group_id: mark for marks in marked.values() for group_id, mark in marks.of.items()}
     _console().print(terminal_table(shown, given))
     if told := marks_text(shown, marked):
-        _console().print(Text(told))
+        _console().print(Text(escaped(told)))
     if left_out:
         say(
             f"{len(left_out)} boards are not compared, which would take more than {MAX_FILES} "

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from omnimat import __version__
 from omnimat.base.errors import RunError, UserError
+from omnimat.base.storage_errors import told_of
 from omnimat.cli.data import ingest, init
 from omnimat.cli.leaderboard import leaderboard
 from omnimat.cli.models import embed, models, package, predict
-from omnimat.cli.storage_errors import sentence_of
 from omnimat.cli.terminal import say, width
 
 EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2
@@ -27,14 +27,17 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, RunError) as error:
-            say(f"omnimat: {error}", to_stderr=True)
-            sys.exit(EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_RUN_ERROR)
+            _end(error)
         except OSError as error:
-            sentence = sentence_of(error)
-            if sentence is None:
+            told = told_of(error)
+            if told is None:
                 raise
-            say(f"omnimat: {sentence}", to_stderr=True)
-            sys.exit(EXIT_RUN_ERROR)
+            _end(told)
+
+
+def _end(error: UserError | RunError) -> NoReturn:
+    say(f"omnimat: {error}", to_stderr=True)
+    sys.exit(EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_RUN_ERROR)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,9 +1,11 @@
-"""Errors of a file system that no command expected, as one sentence."""
+"""Errors of a file system as one sentence with a remedy."""
 
 from __future__ import annotations
 
 import errno
 import os
+
+from omnimat.base.errors import RunError, UserError
 
 _REMEDIES = {
     errno.ENOSPC: "free some space on its disk and run the command again",
@@ -25,10 +27,23 @@ _REMEDIES = {
 }
 
 
-def sentence_of(error: OSError) -> str | None:
-    """Say which file is concerned, what is wrong with it and what helps; None if nobody can say."""
+# Whoever runs the command may have done nothing wrong; the disk has to be looked after.
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENFILE})
+
+
+def told_of(error: OSError, file: object = None) -> RunError | UserError | None:
+    """Say which file is concerned, what is wrong with it and what helps.
+
+    Args:
+        error: what the file system raised, or a task of Ray because of it.
+        file: the file, where the error itself may not know it.
+
+    Returns:
+        An error that says so in one sentence; None if nobody can say what helps.
+    """
     error = getattr(error, "cause", error)  # what a task of Ray raised
     if error.errno not in _REMEDIES:
         return None
-    file = error.filename or "a file"
-    return f"{os.fsdecode(file)}: {os.strerror(error.errno)}; {_REMEDIES[error.errno]}"
+    name = str(file) if file is not None else os.fsdecode(error.filename or "a file")
+    kind = RunError if error.errno in _OF_THE_DISK else UserError
+    return kind(f"{name}: {os.strerror(error.errno)}; {_REMEDIES[error.errno]}")
