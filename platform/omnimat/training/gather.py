@@ -50,7 +50,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         most = max(ctx.num_rows)
-        parts = [_padded(part, most) for part in gradient.contiguous().split(ctx.num_rows)]
+        parts = [_padded(part, most) for part in torch.split(gradient.contiguous(), ctx.num_rows)]
         own = torch.empty_like(parts[0])
         dist.reduce_scatter(own, parts)
         return own[: ctx.num_rows[dist.get_rank()]], None
