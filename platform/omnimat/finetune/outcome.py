@@ -121,7 +121,8 @@ def read_weights(result: TrialResult, folder: UPath) -> dict[str, Tensor]:
         data = read_file(path)
         if result.weights_sha256 not in {None, hashlib.sha256(data).hexdigest()}:
             raise RunError(f"{path} was changed after it was written (sha256): {_again(folder)}")
-        return load_tensors(data)
+        tensors: dict[str, Tensor] = load_tensors(data)
+        return tensors
     except (FileNotFoundError, SafetensorError) as error:
         raise RunError(f"{path} is missing or damaged ({error}): {_again(folder)}") from error
 

@@ -187,7 +187,8 @@ class Model:
             return Reference(tensors["mean"].numpy(), tensors["whitening"].numpy())
 
     def _tensors(self, name: str) -> dict[str, torch.Tensor]:
-        return load_tensors(self._package.data(name))
+        tensors: dict[str, torch.Tensor] = load_tensors(self._package.data(name))
+        return tensors
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:

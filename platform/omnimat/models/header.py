@@ -104,11 +104,11 @@ def filled(build: Callable[[], T], tensors: Mapping[str, Tensor]) -> T:
     return network
 
 
-class _Limits(TorchDispatchMode):
+class _Limits(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Ends the building of a network that takes more tensors or elements than a file holds."""
 
     def __init__(self, num_tensors: int, size_bytes: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._num_tensors = num_tensors
         self._operations_left = _MAX_OPERATIONS_PER_TENSOR * num_tensors + _MAX_OTHER_OPERATIONS
         self._max_elements = size_bytes + _MAX_OTHER_ELEMENTS  # an element has at least a byte
