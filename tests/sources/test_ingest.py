@@ -102,6 +102,21 @@ def test_an_interrupted_ingest_goes_on_to_the_same_bytes(settings, tmp_path):
     assert first.stat().st_mtime_ns == written_ns
 
 
+@pytest.mark.parametrize("what", ["report", "shard"])
+def test_a_damaged_shard_of_an_unfinished_ingest_is_made_again(settings, tmp_path, what, capsys):
+    asked = settings, UPath(tmp_path / "data"), 0, (), content_hash(input_files(settings.source))
+    report = write_slice(*asked)
+    whole = contents(tmp_path / "data")
+    (told,) = (tmp_path / "data").glob(".reports-*/*.json")
+    path = told if what == "report" else tmp_path / "data" / "shard-00000.tar"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert write_slice(*asked) == report
+    assert contents(tmp_path / "data") == whole
+    assert "made again" in capsys.readouterr().out
+
+
 @pytest.mark.ray
 @pytest.mark.usefixtures("on_ray")
 def test_of_two_that_ingest_at_once_one_makes_the_data_set(settings, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from upath import UPath
 
+from omnimat.base.errors import RunError
 from omnimat.testing.flaky_s3 import flaky_s3
 from omnimat.training.history import LINES_PER_PART, History, read_history, read_reports
 
@@ -28,6 +29,15 @@ def test_a_step_counts_as_the_last_start_took_it(tmp_path):
     expected += steps.between(LINES_PER_PART + 5, LINES_PER_PART + 7)
     assert history["loss"].tolist() == expected.tolist()
     assert len(list(read_reports(run))) == (LINES_PER_PART + 30) + (LINES_PER_PART + 12) + 3
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    run = UPath(tmp_path)
+    add(History.begin(run), range(1, 4), loss=1.0)
+    (part,) = (run / "metrics").iterdir()
+    part.write_text(part.read_text().replace('"step": 2', '"step" 2'))
+    with pytest.raises(RunError, match=rf"{part.name}, line 2 is damaged"):
+        read_history(run)
 
 
 def test_a_run_without_reports_has_none(tmp_path):

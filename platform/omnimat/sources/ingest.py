@@ -10,9 +10,10 @@ from typing import Any
 from tqdm import tqdm
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.files import write_atomically
 from omnimat.base.lease import Lease
+from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.tasks import in_parallel
@@ -185,11 +186,9 @@ def write_slice(
     shard_path = destination / shard_name(shard)
     reports = destination / f"{_REPORTS_PREFIX}{fingerprint([settings.fingerprint(), inputs])}"
     report_path = reports / f"{shard_path.stem}.json"
-    if report_path.exists():
-        report = ShardReport.model_validate_json(report_path.read_text())
-        is_whole = shard_path.exists() and shard_path.stat().st_size == report.entry.size_bytes
-        if is_whole and report.excluded_ids == excluded_ids:
-            return report
+    kept = _kept_report(report_path, shard_path)
+    if kept is not None and kept.excluded_ids == excluded_ids:
+        return kept
     start = shard * settings.records_per_shard
     stop = start + settings.records_per_shard
     joins = remembered_joins(settings, inputs)
@@ -208,7 +207,22 @@ def write_slice(
         database_versions=checker.provenance_values("database_version"),
         **checker.counts(row["material_id"] for row in written.rows),
     )
-    write_atomically(report_path, report.model_dump_json().encode())
+    write_checked_json(report_path, report.model_dump(mode="json"))
+    return report
+
+
+def _kept_report(path: UPath, shard: UPath) -> ShardReport | None:
+    """Give the report of a shard if both are there as they were written; else it is made again."""
+    if not path.exists() or not shard.exists():
+        return None
+    try:
+        report = ShardReport.model_validate(read_checked_json(path, f"{shard.name} is made again"))
+    except UserError as error:
+        print(error, flush=True)
+        return None
+    if sha256_of(shard) != report.entry.sha256:
+        print(f"{shard} was changed after it was written: it is made again", flush=True)
+        return None
     return report
 
 

@@ -10,11 +10,14 @@ from omnimat.materials.record import Record
 from omnimat.modalities.registry import parts
 from omnimat.shards.codec import PROPERTIES, decode
 from omnimat.shards.manifest import Manifest
-from omnimat.shards.reader import read_records
+from omnimat.shards.reader import RawRecord, read_records
 
 
 def training_records(dataset: UPath, wanted: Collection[str]) -> Iterator[Record]:
-    """Read the training split in the order of the shards; damaged records are left out.
+    """Read the training split in the order of the shards.
+
+    Damaged records are left out, and a line says how many. The stream quarantines them with their
+    reasons.
 
     Args:
         dataset: folder of shards and manifest.
@@ -27,10 +30,22 @@ def training_records(dataset: UPath, wanted: Collection[str]) -> Iterator[Record
     if wanted:
         chosen = chosen[chosen[[f"has_{name}" for name in wanted]].any(axis=1)]
     extensions = {PROPERTIES, *(parts()[name].extension for name in wanted)}
+    left_out: list[str] = []
     for _, rows in chosen.groupby("shard"):
         for raw in read_records(dataset, rows):
-            members = {key: data for key, data in raw.members.items() if key in extensions}
             try:
-                yield decode(raw.material_id, members)
-            except ValueError:  # the stream quarantines it, with its reason
-                continue
+                yield _decoded(raw, extensions)
+            except ValueError as error:
+                left_out.append(f"{raw.material_id}: {error}")
+    if left_out:
+        print(
+            f"{dataset.name}: {len(left_out)} damaged training records were left out, the first "
+            f"{left_out[0]}",
+            flush=True,
+        )
+
+
+def _decoded(raw: RawRecord, extensions: Collection[str]) -> Record:
+    if raw.quarantine_reason is not None:
+        raise ValueError(raw.quarantine_reason)
+    return decode(raw.material_id, {e: data for e, data in raw.members.items() if e in extensions})

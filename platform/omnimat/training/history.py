@@ -16,6 +16,7 @@ from typing import Self
 import pandas as pd
 from upath import UPath
 
+from omnimat.base.errors import RunError
 from omnimat.base.files import read_file, write_atomically
 from omnimat.base.workspace import METRICS
 
@@ -61,10 +62,20 @@ class History:
 
 
 def read_reports(run: UPath) -> Iterator[dict[str, float]]:
-    """Read every line in the order of writing, including steps retaken after a failure."""
+    """Read every line in the order of writing, including steps retaken after a failure.
+
+    Raises:
+        RunError: a line is damaged.
+    """
     for path in _parts(run / METRICS):
-        for line in read_file(path).splitlines():
-            yield json.loads(line)
+        for number, line in enumerate(read_file(path).splitlines(), start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise RunError(
+                    f"{path}, line {number} is damaged ({error}): delete this file, and the "
+                    "history lacks its steps"
+                ) from error
 
 
 def read_history(run: UPath) -> pd.DataFrame:
