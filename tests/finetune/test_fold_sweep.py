@@ -83,7 +83,7 @@ def test_each_fold_tells_what_pretraining_saw_of_it(rows, workspace):
     is_seen = index["reduced_formula"].isin(index["reduced_formula"][index["split"] == "train"])
     seen = set(index["material_id"][is_seen])
     for row in rows:
-        ids = set(pd.read_parquet(row.predictions_uri)["material_id"])
+        ids = set(pd.read_parquet(workspace.root / row.predictions_uri)["material_id"])
         parts = overlap_in(row.details).parts
         assert parts["test"].num_materials == row.num_test == len(ids)
         # All are of the structure of caesium chloride, whatever their size.

@@ -237,7 +237,7 @@ def test_a_sweep_that_was_taken_over_leaves_nothing(on_ray, workspace, settings,
     with Lease.acquire(run, "the second"), pytest.raises(SweepError, match="was taken over by"):
         run_sweep("lost", lost, workspace, url, first.fence.check)
     assert {path.name for path in run.iterdir()} == {FOLDER, "tune"}  # Tune keeps its own state
-    assert not (tmp_path / "leaderboard.sqlite").exists()
+    assert LeaderboardStore(url).rows() == []
 
 
 @pytest.mark.parametrize(

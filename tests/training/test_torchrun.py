@@ -311,6 +311,7 @@ def test_torchrun_by_hand_finds_a_run_finished(whole, launch, storage):
     assert list(read_reports(newest)) == reports
 
 
+@pytest.mark.soak
 def test_torchrun_by_hand_begins_anew_once(whole, launch, storage):
     """In one folder for all workers, in which they go on after one of them was killed."""
     before = attempts(storage, "tiny")
