@@ -16,6 +16,7 @@ from omnimat.evaluation.stored import StoredEmbeddings, read_embeddings
 from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import feature_table
+from omnimat.modalities.layout import self_contained
 from omnimat.models.embed import ExportedEncoder
 from omnimat.objectives.embeddings import Column
 from omnimat.verification.evidence import Evidence
@@ -98,7 +99,9 @@ def _encoders() -> Iterator[None]:
 
 def _encoder(row: Row, evidence: Evidence, modality: str) -> ExportedEncoder:
     export = evidence.folder(checkpoint_of(row), "checkpoint_uri")
-    return ExportedEncoder.load(export / modality)
+    encoder = ExportedEncoder.load(export / modality)
+    self_contained({modality: encoder.featurizer})
+    return encoder
 
 
 def _records(row: Row, evidence: Evidence, ids: NDArray[np.str_]) -> list[Record]:

@@ -28,11 +28,12 @@ from omnimat.finetune.trial import assemble
 from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import feature_table
+from omnimat.modalities.layout import self_contained
 from omnimat.models.export import Card
 from omnimat.models.header import MisfitError, filled
 from omnimat.models.inputs import featurizers_of
 from omnimat.verification.evidence import Evidence
-from omnimat.verification.outcome import Remark, UnreachableError
+from omnimat.verification.outcome import Remark, UnreachableError, reached
 from omnimat.verification.rerun import (
     Sample,
     check_again,
@@ -115,7 +116,7 @@ def _outputs(
     model: PropertyModel, network: _Network, trial: TrialResult, records: Sequence[Record]
 ) -> NDArray[np.float32]:
     """Give the (n, num_outputs) outputs of the network."""
-    featurizers = featurizers_of(network.cards)
+    featurizers = reached("config.cards", lambda: self_contained(featurizers_of(network.cards)))
     table = feature_table(records, featurizers)
     inputs = FeatureInputs(table, featurizers, trial_device())
     parts = apply_in_batches(model, inputs, len(records), trial.settings)

@@ -22,6 +22,11 @@ class EncoderSettings(PresetSettings):
     modalities: ClassVar[tuple[str, ...]] = ()
     type: str
 
+    @property
+    def outside(self) -> str | None:
+        """What its network is built from besides its settings, such as a model; None for most."""
+        return None
+
     @abstractmethod
     def build(self, embedding_dim: int) -> nn.Module:
         """Build a module that maps arrays to embeddings of shape (n, embedding_dim)."""

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Record
@@ -93,6 +94,10 @@ class Featurizer(Protocol):
         Nothing may be judged by these, or by what they reveal (``materials.quantities``).
         """
 
+    @property
+    def outside(self) -> str | None:
+        """What it reads besides the record and its settings, such as a model; None for most."""
+
     def model_dump(self, *, mode: str = ...) -> dict[str, Any]:
         """Return its settings; a featurizer consists only of them."""
 
@@ -119,10 +124,30 @@ class FeaturizerSettings(Settings):
         """No property, as for most featurizers."""
         return ()
 
+    @property
+    def outside(self) -> str | None:
+        """Nothing, as for most featurizers."""
+        return None
+
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the featurizer itself, since most need no files and no statistics."""
         del workspace, training
         return self
+
+
+def self_contained(featurizers: Mapping[str, Featurizer]) -> Mapping[str, Featurizer]:
+    """Return featurizers that somebody else chose, if they read nothing besides the record.
+
+    Raises:
+        UserError: one names a file or a model, which is not opened.
+    """
+    for modality, featurizer in featurizers.items():
+        if featurizer.outside is not None:
+            raise UserError(
+                f"{modality}: the featurizer {featurizer.type} reads {featurizer.outside!r}, and "
+                "what somebody else names is not opened"
+            )
+    return featurizers
 
 
 def feature_schema(featurizers: Mapping[str, Featurizer]) -> pa.Schema:

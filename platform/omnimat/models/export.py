@@ -56,7 +56,7 @@ class Card(Settings):
 
     Attributes:
         modality: modality that it encodes.
-        encoder: settings that rebuild the module.
+        encoder: settings that rebuild the module (``EncoderSettings.exported``).
         featurizer: settings of the featurizer on whose arrays it was trained.
         embedding_dim: width of its output.
         projected: whether the encoder ends in a projector, whose output is the embedding.
@@ -79,8 +79,10 @@ class Card(Settings):
     @field_validator("encoder")
     @classmethod
     def _needs_no_other_file(cls, encoder: EncoderSettings) -> EncoderSettings:
-        """Keep the shape of a language model instead of the path of its original weights."""
-        return encoder.exported()
+        """Refuse what leads elsewhere: whoever wrote a card must not choose what is opened."""
+        if encoder.outside is not None:
+            raise ValueError(f"it names {encoder.outside!r}, but a card names nothing outside it")
+        return encoder
 
     def build(self) -> nn.Module:
         """Build the encoder as it was before training, with random weights."""

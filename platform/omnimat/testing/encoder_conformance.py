@@ -180,7 +180,7 @@ class EncoderConformance:
         """Return a card for an export."""
         return Card(
             modality=modality_of(self.settings),
-            encoder=self.fitted(),
+            encoder=self.fitted().exported(),
             featurizer=self.chosen_featurizer().model_dump(mode="json"),
             embedding_dim=DIM,
             projected=self.projected,

@@ -143,7 +143,7 @@ class RunPlan:
         return {
             name: Card(
                 modality=name,
-                encoder=choice.encoder,
+                encoder=choice.encoder.exported(),
                 featurizer=choice.featurizer.model_dump(mode="json"),
                 embedding_dim=self.settings.embedding_dim,
                 parent_run=self.name,

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from omnimat.modalities.batch import feature_table
-from omnimat.modalities.layout import ID_COLUMN, Featurizer
+from omnimat.modalities.layout import ID_COLUMN, Featurizer, self_contained
 from omnimat.verification.dataset import CheckedDataset
-from omnimat.verification.outcome import Note, Remark, named
+from omnimat.verification.outcome import Note, Remark, named, reached
 
 Needs = Literal["all", "any"]
 _COMBINED = {"all": np.all, "any": np.any}
@@ -33,11 +33,12 @@ def usable(
         needs: whether the model needs ``all`` of its modalities, or ``any`` of them is enough.
 
     Raises:
-        UnreachableError: if a record cannot be read.
+        UnreachableError: if a record cannot be read, or a featurizer reads anything else.
     """
     likely = _by_index(dataset, material_ids, featurizers, needs)
     if not likely:
         return []
+    reached("featurizers", lambda: self_contained(featurizers))
     table = feature_table(dataset.records_of(likely), featurizers)
     firsts = [f"{modality}.{f.fields[0].name}" for modality, f in featurizers.items()]
     has = _COMBINED[needs]([table[first].is_valid().to_numpy() for first in firsts], axis=0)
@@ -62,7 +63,7 @@ def check_left_out(
         needs: see ``usable``.
 
     Raises:
-        UnreachableError: if a record cannot be read.
+        UnreachableError: if a record cannot be read, or a featurizer reads anything else.
     """
     if could := usable(dataset, left_out, featurizers, needs):
         yield (

@@ -81,7 +81,7 @@ def test_an_export_needs_no_model_folder(bert, tmp_path):
     copy = shutil.copytree(bert, tmp_path / "bert")
     card = Card(
         modality="text",
-        encoder=HuggingFaceTextSettings(model=str(copy)),
+        encoder=HuggingFaceTextSettings(model=str(copy)).exported(),
         featurizer={"type": "text_tokens", "tokenizer": "{}"},
         embedding_dim=4,
         parent_run="run",

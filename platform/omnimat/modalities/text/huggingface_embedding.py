@@ -58,6 +58,11 @@ class HuggingFaceEmbedding(FeaturizerSettings):
         """Field of the vector."""
         return (Field("embedding", "float32", (self.width,)),)
 
+    @property
+    def outside(self) -> str | None:
+        """The model."""
+        return self.model
+
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the same settings with the hash of the weights filled in.
 

@@ -26,6 +26,7 @@ from omnimat.modalities.text.pooling import Pooling, padded, pooled
 from omnimat.modalities.text.tokens import check_tokens
 
 _KEY = "modalities.text.encoder.model"
+_NAME_CODE = frozenset({"attn_implementation", "auto_map", "quantization_config"})
 
 
 class HuggingFaceTextSettings(EncoderSettings):
@@ -74,6 +75,11 @@ class HuggingFaceTextSettings(EncoderSettings):
     def vocabulary_size(self) -> int | None:
         """Number of token ids that the model knows; None where it is not known yet."""
         return None if self.config is None else self.config.get("vocab_size")
+
+    @property
+    def outside(self) -> str | None:
+        """The model whose weights it starts from."""
+        return self.model
 
     @property
     def max_tokens(self) -> int | None:
@@ -186,10 +192,16 @@ def pretrained_model(model: str, key: str) -> Any:
 def _random_model(config: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModel  # part of the extra ``text``
 
-    architecture = AutoConfig.for_model(**config)
+    architecture = AutoConfig.for_model(**_architecture(config))
     return _without_pooler(
         AutoModel.from_config(architecture, trust_remote_code=False, dtype=torch.float32)
     )
+
+
+def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what names code or a model on the hub, from which transformers would load."""
+    kept = {k: v for k, v in config.items() if not k.startswith("_") and k not in _NAME_CODE}
+    return {k: _architecture(v) if isinstance(v, Mapping) else v for k, v in kept.items()}
 
 
 def _without_pooler(model: Any) -> Any:

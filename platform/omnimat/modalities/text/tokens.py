@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import PositiveInt, model_validator
 
 from omnimat.base.errors import UserError
-from omnimat.base.paths import absolute_path, expanded_path
+from omnimat.base.paths import expanded_path
 from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Record
 from omnimat.modalities.layout import (
@@ -82,6 +82,11 @@ class TextTokens(FeaturizerSettings):
                 return special[name]
         raise UserError(f"{_KEY}: it has no mask token ({' or '.join(_MASK_TOKENS)})")
 
+    @property
+    def outside(self) -> str | None:
+        """The tokenizer, before the settings are ``located``."""
+        return None if _is_json(self.tokenizer) else self.tokenizer
+
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the same settings with the tokenizer itself, so that no file is needed any more.
 
@@ -99,7 +104,7 @@ class TextTokens(FeaturizerSettings):
         """Return the ids, or None where the record has no text, or one without tokens.
 
         Raises:
-            UserError: ``tokenizer`` is a path that does not lead to a tokenizer.
+            UserError: ``tokenizer`` is not a tokenizer itself, as it is once ``located``.
         """
         text: str | None = record.parts.get("text")
         if text is None:
@@ -175,7 +180,7 @@ def _loaded(tokenizer: str, max_tokens: int) -> Tokenizer:
     from tokenizers import Tokenizer  # part of the extra ``text``
 
     if not _is_json(tokenizer):
-        tokenizer = expanded_path(absolute_path(tokenizer, _KEY), _KEY).read_text()
+        raise UserError(f"{_KEY}: {tokenizer!r} is not a tokenizer itself, and is not opened here")
     try:
         loaded = Tokenizer.from_str(tokenizer)
     except Exception as error:  # the package raises nothing more specific
