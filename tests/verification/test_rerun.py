@@ -193,3 +193,70 @@ def test_a_network_larger_than_its_weights_is_not_built(bench, size):
     [outcome] = bench.verify(reruns=reruns)
     assert outcome.verdict != "reproduced"
     assert "does not fit the network that config describes" in said([outcome])
+
+
+def all_right(bench, row):
+    """Predictions that are the targets, which no check of files can tell from honest ones."""
+    path = bench.file(row.predictions_uri)
+    table = pd.read_parquet(path)
+    table.assign(prediction=table["target"]).to_parquet(path)
+    value = METRICS[row.metric].function(table["target"].tolist(), table["target"].tolist())
+    details = {key: v for key, v in row.details.items() if key != "per_class_accuracy"}
+    return {"predictions_sha256": sha256_of(path), "value": value, "details": details}
+
+
+def edit_trial(bench, row, edit):
+    path = bench.file(row.checkpoint_uri).with_name("trial.json")
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def coarse_maps(content, num_train=None):
+    for codec in content["codec"]["codecs"]:
+        if codec["type"] == "standardiser":
+            codec["std"] = [1e12] * 3 if isinstance(codec["std"], list) else 1e12
+    if num_train is not None:
+        content["num_records"]["train"] = num_train
+
+
+@pytest.mark.parametrize("task", ["lattice lengths", "mean number"])
+@pytest.mark.parametrize("num_train", [None, 7])
+def test_a_map_of_targets_that_makes_every_error_small_reproduces_nothing(bench, task, num_train):
+    """The map lies in ``trial.json``, which no hash of the row covers."""
+    row = next(one for one in bench.rows["structure"] if one.task == task)
+    forged = all_right(bench, row)
+    edit_trial(bench, row, lambda content: coarse_maps(content, num_train))
+    if num_train is not None:
+        forged["details"] |= {"num_train": num_train}
+    bench.store.upsert([row.model_copy(update=forged)])
+    assert [one.verdict for one in bench.verify()] == ["recomputed"]
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict == "tampered"
+    assert "is not that of the training targets" in said([outcome]) or FORGED in said([outcome])
+
+
+def test_a_network_for_which_all_classes_are_alike_reproduces_nothing(bench):
+    row = next(one for one in bench.rows["structure"] if one.task == "crystal system")
+    path = bench.file(row.checkpoint_uri)
+    weights = load_file(path)
+    save_file(
+        {name: np.zeros_like(a) if "head" in name else a for name, a in weights.items()}, path
+    )
+    assert any("head" in name for name in weights)
+    forged = all_right(bench, row) | {"checkpoint_sha256": sha256_of(path)}
+    bench.store.upsert([row.model_copy(update=forged)])
+    assert [one.verdict for one in bench.verify()] == ["recomputed"]
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict == "tampered"
+    assert FORGED in said([outcome])
+
+
+def test_a_trial_that_claims_a_coarser_precision_is_named(bench):
+    row, *_ = bench.rows["structure"]
+    edit_trial(bench, row, lambda content: content["settings"].update(precision="bf16"))
+    bench.store.upsert([row])
+    assert [one.verdict for one in bench.verify()] == ["recomputed"]
+    [outcome] = bench.verify(reruns=reruns)
+    assert outcome.verdict == "tampered"
+    assert "precision is bf16, config of the row says fp32" in said([outcome])

@@ -181,10 +181,7 @@ def read_examples(
     fraction: float = 1.0,
 ) -> Examples:
     """Read usable records, or a part of them but at least one, into memory."""
-    part = np.arange(len(usable.positions))
-    if fraction < 1:
-        num_records = max(1, round(fraction * len(part)))
-        part = np.sort(np.random.default_rng(_PART_SEED).permutation(part)[:num_records])
+    part = part_of(len(usable.positions), fraction)
     table = store.of_modalities(featurizers).table(usable.positions[part]).combine_chunks()
     return Examples(
         material_ids=np.array(table[ID_COLUMN].to_pylist()),
@@ -193,6 +190,14 @@ def read_examples(
         num_without_target=usable.num_without_target,
         num_without_modality=usable.num_without_modality,
     )
+
+
+def part_of(num_records: int, fraction: float) -> NDArray[np.int64]:
+    """Give the places of a part of the records, but at least one, in ascending order."""
+    if fraction >= 1:
+        return np.arange(num_records)
+    num_kept = max(1, round(fraction * num_records))
+    return np.sort(np.random.default_rng(_PART_SEED).permutation(num_records)[:num_kept])
 
 
 def _has(store: FeatureStore, featurizer: Featurizer) -> NDArray[np.bool_]:

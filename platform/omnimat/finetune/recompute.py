@@ -80,6 +80,21 @@ class _Judging:
     num_folds: int
 
 
+def texts_of(
+    dataset: CheckedDataset, fold: CountedFold | None, evidence: Evidence, split: Split
+) -> Mapping[str, str]:
+    """Give the properties of a split, of the data set or of a fold, as JSON by material id.
+
+    Raises:
+        UnreachableError: if a record cannot be read.
+    """
+    if fold is None:
+        return evidence.properties(dataset, split)
+    splits = _judging(dataset, fold, evidence).splits
+    texts = evidence.properties(dataset, None)
+    return {one: text for one, text in texts.items() if splits[one] == split}
+
+
 def _judging(dataset: CheckedDataset, fold: CountedFold | None, evidence: Evidence) -> _Judging:
     if fold is None:
         return _Judging(dataset.split_by_id, evidence.properties(dataset, _SPLIT), 0)

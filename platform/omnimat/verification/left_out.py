@@ -35,11 +35,11 @@ def usable(
     Raises:
         UnreachableError: if a record cannot be read, or a featurizer reads anything else.
     """
-    likely = _by_index(dataset, material_ids, featurizers, needs)
-    if not likely:
+    in_question = likely(dataset, material_ids, featurizers, needs)
+    if not in_question:
         return []
     reached("featurizers", lambda: self_contained(featurizers))
-    table = feature_table(dataset.records_of(likely), featurizers)
+    table = feature_table(dataset.records_of(in_question), featurizers)
     firsts = [f"{modality}.{f.fields[0].name}" for modality, f in featurizers.items()]
     has = _COMBINED[needs]([table[first].is_valid().to_numpy() for first in firsts], axis=0)
     ids = table[ID_COLUMN].to_pylist()
@@ -75,12 +75,23 @@ def check_left_out(
         yield Note(f"{lacking} materials of the split have the target and lack {what}")
 
 
-def _by_index(
+def likely(
     dataset: CheckedDataset,
     material_ids: Collection[str],
     featurizers: Mapping[str, Featurizer],
     needs: Needs,
 ) -> list[str]:
+    """Give those of some materials that, by the index, may have what a model needs.
+
+    Args:
+        dataset: the data set of the materials.
+        material_ids: the materials in question.
+        featurizers: those of the model's modalities.
+        needs: see ``usable``.
+
+    Returns:
+        Their ids in the order of the index.
+    """
     rows = dataset.index[dataset.index["material_id"].isin(set(material_ids))]
     may_have = [
         rows[list(one.index_columns)].fillna(value=False).any(axis=1).to_numpy(dtype=np.bool_)
@@ -88,6 +99,6 @@ def _by_index(
         else np.ones(len(rows), dtype=np.bool_)
         for one in featurizers.values()
     ]
-    likely = _COMBINED[needs](may_have, axis=0)
-    found: list[str] = rows["material_id"][likely].tolist()
+    is_likely = _COMBINED[needs](may_have, axis=0)
+    found: list[str] = rows["material_id"][is_likely].tolist()
     return found

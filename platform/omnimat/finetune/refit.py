@@ -1,0 +1,117 @@
+"""The maps of a trial's targets, fitted again on the training targets of the proven data set.
+
+``trial.json`` holds those that the trial has fitted, but no hash of a row covers that file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnimat.finetune.codec import JointCodec, Standardiser, TargetCodec
+from omnimat.finetune.examples import part_of
+from omnimat.finetune.recompute import fold_of, tasks_of, texts_of
+from omnimat.finetune.tasks import TaskSettings, read_targets
+from omnimat.leaderboard.row import Row
+from omnimat.modalities.layout import Featurizer
+from omnimat.verification.evidence import Evidence
+from omnimat.verification.left_out import Needs, likely
+from omnimat.verification.outcome import UnreachableError, blamed_on
+
+_ROUNDING = 1e-6  # of a deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Refitted:
+    """What the data set says of a trial's targets.
+
+    Attributes:
+        tasks: the tasks by their names on the leaderboard.
+        codec: the maps fitted on the training records that have a target and, by the index, the
+            modalities.
+        num_records: how many records these are.
+    """
+
+    tasks: Mapping[str, TaskSettings]
+    codec: JointCodec
+    num_records: int
+
+    def of(self, task: str) -> TargetCodec:
+        """Give the map of one task."""
+        return self.codec.codecs[list(self.tasks).index(task)]
+
+    def differing(self, told: JointCodec, num_records: int) -> Iterator[str]:
+        """Name the tasks whose map is not that of the data set.
+
+        Where a featurizer has failed for some records, these were not trained on. Then the maps
+        must be of one kind, but numbers may differ.
+
+        Args:
+            told: the maps that the trial claims.
+            num_records: on how many records it claims to have trained.
+        """
+        is_whole = num_records == self.num_records
+        pairs = zip(self.codec.codecs, told.codecs, strict=False)
+        is_alike = [_is_alike(own, other, is_whole=is_whole) for own, other in pairs]
+        alike = [*is_alike, *[False] * (len(self.tasks) - len(is_alike))]
+        yield from (name for name, one in zip(self.tasks, alike, strict=True) if not one)
+
+
+def refitted(
+    row: Row, evidence: Evidence, featurizers: Mapping[str, Featurizer], train_fraction: float
+) -> Refitted:
+    """Fit the maps of a row's tasks, once for all rows that share them.
+
+    Raises:
+        FaultError: if the tasks do not fit the data set.
+        UnreachableError: if a record cannot be read, or no training record has a target.
+    """
+    tasks = tasks_of(row.config, fold_of(row.config))
+    needs: Needs = "any" if row.config.get("missing_modalities") == "fuse" else "all"
+    key = ("codec", row.dataset_uri, row.dataset, row.config_hash, train_fraction)
+    return evidence.remembered(
+        key, lambda: _refitted(row, evidence, tasks, featurizers, needs, train_fraction)
+    )
+
+
+def _refitted(
+    row: Row,
+    evidence: Evidence,
+    tasks: Mapping[str, TaskSettings],
+    featurizers: Mapping[str, Featurizer],
+    needs: Needs,
+    train_fraction: float,
+) -> Refitted:
+    dataset = evidence.dataset(row)
+    texts = texts_of(dataset, fold_of(row.config), evidence, "train")
+    has = set(likely(dataset, list(texts), featurizers, needs))
+    with blamed_on("config does not fit the data set"):
+        properties = [text for one, text in texts.items() if one in has]
+        targets = [read_targets(properties, task) for task in tasks.values()]
+    kept = np.flatnonzero(np.any([one.is_known for one in targets], axis=0))
+    kept = kept[part_of(len(kept), train_fraction)]
+    train = [one[kept] for one in targets]
+    if not all(one.is_known.any() for one in train):
+        raise UnreachableError("no training record of the data set has the target of a task")
+    return Refitted(tasks, JointCodec.fit(list(tasks.values()), train), len(kept))
+
+
+def _is_alike(own: TargetCodec, told: TargetCodec, *, is_whole: bool) -> bool:
+    if isinstance(own, Standardiser) and isinstance(told, Standardiser):
+        if own.transform != told.transform or np.shape(own.mean) != np.shape(told.mean):
+            return False
+        return not is_whole or all(_is_near(own, told, key) for key in ("mean", "std"))
+    if isinstance(own, Standardiser) or isinstance(told, Standardiser):
+        return False
+    return own == told if is_whole else _is_part(told.labels, own.labels)
+
+
+def _is_near(own: Standardiser, told: Standardiser, key: str) -> bool:
+    off = np.subtract(getattr(own, key), getattr(told, key)) / np.asarray(own.std)
+    return bool((np.abs(off) <= _ROUNDING).all())
+
+
+def _is_part(labels: Sequence[str], of: Sequence[str]) -> bool:
+    return set(labels) <= set(of) and len(set(labels)) == len(labels)
