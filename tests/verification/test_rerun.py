@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,9 @@ from safetensors.numpy import load_file, save_file
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.cli.recomputation import rerun
+from omnimat.evaluation.stored import featurizers_of_run
 from omnimat.leaderboard.metrics import METRICS
+from omnimat.verification.evidence import Evidence
 from omnimat.verification.rerun import TOLERANCE, Sample
 
 reruns = partial(rerun, sample=Sample())
@@ -260,3 +263,45 @@ def test_a_trial_that_claims_a_coarser_precision_is_named(bench):
     [outcome] = bench.verify(reruns=reruns)
     assert outcome.verdict == "tampered"
     assert "precision is bf16, config of the row says fp32" in said([outcome])
+
+
+def labelled_again(bench, row):
+    found = rerun(row.section, Sample())(row, Evidence(bench.workspace.files))
+    return "\n".join(one for one in found if isinstance(one, str))
+
+
+def test_a_label_of_a_material_without_the_modality_is_not_reproduced(bench):
+    row = next(one for one in bench.rows["zero_shot"] if one.metric == "accuracy")
+    path = bench.file(row.predictions_uri)
+    table = pd.read_parquet(path)
+    without = "mat-024"  # which has no density of states
+    assert without not in set(table["material_id"])
+    assert labelled_again(bench, row) == ""
+    for label in row.config["zero_shot"]["prompts"]:
+        extra = table.iloc[:1].assign(material_id=without, prediction=label)
+        pd.concat([table, extra]).to_parquet(path)
+        told = labelled_again(bench, row)
+        assert FORGED in told
+        assert f"material {without} comes" in told
+
+
+def test_labels_that_are_all_as_near_reproduce_nothing(bench):
+    row = next(one for one in bench.rows["zero_shot"] if one.metric == "accuracy")
+    alike = {label: ["a crystal"] for label in row.config["zero_shot"]["prompts"]}
+    config = {**row.config, "zero_shot": {**row.config["zero_shot"], "prompts": alike}}
+    assert FORGED in labelled_again(bench, row.model_copy(update={"config": config}))
+
+
+def test_the_cards_that_are_read_are_those_that_were_hashed(bench, tmp_path):
+    """``export`` is a link within the storage; beside its target lies another ``export``."""
+    [row, *_] = bench.rows["retrieval"]
+    runs, outside = bench.file("runs"), tmp_path / "outside"
+    shutil.copytree(runs / "pre" / "export", runs / "linked" / "deep" / "encoders")
+    (runs / "linked" / "export").symlink_to("deep/encoders")
+    shutil.copytree(runs / "pre" / "export", outside)
+    for card in outside.glob("*/card.json"):
+        card.write_text("{}")
+    (runs / "linked" / "deep" / "export").symlink_to(outside)
+    linked = row.model_copy(update={"checkpoint_uri": "runs/linked/export"})
+    evidence = Evidence(bench.workspace.files)
+    assert featurizers_of_run(linked, evidence) == featurizers_of_run(row, evidence)

@@ -70,7 +70,10 @@ def rerun_labels(
         column = _column(_encoder(row, evidence, modality), _records(row, evidence, ids))
     similarities = (column.values @ torch.stack(list(labels.values())).T).double().numpy()
     places = pd.Index(list(labels)).get_indexer(pd.Index(chosen["prediction"]))
-    off = similarities.max(axis=1) - similarities[np.arange(len(ids)), places]
+    most = similarities.max(axis=1)
+    off = most - similarities[np.arange(len(ids)), places]
+    # A material without the modality is near no label, and one as near to all has no nearest.
+    off[~column.present.numpy() | (most == similarities.min(axis=1))] = np.inf
     yield from check_again(row.predictions_uri, ids, off, tolerance_of(row), len(table))
 
 

@@ -17,19 +17,19 @@ import torch
 from numpy.typing import NDArray
 
 from omnimat.base.confined import beside
-from omnimat.base.errors import RunError, UserError
-from omnimat.base.workspace import EXPORT, RESULT
+from omnimat.base.workspace import RESULT
 from omnimat.evaluation.section import EmbeddedSplit
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.registry import MODALITIES
 from omnimat.modalities.storage import decode_npz
-from omnimat.models.inputs import featurizers_of, read_cards
+from omnimat.models.inputs import cards_in, featurizers_of
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.left_out import usable
-from omnimat.verification.outcome import FaultError, Note, Remark, UnreachableError, named
+from omnimat.verification.outcome import FaultError, Note, Remark, UnreachableError, named, reached
+from omnimat.verification.rerun import checkpoint_of
 
 EMBEDDINGS = "embeddings.npz"
 
@@ -125,11 +125,11 @@ def featurizers_of_run(row: Row, evidence: Evidence) -> dict[str, Featurizer]:
     Raises:
         UnreachableError: if there are no encoders that can be read.
     """
-    export = evidence.folder(beside(row.checkpoint_uri, EXPORT), "checkpoint_uri")
-    try:
-        return featurizers_of(read_cards(export.parent))
-    except (UserError, RunError) as error:
-        raise UnreachableError(str(error)) from error
+    uri = checkpoint_of(row)
+    export = evidence.folder(uri, "checkpoint_uri")
+    if not (cards := reached(uri, lambda: cards_in(export))):
+        raise UnreachableError(f"{uri} holds no exported encoder")
+    return reached(uri, lambda: featurizers_of(cards))
 
 
 def check_pretraining_seed(row: Row, evidence: Evidence) -> Iterator[Remark]:

@@ -48,15 +48,24 @@ def read_cards(run: UPath) -> dict[str, Card]:
     Raises:
         UserError: the run exported no encoder, or one that this version cannot read.
     """
-    folders = {name: export_folder(run, name) for name in MODALITIES.names}
-    cards = {
+    cards = cards_in(run / EXPORT)
+    if not cards:
+        raise UserError(f"run: {run} has no exported encoder; run its pretrain job to the end")
+    return cards
+
+
+def cards_in(export: UPath) -> dict[str, Card]:
+    """Read the card of every encoder in a folder of exports, in the order of the registry.
+
+    Raises:
+        UserError: this version cannot read one.
+    """
+    folders = {name: export / name for name in MODALITIES.names}
+    return {
         name: read_card(folder)
         for name, folder in folders.items()
         if any((folder / file).exists() for file in (CARD_FILE, WEIGHTS_FILE))
     }
-    if not cards:
-        raise UserError(f"run: {run} has no exported encoder; run its pretrain job to the end")
-    return cards
 
 
 def featurizers_of(cards: Mapping[str, Card]) -> dict[str, Featurizer]:
