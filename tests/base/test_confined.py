@@ -37,7 +37,7 @@ def either(request, storage):
     """The same files on this machine and on a filesystem that is reached by a URI."""
     if request.param == "local":
         return storage
-    remote = UPath("memory://bucket") / request.node.name
+    remote = UPath("memory://bucket") / request.function.__name__  # brackets would be a pattern
     for inner in ("runs/a/file", "runs/a/deep/other"):
         (remote / inner).parent.mkdir(parents=True, exist_ok=True)
         (remote / inner).write_bytes((storage.root / inner).read_bytes())
@@ -205,3 +205,15 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(storage, root, monkeypatch
     monkeypatch.setattr(confined, "_look_at", swapped)
     with pytest.raises(UserError, match="no regular file any more"):
         storage.read("runs/a/file", "key")
+
+
+def test_a_folder_of_too_many_files_or_bytes_is_not_hashed(either, monkeypatch):
+    monkeypatch.setattr(confined, "MAX_HASHED_FILES", 3)
+    monkeypatch.setattr(confined, "MAX_HASHED_BYTES", 13)
+    assert either.sha256("runs/a", "key")
+    monkeypatch.setattr(confined, "MAX_HASHED_BYTES", 12)  # each file alone is smaller
+    with pytest.raises(UserError, match="key: 'runs/a' holds 13 bytes, of which 12 are read"):
+        either.sha256("runs/a", "key")
+    monkeypatch.setattr(confined, "MAX_HASHED_FILES", 1)
+    with pytest.raises(UserError, match="key: 'runs/a' holds more than 1 files and folders"):
+        either.sha256("runs/a", "key")

@@ -1,6 +1,7 @@
 """An honest leaderboard passes and is marked; what cannot be checked is said to be so."""
 
 import re
+import shutil
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from omnimat.base.settings import fingerprint
 from omnimat.evaluation import stored as stored_embeddings
 from omnimat.evaluation.stored import StoredEmbeddings
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.verification.evidence import Evidence
 
 
 def verdicts(outcomes):
@@ -245,3 +247,29 @@ def test_a_file_of_many_rows_is_read_once_and_let_go(bench, monkeypatch):
     assert {one.verdict for one in outcomes} == {"recomputed"}
     assert (read[file.name], len(held)) == (2, 2)
     assert [one.row_id for one in outcomes] == [row.row_id for row in bench.store.rows()]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["{root}/{name}", "file://{root}/{name}", "{name}/", "{name} twice"],
+    ids=["absolute", "uri", "slash", "copy"],
+)
+def test_the_predictions_of_another_seed_are_found_however_they_are_spelled(bench, spelled):
+    [first, *_] = bench.rows["structure"]
+    name = spelled.format(root=bench.workspace.root, name=first.predictions_uri)
+    if name.endswith("twice"):
+        shutil.copy(bench.file(first.predictions_uri), bench.file(name))
+    again = first.model_copy(update={"seed": 17, "predictions_uri": name})
+    bench.store.upsert([first, again])
+    outcomes = bench.verify()
+    assert {one.verdict for one in outcomes} == {"failed"}
+    assert all("rows that are averaged as seeds" in said(one) for one in outcomes)
+
+
+def test_a_file_is_hashed_once_however_it_is_spelled(bench, monkeypatch):
+    [row, *_] = bench.rows["structure"]
+    evidence = Evidence(bench.workspace.files)
+    there = evidence.sha256(row.checkpoint_uri, "checkpoint_uri")
+    monkeypatch.setattr(Confined, "sha256", None)
+    for name in (f"{bench.workspace.root}/{row.checkpoint_uri}", f"{row.checkpoint_uri}/"):
+        assert evidence.sha256(name, "checkpoint_uri") == there

@@ -9,6 +9,7 @@ write to a leaderboard chooses these names, so whatever leads outside is refused
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from omnimat.base.filesystem import is_local
 from omnimat.base.retry import patiently
 
 MAX_READ_BYTES = 8 << 30  # embeddings of millions of materials
-MAX_HASHED_BYTES = 64 << 30  # an encoder of 16 billion weights
+MAX_HASHED_BYTES = 64 << 30  # an encoder of 16 billion weights, or all files of a folder
+MAX_HASHED_FILES = 10_000  # and folders, of a folder
 _MAX_NAME_CHARACTERS = 1024
 _SHOWN_CHARACTERS = 120
 _CHUNK_BYTES = 1 << 20
@@ -86,19 +88,29 @@ class Confined:
         """Hash a file or a folder as ``base.provenance.sha256_of`` does."""
         path = self.path(name, key)
         if _look_at(path)[0] != "directory":
-            return self._sha256_of_file(name, key)
-        inner = sorted(child.relative_to(path).as_posix() for child in path.rglob("*"))
-        names = {one: f"{name.rstrip('/')}/{one}" for one in inner}
-        lines = [
-            f"{self._sha256_of_file(whole, key)}  {one}\n"
-            for one, whole in names.items()
-            if _look_at(self.path(whole, key))[0] != "directory"
-        ]
+            return _sha256_of(self.file(name, key, MAX_HASHED_BYTES))
+        files = self._files_within(path, name, key)
+        lines = [f"{_sha256_of(whole)}  {inner}\n" for inner, whole in files.items()]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def _sha256_of_file(self, name: str, key: str) -> str:
-        path = self.file(name, key, MAX_HASHED_BYTES)
-        return patiently(lambda: _hashed(_chunks(path, MAX_HASHED_BYTES)), path)
+    def _files_within(self, folder: UPath, name: str, key: str) -> dict[str, UPath]:
+        """Find all files of a folder, which must not be too many or too large together."""
+        found = list(itertools.islice(folder.rglob("*"), MAX_HASHED_FILES + 1))
+        if len(found) > MAX_HASHED_FILES:
+            raise _refused(name, key, f"holds more than {MAX_HASHED_FILES:,} files and folders")
+        inner = sorted(child.relative_to(folder).as_posix() for child in found)
+        names = {one: f"{name.rstrip('/')}/{one}" for one in inner}
+        files = {
+            one: self.file(whole, key, MAX_HASHED_BYTES)
+            for one, whole in names.items()
+            if _look_at(self.path(whole, key))[0] != "directory"
+        }
+        size_bytes = sum(_look_at(path)[1] for path in files.values())
+        if size_bytes > MAX_HASHED_BYTES:
+            raise _refused(
+                name, key, f"holds {size_bytes:,} bytes, of which {MAX_HASHED_BYTES:,} are read"
+            )
+        return files
 
     def _parts(self, name: str, key: str) -> list[str]:
         if len(name) > _MAX_NAME_CHARACTERS:
@@ -166,6 +178,10 @@ def _chunks(path: UPath, max_bytes: int) -> Iterator[bytes]:
             if num_bytes > max_bytes:
                 raise UserError(f"{path} grows while it is read; try again when it is whole")
             yield chunk
+
+
+def _sha256_of(path: UPath) -> str:
+    return patiently(lambda: _hashed(_chunks(path, MAX_HASHED_BYTES)), path)
 
 
 def _hashed(chunks: Iterator[bytes]) -> str:

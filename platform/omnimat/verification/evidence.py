@@ -69,7 +69,8 @@ class Evidence:
             UnreachableError: if it is not there.
         """
         name = row.dataset_uri or f"{DATASETS}/{row.dataset}"
-        return self.remembered(("dataset", name), lambda: check_dataset(self._storage, name))
+        place = self.place(name, "dataset_uri")
+        return self.remembered(("dataset", place), lambda: check_dataset(self._storage, name))
 
     def properties(self, dataset: CheckedDataset, split: Split | None) -> dict[str, str]:
         """Read the properties of a split's materials, or of all (None), as JSON by material id.
@@ -90,9 +91,22 @@ class Evidence:
         Raises:
             UnreachableError: if it is not there or may not be read.
         """
+        place = self.place(uri, key)
         return self.remembered(
-            ("sha256", uri), lambda: reached(uri, lambda: self._storage.sha256(uri, key))
+            ("sha256", place), lambda: reached(uri, lambda: self._storage.sha256(uri, key))
         )
+
+    def place(self, uri: str, key: str) -> str:
+        """Give the place of a file or folder, which is the same however a row spells it.
+
+        Args:
+            uri: where it lies.
+            key: the field of the row that names it.
+
+        Raises:
+            UnreachableError: if it may not be read.
+        """
+        return reached(uri, lambda: str(self._storage.path(uri, key)))
 
     def folder(self, uri: str, key: str) -> UPath:
         """Find a folder, all files of which lie in the storage.

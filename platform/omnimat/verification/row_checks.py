@@ -11,7 +11,7 @@ from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import StoredRow
 from omnimat.verification.dataset import check_of_row
 from omnimat.verification.evidence import Evidence
-from omnimat.verification.outcome import Remark
+from omnimat.verification.outcome import Remark, UnreachableError
 
 
 def check_identity(stored: StoredRow, row: Row) -> Iterator[Remark]:
@@ -55,11 +55,12 @@ def check_dataset_of(row: Row, evidence: Evidence) -> Iterator[Remark]:
     yield from check_of_row(row, evidence.dataset(row))
 
 
-def check_seeds(rows: Mapping[str, Row]) -> Iterator[tuple[str, Remark]]:
+def check_seeds(rows: Mapping[str, Row], evidence: Evidence) -> Iterator[tuple[str, Remark]]:
     """Check that among rows that are averaged no seed repeats, and no result has two seeds.
 
     Args:
         rows: the rows by the id that they are stored under.
+        evidence: where their files lie.
 
     Yields:
         The id of a row and what is wrong with it.
@@ -68,16 +69,37 @@ def check_seeds(rows: Mapping[str, Row]) -> Iterator[tuple[str, Remark]]:
     for row_id, row in rows.items():
         groups.setdefault(row.group_id, []).append(row_id)
     for members in groups.values():
-        yield from _repeated(members, [f"seed {rows[one].seed}" for one in members])
-        # A deterministic fit may predict the same with every seed, but never in the same file.
-        yield from _repeated(members, [rows[one].predictions_uri for one in members])
+        its = [rows[one] for one in members]
+        seeds = [f"seed {row.seed}" for row in its]
+        yield from _repeated(members, seeds, seeds)
+        # A deterministic fit may predict the same with every seed, but never in the same file, nor
+        # from the same weights.
+        places = [_place(row, evidence) for row in its]
+        yield from _repeated(members, places, [row.predictions_uri for row in its])
+        hashes = [_hashes(row) for row in its]
+        yield from _repeated(members, hashes, ["the hash of predictions and checkpoint"] * len(its))
 
 
-def _repeated(members: Sequence[str], values: Sequence[str]) -> Iterator[tuple[str, Remark]]:
+def _place(row: Row, evidence: Evidence) -> str:
+    """Give the place of the predictions, or the name itself where it leads outside."""
+    try:
+        return evidence.place(row.predictions_uri, "predictions_uri")
+    except UnreachableError:
+        return row.predictions_uri
+
+
+def _hashes(row: Row) -> str:
+    pair = (row.predictions_sha256, row.checkpoint_sha256)
+    return " ".join(pair) if all(pair) else ""
+
+
+def _repeated(
+    members: Sequence[str], values: Sequence[str], told: Sequence[str]
+) -> Iterator[tuple[str, Remark]]:
     counts = Counter(value for value in values if value)
-    for row_id, value in zip(members, values, strict=True):
+    for row_id, value, what in zip(members, values, told, strict=True):
         if counts[value] > 1:
-            yield row_id, f"{value} is that of {counts[value]} rows that are averaged as seeds"
+            yield row_id, f"{what} is that of {counts[value]} rows that are averaged as seeds"
 
 
 def _differs(row: Row, name: str, there: str) -> Iterator[Remark]:

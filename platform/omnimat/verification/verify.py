@@ -79,9 +79,9 @@ def verify(
     """
     of_task = store.stored(task=task)
     chosen = [one for one in of_task if run_name in {None, one.values["run_name"]}]
-    # The rows of one run alone would not show that another run claims the same seed.
-    repeated = _repeated_seeds(of_task)
     evidence, verifier = Evidence(storage), _verifier()
+    # The rows of one run alone would not show that another run claims the same seed.
+    repeated = _repeated_seeds(of_task, evidence)
     checks = (*_OF_ANY_ROW, _by_section(recomputations))
     rerun = None if reruns is None else _by_section(reruns)
     outcomes = {}
@@ -172,9 +172,9 @@ def _file(stored: StoredRow) -> str:
     return str(stored.values["predictions_uri"])
 
 
-def _repeated_seeds(all_stored: Iterable[StoredRow]) -> dict[str, list[Remark]]:
+def _repeated_seeds(all_stored: Iterable[StoredRow], evidence: Evidence) -> dict[str, list[Remark]]:
     found: dict[str, list[Remark]] = {}
-    for row_id, remark in check_seeds(dict(_readable(all_stored))):
+    for row_id, remark in check_seeds(dict(_readable(all_stored)), evidence):
         found.setdefault(row_id, []).append(remark)
     return found
 
