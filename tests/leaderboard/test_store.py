@@ -160,6 +160,13 @@ class TestCheckedRows:
         assert store.mark([checked], "recomputed", VERIFIER) == []
         assert [row.status for row in store.rows()] == ["recomputed", "self_reported"]
 
+    def test_a_row_that_was_proven_further_meanwhile_keeps_its_mark(self, store, make_row):
+        both = [make_row(), make_row(seed=1)]
+        store.mark([make_row()], "reproduced", "another omnimat")
+        assert len(store.mark(both, "recomputed", VERIFIER)) == 2  # both hold
+        marks = [(row.status, row.checked_with) for row in store.rows()]
+        assert marks == [("reproduced", "another omnimat"), ("recomputed", VERIFIER)]
+
     def test_nobody_writes_a_row_that_calls_itself_checked(self, store, make_row):
         with pytest.raises(ValueError, match="calls itself recomputed"):
             store.upsert([make_row(seed=3, status="recomputed")])

@@ -18,7 +18,7 @@ from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.legible import AS_STORED
 from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
 from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
-from omnimat.leaderboard.row import Row, Status
+from omnimat.leaderboard.row import STATUSES, Row, Status
 
 _IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
 
@@ -121,7 +121,8 @@ class LeaderboardStore:
             checked_with: the version and commit of the omnimat that checked them.
 
         Returns:
-            The rows that were marked. One that was changed meanwhile is not.
+            The rows that are proven at least so far now. One that was changed meanwhile is not
+            among them; one that was proven further keeps its mark.
         """
         checked = {row.row_id: row for row in rows}
         with self._database.writing() as connection:
@@ -136,7 +137,9 @@ class LeaderboardStore:
                 "checked_at": columns.instant(datetime.now(UTC)),
                 "checked_with": checked_with,
             }
-            for ids in _parts(list(same)):
+            wanted = STATUSES.index(status)
+            less = [one for one, row in same.items() if STATUSES.index(row.status) < wanted]
+            for ids in _parts(less):
                 chosen = schema.rows.c.row_id.in_(ids)
                 connection.execute(update(schema.rows).where(chosen).values(marks))
         return list(same.values())
