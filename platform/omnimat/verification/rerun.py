@@ -7,7 +7,7 @@ factors of convolutions to 10 bits (TF32) and bf16 rounds everything to 8, that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Record
 from omnimat.verification.dataset import CheckedDataset
-from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import Note, Remark, UnreachableError, named
 
 TOLERANCE = 1e-5
@@ -41,10 +40,6 @@ class Sample:
             return np.arange(num_materials)
         drawn = np.random.default_rng().choice(num_materials, self.size, replace=False)
         return np.sort(drawn)
-
-
-Rerun = Callable[[Row, Evidence, Sample], Iterable[Remark]]
-"""Says what comes out differently; raises ``UnreachableError`` if it cannot be run again."""
 
 
 def checkpoint_of(row: Row) -> str:
