@@ -9,10 +9,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
+from omnimat.cli.main import main
 from omnimat.cli.recomputation import rerun
 from omnimat.evaluation.stored import featurizers_of_run
 from omnimat.leaderboard.metrics import METRICS
@@ -71,6 +73,21 @@ def test_a_section_that_runs_nothing_again_says_so(bench):
     outcomes = bench.verify(reruns=reruns)
     assert {one.verdict for one in outcomes} == {"recomputed"}
     assert "not run again: section discovery does not run checkpoints again" in said(outcomes)
+
+
+def test_rows_that_are_not_run_again_are_shown_and_counted(bench, monkeypatch):
+    monkeypatch.setenv("OMNIMAT_STORAGE", str(bench.workspace.root))
+    monkeypatch.setenv("OMNIMAT_LEADERBOARD", bench.workspace.leaderboard_url)
+    row, *_ = bench.rows["discovery"]
+    fit, *_ = bench.rows["structure"]
+    bench.store.upsert([row, fit])
+    command = ["leaderboard", "verify"]
+    assert "not run again" not in CliRunner().invoke(main, command).output
+    output = CliRunner().invoke(main, [*command, "--rerun"]).output
+    assert "2 rows: 1 recomputed, 1 reproduced, 1 of them not run again" in output
+    assert row.row_id[:8] in output
+    assert "not run again: section discovery" in output
+    assert fit.row_id[:8] not in output
 
 
 def test_a_row_without_a_checkpoint_is_recomputed(bench):

@@ -153,7 +153,7 @@ def verify(
     if not outcomes:
         _say_why_empty(store)
         return
-    wanted = [one for one in outcomes if show_all or one.sentences]
+    wanted = [one for one in outcomes if show_all or one.sentences or one.is_not_rerun]
     if wanted:
         _console().print(outcome_table(wanted))
     say(tally(outcomes))

@@ -48,6 +48,7 @@ class Outcome:
             not be made.
         sentences: why, one for each thing found; each names the file and what differs.
         notes: what else was seen, such as how many materials were rightly left out.
+        is_not_rerun: whether its checkpoint was to be run again and could not be; a note says why.
     """
 
     row_id: str
@@ -55,6 +56,7 @@ class Outcome:
     verdict: Verdict
     sentences: Sequence[str] = ()
     notes: Sequence[str] = ()
+    is_not_rerun: bool = False
 
 
 @contextmanager

@@ -37,4 +37,6 @@ def tally(outcomes: Sequence[Outcome]) -> str:
     """Count outcomes in one line."""
     counts = Counter(one.verdict for one in outcomes)
     told = [f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict]]
+    if num_left := sum(one.is_not_rerun for one in outcomes):
+        told.append(f"{num_left} of them not run again")
     return f"{len(outcomes)} rows: {', '.join(told)}"

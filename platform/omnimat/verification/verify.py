@@ -117,15 +117,16 @@ def check_row(
     found = _Found([*known, *check_identity(stored, row), *check_config(row)])
     found.add(row, evidence, checks)
     verdict: Verdict = "unverifiable" if found.unreachable else "recomputed"
+    is_not_rerun = False
     if rerun is not None and not (found.faults or found.unreachable):
         again = _Found([])
         again.add(row, evidence, [rerun])
         found.remarks += [*again.remarks, *(Note(f"not run again: {s}") for s in again.unreachable)]
-        verdict = "recomputed" if again.unreachable else "reproduced"
+        is_not_rerun = bool(again.unreachable)
+        verdict = "recomputed" if is_not_rerun else "reproduced"
     sentences = _once([*found.faults, *found.unreachable])
-    return Outcome(
-        stored.row_id, row.label, fault if found.faults else verdict, sentences, found.notes
-    )
+    verdict = fault if found.faults else verdict
+    return Outcome(stored.row_id, row.label, verdict, sentences, found.notes, is_not_rerun)
 
 
 @dataclass(slots=True)
