@@ -9,6 +9,7 @@ import pytest
 from upath import UPath
 
 from omnimat.base.characters import hidden_in
+from omnimat.base.errors import UserError
 from omnimat.leaderboard.columns import board_of
 from omnimat_dashboard import write_site
 
@@ -68,6 +69,21 @@ def test_the_exported_folder_shows_them_so_too(poisoned, tmp_path, storage):
     pages = list(UPath(tmp_path / "site").rglob("*.html"))
     assert len(pages) > len(NAMES)
     assert [path for path in pages if hidden_in(path.read_text(), "\r\n\t")] == []
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "{root}/escaped", "..", "", "a\\b"])
+def test_the_exported_folder_holds_all_that_is_written(serve, storage, tmp_path, name):
+    name = name.format(root=tmp_path)
+    with serve(storage.rows[0], root=storage.root):
+        pass
+    with closing(sqlite3.connect(tmp_path / "leaderboard.sqlite")) as database:
+        for table in ("groups", "rows"):
+            database.execute(f"UPDATE leaderboard_{table} SET group_id = ?", (name,))
+        database.commit()
+    url = f"sqlite:///{tmp_path / 'leaderboard.sqlite'}"
+    with pytest.raises(UserError, match="is no name of a file"):
+        write_site(url, str(storage.root), tmp_path / "deep" / "site")
+    assert list(tmp_path.rglob("*escaped*")) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

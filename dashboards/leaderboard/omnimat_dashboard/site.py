@@ -8,6 +8,7 @@ from pathlib import Path
 
 from upath import UPath
 
+from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
 from omnimat.base.workspace import Workspace
 from omnimat.leaderboard.store import LeaderboardStore
@@ -33,7 +34,7 @@ def write_site(url: str, storage: str | None, folder: Path) -> int:
         How many pages were written.
 
     Raises:
-        UserError: the database cannot be used.
+        UserError: the database cannot be used, or an id or a name in it is no name of a file.
     """
     pages = Pages(LeaderboardStore(url), Workspace.open(storage, url))
     num_pages = 0
@@ -83,4 +84,15 @@ def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
 
 
 def _write(folder: Path, parts: tuple[str, ...], content: bytes) -> None:
+    """Write a file below the folder; ids come from the database, where anything may stand."""
+    if wrong := [part for part in parts if not _is_plain(part)]:
+        raise UserError(
+            f"{wrong[0]!r} is no name of a file, so its page is not written; restore the leaderboard "
+            "from a copy, or remove the result"
+        )
     write_atomically(UPath(folder.absolute()).joinpath(*parts), content)
+
+
+def _is_plain(part: str) -> bool:
+    name = part.removesuffix(".html")
+    return name not in {"", ".", ".."} and not set(part) & {"/", "\\", "\0"}
