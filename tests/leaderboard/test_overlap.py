@@ -3,7 +3,8 @@
 import pytest
 from rich.console import Console
 
-from omnimat.leaderboard.overlap import OVERLAP, overlap_in, overlaps_table
+from omnimat.leaderboard.overlap import OVERLAP, overlap_in
+from omnimat.leaderboard.report import overlaps_table
 from omnimat.leaderboard.store import LeaderboardStore
 
 TEST = {"num_materials": 1809, "same_formula": 12, "same_structure": 3}
@@ -85,3 +86,15 @@ def test_the_terminal_says_once_what_tasks_share(tmp_path, make_row):
     assert "energy and 2 more" in text
     assert "not known: it is gone" in text
     assert "[red]" in text
+
+
+def test_the_terminal_obeys_no_name_of_a_stranger(tmp_path, make_row, execute):
+    url = f"sqlite:///{tmp_path / 'board.sqlite'}"
+    store = LeaderboardStore(url)
+    unknown = {"run": "two\nlines", "unknown": "gone"}
+    store.upsert([make_row(details={OVERLAP: unknown})])
+    execute(url, "UPDATE leaderboard_groups SET model = char(27) || '[2J' || char(8238)")
+    text = text_of(store)
+    assert text.replace("\n", "").isprintable()
+    assert r"\x1b[2J\u202e" in text
+    assert r"run two\nlines" in text

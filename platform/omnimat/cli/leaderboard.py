@@ -56,8 +56,13 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
     from omnimat.leaderboard.comparison import material_scores
     from omnimat.leaderboard.folds import fold_means
     from omnimat.leaderboard.marks import marks_of_boards
-    from omnimat.leaderboard.overlap import overlaps_table
-    from omnimat.leaderboard.report import folds_table, is_variation, marks_text, terminal_table
+    from omnimat.leaderboard.report import (
+        folds_table,
+        is_variation,
+        marks_text,
+        overlaps_table,
+        terminal_table,
+    )
 
     store = _store(url)
     found = store.summaries(task=task, run_name=run_name)

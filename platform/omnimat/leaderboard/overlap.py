@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
-from rich.table import Table
-from rich.text import Text
 
 from omnimat.base.settings import Settings
-from omnimat.leaderboard.board import Summary
 from omnimat.materials.split import Split
 
 OVERLAP = "pretraining_overlap"
@@ -87,30 +84,3 @@ def _sentence(name: str, part: PartOverlap) -> str:
         f"{part.same_formula:,} {of_all} were seen in pretraining by their formula, "
         f"{part.same_structure:,} with the same structure{left}{labels}"
     )
-
-
-def overlaps_table(
-    summaries: Sequence[Summary], overlaps: Mapping[str, Sequence[PretrainingOverlap]]
-) -> Table | None:
-    """Lay out what was seen in pretraining, a line for all tasks of a model that tell the same.
-
-    Args:
-        summaries: results.
-        overlaps: what is known of them, by their ids.
-
-    Returns:
-        The table; None where no result tells anything.
-    """
-    tasks: dict[tuple[str, ...], list[str]] = {}
-    for one in summaries:
-        for overlap in overlaps.get(one.group_id, ()):
-            key = one.board.dataset, one.model, one.variant, overlap.sentence
-            tasks.setdefault(key, []).append(one.board.task)
-    table = Table(title=Text("Seen in pretraining"), title_justify="left")
-    for heading in ("Data set", "Model", "Variant", "Tasks", "Seen"):
-        table.add_column(heading, overflow="fold")
-    for (dataset, model, variant, sentence), named in tasks.items():
-        first, *others = dict.fromkeys(named)
-        told = f"{first} and {len(others)} more" if others else first
-        table.add_row(*(Text(cell) for cell in (dataset, model, variant, told, sentence)))
-    return table if tasks else None

@@ -13,6 +13,7 @@ from rich.text import Text
 from omnimat.base.characters import escaped
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.folds import FoldMean
+from omnimat.leaderboard.overlap import PretrainingOverlap
 from omnimat.leaderboard.row import STATUSES
 
 if TYPE_CHECKING:
@@ -71,6 +72,33 @@ def folds_table(means: Sequence[FoldMean]) -> Table:
         cells = (*of_method, _heading(first.board), mean.score, folds, mean.seeds)
         table.add_row(*(_text(cell) for cell in cells))
     return table
+
+
+def overlaps_table(
+    summaries: Sequence[Summary], overlaps: Mapping[str, Sequence[PretrainingOverlap]]
+) -> Table | None:
+    """Lay out what was seen in pretraining, a line for all tasks of a model that tell the same.
+
+    Args:
+        summaries: results.
+        overlaps: what is known of them, by their ids.
+
+    Returns:
+        The table; None where no result tells anything.
+    """
+    tasks: dict[tuple[str, ...], list[str]] = {}
+    for one in summaries:
+        for overlap in overlaps.get(one.group_id, ()):
+            key = one.board.dataset, one.model, one.variant, overlap.sentence
+            tasks.setdefault(key, []).append(one.board.task)
+    table = Table(title=Text("Seen in pretraining"), title_justify="left")
+    for heading in ("Data set", "Model", "Variant", "Tasks", "Seen"):
+        table.add_column(heading, overflow="fold")
+    for (dataset, model, variant, sentence), named in tasks.items():
+        first, *others = dict.fromkeys(named)
+        told = f"{first} and {len(others)} more" if others else first
+        table.add_row(*(_text(cell) for cell in (dataset, model, variant, told, sentence)))
+    return table if tasks else None
 
 
 def marks_text(summaries: Sequence[Summary], marked: Mapping[Board, Marks]) -> str:
