@@ -1,5 +1,6 @@
 """Results of one board side by side: what is paired with what, and what is said of it."""
 
+import hashlib
 from dataclasses import astuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.leaderboard.comparison import compare, material_scores
 from omnimat.leaderboard.difference import difference
+from omnimat.leaderboard.predictions import read_predictions
 
 
 def table(ids, target, prediction):
@@ -103,6 +105,21 @@ def test_rows_that_cannot_be_compared_say_why(make_rows, storage, changes, messa
     b = make_rows("b", [table(IDS, np.zeros(40), np.ones(40))], **changes)
     with pytest.raises(UserError, match=message):
         compare(a, b, storage)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 no table PAR1", b"PAR1\0\0\0\x7fPAR1"])
+def test_predictions_that_are_no_table_are_a_sentence(make_rows, storage, content):
+    [row] = make_rows("a", [table(IDS, 0.0, 1.0)])
+    (storage.root / row.predictions_uri).write_bytes(content)
+    changed = row.model_copy(update={"predictions_sha256": hashlib.sha256(content).hexdigest()})
+    with pytest.raises(UserError, match="is no Parquet file that can be read"):
+        compare([changed], [row], storage)
+
+
+def test_predictions_of_no_reasonable_size_are_not_read(make_rows, storage):
+    [row] = make_rows("a", [table(IDS, 0.0, 1.0)])
+    with pytest.raises(UserError, match=r"has [\d,]+ bytes, of which 100 are read"):
+        read_predictions(row, storage, max_bytes=100)
 
 
 def test_a_material_that_is_predicted_twice_is_refused(make_rows, storage):

@@ -17,6 +17,7 @@ from omnimat.base.retry import patiently
 from omnimat.base.storage_errors import told_of
 
 TEMPORARY_SUFFIX = ".partial"
+MAX_TABLE_BYTES = 4 << 30  # in memory; predictions of curves for a million materials
 
 # Their objects appear whole when the upload ends, and a rename would be a copy.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
@@ -33,17 +34,31 @@ def read_file(path: UPath) -> bytes:
     return patiently(lambda: bytes(path.fs.cat_file(path.path)), path)
 
 
-def parquet_frame(data: bytes) -> pd.DataFrame:
-    """Parse a Parquet file.
+def parquet_frame(data: bytes, max_bytes: int = MAX_TABLE_BYTES) -> pd.DataFrame:
+    """Parse a Parquet file, whose table may be a million times as large as the file.
 
     It is not read through a Python file object: a thread of Arrow's pool may be the last to hold
     one, and then aborts a process that is ending (https://github.com/apache/arrow/issues/34314).
 
+    Args:
+        data: the content of the file.
+        max_bytes: how large the table may be in memory, by what the file says of itself.
+
     Raises:
-        pyarrow.ArrowException: the bytes are not those of a Parquet file.
+        pyarrow.ArrowException: the bytes are not those of a Parquet file, or the table is larger.
     """
+    if (size_bytes := _table_bytes(data)) > max_bytes:
+        raise pa.ArrowInvalid(f"its table has {size_bytes:,} bytes; {max_bytes:,} are read")
     frame: pd.DataFrame = pq.read_table(pa.BufferReader(data)).to_pandas()
     return frame
+
+
+def _table_bytes(data: bytes) -> int:
+    """Give the size of a table by the footer of its file; a value that is nowhere has 8 bytes."""
+    footer = pq.read_metadata(pa.BufferReader(data))
+    groups = (footer.row_group(place) for place in range(footer.num_row_groups))
+    encoded_bytes = sum(group.total_byte_size for group in groups)
+    return max(encoded_bytes, 8 * footer.num_rows * footer.num_columns)
 
 
 def write_atomically(path: UPath, data: bytes) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
 
 from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
@@ -143,6 +145,32 @@ def material_scores(row: Row, storage: Confined) -> Scores:
         UserError: if the row's metric is no mean over materials, or its predictions are not there,
             cannot be scored or were changed.
     """
+    _of_each(row)
+    data = read_predictions(row, storage)
+    try:
+        table = parquet_frame(data)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{row.predictions_uri} of {row.label!r} is no Parquet file that can be read: {error}"
+        ) from error
+    return scores_in(table, row)
+
+
+def scores_in(table: pd.DataFrame, row: Row) -> Scores:
+    """Score a row's table of predictions as ``material_scores`` does.
+
+    Raises:
+        UserError: if the row's metric is no mean over materials, or the table cannot be scored.
+    """
+    of_each = _of_each(row)
+    try:
+        scores = of_each(table["target"].tolist(), table["prediction"].tolist())
+        return pd.Series(scores, index=table["material_id"].astype(str))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{row.predictions_uri} of {row.label!r} has no score: {error}") from error
+
+
+def _of_each(row: Row) -> Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]:
     comparable = {name: metric.of_each for name, metric in METRICS.items() if metric.of_each}
     of_each = next((each for name, each in comparable.items() if name == row.metric), None)
     if of_each is None or not row.predictions_uri.endswith(".parquet"):
@@ -150,9 +178,4 @@ def material_scores(row: Row, storage: Confined) -> Scores:
             f"{row.label!r} cannot be compared material by material; "
             f"that takes predictions and one of the metrics {', '.join(comparable)}"
         )
-    table = parquet_frame(read_predictions(row, storage))
-    try:
-        scores = of_each(table["target"].tolist(), table["prediction"].tolist())
-        return pd.Series(scores, index=table["material_id"].astype(str))
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{row.predictions_uri} of {row.label!r} has no score: {error}") from error
+    return of_each
