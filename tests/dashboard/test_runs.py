@@ -11,6 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from prometheus_client.parser import text_string_to_metric_families
 from upath import UPath
 
+from omnimat.base.confined import Confined
 from omnimat.base.workspace import Workspace
 from omnimat.testing.ray_head import free_ports
 from omnimat_dashboard import write_site
@@ -117,7 +118,7 @@ def calls(monkeypatch):
     return calls
 
 
-def test_a_finished_run_costs_one_call_and_a_sweep_three_whatever_its_trials(calls):
+def test_a_finished_run_costs_one_call_and_a_sweep_four_whatever_its_trials(calls):
     root = UPath("memory://calls-of-the-page-of-runs")
     for number in range(20):
         run = root / "runs" / f"finished-{number}"
@@ -131,8 +132,8 @@ def test_a_finished_run_costs_one_call_and_a_sweep_three_whatever_its_trials(cal
     first = run_lines(artifacts)
     calls.clear()
     again = run_lines(artifacts)
-    # All runs; each run, the sweep among them; what the sweep was begun with; its trials.
-    assert sorted(calls) == ["cat_file", "find", *["ls"] * 22]
+    # All runs; each run, the sweep among them; how large its settings are, and these; its trials.
+    assert sorted(calls) == ["cat_file", "find", "info", *["ls"] * 22]
     assert again == first
     assert (again["sweep"].value.done, again["sweep"].value.total) == (54, 54)
     assert {again[f"finished-{number}"].value.done for number in range(20)} == {40}
@@ -171,7 +172,7 @@ def test_a_storage_that_does_not_answer_is_said_in_a_sentence(dead_s3, serve):
             answer = client.get(path)
             assert answer.status_code == 503
             assert f"{dead_s3}/{kind} is out of reach: EndpointConnectionError: " in answer.text
-    files = RunFiles(UPath(dead_s3) / "runs" / "r")
+    files = RunFiles(Confined(UPath(dead_s3)), "runs/r")
     for read in (files.times, files.newest_report, files.ended_trials):
         assert "is out of reach: EndpointConnectionError: " in attempt(read).reason
 

@@ -1,7 +1,9 @@
 """Names that strangers chose, on every page and in every door of the server."""
 
 import json
+import os
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -113,3 +115,51 @@ def test_a_post_of_a_key_twice_or_of_no_number_is_refused(empty_client, storage,
     answer = empty_client.post("/api/rows", content=body.replace(once, twice), headers=AUTHORIZED)
     assert (answer.status_code, answer.json()["error"].count("\n")) == (422, 0)
     assert empty_client.get("/api/boards").json() == []
+
+
+NOT_OPENED, NOT_HERE = "so it is not opened", "is not in this storage"
+# What lies in the place of a file, and what is said of it; a listing of runs shows plain files.
+MOVED = {
+    "datasets/mp20-mini/records.parquet": ("/dataset/mp20-mini", NOT_OPENED),
+    "datasets/mp20-mini/failures.jsonl": ("/dataset/mp20-mini/failures.jsonl", NOT_OPENED),
+    "datasets/mp20-mini/manifest.json": ("/dataset/mp20-mini", NOT_OPENED),
+    "runs/mini-retrieval/maps/structure-umap.parquet": ("/map/mini-retrieval", NOT_OPENED),
+    "runs/mini-anchored/metrics.parquet": ("/run/mini-anchored", NOT_OPENED),
+    "runs/mini-sweep/trials/better/trial.json": ("/run/mini-sweep", NOT_OPENED),
+    "runs/going/metrics/00001-000000.jsonl": ("/run/going", "has not reported a step yet"),
+    "runs/going/job.json": ("/run/going", NOT_HERE),
+}
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_no_link_out_of_the_storage_is_followed_and_no_pipe_awaited(serve, storage, tmp_path, kind):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    shutil.copytree(str(storage.root), root)
+    outside.mkdir()
+    with serve(root=root) as client:
+        for place, (name, (path, sentence)) in enumerate(MOVED.items()):
+            assert client.get(path).status_code == 200
+            (root / name).rename(outside / str(place))
+            if kind == "link":
+                (root / name).symlink_to(outside / str(place))
+            else:
+                os.mkfifo(root / name)
+            assert sentence in client.get(path).text, name
+        for path in ("/datasets", "/maps", "/runs"):
+            assert client.get(path).status_code == 200
+    write_site(storage.url, str(root), tmp_path / "site")
+    assert not list((tmp_path / "site" / "dataset").glob("*/*"))
+
+
+def test_a_run_of_links_is_not_followed(serve, storage, tmp_path):
+    runs = tmp_path / "runs"
+    (runs / "around" / "trials").mkdir(parents=True)
+    (runs / "elsewhere").symlink_to(str(storage.root / "runs" / "going"))
+    (runs / "around" / "job.json").write_text(
+        (storage.root / "runs" / "mini-sweep" / "job.json").read_text()
+    )
+    for name in "abc":  # as many folders as there are words of these letters
+        (runs / "around" / "trials" / name).symlink_to(runs / "around" / "trials")
+    with serve() as client:
+        assert client.get("/run/elsewhere").status_code == 404
+        assert "no trial has ended yet" in client.get("/run/around").text

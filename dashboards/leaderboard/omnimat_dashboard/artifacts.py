@@ -1,7 +1,7 @@
 """What runs and data sets left in the storage, any of which may be gone by now.
 
-Rows say where their files lie, and rows may come from anybody who has the token, so these are read
-through ``base.confined`` alone.
+Rows say where their files lie, and rows may come from anybody who has the token. A run or a data
+set that was copied from elsewhere may hold links. So all files are read through ``base.confined``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,22 @@ from typing import Any, Generic, TypeVar
 
 import pandas as pd
 import pyarrow as pa
-from upath import UPath
 
 from omnimat.base.confined import Confined, beside
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.files import parquet_frame, read_file
-from omnimat.base.workspace import TRIAL, Workspace, attempt_of
+from omnimat.base.files import parquet_frame
+from omnimat.base.workspace import DATASETS, RUNS, TRIAL, Workspace, attempt_of
 from omnimat.leaderboard.predictions import read_predictions
 from omnimat.leaderboard.row import Row
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
-from omnimat_dashboard.run_files import RunFiles, ask, folders_in
+from omnimat_dashboard.run_files import (
+    MAX_FILE_BYTES,
+    MAX_JSON_BYTES,
+    MAX_TABLE_BYTES,
+    RunFiles,
+    ask,
+    folders_in,
+)
 
 T = TypeVar("T")
 
@@ -36,6 +42,7 @@ _UNREADABLE = (
     ValueError,
     KeyError,
     TypeError,
+    RecursionError,
     pa.ArrowException,
     UserError,
     RunError,
@@ -71,15 +78,14 @@ class Artifacts:
 
     def datasets(self) -> list[str]:
         """Name the finished data sets."""
-        return sorted(self._folders("datasets", MANIFEST_NAME))
+        return sorted(self._folders(DATASETS, MANIFEST_NAME))
 
     def runs(self) -> dict[str, RunFiles]:
         """Give the newest attempt of every run by the run's name, from one listing."""
-        runs = self._workspace.root / "runs"
-        attempts = ((attempt_of(folder), folder) for folder in folders_in(runs))
-        found = sorted((*attempt, folder) for attempt, folder in attempts if attempt)
+        folders = folders_in(self._workspace.root / RUNS)
+        found = sorted((*attempt, folder) for folder in folders if (attempt := attempt_of(folder)))
         newest = {name: folder for name, _, folder in found}
-        return {name: RunFiles(runs / folder) for name, folder in newest.items()}
+        return {name: RunFiles(self.storage, f"{RUNS}/{one}") for name, one in newest.items()}
 
     def run(self, name: str) -> RunFiles:
         """Give the files of a run.
@@ -93,50 +99,55 @@ class Artifacts:
 
     def runs_with_maps(self) -> list[str]:
         """Name the runs whose newest attempt has a folder of embedding maps."""
-        folders = self._folders("runs", MAPS)
-        return [name for name, files in self.runs().items() if files.folder.name in folders]
+        folders = self._folders(RUNS, MAPS)
+        return [name for name, files in self.runs().items() if files.attempt in folders]
 
     def maps(self, run: str) -> list[str]:
         """Name a run's maps, ``<modality>-<method>``; none for an unknown run."""
         if (files := self.runs().get(run)) is None:
             return []
-        folder = files.folder / MAPS
+        folder = self._workspace.root / files.name / MAPS
         return ask(lambda: sorted(file.stem for file in folder.glob("*.parquet")), folder)
 
     def map(self, run: str, name: str) -> Found[pd.DataFrame]:
         """Read a map of ``maps(run)``."""
-        return attempt(lambda: parquet_frame(read_file(self._run(run) / MAPS / f"{name}.parquet")))
+        return attempt(lambda: self.run(run).table(MAPS, f"{name}.parquet"))
 
     def map_summary(self, run: str, name: str) -> dict[str, Any]:
         """Read the summary of a map; empty if there is none."""
-        found = attempt(lambda: json.loads(read_file(self._run(run) / MAPS / "summary.json"))).value
+        found = attempt(lambda: json.loads(self.run(run).read(MAPS, "summary.json"))).value
         entries = found if isinstance(found, list) else []
         of_map = (e for e in entries if isinstance(e, dict) and e.get("file") == f"{name}.parquet")
         return next(of_map, {})
 
     def manifest(self, dataset: str) -> Found[Manifest]:
         """Read the manifest of a data set of ``datasets()``."""
-        return attempt(lambda: Manifest.load(self._workspace.dataset(dataset)))
+        folder = self._workspace.dataset(dataset)
+        return attempt(
+            lambda: Manifest.parsed(self._read(dataset, MANIFEST_NAME, MAX_JSON_BYTES), folder)
+        )
 
     def records(self, dataset: str, manifest: Manifest) -> Found[pd.DataFrame]:
         """Read the index of a data set's records."""
-        return attempt(lambda: manifest.records(self._workspace.dataset(dataset)))
+        path = self._workspace.dataset(dataset) / RECORDS_NAME
+        return attempt(lambda: manifest.parsed_records(self._read(dataset, RECORDS_NAME), path))
 
     def failures(self, dataset: str) -> Found[pd.DataFrame]:
         """Read what a data set's ingest refused: ``material_id`` and ``reason``."""
-        path = self._workspace.dataset(dataset) / FAILURES_NAME
-        return attempt(lambda: _failures(read_file(path)))
+        return attempt(lambda: _failures(self._read(dataset, FAILURES_NAME, MAX_JSON_BYTES)))
 
     def dataset_file(self, dataset: str, name: str) -> Found[bytes]:
         """Read one of ``DATASET_FILES``."""
-        return attempt(lambda: read_file(self._workspace.dataset(dataset) / name))
+        return attempt(lambda: self._read(dataset, name))
 
     def trial(self, row: Row) -> Found[dict[str, Any]]:
         """Read the record of the trial whose checkpoint a row names."""
         if not row.checkpoint_uri:
             return _NO_FILE
         name = beside(row.checkpoint_uri, TRIAL)
-        return attempt(lambda: _json(name, self.storage.read(name, "checkpoint_uri")))
+        return attempt(
+            lambda: _json(name, self.storage.read(name, "checkpoint_uri", MAX_JSON_BYTES))
+        )
 
     def history(self, run: str) -> Found[pd.DataFrame]:
         """Read the history of a pretraining run that has ended."""
@@ -150,8 +161,8 @@ class Artifacts:
             return Found(None, f"{_name(row.predictions_uri)} holds no predictions to plot")
         return attempt(lambda: _predictions(row, self.storage))
 
-    def _run(self, name: str) -> UPath:
-        return self.run(name).folder
+    def _read(self, dataset: str, name: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+        return self.storage.read(f"{DATASETS}/{dataset}/{name}", "dataset", max_bytes)
 
     def _folders(self, kind: str, needed: str) -> set[str]:
         """Name the folders that have a file or folder of this name."""
@@ -181,7 +192,7 @@ def _json(name: str, data: bytes) -> dict[str, Any]:
 
 
 def _predictions(row: Row, storage: Confined) -> pd.DataFrame:
-    table = parquet_frame(read_predictions(row, storage))
+    table = parquet_frame(read_predictions(row, storage, MAX_FILE_BYTES), MAX_TABLE_BYTES)
     if missing := PREDICTION_COLUMNS - set(table.columns):
         raise ValueError(f"{_name(row.predictions_uri)} lacks {', '.join(sorted(missing))}")
     return table

@@ -16,14 +16,19 @@ from typing import Any, TypeVar
 import pandas as pd
 from upath import UPath
 
+from omnimat.base.confined import Confined
 from omnimat.base.errors import RunError
-from omnimat.base.files import parquet_frame, read_file
+from omnimat.base.files import parquet_frame
 from omnimat.base.retry import reason
 from omnimat.base.workspace import HISTORY, METRICS, RESULT, STOPPED, TRIAL, TRIALS
 from omnimat.job.attempt import CLAIM
 from omnimat.training.history import read_history
 
 MAX_AT_ONCE = 16
+# A page is made in the memory of the server, for whoever asks.
+MAX_JSON_BYTES = 64 << 20
+MAX_FILE_BYTES = 512 << 20
+MAX_TABLE_BYTES = 1 << 30  # of a file, in memory
 
 # What filesystems call the time of writing; the one in memory knows only the time of creation.
 _TIMES = ("mtime", "LastModified", "last_modified", "created")
@@ -60,18 +65,41 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The files of a run; what cannot be read raises ``OSError``, ``ValueError`` or ``RunError``.
+    """The files of a run.
+
+    What cannot be read raises ``OSError``, ``ValueError`` or ``RunError``, and so does what a link
+    has in its place, or a pipe.
 
     Attributes:
-        folder: the folder of the run's newest attempt.
+        storage: the storage, outside of which nothing is read.
+        name: the folder of the run's newest attempt there.
     """
 
-    folder: UPath
+    storage: Confined
+    name: str
+
+    @property
+    def folder(self) -> UPath:
+        """The folder; what lies in it may be listed, but is read by ``read`` alone."""
+        return self.storage.path(self.name, "run")
+
+    @property
+    def attempt(self) -> str:
+        """The name of the folder, without those that it lies in."""
+        return self.name.rpartition("/")[2]
+
+    def read(self, *parts: str, max_bytes: int = MAX_JSON_BYTES) -> bytes:
+        """Read a file by the parts of its path."""
+        return self.storage.read("/".join((self.name, *parts)), "run", max_bytes)
+
+    def table(self, *parts: str) -> pd.DataFrame:
+        """Read a table by the parts of its path."""
+        return parquet_frame(self.read(*parts, max_bytes=MAX_FILE_BYTES), MAX_TABLE_BYTES)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings with which the run was begun."""
-        settings: dict[str, Any] = _json(self.folder / CLAIM)["settings"]
+        settings: dict[str, Any] = self._json(CLAIM)["settings"]
         return settings
 
     def times(self) -> Times:
@@ -83,12 +111,11 @@ class RunFiles:
 
     def newest_report(self) -> Report | None:
         """Read the last line of a pretraining run's history; None if it has none yet."""
-        folder = self.folder / METRICS
-        parts = {name: at for name, at in files_in(folder).items() if name.endswith(".jsonl")}
-        if not parts:
+        parts = files_in(self.storage.path(f"{self.name}/{METRICS}", "run"))
+        newest = max((name for name in parts if name.endswith(".jsonl")), default=None)
+        if newest is None:
             return None
-        newest = max(parts)
-        *_, last = read_file(folder / newest).splitlines()
+        *_, last = self.read(METRICS, newest).splitlines()
         return Report(json.loads(last), parts[newest])
 
     def history(self) -> pd.DataFrame:
@@ -96,11 +123,13 @@ class RunFiles:
         try:
             return self.final_history()
         except FileNotFoundError:
-            return pd.DataFrame() if self.newest_report() is None else read_history(self.folder)
+            if self.newest_report() is None:
+                return pd.DataFrame()
+            return read_history(self.folder, lambda path: self.read(METRICS, path.name))
 
     def final_history(self) -> pd.DataFrame:
         """Read the history that a pretraining run left at its end."""
-        return parquet_frame(read_file(self.folder / HISTORY))
+        return self.table(HISTORY)
 
     def ended_trials(self) -> dict[str, datetime]:
         """Say when each trial of a sweep ended, by its name."""
@@ -109,13 +138,17 @@ class RunFiles:
     def trials(self) -> dict[str, tuple[str, dict[str, Any]]]:
         """Read whether each ended trial has ``finished`` or ``stopped``, and what it left."""
         ends = {trial: name for trial, (name, _) in self._ends().items()}
-        left = at_once(lambda end: _json(self.folder / TRIALS / end[0] / end[1]), ends.items())
+        left = at_once(lambda end: self._json(TRIALS, *end), ends.items())
         states = ("finished" if name == TRIAL else "stopped" for name in ends.values())
         return dict(zip(ends, zip(states, left, strict=True), strict=True))
 
+    def _json(self, *parts: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.read(*parts))
+        return content
+
     def _ends(self) -> dict[str, tuple[str, datetime]]:
         """Find the file that each trial left at its end, and when, by the trial's name."""
-        folder = self.folder / TRIALS
+        folder = self.storage.path(f"{self.name}/{TRIALS}", "run")
         found = ask(lambda: folder.fs.find(folder.path, detail=True), folder)
         ends = {}
         for path in sorted(found):  # the result, if there is one, comes after ``stopped.json``
@@ -172,8 +205,3 @@ def _name(entry: Mapping[str, Any]) -> str:
 def _written_at(entry: Mapping[str, Any]) -> datetime:
     at = next((entry[key] for key in _TIMES if key in entry), 0.0)
     return at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
-
-
-def _json(path: UPath) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(read_file(path))
-    return content

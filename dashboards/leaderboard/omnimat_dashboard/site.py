@@ -87,8 +87,8 @@ def _write(folder: Path, parts: tuple[str, ...], content: bytes) -> None:
     """Write a file below the folder; ids come from the database, where anything may stand."""
     if wrong := [part for part in parts if not _is_plain(part)]:
         raise UserError(
-            f"{wrong[0]!r} is no name of a file, so its page is not written; restore the leaderboard "
-            "from a copy, or remove the result"
+            f"{wrong[0]!r} is no name of a file, so its page is not written; restore the "
+            "leaderboard from a copy, or remove the result"
         )
     write_atomically(UPath(folder.absolute()).joinpath(*parts), content)
 

@@ -19,6 +19,7 @@ LEADERBOARD_VARIABLE = "OMNIMAT_LEADERBOARD"
 _ATTEMPT = re.compile(r"([^@]+)(?:@([2-9]|[1-9][0-9]+))?")
 
 DATASETS = "datasets"
+RUNS = "runs"
 # What a run leaves in its folder: its result, which is written last, its history, during the run
 # and at its end, its encoders, and the folder of a sweep's trials.
 RESULT = "result.json"
@@ -76,15 +77,15 @@ class Workspace:
         The first attempt is in a folder with the name of the run, the others in ``<name>@2`` and so
         on. None is ever moved, so paths into them stay valid.
         """
-        return max(self._attempts(name).items(), default=(1, self.root / "runs" / name))[1]
+        return max(self._attempts(name).items(), default=(1, self.root / RUNS / name))[1]
 
     def next_attempt(self, name: str) -> UPath:
         """Return the folder of the next attempt, which does not exist yet."""
-        return self.root / "runs" / f"{name}@{max(self._attempts(name), default=1) + 1}"
+        return self.root / RUNS / f"{name}@{max(self._attempts(name), default=1) + 1}"
 
     def _attempts(self, name: str) -> dict[int, UPath]:
         """Return the folders of a run's second and later attempts by number."""
-        folders = (self.root / "runs").glob(f"{name}@*")
+        folders = (self.root / RUNS).glob(f"{name}@*")
         attempts = ((attempt_of(folder.name), folder) for folder in folders)
         return {attempt[1]: folder for attempt, folder in attempts if attempt}
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 from upath import UPath
 
-from omnimat.base.checked_json import read_checked_json, write_checked_json
+from omnimat.base.checked_json import parsed, write_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.files import parquet_frame, read_file
 from omnimat.base.settings import Settings, first_mistake
@@ -98,9 +98,21 @@ class Manifest(Settings):
         """
         path = directory / MANIFEST_NAME
         try:
-            content = read_checked_json(path, "ingest the data set again")
+            data = read_file(path)
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: ingest the data set first") from None
+        return cls.parsed(data, directory)
+
+    @classmethod
+    def parsed(cls, data: bytes, directory: UPath) -> Manifest:
+        """Parse what ``save`` wrote into the folder of a data set.
+
+        Raises:
+            UserError: it is no manifest, or another version of omnimat wrote it that this version
+                cannot read.
+        """
+        path = directory / MANIFEST_NAME
+        content = parsed(data, path, "ingest the data set again")
         try:
             manifest = cls.model_validate(content)
         except ValidationError as error:
@@ -141,6 +153,14 @@ class Manifest(Settings):
             data = read_file(path)
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: ingest the data set again") from None
+        return self.parsed_records(data, path)
+
+    def parsed_records(self, data: bytes, path: UPath) -> pd.DataFrame:
+        """Parse the index of the records as ``records`` does.
+
+        Raises:
+            UserError: it was changed after this manifest was written.
+        """
         if hashlib.sha256(data).hexdigest() != self.records_sha256:
             raise UserError(f"{path} was changed after ingest: ingest the data set again")
         return self.completed(parquet_frame(data))

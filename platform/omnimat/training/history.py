@@ -9,7 +9,7 @@ anything first.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -61,14 +61,20 @@ class History:
         write_atomically(path, "".join(self._lines).encode())
 
 
-def read_reports(run: UPath) -> Iterator[dict[str, float]]:
+def read_reports(
+    run: UPath, read: Callable[[UPath], bytes] = read_file
+) -> Iterator[dict[str, float]]:
     """Read every line in the order of writing, including steps retaken after a failure.
+
+    Args:
+        run: the folder of the run.
+        read: reads one of its files.
 
     Raises:
         RunError: a line is damaged.
     """
     for path in _parts(run / METRICS):
-        for number, line in enumerate(read_file(path).splitlines(), start=1):
+        for number, line in enumerate(read(path).splitlines(), start=1):
             try:
                 yield json.loads(line)
             except ValueError as error:
@@ -78,9 +84,12 @@ def read_reports(run: UPath) -> Iterator[dict[str, float]]:
                 ) from error
 
 
-def read_history(run: UPath) -> pd.DataFrame:
-    """Read a run's metrics, one row per reported step; of a retaken step only the last one."""
-    history = pd.DataFrame(list(read_reports(run)))
+def read_history(run: UPath, read: Callable[[UPath], bytes] = read_file) -> pd.DataFrame:
+    """Read a run's metrics, one row per reported step; of a retaken step only the last one.
+
+    Its arguments are those of ``read_reports``.
+    """
+    history = pd.DataFrame(list(read_reports(run, read)))
     return history.drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
 
 
