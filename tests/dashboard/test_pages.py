@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from html.parser import HTMLParser
+from time import monotonic
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -27,7 +28,7 @@ from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.papers import papers
 from omnimat_dashboard.query import PAGE_LENGTH
-from omnimat_dashboard.standing import Standing
+from omnimat_dashboard.standing import RETRY_S, Standing
 
 DATASET = "mp20-mini"
 
@@ -457,6 +458,25 @@ def test_results_are_compared_again_only_if_their_predictions_are_others(storage
     store.upsert([rows[0].model_copy(update={"task": "another board"})])
     assert standing.of(board) == first
     assert artifacts.num_read == 9
+
+
+def test_what_could_not_be_compared_is_tried_again(storage, tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    rows = [row for row in storage.rows if row.task == "crystal system"]
+    shutil.copytree(str(storage.root), root)
+    away = root / rows[0].predictions_uri
+    away.rename(tmp_path / "away.parquet")
+    workspace = Workspace.open(str(root), storage.url)
+    standing = Standing(Catalogue(storage.store), Artifacts(workspace))
+    board = board_of(rows[0])
+    assert "unknown" in {mark.kind for mark in standing.of(board).of.values()}
+    (tmp_path / "away.parquet").rename(away)
+    version = standing.version
+    assert "unknown" in {mark.kind for mark in standing.of(board).of.values()}
+    assert standing.version == version
+    monkeypatch.setattr("omnimat_dashboard.standing.monotonic", lambda: monotonic() + RETRY_S)
+    assert standing.version != version
+    assert "unknown" not in {mark.kind for mark in standing.of(board).of.values()}
 
 
 def test_a_data_set_shows_splits_coverage_elements_and_what_was_refused(client, storage, hostile):

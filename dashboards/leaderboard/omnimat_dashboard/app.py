@@ -204,7 +204,7 @@ def _cached(request: Request, pages: Pages, answer: Callable[[], Response]) -> R
     """Answer only that nothing has changed if the browser has the present version."""
 
     def headers() -> dict[str, str]:
-        version = f"{pages.catalogue.version}-{pages.standing.num_known}"
+        version = f"{pages.catalogue.version}-{pages.standing.version}"
         tag = f'W/"{version}-{fingerprint_of_assets()}-{__version__}"'
         return {"ETag": tag, "Cache-Control": "no-cache"}
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import inf
 from threading import Lock
+from time import monotonic
 
 from omnimat.base.errors import UserError
 from omnimat.leaderboard.board import Board
-from omnimat.leaderboard.comparison import Scores, material_scores
+from omnimat.leaderboard.comparison import Scores, scores_in
 from omnimat.leaderboard.difference import Difference
 from omnimat.leaderboard.marks import MAX_COMPARED, Comparer, Marks, is_mean_over_materials, marks
 from omnimat.leaderboard.row import Row
@@ -15,6 +17,7 @@ from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.catalogue import Catalogue
 
 MAX_FILES = 100  # of predictions, which a page of many boards reads for those not yet compared
+RETRY_S = 60.0  # a result that could not be compared
 _MAX_KEPT = 10_000  # differences, of 200 bytes each
 
 Proof = tuple[tuple[str, str], ...]
@@ -24,8 +27,9 @@ Proof = tuple[tuple[str, str], ...]
 class Standing:
     """The marks of boards.
 
-    Those of a board are remembered until somebody writes into the store, and the difference of two
-    results as long as their predictions are the same. One board is compared at a time.
+    Those of a board are remembered until somebody writes into the store, and for a minute if a
+    result could not be compared, since its file may come. The difference of two results is
+    remembered as long as their predictions are the same. One board is compared at a time.
     """
 
     def __init__(self, catalogue: Catalogue, artifacts: Artifacts) -> None:
@@ -35,12 +39,15 @@ class Standing:
         self._lock = Lock()
         self._version = ""
         self._known: dict[str, Marks] = {}
+        self._known_until_s: dict[str, float] = {}
+        self._num_compared = 0
         self._differences: dict[tuple[Proof, Proof], Difference] = {}
 
     @property
-    def num_known(self) -> int:
-        """How many boards have marks; a page of many boards changes with it."""
-        return len(self._known)
+    def version(self) -> str:
+        """A text that changes with the marks, beside the version of the catalogue."""
+        num_known = sum(self._is_kept(board_id) for board_id in list(self._known))
+        return f"{self._num_compared}.{num_known}"
 
     def of(self, board: Board) -> Marks:
         """Give the marks of one board."""
@@ -48,8 +55,8 @@ class Standing:
             version = self._catalogue.version
             if version != self._version:
                 self._version, self._known = version, {}
-            if board.board_id not in self._known:
-                self._known[board.board_id] = self._compared(board)
+            if not self._is_kept(board.board_id):
+                self._keep(board.board_id, self._compared(board))
             return self._known[board.board_id]
 
     def of_some(self, boards: Iterable[Board], max_files: int | None) -> dict[Board, Marks]:
@@ -68,8 +75,17 @@ class Standing:
             found[board] = self.of(board)
         return found
 
+    def _keep(self, board_id: str, found: Marks) -> None:
+        is_whole = all(mark.kind != "unknown" for mark in found.of.values())
+        self._known_until_s[board_id] = inf if is_whole else monotonic() + RETRY_S
+        self._known[board_id] = found
+        self._num_compared += 1
+
+    def _is_kept(self, board_id: str) -> bool:
+        return board_id in self._known and monotonic() < self._known_until_s[board_id]
+
     def _is_known(self, board: Board) -> bool:
-        return self._version == self._catalogue.version and board.board_id in self._known
+        return self._version == self._catalogue.version and self._is_kept(board.board_id)
 
     def _num_files(self, board: Board) -> int:
         """Count the files of predictions that it takes to compare the results of a board."""
@@ -93,9 +109,10 @@ class Standing:
         return marks(ranked, lambda group_id: store.rows(group_id=group_id), difference)
 
     def _scores(self, row: Row) -> Scores:
-        if reason := self._artifacts.predictions(row).reason:
-            raise UserError(reason)
-        return material_scores(row, self._artifacts.storage)
+        found = self._artifacts.predictions(row)
+        if found.value is None:
+            raise UserError(found.reason)
+        return scores_in(found.value, row)
 
 
 def _proof(rows: Sequence[Row]) -> Proof:
