@@ -1,6 +1,8 @@
 """The JSON interface: everybody reads, who has the token writes."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -113,6 +115,28 @@ def test_a_checked_row_is_not_replaced(storage, empty_client, tmp_path):
     answer = empty_client.post("/api/rows", content=body_of([other]), headers=AUTHORIZED)
     assert answer.status_code == 422
     assert "is recomputed and not replaced" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("ALTER TABLE leaderboard_rows RENAME TO gone", "is damaged: no such table"),
+        ("UPDATE leaderboard_rows SET created_at = 'x'", "was changed by hand"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_no_fault_of_the_rows(
+    empty_client, storage, tmp_path, change, sentence
+):
+    row = storage.rows[0]
+    with closing(sqlite3.connect(tmp_path / "leaderboard.sqlite")) as database:
+        store = LeaderboardStore(f"sqlite:///{tmp_path / 'leaderboard.sqlite'}")
+        store.upsert([row])
+        store.mark([row], "recomputed", "test")
+        database.execute(change)
+        database.commit()
+    answer = empty_client.post("/api/rows", content=body_of([row]), headers=AUTHORIZED)
+    assert answer.status_code == 503
+    assert sentence in answer.json()["error"]
 
 
 def test_a_body_too_large_is_not_read_to_its_end(empty_client):

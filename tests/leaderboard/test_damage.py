@@ -191,7 +191,7 @@ def test_a_read_only_leaderboard_is_shown_exported_and_served(read_only, tmp_pat
         assert "m3" in client.get("/").text
         headers = {"Authorization": "Bearer token"}
         answer = client.post("/api/rows", content=f"[{rows[0].model_dump_json()}]", headers=headers)
-        assert (answer.status_code, "can be written" in answer.json()["error"]) == (422, True)
+        assert (answer.status_code, "can be written" in answer.json()["error"]) == (503, True)
     for command in (["import", tmp_path / "board.json"], ["verify"]):
         result = leaderboard(*command, file=read_only)
         assert (result.exit_code, "nothing can be written" in result.stderr) == (2, True)
@@ -238,4 +238,4 @@ def test_an_export_to_a_full_disk_leaves_the_earlier_one(file, tmp_path):
         result = leaderboard("show", file=disk / "new" / "leaderboard.sqlite")
         assert result.exit_code == 1
         # SQLite itself calls it an I/O error where no byte at all was left.
-        assert re.search("free some space|disk I/O error; look after its disk", result.stderr)
+        assert re.search("free some space|disk I/O error; check its disk", result.stderr)

@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from omnimat.base import strict_json
-from omnimat.base.errors import UserError
 from omnimat.base.settings import first_mistake
 from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.leaderboard.unusable import UnusableError
 from omnimat_dashboard.board import as_json, row_record
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.metrics import Metrics
@@ -58,14 +59,22 @@ def api_router(catalogue: Catalogue, metrics: Metrics, token: str | None) -> API
         """Write all the rows or none of them; a checked row is never replaced by another."""
         with metrics.post():
             _check_token(request, token)
-            new = _read_rows(await _read_body(request))
-            try:
-                await run_in_threadpool(catalogue.store.upsert, new)
-            except (UserError, ValueError) as error:
-                raise HTTPException(422, str(error)) from error
-            return {"written": len(new)}
+            body = await _read_body(request)
+            return {"written": await run_in_threadpool(_write, catalogue.store, body)}
 
     return router
+
+
+def _write(store: LeaderboardStore, body: bytes) -> int:
+    """Write the rows of a body, and say how many they are; a large body takes seconds."""
+    new = _read_rows(body)
+    try:
+        store.upsert(new)
+    except UnusableError as error:
+        raise HTTPException(503, str(error)) from error
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+    return len(new)
 
 
 def _check_token(request: Request, token: str | None) -> None:

@@ -13,7 +13,7 @@ _REMEDIES = {
     errno.EROFS: "name a place that can be written",
     errno.EACCES: "ask for permission, or name another place",
     errno.EPERM: "ask for permission, or name another place",
-    errno.EIO: "look after its disk and run the command again",
+    errno.EIO: "check its disk and run the command again",
     errno.ESTALE: "mount its file system again and run the command again",
     errno.ENOENT: "see that nothing removes files there while a command runs",
     errno.EISDIR: "name a file, not a folder",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
+
+from omnimat.base.words import shortened
 
 _SHOWN = 40  # characters of a value
 
@@ -27,9 +30,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     known = dict(pairs)
     if len(known) == len(pairs):
         return known
-    twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-    values = " and as ".join(_shown(value) for key, value in pairs if key == twice)
-    raise ValueError(f"key {twice!r} stands twice in one object, as {values}; remove one")
+    counts = Counter(key for key, _ in pairs)
+    twice = next(key for key, count in counts.items() if count > 1)
+    values = [value for key, value in pairs if key == twice][:2]
+    told = " and as ".join(map(_shown, values))
+    raise ValueError(f"key {shortened(twice)!r} stands twice in one object, as {told}; remove one")
 
 
 def _shown(value: Any) -> str:

@@ -36,6 +36,7 @@ from omnimat.leaderboard.sqlite_file import (
     url_to_read,
     use_write_ahead_log,
 )
+from omnimat.leaderboard.unusable import UnusableError
 
 # The URL and the error may hold a password, so the message repeats neither.
 _NO_URL = (
@@ -109,10 +110,10 @@ class Database:
         """Say at once that nothing can be written, before work is done that would be lost.
 
         Raises:
-            UserError: it is a file that can only be read.
+            UnusableError: it is a file that can only be read.
         """
         if self.is_read_only:
-            raise UserError(
+            raise UnusableError(
                 f"the leaderboard {self.name} lies where nothing can be written; copy it to a "
                 "folder that can be written, and name that in leaderboard_url"
             )
@@ -123,7 +124,7 @@ class Database:
 
         Raises:
             RunError: if the database does not answer any more, or its disk is full.
-            UserError: if it is damaged, or can only be read.
+            UnusableError: if it is damaged, or can only be read.
         """
         self.check_writable()
         # Otherwise, when two have read and both want to write, SQLite refuses one of them at once.
@@ -134,7 +135,7 @@ class Database:
         """Execute statements and take them back.
 
         Raises:
-            UserError: the database refuses.
+            UnusableError: the database refuses.
             RunError: it does not answer, or its disk is full.
         """
         with suppress(_TakenBackError), self.writing() as connection:
@@ -151,7 +152,7 @@ class Database:
             raise
         except _UNREADABLE as error:
             sentence = _sentence(self.name, "is damaged", error, RESTORE)
-            raise UserError(sentence) from error
+            raise UnusableError(sentence) from error
         except DBAPIError as error:
             if told := cause(error.orig):
                 kind, what, remedy = told
@@ -161,7 +162,7 @@ class Database:
                 raise RunError(sentence) from error
             if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
                 raise
-            raise UserError(_sentence(self.name, "refuses this user", error)) from error
+            raise UnusableError(_sentence(self.name, "refuses this user", error)) from error
 
     def _migrate(self) -> None:
         with self._engine.begin() as connection:

@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, event
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.leaderboard.schema import VERSION_TABLE
+from omnimat.leaderboard.unusable import UnusableError
 
 BUSY_TIMEOUT_MS = 60_000
 _RETRY_S = 0.02
@@ -24,11 +25,11 @@ RESTORE = "restore it from a copy, or name another in leaderboard_url"
 _CAUSES: dict[int, tuple[type[UserError | RunError], str, str]] = {
     sqlite3.SQLITE_BUSY: (RunError, "is locked", "end the program that holds it, or try again"),
     sqlite3.SQLITE_FULL: (RunError, "cannot be written", "free some space on its disk"),
-    sqlite3.SQLITE_IOERR: (RunError, "cannot be read or written", "look after its disk"),
-    sqlite3.SQLITE_READONLY: (UserError, "cannot be written", "make it and its folder writable"),
-    sqlite3.SQLITE_CORRUPT: (UserError, "is damaged", RESTORE),
-    sqlite3.SQLITE_NOTADB: (UserError, "is damaged", RESTORE),
-    sqlite3.SQLITE_ERROR: (UserError, "is damaged", RESTORE),
+    sqlite3.SQLITE_IOERR: (RunError, "cannot be read or written", "check its disk"),
+    sqlite3.SQLITE_READONLY: (UnusableError, "cannot be written", "make its folder writable"),
+    sqlite3.SQLITE_CORRUPT: (UnusableError, "is damaged", RESTORE),
+    sqlite3.SQLITE_NOTADB: (UnusableError, "is damaged", RESTORE),
+    sqlite3.SQLITE_ERROR: (UnusableError, "is damaged", RESTORE),
 }
 
 

@@ -19,6 +19,7 @@ from omnimat.leaderboard.legible import AS_STORED
 from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
 from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
 from omnimat.leaderboard.row import STATUSES, Row, Status
+from omnimat.leaderboard.unusable import UnusableError
 
 _IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
 
@@ -43,12 +44,12 @@ class StoredRow:
         """Read the row.
 
         Raises:
-            UserError: if it is not a row any more, since something else wrote to the database.
+            UnusableError: if it is not a row any more, since something else wrote to the database.
         """
         try:
             return Row.model_validate(self.values, context=AS_STORED)
         except ValidationError as error:
-            raise UserError(
+            raise UnusableError(
                 f"row {self.row_id} of the leaderboard was changed by hand "
                 f"({first_mistake(error)}); restore the database from a copy"
             ) from error
@@ -97,6 +98,7 @@ class LeaderboardStore:
             UserError: if a ``config_hash`` is not the hash of its ``config``, two results have one
                 id, or a checked row would be replaced by another result.
             ValueError: if a row says that it was checked, which only ``mark`` may say.
+            UnusableError: if the database is damaged or cannot be written.
         """
         new = list(rows)
         for row in new:
