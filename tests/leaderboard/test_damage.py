@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from omnimat.base.errors import RunError, UserError
 from omnimat.cli.main import main
 from omnimat.leaderboard import sqlite_file
+from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.exchange import to_csv
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard.app import create_app
@@ -70,6 +71,47 @@ def test_the_file_of_another_program_is_left_as_it_is(tmp_path, statements, jour
         result = leaderboard(*command, file=file)
         assert (result.exit_code, "of another program" in result.stderr) == (2, True)
     assert content_of(tmp_path) == before
+
+
+PROGRAMS = [
+    [
+        "CREATE TRIGGER better AFTER INSERT ON Leaderboard_Rows BEGIN "
+        "UPDATE leaderboard_rows SET value = 0; END"
+    ],
+    [
+        "ALTER TABLE leaderboard_rows RENAME TO hidden",
+        "CREATE VIEW Leaderboard_rows AS SELECT * FROM hidden",
+    ],
+    [
+        "ALTER TABLE leaderboard_schema_version RENAME TO hidden",
+        "CREATE VIEW leaderboard_schema_version AS SELECT * FROM hidden",
+    ],
+]
+
+
+@pytest.mark.parametrize("statements", PROGRAMS, ids=["trigger", "view", "version"])
+def test_a_leaderboard_that_brings_a_program_is_not_used(file, statements):
+    with closing(sqlite3.connect(file)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    before = content_of(file.parent)
+    for command in (["show"], ["verify"]):
+        result = leaderboard(*command, file=file)
+        assert (result.exit_code, "which omnimat does not make" in result.stderr) == (2, True)
+    assert content_of(file.parent) == before
+
+
+def test_a_view_of_ones_own_beside_the_tables_is_let_be(file):
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE VIEW mine AS SELECT value FROM leaderboard_rows")
+        connection.commit()
+    assert leaderboard("show", file=file).exit_code == 0
+
+
+def test_the_schema_of_a_file_is_not_trusted(file):
+    with Database(f"sqlite:///{file}").reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA trusted_schema").scalar_one() == 0
 
 
 def _damaged(whole: bytes, draw: random.Random) -> bytes:

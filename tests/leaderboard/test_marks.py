@@ -108,6 +108,23 @@ def test_if_the_best_has_no_predictions_nothing_is_marked_as_best(add, marked):
     assert found.note == "No result could be compared with the best."
 
 
+@pytest.mark.parametrize("damaged", ["first", "second"])
+def test_a_row_that_cannot_be_read_is_not_compared_and_ends_nothing(
+    add, marked, execute, tmp_path, damaged
+):
+    for name, error in (("first", 1.0), ("second", 1.1), ("third", 2.0)):
+        add(name, error)
+    execute(
+        f"sqlite:///{tmp_path / 'board.sqlite'}",
+        "UPDATE leaderboard_rows SET num_test = 0 WHERE seed = 0 AND group_id = "
+        f"(SELECT group_id FROM leaderboard_groups WHERE model = '{damaged}')",
+    )
+    told, _ = marked()
+    assert "was changed by hand" in told["second"].sentence
+    kinds = {"second": "unknown", "third": "unknown" if damaged == "first" else "worse"}
+    assert {name: told[name].kind for name in kinds} == kinds
+
+
 def test_a_metric_that_is_no_mean_over_materials_is_said_to_be_none(add, marked):
     for name in ("first", "second"):
         add(name, 1.0, metric="rmse")

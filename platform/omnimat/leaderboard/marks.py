@@ -62,7 +62,7 @@ def marks(ranked: Sequence[Summary], rows_of: RowsOf, difference_of: DifferenceO
 
     Args:
         ranked: all results of the board, best first.
-        rows_of: gives the rows of a group.
+        rows_of: gives the rows of a group; it raises ``UserError`` if one is damaged.
         difference_of: compares two groups of rows; it raises ``UserError``, ``RunError`` or
             ``ValueError`` if it cannot.
     """
@@ -72,11 +72,12 @@ def marks(ranked: Sequence[Summary], rows_of: RowsOf, difference_of: DifferenceO
     if not is_mean_over_materials(best.board.metric):
         why = f"{best.board.metric} is no mean over materials of which predictions are kept"
         return Marks(f"Results are not compared: {why}.", {})
-    first = rows_of(best.group_id)
+    first: Sequence[Row] = ()
     found: dict[str, Difference] = {}
     given: dict[str, Mark] = {}
     for other in others:
         try:
+            first = first or rows_of(best.group_id)
             one = difference_of(first, rows_of(other.group_id))
             if one.has_enough:
                 found[other.group_id] = one

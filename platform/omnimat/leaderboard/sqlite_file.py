@@ -13,7 +13,8 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, event
 
 from omnimat.base.errors import RunError, UserError
-from omnimat.leaderboard.schema import VERSION_TABLE
+from omnimat.base.words import shortened
+from omnimat.leaderboard.schema import VERSION_TABLE, metadata
 from omnimat.leaderboard.unusable import UnusableError
 
 BUSY_TIMEOUT_MS = 60_000
@@ -79,8 +80,10 @@ def check_ours(connection: Connection, name: str) -> None:
     """Refuse the file of another program, before anything is written into it.
 
     Raises:
-        UserError: it has tables, and none of them is of a leaderboard.
+        UserError: it has tables, and none of them is of a leaderboard, or it would run a program of
+            its own in place of reading or writing its tables.
     """
+    _refuse_programs(connection, name)
     query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name"
     names = [one for (one,) in connection.exec_driver_sql(query)]
     application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
@@ -92,6 +95,18 @@ def check_ours(connection: Connection, name: str) -> None:
         f"the leaderboard {name} is a file of another program ({holds}), which is left as it is; "
         "name another file in leaderboard_url"
     )
+
+
+def _refuse_programs(connection: Connection, name: str) -> None:
+    """Refuse triggers on our tables, and views in their place; SQLite ignores the case of names."""
+    query = "SELECT type, name, tbl_name FROM sqlite_master WHERE type IN ('trigger', 'view')"
+    for kind, own, table in connection.exec_driver_sql(query):
+        if str(table).lower() in {VERSION_TABLE, *metadata.tables}:
+            told = shortened(f"{kind} {own}")
+            raise UserError(
+                f"the leaderboard {name} has a {told!r} in its tables, which omnimat does not "
+                f"make, so it is not used; {RESTORE}"
+            )
 
 
 def use_write_ahead_log(engine: Engine) -> None:
@@ -116,6 +131,7 @@ def use_write_ahead_log(engine: Engine) -> None:
 def _on_connect(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA trusted_schema=OFF")  # the file may come from a stranger
 
 
 def _begin(connection: Connection) -> None:
