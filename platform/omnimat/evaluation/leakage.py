@@ -97,27 +97,21 @@ class FoundOverlap:
     overlap: Overlap = NOTHING
     unknown: str = ""
 
-    def of_parts(
-        self, parts: Mapping[Split, Collection[str]], properties: Collection[str] = ()
-    ) -> PretrainingOverlap:
+    def of_parts(self, parts: Mapping[Split, Collection[str]]) -> PretrainingOverlap:
         """Give what a row tells of it.
 
         Args:
             parts: the ids of the materials of each part that judges.
-            properties: the properties that judge.
         """
         if self.pretraining is None:
             return PretrainingOverlap(run=self.run, unknown=self.unknown)
-        is_shown = bool(revealed(self.pretraining.properties_shown, properties))
         materials = self.pretraining.materials
         return PretrainingOverlap(
             run=self.run,
             dataset=materials.dataset.name,
             dataset_fingerprint=materials.dataset_fingerprint,
             num_pretrained=len(materials.records),
-            parts={
-                name: self.overlap.counts(ids, labels_shown=is_shown) for name, ids in parts.items()
-            },
+            parts={name: self.overlap.counts(ids) for name, ids in parts.items()},
         )
 
 

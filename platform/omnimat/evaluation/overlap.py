@@ -52,22 +52,14 @@ class Overlap:
     same_structure: frozenset[str] = frozenset()
     not_compared: frozenset[str] = frozenset()
 
-    def counts(self, material_ids: Collection[str], *, labels_shown: bool) -> PartOverlap:
-        """Count among some materials.
-
-        Args:
-            material_ids: the ids of the materials.
-            labels_shown: whether pretraining was shown the property that judges; a label counts as
-                seen where the formula was.
-        """
+    def counts(self, material_ids: Collection[str]) -> PartOverlap:
+        """Count among the materials of these ids."""
         ids = frozenset(material_ids)
-        num_formula = len(self.same_formula & ids)
         return PartOverlap(
             num_materials=len(ids),
-            same_formula=num_formula,
+            same_formula=len(self.same_formula & ids),
             same_structure=len(self.same_structure & ids),
             not_compared=len(self.not_compared & ids),
-            labels_seen=num_formula if labels_shown else 0,
         )
 
     def to_json(self) -> dict[str, Any]:

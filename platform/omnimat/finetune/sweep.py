@@ -154,7 +154,7 @@ def _score(
                     "test": table["material_id"].tolist(),
                     "validation": validating[result.settings.fold],
                 }
-                overlap = leakage.of_parts(parts, [one.target])
+                overlap = leakage.of_parts(parts)
             scored.append(Scored(one, result, folder, table, path, num_folds, overlap))
     return scored
 

@@ -24,14 +24,12 @@ class PartOverlap(Settings):
         same_formula: of how many the reduced formula was seen.
         same_structure: of how many of these the structure was seen.
         not_compared: of how many of these nobody knows whether the structure was seen.
-        labels_seen: of how many the property that judges was shown.
     """
 
     num_materials: _Count
     same_formula: _Count
     same_structure: _Count
     not_compared: _Count = 0
-    labels_seen: _Count = 0
 
 
 class PretrainingOverlap(Settings):
@@ -79,8 +77,7 @@ def _sentence(name: str, part: PartOverlap) -> str:
     if not part.same_formula:
         return f"none {of_all} was seen in pretraining, nor another of its formula"
     left = f"; {part.not_compared:,} could not be compared" if part.not_compared else ""
-    labels = f"; the labels of {part.labels_seen:,} were shown" if part.labels_seen else ""
     return (
         f"{part.same_formula:,} {of_all} were seen in pretraining by their formula, "
-        f"{part.same_structure:,} with the same structure{left}{labels}"
+        f"{part.same_structure:,} with the same structure{left}"
     )
