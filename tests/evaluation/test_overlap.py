@@ -143,3 +143,18 @@ def test_it_is_found_once_and_damage_is_seen(materials, tmp_path, monkeypatch):
     # Other materials of the same data set are another question.
     fewer = dataclasses.replace(judging, records=judging.records[1:])
     assert kept_overlap(workspace, fewer, seen).same_structure == set()
+
+
+@pytest.mark.parametrize("error", [IndexError, ZeroDivisionError, RecursionError, RuntimeError])
+def test_a_crystal_that_cannot_be_reduced_is_not_compared(materials, monkeypatch, error):
+    def reduced_but_calcium(structure):
+        if 20 in structure.atomic_numbers:
+            raise error("an odd cell")
+        return to_pymatgen(structure)
+
+    monkeypatch.setattr("omnimat.materials.crystals.to_pymatgen", reduced_but_calcium)
+    judging = materials("judging", {"a": ROCKSALT, "b": CALCIUM})
+    seen = materials("seen", {"c": ROCKSALT, "d": CALCIUM})
+    found = find_overlap(judging, seen)
+    assert found.same_formula == {"a", "b"}
+    assert (found.same_structure, found.not_compared) == ({"a"}, {"b"})

@@ -55,10 +55,13 @@ def _reduced(raw: RawRecord) -> Structure | None:
 
     try:
         ours = decode(raw.material_id, raw.members).structure if raw.members else None
-        if ours is None:
-            return None
-        return to_pymatgen(ours).get_primitive_structure().get_reduced_structure()
     except ValueError:
+        return None
+    if ours is None:
+        return None
+    try:
+        return to_pymatgen(ours).get_primitive_structure().get_reduced_structure()
+    except Exception:  # noqa: BLE001 - of odd cells and sites pymatgen raises nearly anything
         return None
 
 
