@@ -349,12 +349,15 @@ def test_a_board_sorts_filters_and_gives_what_it_shows(client, storage):
 
 def test_board_and_result_tell_what_pretraining_saw(client, storage):
     told, missing = "12 of 1,809 test materials were seen in pretraining", "is not recorded"
-    assert told in get(client, board_path(storage, "formation energy", "")).text
+    board = get(client, board_path(storage, "formation energy", "")).text
+    assert told in board
+    assert "By the account of each result; verify does not check it" in board
     pages = {
         key: get(client, f"/result/{storage.groups['formation energy', key]}").text
         for key in ("aligned", "scratch", "hostile")
     }
     assert [key for key, text in pages.items() if told in text] == ["aligned"]
+    assert f"By its own account, which verify does not check: {told}" in pages["aligned"]
     assert [key for key, text in pages.items() if missing in text] == ["hostile"]
 
 

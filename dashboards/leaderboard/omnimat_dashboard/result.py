@@ -134,8 +134,8 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
 def _seen(row: Row) -> str:
     """Say what pretraining has seen of the materials that judge a row; nothing if from scratch."""
     if overlap := overlap_in(row.details):
-        return overlap.sentence
-    return "what its pretraining has seen of the test materials is not recorded" * bool(
+        return f"By its own account, which verify does not check: {overlap.sentence}"
+    return "What its pretraining has seen of the test materials is not recorded" * bool(
         row.parent_run
     )
 

@@ -91,7 +91,8 @@ def overlaps_table(
         for overlap in overlaps.get(one.group_id, ()):
             key = one.board.dataset, one.model, one.variant, overlap.sentence
             tasks.setdefault(key, []).append(one.board.task)
-    table = Table(title=Text("Seen in pretraining"), title_justify="left")
+    title = "Seen in pretraining, by the account of the rows (verify does not check it)"
+    table = Table(title=Text(title), title_justify="left")
     for heading in ("Data set", "Model", "Variant", "Tasks", "Seen"):
         table.add_column(heading, overflow="fold")
     for (dataset, model, variant, sentence), named in tasks.items():
