@@ -78,7 +78,7 @@ def test_remove_takes_off_a_result_or_a_row(store, make_row):
     assert removed.exit_code == 0, removed.output
     assert removed.output.splitlines() == [
         f"removed 3 rows of {make_row().group_id[:8]}",
-        f"removed 1 rows of {rows[0].row_id}",
+        f"removed 1 row of {rows[0].row_id}",
     ]
     assert store.rows() == []
     assert store.boards() == []
@@ -171,11 +171,14 @@ def test_show_marks_what_does_not_differ_from_the_best(two_groups, storage, tmp_
     told = " ".join(result.output.split())
     assert "does not differ from the best (p = 1 over 200 materials, 2 seeds)" in told
     assert "not compared with the best: " in told
+    plain = leaderboard("show", "--no-compare").output
+    assert "0.1 " in plain
+    assert not any(sign in plain for sign in ("0.1 *", "0.11 =", "0.9 ?", "the best"))
 
 
 def test_show_says_which_boards_it_does_not_compare(two_groups, monkeypatch):
     monkeypatch.setattr("omnimat.cli.leaderboard.MAX_FILES", 3)
-    assert "1 boards are not compared" in leaderboard("show").output
+    assert "1 board is not compared" in leaderboard("show").output
 
 
 @pytest.mark.parametrize(("prefix", "message"), [("", "of 2 results"), ("xyz", "of no result")])

@@ -73,10 +73,10 @@ def test_few_materials_give_numbers_and_no_verdict(make_rows, storage):
     )
     found = compare(a, b, storage)
     assert found.better == ""
-    assert found.verdict.startswith("no verdict, since there are only 19 of 20 materials")
+    assert found.verdict.startswith("no verdict, since it takes 20 materials, and there are 19: ")
     assert "A - B = -1 eV/atom (95 % interval -1 to -1 eV/atom" in found.verdict
     one = compare(*(make_rows(n, [table(["x"], [0.0], [1.0])]) for n in "ab"), storage)
-    assert one.verdict.endswith(": A - B = 0 eV/atom")
+    assert one.verdict.endswith("and there is 1: A - B = 0 eV/atom")
 
 
 def test_a_single_seed_on_one_side_is_named(make_rows, storage):

@@ -20,7 +20,12 @@ def details(**test):
     [
         ({}, ["12 of 1,809 test materials", "3 with the same structure"]),
         ({"not_compared": 4}, ["12 of 1,809", "4 could not be compared"]),
-        ({"same_formula": 0, "same_structure": 0}, ["none of 1,809 test materials"]),
+        ({"same_formula": 1, "same_structure": 1}, ["1 of 1,809 test materials was seen", "its"]),
+        ({"num_materials": 1, "same_formula": 1}, ["1 of 1 test material was seen"]),
+        (
+            {"same_formula": 0, "same_structure": 0},
+            ["none of 1,809 test materials, nor any of their formulas, was seen in pretraining"],
+        ),
     ],
 )
 def test_an_overlap_is_a_sentence(test, parts):
@@ -83,6 +88,7 @@ def test_the_terminal_says_once_what_tasks_share(tmp_path, make_row):
     )
     text = text_of(store)
     assert text.count("12 of 1,809 test materials") == 1
+    assert "by the account of the rows (verify does not check it)" in text
     assert "energy and 2 more" in text
     assert "not known: it is gone" in text
     assert "[red]" in text

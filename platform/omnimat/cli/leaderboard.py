@@ -44,7 +44,8 @@ _run = click.option("--run", "run_name", metavar="NAME", help="Only results of t
 @_url
 @_task
 @_run
-def show(url: str | None, task: str | None, run_name: str | None) -> None:
+@click.option("--no-compare", is_flag=True, help="Read no predictions, so give no signs.")
+def show(url: str | None, task: str | None, run_name: str | None, no_compare: bool) -> None:
     """Print the leaderboard, with mean and standard deviation over seeds.
 
     Metrics that are variations of another, as "top-1, merged" is of "top-1", are printed only with
@@ -72,15 +73,17 @@ def show(url: str | None, task: str | None, run_name: str | None) -> None:
     shown = [one for one in found if task or not is_variation(one)]
     boards = dict.fromkeys(one.board for one in shown)
     scores_of = partial(material_scores, storage=Workspace.open().files)
-    marked, left_out = marks_of_boards(store, boards, scores_of, MAX_FILES)
+    compared = () if no_compare else boards
+    marked, left_out = marks_of_boards(store, compared, scores_of, MAX_FILES)
     given = {group_id: mark for marks in marked.values() for group_id, mark in marks.of.items()}
     _console().print(terminal_table(shown, given))
     if told := marks_text(shown, marked):
         _console().print(Text(escaped(told)))
     if left_out:
+        which = "1 board is" if len(left_out) == 1 else f"{len(left_out)} boards are"
         say(
-            f"{len(left_out)} boards are not compared, which would take more than {MAX_FILES} "
-            "files; name one with --task"
+            f"{which} not compared, which would take more than {MAX_FILES} files; name one with "
+            "--task"
         )
     if means := fold_means(shown, store.configs(one.config_hash for one in shown)):
         _console().print(folds_table(means))
@@ -198,7 +201,7 @@ def remove(url: str | None, ids: tuple[str, ...]) -> None:
     """
     store = _store(url)
     for one in ids:
-        say(f"removed {store.remove(one)} rows of {one}")
+        say(f"removed {_rows(store.remove(one))} of {one}")
 
 
 @leaderboard.command()
@@ -239,7 +242,7 @@ def import_(url: str | None, path: Path) -> None:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     rows = from_json(text, str(path))
     _store(url).upsert(rows)
-    say(f"added {len(rows)} rows; verify them with: omnimat leaderboard verify")
+    say(f"added {_rows(len(rows))}; verify with: omnimat leaderboard verify")
 
 
 @leaderboard.command()
@@ -263,6 +266,10 @@ def serve(url: str | None, host: str, port: int, token: str | None) -> None:
     from omnimat_dashboard import serve as serve_pages
 
     serve_pages(*_places(url), host, port, token)
+
+
+def _rows(number: int) -> str:
+    return f"{number} row{'s' * (number != 1)}"
 
 
 def _store(url: str | None) -> LeaderboardStore:

@@ -57,8 +57,9 @@ class Comparison:
             told += f" (95 % interval {paired.low:.4g} to {paired.high:.4g}{unit}"
             told += f", p = {paired.p_value:.2g})"
         if not paired.has_enough:
-            few = f"{paired.num_materials} of {MIN_MATERIALS} materials that it takes"
-            return f"no verdict, since there are only {few}: {told}"
+            number = paired.num_materials
+            there = f"there {'is' if number == 1 else 'are'} {number}"
+            return f"no verdict, since it takes {MIN_MATERIALS} materials, and {there}: {told}"
         return (
             f"{self.better} is better: {told}" if self.better else f"no difference is shown: {told}"
         )

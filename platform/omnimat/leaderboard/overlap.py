@@ -73,11 +73,12 @@ def overlap_in(details: Any) -> PretrainingOverlap | None:
 
 
 def _sentence(name: str, part: PartOverlap) -> str:
-    of_all = f"of {part.num_materials:,} {name} materials"
+    of_all = f"of {part.num_materials:,} {name} material{'s' * (part.num_materials != 1)}"
     if not part.same_formula:
-        return f"none {of_all} was seen in pretraining, nor another of its formula"
+        return f"none {of_all}, nor any of their formulas, was seen in pretraining"
+    were, their = ("was", "its") if part.same_formula == 1 else ("were", "their")
     left = f"; {part.not_compared:,} could not be compared" if part.not_compared else ""
     return (
-        f"{part.same_formula:,} {of_all} were seen in pretraining by their formula, "
+        f"{part.same_formula:,} {of_all} {were} seen in pretraining by {their} formula, "
         f"{part.same_structure:,} with the same structure{left}"
     )
