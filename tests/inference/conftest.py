@@ -1,13 +1,16 @@
-import json
+import functools
 
 import pytest
 from upath import UPath
 
-from omnimat.base.workspace import RESULT, Workspace
+from omnimat.base.checked_json import write_checked_json
+from omnimat.base.workspace import RESULT, TRIAL, Workspace
 from omnimat.finetune.outcome import trial_folder
 from omnimat.finetune.plan import make_plan
+from omnimat.finetune.rows import best_points
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.trial import predict, run_trial
+from omnimat.finetune.tuning import judged
 from omnimat.inference.build import package
 from omnimat.materials.record import Record
 from omnimat.models.inputs import featurizers_of, read_cards
@@ -46,6 +49,29 @@ def records() -> list[Record]:
     return list(Prototypes(num_materials=NUM_RECORDS).read(0, NUM_RECORDS))
 
 
+def write_sweep(workspace: Workspace, name: str, choices: dict, changed=None) -> None:
+    """Leave what a sweep leaves, but for its rows; ``changed`` may change the result of a trial."""
+    settings = FinetuneSettings.model_validate(choices)
+    run = workspace.run(name)
+    plan = make_plan(settings, workspace, read_cards(workspace.run(settings.run)))
+    results = []
+    for trial in settings.trials():
+        folder = trial_folder(run, trial)
+        result = run_trial(plan, trial, folder, lambda entry: None)
+        results.append(result if changed is None else changed(result))
+        write_checked_json(folder / TRIAL, results[-1].model_dump(mode="json"))
+    chosen = best_points(judged(settings, results))
+    content = {
+        "settings": settings.model_dump(mode="json"),
+        "chosen": [
+            {key: value for key, value in contender._asdict().items() if value is not None}
+            | dict(point)
+            for contender, point in chosen.items()
+        ],
+    }
+    write_checked_json(run / RESULT, content)
+
+
 @pytest.fixture(scope="session")
 def storage(tmp_path_factory, records, write_records, write_features, write_run) -> Workspace:
     """A data set, a run ``pre`` of encoders that have learned nothing, and a finished ``sweep``."""
@@ -57,13 +83,14 @@ def storage(tmp_path_factory, records, write_records, write_features, write_run)
     write_run(workspace, "pre", PretrainSettings.model_validate(PRETRAIN))
     cards = read_cards(workspace.run("pre"))
     write_features(workspace, "data", featurizers_of(cards))
-    settings = FinetuneSettings.model_validate(SWEEP)
-    plan = make_plan(settings, workspace, cards)
-    for trial in settings.trials():
-        run_trial(plan, trial, trial_folder(workspace.run("sweep"), trial), lambda entry: None)
-    result = {"settings": settings.model_dump(mode="json")}
-    (workspace.run("sweep") / RESULT).write_text(json.dumps(result))
+    write_sweep(workspace, "sweep", SWEEP)
     return workspace
+
+
+@pytest.fixture(scope="session")
+def sweep_in(storage):
+    """Leave a further sweep in the storage: ``sweep_in(name, choices)``."""
+    return functools.partial(write_sweep, storage)
 
 
 @pytest.fixture(scope="session")

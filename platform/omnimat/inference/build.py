@@ -10,24 +10,26 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors.torch import save as save_tensors
 from upath import UPath
 
 from omnimat import __version__
 from omnimat.base.checked_json import read_checked_json
 from omnimat.base.errors import UserError
+from omnimat.base.settings import first_mistake
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.examples import Examples, FeatureInputs
 from omnimat.finetune.heads.linear import LinearSettings
-from omnimat.finetune.outcome import TrialResult, read_result, read_weights, trial_folder
+from omnimat.finetune.outcome import TrialResult, read_weights, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
-from omnimat.finetune.rows import best_points, selected
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.card import Network, PackageCard, Predicted, Predictor, Score, Trained
 from omnimat.inference.conformal import Calibration, covered
 from omnimat.inference.domain import FAR_QUANTILE, Domain, Reference, elements_of
+from omnimat.inference.members import members
 from omnimat.inference.network import Ensemble, Mean, Outputs, Weights, averaged
 from omnimat.inference.package import README, REFERENCE, encoder_file, member_file, stored, write
 from omnimat.inference.readme import model_card
@@ -58,7 +60,7 @@ def package(name: str, workspace: Workspace, out: Path, variant: str | None = No
         raise UserError(f"{run} has no {RESULT}: run its job to the end first") from None
     settings = result.get("settings", {})
     if "tasks" in settings:
-        card, files = _sweep(name, FinetuneSettings.model_validate(settings), workspace, variant)
+        card, files = _sweep(name, result, workspace, variant)
     elif "modalities" in settings and "objective" in settings:
         card, files = _encoders(name, settings, workspace)
     else:
@@ -85,8 +87,9 @@ def _encoders(
 
 
 def _sweep(
-    name: str, settings: FinetuneSettings, workspace: Workspace, variant: str | None
+    name: str, result: Mapping[str, Any], workspace: Workspace, variant: str | None
 ) -> tuple[PackageCard, dict[str, bytes]]:
+    settings = _settings_of(name, result)
     if settings.folds is not None:
         raise UserError(
             f"{name} trained a model for each fold; to package one, run a job without folds"
@@ -94,7 +97,7 @@ def _sweep(
     cards = read_cards(workspace.run(settings.run))
     used = {modality: cards[modality] for modality in settings.modalities}
     plan = make_plan(settings, workspace, cards)
-    trials = _members(plan, settings, workspace.run(name), variant)
+    trials = members(plan, settings, workspace.run(name), result["chosen"], variant)
     folders = [trial_folder(workspace.run(name), one.settings) for one in trials]
     weights = [read_weights(one, folder) for one, folder in zip(trials, folders, strict=True)]
     predictor, reference = _predictor(plan, settings, used, trials, weights)
@@ -125,24 +128,18 @@ def _sweep(
     return card, files
 
 
-def _members(
-    plan: TrialPlan, settings: FinetuneSettings, run: UPath, variant: str | None
-) -> list[TrialResult]:
-    """Choose the trials of the best point of a variant, on all the training data."""
-    found = [read_result(plan, trial, trial_folder(run, trial)) for trial in settings.trials()]
-    whole = [one for one in found if one is not None and one.settings.train_fraction == 1]
-    asked = [one for one in whole if variant in {None, one.settings.variant}]
-    if not asked:
+def _settings_of(name: str, result: Mapping[str, Any]) -> FinetuneSettings:
+    """Read the settings of a sweep from its result."""
+    try:
+        settings = FinetuneSettings.model_validate(result["settings"])
+    except ValidationError as error:
         raise UserError(
-            f"--variant: {run} has no finished trial of {variant or 'any variant'} on the whole "
-            f"training split; its variants are {', '.join(settings.variants)}"
-        )
-    chosen = selected(asked, best_points(asked))
-    errors: dict[str, list[float]] = {}
-    for one in chosen:
-        errors.setdefault(one.settings.variant, []).append(one.validation_error)
-    best = min(errors, key=lambda name: sum(errors[name]) / len(errors[name]))
-    return [one for one in chosen if one.settings.variant == best]
+            f"{name} was written by another version of omnimat ({first_mistake(error)}); run its "
+            "job again under another name"
+        ) from error
+    if "chosen" not in result:
+        raise UserError(f"{name} does not say which trials it chose; run its job again")
+    return settings
 
 
 def _predictor(
@@ -190,7 +187,7 @@ def _predicted(
 ) -> tuple[Predicted, ...]:
     """Calibrate every task on the validation split, and score it on the test split."""
     means = {split: averaged(codec, outputs[split].values) for split in splits}
-    members = [codec.decode(member) for member in outputs["test"].values]
+    each = [codec.decode(member) for member in outputs["test"].values]
     found = []
     for place, task in enumerate(tasks):
         validation, test = (_Judged.of(splits[s], means[s], place) for s in ("validation", "test"))
@@ -205,7 +202,7 @@ def _predicted(
             coverage = covered(test.targets, test.values, half_widths)
         scored = Score(
             metric=task.metric_name,
-            of_each=tuple(float(score(test.targets, m[place][is_known])) for m in members),
+            of_each=tuple(float(score(test.targets, m[place][is_known])) for m in each),
             of_mean=float(score(test.targets, test.values)),
             num_test=len(test.targets),
             coverage=coverage,
