@@ -1,9 +1,18 @@
+import shutil
+
+import numpy as np
 import pytest
 
+import omnimat
 from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import RESULT
 from omnimat.inference.build import package
+from omnimat.inference.origin import learned
+from omnimat.modalities.batch import feature_table
+from omnimat.models.embed import ExportedEncoder
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards, read_pretraining
+from omnimat.shards.manifest import Manifest
 
 # Two points and two seeds, of an epoch each.
 SHORT = {
@@ -41,3 +50,48 @@ def test_a_sweep_of_another_version_is_refused_in_a_sentence(storage, tmp_path):
         package("other", storage, tmp_path / "other")
     with pytest.raises(UserError, match="its variants are finetuned"):
         package("sweep", storage, tmp_path / "sweep", "frozen")
+
+
+@pytest.mark.parametrize("variant", ["finetuned", "from_scratch", "frozen"])
+def test_a_package_embeds_by_what_it_was_trained_to_and_says_of_what(
+    storage, sweep_in, records, tmp_path, variant
+):
+    """A model from scratch holds nothing of the pretraining, and one that is frozen all of it."""
+    choices = SHORT | {"variants": [variant], "learning_rates": [5e-3], "seeds": [0]}
+    sweep_in(variant, choices)
+    package(variant, storage, tmp_path / variant)
+    model = omnimat.load(tmp_path / variant)
+    folder = export_folder(storage.run("pre"), "structure")
+    pretrained = ExportedEncoder.load(folder).embed_record(records[0]).numpy()
+    vector = model.embed(records[0]).vectors[0]
+    is_same = bool(np.allclose(vector, pretrained, atol=1e-6))
+    assert is_same == (variant == "frozen")
+    runs = [variant] if variant == "from_scratch" else ["pre", variant]
+    assert [one.run for one in model.card.trained] == runs
+    assert model.card.encoders["structure"].parent_run == ("pre" if is_same else variant)
+    # By what it embeds, it also predicts: the distance is measured in the same tokens.
+    tokens = model.outputs(_featurized_by(model, records[0])).embeddings[0]
+    np.testing.assert_allclose(vector, tokens / np.linalg.norm(tokens), atol=1e-5)
+
+
+def test_the_data_of_pretraining_is_what_its_encoders_remember(storage, records, tmp_path):
+    """It may be gone, or another data set may have its name: then no licence is known."""
+    settings = read_pretraining(storage.run("pre"))["settings"]
+    cards = read_cards(storage.run("pre"))
+    known = learned(storage, "data", "pre", cards)
+    assert known.licences == Manifest.load(storage.dataset("data")).licences
+    (gone := storage.run("gone")).mkdir(parents=True)
+    shutil.copytree(storage.run("pre") / "export", gone / "export")
+    changed = settings | {"dataset": "no-such-data"}
+    write_checked_json(gone / RESULT, {"settings": changed})
+    card = package("gone", storage, tmp_path / "gone")
+    assert card.trained[0].licences is None
+    assert card.trained[0].dataset_fingerprint == known.dataset_fingerprint
+    assert "licences: not known" in (tmp_path / "gone" / "README.md").read_text()
+    other = {name: c.model_copy(update={"dataset_fingerprint": "0"}) for name, c in cards.items()}
+    assert learned(storage, "data", "pre", other).licences is None
+
+
+def _featurized_by(model, record):
+    encoders = {"structure": model.card.encoders["structure"]}
+    return feature_table([record], featurizers_of(encoders))

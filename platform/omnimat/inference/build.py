@@ -31,12 +31,12 @@ from omnimat.inference.conformal import Calibration, covered
 from omnimat.inference.domain import FAR_QUANTILE, Domain, Reference, elements_of
 from omnimat.inference.members import members
 from omnimat.inference.network import Ensemble, Mean, Outputs, Weights, averaged
+from omnimat.inference.origin import as_trained, learned, pretraining
 from omnimat.inference.package import README, REFERENCE, encoder_file, member_file, stored, write
 from omnimat.inference.readme import model_card
 from omnimat.materials.split import SPLITS, Split
 from omnimat.models.export import Card, load
-from omnimat.models.inputs import export_folder, read_cards, read_pretraining
-from omnimat.shards.manifest import Manifest
+from omnimat.models.inputs import export_folder, read_cards
 
 
 def package(name: str, workspace: Workspace, out: Path, variant: str | None = None) -> PackageCard:
@@ -44,7 +44,8 @@ def package(name: str, workspace: Workspace, out: Path, variant: str | None = No
 
     Args:
         name: name of a pretraining run, whose encoders are packed, or of a sweep, whose chosen
-            trials are packed with their encoders.
+            trials are packed; such a package embeds by the encoders of its first trial, as they
+            are after its training.
         workspace: where the run is.
         out: folder or zip to write.
         variant: which of a sweep's variants; by default the one of the least validation error.
@@ -80,7 +81,7 @@ def _encoders(
         name=name,
         files={},
         encoders=cards,
-        trained=(_trained(workspace, settings["dataset"], name),),
+        trained=(learned(workspace, settings["dataset"], name, cards),),
         config=settings,
     )
     return card, _weights(workspace.run(name), cards)
@@ -101,27 +102,24 @@ def _sweep(
     folders = [trial_folder(workspace.run(name), one.settings) for one in trials]
     weights = [read_weights(one, folder) for one, folder in zip(trials, folders, strict=True)]
     predictor, reference = _predictor(plan, settings, used, trials, weights)
-    files = _weights(workspace.run(settings.run), used)
-    seeds = predictor.network.seeds
-    files |= {
-        member_file(seed): save_tensors(dict(w)) for seed, w in zip(seeds, weights, strict=True)
+    files = {
+        member_file(seed): save_tensors(dict(w))
+        for seed, w in zip(predictor.network.seeds, weights, strict=True)
     }
     tensors = {"mean": reference.mean, "whitening": reference.whitening}
     files[REFERENCE] = save_tensors(
         {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in tensors.items()}
     )
-    pretrained = read_pretraining(workspace.run(settings.run))
-    of_pretraining = _trained(workspace, pretrained["settings"]["dataset"], settings.run)
-    is_new = trials[0].settings.variant == "from_scratch"
+    manifest = plan.store.manifest
     card = PackageCard(
         omnimat=__version__,
         name=name,
         files={},
-        encoders=used,
+        encoders=as_trained(used, name, settings, manifest, trials[0]),
         predictor=predictor,
         trained=(
-            *(() if is_new else (of_pretraining,)),
-            _trained(workspace, settings.dataset, name),
+            *pretraining(workspace, settings.run, used, trials[0]),
+            Trained.of(manifest, settings.dataset, name),
         ),
         config=settings.model_dump(mode="json"),
     )
@@ -238,13 +236,3 @@ def _domain(training: pd.DataFrame, far: float) -> Domain:
 def _weights(run: UPath, cards: Mapping[str, Card]) -> dict[str, bytes]:
     modules = {modality: load(export_folder(run, modality))[0] for modality in cards}
     return {encoder_file(name): save_tensors(one.state_dict()) for name, one in modules.items()}
-
-
-def _trained(workspace: Workspace, dataset: str, run: str) -> Trained:
-    manifest = Manifest.load(workspace.dataset(dataset))
-    return Trained(
-        dataset=dataset,
-        dataset_fingerprint=manifest.dataset_fingerprint,
-        licences=manifest.licences,
-        run=run,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.conformal import Calibration
 from omnimat.inference.domain import Domain
 from omnimat.models.export import Card
+from omnimat.shards.manifest import Manifest
 
 
 class StoredFile(Settings):
@@ -35,14 +36,21 @@ class Trained(Settings):
     Attributes:
         dataset: name of the data set.
         dataset_fingerprint: fingerprint of the data set.
-        licences: licences of its records.
+        licences: licences of its records; None where they are not known, since the data set was
+            gone or another one when the model was packed.
         run: name of the run.
     """
 
     dataset: str
     dataset_fingerprint: str
-    licences: tuple[str, ...]
+    licences: tuple[str, ...] | None
     run: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, dataset: str, run: str) -> Self:
+        """Describe a data set that is there."""
+        fingerprint, licences = manifest.dataset_fingerprint, manifest.licences
+        return cls(dataset=dataset, dataset_fingerprint=fingerprint, licences=licences, run=run)
 
 
 class Score(Settings):
@@ -122,9 +130,10 @@ class PackageCard(Settings):
         omnimat: version of omnimat that wrote it.
         name: name of the model.
         files: every other file of the package, by its path within it.
-        encoders: cards of the encoders, by modality.
+        encoders: cards of the encoders that embed, by modality; where there are members, these are
+            the encoders of the first one.
         predictor: what predicts; None for a model that only embeds.
-        trained: the data that it has learned from, pretraining first.
+        trained: all data that its weights have learned from, pretraining first.
         config: settings of the run that made it.
     """
 

@@ -77,6 +77,9 @@ class Model:
     ) -> Embeddings:
         """Embed materials.
 
+        A model that predicts embeds by the encoders of its first member, as they are after its
+        training; to embed by pretrained encoders, package the pretraining run.
+
         Args:
             inputs: one or several paths, globs, ``pymatgen`` structures, ``ase.Atoms``, formulas
                 or sentences.
@@ -168,9 +171,21 @@ class Model:
     def _encoder(self, modality: str) -> ExportedEncoder:
         card = self.card.encoders[modality]
         with self._fitting():
-            module = filled(card.build, self._tensors(encoder_file(modality)))
+            module = filled(card.build, self._encoder_tensors(modality))
         module = module.eval().to(self._device)
         return ExportedEncoder(self._package.place, card, module, self._device)
+
+    def _encoder_tensors(self, modality: str) -> dict[str, torch.Tensor]:
+        """Read the weights that embed: of several members, those of the first."""
+        if self.card.predictor is None:
+            return self._tensors(encoder_file(modality))
+        prefix = f"encoder.{modality}."
+        tensors = self._tensors(member_file(self.card.predictor.network.seeds[0]))
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
 
     @cached_property
     def _ensemble(self) -> Ensemble:

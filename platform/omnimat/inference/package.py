@@ -27,7 +27,7 @@ _MAX_FILE_BYTES = 16 << 30
 
 
 def encoder_file(modality: str) -> str:
-    """Name the file of an encoder's weights."""
+    """Name the file of an encoder's weights, in a package without members."""
     return f"encoders/{modality}.safetensors"
 
 

@@ -16,17 +16,17 @@ model = omnimat.load("{name}")
 vectors = model.embed(["quartz.cif"]).vectors
 {predict}```
 """
+_EMBEDS = ", with the encoders of its first network as they are after its training"
 
 
 def model_card(card: PackageCard) -> str:
     """Write ``README.md``: what the model is, how it is used, and how far it can be trusted."""
-    licences = sorted({licence for one in card.trained for licence in one.licences})
     head = {"library_name": "omnimat", "tags": ["materials-science", "crystals"]}
     predict = 'table = model.predict("candidates/*.cif")\n' if card.predictor else ""
     lines = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {card.name}",
-        f"It embeds crystals by {', '.join(card.encoders)}.",
+        f"It embeds crystals by {', '.join(card.encoders)}{_EMBEDS if card.predictor else ''}.",
         "## How to use it",
         _USE.format(name=card.name, predict=predict),
     ]
@@ -45,17 +45,17 @@ def model_card(card: PackageCard) -> str:
     lines += [
         "## What it was trained on",
         *(
-            f"- {one.dataset} ({one.dataset_fingerprint}), in the run {one.run}"
+            f"- {one.dataset} ({one.dataset_fingerprint}), in the run {one.run}; licences: "
+            f"{_licences(one)}"
             for one in card.trained
         ),
-        f"Licences of the data: {', '.join(licences) or 'not stated'}.",
         f"Made by omnimat {card.omnimat}.",
     ]
     return "\n\n".join(lines).replace("\n\n- ", "\n- ") + "\n"
 
 
-def _data(one: Trained) -> str:
-    return f"{one.dataset} ({one.dataset_fingerprint}), in the run {one.run}"
+def _licences(one: Trained) -> str:
+    return "not known" if one.licences is None else ", ".join(one.licences) or "not stated"
 
 
 def _quantity(one: Predicted) -> str:
