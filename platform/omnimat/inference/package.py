@@ -1,4 +1,4 @@
-"""The files of a packed model: a folder, or a zip of it, whose card is written last.
+"""The files of a packed model: a folder, or a zip of it, which appears whole or not at all.
 
 Weights are safetensors and everything else is JSON or Markdown, so opening a package runs no code.
 Every file is held against its size and hash in the card before anything else looks at it.
@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import shutil
+import struct
+import uuid
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 from upath import UPath
 
+from omnimat.base import strict_json
+from omnimat.base.checked_json import CHECKSUM, parsed
 from omnimat.base.errors import UserError
-from omnimat.base.settings import first_mistake
+from omnimat.base.files import TEMPORARY_SUFFIX, write_atomically
+from omnimat.base.settings import fingerprint, first_mistake
 from omnimat.inference.card import PackageCard, StoredFile
 
 CARD = "card.json"
@@ -24,6 +32,17 @@ README = "README.md"
 REFERENCE = "domain.safetensors"
 _MAX_CARD_BYTES = 16 << 20
 _MAX_FILE_BYTES = 16 << 30
+# What zipfile raises for archives that are damaged, encrypted or of another kind.
+_DAMAGES = (
+    KeyError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 def encoder_file(modality: str) -> str:
@@ -45,26 +64,40 @@ def stored(files: Mapping[str, bytes]) -> dict[str, StoredFile]:
 
 
 def write(out: Path, card: PackageCard, files: Mapping[str, bytes]) -> None:
-    """Write a package to a folder, or to a zip where the name ends so.
+    """Write a package to a folder, or to a zip where the name ends so: all of it or nothing.
 
     Raises:
         UserError: there is something already.
     """
     if out.exists():
         raise UserError(f"--out: {out} is there already; remove it or choose another name")
-    everything = {**files, CARD: f"{card.model_dump_json(indent=1)}\n".encode()}
+    everything = {**files, CARD: _text(card)}
     if out.suffix == ".zip":
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name, data in everything.items():
-                archive.writestr(zipfile.ZipInfo(name), data)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(buffer.getvalue())
+        write_atomically(UPath(out.absolute()), _zipped(everything))
         return
-    for name, data in everything.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    try:
+        for name, data in everything.items():
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _text(card: PackageCard) -> bytes:
+    """Write a card with a checksum of itself, since it holds the hashes of all other files."""
+    content = card.model_dump(mode="json")
+    return f"{json.dumps(content | {CHECKSUM: fingerprint(content)}, indent=1)}\n".encode()
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()
 
 
 class Package:
@@ -78,11 +111,7 @@ class Package:
         """
         self.place = UPath(path)
         self._path = path
-        text = self._read(CARD, _MAX_CARD_BYTES)
-        try:
-            self.card = PackageCard.model_validate_json(text)
-        except ValidationError as error:
-            raise UserError(f"{path}/{CARD} cannot be read: {first_mistake(error)}") from error
+        self.card = _parsed(self._read(CARD, _MAX_CARD_BYTES), self.place / CARD)
         for name in self.card.files:
             _check_name(path, name)
 
@@ -116,19 +145,51 @@ class Package:
         """Read a file, and at most a byte more than it should have."""
         try:
             if self._path.is_dir():
-                file = self._path / name
-                if not file.resolve().is_relative_to(self._path.resolve()) or not file.is_file():
-                    raise UserError(f"{file} does not exist; {self._path} is no packed model")
-                with file.open("rb") as stream:
-                    return stream.read(max_bytes + 1)
-            with zipfile.ZipFile(self._path) as archive, archive.open(name) as member:
-                return member.read(max_bytes + 1)
-        except (KeyError, zipfile.BadZipFile) as error:
+                return _from_folder(self._path, name, max_bytes)
+            return _from_zip(self._path, name, max_bytes)
+        except UserError:
+            raise
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be read: {error.strerror or error}") from error
+        except _DAMAGES as error:
             raise UserError(
                 f"{self._path} is no packed model: {error}; make one with omnimat package"
             ) from error
-        except OSError as error:
-            raise UserError(f"{self._path} cannot be read: {error.strerror or error}") from error
+
+
+def _from_folder(folder: Path, name: str, max_bytes: int) -> bytes:
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
+        raise UserError(f"{file} does not exist; {folder} is no packed model")
+    with file.open("rb") as stream:
+        return stream.read(max_bytes + 1)
+
+
+def _from_zip(path: Path, name: str, max_bytes: int) -> bytes:
+    """Read a member that is stored as it is, so that it cannot grow when it is read."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is neither a folder nor a file, so it is not opened")
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(name)
+        if archive.namelist().count(name) > 1:
+            raise UserError(f"{path} holds {name} twice, so it is not read")
+        is_stored = info.compress_type == zipfile.ZIP_STORED
+        if not is_stored or info.file_size > path.stat().st_size:
+            raise UserError(f"{path} is no packed model: {name} is not stored uncompressed in it")
+        with archive.open(info) as member:
+            return member.read(max_bytes + 1)
+
+
+def _parsed(text: bytes, path: UPath) -> PackageCard:
+    try:
+        strict_json.check(text)
+        return PackageCard.model_validate(parsed(text, path, "get the package again"))
+    except UserError:
+        raise
+    except ValidationError as error:
+        raise UserError(f"{path} cannot be read: {first_mistake(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def _check_name(path: Path, name: str) -> None:
