@@ -44,3 +44,15 @@ def test_distance_does_not_depend_on_how_embeddings_are_turned_or_scaled():
     np.testing.assert_allclose(Reference.fit(turned).distances(turned), distances, rtol=1e-6)
     assert distances.mean() == pytest.approx(1, abs=0.1)
     assert Reference.fit(points).distances(points[:1] + 100)[0] > 10
+
+
+@pytest.mark.parametrize(
+    "points",
+    [np.ones((1, 3)), np.ones((5, 3)), np.eye(3)[:2], np.arange(8.0)[:, None] * [1, 0, 0]],
+    ids=["one", "equal", "two", "on a line"],
+)
+def test_distance_is_finite_however_few_or_equal_the_training_materials_are(points):
+    reference = Reference.fit(points)
+    near, far = reference.distances(np.stack([points[0], points[0] + 1e3]))
+    assert np.isfinite([near, far]).all()
+    assert near < 2 < far

@@ -1,8 +1,8 @@
 """Is a material like those that a model has learned from?
 
-Two signs say that it is not: an element that no training material has, and an embedding that lies
-far from theirs. Distance is Mahalanobis's, in the embeddings of the first member, with the
-covariance of Ledoit and Wolf (2004).
+Three signs say that it is not: an element that no training material has, more atoms than any of
+them, and an embedding that lies far from theirs. Distance is Mahalanobis's, in the embeddings of
+the first member, with the covariance of Ledoit and Wolf (2004).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from omnimat.materials.record import Record
 
 Float = NDArray[np.float64]
 FAR_QUANTILE = 0.99
+_LEAST_WIDTH = 1e-6
 
 
 class Domain(Settings):
@@ -28,7 +29,7 @@ class Domain(Settings):
 
     Attributes:
         elements: symbols of all their elements, in the order of atomic numbers.
-        max_atoms: number of atoms of the largest.
+        max_atoms: number of atoms in the cell of the largest; 0 where none has a structure.
         far: distance beyond which a material is far from them: 99 % of the validation materials
             are nearer.
         num_materials: how many they are.
@@ -54,9 +55,18 @@ class Reference:
 
     @classmethod
     def fit(cls, embeddings: NDArray[np.floating]) -> Self:
-        """Measure on (N, d) embeddings."""
-        found = LedoitWolf().fit(embeddings.astype(np.float64))
-        return cls(found.location_, np.linalg.cholesky(found.precision_))
+        """Measure on (N, d) embeddings.
+
+        Directions in which they hardly differ are taken for as wide as a millionth of the widest;
+        where all are equal, or there is one, the distance is Euclid's.
+        """
+        points = embeddings.astype(np.float64)
+        mean = points.mean(axis=0)
+        if len(points) == 1 or not (points - mean).any():
+            return cls(mean, np.eye(len(mean)))
+        variances, axes = np.linalg.eigh(LedoitWolf().fit(points).covariance_)
+        widths = np.sqrt(variances.clip(min=0))
+        return cls(mean, axes / np.maximum(widths, widths.max() * _LEAST_WIDTH))
 
     def distances(self, embeddings: NDArray[np.floating]) -> Float:
         """Give the distance of each of (N, d) embeddings, per square root of dimension: (N,)."""
@@ -73,10 +83,14 @@ def elements_of(formulas: Iterable[str]) -> tuple[str, ...]:
 
 def notes(domain: Domain, record: Record, distance: float) -> list[str]:
     """Say why a material is unlike those of the training, if it is."""
-    numbers = set() if record.structure is None else set(record.structure.atomic_numbers.tolist())
+    structure, formula = record.structure, record.parts.get("composition")
+    numbers = {n for one in (structure, formula) if one for n in one.atomic_numbers.tolist()}
     symbols = [Element.from_Z(number).symbol for number in sorted(numbers)]
     unseen = [symbol for symbol in symbols if symbol not in domain.elements]
     found = [f"no training material has {', '.join(unseen)}"] if unseen else []
+    num_atoms = 0 if structure is None else len(structure.atomic_numbers)
+    if num_atoms > domain.max_atoms > 0:
+        found.append(f"more atoms than any training material ({num_atoms}, {domain.max_atoms})")
     if distance > domain.far:
         found.append(f"far from training (distance {distance:.2g}, limit {domain.far:.2g})")
     return found
