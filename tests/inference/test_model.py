@@ -107,7 +107,8 @@ def test_the_card_tells_what_the_model_is_worth(packed, of_the_run):
     assert predicted["system"].calibration is None
     text = (packed / "README.md").read_text()
     assert text.startswith("---\nlibrary_name: omnimat")
-    assert "interval holds" in text
+    assert f"intervals are to hold 90% and held {score.coverage:.0%} of these" in text
+    assert "the share that it is to hold is approximate" in text
 
 
 def test_the_package_of_a_pretraining_run_embeds_alone(storage, records, tmp_path):

@@ -2,8 +2,11 @@
 
 Split conformal prediction (Vovk et al., Algorithmic Learning in a Random World, 2005) with errors
 that are normalised by the spread of an ensemble (Papadopoulos et al. 2008), so that an interval is
-wider where the members disagree. The guarantee holds on average over materials that are drawn as
-the calibration split was, and for no other material.
+wider where the members disagree. The guarantee is one on average over materials that are drawn as
+the calibration split was, and holds for no other material. It also asks that the model was made
+without the calibration split. Ours has chosen the point and the epoch by that split, so the stated
+share is approximate, and an interval may be somewhat too narrow: go by the share of the test split
+that the intervals held, which is measured on materials that chose nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ class Calibration(Settings):
         floor: added to the spread, so that an interval has a width where all members agree; the
             median error on the calibration split.
         factor: half the width of the interval, in units of spread plus floor.
-        coverage: the share of materials that the interval is to hold.
+        coverage: the share of materials that the interval is to hold, approximately.
         num_calibration: how many materials it was measured on.
     """
 

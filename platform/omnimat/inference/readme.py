@@ -6,7 +6,8 @@ from statistics import fmean, stdev
 
 import yaml
 
-from omnimat.inference.card import PackageCard, Predicted, Trained
+from omnimat.base.characters import escaped
+from omnimat.inference.card import PackageCard, Predicted, Score, Trained
 
 _USE = """\
 ```python
@@ -16,6 +17,10 @@ model = omnimat.load("{name}")
 vectors = model.embed(["quartz.cif"]).vectors
 {predict}```
 """
+_OF_INTERVALS = """\
+The width of an interval was measured on the validation split, which also chose the point and the
+epoch. So the share that it is to hold is approximate; the share that it held was measured on the
+test split, which chose nothing."""
 _EMBEDS = ", with the encoders of its first network as they are after its training"
 
 
@@ -25,33 +30,41 @@ def model_card(card: PackageCard) -> str:
     predict = 'table = model.predict("candidates/*.cif")\n' if card.predictor else ""
     lines = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
-        f"# {card.name}",
+        f"# {_plain(card.name)}",
         f"It embeds crystals by {', '.join(card.encoders)}{_EMBEDS if card.predictor else ''}.",
         "## How to use it",
-        _USE.format(name=card.name, predict=predict),
+        _USE.format(name=_plain(card.name), predict=predict),
     ]
     if card.predictor is not None:
         seeds = len(card.predictor.network.seeds)
         lines += [
             "## What it predicts",
             f"The mean of {seeds} network{'s' if seeds > 1 else ''}.",
-            *(f"- {_quantity(one)}" for one in card.predictor.predicted),
+            *(f"- {_plain(_quantity(one))}" for one in card.predictor.predicted),
+            *([_OF_INTERVALS] if any(one.calibration for one in card.predictor.predicted) else []),
             "## For which crystals",
             f"It has learned from {card.predictor.domain.num_materials} materials of at most "
             f"{card.predictor.domain.max_atoms} atoms and of the elements "
-            f"{', '.join(card.predictor.domain.elements)}. Predictions for other crystals carry a "
-            "note.",
+            f"{_plain(', '.join(card.predictor.domain.elements))}. Predictions for other crystals "
+            "carry a note.",
         ]
     lines += [
         "## What it was trained on",
         *(
-            f"- {one.dataset} ({one.dataset_fingerprint}), in the run {one.run}; licences: "
-            f"{_licences(one)}"
+            _plain(
+                f"- {one.dataset} ({one.dataset_fingerprint}), in the run {one.run}; licences: "
+                f"{_licences(one)}"
+            )
             for one in card.trained
         ),
-        f"Made by omnimat {card.omnimat}.",
+        f"Made by omnimat {_plain(card.omnimat)}.",
     ]
     return "\n\n".join(lines).replace("\n\n- ", "\n- ") + "\n"
+
+
+def _plain(text: str) -> str:
+    """Keep a text of a card on its line, and its hidden characters visible."""
+    return escaped(text, allowed="")
 
 
 def _licences(one: Trained) -> str:
@@ -68,5 +81,9 @@ def _quantity(one: Predicted) -> str:
         f"materials (one network: {each})"
     )
     if one.calibration is not None:
-        told += f"; the {one.calibration.coverage:.0%} interval holds {score.coverage:.0%} of them"
+        told += f"; intervals are to hold {one.calibration.coverage:.0%} and held {_held(score)}"
     return told
+
+
+def _held(score: Score) -> str:
+    return "an unknown share" if score.coverage is None else f"{score.coverage:.0%} of these"
