@@ -92,6 +92,31 @@ def test_the_data_of_pretraining_is_what_its_encoders_remember(storage, records,
     assert learned(storage, "data", "pre", other).licences is None
 
 
+def test_a_sweep_that_a_table_cannot_show_is_refused(storage, tmp_path):
+    result = read_checked_json(storage.run("sweep") / RESULT, "")
+    (again := {**result["settings"]["tasks"][0]}).update(name="again")
+    tasks = [*result["settings"]["tasks"], again]
+    (twice := storage.run("twice")).mkdir(parents=True)
+    write_checked_json(twice / RESULT, result | {"settings": result["settings"] | {"tasks": tasks}})
+    with pytest.raises(UserError, match=r"tasks\.again: .* two columns"):
+        package("twice", storage, tmp_path / "twice")
+
+
+def test_trials_that_predict_infinite_numbers_are_refused(storage, sweep_in, tmp_path):
+    """As do powers of ten whose exponent is a little off by far too much."""
+    task = SHORT["tasks"][0] | {"transform": "log10"}
+
+    def changed(result):
+        codec = result.codec.codecs[0].model_copy(update={"mean": 400.0})
+        codecs = result.codec.model_copy(update={"codecs": (codec,)})
+        return result.model_copy(update={"codec": codecs})
+
+    one = {"tasks": [task], "learning_rates": [5e-3], "seeds": [0]}
+    sweep_in("infinite", SHORT | one, changed)
+    with pytest.raises(UserError, match=r"tasks\.volume: .* not finite"):
+        package("infinite", storage, tmp_path / "infinite")
+
+
 def _featurized_by(model, record):
     encoders = {"structure": model.card.encoders["structure"]}
     return feature_table([record], featurizers_of(encoders))

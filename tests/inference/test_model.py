@@ -128,6 +128,53 @@ def test_the_package_of_a_pretraining_run_embeds_alone(storage, records, tmp_pat
         model.embed(records[0], "dos")
 
 
+def test_the_columns_are_the_same_whatever_is_given(packed, records, tmp_path):
+    model = omnimat.load(packed)
+    columns = ["name", TARGET, f"{TARGET}_low", f"{TARGET}_high", "crystal_system"]
+    columns += ["crystal_system_probability", "distance", "notes"]
+    for inputs in ([records[0]], ["LiFePO4", records[0]], ["LiFePO4"], []):
+        table = model.predict(inputs)
+        assert table.columns.tolist() == columns
+        assert len(table) == len(inputs)
+        assert table[TARGET].dtype == float
+    (row,) = model.predict([str(tmp_path)]).itertuples()
+    assert (row.name, row.notes) == (str(tmp_path), "it holds no file that can be read")
+
+
+def test_strict_ends_at_the_first_part_with_what_cannot_be_used(packed, records, monkeypatch):
+    monkeypatch.setattr("omnimat.inference.model._AT_A_TIME", 2)
+    for use in (omnimat.load(packed).predict, omnimat.load(packed).embed):
+        given = iter([records[0], 3, records[1], records[2]])
+        with pytest.raises(UserError, match="#1: int"):
+            use(given, strict=True)
+        assert len(list(given)) == 2
+
+
+def test_an_infinite_prediction_is_left_out_with_a_note(packed, records, monkeypatch):
+    model = omnimat.load(packed)
+    outputs = model.outputs
+
+    def infinite(table):
+        found = outputs(table)
+        found.values[:, 0, 0] = np.inf
+        return found
+
+    monkeypatch.setattr(model, "outputs", infinite)
+    table = model.predict(records[:2])
+    assert table[[TARGET, f"{TARGET}_low", f"{TARGET}_high"]].isna().all(axis=1).tolist() == [
+        True,
+        False,
+    ]
+    assert f"{TARGET} would not be finite" in table["notes"][0]
+    assert "finite" not in table["notes"][1]
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta"])
+def test_a_device_that_is_not_here_is_refused_in_a_sentence(packed, name):
+    with pytest.raises(UserError, match=f"'{name}' is not here; choose one of cpu"):
+        omnimat.load(packed, name)
+
+
 @pytest.mark.parametrize("name", ["members/seed0.safetensors", "domain.safetensors", "README.md"])
 def test_a_flipped_bit_is_named(packed, records, tmp_path, name):
     damaged = shutil.copytree(packed, tmp_path / "damaged")

@@ -27,6 +27,7 @@ from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.card import Network, PackageCard, Predicted, Predictor, Score, Trained
+from omnimat.inference.columns import check_columns
 from omnimat.inference.conformal import Calibration, covered
 from omnimat.inference.domain import FAR_QUANTILE, Domain, Reference, elements_of
 from omnimat.inference.members import members
@@ -95,6 +96,7 @@ def _sweep(
         raise UserError(
             f"{name} trained a model for each fold; to package one, run a job without folds"
         )
+    check_columns(settings.tasks)
     cards = read_cards(workspace.run(settings.run))
     used = {modality: cards[modality] for modality in settings.modalities}
     plan = make_plan(settings, workspace, cards)
@@ -189,6 +191,11 @@ def _predicted(
     found = []
     for place, task in enumerate(tasks):
         validation, test = (_Judged.of(splits[s], means[s], place) for s in ("validation", "test"))
+        if not all(means[split][place].is_finite.all() for split in ("validation", "test")):
+            raise UserError(
+                f"tasks.{task.name}: the trials predict numbers that are not finite; run the sweep "
+                "again under another name with smaller learning rates"
+            )
         calibration = None
         if task.kind == "regression" and validation.targets.ndim == 1:
             calibration = Calibration.fit(*validation)

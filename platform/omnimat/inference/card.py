@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
-from omnimat.finetune.codec import JointCodec
+from omnimat.finetune.codec import ClassIndex, JointCodec
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.inference.columns import check_columns
 from omnimat.inference.conformal import Calibration
 from omnimat.inference.domain import Domain
 from omnimat.models.export import Card
@@ -66,7 +67,7 @@ class Score(Settings):
     """
 
     metric: str
-    of_each: tuple[float, ...]
+    of_each: tuple[float, ...] = Field(min_length=1)
     of_mean: float
     num_test: int
     coverage: float | None = None
@@ -120,6 +121,17 @@ class Predictor(Settings):
     predicted: tuple[Predicted, ...] = Field(min_length=1)
     domain: Domain
 
+    @model_validator(mode="after")
+    def _is_one_table(self) -> Self:
+        check_columns(one.task for one in self.predicted)
+        kinds = [
+            "classification" if isinstance(one, ClassIndex) else "regression"
+            for one in self.network.codec.codecs
+        ]
+        if kinds != [one.task.kind for one in self.predicted]:
+            raise ValueError("predicted: these are not the quantities of the codec")
+        return self
+
 
 class PackageCard(Settings):
     """``card.json`` of a packed model.
@@ -146,3 +158,13 @@ class PackageCard(Settings):
     predictor: Predictor | None = None
     trained: tuple[Trained, ...]
     config: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _has_the_encoders(self) -> Self:
+        for name, card in self.encoders.items():
+            if name != card.modality:
+                raise ValueError(f"encoders.{name}: it is one for {card.modality}")
+        needed = () if self.predictor is None else self.predictor.network.modalities
+        if missing := [name for name in needed if name not in self.encoders]:
+            raise ValueError(f"encoders: there is none for {', '.join(missing)}")
+        return self

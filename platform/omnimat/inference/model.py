@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from omnimat.base.errors import UserError
 from omnimat.inference.card import PackageCard, Predicted, Predictor
+from omnimat.inference.columns import DISTANCE, NAME, NOTES, column_name, columns_of
 from omnimat.inference.domain import Reference, notes
 from omnimat.inference.network import BATCH_SIZE, Ensemble, Mean, Outputs, averaged
 from omnimat.inference.package import REFERENCE, Package, encoder_file, member_file
@@ -105,8 +106,9 @@ class Model:
             values, present = column.values.numpy(), column.present.numpy()
             vectors.append(np.where(present[:, None], values, np.nan).astype(np.float32))
             names += [given.name for given in chunk]
-            reasons += _reasons(table, present, chosen)
-        _insist(strict, names, reasons)
+            found = _reasons(table, present, chosen)
+            _insist(strict, [given.name for given in chunk], found)
+            reasons += found
         width = self.card.encoders[chosen].embedding_dim
         return Embeddings(
             names, np.concatenate([np.empty((0, width), np.float32), *vectors]), reasons
@@ -125,7 +127,8 @@ class Model:
             property, which holds its unit, and ``<name>_low`` and ``<name>_high``, between which
             the true value lies in the share of cases that the card says; for a class, its
             probability under ``<name>_probability``; ``distance`` from the training materials;
-            ``notes``, which say why there is no value or why it may be worth less.
+            ``notes``, which say why there is no value or why it may be worth less. The columns are
+            the same whatever is given.
 
         Raises:
             UserError: the model only embeds; or, if ``strict``, a material cannot be predicted.
@@ -135,38 +138,37 @@ class Model:
                 f"{self.card.name} only embeds; to predict, package the run of a finetune job"
             )
         given = tqdm(read_all(inputs), disable=not progress, unit=" crystals")
-        parts = [self._predict(chunk, self.card.predictor) for chunk in _chunks(iter(given))]
-        if not parts:
-            return pd.DataFrame(columns=["name", "distance", "notes"])
-        table = pd.concat(parts, ignore_index=True)
-        failed = table[table["distance"].isna()]
-        _insist(strict, failed["name"].tolist(), failed["notes"].tolist())
-        return table
+        predictor = self.card.predictor
+        parts = [self._predict(chunk, predictor, strict) for chunk in _chunks(iter(given))]
+        return pd.concat(parts or [self._predict([], predictor, strict)], ignore_index=True)
 
     def outputs(self, table: pa.Table) -> Outputs:
         """Apply every member to a feature table whose rows have what they need."""
         return self._ensemble.outputs(table, self._featurizers)
 
-    def _predict(self, chunk: Sequence[Given], predictor: Predictor) -> pd.DataFrame:
+    def _predict(self, chunk: Sequence[Given], predictor: Predictor, strict: bool) -> pd.DataFrame:
         table = _featurized(chunk, self._featurizers)
         present = _usable(table, self._featurizers, predictor)
         reasons = _reasons(table, present, " and ".join(predictor.network.modalities))
-        found = pd.DataFrame({"name": [given.name for given in chunk]})
+        names = [given.name for given in chunk]
+        _insist(strict, names, reasons)
+        found = pd.DataFrame({NAME: names})
         rows = np.flatnonzero(present)
-        if not len(rows):
-            return found.assign(distance=np.nan, notes=reasons)
         outputs = self.outputs(table.take(pa.array(rows)))
         means = averaged(predictor.network.codec, outputs.values)
+        unlike: list[list[str]] = [[] for _ in rows]
         for predicted, mean in zip(predictor.predicted, means, strict=True):
             for name, values in _columns(predicted, mean).items():
-                found[name] = pd.Series(list(values), index=rows)
+                found[name] = _series(values, rows)
+            for place in np.flatnonzero(~mean.is_finite):
+                unlike[place].append(f"{column_name(predicted.task)} would not be finite")
         distances = self._reference.distances(outputs.embeddings)
-        found["distance"] = pd.Series(distances, index=rows)
-        for row, distance in zip(rows.tolist(), distances.tolist(), strict=True):
+        found[DISTANCE] = _series(distances, rows)
+        for row, distance, reason in zip(rows.tolist(), distances.tolist(), unlike, strict=True):
             record = chunk[row].record
             assert isinstance(record, Record)  # it has features
-            reasons[row] = "; ".join(notes(predictor.domain, record, distance))
-        return found.assign(notes=reasons)
+            reasons[row] = "; ".join(reason + notes(predictor.domain, record, distance))
+        return found.assign(**{NOTES: reasons})
 
     def _encoder(self, modality: str) -> ExportedEncoder:
         card = self.card.encoders[modality]
@@ -220,7 +222,8 @@ class Model:
     def _featurizers(self) -> dict[str, Featurizer]:
         assert self.card.predictor is not None
         modalities = self.card.predictor.network.modalities
-        return featurizers_of({name: self.card.encoders[name] for name in modalities})
+        with self._fitting():
+            return featurizers_of({name: self.card.encoders[name] for name in modalities})
 
 
 def load(path: str | os.PathLike[str], device: str | None = None) -> Model:
@@ -231,11 +234,20 @@ def load(path: str | os.PathLike[str], device: str | None = None) -> Model:
         device: where it runs (``cpu``, ``cuda:0``); by default on a GPU where there is one.
 
     Raises:
-        UserError: it is no packed model, or its card is damaged. Weights are checked against the
-            card when they are first needed.
+        UserError: it is no packed model, its card is damaged, or there is no such device. Weights
+            are checked against the card when they are first needed.
     """
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Model(Package(Path(path)), torch.device(chosen))
+    return Model(Package(Path(path)), _device(device))
+
+
+def _device(name: str | None) -> torch.device:
+    gpus = [f"cuda:{place}" for place in range(torch.cuda.device_count())]
+    chosen = name or ("cuda:0" if gpus else "cpu")
+    if chosen not in {"cpu", *gpus, *(["cuda"] if gpus else [])}:
+        raise UserError(
+            f"device: {chosen!r} is not here; choose one of {', '.join(['cpu', *gpus])}"
+        )
+    return torch.device(chosen)
 
 
 def _chunks(given: Iterator[Given]) -> Iterator[list[Given]]:
@@ -273,6 +285,12 @@ def _reasons(table: pa.Table, present: NDArray[np.bool_], needed: str) -> list[s
     ]
 
 
+def _series(values: NDArray[Any], rows: NDArray[np.int64]) -> pd.Series[Any]:
+    """Make a column of values at some rows; several numbers of one row become one cell."""
+    is_plain = values.ndim == 1 and values.dtype != object
+    return pd.Series(list(values), index=rows, dtype=float if is_plain else object)
+
+
 def _insist(strict: bool, names: Sequence[str], reasons: Sequence[str]) -> None:
     bad = next(((n, r) for n, r in zip(names, reasons, strict=True) if r), None)
     if strict and bad:
@@ -280,20 +298,14 @@ def _insist(strict: bool, names: Sequence[str], reasons: Sequence[str]) -> None:
 
 
 def _columns(predicted: Predicted, mean: Mean) -> dict[str, NDArray[Any]]:
-    name = column_name(predicted)
+    """Give the columns of a quantity; what is not finite is left out."""
+    names = columns_of(predicted.task, has_interval=predicted.calibration is not None)
     if predicted.task.kind == "classification":
-        return {name: mean.values, f"{name}_probability": 1 - mean.spreads}
-    if predicted.calibration is None:
-        return {name: mean.values}
-    half = predicted.calibration.half_widths(mean.spreads)
-    return {
-        name: mean.values,
-        f"{name}_low": mean.values - half,
-        f"{name}_high": mean.values + half,
-    }
-
-
-def column_name(predicted: Predicted) -> str:
-    """Name the column of a quantity: the property, whose name holds its unit."""
-    task = predicted.task
-    return f"log10_{task.target}" if task.scale == "log10" else task.target
+        values = np.where(mean.is_finite, mean.values.astype(object), None)
+        return dict(zip(names, (values, 1 - mean.spreads), strict=True))
+    half = 0.0
+    if predicted.calibration is not None:
+        half = predicted.calibration.half_widths(mean.spreads)
+    ends = (mean.values, mean.values - half, mean.values + half)
+    shown = [np.where(np.isfinite(one), one, np.nan) for one in ends]
+    return dict(zip(names, shown, strict=False))

@@ -52,6 +52,13 @@ class Mean:
     values: NDArray[Any]
     spreads: Float
 
+    @property
+    def is_finite(self) -> NDArray[np.bool_]:
+        """(N,) whether a prediction is finite: a power of ten may be too large, or weights NaN."""
+        inner = tuple(range(1, self.spreads.ndim))
+        finite: NDArray[np.bool_] = np.isfinite(self.spreads).all(axis=inner)
+        return finite
+
 
 class Ensemble:
     """The members of a model on one device."""
@@ -74,6 +81,11 @@ class Ensemble:
         Raises:
             MisfitError: weights are not of this network.
         """
+        width = sum(cards[modality].embedding_dim for modality in network.modalities)
+        self._of_none = Outputs(
+            np.empty((0, width), np.float32),
+            np.empty((len(weights), 0, network.codec.num_outputs), np.float32),
+        )
         self._precision = network.precision
         self._device = device
         self._members = [_member(network, cards, one).to(device) for one in weights]
@@ -81,6 +93,8 @@ class Ensemble:
     @torch.no_grad()
     def outputs(self, table: pa.Table, featurizers: Mapping[str, Featurizer]) -> Outputs:
         """Apply every member to a feature table whose rows all have a modality."""
+        if not len(table):
+            return self._of_none
         inputs = FeatureInputs(table.combine_chunks(), featurizers, self._device)
         embedded, values = [], []
         for first in range(0, len(table), BATCH_SIZE):
@@ -118,7 +132,8 @@ def averaged(codec: JointCodec, values: NDArray[np.float32]) -> list[Mean]:
             found.append(Mean(one.decode(chances), 1 - chances.max(axis=1).astype(np.float64)))
         else:
             numbers = np.stack([member[place] for member in decoded])
-            found.append(Mean(numbers.mean(axis=0), numbers.std(axis=0)))
+            with np.errstate(over="ignore", invalid="ignore"):
+                found.append(Mean(numbers.mean(axis=0), numbers.std(axis=0)))
     return found
 
 

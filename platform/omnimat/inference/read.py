@@ -59,12 +59,16 @@ def _of_text(text: str) -> Iterator[Given]:
     if not paths:
         yield _guarded(text, text)
     for path in paths:
-        if os.path.isdir(path):
-            for file in sorted(os.scandir(path), key=lambda entry: entry.name):
-                if file.is_file() and format_of(UPath(file.path)):
-                    yield from _of_file(file.path)
-        else:
-            yield from _of_file(path)
+        yield from _of_folder(path) if os.path.isdir(path) else _of_file(path)
+
+
+def _of_folder(path: str) -> Iterator[Given]:
+    entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+    files = [one.path for one in entries if one.is_file() and format_of(UPath(one.path))]
+    if not files:
+        yield Given(path, Quarantined(path, "it holds no file that can be read"))
+    for file in files:
+        yield from _of_file(file)
 
 
 def _of_file(path: str) -> Iterator[Given]:
