@@ -254,3 +254,21 @@ def test_commands_give_what_python_gives(storage, records, tmp_path, monkeypatch
     np.testing.assert_array_equal(pd.read_parquet("vectors.parquet")["vector"][0], vectors[0])
     refused = CliRunner().invoke(main, ["package", "sweep", "--out", "volume"])
     assert (refused.exit_code, "is there already" in refused.output) == (2, True)
+
+
+def test_names_of_files_do_no_harm_where_they_are_shown(packed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+1.cif", "a\x1b[2J\u202e.cif", "b\nc.cif"]
+    for name in names:
+        (tmp_path / name).write_text("")
+    shown = CliRunner().invoke(main, ["predict", str(packed), *names])
+    assert shown.exit_code == 0
+    assert len(shown.output.splitlines()) == 1 + len(names)
+    assert r"a\x1b[2J\u202e.cif" in shown.output
+    assert not {"\x1b", "\u202e"} & set(shown.output)
+    CliRunner().invoke(main, ["predict", str(packed), *names, "-o", "table.csv"])
+    found = pd.read_csv("table.csv")["name"].tolist()
+    assert found == ["'=1+1.cif", r"a\x1b[2J\u202e.cif", r"b\nc.cif"]
+    told = CliRunner().invoke(main, ["embed", str(packed), *names, "-o", "vectors.npz"])
+    assert (told.exit_code, len(told.stderr.splitlines())) == (0, len(names))
+    assert "\x1b" not in told.stderr

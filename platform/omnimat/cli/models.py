@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimat.base.characters import escaped
 from omnimat.base.errors import UserError
+from omnimat.cli.terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,12 +48,16 @@ def package(run_name: str, out: Path | None, variant: str | None) -> None:
     where = out or Path(run_name)
     card = pack(run_name, Workspace.open(), where, variant)
     num_bytes = sum(file.size_bytes for file in card.files.values())
-    click.echo(f"{where}: {len(card.files)} files, {num_bytes / 2**20:.1f} MiB")
+    say(f"{where}: {len(card.files)} files, {num_bytes / 2**20:.1f} MiB")
 
 
 _model = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 _inputs = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-_strict = click.option("--strict", is_flag=True, help="End at the first INPUT that cannot be used.")
+_strict = click.option(
+    "--strict",
+    is_flag=True,
+    help="End with an error, and write nothing, if anything cannot be used.",
+)
 _device = click.option(
     "--device",
     metavar="NAME",
@@ -113,8 +120,9 @@ def embed(
     from omnimat.inference.model import load
 
     found = load(model_path, device).embed(inputs, modality, strict=strict)
-    failed = [f"{n}: {why}" for n, why in zip(found.names, found.notes, strict=True) if why]
-    click.echo("\n".join(failed), nl=bool(failed), err=True)
+    for name, why in zip(found.names, found.notes, strict=True):
+        if why:
+            say(_shown(f"{name}: {why}"), to_stderr=True)
     if out.suffix == ".npz":
         np.savez(out, allow_pickle=False, names=np.array(found.names), vectors=found.vectors)
         return
@@ -134,7 +142,7 @@ def show(model_path: Path) -> None:
     from omnimat.inference.package import Package
     from omnimat.inference.readme import model_card
 
-    click.echo(model_card(Package(model_path).card).partition("\n---")[2].strip())
+    say(model_card(Package(model_path).card).partition("\n---")[2].strip())
 
 
 @models.command()
@@ -145,7 +153,7 @@ def check(model_path: Path) -> None:
 
     package = Package(model_path)
     package.check()
-    click.echo(f"{model_path}: {len(package.card.files)} files are as the card says")
+    say(f"{model_path}: {len(package.card.files)} files are as the card says")
 
 
 def _check_ending(out: Path | None, endings: tuple[str, ...]) -> None:
@@ -155,10 +163,21 @@ def _check_ending(out: Path | None, endings: tuple[str, ...]) -> None:
 
 def _write(table: pd.DataFrame, out: Path | None) -> None:
     if out is None:
-        click.echo(table.to_string(index=False, na_rep="-"))
+        say(_cells(table, _shown).to_string(index=False, na_rep="-"))
     elif out.suffix == ".csv":
-        table.to_csv(out, index=False)
+        from omnimat.leaderboard.exchange import as_cell
+
+        _cells(table, as_cell).to_csv(out, index=False)
     elif out.suffix == ".jsonl":
         table.to_json(out, orient="records", lines=True)
     else:
         table.to_parquet(out, index=False)
+
+
+def _cells(table: pd.DataFrame, shown: Callable[[Any], Any]) -> pd.DataFrame:
+    """Write names of files, labels and headings, which strangers chose, so that they do no harm."""
+    return table.map(shown).rename(columns=shown)
+
+
+def _shown(cell: Any) -> Any:
+    return escaped(cell, allowed="") if isinstance(cell, str) else cell
