@@ -1,22 +1,27 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
+from safetensors.torch import save as save_tensors
 
 import omnimat
 from omnimat.base.errors import UserError
 from omnimat.cli.main import main
 from omnimat.inference.build import package
-from omnimat.inference.package import Package
+from omnimat.inference.package import Package, stored
 from omnimat.materials.crystals import to_pymatgen
 
+REPOSITORY = Path(__file__).parents[2]
 TARGET = "volume_angstrom3_per_atom"
 
 # The run predicts in other batches than the package, so float32 sums differ in their last digits.
@@ -216,6 +221,39 @@ def test_a_card_that_asks_for_more_than_the_weights_hold_builds_nothing(
     for use in (omnimat.load(hostile).predict, omnimat.load(hostile).embed):
         with pytest.raises(UserError, match="do not belong together"):
             use(records[0])
+
+
+def test_a_reference_of_other_embeddings_is_refused(packed, records, tmp_path):
+    hostile = shutil.copytree(packed, tmp_path / "hostile")
+    card = card_of(hostile)
+    for shape in ((3,), (3, 3)):
+        tensors = {"mean": torch.zeros(3), "whitening": torch.zeros(shape)}
+        data = save_tensors(tensors)
+        (hostile / "domain.safetensors").write_bytes(data)
+        described = stored({"domain.safetensors": data})["domain.safetensors"].model_dump()
+        card["files"]["domain.safetensors"] = described
+        (hostile / "card.json").write_text(json.dumps(card))
+        with pytest.raises(UserError, match="do not belong together"):
+            omnimat.load(hostile).predict(records[0])
+
+
+@pytest.mark.parametrize("settings", [{"type": "no-such"}, {"type": "crystal_graph", "x": 1}])
+def test_a_card_with_a_featurizer_that_is_none_is_refused(packed, records, tmp_path, settings):
+    hostile = shutil.copytree(packed, tmp_path / "hostile")
+    card = card_of(hostile)
+    card["encoders"]["structure"]["featurizer"] = settings
+    (hostile / "card.json").write_text(json.dumps(card))
+    for use in (omnimat.load(hostile).predict, omnimat.load(hostile).embed):
+        with pytest.raises(UserError, match="do not belong together"):
+            use(records[0])
+
+
+def test_the_readme_names_all_that_the_package_offers():
+    text = (REPOSITORY / "README.md").read_text()
+    section = text.partition("## A model in the hand")[2].partition("\n## ")[0]
+    named = set(re.findall(r"omnimat\.(\w+)", section))
+    assert named == set(omnimat.__all__)
+    assert all(getattr(omnimat, name) is not None for name in omnimat.__all__)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"PK\x03\x04", b"[" * 100_000])

@@ -191,29 +191,47 @@ def _predicted(
     found = []
     for place, task in enumerate(tasks):
         validation, test = (_Judged.of(splits[s], means[s], place) for s in ("validation", "test"))
-        if not all(means[split][place].is_finite.all() for split in ("validation", "test")):
-            raise UserError(
-                f"tasks.{task.name}: the trials predict numbers that are not finite; run the sweep "
-                "again under another name with smaller learning rates"
-            )
+        if not (np.isfinite(validation.spreads).all() and np.isfinite(test.spreads).all()):
+            raise _not_finite(task)
         calibration = None
         if task.kind == "regression" and validation.targets.ndim == 1:
             calibration = Calibration.fit(*validation)
         is_known = splits["test"].targets[place].is_known
-        score = task.scoring.function
-        coverage = None
-        if calibration is not None:
-            half_widths = calibration.half_widths(test.spreads)
-            coverage = covered(test.targets, test.values, half_widths)
-        scored = Score(
-            metric=task.metric_name,
-            of_each=tuple(float(score(test.targets, m[place][is_known])) for m in each),
-            of_mean=float(score(test.targets, test.values)),
-            num_test=len(test.targets),
-            coverage=coverage,
-        )
-        found.append(Predicted(task=task, calibration=calibration, score=scored))
+        score = _score(task, test, [member[place][is_known] for member in each], calibration)
+        found.append(Predicted(task=task, calibration=calibration, score=score))
     return tuple(found)
+
+
+def _score(
+    task: TaskSettings,
+    test: _Judged,
+    members: Sequence[NDArray[Any]],
+    calibration: Calibration | None,
+) -> Score:
+    """Score the mean and each member on the test split."""
+    score = task.scoring.function
+    coverage = None
+    if calibration is not None:
+        coverage = covered(test.targets, test.values, calibration.half_widths(test.spreads))
+    with np.errstate(over="ignore"):
+        of_mean = float(score(test.targets, test.values))
+        of_each = tuple(float(score(test.targets, values)) for values in members)
+    if not np.isfinite((of_mean, *of_each)).all():
+        raise _not_finite(task)
+    return Score(
+        metric=task.metric_name,
+        of_each=of_each,
+        of_mean=of_mean,
+        num_test=len(test.targets),
+        coverage=coverage,
+    )
+
+
+def _not_finite(task: TaskSettings) -> UserError:
+    return UserError(
+        f"tasks.{task.name}: the trials predict numbers that are not finite; run the sweep again "
+        "under another name with smaller learning rates"
+    )
 
 
 class _Judged(NamedTuple):

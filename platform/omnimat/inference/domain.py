@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element
 from sklearn.covariance import LedoitWolf
+from torch import Tensor
 
 from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
@@ -67,6 +68,17 @@ class Reference:
         variances, axes = np.linalg.eigh(LedoitWolf().fit(points).covariance_)
         widths = np.sqrt(variances.clip(min=0))
         return cls(mean, axes / np.maximum(widths, widths.max() * _LEAST_WIDTH))
+
+    @classmethod
+    def of(cls, mean: Tensor, whitening: Tensor, width: int) -> Self:
+        """Use what was measured before on embeddings of a width.
+
+        Raises:
+            ValueError: it was measured on others.
+        """
+        if mean.shape != (width,) or whitening.shape != (width, width):
+            raise ValueError(f"the reference is not one of {width} numbers")
+        return cls(mean.double().numpy(), whitening.double().numpy())
 
     def distances(self, embeddings: NDArray[np.floating]) -> Float:
         """Give the distance of each of (N, d) embeddings, per square root of dimension: (N,)."""

@@ -20,12 +20,13 @@ from safetensors.torch import load as load_tensors
 from tqdm import tqdm
 
 from omnimat.base.errors import UserError
-from omnimat.inference.card import PackageCard, Predicted, Predictor
-from omnimat.inference.columns import DISTANCE, NAME, NOTES, column_name, columns_of
+from omnimat.inference.card import PackageCard, Predictor
+from omnimat.inference.columns import NOTES
 from omnimat.inference.domain import Reference, notes
-from omnimat.inference.network import BATCH_SIZE, Ensemble, Mean, Outputs, averaged
+from omnimat.inference.network import BATCH_SIZE, Ensemble, Outputs, averaged
 from omnimat.inference.package import REFERENCE, Package, encoder_file, member_file
-from omnimat.inference.read import Given, read_all
+from omnimat.inference.read import Given, in_chunks, read_all
+from omnimat.inference.table import not_finite, table_of
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import feature_table
 from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
@@ -100,7 +101,7 @@ class Model:
             )
         encoder = self._encoder(chosen)
         names, vectors, reasons = [], [], []
-        for chunk in _chunks(read_all(inputs)):
+        for chunk in in_chunks(read_all(inputs), _AT_A_TIME):
             table = _featurized(chunk, {chosen: encoder.featurizer})
             column = encoder.embed_table(table)
             values, present = column.values.numpy(), column.present.numpy()
@@ -139,7 +140,8 @@ class Model:
             )
         given = tqdm(read_all(inputs), disable=not progress, unit=" crystals")
         predictor = self.card.predictor
-        parts = [self._predict(chunk, predictor, strict) for chunk in _chunks(iter(given))]
+        chunks = in_chunks(given, _AT_A_TIME)
+        parts = [self._predict(chunk, predictor, strict) for chunk in chunks]
         return pd.concat(parts or [self._predict([], predictor, strict)], ignore_index=True)
 
     def outputs(self, table: pa.Table) -> Outputs:
@@ -152,28 +154,23 @@ class Model:
         reasons = _reasons(table, present, " and ".join(predictor.network.modalities))
         names = [given.name for given in chunk]
         _insist(strict, names, reasons)
-        found = pd.DataFrame({NAME: names})
         rows = np.flatnonzero(present)
         outputs = self.outputs(table.take(pa.array(rows)))
         means = averaged(predictor.network.codec, outputs.values)
-        unlike: list[list[str]] = [[] for _ in rows]
-        for predicted, mean in zip(predictor.predicted, means, strict=True):
-            for name, values in _columns(predicted, mean).items():
-                found[name] = _series(values, rows)
-            for place in np.flatnonzero(~mean.is_finite):
-                unlike[place].append(f"{column_name(predicted.task)} would not be finite")
         distances = self._reference.distances(outputs.embeddings)
-        found[DISTANCE] = _series(distances, rows)
-        for row, distance, reason in zip(rows.tolist(), distances.tolist(), unlike, strict=True):
+        for place, row in enumerate(rows.tolist()):
             record = chunk[row].record
             assert isinstance(record, Record)  # it has features
-            reasons[row] = "; ".join(reason + notes(predictor.domain, record, distance))
+            unlike = notes(predictor.domain, record, float(distances[place]))
+            reasons[row] = "; ".join(not_finite(predictor.predicted, means, place) + unlike)
+        found = table_of(names, rows, predictor.predicted, means, distances)
         return found.assign(**{NOTES: reasons})
 
     def _encoder(self, modality: str) -> ExportedEncoder:
         card = self.card.encoders[modality]
         with self._fitting():
             module = filled(card.build, self._encoder_tensors(modality))
+            featurizers_of({modality: card})  # or its settings are none of a featurizer
         module = module.eval().to(self._device)
         return ExportedEncoder(self._package.place, card, module, self._device)
 
@@ -201,7 +198,7 @@ class Model:
     def _reference(self) -> Reference:
         with self._fitting():
             tensors = self._tensors(REFERENCE)
-            return Reference(tensors["mean"].numpy(), tensors["whitening"].numpy())
+            return Reference.of(tensors["mean"], tensors["whitening"], self._ensemble.width)
 
     def _tensors(self, name: str) -> dict[str, torch.Tensor]:
         tensors: dict[str, torch.Tensor] = load_tensors(self._package.data(name))
@@ -250,17 +247,6 @@ def _device(name: str | None) -> torch.device:
     return torch.device(chosen)
 
 
-def _chunks(given: Iterator[Given]) -> Iterator[list[Given]]:
-    chunk: list[Given] = []
-    for one in given:
-        chunk.append(one)
-        if len(chunk) == _AT_A_TIME:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
 def _featurized(chunk: Sequence[Given], featurizers: dict[str, Featurizer]) -> pa.Table:
     return feature_table([given.record for given in chunk], featurizers)
 
@@ -285,27 +271,7 @@ def _reasons(table: pa.Table, present: NDArray[np.bool_], needed: str) -> list[s
     ]
 
 
-def _series(values: NDArray[Any], rows: NDArray[np.int64]) -> pd.Series[Any]:
-    """Make a column of values at some rows; several numbers of one row become one cell."""
-    is_plain = values.ndim == 1 and values.dtype != object
-    return pd.Series(list(values), index=rows, dtype=float if is_plain else object)
-
-
 def _insist(strict: bool, names: Sequence[str], reasons: Sequence[str]) -> None:
     bad = next(((n, r) for n, r in zip(names, reasons, strict=True) if r), None)
     if strict and bad:
         raise UserError(f"{bad[0]}: {bad[1]}")
-
-
-def _columns(predicted: Predicted, mean: Mean) -> dict[str, NDArray[Any]]:
-    """Give the columns of a quantity; what is not finite is left out."""
-    names = columns_of(predicted.task, has_interval=predicted.calibration is not None)
-    if predicted.task.kind == "classification":
-        values = np.where(mean.is_finite, mean.values.astype(object), None)
-        return dict(zip(names, (values, 1 - mean.spreads), strict=True))
-    half = 0.0
-    if predicted.calibration is not None:
-        half = predicted.calibration.half_widths(mean.spreads)
-    ends = (mean.values, mean.values - half, mean.values + half)
-    shown = [np.where(np.isfinite(one), one, np.nan) for one in ends]
-    return dict(zip(names, shown, strict=False))

@@ -61,7 +61,11 @@ class Mean:
 
 
 class Ensemble:
-    """The members of a model on one device."""
+    """The members of a model on one device.
+
+    Attributes:
+        width: of the embeddings that it gives.
+    """
 
     def __init__(
         self,
@@ -81,9 +85,9 @@ class Ensemble:
         Raises:
             MisfitError: weights are not of this network.
         """
-        width = sum(cards[modality].embedding_dim for modality in network.modalities)
+        self.width = sum(cards[modality].embedding_dim for modality in network.modalities)
         self._of_none = Outputs(
-            np.empty((0, width), np.float32),
+            np.empty((0, self.width), np.float32),
             np.empty((len(weights), 0, network.codec.num_outputs), np.float32),
         )
         self._precision = network.precision

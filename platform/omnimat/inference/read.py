@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ase import Atoms
@@ -51,6 +52,13 @@ def read_all(inputs: Any) -> Iterator[Given]:
             yield from _of_text(os.fspath(one))
         else:
             yield _guarded(f"#{place}", one)
+
+
+def in_chunks(given: Iterable[Given], size: int) -> Iterator[list[Given]]:
+    """Take so many at a time."""
+    waiting = iter(given)
+    while chunk := list(islice(waiting, size)):
+        yield chunk
 
 
 def _of_text(text: str) -> Iterator[Given]:
