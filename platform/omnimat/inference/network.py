@@ -56,8 +56,7 @@ class Mean:
     def is_finite(self) -> NDArray[np.bool_]:
         """(N,) whether a prediction is finite: a power of ten may be too large, or weights NaN."""
         inner = tuple(range(1, self.spreads.ndim))
-        finite: NDArray[np.bool_] = np.isfinite(self.spreads).all(axis=inner)
-        return finite
+        return np.asarray(np.isfinite(self.spreads).all(axis=inner))
 
 
 class Ensemble:

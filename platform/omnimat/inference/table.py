@@ -55,7 +55,8 @@ def not_finite(predicted: Sequence[Predicted], means: Sequence[Mean], place: int
 def _columns(predicted: Predicted, mean: Mean) -> dict[str, NDArray[Any]]:
     names = columns_of(predicted.task, has_interval=predicted.calibration is not None)
     if predicted.task.kind == "classification":
-        values = np.where(mean.is_finite, mean.values.astype(object), None)
+        values = mean.values.astype(object)
+        values[~mean.is_finite] = None
         return dict(zip(names, (values, 1 - mean.spreads), strict=True))
     numbers = [mean.values]
     if predicted.calibration is not None:
