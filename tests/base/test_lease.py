@@ -251,6 +251,20 @@ def test_a_fence_goes_to_other_processes(folder):
     assert isinstance(caught.value, RunError)
 
 
+def test_of_two_that_took_it_at_the_same_moment_one_is_told(folder):
+    """As on a storage that lets the second write over the file of the first."""
+    with Lease.acquire(folder, "run tiny", SHORT_S) as lost:
+        there = Holder.model_validate_json((folder / FOLDER / "000001.json").read_bytes())
+        other = there.model_copy(update={"token": "other", "host": "the-other"})
+        write_atomically(folder / FOLDER / "000001.json", other.model_dump_json().encode())
+        for check in (lost.check, lost.fence.check, lambda: check_elsewhere(lost.fence)):
+            with pytest.raises(LostError, match=r" on the-other .* at the same moment"):
+                check()
+        Fence(folder, 1, "other").check()
+        time.sleep(SHORT_S / 4)
+    assert holder_of(folder, 1) == str(other), "neither a beat nor the end writes over it"
+
+
 def test_a_folder_that_may_not_be_written_to_is_said(tmp_path):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(UserError, match="run"):
@@ -266,5 +280,5 @@ def test_a_time_that_is_none_is_refused(written, folder, monkeypatch):
 
 def test_nobody_holds_what_nobody_took(folder):
     take_over(folder, "run tiny")
-    Fence(folder, 0).check()
+    Fence(folder, 0, "").check()
     assert not folder.exists()

@@ -54,7 +54,7 @@ def test_a_lost_shard_ends_the_run_which_goes_on_where_more_may_be_lost(
     assert decisive(lenient.model_dump(mode="json")) == decisive(settings.model_dump(mode="json"))
     plan = make_plan("run", lenient, lost)
     assert run_workers(train, 2, plan, run) == ["", ""]
-    result = finish(plan, Fence(run, 0), 1.0)
+    result = finish(plan, Fence(run, 0, ""), 1.0)
     assert 0 < len(result["quarantined"]) <= num_lost
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"run: {len(result['quarantined'])} of {len(plan.records)} records are")

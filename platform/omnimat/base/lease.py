@@ -8,13 +8,13 @@ this machine, or whose beats stand still for as long as a reader watches, is a l
 process may take over. A reader compares no times. It looks again and again for so long, so clocks
 that differ or jump change nothing, and neither does a reader that was asleep.
 
-Before each write on which others rely, the holder and its workers look for a higher generation
-(``Fence.check``), and end without writing if there is one. So a process that comes back after its
-lease was taken over does no harm.
+Before each write on which others rely, the holder and its workers look for a higher generation, and
+for another process in their own (``Fence.check``), and end without writing if there is one. So a
+process that comes back after its lease was taken over does no harm.
 
 Local and network file systems, S3 and Google's storage create files exclusively. On a storage that
 takes no notice of that, two processes that begin within the same second may both go on at first.
-The driver whose file was overwritten learns of it with its next beat. A network disk that remembers
+The one whose file was overwritten learns of it at its next check. A network disk that remembers
 for a while what is not there (as NFS does, up to a minute) lets a process know that much later that
 it has lost its lease.
 """
@@ -133,27 +133,34 @@ class Fence:
     Attributes:
         folder: the folder that is held.
         generation: number of the lease.
+        token: text that no other lease has.
     """
 
     folder: UPath
     generation: int
+    token: str
 
     def check(self) -> None:
-        """Find out whether nobody has taken the folder over; it costs one question.
+        """Raise an error if another process has taken the folder over; it costs two questions.
 
         Raises:
-            LostError: somebody has.
+            LostError: another process has.
             UserError: the storage may not be read.
             RunError: the storage did not answer.
         """
+        there = _read(_file(self.folder, self.generation))
+        if there is not None and there.token != self.token:
+            raise LostError(
+                f"{self.folder} was taken by {there} at the same moment, so this process ends"
+            )
         taken = _file(self.folder, self.generation + 1)
         try:
             read_file(taken)
         except FileNotFoundError:
             return
         raise LostError(
-            f"{self.folder} was taken over by {_read(taken) or 'another process'} while this one "
-            "gave no sign; this one has ended and leaves the rest to the other"
+            f"{self.folder} was taken over by {_read(taken) or 'another process'} while this "
+            "process gave no sign, so this process ends"
         )
 
 
@@ -166,9 +173,8 @@ class Lease:
 
     def __init__(self, folder: UPath, generation: int, holder: Holder) -> None:
         """Keep a lease that was just taken alive; see ``acquire``."""
-        self.fence = Fence(folder, generation)
+        self.fence = Fence(folder, generation, holder.token)
         self._holder = holder
-        self._lost: LostError | None = None
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="omnimat-lease", daemon=True)
         self._thread.start()
@@ -203,13 +209,11 @@ class Lease:
         return self.fence.folder
 
     def check(self) -> None:
-        """Find out whether the lease still counts.
+        """Raise an error if the lease no longer counts.
 
         Raises:
-            LostError: somebody has taken the folder over.
+            LostError: another process has taken the folder over.
         """
-        if self._lost is not None:
-            raise self._lost
         self.fence.check()
 
     def release(self) -> None:
@@ -235,17 +239,13 @@ class Lease:
         while not self._is_over.wait(self._holder.stale_after_s / _BEATS_UNTIL_STALE):
             try:
                 self._look_and_write()
-            except LostError as error:
-                self._lost = error
-                return
+            except LostError:
+                return  # whoever writes there for the job will say so
             except (OSError, RunError, UserError):
-                continue  # the storage is away; whoever writes there for the job will say so
+                continue  # the storage is away, perhaps not for long
 
     def _look_and_write(self) -> None:
         self.fence.check()
-        there = _read(_file(self.folder, self.fence.generation))
-        if there is not None and there.token != self._holder.token:
-            raise LostError(f"{self.folder} was taken by {there} at the same moment; let it finish")
         self._holder = self._holder.model_copy(update={"beats": self._holder.beats + 1})
         self._write()
 

@@ -72,7 +72,7 @@ def _opened_by_worker(
     job = _job(path, [*told, f"training.num_workers={os.environ['WORLD_SIZE']}"])
     if driver is not None:
         folder = job.workspace.run(job.name).with_name(driver.folder)
-        yield job.plan, Fence(folder, driver.generation)
+        yield job.plan, Fence(folder, driver.generation, driver.token)
         return
     with _opened(job, fresh=fresh and not is_restarted()) as opened:
         yield opened

@@ -60,12 +60,14 @@ class Driver(NamedTuple):
         pid: process id of the driver, which is the agent of torchrun.
         folder: name of the run's folder.
         generation: number of the lease of the folder.
+        token: text that no other lease has.
         overrides: ``key.key=value`` for the job file.
     """
 
     pid: int
     folder: str
     generation: int
+    token: str
     overrides: list[str]
 
     @classmethod
@@ -120,7 +122,8 @@ def start_workers(
         local_addr=LOOPBACK,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # else it leaves a folder behind
     )
-    driver = Driver(os.getpid(), fence.folder.name, fence.generation, list(overrides))
+    told = (fence.folder.name, fence.generation, fence.token)
+    driver = Driver(os.getpid(), *told, list(overrides))
     with temporary_folder("torchrun") as folder:
         os.environ |= {_DRIVER: json.dumps(driver), "TMPDIR": str(folder)}
         for library in ("GLOO", "NCCL"):
