@@ -1,5 +1,7 @@
 """One process at a time works on a folder, whatever is killed, stopped, cut off or put right."""
 
+import copy
+import errno
 import multiprocessing
 import os
 import signal
@@ -249,6 +251,51 @@ def test_a_fence_goes_to_other_processes(folder):
     with Lease.acquire(folder, "run tiny", SHORT_S), pytest.raises(LostError) as caught:
         check_elsewhere(lease.fence)
     assert isinstance(caught.value, RunError)
+
+
+def test_a_storage_may_say_in_its_own_way_that_another_was_first(folder, monkeypatch):
+    """Some servers that speak S3 refuse the second of two writes with an error of their own."""
+    lease = Lease.acquire(folder, "run tiny", SHORT_S)
+
+    def refuse(file, data):
+        raise OSError(errno.EINVAL, "ConditionalRequestConflict")
+
+    monkeypatch.setattr("omnimat.base.lease._create_locally", refuse)
+    seen = iter([0, 1, 1])
+    monkeypatch.setattr("omnimat.base.lease._newest", lambda folder: next(seen))
+    with pytest.raises(HeldError):
+        Lease.acquire(folder, "run tiny", SHORT_S)
+    lease.release()
+    monkeypatch.undo()
+    monkeypatch.setattr("omnimat.base.lease._create_locally", refuse)
+    with pytest.raises(UserError, match="ConditionalRequestConflict"):
+        Lease.acquire(folder, "run tiny", SHORT_S)
+
+
+def test_a_process_that_is_killed_while_it_takes_the_lease_leaves_nothing(folder, monkeypatch):
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("omnimat.base.lease.os.link", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Lease.acquire(folder, "run tiny", LONG_S)
+    assert files(folder) == []
+
+
+def test_a_file_system_without_links_gives_a_lease_too(folder, monkeypatch):
+    def refused(source, target):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("omnimat.base.lease.os.link", refused)
+    race(folder, SHORT_S)
+    assert files(folder) == ["000001.json", "000002.json"]
+
+
+def test_who_holds_it_can_be_told_to_another_process(folder):
+    with Lease.acquire(folder, "run tiny", SHORT_S), pytest.raises(HeldError) as caught:
+        Lease.acquire(folder, "run tiny", SHORT_S)
+    told = copy.copy(caught.value)  # it is taken apart and put together as between processes
+    assert (str(told), told.holder) == (str(caught.value), caught.value.holder)
 
 
 def test_of_two_that_took_it_at_the_same_moment_one_is_told(folder):

@@ -21,6 +21,7 @@ it has lost its lease.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import threading
@@ -39,7 +40,7 @@ from upath import UPath
 
 from omnimat.base import process
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.files import read_file, write_atomically
+from omnimat.base.files import TEMPORARY_SUFFIX, read_file, write_atomically
 from omnimat.base.filesystem import is_local
 from omnimat.base.retry import patiently
 
@@ -52,6 +53,8 @@ _LONGEST_S = 3600.0
 _BEATS_UNTIL_STALE = 12
 _LOOKS_UNTIL_STALE = 60
 _LONGEST_PAUSE_S = 1.0
+# What file systems answer that give a file no second name.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 CheckHeld = Callable[[], None]
 """Raises ``LostError`` if this process, or the one that it works for, has lost its lease."""
@@ -64,12 +67,17 @@ class HeldError(UserError):
         holder: that process.
     """
 
-    def __init__(self, what: str, folder: UPath, holder: Holder) -> None:
-        super().__init__(
+    holder: Holder
+
+    @classmethod
+    def by(cls, holder: Holder, what: str, folder: UPath) -> Self:
+        """Say who works on what, in which folder."""
+        error = cls(
             f"{what} is being worked on by {holder}, in {folder}; wait until it has ended, stop "
             "it, or choose another name"
         )
-        self.holder = holder
+        error.holder = holder
+        return error
 
 
 class LostError(RunError):
@@ -301,7 +309,7 @@ def _watched(folder: UPath, what: str) -> tuple[int, Holder | None]:
         if holder == first or _is_over(holder):
             return newest, holder
         if holder is not None and _newest(folder) == newest:
-            raise HeldError(what, folder, holder)
+            raise HeldError.by(holder, what, folder)
 
 
 def _is_over(holder: Holder | None) -> bool:
@@ -357,18 +365,45 @@ def _read(file: UPath) -> Holder | None:
 
 
 def _create(file: UPath, holder: Holder) -> bool:
-    """Create the file of a lease, unless another process has; return whether it is ours."""
+    """Create the file of a lease, unless another process has; return whether it is ours.
+
+    What is there at the end decides: a first try may have reached the storage though its answer was
+    lost, and not every storage says in the same way that another process was first.
+    """
     data = holder.model_dump_json(indent=1).encode()
 
     def create() -> None:
         with suppress(FileExistsError):
             if is_local(file):
-                Path(file.path).parent.mkdir(parents=True, exist_ok=True)
-                with Path(file.path).open("xb") as stream:
-                    stream.write(data)
+                _create_locally(Path(file.path), data)
             else:
                 file.fs.pipe_file(file.path, data, mode="create")
 
-    patiently(create, file)
-    there = _read(file)  # a first try may have reached the storage though its answer was lost
+    try:
+        patiently(create, file)
+    except (RunError, UserError):
+        if _read(file) is None:
+            raise
+    there = _read(file)
     return there is not None and there.token == holder.token
+
+
+def _create_locally(file: Path, data: bytes) -> None:
+    """Create a file with all its content, or not at all.
+
+    Raises:
+        FileExistsError: it is there already.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = file.with_name(f".{file.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+    try:
+        whole.write_bytes(data)
+        try:
+            os.link(whole, file)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with file.open("xb") as stream:
+                stream.write(data)
+    finally:
+        whole.unlink(missing_ok=True)
