@@ -5,10 +5,10 @@ import signal
 import time
 
 import pytest
-from ray.exceptions import LocalRayletDiedError
+from ray.exceptions import GetTimeoutError, LocalRayletDiedError, RaySystemError
 
 from omnimat.base.errors import RunError
-from omnimat.cluster.session import session
+from omnimat.cluster.session import _is_of_lost_cluster, session
 
 
 def sentence() -> str:
@@ -48,6 +48,13 @@ def test_a_head_of_another_version_is_named(on_head, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("ray.__version__", "2.1.0")
         assert "Version mismatch" in sentence()
+
+
+def test_only_a_ray_that_has_ended_is_called_so():
+    assert _is_of_lost_cluster(LocalRayletDiedError())
+    assert _is_of_lost_cluster(RaySystemError("Broken pipe"))
+    assert not _is_of_lost_cluster(RaySystemError(TypeError("a bug"), "Traceback: ..."))
+    assert not _is_of_lost_cluster(GetTimeoutError())
 
 
 @pytest.mark.ray

@@ -1,5 +1,6 @@
 """No property judges what has seen it: as an input, or in pretraining of the same materials."""
 
+import copy
 import json
 import shutil
 
@@ -17,7 +18,7 @@ from omnimat.shards.manifest import Manifest
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.training.plan import make_plan
-from omnimat.training.seen import Materials
+from omnimat.training.seen import Materials, UnknownPretrainingError
 from omnimat.training.settings import PretrainSettings
 
 ENERGY, SYSTEM = "density_g_per_cm3", "crystal_system"
@@ -216,3 +217,9 @@ def test_what_nobody_knows_is_unknown_and_judges_no_label(spoilt, result, card, 
     assert "is not known" in found.sentence
     with pytest.raises(UserError, match=f"'{ENERGY}' was shown.*nobody knows.*{why}"):
         judge(ENERGY)
+
+
+def test_why_nobody_knows_can_be_told_to_another_process():
+    error = UnknownPretrainingError.of("run", "its data set is gone")
+    told = copy.copy(error)  # it is taken apart and put together as between processes
+    assert (str(told), told.why) == (str(error), error.why)

@@ -12,7 +12,7 @@ from types import FrameType
 
 import ray
 import torch
-from ray.exceptions import LocalRayletDiedError, NodeDiedError, RaySystemError
+from ray.exceptions import LocalRayletDiedError, NodeDiedError, RayError, RaySystemError
 
 from omnimat.base.errors import RunError
 from omnimat.base.words import shortened
@@ -20,7 +20,6 @@ from omnimat.cluster.leftovers import remove_leftovers
 
 _ANSWER_TIMEOUT_S = 10.0
 _SHOWN_CHARACTERS = 300
-_LOST = (LocalRayletDiedError, NodeDiedError, RaySystemError)
 _OTHER = "start a Ray of this version there, name another, or unset RAY_ADDRESS to start one here"
 _LOGS = "its logs in /tmp/ray/session_latest/logs say more; free memory or disk, and try again"
 
@@ -52,7 +51,9 @@ def session() -> Iterator[None]:
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
-    except _LOST as error:
+    except RayError as error:
+        if not _is_of_lost_cluster(error):
+            raise
         raise RunError(
             f"Ray ended while it was needed: {shortened(str(error), _SHOWN_CHARACTERS)}; run the "
             "command again, and it goes on where it was"
@@ -70,6 +71,13 @@ def _explained(what: str, remedy: str) -> Iterator[None]:
         ray.shutdown()
         reason = shortened(str(error) or type(error).__name__, _SHOWN_CHARACTERS)
         raise RunError(f"{what}: {reason.rstrip('.')}; {remedy}") from error
+
+
+def _is_of_lost_cluster(error: RayError) -> bool:
+    """Say whether Ray itself has ended; an answer that cannot be read comes with a traceback."""
+    if isinstance(error, RaySystemError):
+        return not error.traceback_str
+    return isinstance(error, LocalRayletDiedError | NodeDiedError)
 
 
 def _check_answers(address: str) -> None:

@@ -29,10 +29,14 @@ class UnknownPretrainingError(UserError):
         why: what is missing, and what would mend it.
     """
 
-    def __init__(self, run: str, why: str) -> None:
+    why: str
+
+    @classmethod
+    def of(cls, run: str, why: str) -> Self:
         """Say of which run and why."""
-        super().__init__(f"nobody knows which materials run {run!r} has seen: {why}")
-        self.why = why
+        error = cls(f"nobody knows which materials run {run!r} has seen: {why}")
+        error.why = why
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +118,14 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
         result = read_pretraining(workspace.run(run))
         settings = PretrainSettings.model_validate(result["settings"])
     except UserError as error:
-        raise UnknownPretrainingError(run, str(error)) from error
+        raise UnknownPretrainingError.of(run, str(error)) from error
     except (KeyError, TypeError, ValidationError) as error:
-        raise UnknownPretrainingError(
+        raise UnknownPretrainingError.of(
             run, f"its {RESULT} has no settings that this version reads"
         ) from error
     for dataset in (settings.dataset, *(kept.dataset for kept in settings.held_out)):
         if not (workspace.dataset(dataset) / MANIFEST_NAME).exists():
-            raise UnknownPretrainingError(
+            raise UnknownPretrainingError.of(
                 run, f"data set {dataset!r} is not in this storage; ingest it again"
             )
     held_out = tuple(workspace.dataset(kept.dataset) for kept in settings.held_out)
@@ -129,13 +133,13 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
     pretraining = Pretraining.planned(plan)
     now = pretraining.materials
     if {card.dataset_fingerprint for card in cards.values()} != {now.dataset_fingerprint}:
-        raise UnknownPretrainingError(
+        raise UnknownPretrainingError.of(
             run,
             f"data set {settings.dataset!r} in this storage is not the one that its encoders were "
             "trained on; ingest that, or pretrain again",
         )
     if result.get("records_fingerprint", now.fingerprint) != now.fingerprint:
-        raise UnknownPretrainingError(
+        raise UnknownPretrainingError.of(
             run,
             "a data set that it held out was ingested again with other materials; pretrain again",
         )
