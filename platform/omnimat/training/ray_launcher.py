@@ -12,7 +12,7 @@ from typing import Any
 import ray.train
 import ray.train.torch
 
-from omnimat.base.errors import RunError
+from omnimat.base.errors import RunError, UserError
 from omnimat.base.lease import Fence
 from omnimat.base.scratch import temporary_folder
 from omnimat.cluster.metrics import RayMetrics
@@ -52,6 +52,7 @@ def fit(plan: RunPlan, fence: Fence) -> None:
     Raises:
         RunError: another process has taken the run over, a worker failed for a known reason more
             often than ``max_failures``, or there was no room for the workers.
+        UserError: a worker could not do what the settings ask for.
     """
     timeout_s = _start_timeout_s(plan.settings.training)
     timeout = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(timeout_s)}
@@ -116,10 +117,11 @@ def _start_timeout_s(training: TrainingSettings) -> int:
     return ELASTIC_START_TIMEOUT_S if training.is_elastic else START_TIMEOUT_S
 
 
-def known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
+def known_reason(error: ray.train.TrainingFailedError) -> RunError | UserError | None:
     """Return an error that tells the user why training failed, or None if the reason is unknown.
 
-    Known reasons are a ``RunError`` that a worker raised, and workers that could not be started.
+    Known reasons are an error with one sentence that a worker raised, and workers that could not be
+    started.
     """
     if isinstance(error, ray.train.ControllerError):
         return RunError(
@@ -128,7 +130,7 @@ def known_reason(error: ray.train.TrainingFailedError) -> RunError | None:
         )
     failures = getattr(error, "worker_failures", {}).values()
     reasons = [getattr(failure, "_base_exc", failure) for failure in failures]
-    return next((reason for reason in reasons if isinstance(reason, RunError)), None)
+    return next((reason for reason in reasons if isinstance(reason, RunError | UserError)), None)
 
 
 def _train_loop(config: dict[str, Any]) -> None:
