@@ -50,6 +50,12 @@ def test_no_result_is_written(lost, workspace, new_settings):
     assert files(lost.folder) == set()
 
 
+def test_no_worker_begins_to_train(lost, workspace, new_settings):
+    context = WorkerContext(lost.folder, torch.device("cpu"), check_held=lost.check)
+    with pytest.raises(LostError):
+        train_worker(make_plan("run", new_settings(), workspace), context, in_process)
+
+
 def test_no_worker_is_started_again(lost):
     meeting_point = OneMachine(
         RendezvousParameters(BACKEND, "", "run", 1, 1, check_held=lost.check)

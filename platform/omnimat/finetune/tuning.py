@@ -116,6 +116,7 @@ def _fit(
 ) -> None:
     trainable = tune.with_parameters(_train, plan=plan, run=run, check_held=check_held)
     num_concurrent = settings.max_concurrent_trials or num_slots(settings)
+    ends = _Ends(plan, run, Progress(len(pending), watch), check_held)
     tuner = tune.Tuner(
         tune.with_resources(trainable, settings.trial_resources),
         param_space={"trial": tune.grid_search([t.model_dump(mode="json") for t in pending])},
@@ -131,11 +132,14 @@ def _fit(
             name="tune",
             storage_path=str(run),
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-            callbacks=[_Ends(plan, run, Progress(len(pending), watch), check_held)],
+            callbacks=[ends],
             verbose=0,
         ),
     )
-    for error, result in ((r.error, r) for r in tuner.fit()):
+    ended = tuner.fit()
+    if ends.refusal is not None:
+        raise ends.refusal
+    for error, result in ((r.error, r) for r in ended):
         if error is not None:
             trial = TrialSettings.model_validate(result.config["trial"])
             raise SweepError(f"trial {trial.name} failed: {_reason(error)}") from error
@@ -148,6 +152,7 @@ def _reason(error: Exception) -> Exception:
 
 
 def _train(config: dict[str, Any], plan: TrialPlan, run: UPath, check_held: CheckHeld) -> None:
+    check_held()  # before the work of hours, also when it is tried again
     settings = TrialSettings.model_validate(config["trial"])
     run_trial(plan, settings, trial_folder(run, settings), tune.report, check_held)
 
@@ -164,13 +169,18 @@ def num_slots(settings: FinetuneSettings) -> int:
 
 
 class _Ends(tune.Callback):  # type: ignore[misc]
-    """Follows the trials, marks those that the scheduler stopped, and reports progress."""
+    """Follows the trials, marks those that the scheduler stopped, and reports progress.
+
+    Attributes:
+        refusal: why a trial could not be marked; Tune would bury an error of a callback.
+    """
 
     def __init__(
         self, plan: TrialPlan, run: UPath, progress: Progress, check_held: CheckHeld
     ) -> None:
         self._plan, self._run, self._progress = plan, run, progress
         self._check_held = check_held
+        self.refusal: RunError | UserError | None = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called when a trial is started, or started again."""
@@ -184,9 +194,13 @@ class _Ends(tune.Callback):  # type: ignore[misc]
         """Called when a trial has finished or was stopped; only one that finished left a result."""
         settings = TrialSettings.model_validate(trial.config["trial"])
         folder = trial_folder(self._run, settings)
-        result = read_result(self._plan, settings, folder)
-        if result is None:
-            self._check_held()
-            write_stopped(self._plan, settings, folder, trial.last_result)
+        try:
+            result = read_result(self._plan, settings, folder)
+            if result is None:
+                self._check_held()
+                write_stopped(self._plan, settings, folder, trial.last_result)
+        except (RunError, UserError) as refusal:
+            self.refusal = refusal
+            return
         error = None if result is None else result.validation_error
         self._progress.ended(settings.name, trial.last_result, self._plan.tasks, error)

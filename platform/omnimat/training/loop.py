@@ -35,6 +35,7 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
     Raises:
         UserError: the global batch has nothing for some of so many workers.
     """
+    context.check_held()
     training = plan.settings.training
     training.check_batch_is_enough_for(context.world_size)
     torch.set_num_threads(training.threads_per_worker)
