@@ -219,6 +219,7 @@ def write_records():
 @pytest.fixture(scope="session")
 def write_features():
     """Write a whole feature store, in this process."""
+    from omnimat.base.lease import unleased
     from omnimat.stream.featurize import WriteShard, complete
     from omnimat.stream.location import StoreLocation
     from omnimat.stream.source import Source
@@ -226,7 +227,7 @@ def write_features():
     def write_features(workspace, dataset, featurizers):
         store = StoreLocation.of(workspace, dataset, featurizers)
         store.folder.mkdir(parents=True)
-        write = WriteShard(Source(store.dataset, None, featurizers), store.folder)
+        write = WriteShard(Source(store.dataset, None, featurizers), store.folder, unleased)
         complete(store, [write.write(shard) for shard in range(len(store.manifest.shards))])
 
     return write_features

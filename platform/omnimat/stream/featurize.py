@@ -10,13 +10,15 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from tqdm import tqdm
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import read_file, write_atomically
-from omnimat.base.lease import HeldError, Lease
-from omnimat.base.settings import Settings
+from omnimat.base.lease import CheckHeld, HeldError, Lease
+from omnimat.base.settings import Settings, first_mistake
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
 from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN
@@ -58,10 +60,14 @@ class ShardReport(Settings):
 
 
 class WriteShard:
-    """Featurizes whole shards and writes each atomically, unless it is there already."""
+    """Featurizes whole shards and writes each atomically, unless it is there already.
 
-    def __init__(self, source: Source, store: UPath) -> None:
-        self._source, self._store = source, store
+    Beside each file it leaves its report, by which the next start tells whether the file is as it
+    was written.
+    """
+
+    def __init__(self, source: Source, store: UPath, check_held: CheckHeld) -> None:
+        self._source, self._store, self._check_held = source, store, check_held
         self._records = Manifest.load(source.dataset).records(source.dataset)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
@@ -83,19 +89,41 @@ class WriteShard:
     def write(self, shard: int) -> ShardReport:
         """Make the features of a shard, unless a start that was killed has left them."""
         target = self._store / features_name(shard)
-        if (found := _found(target)) is not None:
-            return found
         rows = np.flatnonzero(self._records["shard"] == shard)
+        if (kept := self._kept(target, len(rows))) is not None:
+            return kept
         data = to_arrow_file(self._source.features(take(self._records, rows)))
+        report = ShardReport.of(data)
+        self._check_held()
         write_atomically(target, data)
-        return ShardReport.of(data)
+        self._check_held()
+        write_checked_json(_report_of(target), report.model_dump(mode="json"))
+        return report
+
+    def _kept(self, path: UPath, num_rows: int) -> ShardReport | None:
+        """Give the report of a file if both are there as they were written."""
+        again = f"{path.name} is made again"
+        try:
+            told = read_checked_json(_report_of(path), again)
+            report, data = ShardReport.model_validate(told), read_file(path)
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            print(f"{_report_of(path)} is damaged ({first_mistake(error)}): {again}", flush=True)
+            return None
+        except UserError as error:
+            print(error, flush=True)
+            return None
+        if FileEntry.of(data) != report.entry:
+            print(f"{path} was changed after it was written: it is made again", flush=True)
+            return None
+        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        is_whole = len(table) == num_rows and table.schema == self._source.schema
+        return report if is_whole else None
 
 
-def _found(path: UPath) -> ShardReport | None:
-    try:
-        return ShardReport.of(read_file(path))
-    except (FileNotFoundError, pa.ArrowException):
-        return None
+def _report_of(path: UPath) -> UPath:
+    return path.with_suffix(".json")
 
 
 def write_store(
@@ -124,7 +152,11 @@ def write_store(
     if lease is not None:
         with lease:
             if not location.is_complete:
-                reports = _write_shards(location, num_featurizers, num_cpus, label_selector)
+                _remove_unchecked(location.folder)
+                check_held = lease.fence.check
+                reports = _write_shards(
+                    location, num_featurizers, num_cpus, label_selector, check_held
+                )
                 lease.check()
                 complete(location, reports)
     location.losses().check(max_quarantined)
@@ -149,13 +181,14 @@ def _write_shards(
     num_featurizers: int,
     num_cpus: float,
     label_selector: Mapping[str, str],
+    check_held: CheckHeld,
 ) -> list[ShardReport]:
-    manifest, store = location.manifest, location.folder
-    _remove_unchecked(store)
+    manifest = location.manifest
+    source = Source(location.dataset, None, location.featurizers)
     shards = ray.data.from_items([{"shard": i} for i in range(len(manifest.shards))])
     written = shards.repartition(target_num_rows_per_block=1).map_batches(
         WriteShard,
-        fn_constructor_args=(Source(location.dataset, None, location.featurizers), store),
+        fn_constructor_args=(source, location.folder, check_held),
         compute=ray.data.ActorPoolStrategy(size=num_featurizers),
         batch_size=1,
         num_cpus=num_cpus,
@@ -176,7 +209,7 @@ def _write_shards(
                     "quarantined_records": sum(len(r.quarantined) for r in reports.values()),
                 }
             )
-    return [reports[shard] for shard in sorted(reports)]
+    return [reports[shard] for shard in range(len(manifest.shards))]
 
 
 def complete(location: StoreLocation, reports: Sequence[ShardReport]) -> None:
@@ -197,12 +230,15 @@ def complete(location: StoreLocation, reports: Sequence[ShardReport]) -> None:
 
 
 def _remove_unchecked(store: UPath) -> None:
-    """Remove a store that has no checksums, so that it is made again."""
+    """Remove a store that has no checksums, so that it is made again.
+
+    The card goes last: as long as it is there, a start after a kill goes on removing.
+    """
     card = StoreCard.read(store)
     if card is not None and not card.has_checksums:
         print(
             f"{store} was written by an older omnimat and cannot be checked: it is made again",
             flush=True,
         )
-        for path in [store / COMPLETE, *store.glob("*.arrow")]:
+        for path in [*store.glob("*.arrow"), store / COMPLETE]:
             path.unlink()
