@@ -8,6 +8,7 @@ import torch
 from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
+from omnimat.base.lease import FOLDER, LostError
 from omnimat.base.provenance import sha256_of
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.ranks import rank_pairs
@@ -20,6 +21,7 @@ from omnimat.models.embed import ExportedEncoder
 from omnimat.models.export import save
 from omnimat.models.inputs import export_folder, read_cards
 from omnimat.stream.location import StoreLocation
+from omnimat.testing.leased import leased
 
 pytestmark = [
     pytest.mark.ray,
@@ -46,7 +48,7 @@ def rows(on_ray, workspace):
         discovery={"candidates": "test"},
         zero_shot={"tasks": [CUBIC]},
     )
-    return evaluate("eval", settings, workspace)
+    return evaluate("eval", settings, workspace, leased(workspace.run("eval")))
 
 
 CUBIC = {
@@ -157,11 +159,22 @@ def test_sections_are_chosen(rows, workspace):
         dataset="prototypes", run="pre", retrieval={"pairs": [("text", "structure")]}
     )
     # On the test split a task needs no more name.
-    assert {row.task for row in evaluate("unseen", settings, workspace)} == {
-        "retrieval text -> structure"
-    }
+    assert {
+        row.task for row in evaluate("unseen", settings, workspace, leased(workspace.run("unseen")))
+    } == {"retrieval text -> structure"}
     with pytest.raises(ValueError, match="every section is null"):
         EvaluateSettings(dataset="prototypes", run="pre", retrieval=None)
+
+
+def test_an_evaluation_that_was_taken_over_writes_nothing(rows, workspace):
+    settings = EvaluateSettings(
+        dataset="prototypes", run="pre", retrieval={"pairs": [("text", "structure")]}
+    )
+    first = leased(workspace.run("lost"))
+    leased(workspace.run("lost"))
+    with pytest.raises(LostError, match="was taken over by"):
+        evaluate("lost", settings, workspace, first)
+    assert [path.name for path in workspace.run("lost").iterdir()] == [FOLDER]
 
 
 def test_an_encoder_that_diverged_is_named(rows, store, workspace, model, tmp_path):
@@ -184,8 +197,13 @@ def test_a_card_of_another_version_is_the_users_error(tmp_path):
 def test_what_cannot_be_evaluated_is_said(rows, workspace):
     pair = EvaluateSettings(dataset="prototypes", run="pre", retrieval={"pairs": [("xrd", "text")]})
     with pytest.raises(UserError, match="both of xrd -> text"):
-        evaluate("wrong", pair, workspace)
+        evaluate("wrong", pair, workspace, leased(workspace.run("wrong")))
     with pytest.raises(UserError, match="run the pretrain job"):
-        evaluate("wrong", pair.model_copy(update={"run": "absent"}), workspace)
+        evaluate(
+            "wrong",
+            pair.model_copy(update={"run": "absent"}),
+            workspace,
+            leased(workspace.run("wrong")),
+        )
     with pytest.raises(UserError, match="no exported encoder"):
         read_cards(workspace.run("absent"))

@@ -17,6 +17,7 @@ from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.export import load, save
 from omnimat.models.inputs import export_folder, read_cards
 from omnimat.shards.manifest import Manifest
+from omnimat.testing.leased import leased
 from omnimat.training.settings import PretrainSettings
 from omnimat.verification.verify import verify
 
@@ -61,7 +62,7 @@ def rows(on_ray, workspace, settings, url, known_run):
     changes |= {"folds": {"property": "fold", "test": [0, 2], "validation_fraction": 0.2}}
     changes |= {"trial": {"num_epochs": 2, "batch_size": 16}}
     folded = FinetuneSettings.model_validate(settings.model_dump() | changes)
-    return run_sweep("folded", folded, workspace, url)
+    return run_sweep("folded", folded, workspace, leased(workspace.run("folded")), url)
 
 
 def test_each_fold_has_a_row_for_every_seed_and_a_board_of_its_own(rows, workspace, url):

@@ -8,7 +8,7 @@ from upath import UPath
 
 from omnimat.base.checked_json import read_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.lease import FOLDER, Lease
+from omnimat.base.lease import FOLDER, Lease, LostError
 from omnimat.base.provenance import sha256_of
 from omnimat.cluster.capacity import LARGEST
 from omnimat.finetune.outcome import TrialResult
@@ -21,6 +21,7 @@ from omnimat.finetune.tuning import SweepError, num_slots
 from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.inputs import read_cards
+from omnimat.testing.leased import leased
 from omnimat.testing.ray_head import start
 from omnimat.testing.waiting import wait_for
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module")
 def rows(on_ray, workspace, settings):
-    return run_sweep("sweep", settings, workspace)
+    return run_sweep("sweep", settings, workspace, leased(workspace.run("sweep")))
 
 
 @pytest.fixture(scope="module")
@@ -97,18 +98,28 @@ def test_a_trial_in_ray_is_a_trial_outside(rows, workspace, settings, plan, tmp_
 def test_run_again_it_gives_the_same_rows_and_trains_nothing(rows, workspace, settings):
     stamp = {p: p.stat().st_mtime for p in workspace.run("sweep").glob("trials/*/trial.json")}
     changes = ("created_at", "status")
-    again = run_sweep("sweep", settings, workspace)
+    again = run_sweep("sweep", settings, workspace, leased(workspace.run("sweep")))
     for row, repeated in zip(rows, again, strict=True):
         assert row.model_dump(exclude={*changes}) == repeated.model_dump(exclude={*changes})
     assert {p: p.stat().st_mtime for p in stamp} == stamp
     assert len(LeaderboardStore(workspace.leaderboard_url).rows()) == len(rows)
 
 
+def test_a_finished_sweep_that_was_taken_over_writes_nothing(rows, workspace, settings):
+    run = workspace.run("sweep")
+    first = leased(run)
+    leased(run)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    with pytest.raises(LostError, match="was taken over by"):
+        run_sweep("sweep", settings, workspace, first)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
 def test_other_threads_make_no_other_trial(rows, workspace, settings):
     old = {p: p.stat().st_mtime for p in workspace.run("sweep").glob("trials/*/trial.json")}
     changes = {"trial": settings.trial.model_dump() | {"num_threads": 2}}
     elsewhere = FinetuneSettings.model_validate(settings.model_dump() | changes)
-    again = run_sweep("sweep", elsewhere, workspace)
+    again = run_sweep("sweep", elsewhere, workspace, leased(workspace.run("sweep")))
     assert [row.row_id for row in again] == [row.row_id for row in rows]
     assert {p: p.stat().st_mtime for p in old} == old
 
@@ -126,7 +137,7 @@ def test_several_modalities_and_numbers_make_rows_that_can_be_checked(on_ray, wo
     changes = {"modalities": ["structure", "dos"], "tasks": [task], "variants": ("from_scratch",)}
     changes |= {"learning_rates": (1e-2,), "seeds": (0,), "max_concurrent_trials": 1}
     fused = FinetuneSettings.model_validate(settings.model_dump(exclude={"head"}) | changes)
-    (row,) = run_sweep("fused", fused, workspace)
+    (row,) = run_sweep("fused", fused, workspace, leased(workspace.run("fused")))
     assert row.model == "structure (potnet) + dos (dos_transformer), concat fusion, from scratch"
     assert row.parent_run == ""
     assert set(row.config["cards"]) == {"structure", "dos"}
@@ -145,7 +156,7 @@ def test_several_tasks_make_a_row_each(on_ray, workspace, settings):
     changes |= {"train_fractions": (0.5, 1.0), "seeds": (0,), "label": "together"}
     changes |= {"max_concurrent_trials": 1}
     joint = FinetuneSettings.model_validate(settings.model_dump() | changes)
-    rows = run_sweep("joint", joint, workspace)
+    rows = run_sweep("joint", joint, workspace, leased(workspace.run("joint")))
     assert [(row.task, row.details["num_train"]) for row in rows] == [
         ("mean atomic number", 24),
         ("Weight (class)", 24),
@@ -171,7 +182,7 @@ def test_halving_stops_poor_points_for_good_and_trains_the_best_with_every_seed(
     changes = {"variants": ("frozen", "from_scratch"), "learning_rates": (1e-2, 1e-9)}
     changes |= {"asha": {"grace_epochs": 1, "reduction_factor": 2}, "max_concurrent_trials": 1}
     halved = FinetuneSettings.model_validate(settings.model_dump() | changes)
-    rows = run_sweep("halved", halved, workspace)
+    rows = run_sweep("halved", halved, workspace, leased(workspace.run("halved")))
     assert [(row.variant, row.seed, row.hyperparameters["lr"]) for row in rows] == [
         (variant, seed, 1e-2) for seed in (0, 1) for variant in ("frozen", "from_scratch")
     ]
@@ -184,7 +195,7 @@ def test_halving_stops_poor_points_for_good_and_trains_the_best_with_every_seed(
         f"{variant}-lr0.01-seed{seed}" for variant in ("frozen", "from_scratch") for seed in (0, 1)
     }
     assert "stopped early, after 1 epochs" in capsys.readouterr().out
-    again = run_sweep("halved", halved, workspace)
+    again = run_sweep("halved", halved, workspace, leased(workspace.run("halved")))
     assert [row.row_id for row in again] == [row.row_id for row in rows]
     assert "4 trials, 4 of them ended before" in capsys.readouterr().out
 
@@ -206,7 +217,7 @@ def test_a_sweep_killed_half_way_goes_on_with_a_grown_grid_to_the_rows_of_one_th
     stamps = {path: path.stat().st_mtime for path in trials.glob("*/trial.json")}
     assert 1 <= len(stamps) < 8
     grown = FinetuneSettings.model_validate(settings.model_dump() | {"seeds": (0, 1, 2)})
-    again = run_sweep("killed", grown, workspace, url)
+    again = run_sweep("killed", grown, workspace, leased(workspace.run("killed")), url)
     assert {path: path.stat().st_mtime for path in stamps} == stamps
     assert len(again) == 6
     made_by = {"run_name", "created_at", "wall_time_s", "checkpoint_uri", "predictions_uri"}
@@ -223,7 +234,7 @@ def test_a_failed_trial_is_named_and_leaves_no_row(on_ray, workspace, settings, 
     failing = FinetuneSettings.model_validate(settings.model_dump() | changes)
     sentence = r"^trial finetuned-lr1e\+30-seed0 failed: .* take 1e\+30 out of learning_rates$"
     with pytest.raises(SweepError, match=sentence):
-        run_sweep("failing", failing, workspace, url)
+        run_sweep("failing", failing, workspace, leased(workspace.run("failing")), url)
     assert LeaderboardStore(url).rows() == []
     assert not (workspace.run("failing") / "result.json").exists()
 
@@ -235,7 +246,7 @@ def test_a_sweep_that_was_taken_over_leaves_nothing(on_ray, workspace, settings,
     with Lease.acquire(run, "the first") as first:
         pass
     with Lease.acquire(run, "the second"), pytest.raises(SweepError, match="was taken over by"):
-        run_sweep("lost", lost, workspace, url, first.fence.check)
+        run_sweep("lost", lost, workspace, first.fence, url)
     assert {path.name for path in run.iterdir()} == {FOLDER, "tune"}  # Tune keeps its own state
     assert LeaderboardStore(url).rows() == []
 
@@ -253,7 +264,12 @@ def test_a_task_that_cannot_be_is_refused_before_any_trial(
 ):
     changed = settings.model_dump() | {"tasks": [{"name": "wrong"} | task]}
     with pytest.raises(UserError, match=sentence) as caught:
-        run_sweep("wrong", FinetuneSettings.model_validate(changed), workspace)
+        run_sweep(
+            "wrong",
+            FinetuneSettings.model_validate(changed),
+            workspace,
+            leased(workspace.run("wrong")),
+        )
     assert "\n" not in str(caught.value)
     assert not (workspace.run("wrong") / "trials").exists()
 

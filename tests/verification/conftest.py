@@ -26,6 +26,7 @@ from omnimat.materials.split import split_sha256
 from omnimat.modalities.dos import DensityOfStates
 from omnimat.models.inputs import read_cards
 from omnimat.shards.manifest import RECORDS_NAME, Manifest, dataset_fingerprint
+from omnimat.testing.leased import leased
 from omnimat.training.settings import PretrainSettings
 from omnimat.verification.verify import verify
 
@@ -36,6 +37,7 @@ TASKS = (
     {"name": "crystal system", "target": "crystal_system", "kind": "classification"},
     {"name": "mean number", "target": "mean_number", "unit": "e", "transform": "log10"},
 )
+
 ZERO_SHOT = {
     "name": "crystal system",
     "target": "crystal_system",
@@ -136,7 +138,7 @@ def honest(tmp_path_factory, write_records, write_run, write_features):
     write_run(workspace, "pre", PRETRAINING)
     write_features(workspace, "cubes", PRETRAINING.modalities.featurizers())
     settings = EvaluateSettings(dataset="cubes", run="pre", **SECTIONS)
-    rows = evaluate("score", settings, workspace)
+    rows = evaluate("score", settings, workspace, leased(workspace.run("score")))
     fits = {modality: finetune(workspace, modality) for modality in ("structure", "dos")}
     return workspace, {key: [row for row in rows if row.section == key] for key in SECTIONS} | fits
 

@@ -67,12 +67,13 @@ from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.testing.leased import leased
 from omnimat.verification.verify import verify
 
 workspace = Workspace(UPath(sys.argv[1]))
 common = {"dataset": "cubes", "run": "pre"}
 settings = EvaluateSettings(**common, retrieval=None, counting={})
-[row] = evaluate("counted", settings, workspace)
+[row] = evaluate("counted", settings, workspace, leased(workspace.run("counted")))
 verdicts = []
 for value in (row.value, 99):
     connection = sqlite3.connect(workspace.root / "leaderboard.sqlite")

@@ -11,6 +11,7 @@ from omnimat.finetune.plan import make_plan
 from omnimat.finetune.repeat import refuse_other_trials
 from omnimat.finetune.rows import expected_ids
 from omnimat.models.inputs import read_cards
+from omnimat.testing.leased import leased
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_an_evaluation_of_the_same_encoders_changes_nothing(bench, honest):
     bench.verify()
     before = bench.store.rows()
     settings = bench.evaluate_settings("clusters")
-    evaluate("again", settings, bench.workspace)
+    evaluate("again", settings, bench.workspace, leased(bench.workspace.run("again")))
     assert bench.store.rows() == before
 
 
@@ -91,4 +92,4 @@ def test_an_evaluation_of_other_encoders_is_refused_before_it_embeds(bench):
     train_anew(bench)
     settings = bench.evaluate_settings("clusters")
     with pytest.raises(UserError, match=r"is recomputed and not replaced .*checkpoint_sha256"):
-        evaluate("again", settings, bench.workspace)
+        evaluate("again", settings, bench.workspace, leased(bench.workspace.run("again")))

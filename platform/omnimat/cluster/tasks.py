@@ -13,7 +13,7 @@ from omnimat.base.errors import RunError, UserError
 Key = TypeVar("Key", bound=Hashable)
 T = TypeVar("T")
 
-_MAX_RETRIES = 3
+_NUM_TRIES = 4
 _IN_FLIGHT_PER_SLOT = 2
 
 
@@ -55,7 +55,7 @@ def in_parallel(
             result = ray.get(done[0])
         except RayError as error:
             if not _helps_to_try_again(error, num_tries[key], may_differ=again is not None):
-                raise explained(error) from None
+                raise explained(error, num_tries[key]) from None
             waiting.append(key)
         else:
             yield key, result
@@ -63,15 +63,20 @@ def in_parallel(
 
 def _helps_to_try_again(error: RayError, num_tries: int, may_differ: bool) -> bool:
     cause = error.cause if isinstance(error, RayTaskError) else error
-    if num_tries > _MAX_RETRIES or isinstance(cause, UserError | RunError):
+    if num_tries >= _NUM_TRIES or isinstance(cause, UserError | RunError):
         return False
     if isinstance(cause, OSError | RayError):
         return True
     return may_differ and num_tries == 1
 
 
-def explained(error: RayError) -> Exception:
-    """Return the exception of a task itself, or say that no worker got to its end."""
+def explained(error: RayError, num_tries: int) -> Exception:
+    """Return the exception of a task itself, or say that no worker got to its end.
+
+    Args:
+        error: what Ray raised.
+        num_tries: how often the task was tried if its worker was lost.
+    """
     if isinstance(error, RayTaskError) and isinstance(error.cause, UserError | RunError):
         return error.cause  # without the traceback that Ray adds to its message
     if isinstance(error, RayTaskError):
@@ -79,6 +84,6 @@ def explained(error: RayError) -> Exception:
         return cause
     first_line = str(error).strip().partition("\n")[0]
     return RunError(
-        f"Ray lost a task at each of {_MAX_RETRIES + 1} tries, the last time by "
+        f"Ray lost a task at each of {num_tries} tries, the last time by "
         f"{type(error).__name__}: {first_line}; run the job again to go on"
     )

@@ -14,7 +14,7 @@ from omnimat.base.checked_json import write_checked_json
 from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
-from omnimat.base.lease import CheckHeld, unleased
+from omnimat.base.lease import Fence
 from omnimat.base.provenance import code_commit, hardware, sha256_of
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
@@ -37,8 +37,8 @@ def evaluate(
     name: str,
     settings: EvaluateSettings,
     workspace: Workspace,
+    fence: Fence,
     leaderboard_url: str | None = None,
-    check_held: CheckHeld = unleased,
 ) -> list[Row]:
     """Embed a split with a run's encoders, and run the sections.
 
@@ -49,8 +49,8 @@ def evaluate(
         name: the name of this run.
         settings: its settings.
         workspace: where the data set and the pretraining run are.
+        fence: the run's folder and its lease.
         leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
-        check_held: finds out whether nobody has taken the run over.
 
     Returns:
         A row for each finding.
@@ -61,7 +61,7 @@ def evaluate(
     """
     start_s = time.perf_counter()
     torch.set_num_threads(settings.num_threads)
-    run, parent = workspace.run(name), workspace.run(settings.run)
+    run, check_held, parent = fence.folder, fence.check, workspace.run(settings.run)
     pretraining = read_pretraining(parent)
     cards = read_cards(parent)
     judging = Judging.of_sections(settings, tuple(cards), workspace)
@@ -79,8 +79,7 @@ def evaluate(
         max_quarantined=settings.max_quarantined,
     )
     embedder = Embedder(parent, cards, location.dataset, location.open(), settings.batch_size)
-    check_held()
-    split = _embedded(embedder, settings, run / EMBEDDINGS)
+    split = _embedded(embedder, settings, fence)
     overlap = leakage.of_parts({settings.split: split.material_ids.tolist()})
     print(f"{name}: {overlap.sentence}", flush=True)
     findings: list[tuple[str, Finding]] = []
@@ -129,16 +128,19 @@ def _refuse_other_encoders(
             refuse_other_result(row, {"checkpoint_sha256": common["checkpoint_sha256"]})
 
 
-def _embedded(embedder: Embedder, settings: EvaluateSettings, path: UPath) -> EmbeddedSplit:
+def _embedded(embedder: Embedder, settings: EvaluateSettings, fence: Fence) -> EmbeddedSplit:
     """Embed the split and keep the embeddings.
 
     Raises:
         UserError: if the split has no material.
+        LostError: another process has taken the run over.
     """
     split = embedder.embed(settings.split, settings.duplicates)
     if not len(split.positions):
         raise UserError(f"split: data set {settings.dataset!r} has no {settings.split} material")
-    write_atomically(path, to_npz(split))
+    embeddings = to_npz(split)
+    fence.check()
+    write_atomically(fence.folder / EMBEDDINGS, embeddings)
     return split
 
 

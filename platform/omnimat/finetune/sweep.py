@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 from rich.console import Console
 from upath import UPath
 
 from omnimat.base.checked_json import write_checked_json
 from omnimat.base.files import write_atomically
-from omnimat.base.lease import CheckHeld, unleased
+from omnimat.base.lease import Fence
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
 from omnimat.cluster.tasks import explained
@@ -42,13 +43,15 @@ from omnimat.stream.featurize import write_store
 # A job's output is no terminal, so rich would wrap at 80 characters.
 TABLE_WIDTH = 180
 
+_NUM_TRIES = 3  # of predicting a split
+
 
 def run_sweep(
     name: str,
     settings: FinetuneSettings,
     workspace: Workspace,
+    fence: Fence,
     leaderboard_url: str | None = None,
-    check_held: CheckHeld = unleased,
 ) -> list[Row]:
     """Run a sweep on the connected Ray cluster; run again, it continues.
 
@@ -59,8 +62,8 @@ def run_sweep(
         name: the name of this run.
         settings: its settings.
         workspace: where the data set and the pretraining run are.
+        fence: the run's folder and its lease; it is sent to the trials.
         leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
-        check_held: finds out whether nobody has taken the run over; it is sent to the trials.
 
     Returns:
         A row of each task for every fold, variant, fraction of the training split and seed.
@@ -71,7 +74,7 @@ def run_sweep(
         LostError: another process has taken the run over.
     """
     start_s = time.perf_counter()
-    run = workspace.run(name)
+    run, check_held = fence.folder, fence.check
     cards = read_cards(workspace.run(settings.run))
     leakage = _leakage(settings, cards, workspace)
     plan = make_plan(settings, workspace, cards)
@@ -86,17 +89,16 @@ def run_sweep(
     refuse_other_trials(board, settings, plan, cards, workspace.files)
     with RayMetrics(name) as watch:
         results = run_trials(plan, settings, run, watch, check_held)
-        check_held()
         chosen = best_points(judged(settings, results))
-        write_atomically(
-            run / "trials.parquet", trials_table(results, settings.tasks).to_parquet(index=False)
-        )
+        table = trials_table(results, settings.tasks).to_parquet(index=False)
+        check_held()
+        write_atomically(run / "trials.parquet", table)
         Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
-        scored = _score(plan, selected(results, chosen), settings, run, leakage)
+        scored = _score(plan, selected(results, chosen), settings, fence, leakage)
         for told in dict.fromkeys(one.overlap.sentence for one in scored if one.overlap):
             print(f"{name}: {told}", flush=True)
-        check_held()
         rows = [make_row(name, settings, plan, cards, one, workspace.files) for one in scored]
+        check_held()
         with leaderboard_write(watch, len(rows)):
             board.upsert(rows)
     check_held()
@@ -123,29 +125,19 @@ def _score(
     plan: TrialPlan,
     trials: Sequence[TrialResult],
     settings: FinetuneSettings,
-    run: UPath,
+    fence: Fence,
     leakage: FoundOverlap | None,
 ) -> list[Scored]:
     """Predict the test split, which nothing else reads, with all chosen trials in parallel."""
-    resources = settings.trial_resources
-    task = ray.remote(predict).options(
-        num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_retries=2
-    )
-    folders = [trial_folder(run, result.settings) for result in trials]
+    folders = [trial_folder(fence.folder, result.settings) for result in trials]
+    predicted = _predicted(plan, trials, folders, settings)
     num_folds = 0 if settings.folds is None else plan.num_folds(settings.folds.property)
-    running = [
-        task.remote(plan, result, folder, "test")
-        for result, folder in zip(trials, folders, strict=True)
-    ]
-    try:
-        predicted = ray.get(running)
-    except RayTaskError as error:
-        raise explained(error) from None
     validating = {fold: plan.material_ids("validation", fold) for fold in settings.each_fold()}
     scored = []
     for result, folder, by_task in zip(trials, folders, predicted, strict=True):
         for one in plan.tasks:
-            path = run / "predictions" / one.slug / f"{result.settings.name}.parquet"
+            path = fence.folder / "predictions" / one.slug / f"{result.settings.name}.parquet"
+            fence.check()
             write_atomically(path, by_task[one.name].to_parquet(index=False))
             table = by_task[one.name]
             overlap = None
@@ -157,6 +149,28 @@ def _score(
                 overlap = leakage.of_parts(parts)
             scored.append(Scored(one, result, folder, table, path, num_folds, overlap))
     return scored
+
+
+def _predicted(
+    plan: TrialPlan,
+    trials: Sequence[TrialResult],
+    folders: Sequence[UPath],
+    settings: FinetuneSettings,
+) -> list[dict[str, pd.DataFrame]]:
+    """Predict the test split with each trial, by task, on the cluster."""
+    resources = settings.trial_resources
+    task = ray.remote(predict).options(
+        num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_retries=_NUM_TRIES - 1
+    )
+    running = [
+        task.remote(plan, result, folder, "test")
+        for result, folder in zip(trials, folders, strict=True)
+    ]
+    try:
+        predicted: list[dict[str, pd.DataFrame]] = ray.get(running)
+    except RayError as error:
+        raise explained(error, _NUM_TRIES) from None
+    return predicted
 
 
 def _write_result(

@@ -48,4 +48,4 @@ class EvaluateJob(RunJob[EvaluateSettings]):
         """Embed the split and evaluate each section."""
         from omnimat.evaluation.evaluate import evaluate
 
-        evaluate(self.name, self.settings, self.workspace, check_held=fence.check)
+        evaluate(self.name, self.settings, self.workspace, fence)

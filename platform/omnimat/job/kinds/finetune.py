@@ -103,4 +103,4 @@ class FinetuneJob(RunJob[FinetuneSettings]):
         """Run the trials that have not ended yet, and score the best."""
         from omnimat.finetune.sweep import run_sweep
 
-        run_sweep(self.name, self.settings, self.workspace, check_held=fence.check)
+        run_sweep(self.name, self.settings, self.workspace, fence)
