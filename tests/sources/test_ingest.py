@@ -102,19 +102,21 @@ def test_an_interrupted_ingest_goes_on_to_the_same_bytes(settings, tmp_path):
     assert first.stat().st_mtime_ns == written_ns
 
 
-@pytest.mark.parametrize("what", ["report", "shard"])
+@pytest.mark.parametrize("what", ["report", "shard", "another report", "no shard"])
 def test_a_damaged_shard_of_an_unfinished_ingest_is_made_again(settings, tmp_path, what, capsys):
     asked = settings, UPath(tmp_path / "data"), 0, (), content_hash(input_files(settings.source))
     report = write_slice(*asked)
     whole = contents(tmp_path / "data")
     (told,) = (tmp_path / "data").glob(".reports-*/*.json")
-    path = told if what == "report" else tmp_path / "data" / "shard-00000.tar"
+    path = tmp_path / "data" / "shard-00000.tar" if "shard" in what else told
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    path.write_bytes(b"{}" if what == "another report" else data)
+    if what == "no shard":
+        path.unlink()
     assert write_slice(*asked) == report
     assert contents(tmp_path / "data") == whole
-    assert "made again" in capsys.readouterr().out
+    assert ("made again" in capsys.readouterr().out) == (what != "no shard")
 
 
 @pytest.mark.ray

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from pydantic import ValidationError
 from tqdm import tqdm
 from upath import UPath
 
@@ -14,7 +15,8 @@ from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.lease import Lease
 from omnimat.base.provenance import sha256_of
-from omnimat.base.settings import fingerprint
+from omnimat.base.retry import patiently
+from omnimat.base.settings import fingerprint, first_mistake
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.tasks import in_parallel
 from omnimat.materials.record import Failure, Record
@@ -93,14 +95,17 @@ def _ingest(settings: IngestSettings, name: str, lease: Lease, report_progress: 
             reports[shard] = report
             bar.update()
             watch(_told(reports, num_shards))
-        reports |= dict(write(duplicates(reports)))
+        for shard, report in write(duplicates(reports)):
+            lease.check()
+            reports[shard] = report
         watch(_told(reports, num_shards))
     if report_progress:
         print(_summary(name, reports, located.source.remarks()))
-    save_inputs(inputs, destination)
     in_order = [reports[shard] for shard in range(num_shards)]
     lease.check()
+    save_inputs(inputs, destination)
     told = report_labels(read_joins(located).labels, in_order, destination)
+    lease.check()
     manifest = merge(
         name=name,
         source=description,
@@ -186,8 +191,8 @@ def write_slice(
     shard_path = destination / shard_name(shard)
     reports = destination / f"{_REPORTS_PREFIX}{fingerprint([settings.fingerprint(), inputs])}"
     report_path = reports / f"{shard_path.stem}.json"
-    kept = _kept_report(report_path, shard_path)
-    if kept is not None and kept.excluded_ids == excluded_ids:
+    kept = _kept_report(report_path, shard_path, excluded_ids)
+    if kept is not None:
         return kept
     start = shard * settings.records_per_shard
     stop = start + settings.records_per_shard
@@ -211,16 +216,23 @@ def write_slice(
     return report
 
 
-def _kept_report(path: UPath, shard: UPath) -> ShardReport | None:
+def _kept_report(path: UPath, shard: UPath, excluded_ids: tuple[str, ...]) -> ShardReport | None:
     """Give the report of a shard if both are there as they were written; else it is made again."""
-    if not path.exists() or not shard.exists():
-        return None
+    again = f"{shard.name} is made again"
     try:
-        report = ShardReport.model_validate(read_checked_json(path, f"{shard.name} is made again"))
+        report = ShardReport.model_validate(read_checked_json(path, again))
+        if report.excluded_ids != excluded_ids:
+            return None
+        sha256 = patiently(lambda: sha256_of(shard), shard)
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        print(f"{path} is damaged ({first_mistake(error)}): {again}", flush=True)
+        return None
     except UserError as error:
         print(error, flush=True)
         return None
-    if sha256_of(shard) != report.entry.sha256:
+    if sha256 != report.entry.sha256:
         print(f"{shard} was changed after it was written: it is made again", flush=True)
         return None
     return report
