@@ -120,6 +120,14 @@ def test_a_data_set_without_a_list_is_taken_as_it_is(settings, dataset, cifs):
     assert finished(settings, "d", dataset) is not None
 
 
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"{}\n" + data])
+def test_a_damaged_list_is_said_in_one_sentence(damage, settings, dataset):
+    path = dataset / INPUTS_NAME
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=f"{path} is damaged .*, or delete {path} to keep it"):
+        check_inputs(settings, dataset)
+
+
 def test_half_an_ingest_goes_on_and_after_a_change_begins_anew(settings, tmp_path, cifs):
     folder, shard = UPath(tmp_path / "half"), UPath(tmp_path / "half" / "shard-00000.tar")
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from pydantic import ValidationError
 from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.files import read_file, write_atomically
 from omnimat.base.provenance import sha256_of
-from omnimat.base.settings import Settings, fingerprint
+from omnimat.base.settings import Settings, fingerprint, first_mistake
 
 INPUTS_NAME = "inputs.jsonl"
 
@@ -93,12 +94,11 @@ def check_inputs(reader: HasInputs, dataset: UPath) -> None:
     set is complete without them, and may have been moved to another machine.
 
     Raises:
-        UserError: one has changed; the sentence names it.
+        UserError: one has changed, or the list is damaged; the sentence names the file.
     """
     if not (dataset / INPUTS_NAME).exists():
         return
-    lines = read_file(dataset / INPUTS_NAME).splitlines()
-    before = {one.name: one for one in map(InputFile.model_validate_json, lines)}
+    before = _remembered(dataset)
     try:
         change = _first_change(before, reader.located().inputs())
     except (UserError, OSError):
@@ -108,6 +108,18 @@ def check_inputs(reader: HasInputs, dataset: UPath) -> None:
             f"{dataset} was made before {change}: choose another name to ingest what is there now, "
             f"delete {dataset} to ingest it anew, or delete {dataset / INPUTS_NAME} to keep it"
         )
+
+
+def _remembered(dataset: UPath) -> dict[str, InputFile]:
+    path = dataset / INPUTS_NAME
+    try:
+        files = list(map(InputFile.model_validate_json, read_file(path).splitlines()))
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is damaged ({first_mistake(error)}): delete {dataset} to ingest it anew, or "
+            f"delete {path} to keep it"
+        ) from error
+    return {one.name: one for one in files}
 
 
 def _first_change(before: Mapping[str, InputFile], now: Mapping[str, UPath]) -> str | None:

@@ -15,10 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
+from pydantic import ValidationError
 from upath import UPath
 
-from omnimat.base.files import remove_temporaries, write_atomically
-from omnimat.base.settings import Settings
+from omnimat.base.checked_json import read_checked_json, write_checked_json
+from omnimat.base.errors import UserError
+from omnimat.base.files import remove_temporaries
+from omnimat.base.settings import Settings, first_mistake
 from omnimat.sources.materials_project.parts import (
     Document,
     read_documents,
@@ -58,8 +61,17 @@ class Snapshot:
         return (self._directory / _LISTING).exists()
 
     def listing(self) -> Listing:
-        """Give the listing."""
-        return Listing.model_validate_json((self._directory / _LISTING).read_text())
+        """Give the listing.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = self._directory / _LISTING
+        remedy = f"delete {self._directory} and ingest again"
+        try:
+            return Listing.model_validate(read_checked_json(path, remedy))
+        except ValidationError as error:
+            raise UserError(f"{path} is damaged ({first_mistake(error)}): {remedy}") from error
 
     def remove_temporaries(self) -> None:
         """Remove what killed writers left; call it before anything is written."""
@@ -70,7 +82,7 @@ class Snapshot:
 
     def save_listing(self, listing: Listing) -> None:
         """Write the listing, which never changes afterwards."""
-        write_atomically(self._directory / _LISTING, listing.model_dump_json().encode())
+        write_checked_json(self._directory / _LISTING, listing.model_dump(mode="json"))
 
     def add(
         self,

@@ -10,9 +10,9 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from scipy.optimize import nnls
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.files import read_file, write_atomically
-from omnimat.base.settings import Settings, fingerprint, identity
+from omnimat.base.settings import Settings, fingerprint, first_mistake, identity
 from omnimat.base.workspace import Workspace
 from omnimat.training.plan import RunPlan
 
@@ -108,19 +108,20 @@ class Rates(Settings):
 
         Raises:
             FileNotFoundError: there is no such file.
-            UserError: the file holds something else, or another version wrote it.
+            UserError: the file holds something else or was changed, or another version wrote it.
         """
+        remedy = "plan with --measure-again to replace it"
         try:
-            return cls.model_validate_json(read_file(path))
+            return cls.model_validate(read_checked_json(path, remedy))
         except ValidationError as error:
             raise UserError(
-                f"{path} holds no rates of this version of omnimat ({error.errors()[0]['msg']}): "
-                "plan with --measure-again to replace it"
+                f"{path} holds no rates of this version of omnimat ({first_mistake(error)}): "
+                f"{remedy}"
             ) from None
 
     def save(self, path: UPath) -> None:
-        """Write the rates to a JSON file."""
-        write_atomically(path, f"{self.model_dump_json(indent=1)}\n".encode())
+        """Write the rates to a JSON file with a checksum."""
+        write_checked_json(path, self.model_dump(mode="json"))
 
 
 def reads_store(plan: RunPlan) -> bool:
