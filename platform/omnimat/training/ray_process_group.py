@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 import psutil
@@ -25,7 +25,7 @@ _opened: list[TCPStore] = []  # a store lives as long as its process, or until t
 
 
 class OneAddressConfig(ray.train.torch.TorchConfig):  # type: ignore[misc]
-    """Ray Train's configuration of torch, but for how its workers meet."""
+    """Ray Train's configuration of torch, except that its workers meet in a store of ours."""
 
     @property
     def backend_cls(self) -> type[Any]:
@@ -66,17 +66,19 @@ def _join(backend: str, address: str, port: int, timeout_s: float) -> None:
     os.environ |= {name: str(value) for name, value in told.items()}
     if interface := _interface_of(ray.util.get_node_ip_address()):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", f"={interface}")  # and none that begins so
     timeout = timedelta(seconds=timeout_s)
     store = TCPStore(address, port, is_master=False, timeout=timeout, wait_for_workers=False)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
 
 
 def _interface_of(address: str) -> str | None:
-    """Name the network interface to whose network an IPv4 address of this machine belongs."""
+    """Name the network interface that has an address, or any of 127.0.0.0/8; None if none has."""
+    asked = ip_address(address)
     for name, known in psutil.net_if_addrs().items():
         for one in known:
-            if one.family == socket.AF_INET and one.netmask:
-                network = ip_network(f"{one.address}/{one.netmask}", strict=False)
-                if ip_address(address) in network:
+            if one.family in {socket.AF_INET, socket.AF_INET6}:
+                there = ip_address(one.address)
+                if asked == there or (asked.is_loopback and there.is_loopback):
                     return name
     return None
