@@ -73,7 +73,7 @@ def run_trial(
         settings: the settings of this trial.
         folder: where the trial writes.
         report: called with each new entry of the history, after every epoch.
-        check_held: finds out whether nobody has taken the sweep over.
+        check_held: raises an error if another process has taken the sweep over.
 
     Raises:
         UserError: if a split has no record that the task can use.

@@ -54,7 +54,7 @@ def run_trials(
         settings: the settings of the sweep.
         run: the folder of the sweep.
         watch: told how many trials are in each state.
-        check_held: finds out whether nobody has taken the sweep over.
+        check_held: raises an error if another process has taken the sweep over.
 
     Raises:
         SweepError: if a trial failed or the sweep was interrupted.

@@ -1,15 +1,19 @@
 """What all kinds of job have in common, and the table of the kinds.
 
-A kind of job is one class in one file of ``job/kinds``. Whichever command starts it, a job takes
-the same steps from its file to its output:
+A kind of job is one class in one file of ``job/kinds``. On Ray, whichever command starts it, a job
+takes the same steps from its file to its output:
 
 1. It is read (``job.load``).
 2. ``check`` and ``check_after`` find mistakes before any cluster is asked.
 3. ``refuse_held`` makes sure that no other process does the same.
-4. ``on_devices`` decides what the file leaves to the machines.
-5. Its ``phases`` are held against what the cluster has (``job.preflight``).
-6. ``run`` makes the output. A job whose output is a run is first ``prepared`` and then opens an
+4. ``reach`` finds out whether the job can write where it will write at its end.
+5. ``on_devices`` decides what the file leaves to the machines.
+6. Its ``phases`` are held against what the cluster has (``job.preflight``).
+7. ``run`` makes the output. A job whose output is a run is first ``prepared`` and then opens an
    ``attempt``, which may find that the run has finished.
+
+Without Ray (``job.train``) a pretrain job takes fewer: it is read, decided ``on_devices``,
+``prepared`` and given its ``attempt``.
 
 Files of kinds import no Ray and no training loop at their top: whoever only reads or checks a job
 file should not wait for these.
@@ -114,7 +118,7 @@ class Job(ABC, Generic[SettingsT]):
         return None
 
     def refuse_held(self) -> None:
-        """Find out whether no other process does this job, before any cluster is asked.
+        """Raise an error if another process does this job, before any cluster is asked.
 
         Raises:
             UserError: another process does; the message says which.

@@ -27,7 +27,8 @@ class WorkerContext:
         run: the run's folder, reachable from every worker.
         device: device on which this worker computes.
         watchers: functions to which rank 0 also passes its metrics.
-        check_held: finds out whether nobody has taken the run over, before each write.
+        check_held: raises an error if another process has taken the run over; called before each
+            write.
     """
 
     run: UPath

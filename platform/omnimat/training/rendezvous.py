@@ -55,10 +55,10 @@ class OneMachine(RendezvousHandler):
         return True
 
     def next_rendezvous(self) -> RendezvousInfo:
-        """Meet nobody: the agent is alone. It asks before each start of its workers.
+        """Give the agent its own store: it is alone. It asks before each start of its workers.
 
         Raises:
-            LostError: another process has taken the run over, so that no worker need be started.
+            LostError: another process has taken the run over, so that no worker is to be started.
         """
         self._check_held()
         address = RendezvousStoreInfo(LOOPBACK, self._store.port)
