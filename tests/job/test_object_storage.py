@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import threading
 from pathlib import Path
@@ -69,6 +70,7 @@ run: stored
 featurizer_num_cpus: 0.5
 """,
 }
+REPORT = re.compile(r"/features-\d{5}\.json")
 SHARDS = [f"{shard:05d}" for shard in range(5)]
 STEPS = list(range(1, 21))  # four an epoch; checkpoints after 8, 16 and 20
 
@@ -148,9 +150,9 @@ def killed_when(environment, folder):
 
 
 def stored_shards(requests) -> list[str]:
-    """List the shards of features that were written whole."""
+    """List the shards of features that were written whole, with the report that says so."""
     puts = [r for r in requests if r.method == "PUT" and r.fault is None]
-    return [r.path.rpartition("features-")[2][:5] for r in puts if ".arrow" in r.path]
+    return [r.path.rpartition("features-")[2][:5] for r in puts if REPORT.search(r.path)]
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +188,7 @@ def killed_run(written, killed_when, workspace, s3) -> UPath:
 
     assert "00002" not in written
     # A worker outlives its driver for a moment, in which it may write its shard after all.
-    stores = (workspace.root / "features").glob("*/*.arrow")
+    stores = (workspace.root / "features").glob("*/features-*.json")
     there = {file.name.rpartition("features-")[2][:5] for file in stores}
     assert there >= set(written)
     with s3.failing(lambda *_: None):
