@@ -1,6 +1,7 @@
 """On a file system that fails, the last good checkpoint is still found and is whole."""
 
 import errno
+import itertools
 import os
 import resource
 import signal
@@ -22,6 +23,10 @@ from omnimat.training.checkpoint_store import (
 )
 
 
+def session_of(number: int) -> str:
+    return f"{number:019d}"
+
+
 def part(folder: Path, name: str, size_bytes: int = 1000) -> Path:
     """Write the part that one worker adds to a checkpoint."""
     (folder / name / "export").mkdir(parents=True)
@@ -31,9 +36,9 @@ def part(folder: Path, name: str, size_bytes: int = 1000) -> Path:
 
 @pytest.fixture
 def new_store(tmp_path):
-    def new_store(rank=0, world_size=1, num_kept=2, session="1", first_step=0) -> CheckpointStore:
+    def new_store(rank=0, world_size=1, num_kept=2, session=1, first_step=0) -> CheckpointStore:
         run = UPath(tmp_path / "run")
-        return CheckpointStore(run, rank, world_size, num_kept, session, first_step)
+        return CheckpointStore(run, rank, world_size, num_kept, session_of(session), first_step)
 
     return new_store
 
@@ -107,33 +112,99 @@ def test_as_many_are_kept_as_asked_for(new_store, tmp_path):
 
 def test_parts_of_a_killed_start_are_no_parts_of_this_one(new_store, tmp_path):
     """Of two workers only one saved step 8; then three workers reach step 8 again."""
-    store = new_store(1, world_size=2, session="1")
+    store = new_store(1, world_size=2, session=1)
     store.save(part(tmp_path, "old"), 8)
     store.close()
     for rank in (1, 2, 0):
         assert newest_step(tmp_path) is None
-        store = new_store(rank, world_size=3, session="2")
+        store = new_store(rank, world_size=3, session=2)
         store.save(part(tmp_path, f"new{rank}"), 8)
         store.close()
-    assert newest_checkpoint(UPath(tmp_path / "run")).name.endswith("-2")
-    assert not list((tmp_path / "run" / "checkpoints").glob("*-1"))
+    assert newest_checkpoint(UPath(tmp_path / "run")).name.endswith(session_of(2))
+    assert not list((tmp_path / "run" / "checkpoints").glob(f"*-{session_of(1)}"))
 
 
 def test_what_could_not_be_read_goes_once_there_is_something_newer(new_store, tmp_path):
     """A start that goes on from step 8 has refused 16, so that must not count among the newest."""
     for step in (8, 16):
-        store = new_store(session="1")
+        store = new_store(session=1)
         store.save(part(tmp_path, f"at{step}"), step)
         store.close()
-    store = new_store(session="2", first_step=8)
+    store = new_store(session=2, first_step=8)
     store.save(part(tmp_path, "at12"), 12)
     store.close()
     assert steps(tmp_path) == [8, 12]
 
 
+def test_only_checkpoints_of_earlier_starts_are_ever_deleted(new_store, tmp_path):
+    """A user's folders and files stay, and so does what a later start has saved."""
+    later = new_store(session=3)
+    later.save(part(tmp_path, "later"), 8)
+    later.close()
+    folder = tmp_path / "run" / "checkpoints"
+    (folder / "000000004-backup").mkdir()
+    (folder / ".DS_Store").write_text("a stray file")
+    half_done = folder / f"000000012-{session_of(3)}"
+    half_done.mkdir()
+    before = set(folder.iterdir())
+    store = new_store(session=2, num_kept=1)
+    for step in (4, 6):
+        store.save(part(tmp_path, f"at{step}"), step)
+    store.close()
+    store.prune()
+    assert set(folder.iterdir()) - before == {folder / f"000000006-{session_of(2)}"}
+    assert before < set(folder.iterdir())
+
+
+def hesitate(filesystem, monkeypatch) -> None:
+    """Let every other question to a file system fail."""
+    whole, is_busy = filesystem.info, itertools.cycle([True, False])
+
+    def info(self, path, **options):
+        if next(is_busy):
+            raise TimeoutError("the storage is busy")
+        return whole(self, path, **options)
+
+    monkeypatch.setattr(filesystem, "info", info)
+
+
+def test_a_storage_that_hesitates_loses_no_good_checkpoint(new_store, tmp_path, monkeypatch):
+    first = new_store(session=1)
+    first.save(part(tmp_path, "good"), 8)
+    first.close()
+    store = new_store(session=2, first_step=8)
+    monkeypatch.setattr("omnimat.base.retry.FIRST_WAIT_S", 0)
+    hesitate(type(store.run.fs), monkeypatch)
+    store.prune()
+    assert newest_step(tmp_path) == 8
+
+
+def test_a_failed_clean_up_harms_no_run(new_store, tmp_path, capsys, monkeypatch):
+    store = new_store(num_kept=1)
+    for step in (1, 2):
+        store.save(part(tmp_path, f"at{step}"), step)
+    store.wait()
+
+    def refuse(self, path, **options):
+        raise PermissionError(errno.EACCES, "no", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.run.fs), "rm", refuse)
+        store.save(part(tmp_path, "at3"), 3)
+        store.wait()
+        store.prune()
+    assert newest_step(tmp_path) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert all("an old checkpoint could not be deleted" in line for line in lines)
+    assert {line.split("/checkpoints/")[1][:9] for line in lines} == {"000000001", "000000002"}
+    store.prune()
+    store.close()
+    assert steps(tmp_path) == [3]
+
+
 def test_sessions_ascend_even_if_the_clock_was_put_back(new_store, tmp_path, monkeypatch):
     first = new_session(UPath(tmp_path / "run"))
-    store = new_store(session=first)
+    store = new_store(session=int(first))
     store.save(part(tmp_path, "one"), 8)
     store.close()
     monkeypatch.setattr("time.time_ns", lambda: 5)
@@ -144,7 +215,7 @@ def test_sessions_ascend_even_if_the_clock_was_put_back(new_store, tmp_path, mon
 
 def limited_save(folder: Path) -> None:
     """Save a checkpoint that is larger than the files this process may write."""
-    store = CheckpointStore(UPath(folder / "run"), 0, 1, 2, "2", first_step=8)
+    store = CheckpointStore(UPath(folder / "run"), 0, 1, 2, session_of(2), first_step=8)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     whole = part(folder, "large", 1 << 20)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))

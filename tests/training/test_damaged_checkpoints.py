@@ -120,7 +120,7 @@ def put_an_old_one(run: Path) -> None:
     """Leave nothing but a checkpoint that DeepSpeed might have written."""
     for checkpoint in both(run):
         shutil.rmtree(checkpoint)
-    put(run / FOLDER / "000000009-1", OLD_NAMES, poison(run / "executed"))
+    put(run / FOLDER / f"{9:09d}-{1:019d}", OLD_NAMES, poison(run / "executed"))
 
 
 def poison_all(run: Path) -> None:

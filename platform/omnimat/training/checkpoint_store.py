@@ -12,6 +12,7 @@ continue from the checkpoints of the other.
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from omnimat.training.checkpoint_manifest import (
 )
 
 FOLDER = "checkpoints"
+_NAME = re.compile(r"[0-9]{9}-[0-9]{19}")
 POLL_S = 0.2
 PARTS_TIMEOUT_S = 1800.0
 _FILES = TypeAdapter(dict[FileName, FileEntry])
@@ -50,26 +52,50 @@ def newest_checkpoint(run: UPath) -> UPath | None:
     """Return the folder of a run's newest complete checkpoint, or None if there is none.
 
     Its files have not been held against its manifest yet.
+
+    Raises:
+        UserError: the storage may not be read.
+        RunError: the storage did not answer.
     """
     return next((path for path in checkpoints(run) if is_complete(path)), None)
 
 
 def checkpoints(run: UPath) -> list[UPath]:
-    """Return the folders of a run's checkpoints, the newest first, whether complete or not."""
+    """Return the folders of a run's checkpoints, the newest first, whether complete or not.
+
+    Whatever has another name is none, and is left alone.
+
+    Raises:
+        UserError: the storage may not be read.
+        RunError: the storage did not answer.
+    """
     folder = run / FOLDER
-    found = folder.iterdir() if folder.exists() else []
+    found = [folder / name for name in _names(folder) if _NAME.fullmatch(name)]
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def is_complete(checkpoint: UPath) -> bool:
-    """Return whether all workers have brought their part of a checkpoint."""
-    return (checkpoint / MANIFEST).exists()
+    """Return whether all workers have brought their part of a checkpoint.
+
+    Raises:
+        UserError: the storage may not be read.
+        RunError: the storage did not answer.
+    """
+    manifest = checkpoint / MANIFEST
+
+    def is_there() -> bool:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            manifest.fs.info(manifest.path)
+            return True
+        return False
+
+    return patiently(is_there, manifest)
 
 
 def new_session(run: UPath) -> str:
     """Return a text that sorts after those of earlier starts, even if the clock was put back."""
-    last = [path.name.rpartition("-")[2] for path in checkpoints(run)]
-    return f"{max([time.time_ns(), *(int(name) + 1 for name in last if name.isdecimal())]):019d}"
+    last = [int(_session(path)) for path in checkpoints(run)]
+    return f"{max([time.time_ns(), *(session + 1 for session in last)]):019d}"
 
 
 @dataclass
@@ -132,12 +158,13 @@ class CheckpointStore:
         self._thread.shutdown()
 
     def prune(self) -> None:
-        """Delete complete checkpoints beyond ``num_kept``, and what other starts left in vain.
+        """Delete complete checkpoints beyond ``num_kept``, and what earlier starts left in vain.
 
         That is what they left half done, and what they saved beyond the step from which this start
         went on: it would have gone on from there if that could be read. Only rank 0 deletes, before
         each checkpoint; once the new one is complete, there may be one more than ``num_kept``. The
-        manifest is deleted first, so that what is half deleted never counts as complete.
+        manifest is deleted first, so that what is half deleted never counts as complete. Nothing of
+        a later start is deleted. What cannot be deleted is named, and does no harm to the run.
 
         Raises:
             Exception: whatever ``check_held`` raises.
@@ -147,28 +174,32 @@ class CheckpointStore:
             self._delete_old()
 
     def _delete_old(self) -> None:
-        kept = 0
-        for folder in checkpoints(self.run):
-            if not folder.name.endswith(f"-{self.session}") and self._is_in_vain(folder):
-                _delete(folder)
-            elif is_complete(folder):
-                kept += 1
-                if kept > self.num_kept:
+        with _only_said():
+            for folder in list(self._superfluous()):
+                with _only_said():
                     _delete(folder)
 
-    def _is_in_vain(self, folder: UPath) -> bool:
-        """Return whether what another start left is of no use."""
-        step = folder.name.partition("-")[0]
-        is_refused = step.isdecimal() and int(step) > self.first_step
-        return is_refused or not is_complete(folder)
+    def _superfluous(self) -> Iterator[UPath]:
+        kept = 0
+        for folder in checkpoints(self.run):
+            session = _session(folder)
+            if session > self.session:
+                continue
+            is_refused = session < self.session and _step(folder) > self.first_step
+            if is_complete(folder) and not is_refused:
+                kept += 1
+                if kept > self.num_kept:
+                    yield folder
+            elif session < self.session or kept:  # else this start may be about to complete it
+                yield folder
 
     def _store(self, part: Path, step: int) -> None:
         target = self.run / FOLDER / f"{step:09d}-{self.session}"
         try:
             self.check_held()
+            if self.rank == 0:
+                self._delete_old()
             with _failing_as_one(target):
-                if self.rank == 0:
-                    self._delete_old()
                 files = _copy_all(part, target)
                 if self.rank != 0:
                     write_json(target / _list_name(self.rank), to_jsonable_python(files))
@@ -182,6 +213,30 @@ class CheckpointStore:
                     (target / _list_name(rank)).unlink()
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _names(folder: UPath) -> list[str]:
+    """Name what is in a folder; nothing if it is not there."""
+    with suppress(FileNotFoundError):
+        return patiently(lambda: [path.name for path in folder.iterdir()], folder)
+    return []
+
+
+def _step(checkpoint: UPath) -> int:
+    return int(checkpoint.name.partition("-")[0])
+
+
+def _session(checkpoint: UPath) -> str:
+    return checkpoint.name.partition("-")[2]
+
+
+@contextmanager
+def _only_said() -> Iterator[None]:
+    """Print that old checkpoints could not be deleted; it does no harm to a run."""
+    try:
+        yield
+    except (OSError, RunError, UserError) as error:
+        print(f"omnimat: an old checkpoint could not be deleted ({error})", flush=True)
 
 
 @contextmanager
@@ -242,5 +297,6 @@ def _copy(source: Path, destination: UPath) -> None:
 
 def _delete(checkpoint: UPath) -> None:
     with suppress(FileNotFoundError):
-        (checkpoint / MANIFEST).unlink()
-    checkpoint.fs.rm(checkpoint.path, recursive=True)
+        patiently((checkpoint / MANIFEST).unlink, checkpoint)
+    with suppress(FileNotFoundError):
+        patiently(partial(checkpoint.fs.rm, checkpoint.path, recursive=True), checkpoint)
