@@ -17,23 +17,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from upath import UPath
 
-from omnimat.base.errors import UserError
 from omnimat.base.scratch import new_folder
 from omnimat.base.settings import first_mistake
 from omnimat.base.workspace import EXPORT
 from omnimat.models.export import Card, save
 from omnimat.training.checkpoint_manifest import DamagedCheckpointError
+from omnimat.training.checkpoint_store import CheckpointError
 from omnimat.training.engine import whole_parameters
 from omnimat.training.engine_state import own_pieces
 
@@ -76,24 +78,45 @@ def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress) -> Pa
         engine: the DeepSpeed engine.
         cards: description of each encoder, which its export carries.
         progress: how far the run is.
+
+    Raises:
+        CheckpointError: the disk of temporary files failed or is full.
+        UserError: a file of the export may not be written.
+        RunError: there is no room for a file of the export.
     """
     folder = new_folder("checkpoint")
+    with _whole_or_gone(folder):
+        _write_part(folder, engine, cards, progress)
+    return folder
+
+
+@contextmanager
+def _whole_or_gone(folder: Path) -> Iterator[None]:
+    """Remove a folder that could not be written to the end, and say why in one sentence."""
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError | SafetensorError):
+            raise CheckpointError(
+                f"{folder} could not be written ({error}): free some space on its disk, or name "
+                "another in $TMPDIR, and submit the job again"
+            ) from error
+        raise
+
+
+def _write_part(folder: Path, engine: Any, cards: Mapping[str, Card], progress: Progress) -> None:
     rank, world_size = dist.get_rank(), dist.get_world_size()
     name = f"{{}}-{rank:05d}-of-{world_size:05d}.safetensors"
-    try:
-        _write_tensors(folder / name.format(OPTIMIZER), _own_state(engine))
-        with whole_parameters(engine):
-            weights = dict(list(engine.module.named_parameters())[rank::world_size])
-            if rank == 0:
-                weights |= dict(engine.module.named_buffers())
-                (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1))
-                for modality, card in cards.items():
-                    save(UPath(folder) / EXPORT / modality, engine.module.encoders[modality], card)
-            _write_tensors(folder / name.format(WEIGHTS), weights)
-    except (OSError, UserError):
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return folder
+    _write_tensors(folder / name.format(OPTIMIZER), _own_state(engine))
+    with whole_parameters(engine):
+        weights = dict(list(engine.module.named_parameters())[rank::world_size])
+        if rank == 0:
+            weights |= dict(engine.module.named_buffers())
+            (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1))
+            for modality, card in cards.items():
+                save(UPath(folder) / EXPORT / modality, engine.module.encoders[modality], card)
+        _write_tensors(folder / name.format(WEIGHTS), weights)
 
 
 def _own_state(engine: Any) -> dict[str, Tensor]:
