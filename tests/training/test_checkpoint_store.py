@@ -14,7 +14,7 @@ import pytest
 from upath import UPath
 
 from omnimat.base.errors import RunError
-from omnimat.training.checkpoint_manifest import CheckpointManifest
+from omnimat.training.checkpoint_manifest import CheckpointManifest, DamagedCheckpointError
 from omnimat.training.checkpoint_store import (
     CheckpointError,
     CheckpointStore,
@@ -69,6 +69,11 @@ def test_a_checkpoint_is_there_once_every_worker_has_brought_its_part(new_store,
     assert files == {"manifest.json", *manifest.files}
     assert set(manifest.files) == {f"export/rank{rank}.safetensors" for rank in range(3)}
     manifest.check(found, manifest.files)
+    name = "export/rank0.safetensors"
+    assert manifest.read_checked(found, name) == b"x" * 1000
+    (found / name).write_bytes(b"y" * 1000)
+    with pytest.raises(DamagedCheckpointError, match=f"{name} is damaged: its sha256"):
+        manifest.read_checked(found, name)
 
 
 def test_a_worker_that_brings_nothing_is_named(new_store, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 from upath import UPath
 
 from omnimat.base.errors import RunError
+from omnimat.base.lease import Fence
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.testing.poison import OLD_NAMES, listed, poison, put, seal
@@ -185,12 +187,23 @@ def test_what_is_of_another_model_is_named(whole, new_settings, workspace):
     assert "the model needs" in said
 
 
-@pytest.mark.parametrize("name", ["export/text/model.safetensors", "progress.json"])
-def test_a_damaged_export_is_not_handed_on(name, plan, whole, tmp_path):
+def handed_on(plan: RunPlan, run: UPath) -> None:
+    finish(plan, Fence(run, 0), wall_time_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("export/text/model.safetensors", flip_a_bit),
+        ("progress.json", flip_a_bit),
+        (MANIFEST, cut_short),
+    ],
+)
+def test_a_damaged_export_is_not_handed_on(name, damage, plan, whole, tmp_path):
     run = shutil.copytree(whole, tmp_path / "run")
-    flip_a_bit(name, run)
-    with pytest.raises(RunError, match=f"{name}.*sha256.*submit the job again"):
-        finish(plan, UPath(run), wall_time_s=1.0)
+    damage(name, run)
+    with pytest.raises(RunError, match=f"{name} is damaged.*submit the job again"):
+        handed_on(plan, UPath(run))
     assert not (run / "export").exists()
     assert not (run / "result.json").exists()
 
@@ -198,8 +211,10 @@ def test_a_damaged_export_is_not_handed_on(name, plan, whole, tmp_path):
 def test_only_what_the_manifest_lists_is_handed_on(plan, whole, tmp_path):
     run = shutil.copytree(whole, tmp_path / "run")
     put(newest(run), ["export/planted/model.safetensors"], b"planted")
-    finish(plan, UPath(run), wall_time_s=1.0)
+    handed_on(plan, UPath(run))
     assert {path.name for path in (run / "export").iterdir()} == {"text", "charge_density"}
+    result = json.loads((run / "result.json").read_text())
+    assert (run / result["checkpoint"] / MANIFEST).exists()
 
 
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -211,7 +226,7 @@ def test_on_object_storage_a_copy_is_checked(s3, plan, whole, tmp_path):
     assert Path(here) == tmp_path / "copy"
     files = {p.relative_to(here).as_posix() for p in Path(here).rglob("*") if p.is_file()}
     assert files == {MANIFEST, *listed(newest(whole))}
-    finish(plan, run, wall_time_s=1.0)
+    handed_on(plan, run)
     name = "export/text/model.safetensors"
     assert (run / name).read_bytes() == (newest(whole) / name).read_bytes()
 
@@ -220,5 +235,5 @@ def test_on_object_storage_a_copy_is_checked(s3, plan, whole, tmp_path):
     (checkpoint / name).write_bytes(bytes(damaged))
     assert f"{name} is damaged" in _bring(checkpoint, tmp_path / "again", 0)["fault"]
     with pytest.raises(RunError, match=name):
-        finish(plan, run, wall_time_s=1.0)
+        handed_on(plan, run)
     assert not (run / name).exists()

@@ -63,12 +63,19 @@ class Progress:
         Raises:
             DamagedCheckpointError: the file does not hold it.
         """
+        return cls.parsed((checkpoint / PROGRESS).read_bytes(), checkpoint / PROGRESS)
+
+    @classmethod
+    def parsed(cls, data: bytes, file: UPath | Path) -> Progress:
+        """Parse what was read of such a file.
+
+        Raises:
+            DamagedCheckpointError: it holds no progress.
+        """
         try:
-            return TypeAdapter(cls).validate_json((checkpoint / PROGRESS).read_bytes())
+            return TypeAdapter(cls).validate_json(data)
         except ValidationError as error:
-            raise DamagedCheckpointError(
-                f"{checkpoint / PROGRESS} is damaged: {first_mistake(error)}"
-            ) from error
+            raise DamagedCheckpointError(f"{file} is damaged: {first_mistake(error)}") from error
 
 
 def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress) -> Path:

@@ -6,6 +6,7 @@ that the manifest does not list is never opened at all.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -72,7 +73,18 @@ class FileEntry(Settings):
         Raises:
             DamagedCheckpointError: it does; the message names the file.
         """
-        if _there(file, partial(sha256_of, file)) != self.sha256:
+        self._compare(_there(file, partial(sha256_of, file)), file)
+
+    def check_data(self, data: bytes, file: UPath) -> None:
+        """Refuse what was read of a file, as ``check_hash`` does.
+
+        Raises:
+            DamagedCheckpointError: it is something else; the message names the file.
+        """
+        self._compare(hashlib.sha256(data).hexdigest(), file)
+
+    def _compare(self, sha256: str, file: UPath) -> None:
+        if sha256 != self.sha256:
             raise DamagedCheckpointError(f"{file} is damaged: its sha256 is not that in {MANIFEST}")
 
 
@@ -118,6 +130,19 @@ class CheckpointManifest(Settings):
         for name, entry in self.files.items():
             entry.check_size(checkpoint / name)
 
+    def read_checked(self, checkpoint: UPath, name: str) -> bytes:
+        """Read a file once, and refuse it if it does not hold what it should.
+
+        Raises:
+            DamagedCheckpointError: it does not, or is not listed; the message names the file.
+        """
+        file = checkpoint / name
+        entry = self._entry(checkpoint, name)
+        entry.check_size(file)
+        data = _there(file, lambda: read_file(file))
+        entry.check_data(data, file)
+        return data
+
     def check(self, checkpoint: UPath, names: Collection[str]) -> None:
         """Refuse a checkpoint if files do not hold what they should; each is read once.
 
@@ -129,11 +154,14 @@ class CheckpointManifest(Settings):
             DamagedCheckpointError: one does not; the message names the first such file.
         """
         for name in names:
-            if name not in self.files:
-                raise DamagedCheckpointError(f"{checkpoint / MANIFEST} does not list {name}")
-            self.files[name].check_size(checkpoint / name)
+            self._entry(checkpoint, name).check_size(checkpoint / name)
         for name in names:
             self.files[name].check_hash(checkpoint / name)
+
+    def _entry(self, checkpoint: UPath, name: str) -> FileEntry:
+        if name not in self.files:
+            raise DamagedCheckpointError(f"{checkpoint / MANIFEST} does not list {name}")
+        return self.files[name]
 
 
 def _plain_size_bytes(file: UPath) -> int:

@@ -15,7 +15,7 @@ from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import EXPORT, HISTORY, RESULT
 from omnimat.training.checkpoint import PROGRESS, Progress
 from omnimat.training.checkpoint_manifest import CheckpointManifest, DamagedCheckpointError
-from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.checkpoint_store import FOLDER, newest_checkpoint
 from omnimat.training.history import read_history
 from omnimat.training.plan import RunPlan
 from omnimat.training.seen import Pretraining
@@ -40,38 +40,46 @@ def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
     run = fence.folder
     checkpoint = newest_checkpoint(run)
     assert checkpoint is not None  # the last step always writes one
-    _copy_export(checkpoint, run)
+    progress = _hand_on(checkpoint, run)
     history = read_history(run)
+    fence.check()
     write_atomically(run / HISTORY, history.to_parquet(index=False))
-    result = _result(plan, run, checkpoint, history, wall_time_s)
+    result = _result(plan, checkpoint, progress, history, wall_time_s)
     fence.check()
     write_checked_json(run / RESULT, result)
     plan.losses(result["quarantined"], run).say(plan.name)
     return result
 
 
-def _copy_export(checkpoint: UPath, run: UPath) -> None:
-    """Copy the files of the export that the manifest lists, once all of them have been checked.
+def _hand_on(checkpoint: UPath, run: UPath) -> Progress:
+    """Copy the export out of a checkpoint, and return the progress that it records.
 
-    What progress the checkpoint records is checked too, since the result quotes it.
+    All files are checked before one is copied. Each is checked again as it was read for the copy.
     """
     if (run / EXPORT).exists():  # left by a driver that was killed at this point
         run.fs.rm((run / EXPORT).path, recursive=True)
-    manifest = CheckpointManifest.read(checkpoint)
-    exported = [name for name in manifest.files if name.startswith(f"{EXPORT}/")]
     try:
-        manifest.check(checkpoint, (PROGRESS, *exported))
+        manifest = CheckpointManifest.read(checkpoint)
+        exported = [name for name in manifest.files if name.startswith(f"{EXPORT}/")]
+        manifest.check(checkpoint, exported)
+        progress = Progress.parsed(
+            manifest.read_checked(checkpoint, PROGRESS), checkpoint / PROGRESS
+        )
+        for name in exported:
+            write_atomically(run / name, manifest.read_checked(checkpoint, name))
     except DamagedCheckpointError as error:
         raise RunError(
             f"{error}; submit the job again to go on from the checkpoint before it"
         ) from error
-    for name in exported:
-        (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (checkpoint / name).copy(run / name)
+    return progress
 
 
 def _result(
-    plan: RunPlan, run: UPath, checkpoint: UPath, history: pd.DataFrame, wall_time_s: float
+    plan: RunPlan,
+    checkpoint: UPath,
+    progress: Progress,
+    history: pd.DataFrame,
+    wall_time_s: float,
 ) -> dict[str, Any]:
     commit, is_dirty = code_commit()
     return {
@@ -80,11 +88,11 @@ def _result(
         "settings": plan.settings.model_dump(mode="json"),
         "dataset_fingerprint": plan.manifest.dataset_fingerprint,
         "records_fingerprint": Pretraining.planned(plan).materials.fingerprint,
-        "checkpoint": checkpoint.relative_to(run).as_posix(),
+        "checkpoint": f"{FOLDER}/{checkpoint.name}",
         "num_steps": plan.num_steps,
         "samples_seen": plan.num_steps * plan.settings.training.global_batch_size,
         "left_out_per_epoch": plan.batches.left_out_per_epoch,
-        "quarantined": Progress.read(checkpoint).quarantined,
+        "quarantined": progress.quarantined,
         "first_loss": float(history["loss"].iloc[0]),
         "last_loss": float(history["loss"].iloc[-1]),
         "wall_time_s": round(wall_time_s, 1),
