@@ -21,6 +21,7 @@ from omnimat.training.checkpoint_store import (
     new_session,
     newest_checkpoint,
 )
+from omnimat.training.resume import found_checkpoints
 
 
 def session_of(number: int) -> str:
@@ -205,6 +206,24 @@ def test_a_failed_clean_up_harms_no_run(new_store, tmp_path, capsys, monkeypatch
     store.prune()
     store.close()
     assert steps(tmp_path) == [3]
+
+
+def test_what_an_older_version_wrote_is_named_and_stays(new_store, tmp_path, capsys):
+    first = new_store(session=1)
+    first.save(part(tmp_path, "good"), 8)
+    first.close()
+    old = tmp_path / "run" / "checkpoints" / f"{16:09d}-{session_of(1)}"
+    old.mkdir()
+    (old / "done-00000-of-00001").touch()
+    complete, refusal = found_checkpoints(UPath(tmp_path / "run"))
+    assert (complete, refusal) == ([f"{8:09d}-{session_of(1)}"], None)
+    said = f"omnimat: {old} was written by an older version of omnimat and is left out; "
+    assert capsys.readouterr().out.startswith(said)
+    store = new_store(session=2, first_step=8)
+    store.save(part(tmp_path, "on"), 12)
+    store.close()
+    store.prune()
+    assert steps(tmp_path) == [8, 12, 16]
 
 
 def test_sessions_ascend_even_if_the_clock_was_put_back(new_store, tmp_path, monkeypatch):

@@ -39,6 +39,7 @@ from omnimat.training.checkpoint_manifest import (
 
 FOLDER = "checkpoints"
 _NAME = re.compile(r"[0-9]{9}-[0-9]{19}")
+_OLD_MARKER = re.compile(r"done-[0-9]+-of-[0-9]+")
 POLL_S = 0.2
 PARTS_TIMEOUT_S = 1800.0
 _FILES = TypeAdapter(dict[FileName, FileEntry])
@@ -90,6 +91,16 @@ def is_complete(checkpoint: UPath) -> bool:
         return False
 
     return patiently(is_there, manifest)
+
+
+def is_of_older_version(checkpoint: UPath) -> bool:
+    """Return whether an omnimat before 0.2 wrote a checkpoint, which this one cannot read.
+
+    Raises:
+        UserError: the storage may not be read.
+        RunError: the storage did not answer.
+    """
+    return any(_OLD_MARKER.fullmatch(name) for name in _names(checkpoint))
 
 
 def new_session(run: UPath) -> str:
@@ -164,7 +175,7 @@ class CheckpointStore:
         went on: it would have gone on from there if that could be read. Only rank 0 deletes, before
         each checkpoint; once the new one is complete, there may be one more than ``num_kept``. The
         manifest is deleted first, so that what is half deleted never counts as complete. Nothing of
-        a later start is deleted. What cannot be deleted is named, and does no harm to the run.
+        a later start or of an older version is deleted. What cannot be deleted is named, and does no harm to the run.
 
         Raises:
             Exception: whatever ``check_held`` raises.
@@ -191,7 +202,8 @@ class CheckpointStore:
                 if kept > self.num_kept:
                     yield folder
             elif session < self.session or kept:  # else this start may be about to complete it
-                yield folder
+                if not is_of_older_version(folder):
+                    yield folder
 
     def _store(self, part: Path, step: int) -> None:
         target = self.run / FOLDER / f"{step:09d}-{self.session}"
@@ -216,10 +228,14 @@ class CheckpointStore:
 
 
 def _names(folder: UPath) -> list[str]:
-    """Name what is in a folder; nothing if it is not there."""
-    with suppress(FileNotFoundError):
-        return patiently(lambda: [path.name for path in folder.iterdir()], folder)
-    return []
+    """Name what is in a folder; nothing if it is none or is not there."""
+
+    def names() -> list[str]:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return [path.name for path in folder.iterdir()]
+        return []
+
+    return patiently(names, folder)
 
 
 def _step(checkpoint: UPath) -> int:

@@ -23,7 +23,12 @@ from omnimat.training.checkpoint_manifest import (
     CheckpointManifest,
     DamagedCheckpointError,
 )
-from omnimat.training.checkpoint_store import FOLDER, checkpoints, is_complete
+from omnimat.training.checkpoint_store import (
+    FOLDER,
+    checkpoints,
+    is_complete,
+    is_of_older_version,
+)
 from omnimat.training.checkpoint_tensors import SavedTensors, load_optimizer, load_weights
 from omnimat.training.context import WorkerContext
 from omnimat.training.gather import agree, join_over_workers
@@ -108,19 +113,25 @@ def _newest_whole(context: WorkerContext, folder: Path) -> SavedState | None:
 def found_checkpoints(run: UPath) -> tuple[list[str], str | None]:
     """Name the complete checkpoints of a run, newest first.
 
-    What is newer than all of them was left by a kill; that it is left out is printed.
+    What is newer than all of them was left by a kill or by an older version; that it is left out is
+    printed.
 
     Returns:
-        The names of the folders, and what is there instead if nobody can read it, or else None.
+        The names of the folders, and if there is none, what is there instead that nobody can read,
+        or else None.
     """
     found = checkpoints(run)
     complete = [path.name for path in found if is_complete(path)]
     for path in found:
         if path.name in complete:
             break
-        if any(path.glob("done-*-of-*")):
-            return complete, f"{path} was written by an older version of omnimat"
-        print(f"omnimat: {path} is incomplete and is left out: it has no manifest", flush=True)
+        if not is_of_older_version(path):
+            print(f"omnimat: {path} is incomplete and is left out: it has no manifest", flush=True)
+            continue
+        refusal = f"{path} was written by an older version of omnimat"
+        if not complete:
+            return [], refusal
+        print(f"omnimat: {refusal} and is left out; it stays where it is", flush=True)
     return complete, None
 
 
