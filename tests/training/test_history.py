@@ -6,6 +6,7 @@ import pytest
 from upath import UPath
 
 from omnimat.base.errors import RunError
+from omnimat.base.files import parquet_frame
 from omnimat.testing.flaky_s3 import flaky_s3
 from omnimat.training.history import LINES_PER_PART, History, read_history, read_reports
 
@@ -31,17 +32,22 @@ def test_a_step_counts_as_the_last_start_took_it(tmp_path):
     assert len(list(read_reports(run))) == (LINES_PER_PART + 30) + (LINES_PER_PART + 12) + 3
 
 
-def test_a_damaged_line_is_named(tmp_path):
+@pytest.mark.parametrize("damaged", ['{"step" 2}', '{"stfp": 2}', "[2]", "2"])
+def test_a_damaged_line_is_named(damaged, tmp_path):
     run = UPath(tmp_path)
     add(History.begin(run), range(1, 4), loss=1.0)
     (part,) = (run / "metrics").iterdir()
-    part.write_text(part.read_text().replace('"step": 2', '"step" 2'))
-    with pytest.raises(RunError, match=rf"{part.name}, line 2 is damaged"):
+    first, _, last = part.read_text().splitlines()
+    part.write_text("\n".join([first, damaged, last]))
+    with pytest.raises(RunError, match=rf"{part.name}, line 2 is damaged.*delete this file"):
         read_history(run)
 
 
 def test_a_run_without_reports_has_none(tmp_path):
     assert list(read_reports(UPath(tmp_path))) == []
+    history = read_history(UPath(tmp_path))
+    assert history.empty
+    assert list(parquet_frame(history.to_parquet(index=False))) == ["step", "loss"]
 
 
 def test_on_s3_a_line_is_one_small_request(tmp_path, monkeypatch):

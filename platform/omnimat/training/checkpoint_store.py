@@ -175,7 +175,8 @@ class CheckpointStore:
         went on: it would have gone on from there if that could be read. Only rank 0 deletes, before
         each checkpoint; once the new one is complete, there may be one more than ``num_kept``. The
         manifest is deleted first, so that what is half deleted never counts as complete. Nothing of
-        a later start or of an older version is deleted. What cannot be deleted is named, and does no harm to the run.
+        a later start or of an older version is deleted. What cannot be deleted is named, and does
+        no harm to the run.
 
         Raises:
             Exception: whatever ``check_held`` raises.

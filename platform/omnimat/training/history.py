@@ -76,7 +76,7 @@ def read_reports(
     for path in _parts(run / METRICS):
         for number, line in enumerate(read(path).splitlines(), start=1):
             try:
-                yield json.loads(line)
+                yield _parsed(line)
             except ValueError as error:
                 raise RunError(
                     f"{path}, line {number} is damaged ({error}): delete this file, and the "
@@ -84,12 +84,24 @@ def read_reports(
                 ) from error
 
 
+def _parsed(line: bytes) -> dict[str, float]:
+    report = json.loads(line)
+    if not isinstance(report, dict) or "step" not in report:
+        raise ValueError("it is no JSON object with a step")
+    return report
+
+
 def read_history(run: UPath, read: Callable[[UPath], bytes] = read_file) -> pd.DataFrame:
     """Read a run's metrics, one row per reported step; of a retaken step only the last one.
 
-    Its arguments are those of ``read_reports``.
+    A run without reports has no rows, but the columns ``step`` and ``loss``. Its arguments are those
+    of ``read_reports``.
+
+    Raises:
+        RunError: a line is damaged.
     """
-    history = pd.DataFrame(list(read_reports(run, read)))
+    reports = list(read_reports(run, read))
+    history = pd.DataFrame(reports) if reports else pd.DataFrame({"step": [], "loss": []})
     return history.drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
 
 

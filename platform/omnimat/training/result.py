@@ -93,10 +93,15 @@ def _result(
         "samples_seen": plan.num_steps * plan.settings.training.global_batch_size,
         "left_out_per_epoch": plan.batches.left_out_per_epoch,
         "quarantined": progress.quarantined,
-        "first_loss": float(history["loss"].iloc[0]),
-        "last_loss": float(history["loss"].iloc[-1]),
+        "first_loss": _loss(history, 0),
+        "last_loss": _loss(history, -1),
         "wall_time_s": round(wall_time_s, 1),
         "code_commit": commit,
         "code_dirty": is_dirty,
         "hardware": hardware(),
     }
+
+
+def _loss(history: pd.DataFrame, row: int) -> float | None:
+    """Return the loss of a row; None where all of the history was damaged and deleted."""
+    return None if history.empty else float(history["loss"].iloc[row])
