@@ -7,11 +7,12 @@ import pytest
 import torch
 from upath import UPath
 
+from omnimat.base.checked_json import read_checked_json
 from omnimat.base.errors import RunError
 from omnimat.base.lease import Fence
 from omnimat.base.workspace import Workspace
 from omnimat.shards.manifest import shard_name
-from omnimat.stream.losses import Losses
+from omnimat.stream.losses import QUARANTINED, Losses
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.training.context import WorkerContext
@@ -49,6 +50,11 @@ def test_a_lost_shard_ends_the_run_which_goes_on_where_more_may_be_lost(
     for why in run_workers(train, 2, plan, run):
         assert f"of {len(plan.records)} records are quarantined, more than max_quarantined" in why
         assert f"{shard_name(2)}: it does not exist" in why
+        assert f"all are under quarantined in {run / QUARANTINED})" in why
+    kept = read_checked_json(run / QUARANTINED, "")["quarantined"]
+    lost_here = set(plan.records["material_id"][plan.records["shard"] == 2])
+    assert set(kept) <= lost_here
+    assert f"{len(kept)} of {len(plan.records)}" in why
     lenient = settings.model_copy(update={"max_quarantined": 0.5})
     assert lenient.fingerprint() == settings.fingerprint()
     assert decisive(lenient.model_dump(mode="json")) == decisive(settings.model_dump(mode="json"))

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from upath import UPath
 
+from omnimat.base.checked_json import write_checked_json
 from omnimat.base.errors import RunError
 
 _SHOWN = 3
@@ -16,6 +17,8 @@ _SHOWN = 3
 MaxQuarantined = Annotated[float, Field(ge=0, le=1)]
 """The largest share of its records that a run may lose; with more it ends."""
 DEFAULT_MAX_QUARANTINED = 0.01
+QUARANTINED = "quarantined.json"
+"""Lies in the folder of a run that has lost more than it may, and so has no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Losses:
     Attributes:
         reasons: maps the id of each quarantined material to what is wrong with it.
         num_records: how many records there are, with those.
-        kept_in: file that lists the reasons, or is going to, under the key ``quarantined``.
+        kept_in: file that lists the reasons under the key ``quarantined``.
     """
 
     reasons: Mapping[str, str]
@@ -37,13 +40,26 @@ class Losses:
         if self.reasons:
             print(f"{name}: {self._count} are quarantined ({self._examples})", flush=True)
 
+    def exceed(self, max_quarantined: float) -> bool:
+        """Return whether a larger share was lost than is allowed."""
+        return len(self.reasons) > max_quarantined * self.num_records
+
+    def write(self) -> None:
+        """Write all reasons to the file that the messages name.
+
+        Raises:
+            UserError: it may not be written.
+            RunError: the storage did not answer.
+        """
+        write_checked_json(self.kept_in, {"quarantined": dict(self.reasons)})
+
     def check(self, max_quarantined: float) -> None:
         """Insist that no larger share was lost than is allowed.
 
         Raises:
             RunError: more was lost.
         """
-        if len(self.reasons) > max_quarantined * self.num_records:
+        if self.exceed(max_quarantined):
             raise RunError(
                 f"{self._count} are quarantined, more than max_quarantined {max_quarantined:g} "
                 f"allows ({self._examples}): mend the data set, or raise max_quarantined and run "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from omnimat.stream.losses import QUARANTINED
 from omnimat.stream.worker import Pipeline, WorkerStream
 from omnimat.training.checkpoint import Progress, write_part
 from omnimat.training.checkpoint_store import CheckpointStore, new_session
@@ -131,10 +132,20 @@ def _steps(
             clock.restart()
         if is_checkpoint or is_report:
             stream.audit.quarantined.update(join_over_workers(stream.audit.quarantined))
-            losses = plan.losses(stream.audit.quarantined, context.run)
-            losses.check(plan.settings.max_quarantined)
+            _check_losses(plan, stream.audit.quarantined, context)
             progress = {"lr": lr, "epoch": step / plan.steps_per_epoch}
             yield _standing(step, stream, context) | progress | meter.read(), is_checkpoint
+
+
+def _check_losses(plan: RunPlan, quarantined: Mapping[str, str], context: WorkerContext) -> None:
+    """End a run that has lost more than it may, once the reasons are written down."""
+    losses = plan.losses(quarantined, context.run / QUARANTINED)
+    if losses.exceed(plan.settings.max_quarantined):
+        if context.rank == 0:
+            context.check_held()
+            losses.write()
+        dist.barrier()  # the end of another worker must not cut the writing short
+    losses.check(plan.settings.max_quarantined)
 
 
 def _standing(step: int, stream: WorkerStream, context: WorkerContext) -> dict[str, float]:

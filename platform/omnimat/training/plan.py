@@ -11,7 +11,7 @@ import pandas as pd
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.workspace import RESULT, Workspace
+from omnimat.base.workspace import Workspace
 from omnimat.modalities.views import RandomViews
 from omnimat.models.export import Card
 from omnimat.shards.manifest import Manifest, are_among
@@ -100,14 +100,14 @@ class RunPlan:
             intervals.append(training.checkpoint_interval_epochs * self.steps_per_epoch)
         return step == self.num_steps or any(n and step % n == 0 for n in intervals)
 
-    def losses(self, quarantined: Mapping[str, str], run: UPath) -> Losses:
+    def losses(self, quarantined: Mapping[str, str], kept_in: UPath) -> Losses:
         """Say how many of the training records the run had to do without.
 
         Args:
             quarantined: maps the ids of faulty materials to what is wrong with them.
-            run: the run's folder.
+            kept_in: file that lists them.
         """
-        return Losses(quarantined, len(self.records), run / RESULT)
+        return Losses(quarantined, len(self.records), kept_in)
 
     def num_rows(self, world_size: int) -> list[int]:
         """Count the rows of each worker in a step, in rank order; each view of a record is one."""

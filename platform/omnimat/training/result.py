@@ -47,7 +47,7 @@ def finish(plan: RunPlan, fence: Fence, wall_time_s: float) -> dict[str, Any]:
     result = _result(plan, checkpoint, progress, history, wall_time_s)
     fence.check()
     write_checked_json(run / RESULT, result)
-    plan.losses(result["quarantined"], run).say(plan.name)
+    plan.losses(result["quarantined"], run / RESULT).say(plan.name)
     return result
 
 
