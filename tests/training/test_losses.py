@@ -13,13 +13,14 @@ from omnimat.base.lease import Fence
 from omnimat.base.workspace import Workspace
 from omnimat.shards.manifest import shard_name
 from omnimat.stream.losses import QUARANTINED, Losses
+from omnimat.stream.store import StoreCard, store_fingerprint
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.training.context import WorkerContext
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan, make_plan
 from omnimat.training.result import finish
-from omnimat.training.settings import decisive
+from omnimat.training.settings import PretrainSettings, decisive
 
 
 def train(plan: RunPlan, folder: Path) -> str:
@@ -65,6 +66,32 @@ def test_a_lost_shard_ends_the_run_which_goes_on_where_more_may_be_lost(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"run: {len(result['quarantined'])} of {len(plan.records)} records are")
     assert line.endswith(f"all are under quarantined in {run / 'result.json'})")
+
+
+@pytest.mark.parametrize("is_trained_on", [True, False])
+def test_of_a_store_only_what_is_trained_on_counts(is_trained_on, lost, new_settings):
+    settings = PretrainSettings.model_validate(
+        new_settings().model_dump() | {"stream": {"read_from": "store"}}
+    )
+    plan = make_plan("run", settings, lost)
+    manifest = plan.manifest
+    records = manifest.records(plan.dataset)
+    faulty = records["material_id"][(records["split"] == "train") == is_trained_on]
+    card = StoreCard(
+        dataset_fingerprint=manifest.dataset_fingerprint,
+        fingerprint=store_fingerprint(manifest, settings.modalities.featurizers()),
+        num_records=manifest.num_records,
+        quarantined=dict.fromkeys(faulty, "cut off"),
+    )
+    card.save(plan.store.folder)
+    if is_trained_on:
+        with pytest.raises(
+            RunError, match=rf"^{len(faulty)} of {len(plan.records)} records .*store"
+        ):
+            plan.check_store()
+    else:
+        assert len(faulty) > settings.max_quarantined * len(records)
+        plan.check_store()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def _job(path: Path, overrides: Sequence[str]) -> PretrainJob:
     job = job.on_devices(gpus_of_all(job.settings.training.num_workers)).prepared()
     if job.plan.store is not None:
         job.plan.store.check_complete()
+        job.plan.check_store()
     return job
 
 

@@ -109,6 +109,20 @@ class RunPlan:
         """
         return Losses(quarantined, len(self.records), kept_in)
 
+    def check_store(self) -> None:
+        """Insist that the store, if one is read, has lost no more training records than is allowed.
+
+        The store must be complete. What it lost of other records does no harm to the run.
+
+        Raises:
+            RunError: it has lost more.
+        """
+        if self.store is not None:
+            lost = self.store.losses()
+            own = set(self.records["material_id"])
+            reasons = {key: why for key, why in lost.reasons.items() if key in own}
+            self.losses(reasons, lost.kept_in).check(self.settings.max_quarantined)
+
     def num_rows(self, world_size: int) -> list[int]:
         """Count the rows of each worker in a step, in rank order; each view of a record is one."""
         num_views = self.settings.objective.num_views

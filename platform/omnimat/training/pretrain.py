@@ -33,8 +33,9 @@ def pretrain(plan: RunPlan, fence: Fence) -> dict[str, Any]:
             plan.store,
             num_featurizers=plan.settings.stream.num_featurizers,
             num_cpus=plan.settings.stream.featurizer_num_cpus,
-            max_quarantined=plan.settings.max_quarantined,
+            max_quarantined=1.0,  # of all records; those that are trained on are counted below
             label_selector=plan.settings.stream.featurizer_label_selector,
         )
+    plan.check_store()
     fit(plan, fence)
     return finish(plan, fence, time.perf_counter() - start_s)
