@@ -7,7 +7,9 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -271,6 +273,50 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_one(new_store, tmp_path)
     assert "submit the job again" in run.stdout
     assert newest_step(tmp_path) == 8
     assert not list((tmp_path / "run" / "checkpoints").glob("000000016*/export/*"))
+
+
+class Killed(Exception):
+    pass
+
+
+def die_after(store: CheckpointStore, *actions) -> None:
+    with store:
+        for act in actions:
+            act()
+        raise Killed
+
+
+def test_a_failed_training_does_not_wait_for_parts_that_never_come(
+    new_store, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("omnimat.training.checkpoint_store.GRACE_S", 0)
+    store = new_store(0, world_size=2)
+    with pytest.raises(Killed):
+        die_after(store, partial(store.save, part(tmp_path, "alone"), 8))
+    assert "the last checkpoint was lost" in capsys.readouterr().out
+    assert not (tmp_path / "alone").exists()
+    assert newest_step(tmp_path) is None
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        store.save(part(tmp_path, "more"), 9)
+
+
+def test_a_checkpoint_under_way_is_completed_after_a_failure(new_store, tmp_path):
+    first, second = (new_store(rank, world_size=2) for rank in range(2))
+    late = threading.Timer(0.5, second.save, (part(tmp_path, "two"), 8))
+    with pytest.raises(Killed):
+        die_after(first, partial(first.save, part(tmp_path, "one"), 8), late.start)
+    assert newest_step(tmp_path) == 8
+    second.close()
+
+
+def test_a_part_that_is_not_taken_is_removed(new_store, tmp_path):
+    store = new_store()
+    (tmp_path / "run").write_text("a file where the folder should be")
+    store.save(part(tmp_path, "lost"), 8)
+    with pytest.raises(CheckpointError, match="could not be written"):
+        store.save(part(tmp_path, "next"), 9)
+    assert not (tmp_path / "next").exists()
+    store.close()
 
 
 def test_a_failure_in_the_background_is_told_at_the_next_chance(new_store, tmp_path):

@@ -12,6 +12,7 @@ continue from the checkpoints of the other.
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import time
@@ -21,6 +22,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
@@ -42,6 +45,7 @@ _NAME = re.compile(r"[0-9]{9}-[0-9]{19}")
 _OLD_MARKER = re.compile(r"done-[0-9]+-of-[0-9]+")
 POLL_S = 0.2
 PARTS_TIMEOUT_S = 1800.0
+GRACE_S = 10.0
 _FILES = TypeAdapter(dict[FileName, FileEntry])
 
 
@@ -111,7 +115,7 @@ def new_session(run: UPath) -> str:
 
 @dataclass
 class CheckpointStore:
-    """One worker's side of a run's checkpoints.
+    """One worker's side of a run's checkpoints; as a context, it waits for the last one at its end.
 
     Attributes:
         run: the run's folder, reachable from every worker.
@@ -134,6 +138,31 @@ class CheckpointStore:
     check_held: CheckHeld = unleased
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _pending: Future[None] | None = None
+    _deadline_s: float = math.inf
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store.
+
+        If training has failed, rank 0 waits only ``GRACE_S`` for what the other workers still
+        bring. An error of the copy is then only printed, as another error is on its way.
+
+        Raises:
+            CheckpointError: the last checkpoint could not be copied, though training ended well.
+        """
+        if kind is None:
+            self.close()
+            return
+        self._deadline_s = time.monotonic() + GRACE_S
+        with _only_said("the last checkpoint was lost"):
+            self.close()
 
     def save(self, part: Path, step: int) -> None:
         """Copy this worker's part of a checkpoint in the background and delete the local folder.
@@ -141,7 +170,11 @@ class CheckpointStore:
         Raises:
             CheckpointError: the previous checkpoint could not be copied.
         """
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         self._pending = self._thread.submit(self._store, part, step)
 
     def check(self) -> None:
@@ -164,9 +197,15 @@ class CheckpointStore:
             pending.result()
 
     def close(self) -> None:
-        """Wait for the last checkpoint and end the thread."""
-        self.wait()
-        self._thread.shutdown()
+        """Wait for the last checkpoint and end the thread.
+
+        Raises:
+            CheckpointError: it could not be copied.
+        """
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
 
     def prune(self) -> None:
         """Delete complete checkpoints beyond ``num_kept``, and what earlier starts left in vain.
@@ -186,9 +225,9 @@ class CheckpointStore:
             self._delete_old()
 
     def _delete_old(self) -> None:
-        with _only_said():
+        with _only_said("an old checkpoint could not be deleted"):
             for folder in list(self._superfluous()):
-                with _only_said():
+                with _only_said("an old checkpoint could not be deleted"):
                     _delete(folder)
 
     def _superfluous(self) -> Iterator[UPath]:
@@ -206,6 +245,23 @@ class CheckpointStore:
                 if not is_of_older_version(folder):
                     yield folder
 
+    def _of_others(self, target: UPath) -> dict[str, FileEntry]:
+        """Wait for the lists of the workers other than rank 0, and return their files."""
+        deadline_s = time.monotonic() + PARTS_TIMEOUT_S
+        files: dict[str, FileEntry] = {}
+        for rank in range(1, self.world_size):
+            files |= _FILES.validate_json(self._awaited(target / _list_name(rank), deadline_s))
+        return files
+
+    def _awaited(self, path: UPath, deadline_s: float) -> bytes:
+        """Read a file as soon as it is there."""
+        while True:
+            with suppress(FileNotFoundError):
+                return read_file(path)
+            if time.monotonic() > min(deadline_s, self._deadline_s):
+                raise CheckpointError(f"{path} was not there in time")
+            time.sleep(POLL_S)
+
     def _store(self, part: Path, step: int) -> None:
         target = self.run / FOLDER / f"{step:09d}-{self.session}"
         try:
@@ -217,7 +273,7 @@ class CheckpointStore:
                 if self.rank != 0:
                     write_json(target / _list_name(self.rank), to_jsonable_python(files))
                     return
-                files |= _of_others(target, self.world_size)
+                files |= self._of_others(target)
             self.check_held()
             manifest = CheckpointManifest(step=step, world_size=self.world_size, files=files)
             with _failing_as_one(target):
@@ -248,12 +304,12 @@ def _session(checkpoint: UPath) -> str:
 
 
 @contextmanager
-def _only_said() -> Iterator[None]:
-    """Print that old checkpoints could not be deleted; it does no harm to a run."""
+def _only_said(what: str) -> Iterator[None]:
+    """Print what has failed where that does no more harm to a run."""
     try:
         yield
     except (OSError, RunError, UserError) as error:
-        print(f"omnimat: an old checkpoint could not be deleted ({error})", flush=True)
+        print(f"omnimat: {what} ({error})", flush=True)
 
 
 @contextmanager
@@ -268,27 +324,8 @@ def _failing_as_one(target: UPath) -> Iterator[None]:
         ) from error
 
 
-def _of_others(target: UPath, world_size: int) -> dict[str, FileEntry]:
-    """Wait for the lists of the workers other than rank 0, and return their files."""
-    deadline_s = time.monotonic() + PARTS_TIMEOUT_S
-    files: dict[str, FileEntry] = {}
-    for rank in range(1, world_size):
-        files |= _FILES.validate_json(_awaited(target / _list_name(rank), deadline_s))
-    return files
-
-
 def _list_name(rank: int) -> str:
     return f"files-{rank:05d}.json"
-
-
-def _awaited(path: UPath, deadline_s: float) -> bytes:
-    """Read a file as soon as it is there."""
-    while True:
-        with suppress(FileNotFoundError):
-            return read_file(path)
-        if time.monotonic() > deadline_s:
-            raise CheckpointError(f"{path} was not there after {PARTS_TIMEOUT_S:.0f} s")
-        time.sleep(POLL_S)
 
 
 def _copy_all(part: Path, target: UPath) -> dict[str, FileEntry]:
@@ -301,7 +338,7 @@ def _copy_all(part: Path, target: UPath) -> dict[str, FileEntry]:
             patiently(partial(_copy, source, target / name), target / name)
     except (OSError, RunError, UserError):
         for name in copied:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # the error that is raised says more
                 (target / name).unlink()
         raise
     return copied

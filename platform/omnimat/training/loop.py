@@ -49,19 +49,18 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
     stream = plan.stream(context.rank, context.world_size, pipeline)
     stream.audit.quarantined.update(done.quarantined)
     context.tell(_standing(done.step, stream, context))  # the run may hang before its first report
-    checkpoints = _checkpoint_store(plan, context, done.step)
     meter = Meter(training.global_batch_size, Stopwatch(context.device), stream.meter)
-    for metrics, is_checkpoint in _steps(engine, plan, stream, context, meter, done.step):
-        checkpoints.check()
-        if context.rank == 0:
-            print(progress_line(metrics, plan.num_steps), flush=True)
-        context.report(metrics)
-        if is_checkpoint:
-            now = Progress(int(metrics["step"]), stream.audit.quarantined)
-            with meter.phase("checkpoint"):
-                part = write_part(engine, plan.cards(now.step), now)
-                checkpoints.save(part, now.step)
-    checkpoints.close()
+    with _checkpoint_store(plan, context, done.step) as checkpoints:
+        for metrics, is_checkpoint in _steps(engine, plan, stream, context, meter, done.step):
+            checkpoints.check()
+            if context.rank == 0:
+                print(progress_line(metrics, plan.num_steps), flush=True)
+            context.report(metrics)
+            if is_checkpoint:
+                now = Progress(int(metrics["step"]), stream.audit.quarantined)
+                with meter.phase("checkpoint"):
+                    part = write_part(engine, plan.cards(now.step), now)
+                    checkpoints.save(part, now.step)
     dist.barrier()
     checkpoints.prune()
 
