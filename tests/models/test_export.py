@@ -26,22 +26,46 @@ def test_a_remote_folder_serves_as_well() -> None:
     assert load(folder)[1] == card
 
 
+def test_the_weights_are_read_once_and_patiently(monkeypatch) -> None:
+    folder, card, asked = UPath("memory://patient/text"), text_card(), []
+    save(folder, card.encoder.build(8), card)
+    whole = type(folder.fs).cat_file
+
+    def hesitating(self, path, *arguments, **options):
+        asked.append(path.rpartition("/")[2])
+        if len(asked) % 2:
+            raise TimeoutError("the storage is busy")
+        return whole(self, path, *arguments, **options)
+
+    monkeypatch.setattr(type(folder.fs), "cat_file", hesitating)
+    for other in ("info", "_open"):
+        monkeypatch.setattr(type(folder.fs), other, lambda *_, **__: pytest.fail("more is read"))
+    assert load(folder)[1] == card
+    assert asked == [CARD_FILE] * 2 + [WEIGHTS_FILE] * 2
+
+
 def test_an_empty_folder_is_the_users_error(tmp_path) -> None:
     with pytest.raises(UserError, match="no exported encoder"):
         load(UPath(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("file", "content"),
-    [(CARD_FILE, b"{}"), (WEIGHTS_FILE, b"not tensors"), (CARD_FILE, None)],
+    ("file", "content", "said"),
+    [
+        (CARD_FILE, b"{}", "cannot read"),
+        (WEIGHTS_FILE, b"not tensors", "was changed after it was written"),
+        (CARD_FILE, None, "cannot read"),
+    ],
     ids=["card", "weights", "shape"],
 )
-def test_an_unreadable_export_is_the_users_error(file: str, content: bytes, tmp_path) -> None:
+def test_an_unreadable_export_is_the_users_error(
+    file: str, content: bytes, said: str, tmp_path
+) -> None:
     folder, card = UPath(tmp_path), text_card()
     save(folder, card.encoder.build(8), card)
     other = card.model_copy(update={"embedding_dim": 4}).model_dump_json().encode()
     (folder / file).write_bytes(other if content is None else content)
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match=said):
         load(folder)
 
 

@@ -23,7 +23,7 @@ from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
 from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.registry import ModalityName, all_encoder_classes
-from omnimat.models.header import check_network, read_shapes
+from omnimat.models.header import filled
 from omnimat.nn.projector import ProjectedEncoder
 
 WEIGHTS_FILE = "model.safetensors"
@@ -106,8 +106,8 @@ def save(directory: UPath, module: nn.Module, card: Card) -> None:
 def load(directory: UPath) -> tuple[nn.Module, Card]:
     """Rebuild an exported encoder in evaluation mode on the CPU.
 
-    The network that the card describes is compared with the header of the weights before either is
-    built or read.
+    The weights are read once. The network that the card describes is compared with them before it
+    is built.
 
     Raises:
         UserError: the directory does not hold an export that this version can read, its weights are
@@ -117,15 +117,12 @@ def load(directory: UPath) -> tuple[nn.Module, Card]:
     path = directory / WEIGHTS_FILE
     with _readable(directory):
         card, weights = _read(directory)
-        check_network(card.build, read_shapes(path), path.stat().st_size)
         data = read_file(path)
         if weights is None:
             _say_unchecked(str(path))
         elif weights != Weights.of(data):
             raise UserError(f"{path} was changed after it was written (sha256): {_REMEDY}")
-        state = load_tensors(data)
-        module = card.build()
-        module.load_state_dict(state)
+        module = filled(card.build, load_tensors(data))
     return module.eval(), card
 
 

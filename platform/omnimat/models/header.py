@@ -1,4 +1,4 @@
-"""What the header of a safetensors file says, and whether a network has just these tensors.
+"""Whether a network has just the tensors of a safetensors file.
 
 Whoever sends a model may write any number into its card, and a network of 20,000 layers takes a
 minute to build. So the network is first built without memory, on torch's ``meta`` device, and the
@@ -7,23 +7,17 @@ building ends as soon as it has asked for more than the file of the weights can 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel, NonNegativeInt, TypeAdapter
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from upath import UPath
 
 T = TypeVar("T", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of each tensor, by its name."""
 
-_MAX_HEADER_BYTES = 100_000_000  # the limit of safetensors itself
-_LENGTH_BYTES = 8
-_METADATA = "__metadata__"
 # The operations that a module may take per tensor, to make and to initialise it. Those of the
 # platform take at most 10.
 _MAX_OPERATIONS_PER_TENSOR = 50
@@ -32,41 +26,8 @@ _MAX_OTHER_OPERATIONS = 2_000
 _MAX_OTHER_ELEMENTS = 2**24
 
 
-class _Entry(BaseModel):
-    dtype: str
-    shape: tuple[NonNegativeInt, ...]
-    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
-
-
-_ENTRIES = TypeAdapter(dict[str, _Entry])
-
-
 class MisfitError(ValueError):
-    """A network and the weights of a file do not belong together, or the file is damaged."""
-
-
-def read_shapes(path: UPath) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of the tensors in a safetensors file from its header alone.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        MisfitError: the header is damaged, or the file does not end where it says.
-    """
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        if header_bytes > min(_MAX_HEADER_BYTES, size_bytes - _LENGTH_BYTES):
-            raise MisfitError(f"{path.name} is damaged: it has no header")
-        header = file.read(header_bytes)
-    try:
-        content = json.loads(header)
-        entries = _ENTRIES.validate_python({k: v for k, v in content.items() if k != _METADATA})
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise MisfitError(f"{path.name} is damaged: its header is not that of tensors") from error
-    end = max((entry.data_offsets[1] for entry in entries.values()), default=0)
-    if _LENGTH_BYTES + header_bytes + end != size_bytes:
-        raise MisfitError(f"{path.name} is damaged: its header does not fit its size")
-    return {name: entry.shape for name, entry in entries.items()}
+    """A network and the weights of a file do not belong together."""
 
 
 def check_network(build: Callable[[], nn.Module], shapes: Shapes, size_bytes: int) -> None:
