@@ -30,17 +30,18 @@ def training_records(dataset: UPath, wanted: Collection[str]) -> Iterator[Record
     if wanted:
         chosen = chosen[chosen[[f"has_{name}" for name in wanted]].any(axis=1)]
     extensions = {PROPERTIES, *(parts()[name].extension for name in wanted)}
-    left_out: list[str] = []
+    num_left_out, first = 0, ""
     for _, rows in chosen.groupby("shard"):
         for raw in read_records(dataset, rows):
             try:
                 yield _decoded(raw, extensions)
             except ValueError as error:
-                left_out.append(f"{raw.material_id}: {error}")
-    if left_out:
+                first = first or f"{raw.material_id}: {error}"
+                num_left_out += 1
+    if num_left_out:
         print(
-            f"{dataset.name}: {len(left_out)} damaged training records were left out, the first "
-            f"{left_out[0]}",
+            f"{dataset.name}: {num_left_out} damaged training records were left out, the first "
+            f"{first}",
             flush=True,
         )
 
