@@ -113,12 +113,14 @@ def training_batch(workspace: Workspace, featurizer: TextTokens | TextEmbedding)
 def test_a_damaged_tokenizer_is_named(name, fitted):
     path = fitted.with_name(name)
     whole = path.read_bytes()
-    for data in (whole[:-9], whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :], None):
-        if data is None:
-            path.unlink()
-        else:
-            path.write_bytes(data)
+    for data in (whole[:-9], whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :]):
+        path.write_bytes(data)
         with pytest.raises(UserError, match=rf"{fitted.parent}.*fit the tokenizer again"):
             read_fitted(fitted)
-        path.write_bytes(whole)
+    path.unlink()
+    with pytest.raises(
+        UserError, match=rf"{fitted.parent} lacks .*{name}.*fit the"
+    ):
+        read_fitted(fitted)
+    path.write_bytes(whole)
     assert read_fitted(fitted) == fitted.read_text()

@@ -38,7 +38,7 @@ def read_fitted(path: UPath) -> str:
         card = read_checked_json(path.with_name(CARD_FILE), remedy)
         data = read_file(path)
     except FileNotFoundError as error:
-        raise UserError(f"{path} lacks its {CARD_FILE}: {remedy}") from error
+        raise UserError(f"{path.parent} lacks {path.name} or {CARD_FILE}: {remedy}") from error
     if card.get("sha256") != hashlib.sha256(data).hexdigest():
         raise UserError(f"{path} was changed after it was written (sha256): {remedy}")
     return data.decode()
