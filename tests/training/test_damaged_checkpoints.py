@@ -114,6 +114,18 @@ def point_outside(run: Path) -> None:
     (newest(run) / MANIFEST).write_text(text.replace("progress.json", "../progress.json"))
 
 
+def pretend_more_workers(run: Path) -> None:
+    text = (newest(run) / MANIFEST).read_text()
+    manifest = json.loads(text) | {"world_size": 10**15}
+    (newest(run) / MANIFEST).write_text(json.dumps(manifest))
+
+
+def leave_out(name: str, run: Path) -> None:
+    manifest = json.loads((newest(run) / MANIFEST).read_text())
+    del manifest["files"][name]
+    (newest(run) / MANIFEST).write_text(json.dumps(manifest))
+
+
 def add_old_files(run: Path) -> None:
     put(newest(run), OLD_NAMES, poison(run / "executed"))
 
@@ -144,6 +156,8 @@ ATTACKS: list[tuple[Callable[[Path], None], int, tuple[str, ...]]] = [
     (partial(link_out, WEIGHTS), BEFORE, (WEIGHTS, "no plain file")),
     (partial(remove, MANIFEST), BEFORE, ("is incomplete",)),
     (point_outside, BEFORE, (MANIFEST, "'../progress.json'", "inside the checkpoint")),
+    (pretend_more_workers, BEFORE, (MANIFEST, "does not list weights-00000-of-1000000000000000")),
+    *((partial(leave_out, name), BEFORE, (f"not list {name}",)) for name in (WEIGHTS, OPTIMIZER)),
     (partial(poison_and_seal, WEIGHTS), -1, (WEIGHTS, "no safetensors file")),
     (partial(poison_and_seal, OPTIMIZER), -1, (OPTIMIZER, "no safetensors file")),
     (partial(poison_and_seal, "progress.json"), BEFORE, ("progress.json", "is damaged")),
@@ -234,6 +248,7 @@ def test_on_object_storage_a_copy_is_checked(s3, plan, whole, tmp_path):
     damaged[-1] ^= 1
     (checkpoint / name).write_bytes(bytes(damaged))
     assert f"{name} is damaged" in _bring(checkpoint, tmp_path / "again", 0)["fault"]
+    assert not (tmp_path / "again").exists()
     with pytest.raises(RunError, match=name):
         handed_on(plan, run)
     assert not (run / name).exists()

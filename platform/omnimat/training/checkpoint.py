@@ -78,6 +78,17 @@ class Progress:
             raise DamagedCheckpointError(f"{file} is damaged: {first_mistake(error)}") from error
 
 
+def tensor_file(kind: str, rank: int, world_size: int) -> str:
+    """Name the file that a worker writes.
+
+    Args:
+        kind: ``WEIGHTS`` or ``OPTIMIZER``.
+        rank: rank of the worker.
+        world_size: number of workers.
+    """
+    return f"{kind}-{rank:05d}-of-{world_size:05d}.safetensors"
+
+
 def write_part(engine: Any, cards: Mapping[str, Card], progress: Progress) -> Path:
     """Write this worker's part of a checkpoint to a new local folder; all workers must call.
 
@@ -114,8 +125,7 @@ def _whole_or_gone(folder: Path) -> Iterator[None]:
 
 def _write_part(folder: Path, engine: Any, cards: Mapping[str, Card], progress: Progress) -> None:
     rank, world_size = dist.get_rank(), dist.get_world_size()
-    name = f"{{}}-{rank:05d}-of-{world_size:05d}.safetensors"
-    _write_tensors(folder / name.format(OPTIMIZER), _own_state(engine))
+    _write_tensors(folder / tensor_file(OPTIMIZER, rank, world_size), _own_state(engine))
     with whole_parameters(engine):
         weights = dict(list(engine.module.named_parameters())[rank::world_size])
         if rank == 0:
@@ -123,7 +133,7 @@ def _write_part(folder: Path, engine: Any, cards: Mapping[str, Card], progress: 
             (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1))
             for modality, card in cards.items():
                 save(UPath(folder) / EXPORT / modality, engine.module.encoders[modality], card)
-        _write_tensors(folder / name.format(WEIGHTS), weights)
+        _write_tensors(folder / tensor_file(WEIGHTS, rank, world_size), weights)
 
 
 def _own_state(engine: Any) -> dict[str, Tensor]:

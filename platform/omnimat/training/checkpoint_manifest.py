@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -142,6 +142,20 @@ class CheckpointManifest(Settings):
         data = _there(file, lambda: read_file(file))
         entry.check_data(data, file)
         return data
+
+    def check_lists(self, checkpoint: UPath, names: Iterable[str]) -> None:
+        """Refuse a checkpoint that lacks a file.
+
+        Args:
+            checkpoint: folder that holds the files.
+            names: names of the files that the manifest must list; taken only up to the first that
+                it lacks.
+
+        Raises:
+            DamagedCheckpointError: one is not listed; the message names it.
+        """
+        for name in names:
+            self._entry(checkpoint, name)
 
     def check(self, checkpoint: UPath, names: Collection[str]) -> None:
         """Refuse a checkpoint if files do not hold what they should; each is read once.

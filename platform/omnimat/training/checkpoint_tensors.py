@@ -38,15 +38,16 @@ class SavedTensors:
         files: file of each tensor, by name.
     """
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        """Open the files.
+    def __init__(self, folder: Path, names: Iterable[str]) -> None:
+        """Open files of a folder.
 
         Raises:
             MisfitError: one is no safetensors file, or two have a tensor of the same name.
         """
         self.files: dict[str, Path] = {}
         self._opened: dict[Path, Any] = {}
-        for file in files:
+        self._folder = folder
+        for file in (folder / name for name in names):
             try:
                 self._opened[file] = safe_open(file, framework="pt")
             except SafetensorError as error:
@@ -63,7 +64,7 @@ class SavedTensors:
             MisfitError: it is missing or has not.
         """
         if name not in self.files:
-            raise _misfit(next(iter(self._opened)).parent, f"tensor {name!r} is missing")
+            raise _misfit(self._folder, f"tensor {name!r} is missing")
         value: Tensor = self._opened[self.files[name]].get_tensor(name)
         if value.shape != like.shape or value.dtype != like.dtype:
             raise _misfit(

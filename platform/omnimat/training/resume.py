@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from omnimat.base.errors import RunError
 from omnimat.base.filesystem import is_local
 from omnimat.base.retry import patiently
 from omnimat.base.scratch import temporary_folder
-from omnimat.training.checkpoint import OPTIMIZER, PROGRESS, WEIGHTS, Progress
+from omnimat.training.checkpoint import OPTIMIZER, PROGRESS, WEIGHTS, Progress, tensor_file
 from omnimat.training.checkpoint_manifest import (
     MANIFEST,
     CheckpointManifest,
@@ -67,8 +68,9 @@ class SavedState:
         load_optimizer(engine, self._tensors(OPTIMIZER))
 
     def _tensors(self, kind: str) -> SavedTensors:
-        names = [name for name in self.manifest.files if name.startswith(f"{kind}-")]
-        return SavedTensors(self.folder / name for name in sorted(names))
+        world_size = self.manifest.world_size
+        names = [tensor_file(kind, rank, world_size) for rank in range(world_size)]
+        return SavedTensors(self.folder, names)
 
 
 @contextmanager
@@ -143,17 +145,26 @@ def _bring(checkpoint: UPath, copy: Path, rank: int) -> dict[str, str]:
     """
     try:
         manifest = CheckpointManifest.read(checkpoint)
+        manifest.check_lists(checkpoint, _needed(manifest.world_size))
         manifest.check_sizes(checkpoint)
         here = Path(checkpoint.path)
         if not is_local(checkpoint):
             here = copy
             for name in (MANIFEST, *manifest.files):
                 _fetch(checkpoint / name, here / name)
-        manifest.check(UPath(here), {PROGRESS, *manifest.files})
+        manifest.check(UPath(here), manifest.files)
         Progress.read(here)
     except DamagedCheckpointError as error:
+        shutil.rmtree(copy, ignore_errors=True)
         return {_FAULT: str(error)}
     return {str(rank): str(here)}
+
+
+def _needed(world_size: int) -> Iterator[str]:
+    """Name the files that a checkpoint of so many workers must have."""
+    yield PROGRESS
+    for rank in range(world_size):
+        yield from (tensor_file(kind, rank, world_size) for kind in (WEIGHTS, OPTIMIZER))
 
 
 def _fetch(source: UPath, target: Path) -> None:
