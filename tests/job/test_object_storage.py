@@ -20,7 +20,7 @@ from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.testing.ray_head import start
 from omnimat.testing.waiting import LIMIT_S, wait_for
-from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.checkpoint_folders import newest_checkpoint
 from omnimat.training.history import read_history, read_reports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

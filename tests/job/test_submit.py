@@ -14,7 +14,7 @@ from upath import UPath
 from omnimat.testing.ray_head import clean_environment, descendants, kill, start
 from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.checkpoint import Progress
-from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.checkpoint_folders import newest_checkpoint
 from omnimat.training.history import read_history, read_reports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

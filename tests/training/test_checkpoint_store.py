@@ -16,13 +16,9 @@ import pytest
 from upath import UPath
 
 from omnimat.base.errors import RunError
+from omnimat.training.checkpoint_folders import new_session, newest_checkpoint
 from omnimat.training.checkpoint_manifest import CheckpointManifest, DamagedCheckpointError
-from omnimat.training.checkpoint_store import (
-    CheckpointError,
-    CheckpointStore,
-    new_session,
-    newest_checkpoint,
-)
+from omnimat.training.checkpoint_store import CheckpointError, CheckpointStore
 from omnimat.training.resume import found_checkpoints
 
 

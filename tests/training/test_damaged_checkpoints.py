@@ -18,8 +18,8 @@ from omnimat.base.lease import Fence
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.testing.poison import OLD_NAMES, listed, poison, put, seal
+from omnimat.training.checkpoint_folders import FOLDER
 from omnimat.training.checkpoint_manifest import MANIFEST
-from omnimat.training.checkpoint_store import FOLDER
 from omnimat.training.context import WorkerContext
 from omnimat.training.loop import _build_or_resume, build_model, train_worker
 from omnimat.training.plan import RunPlan, make_plan

@@ -10,7 +10,7 @@ from upath import UPath
 from omnimat.base.lease import FOLDER, Fence, Lease, LostError
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
-from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.checkpoint_folders import newest_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.history import read_reports
 from omnimat.training.loop import train_worker

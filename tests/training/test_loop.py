@@ -14,7 +14,7 @@ from omnimat.stream.source import Source
 from omnimat.stream.timing import StreamMeter
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
-from omnimat.training.checkpoint_store import checkpoints, newest_checkpoint
+from omnimat.training.checkpoint_folders import checkpoints, newest_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.gather import join_over_workers
 from omnimat.training.history import read_reports

@@ -26,7 +26,7 @@ from omnimat.base.provenance import sha256_of
 from omnimat.testing.poison import OLD_NAMES, listed, poison, put, seal
 from omnimat.testing.ray_head import RayHead, descendants, kill, named, start
 from omnimat.testing.waiting import LIMIT_S, wait_for
-from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.checkpoint_folders import newest_checkpoint
 from omnimat.training.history import read_history, read_reports
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -12,7 +12,7 @@ from upath import UPath
 
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
-from omnimat.training.checkpoint_store import newest_checkpoint
+from omnimat.training.checkpoint_folders import newest_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import whole_parameters
 from omnimat.training.engine_state import all_pieces

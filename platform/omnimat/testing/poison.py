@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from upath import UPath
 
-from omnimat.training.checkpoint_manifest import MANIFEST, CheckpointManifest, FileEntry
+from omnimat.training.checkpoint_manifest import MANIFEST, CheckpointFile, CheckpointManifest
 
 OLD_NAMES = (
     "engine/mp_rank_00_model_states.pt",
@@ -54,6 +54,6 @@ def listed(checkpoint: Path) -> list[str]:
 def seal(checkpoint: Path) -> None:
     """Make the manifest agree with the files that it lists, whatever they hold now."""
     manifest = CheckpointManifest.read(UPath(checkpoint))
-    files = {name: FileEntry.of(checkpoint / name) for name in manifest.files}
+    files = {name: CheckpointFile.of(checkpoint / name) for name in manifest.files}
     agreeing = manifest.model_copy(update={"files": files})
     (checkpoint / MANIFEST).write_text(agreeing.model_dump_json())

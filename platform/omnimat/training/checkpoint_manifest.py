@@ -42,7 +42,7 @@ def _inside(name: str) -> str:
 FileName = Annotated[str, AfterValidator(_inside)]
 
 
-class FileEntry(Settings):
+class CheckpointFile(Settings):
     """What a file must be.
 
     Attributes:
@@ -101,7 +101,7 @@ class CheckpointManifest(Settings):
     format_version: Literal[1] = 1
     step: int = Field(ge=0)
     world_size: int = Field(ge=1)
-    files: Mapping[FileName, FileEntry]
+    files: Mapping[FileName, CheckpointFile]
 
     @classmethod
     def read(cls, checkpoint: UPath) -> Self:
@@ -172,7 +172,7 @@ class CheckpointManifest(Settings):
         for name in names:
             self.files[name].check_hash(checkpoint / name)
 
-    def _entry(self, checkpoint: UPath, name: str) -> FileEntry:
+    def _entry(self, checkpoint: UPath, name: str) -> CheckpointFile:
         if name not in self.files:
             raise DamagedCheckpointError(f"{checkpoint / MANIFEST} does not list {name}")
         return self.files[name]

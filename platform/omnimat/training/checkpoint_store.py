@@ -13,7 +13,6 @@ continue from the checkpoints of the other.
 from __future__ import annotations
 
 import math
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -33,84 +32,22 @@ from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import read_file, write_atomically, write_json
 from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.retry import patiently
+from omnimat.training.checkpoint_folders import checkpoint_folder, delete, superfluous
 from omnimat.training.checkpoint_manifest import (
     MANIFEST,
+    CheckpointFile,
     CheckpointManifest,
-    FileEntry,
     FileName,
 )
 
-FOLDER = "checkpoints"
-_NAME = re.compile(r"[0-9]{9}-[0-9]{19}")
-_OLD_MARKER = re.compile(r"done-[0-9]+-of-[0-9]+")
 POLL_S = 0.2
 PARTS_TIMEOUT_S = 1800.0
 GRACE_S = 10.0
-_FILES = TypeAdapter(dict[FileName, FileEntry])
+_FILES = TypeAdapter(dict[FileName, CheckpointFile])
 
 
 class CheckpointError(RunError):
     """A checkpoint could not be written."""
-
-
-def newest_checkpoint(run: UPath) -> UPath | None:
-    """Return the folder of a run's newest complete checkpoint, or None if there is none.
-
-    Its files have not been held against its manifest yet.
-
-    Raises:
-        UserError: the storage may not be read.
-        RunError: the storage did not answer.
-    """
-    return next((path for path in checkpoints(run) if is_complete(path)), None)
-
-
-def checkpoints(run: UPath) -> list[UPath]:
-    """Return the folders of a run's checkpoints, the newest first, whether complete or not.
-
-    Whatever has another name is none, and is left alone.
-
-    Raises:
-        UserError: the storage may not be read.
-        RunError: the storage did not answer.
-    """
-    folder = run / FOLDER
-    found = [folder / name for name in _names(folder) if _NAME.fullmatch(name)]
-    return sorted(found, key=lambda path: path.name, reverse=True)
-
-
-def is_complete(checkpoint: UPath) -> bool:
-    """Return whether all workers have brought their part of a checkpoint.
-
-    Raises:
-        UserError: the storage may not be read.
-        RunError: the storage did not answer.
-    """
-    manifest = checkpoint / MANIFEST
-
-    def is_there() -> bool:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            manifest.fs.info(manifest.path)
-            return True
-        return False
-
-    return patiently(is_there, manifest)
-
-
-def is_of_older_version(checkpoint: UPath) -> bool:
-    """Return whether an omnimat before 0.2 wrote a checkpoint, which this one cannot read.
-
-    Raises:
-        UserError: the storage may not be read.
-        RunError: the storage did not answer.
-    """
-    return any(_OLD_MARKER.fullmatch(name) for name in _names(checkpoint))
-
-
-def new_session(run: UPath) -> str:
-    """Return a text that sorts after those of earlier starts, even if the clock was put back."""
-    last = [int(_session(path)) for path in checkpoints(run)]
-    return f"{max([time.time_ns(), *(session + 1 for session in last)]):019d}"
 
 
 @dataclass
@@ -226,29 +163,16 @@ class CheckpointStore:
 
     def _delete_old(self) -> None:
         with _only_said("an old checkpoint could not be deleted"):
-            for folder in list(self._superfluous()):
+            for folder in superfluous(
+                self.run, self.session, first_step=self.first_step, num_kept=self.num_kept
+            ):
                 with _only_said("an old checkpoint could not be deleted"):
-                    _delete(folder)
+                    delete(folder)
 
-    def _superfluous(self) -> Iterator[UPath]:
-        kept = 0
-        for folder in checkpoints(self.run):
-            session = _session(folder)
-            if session > self.session:
-                continue
-            is_refused = session < self.session and _step(folder) > self.first_step
-            if is_complete(folder) and not is_refused:
-                kept += 1
-                if kept > self.num_kept:
-                    yield folder
-            elif session < self.session or kept:  # else this start may be about to complete it
-                if not is_of_older_version(folder):
-                    yield folder
-
-    def _of_others(self, target: UPath) -> dict[str, FileEntry]:
+    def _of_others(self, target: UPath) -> dict[str, CheckpointFile]:
         """Wait for the lists of the workers other than rank 0, and return their files."""
         deadline_s = time.monotonic() + PARTS_TIMEOUT_S
-        files: dict[str, FileEntry] = {}
+        files: dict[str, CheckpointFile] = {}
         for rank in range(1, self.world_size):
             files |= _FILES.validate_json(self._awaited(target / _list_name(rank), deadline_s))
         return files
@@ -263,7 +187,7 @@ class CheckpointStore:
             time.sleep(POLL_S)
 
     def _store(self, part: Path, step: int) -> None:
-        target = self.run / FOLDER / f"{step:09d}-{self.session}"
+        target = checkpoint_folder(self.run, step, self.session)
         try:
             self.check_held()
             if self.rank == 0:
@@ -282,25 +206,6 @@ class CheckpointStore:
                     (target / _list_name(rank)).unlink()
         finally:
             shutil.rmtree(part, ignore_errors=True)
-
-
-def _names(folder: UPath) -> list[str]:
-    """Name what is in a folder; nothing if it is none or is not there."""
-
-    def names() -> list[str]:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            return [path.name for path in folder.iterdir()]
-        return []
-
-    return patiently(names, folder)
-
-
-def _step(checkpoint: UPath) -> int:
-    return int(checkpoint.name.partition("-")[0])
-
-
-def _session(checkpoint: UPath) -> str:
-    return checkpoint.name.partition("-")[2]
 
 
 @contextmanager
@@ -328,13 +233,13 @@ def _list_name(rank: int) -> str:
     return f"files-{rank:05d}.json"
 
 
-def _copy_all(part: Path, target: UPath) -> dict[str, FileEntry]:
+def _copy_all(part: Path, target: UPath) -> dict[str, CheckpointFile]:
     """Copy a folder's files and describe them; if one fails, delete those already copied."""
-    copied: dict[str, FileEntry] = {}
+    copied: dict[str, CheckpointFile] = {}
     try:
         for source in sorted(path for path in part.rglob("*") if path.is_file()):
             name = source.relative_to(part).as_posix()
-            copied[name] = FileEntry.of(source)
+            copied[name] = CheckpointFile.of(source)
             patiently(partial(_copy, source, target / name), target / name)
     except (OSError, RunError, UserError):
         for name in copied:
@@ -347,10 +252,3 @@ def _copy_all(part: Path, target: UPath) -> dict[str, FileEntry]:
 def _copy(source: Path, destination: UPath) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.fs.put_file(str(source), destination.path)
-
-
-def _delete(checkpoint: UPath) -> None:
-    with suppress(FileNotFoundError):
-        patiently((checkpoint / MANIFEST).unlink, checkpoint)
-    with suppress(FileNotFoundError):
-        patiently(partial(checkpoint.fs.rm, checkpoint.path, recursive=True), checkpoint)

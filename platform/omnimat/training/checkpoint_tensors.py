@@ -20,12 +20,12 @@ _KEY = "|".join((*MOMENTS, "step"))
 _PIECE = re.compile(rf"({_KEY})/(?P<start>0|[1-9][0-9]{{0,17}})/(?P<name>.+)")
 
 
-class MisfitError(RunError):
+class OtherModelError(RunError):
     """A checkpoint holds other tensors than the model needs; the message names file and tensor."""
 
 
-def _misfit(file: Path, what: str) -> MisfitError:
-    return MisfitError(
+def _misfit(file: Path, what: str) -> OtherModelError:
+    return OtherModelError(
         f"{file}: {what}; it was written for another model or by another version of omnimat: "
         "begin anew with --fresh"
     )
@@ -42,7 +42,7 @@ class SavedTensors:
         """Open files of a folder.
 
         Raises:
-            MisfitError: one is no safetensors file, or two have a tensor of the same name.
+            OtherModelError: one is no safetensors file, or two have a tensor of the same name.
         """
         self.files: dict[str, Path] = {}
         self._opened: dict[Path, Any] = {}
@@ -61,7 +61,7 @@ class SavedTensors:
         """Read a tensor, which must have the shape and the type of another.
 
         Raises:
-            MisfitError: it is missing or has not.
+            OtherModelError: it is missing or has not.
         """
         if name not in self.files:
             raise _misfit(self._folder, f"tensor {name!r} is missing")
@@ -80,7 +80,7 @@ def load_weights(model: nn.Module, saved: SavedTensors) -> None:
     """Overwrite the parameters and buffers of a model that is not wrapped in an engine yet.
 
     Raises:
-        MisfitError: the saved tensors are not those of the model.
+        OtherModelError: the saved tensors are not those of the model.
     """
     own = dict(itertools.chain(model.named_parameters(), model.named_buffers()))
     for name in saved.files.keys() - own.keys():
@@ -96,7 +96,7 @@ def load_optimizer(engine: Any, saved: SavedTensors) -> None:
     A parameter of which nothing was saved had not been updated yet, and is left as it is.
 
     Raises:
-        MisfitError: the saved tensors are not those of the model's parameters.
+        OtherModelError: the saved tensors are not those of the model's parameters.
     """
     sizes = {name: _size(p) for name, p in engine.module.named_parameters() if p.requires_grad}
     starts = _starts(saved, sizes.keys())

@@ -12,7 +12,8 @@ import torch.distributed as dist
 from omnimat.stream.losses import QUARANTINED
 from omnimat.stream.worker import Pipeline, WorkerStream
 from omnimat.training.checkpoint import Progress, write_part
-from omnimat.training.checkpoint_store import CheckpointStore, new_session
+from omnimat.training.checkpoint_folders import new_session
+from omnimat.training.checkpoint_store import CheckpointStore
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
 from omnimat.training.gather import (

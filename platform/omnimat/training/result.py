@@ -14,8 +14,8 @@ from omnimat.base.lease import Fence
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import EXPORT, HISTORY, RESULT
 from omnimat.training.checkpoint import PROGRESS, Progress
+from omnimat.training.checkpoint_folders import FOLDER, newest_checkpoint
 from omnimat.training.checkpoint_manifest import CheckpointManifest, DamagedCheckpointError
-from omnimat.training.checkpoint_store import FOLDER, newest_checkpoint
 from omnimat.training.history import read_history
 from omnimat.training.plan import RunPlan
 from omnimat.training.seen import Pretraining

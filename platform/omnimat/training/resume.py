@@ -19,16 +19,16 @@ from omnimat.base.filesystem import is_local
 from omnimat.base.retry import patiently
 from omnimat.base.scratch import temporary_folder
 from omnimat.training.checkpoint import OPTIMIZER, PROGRESS, WEIGHTS, Progress, tensor_file
-from omnimat.training.checkpoint_manifest import (
-    MANIFEST,
-    CheckpointManifest,
-    DamagedCheckpointError,
-)
-from omnimat.training.checkpoint_store import (
+from omnimat.training.checkpoint_folders import (
     FOLDER,
     checkpoints,
     is_complete,
     is_of_older_version,
+)
+from omnimat.training.checkpoint_manifest import (
+    MANIFEST,
+    CheckpointManifest,
+    DamagedCheckpointError,
 )
 from omnimat.training.checkpoint_tensors import SavedTensors, load_optimizer, load_weights
 from omnimat.training.context import WorkerContext
@@ -55,7 +55,7 @@ class SavedState:
         """Load parameters and buffers into a model, before it is wrapped in an engine.
 
         Raises:
-            MisfitError: the checkpoint is not one of this model.
+            OtherModelError: the checkpoint is not one of this model.
         """
         load_weights(model, self._tensors(WEIGHTS))
 
@@ -63,7 +63,7 @@ class SavedState:
         """Load this worker's part of the optimizer's state into the engine.
 
         Raises:
-            MisfitError: the checkpoint is not one of this model.
+            OtherModelError: the checkpoint is not one of this model.
         """
         load_optimizer(engine, self._tensors(OPTIMIZER))
 
