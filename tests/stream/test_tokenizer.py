@@ -118,9 +118,7 @@ def test_a_damaged_tokenizer_is_named(name, fitted):
         with pytest.raises(UserError, match=rf"{fitted.parent}.*fit the tokenizer again"):
             read_fitted(fitted)
     path.unlink()
-    with pytest.raises(
-        UserError, match=rf"{fitted.parent} lacks .*{name}.*fit the"
-    ):
+    with pytest.raises(UserError, match=rf"{fitted.parent} lacks .*{name}.*fit the"):
         read_fitted(fitted)
     path.write_bytes(whole)
     assert read_fitted(fitted) == fitted.read_text()
