@@ -16,6 +16,8 @@ import pytest
 from click.testing import CliRunner
 from upath import UPath
 
+from omnimat.base.errors import RunError
+from omnimat.base.lease import Lease
 from omnimat.base.workspace import Workspace
 from omnimat.cli.main import main
 from omnimat.sources.prototypes import Prototypes
@@ -26,6 +28,8 @@ from omnimat.testing.ray_head import clean_environment, descendants, kill, named
 from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.history import read_history, read_reports
 from omnimat.training.meter import PHASES
+from omnimat.training.plan import make_plan
+from omnimat.training.torchrun_launcher import start_workers
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +96,19 @@ def whole(launch, storage) -> list[float]:
     assert history["step"].tolist() == list(range(1, NUM_STEPS + 1))
     assert (storage / "runs" / "tiny" / "metrics.parquet").exists()
     return history["loss"].tolist()
+
+
+def test_the_environment_is_as_before_once_its_workers_have_ended(storage, new_settings):
+    workspace = Workspace(UPath(storage))
+    settings = new_settings(num_workers=1, max_failures=0)
+    plan = make_plan("failing", settings.model_copy(update={"dataset": "tiny-data"}), workspace)
+    before = dict(os.environ)
+    with (
+        Lease.acquire(workspace.run("failing"), "failing") as lease,
+        pytest.raises(RunError, match="worker 0 ended with exit code 2"),
+    ):
+        start_workers(plan, lease.fence, ["no-such-command"], [])
+    assert dict(os.environ) == before
 
 
 def test_the_history_says_where_time_went(whole, storage):

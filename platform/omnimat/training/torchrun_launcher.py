@@ -12,8 +12,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import torch
@@ -124,17 +125,31 @@ def start_workers(
     )
     told = (fence.folder.name, fence.generation, fence.token)
     driver = Driver(os.getpid(), *told, list(overrides))
-    with temporary_folder("torchrun") as folder:
-        os.environ |= {_DRIVER: json.dumps(driver), "TMPDIR": str(folder)}
-        for library in ("GLOO", "NCCL"):
-            os.environ.setdefault(f"{library}_SOCKET_IFNAME", LOOPBACK_INTERFACE)
-        os.environ.setdefault("OMP_NUM_THREADS", str(training.threads_per_worker))
+    with (
+        temporary_folder("torchrun") as folder,
+        _environment_of_workers(driver, folder, training.threads_per_worker),
+    ):
         try:
             elastic_launch(config, sys.executable)("-u", "-m", "omnimat.cli", *arguments)
         except ChildFailedError as error:
             raise RunError(_reason(error.get_first_failure())) from None
         except SignalException as error:
             sys.exit(128 + error.sigval)
+
+
+@contextmanager
+def _environment_of_workers(driver: Driver, folder: Path, num_threads: int) -> Iterator[None]:
+    """Set what workers inherit, which torchrun lets through, until they have ended."""
+    before = dict(os.environ)
+    os.environ |= {_DRIVER: json.dumps(driver), "TMPDIR": str(folder)}
+    for library in ("GLOO", "NCCL"):
+        os.environ.setdefault(f"{library}_SOCKET_IFNAME", LOOPBACK_INTERFACE)
+    os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
 
 
 def _reason(failed: tuple[int, ProcessFailure]) -> str:
