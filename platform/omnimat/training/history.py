@@ -94,8 +94,8 @@ def _parsed(line: bytes) -> dict[str, float]:
 def read_history(run: UPath, read: Callable[[UPath], bytes] = read_file) -> pd.DataFrame:
     """Read a run's metrics, one row per reported step; of a retaken step only the last one.
 
-    A run without reports has no rows, but the columns ``step`` and ``loss``. Its arguments are those
-    of ``read_reports``.
+    A run without reports has no rows, but the columns ``step`` and ``loss``. The arguments are
+    those of ``read_reports``.
 
     Raises:
         RunError: a line is damaged.

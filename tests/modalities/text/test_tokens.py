@@ -1,3 +1,4 @@
+import hashlib
 import json
 import pickle
 import subprocess
@@ -7,11 +8,17 @@ import numpy as np
 import pytest
 from upath import UPath
 
+from omnimat.base.checked_json import write_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.modalities.batch import collate, feature_table
 from omnimat.modalities.text.augment import TextAugmentation
-from omnimat.modalities.text.tokenizer import SPECIAL_TOKENS, TokenizerSettings, fit_tokenizer
+from omnimat.modalities.text.tokenizer import (
+    CARD_FILE,
+    SPECIAL_TOKENS,
+    TokenizerSettings,
+    fit_tokenizer,
+)
 from omnimat.modalities.text.tokens import TextTokens
 from omnimat.testing.materials import no_records
 
@@ -90,6 +97,8 @@ def test_located_settings_need_nothing_else(fitted, tmp_path, monkeypatch, recor
     by_name = workspace.tokenizer("words")
     by_name.parent.mkdir(parents=True)
     by_name.write_text(fitted)
+    card = {"sha256": hashlib.sha256(fitted.encode()).hexdigest()}
+    write_checked_json(by_name.with_name(CARD_FILE), card)
     monkeypatch.setenv("WORDS", str(by_name.parent))
     expected = TextTokens(tokenizer=fitted)
     for name in ("words", str(by_name), "$WORDS/tokenizer.json"):
