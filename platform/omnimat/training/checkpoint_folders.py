@@ -104,7 +104,8 @@ def superfluous(run: UPath, session: str, *, first_step: int, num_kept: int) -> 
         UserError: the storage may not be read.
         RunError: the storage did not answer.
     """
-    found, num_good = [], 0
+    found: list[UPath] = []
+    num_good = 0
     for folder in checkpoints(run):
         its_session = _session(folder)
         if its_session > session:
