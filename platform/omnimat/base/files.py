@@ -58,7 +58,8 @@ def _table_bytes(data: bytes) -> int:
     footer = pq.read_metadata(pa.BufferReader(data))
     groups = (footer.row_group(place) for place in range(footer.num_row_groups))
     encoded_bytes = sum(group.total_byte_size for group in groups)
-    return max(encoded_bytes, 8 * footer.num_rows * footer.num_columns)
+    size_bytes: int = max(encoded_bytes, 8 * footer.num_rows * footer.num_columns)
+    return size_bytes
 
 
 def write_atomically(path: UPath, data: bytes) -> None:
