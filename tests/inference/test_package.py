@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 
+import omnimat
 from omnimat.base.errors import UserError
 from omnimat.inference.card import PackageCard
 from omnimat.inference.package import Package, stored, write
@@ -138,3 +139,16 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path):
     write(tmp_path / "model", CARD, FILES)
     assert opened(tmp_path / "model") == (CARD, FILES)
     assert [one.name for one in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_model_that_a_card_only_names_is_not_opened(packed, records, tmp_path):
+    hostile = shutil.copytree(packed, tmp_path / "hostile")
+    card = json.loads((hostile / "card.json").read_text())
+    card.pop("checksum")
+    named = {"type": "huggingface_embedding", "model": "/etc"}
+    card["encoders"]["structure"] |= {"modality": "text", "featurizer": named}
+    card["encoders"]["text"] = card["encoders"].pop("structure")
+    card["predictor"]["network"]["modalities"] = ["text"]
+    (hostile / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UserError):
+        omnimat.load(hostile).predict(records[0], strict=True)

@@ -37,7 +37,7 @@ from omnimat.inference.package import README, REFERENCE, encoder_file, member_fi
 from omnimat.inference.readme import model_card
 from omnimat.materials.split import SPLITS, Split
 from omnimat.models.export import Card, load
-from omnimat.models.inputs import export_folder, read_cards
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 
 
 def package(name: str, workspace: Workspace, out: Path, variant: str | None = None) -> PackageCard:
@@ -67,10 +67,21 @@ def package(name: str, workspace: Workspace, out: Path, variant: str | None = No
         card, files = _encoders(name, settings, workspace)
     else:
         raise UserError(f"{run} trained no model; package the run of a pretrain or a finetune job")
+    _refuse_other_models(card)
     files[README] = model_card(card).encode()
     card = card.model_copy(update={"files": stored(files)})
     write(out, card, files)
     return card
+
+
+def _refuse_other_models(card: PackageCard) -> None:
+    """Refuse what would need a model or a file that the package does not hold."""
+    for modality, featurizer in featurizers_of(card.encoders).items():
+        if featurizer.outside is not None:
+            raise UserError(
+                f"{card.name}: its {modality} is featurized by {featurizer.outside!r}, which a "
+                "package does not hold; package a run whose featurizers need no other model"
+            )
 
 
 def _encoders(

@@ -29,7 +29,7 @@ from omnimat.inference.read import Given, in_chunks, read_all
 from omnimat.inference.table import not_finite, table_of
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import feature_table
-from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
+from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer, self_contained
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.header import MisfitError, filled
 from omnimat.models.inputs import featurizers_of
@@ -170,7 +170,7 @@ class Model:
         card = self.card.encoders[modality]
         with self._fitting():
             module = filled(card.build, self._encoder_tensors(modality))
-            featurizers_of({modality: card})  # or its settings are none of a featurizer
+        self._featurizers_of((modality,))
         module = module.eval().to(self._device)
         return ExportedEncoder(self._package.place, card, module, self._device)
 
@@ -218,9 +218,13 @@ class Model:
     @cached_property
     def _featurizers(self) -> dict[str, Featurizer]:
         assert self.card.predictor is not None
-        modalities = self.card.predictor.network.modalities
+        return self._featurizers_of(self.card.predictor.network.modalities)
+
+    def _featurizers_of(self, modalities: Sequence[str]) -> dict[str, Featurizer]:
+        """Build the featurizers of encoders, none of which may open what the card only names."""
         with self._fitting():
-            return featurizers_of({name: self.card.encoders[name] for name in modalities})
+            found = featurizers_of({name: self.card.encoders[name] for name in modalities})
+        return dict(self_contained(found))
 
 
 def load(path: str | os.PathLike[str], device: str | None = None) -> Model:
