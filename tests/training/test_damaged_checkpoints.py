@@ -202,7 +202,7 @@ def test_what_is_of_another_model_is_named(whole, new_settings, workspace):
 
 
 def handed_on(plan: RunPlan, run: UPath) -> None:
-    finish(plan, Fence(run, 0), wall_time_s=1.0)
+    finish(plan, Fence(run, 0, ""), wall_time_s=1.0)
 
 
 @pytest.mark.parametrize(
