@@ -140,7 +140,12 @@ def _train_loop(config: dict[str, Any]) -> None:
     with RayMetrics(fence.folder.name) as metrics:
         device = ray.train.torch.get_device()
         context = WorkerContext(fence.folder, device, (metrics,), fence.check)
-        train_worker(plan, context, RayPipeline(plan.settings.stream, context.world_size))
+        try:
+            train_worker(plan, context, RayPipeline(plan.settings.stream, context.world_size))
+        except (RunError, UserError):
+            # Ray Train would print a traceback of what the driver is going to say in a sentence.
+            logging.getLogger("ray.train").setLevel(logging.CRITICAL)
+            raise
 
 
 def _worker_environment(*, use_gpu: bool) -> dict[str, Any]:
