@@ -27,7 +27,8 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, RunError) as error:
-            _end(error)
+            # One that a task of Ray raised says its traceback, and holds the error itself.
+            _end(getattr(error, "cause", error))
         except OSError as error:
             told = told_of(error)
             if told is None:
