@@ -16,7 +16,8 @@ from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import write_atomically
-from omnimat.base.lease import FOLDER, Fence, HeldError, Holder, Lease, LostError, take_over
+from omnimat.base.lease import Fence, HeldError, Lease, LostError, take_over
+from omnimat.base.lease_files import FOLDER, Holder
 from omnimat.testing.waiting import wait_for
 
 SHORT_S = 0.6
@@ -260,14 +261,14 @@ def test_a_storage_may_say_in_its_own_way_that_another_was_first(folder, monkeyp
     def refuse(file, data):
         raise OSError(errno.EINVAL, "ConditionalRequestConflict")
 
-    monkeypatch.setattr("omnimat.base.lease._create_locally", refuse)
+    monkeypatch.setattr("omnimat.base.lease_files._create_locally", refuse)
     seen = iter([0, 1, 1])
-    monkeypatch.setattr("omnimat.base.lease._newest", lambda folder: next(seen))
+    monkeypatch.setattr("omnimat.base.lease.newest_generation", lambda folder: next(seen))
     with pytest.raises(HeldError):
         Lease.acquire(folder, "run tiny", SHORT_S)
     lease.release()
     monkeypatch.undo()
-    monkeypatch.setattr("omnimat.base.lease._create_locally", refuse)
+    monkeypatch.setattr("omnimat.base.lease_files._create_locally", refuse)
     with pytest.raises(UserError, match="ConditionalRequestConflict"):
         Lease.acquire(folder, "run tiny", SHORT_S)
 

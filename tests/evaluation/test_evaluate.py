@@ -8,7 +8,8 @@ import torch
 from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.lease import FOLDER, LostError
+from omnimat.base.lease import LostError
+from omnimat.base.lease_files import FOLDER
 from omnimat.base.provenance import sha256_of
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.ranks import rank_pairs

@@ -8,7 +8,8 @@ from upath import UPath
 
 from omnimat.base.checked_json import read_checked_json
 from omnimat.base.errors import UserError
-from omnimat.base.lease import FOLDER, Lease, LostError
+from omnimat.base.lease import Lease, LostError
+from omnimat.base.lease_files import FOLDER
 from omnimat.base.provenance import sha256_of
 from omnimat.cluster.capacity import LARGEST
 from omnimat.finetune.outcome import TrialResult

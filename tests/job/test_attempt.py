@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.lease import FOLDER, Lease, LostError
+from omnimat.base.lease import Lease, LostError
+from omnimat.base.lease_files import FOLDER
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cli.main import main
 from omnimat.job.attempt import open_run

@@ -8,7 +8,8 @@ from pymatgen.core import Lattice, Structure
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.lease import FOLDER, HeldError, Lease, LostError
+from omnimat.base.lease import HeldError, Lease, LostError
+from omnimat.base.lease_files import FOLDER
 from omnimat.cluster.tasks import in_parallel
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest

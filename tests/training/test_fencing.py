@@ -7,7 +7,8 @@ import torch
 from torch.distributed.elastic.rendezvous import RendezvousParameters
 from upath import UPath
 
-from omnimat.base.lease import FOLDER, Fence, Lease, LostError
+from omnimat.base.lease import Fence, Lease, LostError
+from omnimat.base.lease_files import FOLDER
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
 from omnimat.training.checkpoint_folders import newest_checkpoint

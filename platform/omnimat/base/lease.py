@@ -21,40 +21,35 @@ it has lost its lease.
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from upath import UPath
 
-from omnimat.base import process
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.files import TEMPORARY_SUFFIX, read_file, write_atomically
-from omnimat.base.filesystem import is_local
-from omnimat.base.retry import patiently
+from omnimat.base.files import read_file, write_atomically
+from omnimat.base.lease_files import (
+    LONGEST_S,
+    Holder,
+    create_holder,
+    lease_file,
+    newest_generation,
+    read_holder,
+)
 
-FOLDER = "lease"
 STALE_VARIABLE = "OMNIMAT_LEASE_STALE_AFTER_S"
 """Names for how long a holder may give no sign before its lease is taken over."""
 
 _STALE_AFTER_S = 60.0
-_LONGEST_S = 3600.0
 _BEATS_UNTIL_STALE = 12
 _LOOKS_UNTIL_STALE = 60
 _LONGEST_PAUSE_S = 1.0
-# What file systems answer that give a file no second name.
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 CheckHeld = Callable[[], None]
 """Raises ``LostError`` if this process, or the one that it works for, has lost its lease."""
@@ -88,52 +83,6 @@ def unleased() -> None:
     """Check nothing, for work on a folder that nobody else can know of."""
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("holds characters that cannot be printed")
-    return text
-
-
-_Name = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
-
-
-class Holder(BaseModel):
-    """What the file of a lease says of the process that made it.
-
-    Attributes:
-        token: text that no other lease has.
-        user: name of the user.
-        host: name of the machine.
-        pid: process id.
-        machine: where that process id counts (``process.machine``).
-        start_ticks: when the process was started (``process.start_ticks``).
-        since: when it began to hold the folder, by its own clock; for people alone.
-        stale_after_s: for how long it may give no sign.
-        beats: how many signs it has given.
-        released: whether it has ended its work.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    token: _Name
-    user: _Name
-    host: _Name
-    pid: int = Field(gt=0, lt=2**31)
-    machine: _Name
-    start_ticks: int
-    since: _Name
-    stale_after_s: float = Field(gt=0, le=_LONGEST_S)
-    beats: int = 0
-    released: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.user} on {self.host} (process {self.pid}) since {self.since}"
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the process ran on this machine and has ended."""
-        return process.is_gone(self.pid, self.start_ticks, self.machine)
-
-
 @dataclass(frozen=True, slots=True)
 class Fence:
     """What a process must know to tell whether its lease still counts; it can be sent to others.
@@ -156,18 +105,18 @@ class Fence:
             UserError: the storage may not be read.
             RunError: the storage did not answer.
         """
-        there = _read(_file(self.folder, self.generation))
+        there = read_holder(lease_file(self.folder, self.generation))
         if there is not None and there.token != self.token:
             raise LostError(
                 f"{self.folder} was taken by {there} at the same moment, so this process ends"
             )
-        taken = _file(self.folder, self.generation + 1)
+        taken = lease_file(self.folder, self.generation + 1)
         try:
             read_file(taken)
         except FileNotFoundError:
             return
         raise LostError(
-            f"{self.folder} was taken over by {_read(taken) or 'another process'} while this "
+            f"{self.folder} was taken over by {read_holder(taken) or 'another process'} while this "
             "process gave no sign, so this process ends"
         )
 
@@ -202,10 +151,10 @@ class Lease:
             UserError: the storage may not be written to.
             RunError: the storage did not answer.
         """
-        mine = _myself(_stale_after_s() if stale_after_s is None else stale_after_s)
+        mine = Holder.myself(_stale_after_s() if stale_after_s is None else stale_after_s)
         while True:
             newest, before = _watched(folder, what)
-            if _create(_file(folder, newest + 1), mine):
+            if create_holder(lease_file(folder, newest + 1), mine):
                 if before is not None and not before.released:
                     why = "has ended" if before.is_gone else "gives no sign"
                     print(f"{what}: taken over from {before}, which {why}", flush=True)
@@ -235,12 +184,7 @@ class Lease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.release()
 
     def _beat(self) -> None:
@@ -260,7 +204,7 @@ class Lease:
     def _write(self, *, released: bool = False) -> None:
         said = self._holder.model_copy(update={"released": released})
         data = said.model_dump_json(indent=1).encode()
-        write_atomically(_file(self.folder, self.fence.generation), data)
+        write_atomically(lease_file(self.folder, self.fence.generation), data)
 
 
 def take_over(folder: UPath, what: str) -> None:
@@ -276,10 +220,10 @@ def take_over(folder: UPath, what: str) -> None:
     Raises:
         HeldError: a process holds it and lives.
     """
-    newest = _newest(folder)
+    newest = newest_generation(folder)
     if newest == 0:
         return
-    holder = _read(_file(folder, newest))
+    holder = read_holder(lease_file(folder, newest))
     if holder is None or not holder.released:
         Lease.acquire(folder, what).release()
 
@@ -294,39 +238,26 @@ def _watched(folder: UPath, what: str) -> tuple[int, Holder | None]:
         HeldError: a process holds it and lives.
     """
     while True:
-        newest = _newest(folder)
+        newest = newest_generation(folder)
         if newest == 0:
             return 0, None
-        file = _file(folder, newest)
-        first = holder = _read(file)
+        file = lease_file(folder, newest)
+        first = holder = read_holder(file)
         waited_s = _STALE_AFTER_S if first is None else first.stale_after_s
         pause_s = min(waited_s / _LOOKS_UNTIL_STALE, _LONGEST_PAUSE_S)
         for _ in range(math.ceil(waited_s / pause_s)):
             if holder != first or _is_over(holder):
                 break
             time.sleep(pause_s)
-            holder = _read(file)
+            holder = read_holder(file)
         if holder == first or _is_over(holder):
             return newest, holder
-        if holder is not None and _newest(folder) == newest:
+        if holder is not None and newest_generation(folder) == newest:
             raise HeldError.by(holder, what, folder)
 
 
 def _is_over(holder: Holder | None) -> bool:
     return holder is not None and (holder.released or holder.is_gone)
-
-
-def _myself(stale_after_s: float) -> Holder:
-    return Holder(
-        token=uuid.uuid4().hex,
-        user=process.user(),
-        host=process.host(),
-        pid=os.getpid(),
-        machine=process.machine(),
-        start_ticks=process.start_ticks(os.getpid()) or 0,
-        since=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
-        stale_after_s=stale_after_s,
-    )
 
 
 def _stale_after_s() -> float:
@@ -337,73 +268,6 @@ def _stale_after_s() -> float:
     """
     written = os.environ.get(STALE_VARIABLE, _STALE_AFTER_S)
     with suppress(ValueError):
-        if 0 < float(written) <= _LONGEST_S:
+        if 0 < float(written) <= LONGEST_S:
             return float(written)
-    raise UserError(f"${STALE_VARIABLE}: {written!r} is no number of seconds up to {_LONGEST_S:g}")
-
-
-def _file(folder: UPath, generation: int) -> UPath:
-    return folder / FOLDER / f"{generation:06d}.json"
-
-
-def _newest(folder: UPath) -> int:
-    """Return the highest generation of a folder's lease, or 0."""
-    leases = folder / FOLDER
-
-    def names() -> list[str]:
-        return [path.stem for path in leases.iterdir()] if leases.exists() else []
-
-    return max((int(name) for name in patiently(names, leases) if name.isdecimal()), default=0)
-
-
-def _read(file: UPath) -> Holder | None:
-    """Read the file of a lease; None if it is being written, or damaged."""
-    try:
-        return Holder.model_validate_json(read_file(file))
-    except (FileNotFoundError, ValidationError):
-        return None
-
-
-def _create(file: UPath, holder: Holder) -> bool:
-    """Create the file of a lease, unless another process has; return whether it is ours.
-
-    What is there at the end decides: a first try may have reached the storage though its answer was
-    lost, and not every storage says in the same way that another process was first.
-    """
-    data = holder.model_dump_json(indent=1).encode()
-
-    def create() -> None:
-        with suppress(FileExistsError):
-            if is_local(file):
-                _create_locally(Path(file.path), data)
-            else:
-                file.fs.pipe_file(file.path, data, mode="create")
-
-    try:
-        patiently(create, file)
-    except (RunError, UserError):
-        if _read(file) is None:
-            raise
-    there = _read(file)
-    return there is not None and there.token == holder.token
-
-
-def _create_locally(file: Path, data: bytes) -> None:
-    """Create a file with all its content, or not at all.
-
-    Raises:
-        FileExistsError: it is there already.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    whole = file.with_name(f".{file.name}.{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
-    try:
-        whole.write_bytes(data)
-        try:
-            os.link(whole, file)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            with file.open("xb") as stream:
-                stream.write(data)
-    finally:
-        whole.unlink(missing_ok=True)
+    raise UserError(f"${STALE_VARIABLE}: {written!r} is no number of seconds up to {LONGEST_S:g}")
