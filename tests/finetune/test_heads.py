@@ -1,13 +1,12 @@
 """What every head owes its callers, and what tells them apart."""
 
-import pickle
-
 import pytest
 import torch
 from pydantic import ValidationError
 
 from omnimat.finetune.heads.head import HEADS
 from omnimat.finetune.heads.tokens import Tokens
+from omnimat.testing.sent import sent
 
 MODALITIES = ("structure", "xrd", "composition")
 WIDTH, OUT = 8, 5
@@ -131,9 +130,9 @@ def test_an_empty_batch_gives_no_rows_and_zero_gradients(name, training):
 
 
 @every_head
-def test_a_pickled_head_is_the_same(name):
+def test_a_head_that_was_sent_is_the_same(name):
     fusion = build(name).eval()
-    twin = pickle.loads(pickle.dumps(fusion))  # noqa: S301  # our own bytes
+    twin = sent(fusion)
     tokens = stacked(embeddings(2), xrd=[1])
     torch.testing.assert_close(twin(tokens), fusion(tokens), rtol=0, atol=0)
 

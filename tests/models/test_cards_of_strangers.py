@@ -1,8 +1,6 @@
 """A card that somebody else wrote names models and files; none of them is opened or downloaded."""
 
 import json
-import sys
-from contextlib import contextmanager
 
 import pytest
 from pydantic import ValidationError
@@ -15,6 +13,7 @@ from omnimat.modalities.text.tokens import TextTokens
 from omnimat.models.export import CARD_FILE, Card, load, read_card
 from omnimat.models.inputs import featurizers_of
 from omnimat.testing.materials import example_records
+from omnimat.testing.opened import watched
 
 pytest.importorskip("transformers")
 
@@ -28,25 +27,6 @@ ABOUT = {
     "samples_seen": 1,
 }
 MLP = {"type": "text_mlp", "preset": "tiny"}
-_watched = None
-
-
-def _listen(event, arguments):
-    if _watched is not None and event in {"open", "socket.connect", "socket.getaddrinfo"}:
-        _watched.append(str(arguments[0] if event == "open" else event))
-
-
-sys.addaudithook(_listen)
-
-
-@contextmanager
-def watched():
-    global _watched
-    _watched = found = []
-    try:
-        yield found
-    finally:
-        _watched = None
 
 
 @pytest.fixture(params=["folder", "hub"])

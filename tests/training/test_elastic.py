@@ -1,6 +1,5 @@
 """Workers come and go, and none of their numbers divides the batch: the losses are those of one."""
 
-import itertools
 from pathlib import Path
 
 import pytest
@@ -10,25 +9,12 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
+from omnimat.testing.interruption import KilledError, killed_after
 from omnimat.training.context import WorkerContext
 from omnimat.training.history import read_history
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan, make_plan
 from omnimat.training.settings import PretrainSettings
-
-
-class Killed(Exception):
-    pass
-
-
-def killed_after(num_steps: int):
-    """Return a pipeline that delivers ``num_steps`` batches and then fails."""
-
-    def pipeline(source, units, num_records):
-        yield from itertools.islice(in_process(source, units, num_records), num_steps)
-        raise Killed
-
-    return pipeline
 
 
 def train(plan: RunPlan, folder: Path) -> None:
@@ -39,7 +25,7 @@ def train(plan: RunPlan, folder: Path) -> None:
 def train_beyond_a_checkpoint(plan: RunPlan, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     context = WorkerContext(UPath(folder), torch.device("cpu"))
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train_worker(plan, context, killed_after(plan.steps_per_epoch + 1))
 
 

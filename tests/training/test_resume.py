@@ -1,6 +1,5 @@
 """A run continues with another number of workers from exactly the same state."""
 
-import itertools
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from upath import UPath
 
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
+from omnimat.testing.interruption import KilledError, killed_after
 from omnimat.training.checkpoint_folders import newest_checkpoint
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import whole_parameters
@@ -23,26 +23,12 @@ from omnimat.training.plan import RunPlan, make_plan
 pytestmark = pytest.mark.slow
 
 
-class Killed(Exception):
-    pass
-
-
-def killed_after(num_steps: int):
-    """Return a pipeline that delivers ``num_steps`` batches and then fails."""
-
-    def pipeline(source, units, num_records):
-        yield from itertools.islice(in_process(source, units, num_records), num_steps)
-        raise Killed
-
-    return pipeline
-
-
 def start(plans: dict[int, RunPlan], folder: Path) -> None:
     """Train at every ZeRO stage until two steps after the first checkpoint."""
     for stage, plan in plans.items():
         (folder / str(stage)).mkdir(exist_ok=True)
         context = WorkerContext(UPath(folder / str(stage)), torch.device("cpu"))
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             train_worker(plan, context, killed_after(plan.steps_per_epoch + 2))
 
 

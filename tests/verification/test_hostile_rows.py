@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from omnimat.base.errors import UserError
 from omnimat.cli.recomputation import recomputation, rerun
 from omnimat.leaderboard.comparison import compare
+from omnimat.testing.opened import watched
 from omnimat.verification.rerun import Sample
 from omnimat.verification.verify import verify
 from omnimat_dashboard.artifacts import Artifacts
@@ -41,26 +40,6 @@ NAMES = (
     "runs/" + "a" * 900 + ".parquet",
     "",
 )
-_watched = None
-
-
-def _listen(event, arguments):
-    if _watched is not None and event in {"open", "socket.connect", "socket.getaddrinfo"}:
-        _watched.append(str(arguments[0] if event == "open" else event))
-
-
-sys.addaudithook(_listen)
-
-
-@contextmanager
-def watched():
-    """Collect what Python opens and connects to."""
-    global _watched
-    _watched = found = []
-    try:
-        yield found
-    finally:
-        _watched = None
 
 
 def _nowhere(field):

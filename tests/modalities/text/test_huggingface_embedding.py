@@ -1,5 +1,3 @@
-import pickle
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from omnimat.modalities.text.huggingface_embedding import HuggingFaceEmbedding
 from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.modalities.text.tokens import TextTokens
 from omnimat.testing.materials import no_records
+from omnimat.testing.sent import sent
 
 transformers = pytest.importorskip("transformers")
 
@@ -30,7 +29,7 @@ def bert(tmp_path, save_bert):
 def test_it_is_the_pooled_last_layer(bert, pooling, record_of, nacl, tmp_path):
     record = record_of(nacl, text=TEXT)
     asked = HuggingFaceEmbedding(model=str(bert), pooling=pooling, width=16)
-    featurizer = pickle.loads(pickle.dumps(asked.located(Workspace(UPath(tmp_path)), no_records)))  # noqa: S301
+    featurizer = sent(asked.located(Workspace(UPath(tmp_path)), no_records))
     assert featurizer.weights_sha256 is not None
     model = transformers.BertModel.from_pretrained(bert).eval()
     ids = TextTokens(tokenizer=(bert / "tokenizer.json").read_text())(record)["token_ids"]
