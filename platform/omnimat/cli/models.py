@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,9 @@ _strict = click.option(
     is_flag=True,
     help="End with an error, and write nothing, if anything cannot be used.",
 )
+_out = functools.partial(
+    click.option, "-o", "--out", type=click.Path(path_type=Path), metavar="FILE"
+)
 _device = click.option(
     "--device",
     metavar="NAME",
@@ -69,14 +73,7 @@ _device = click.option(
 @click.command(epilog=_INPUTS)
 @_model
 @_inputs
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Table to write: .csv, .jsonl or .parquet.",
-    show_default="print",
-)
+@_out(help="Table to write: .csv, .jsonl or .parquet.", show_default="print")
 @_device
 @_strict
 def predict(
@@ -93,14 +90,7 @@ def predict(
 @click.command(epilog=_INPUTS)
 @_model
 @_inputs
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    required=True,
-    help="Vectors to write: .npz with names and vectors, or .parquet.",
-)
+@_out(required=True, help="Vectors to write: .npz with names and vectors, or .parquet.")
 @click.option("--modality", metavar="NAME", help="Whose encoder embeds, if MODEL has several.")
 @_device
 @_strict
