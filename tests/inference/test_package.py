@@ -146,9 +146,10 @@ def test_a_model_that_a_card_only_names_is_not_opened(packed, records, tmp_path)
     card = json.loads((hostile / "card.json").read_text())
     card.pop("checksum")
     named = {"type": "huggingface_embedding", "model": "/etc"}
-    card["encoders"]["structure"] |= {"modality": "text", "featurizer": named}
+    mlp = {"type": "text_mlp", "preset": "tiny"}
+    card["encoders"]["structure"] |= {"modality": "text", "featurizer": named, "encoder": mlp}
     card["encoders"]["text"] = card["encoders"].pop("structure")
     card["predictor"]["network"]["modalities"] = ["text"]
     (hostile / "card.json").write_text(json.dumps(card))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="is not opened"):
         omnimat.load(hostile).predict(records[0], strict=True)

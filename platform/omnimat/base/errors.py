@@ -11,3 +11,12 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """A run stopped or failed for a known reason, given in one sentence; the exit code is 1."""
+
+
+def own_error(error: Exception) -> Exception:
+    """Give the error that says why in one sentence, where a task of Ray raised it.
+
+    Ray's wrapper is of the same class, but its text is a traceback; it holds the error itself.
+    """
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, RunError | UserError) else error

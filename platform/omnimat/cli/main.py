@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from omnimat import __version__
-from omnimat.base.errors import RunError, UserError
+from omnimat.base.errors import RunError, UserError, own_error
 from omnimat.base.storage_errors import told_of
 from omnimat.cli.data import ingest, init
 from omnimat.cli.leaderboard import leaderboard
@@ -27,8 +27,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, RunError) as error:
-            # One that a task of Ray raised says its traceback, and holds the error itself.
-            _end(getattr(error, "cause", error))
+            _end(own_error(error))
         except OSError as error:
             told = told_of(error)
             if told is None:
@@ -36,7 +35,7 @@ class _Group(click.Group):
             _end(told)
 
 
-def _end(error: UserError | RunError) -> NoReturn:
+def _end(error: Exception) -> NoReturn:
     say(f"omnimat: {error}", to_stderr=True)
     sys.exit(EXIT_USER_ERROR if isinstance(error, UserError) else EXIT_RUN_ERROR)
 

@@ -14,7 +14,7 @@ from typing import Any
 from ray import tune
 from upath import UPath
 
-from omnimat.base.errors import RunError, UserError
+from omnimat.base.errors import RunError, UserError, own_error
 from omnimat.base.lease import CheckHeld
 from omnimat.cluster.capacity import Cluster
 from omnimat.cluster.metrics import Watcher
@@ -142,13 +142,7 @@ def _fit(
     for error, result in ((r.error, r) for r in ended):
         if error is not None:
             trial = TrialSettings.model_validate(result.config["trial"])
-            raise SweepError(f"trial {trial.name} failed: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> Exception:
-    """Give the error that says why in one sentence if there is one, else the whole error."""
-    cause = getattr(error, "cause", None)  # Ray's wrapper adds the traceback
-    return cause if isinstance(cause, RunError | UserError) else error
+            raise SweepError(f"trial {trial.name} failed: {own_error(error)}") from error
 
 
 def _train(config: dict[str, Any], plan: TrialPlan, run: UPath, check_held: CheckHeld) -> None:

@@ -33,7 +33,15 @@ from omnimat.inference.domain import FAR_QUANTILE, Domain, Reference, elements_o
 from omnimat.inference.members import members
 from omnimat.inference.network import Ensemble, Mean, Outputs, Weights, averaged
 from omnimat.inference.origin import as_trained, learned, pretraining
-from omnimat.inference.package import README, REFERENCE, encoder_file, member_file, stored, write
+from omnimat.inference.package import (
+    README,
+    REFERENCE,
+    check_free,
+    encoder_file,
+    member_file,
+    stored,
+    write,
+)
 from omnimat.inference.readme import model_card
 from omnimat.materials.split import SPLITS, Split
 from omnimat.models.export import Card, load
@@ -55,6 +63,7 @@ def package(name: str, workspace: Workspace, out: Path, variant: str | None = No
         UserError: the run has not finished, it is of another kind, or there is something at
             ``out``.
     """
+    check_free(out)
     run = workspace.run(name)
     try:
         result = read_checked_json(run / RESULT, "run its job again")
@@ -67,19 +76,18 @@ def package(name: str, workspace: Workspace, out: Path, variant: str | None = No
         card, files = _encoders(name, settings, workspace)
     else:
         raise UserError(f"{run} trained no model; package the run of a pretrain or a finetune job")
-    _refuse_other_models(card)
     files[README] = model_card(card).encode()
     card = card.model_copy(update={"files": stored(files)})
     write(out, card, files)
     return card
 
 
-def _refuse_other_models(card: PackageCard) -> None:
+def _refuse_other_models(name: str, cards: Mapping[str, Card]) -> None:
     """Refuse what would need a model or a file that the package does not hold."""
-    for modality, featurizer in featurizers_of(card.encoders).items():
+    for modality, featurizer in featurizers_of(cards).items():
         if featurizer.outside is not None:
             raise UserError(
-                f"{card.name}: its {modality} is featurized by {featurizer.outside!r}, which a "
+                f"{name}: its {modality} is featurized by {featurizer.outside!r}, which a "
                 "package does not hold; package a run whose featurizers need no other model"
             )
 
@@ -88,6 +96,7 @@ def _encoders(
     name: str, settings: dict[str, Any], workspace: Workspace
 ) -> tuple[PackageCard, dict[str, bytes]]:
     cards = read_cards(workspace.run(name))
+    _refuse_other_models(name, cards)
     card = PackageCard(
         omnimat=__version__,
         name=name,
@@ -110,6 +119,7 @@ def _sweep(
     check_columns(settings.tasks)
     cards = read_cards(workspace.run(settings.run))
     used = {modality: cards[modality] for modality in settings.modalities}
+    _refuse_other_models(name, used)
     plan = make_plan(settings, workspace, cards)
     trials = members(plan, settings, workspace.run(name), result["chosen"], variant)
     folders = [trial_folder(workspace.run(name), one.settings) for one in trials]
@@ -197,11 +207,12 @@ def _predicted(
     outputs: Mapping[Split, Outputs],
 ) -> tuple[Predicted, ...]:
     """Calibrate every task on the validation split, and score it on the test split."""
-    means = {split: averaged(codec, outputs[split].values) for split in splits}
+    judging: tuple[Split, ...] = ("validation", "test")
+    means = {split: averaged(codec, outputs[split].values) for split in judging}
     each = [codec.decode(member) for member in outputs["test"].values]
     found = []
     for place, task in enumerate(tasks):
-        validation, test = (_Judged.of(splits[s], means[s], place) for s in ("validation", "test"))
+        validation, test = (_Judged.of(splits[s], means[s], place) for s in judging)
         if not (np.isfinite(validation.spreads).all() and np.isfinite(test.spreads).all()):
             raise _not_finite(task)
         calibration = None

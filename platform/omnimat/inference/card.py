@@ -11,6 +11,7 @@ from omnimat.base.settings import Settings
 from omnimat.finetune.codec import ClassIndex, JointCodec
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.model import Precision
+from omnimat.finetune.settings import MissingModalities
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.columns import check_columns
 from omnimat.inference.conformal import Calibration
@@ -117,7 +118,7 @@ class Predictor(Settings):
     """
 
     network: Network
-    missing_modalities: Literal["leave_out", "fuse"]
+    missing_modalities: MissingModalities
     predicted: tuple[Predicted, ...] = Field(min_length=1)
     domain: Domain
 

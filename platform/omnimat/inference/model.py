@@ -68,6 +68,7 @@ class Model:
         self.card: PackageCard = package.card
         self._package = package
         self._device = device
+        self._encoders: dict[str, ExportedEncoder] = {}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -167,6 +168,11 @@ class Model:
         return found.assign(**{NOTES: reasons})
 
     def _encoder(self, modality: str) -> ExportedEncoder:
+        if modality not in self._encoders:
+            self._encoders[modality] = self._loaded_encoder(modality)
+        return self._encoders[modality]
+
+    def _loaded_encoder(self, modality: str) -> ExportedEncoder:
         card = self.card.encoders[modality]
         with self._fitting():
             module = filled(card.build, self._encoder_tensors(modality))

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.outcome import TrialResult
-from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.settings import FROZEN, FinetuneSettings
 from omnimat.inference.card import Trained
 from omnimat.models.export import Card
 from omnimat.models.inputs import read_pretraining
 from omnimat.shards.manifest import Manifest
-
-_WITH_FIXED_ENCODERS = frozenset({"frozen", "linear_probe"})
 
 
 def learned(workspace: Workspace, dataset: str, run: str, cards: Mapping[str, Card]) -> Trained:
@@ -58,7 +56,7 @@ def as_trained(
         manifest: the data set that it learned from.
         trial: the trial; frozen encoders stay what they were.
     """
-    if trial.settings.variant in _WITH_FIXED_ENCODERS:
+    if trial.settings.variant in FROZEN:
         return dict(cards)
     update = {
         "parent_run": name,

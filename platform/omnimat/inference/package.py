@@ -63,14 +63,23 @@ def stored(files: Mapping[str, bytes]) -> dict[str, StoredFile]:
     }
 
 
-def write(out: Path, card: PackageCard, files: Mapping[str, bytes]) -> None:
-    """Write a package to a folder, or to a zip where the name ends so: all of it or nothing.
+def check_free(out: Path) -> None:
+    """Insist that nothing is where a package is to be written.
 
     Raises:
         UserError: there is something already.
     """
     if out.exists():
         raise UserError(f"--out: {out} is there already; remove it or choose another name")
+
+
+def write(out: Path, card: PackageCard, files: Mapping[str, bytes]) -> None:
+    """Write a package to a folder, or to a zip where the name ends so: all of it or nothing.
+
+    Raises:
+        UserError: there is something already.
+    """
+    check_free(out)
     everything = {**files, CARD: _text(card)}
     if out.suffix == ".zip":
         write_atomically(UPath(out.absolute()), _zipped(everything))

@@ -171,8 +171,7 @@ class RunJob(Job[SettingsT]):
 
     def reach(self, *, fresh: bool = False) -> None:
         """Open the leaderboard if rows will be written, and find out whether they may be."""
-        is_finished = (self.workspace.run(self.name) / RESULT).exists() and not fresh
-        if self.writes_rows and not is_finished:
+        if self.writes_rows and (fresh or self.unfinished is not None):
             from omnimat.leaderboard.store import LeaderboardStore
 
             LeaderboardStore(self.workspace.leaderboard_url).check_writable()

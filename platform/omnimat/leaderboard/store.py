@@ -302,10 +302,8 @@ def _refuse_other_content(connection: Connection, rows: Sequence[Row]) -> None:
             refuse_other_result(stored, wanted[stored.row_id].result)
 
 
-def _rows_by_id(
-    connection: Connection, row_ids: Sequence[str], **wanted: str | None
-) -> dict[str, Row]:
-    parts = (_stored(connection, ids, **wanted) for ids in _parts(row_ids))
+def _rows_by_id(connection: Connection, row_ids: Sequence[str]) -> dict[str, Row]:
+    parts = (_stored(connection, ids) for ids in _parts(row_ids))
     return {stored.row_id: stored.row() for part in parts for stored in part}
 
 

@@ -46,14 +46,9 @@ class ShardReport(Settings):
     quarantined: Mapping[str, str]
 
     @classmethod
-    def of(cls, data: bytes) -> ShardReport:
-        """Read the content of a file.
-
-        Raises:
-            pyarrow.ArrowException: it is not an Arrow file.
-        """
-        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
-        columns = table.select([ID_COLUMN, QUARANTINE_COLUMN])
+    def of(cls, features: pa.Table, data: bytes) -> ShardReport:
+        """Describe the features of a shard and the content of their file."""
+        columns = features.select([ID_COLUMN, QUARANTINE_COLUMN])
         bad = columns.filter(columns[QUARANTINE_COLUMN].is_valid())
         reasons = zip(*(column.to_pylist() for column in bad.columns), strict=True)
         return cls(entry=FileEntry.of(data), quarantined=dict(reasons))
@@ -92,8 +87,9 @@ class WriteShard:
         rows = np.flatnonzero(self._records["shard"] == shard)
         if (kept := self._kept(target, len(rows))) is not None:
             return kept
-        data = to_arrow_file(self._source.features(take(self._records, rows)))
-        report = ShardReport.of(data)
+        features = self._source.features(take(self._records, rows))
+        data = to_arrow_file(features)
+        report = ShardReport.of(features, data)
         self._check_held()
         write_atomically(target, data)
         self._check_held()
@@ -195,18 +191,21 @@ def _write_shards(
         label_selector=on_labelled(label_selector),
     )
     reports: dict[int, ShardReport] = {}
+    num_quarantined = 0
     bar = tqdm(total=manifest.num_records, desc="featurize", unit="record")
     with bar, RayMetrics(location.dataset.name) as watch:
         for row in written.iter_rows():
             if row["error"]:
                 raise RunError(row["error"])
+            report = ShardReport.model_validate_json(row["report"])
+            reports[int(row["shard"])] = report
+            num_quarantined += len(report.quarantined)
             bar.update(manifest.shards[int(row["shard"])].num_records)
-            reports[int(row["shard"])] = ShardReport.model_validate_json(row["report"])
             watch(
                 {
                     "featurized_records": bar.n,
                     "records_to_featurize": manifest.num_records,
-                    "quarantined_records": sum(len(r.quarantined) for r in reports.values()),
+                    "quarantined_records": num_quarantined,
                 }
             )
     return [reports[shard] for shard in range(len(manifest.shards))]
