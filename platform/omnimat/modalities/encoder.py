@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from torch import nn
-
+from omnimat.base.registry import imported
 from omnimat.base.settings import PresetSettings
 from omnimat.modalities.layout import Featurizer
 
+if TYPE_CHECKING:
+    from torch import nn
+
 
 class EncoderSettings(PresetSettings):
-    """Settings that build an encoder; each subclass has a literal ``type`` and its own ``build``.
+    """Settings that build an encoder; each subclass has a literal ``type``.
+
+    Settings are read by whoever only checks a job file, so the network, which needs torch, is
+    another file, and imported when it is built.
 
     Attributes:
         modalities: modalities that an encoder of another package serves (see
             ``registry.ENCODERS``). It is not needed where the modality's folder names the encoder.
+        network: import path (``module:name``) of the network, which is made of the settings and
+            the width of the embedding.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ()
+    network: ClassVar[str]
     type: str
 
     @property
@@ -27,9 +34,14 @@ class EncoderSettings(PresetSettings):
         """What its network is built from besides its settings, such as a model; None for most."""
         return None
 
-    @abstractmethod
     def build(self, embedding_dim: int) -> nn.Module:
-        """Build a module that maps arrays to embeddings of shape (n, embedding_dim)."""
+        """Build the network, which maps arrays to embeddings of shape (n, embedding_dim).
+
+        Raises:
+            UserError: what the network is built from besides its settings cannot be used.
+        """
+        network: nn.Module = imported(self.network)(self, embedding_dim)
+        return network
 
     def fitted_to(self, featurizer: Featurizer) -> Self:
         """Return settings that fit a featurizer's arrays, with the widths that follow from it.

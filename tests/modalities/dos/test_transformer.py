@@ -1,7 +1,8 @@
 import torch
 import torch.nn.functional as F
 
-from omnimat.modalities.dos.transformer import Block, DosTransformerSettings
+from omnimat.modalities.dos.transformer import DosTransformerSettings
+from omnimat.modalities.dos.transformer_network import Block
 
 
 def test_the_block_equals_its_published_form() -> None:

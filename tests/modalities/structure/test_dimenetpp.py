@@ -5,11 +5,8 @@ from torch import Tensor
 
 from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Record
-from omnimat.modalities.structure.dimenetpp import (
-    DimeNetPlusPlus,
-    DimeNetPlusPlusSettings,
-    triplets,
-)
+from omnimat.modalities.structure.dimenetpp import DimeNetPlusPlusSettings
+from omnimat.modalities.structure.dimenetpp_network import DimeNetPlusPlus, triplets
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.testing.encoder_conformance import as_double
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for

@@ -1,7 +1,8 @@
 import torch
 from scipy.spatial.transform import Rotation
 
-from omnimat.modalities.structure.painn import PaiNN, PaiNNSettings
+from omnimat.modalities.structure.painn import PaiNNSettings
+from omnimat.modalities.structure.painn_network import PaiNN
 from omnimat.testing.encoder_conformance import as_double
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
 

@@ -10,10 +10,10 @@ from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays
 from omnimat.modalities.structure.augment import StructureAugmentation
 from omnimat.modalities.structure.features import CrystalGraph, LatticeSums
-from omnimat.modalities.structure.potnet import (
+from omnimat.modalities.structure.potnet import PotNetSettings
+from omnimat.modalities.structure.potnet_network import (
     PotentialConv,
     PotNet,
-    PotNetSettings,
     ordered_pairs,
     pair_potentials,
 )

@@ -8,7 +8,8 @@ import torch
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.modalities.text.huggingface_encoder import HuggingFaceText, HuggingFaceTextSettings
+from omnimat.modalities.text.huggingface_encoder import HuggingFaceTextSettings
+from omnimat.modalities.text.huggingface_encoder_network import HuggingFaceText
 from omnimat.modalities.text.transformer import TextTransformerSettings
 from omnimat.models.export import Card, load, save
 

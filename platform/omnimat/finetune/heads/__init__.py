@@ -1,1 +1,1 @@
-"""Heads map the embeddings of a material to outputs; one file for each."""
+"""Heads map the embeddings of a material to outputs; settings and a network for each."""

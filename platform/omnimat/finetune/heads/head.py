@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
-
-from torch import nn
+from typing import TYPE_CHECKING, ClassVar
 
 from omnimat.base.registry import Registry
 from omnimat.base.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class HeadSettings(Settings):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal
 
 from omnimat.finetune.heads.head import HeadSettings
-from omnimat.finetune.heads.tokens import Tokens
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class LinearSettings(HeadSettings):
@@ -16,19 +16,8 @@ class LinearSettings(HeadSettings):
 
     type: Literal["linear"] = "linear"
 
-    def build(self, modalities: Sequence[str], embedding_dim: int, num_outputs: int) -> Linear:
+    def build(self, modalities: Sequence[str], embedding_dim: int, num_outputs: int) -> nn.Module:
         """Build the network; see ``HeadSettings.build``."""
+        from omnimat.finetune.heads.linear_network import Linear
+
         return Linear(len(modalities) * embedding_dim, num_outputs)
-
-
-class Linear(nn.Module):
-    """The linear head."""
-
-    def __init__(self, num_inputs: int, num_outputs: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(num_inputs, num_outputs)
-
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Map the tokens of n materials to (n, num_outputs)."""
-        outputs: Tensor = self.linear((tokens.values * tokens.present[..., None]).flatten(1))
-        return outputs

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveInt
-from torch import Tensor, nn
 
 from omnimat.finetune.heads.head import HeadSettings
-from omnimat.finetune.heads.tokens import Tokens
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class MlpSettings(HeadSettings):
@@ -24,31 +24,9 @@ class MlpSettings(HeadSettings):
     type: Literal["mlp"] = "mlp"
     hidden_widths: tuple[PositiveInt, ...] = ()
 
-    def build(self, modalities: Sequence[str], embedding_dim: int, num_outputs: int) -> Mlp:
+    def build(self, modalities: Sequence[str], embedding_dim: int, num_outputs: int) -> nn.Module:
         """Build the network; see ``HeadSettings.build``."""
+        from omnimat.finetune.heads.mlp_network import Mlp
+
         del modalities  # of which there is one
         return Mlp((embedding_dim, *self.hidden_widths), num_outputs)
-
-
-class Mlp(nn.Module):
-    """The multilayer perceptron."""
-
-    def __init__(self, widths: Sequence[int], num_outputs: int) -> None:
-        """Build it.
-
-        Args:
-            widths: the width of the embedding and of each hidden layer.
-            num_outputs: how many numbers it gives for a material.
-        """
-        super().__init__()
-        hidden = [
-            layer
-            for before, after in itertools.pairwise(widths)
-            for layer in (nn.Linear(before, after), nn.ReLU())
-        ]
-        self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], num_outputs))
-
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Map the tokens of n materials and one modality to (n, num_outputs)."""
-        outputs: Tensor = self.layers(tokens.values.squeeze(1))
-        return outputs

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
-from torch import Tensor, nn
 
 from omnimat.modalities.encoder import EncoderSettings
-from omnimat.nn.batch_norm import BatchNorm
 
 
 class CompositionMlpSettings(EncoderSettings):
@@ -20,38 +17,7 @@ class CompositionMlpSettings(EncoderSettings):
         "paper": {},
         "tiny": {"hidden_widths": (64,)},
     }
+    network: ClassVar[str] = "omnimat.modalities.composition.mlp_network:CompositionMlp"
     type: Literal["composition_mlp"] = "composition_mlp"
     input_width: PositiveInt = 132
     hidden_widths: tuple[PositiveInt, ...] = (512, 512)
-
-    def build(self, embedding_dim: int) -> nn.Module:
-        """Build the network."""
-        return CompositionMlp(self, embedding_dim)
-
-
-class CompositionMlp(nn.Module):
-    """Maps Magpie features to embeddings."""
-
-    def __init__(self, settings: CompositionMlpSettings, embedding_dim: int) -> None:
-        super().__init__()
-        # Magpie mixes fractions with melting points, so scales differ by five orders of magnitude.
-        self.standardise = BatchNorm(settings.input_width)
-        widths = (settings.input_width, *settings.hidden_widths)
-        hidden: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            hidden += [nn.Linear(before, after, bias=False), BatchNorm(after), nn.ReLU()]
-        self.hidden = nn.Sequential(*hidden)
-        self.head = nn.Linear(widths[-1], embedding_dim)
-
-    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
-        """Embed n compositions.
-
-        Args:
-            arrays: ``magpie``, shape (n, input_width).
-
-        Returns:
-            The embeddings, shape (n, embedding_dim).
-        """
-        standard = self.standardise(arrays["magpie"]).to(self.head.weight.dtype)
-        embeddings: Tensor = self.head(self.hidden(standard))
-        return embeddings

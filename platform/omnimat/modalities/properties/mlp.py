@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-import torch
 from pydantic import NonNegativeInt, PositiveInt
-from torch import Tensor, nn
 
 from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import Featurizer
@@ -28,6 +25,7 @@ class PropertyMlpSettings(EncoderSettings):
         "paper": {},
         "tiny": {"hidden_widths": (32,)},
     }
+    network: ClassVar[str] = "omnimat.modalities.properties.mlp_network:PropertyMlp"
     type: Literal["property_mlp"] = "property_mlp"
     num_values: NonNegativeInt = 0
     num_properties: NonNegativeInt = 0
@@ -48,33 +46,3 @@ class PropertyMlpSettings(EncoderSettings):
             "num_properties": featurizer.num_properties,
         }
         return self.model_copy(update=widths)
-
-    def build(self, embedding_dim: int) -> nn.Module:
-        """Build the network."""
-        return PropertyMlp(self, embedding_dim)
-
-
-class PropertyMlp(nn.Module):
-    """Maps properties to embeddings."""
-
-    def __init__(self, settings: PropertyMlpSettings, embedding_dim: int) -> None:
-        super().__init__()
-        widths = (settings.num_values + settings.num_properties, *settings.hidden_widths)
-        hidden: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            hidden += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU()]
-        self.hidden = nn.Sequential(*hidden)
-        self.head = nn.Linear(widths[-1], embedding_dim)
-
-    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
-        """Embed n materials.
-
-        Args:
-            arrays: ``values``, shape (n, num_values), and ``is_known``, shape (n, num_properties).
-
-        Returns:
-            The embeddings, shape (n, embedding_dim).
-        """
-        given = torch.cat([arrays["values"], arrays["is_known"]], dim=1)
-        embeddings: Tensor = self.head(self.hidden(given.to(self.head.weight.dtype)))
-        return embeddings

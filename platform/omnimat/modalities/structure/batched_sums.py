@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnimat.modalities.structure.crystal import starts_of, sum_at
+from omnimat.modalities.structure.crystal_network import starts_of, sum_at
 from omnimat.modalities.structure.ewald import (
     TOLERANCE,
     Functions,

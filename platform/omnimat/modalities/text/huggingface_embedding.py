@@ -84,7 +84,7 @@ class HuggingFaceEmbedding(FeaturizerSettings):
         # features with torch, so it is imported here, only in the actors that run it.
         import torch
 
-        from omnimat.modalities.text.huggingface_encoder import language_states
+        from omnimat.modalities.text.huggingface_encoder_network import language_states
 
         tokens, model = _loaded(self.model, self.weights_sha256, self.max_tokens)
         arrays = tokens(record)
@@ -106,7 +106,7 @@ def _checked_sha256(settings: HuggingFaceEmbedding) -> str:
 @functools.lru_cache(maxsize=1)
 def _loaded(model: str, sha256: str | None, max_tokens: int) -> tuple[TextTokens, Any]:
     """Load tokenizer and model once per process."""
-    from omnimat.modalities.text.huggingface_encoder import pretrained_model
+    from omnimat.modalities.text.huggingface_encoder_network import pretrained_model
 
     if sha256 is not None and weights_sha256(model, _KEY) != sha256:
         raise UserError(f"{_KEY}: the weights of {model} on this machine are not those of the job")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt
-from torch import Tensor, nn
 
 from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import Featurizer
@@ -26,6 +24,7 @@ class TextMlpSettings(EncoderSettings):
         "paper": {},
         "tiny": {"hidden_widths": (64,)},
     }
+    network: ClassVar[str] = "omnimat.modalities.text.mlp_network:TextMlp"
     type: Literal["text_mlp"] = "text_mlp"
     input_width: PositiveInt = 768
     hidden_widths: tuple[PositiveInt, ...] = (512, 512)
@@ -48,33 +47,3 @@ class TextMlpSettings(EncoderSettings):
                 f"{self.input_width}: set encoder.input_width to {featurizer.width}"
             )
         return self
-
-    def build(self, embedding_dim: int) -> nn.Module:
-        """Build the network."""
-        return TextMlp(self, embedding_dim)
-
-
-class TextMlp(nn.Module):
-    """Maps sentence embeddings to embeddings."""
-
-    def __init__(self, settings: TextMlpSettings, embedding_dim: int) -> None:
-        super().__init__()
-        norm = [nn.LayerNorm(settings.input_width)] if settings.input_norm else []
-        widths = (settings.input_width, *settings.hidden_widths)
-        hidden: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            hidden += [nn.Linear(before, after), nn.ReLU()]
-        self.hidden = nn.Sequential(*norm, *hidden)
-        self.head = nn.Linear(widths[-1], embedding_dim)
-
-    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
-        """Embed n texts.
-
-        Args:
-            arrays: ``embedding``, shape (n, input_width).
-
-        Returns:
-            The embeddings, shape (n, embedding_dim).
-        """
-        embeddings: Tensor = self.head(self.hidden(arrays["embedding"].to(self.head.weight.dtype)))
-        return embeddings

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pooling = Literal["cls", "mean"]
 
@@ -25,6 +25,8 @@ def padded(token_ids: Tensor, num_tokens: Tensor, padding_id: int) -> tuple[Tens
         The ids as int64 and a boolean mask that is true at tokens, both of shape
         (max(n, 1), longest).
     """
+    import torch
+
     if num_tokens.numel() == 0:
         ids = token_ids.new_full((1, 1), padding_id, dtype=torch.int64)
         return ids, torch.ones_like(ids, dtype=torch.bool)
