@@ -12,14 +12,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 from upath import UPath
 
 from omnimat.evaluation.rerun import rerun_embeddings
@@ -37,6 +34,9 @@ from omnimat.verification.agreement import check_agreement
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import FaultError, Remark, blamed_on
 from omnimat.verification.rerun import Sample
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CRYSTAL_SYSTEM = "crystal_system"
 
@@ -176,6 +176,9 @@ def _alignment(one: Column, other: Column, task: str) -> Finding | None:
 
 def mean_of_modalities(embeddings: Embeddings) -> Column:
     """Average all modalities to unit rows, (N, d), present where a material has them all."""
+    import torch
+    import torch.nn.functional as F
+
     present = torch.stack(list(embeddings.present.values())).all(dim=0)
     values = F.normalize(torch.stack(list(embeddings.values.values())).mean(dim=0), dim=-1)
     return Column(values * present.unsqueeze(1), present)
@@ -246,6 +249,8 @@ def uniformity(values: Tensor, block_rows: int = 256) -> float:
         0 where all rows are equal, and less the more they are spread; random directions in many
         dimensions give nearly -4.
     """
+    import torch
+
     total = 0.0
     for start in range(0, len(values), block_rows):
         # Between unit rows the squared distance is 2 - 2 cos; each pair is taken once.

@@ -21,7 +21,6 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field
 from upath import UPath
 
@@ -171,6 +170,8 @@ def _finding(
 
 def _with_curves(embedder: Embedder, positions: Index, column: Column) -> Curves:
     """Give the embedded materials that have a density of states."""
+    import torch
+
     embedded = np.flatnonzero(column.present.numpy())
     records = embedder.store.records.iloc[positions[embedded]]
     rows, densities = read_densities(embedder.dataset, records)
@@ -190,6 +191,8 @@ def _table(curves: Mapping[str, Sequence[float]], reported: Sequence[int]) -> st
 
 def _curves_of(dataset: CheckedDataset, split: str) -> Curves:
     """Give all materials of a split that have a density of states, without embeddings."""
+    import torch
+
     records = dataset.index[dataset.index["split"] == split].reset_index(drop=True)
     try:
         rows, densities = read_densities(dataset.directory, records)

@@ -8,18 +8,20 @@ zero; MultiMat prolongs it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from upath import UPath
 
 from omnimat.modalities.batch import collate
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.stream.source import Source
 from omnimat.stream.unit import take
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CURVE = DosCurve(num_points=101, grid="common", window_ev=(-5.0, 5.0))
 
@@ -56,6 +58,8 @@ class Curves:
 
     def chosen(self, rows: Index) -> Curves:
         """Give some of the materials, in this order."""
+        import torch
+
         return Curves(self.ids[rows], self.values[torch.from_numpy(rows)], self.densities[rows])
 
 

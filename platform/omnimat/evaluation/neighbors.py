@@ -7,7 +7,6 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from omnimat.evaluation.dos_curves import Curves, Float, normalized_errors
@@ -37,6 +36,8 @@ class Neighbors:
     @classmethod
     def among(cls, wishes: Curves, known: Curves, num_neighbors: int) -> Self:
         """Find and score the neighbours of n targets of positive area."""
+        import torch
+
         blocks = [
             (wishes.values[first : first + _TARGETS_A_BLOCK] @ known.values.T).topk(num_neighbors)
             for first in range(0, len(wishes.ids), _TARGETS_A_BLOCK)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Counts = NDArray[np.int64]
 
@@ -131,6 +132,8 @@ def rank_pairs(
     Raises:
         ValueError: if the shapes differ or a value is not finite.
     """
+    from torch.nn import functional
+
     if queries.shape != keys.shape or len(groups) != len(keys):
         shapes = f"queries {tuple(queries.shape)}, keys {tuple(keys.shape)}, {len(groups)} groups"
         raise ValueError(f"{shapes}: they differ")
@@ -157,6 +160,8 @@ def _count(
     queries: Tensor, keys: Tensor, similarities: Tensor, tile: tuple[int, int]
 ) -> tuple[Counts, Counts]:
     """Count for each query the keys nearer than a similarity, and those at least as near."""
+    import torch
+
     nearer, near = torch.zeros(2, len(queries), dtype=torch.int64, device=queries.device)
     for start in range(0, len(queries), tile[0]):
         rows = slice(start, start + tile[0])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.evaluation.stored import StoredEmbeddings, read_embeddings
@@ -17,7 +16,6 @@ from omnimat.leaderboard.row import Row
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import feature_table
 from omnimat.modalities.layout import self_contained
-from omnimat.models.embed import ExportedEncoder
 from omnimat.objectives.embeddings import Column
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import Remark, UnreachableError
@@ -29,6 +27,11 @@ from omnimat.verification.rerun import (
     tolerance_of,
 )
 from omnimat.verification.tables import read_table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from omnimat.models.embed import ExportedEncoder
 
 _BATCH_SIZE = 256
 
@@ -62,6 +65,8 @@ def rerun_labels(
     Raises:
         UnreachableError: if the encoders cannot be built by this omnimat.
     """
+    import torch
+
     table = read_table(row, evidence)
     chosen = table.iloc[sample.of(len(table))]
     ids = chosen["material_id"].to_numpy(dtype=np.str_)
@@ -101,6 +106,8 @@ def _encoders() -> Iterator[None]:
 
 
 def _encoder(row: Row, evidence: Evidence, modality: str) -> ExportedEncoder:
+    from omnimat.models.embed import ExportedEncoder
+
     export = evidence.folder(checkpoint_of(row), "checkpoint_uri")
     encoder = ExportedEncoder.load(export / modality)
     self_contained({modality: encoder.featurizer})
@@ -112,6 +119,8 @@ def _records(row: Row, evidence: Evidence, ids: NDArray[np.str_]) -> list[Record
 
 
 def _column(encoder: ExportedEncoder, records: list[Record]) -> Column:
+    import torch
+
     featurizers = {encoder.card.modality: encoder.featurizer}
     parts = [
         encoder.embed_table(feature_table(records[start : start + _BATCH_SIZE], featurizers))
@@ -126,6 +135,8 @@ def _off(
     again: Column, stored: StoredEmbeddings, modality: str, places: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Say of n materials how far the embeddings, of unit length, are from those of before."""
+    import torch
+
     rows = torch.from_numpy(places)
     before = stored.embeddings.column(modality)
     off = (again.values - before.values[rows]).abs().amax(dim=1)

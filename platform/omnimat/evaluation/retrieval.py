@@ -21,15 +21,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import permutations
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -55,6 +53,9 @@ from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on
 from omnimat.verification.rerun import Sample
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RETRIEVAL = "retrieval.json"
 MERGED = ", merged"
@@ -206,6 +207,8 @@ class RetrievalSettings(Section):
     def _score_pair(
         self, pair: Pair, queries: Tensor, keys: Tensor, groups: Counts, rule: str
     ) -> Iterator[Finding]:
+        import torch
+
         device = "cuda" if torch.cuda.is_available() else "cpu"
         queries, keys = queries.to(device), keys.to(device)
         ranks = rank_pairs(queries, keys, groups)

@@ -27,7 +27,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,6 @@ from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import PROPERTIES_COLUMN
-from omnimat.models.embed import ExportedEncoder
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder
 from omnimat.objectives.embeddings import Column, Embeddings
@@ -48,6 +47,9 @@ from omnimat.stream.store import FeatureStore, take_rows
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import FaultError, Remark, UnreachableError
 from omnimat.verification.rerun import Sample
+
+if TYPE_CHECKING:
+    from omnimat.models.embed import ExportedEncoder
 
 _TASK = re.compile(r"(?P<task>.+?)( \((?P<split>\w+) split\))?")
 
@@ -72,6 +74,8 @@ class Embedder:
 
     def encoder(self, modality: str) -> ExportedEncoder:
         """Load the encoder of a modality."""
+        from omnimat.models.embed import ExportedEncoder
+
         return ExportedEncoder.load(export_folder(self.parent, modality))
 
     def positions(self, split: Split) -> NDArray[np.int64]:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from omnimat.base.confined import beside
@@ -60,6 +59,8 @@ def read_embeddings(row: Row, evidence: Evidence) -> StoredEmbeddings:
 
 
 def _read(row: Row, evidence: Evidence) -> StoredEmbeddings:
+    import torch
+
     data = evidence.predictions(row).data
     try:
         found = decode_npz(data, "biufU")

@@ -11,15 +11,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
-from torch import Tensor
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -35,13 +32,17 @@ from omnimat.materials.record import Record
 from omnimat.materials.targets import Targets, Threshold
 from omnimat.modalities.registry import ModalityName
 from omnimat.modalities.text.embedding import TextEmbedding
-from omnimat.models.embed import ExportedEncoder
 from omnimat.verification.agreement import check_agreement
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.left_out import check_left_out
 from omnimat.verification.outcome import FaultError, Remark, UnreachableError, blamed_on, named
 from omnimat.verification.rerun import Sample
 from omnimat.verification.tables import check_materials, check_targets, read_table, unscored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from omnimat.models.embed import ExportedEncoder
 
 ZERO_SHOT = "zero_shot.json"
 
@@ -129,6 +130,8 @@ class ZeroShotSettings(Section):
             UserError: if the run cannot embed a sentence or lacks the modality, or no material of
                 the split has the property.
         """
+        import torch
+
         if "text" not in split.embedder.cards:
             raise UserError("zero_shot: the run has no encoder of text, so no sentence can be read")
         encoder = split.embedder.encoder("text")
@@ -198,6 +201,9 @@ def prompt_embedding(encoder: ExportedEncoder, sentences: Sequence[str]) -> Tens
     Raises:
         UserError: if the encoder reads stored embeddings of texts, or a sentence has no words.
     """
+    import torch
+    import torch.nn.functional as F
+
     featurizer = encoder.featurizer
     if isinstance(featurizer, TextEmbedding) and featurizer.source != "hashed":
         raise UserError(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from omnimat.base.settings import Settings
+from omnimat.finetune.settings import RegressionLoss
 from omnimat.finetune.tasks import TaskSettings, Transform
 from omnimat.materials.targets import Targets
 
-RegressionLoss = Literal["squared", "absolute"]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 _UNSEEN = -1
 
 
@@ -179,12 +180,16 @@ class JointCodec(Settings):
         Returns:
             (tasks,), which is zero where no record has the target.
         """
+        import torch
+        import torch.nn.functional as F
+
+        loss_of_numbers = {"squared": F.mse_loss, "absolute": F.l1_loss}[regression]
         parts = torch.split(outputs, [codec.num_outputs for codec in self.codecs], dim=1)
         each = [
             (
                 F.cross_entropy(part, one.values.clamp(min=0), reduction="none")
                 if one.values.ndim == 1
-                else _REGRESSION[regression](part, one.values, reduction="none").mean(dim=1)
+                else loss_of_numbers(part, one.values, reduction="none").mean(dim=1)
             )
             for part, one in zip(parts, learned, strict=True)
         ]
@@ -201,10 +206,9 @@ class JointCodec(Settings):
         return [codec.decode(part) for codec, part in zip(self.codecs, parts, strict=True)]
 
 
-_REGRESSION = {"squared": F.mse_loss, "absolute": F.l1_loss}
-
-
 def _learned(codec: TargetCodec, targets: Targets) -> Learned:
+    import torch
+
     # A NaN would reach the gradient even where the loss is masked.
     values = torch.from_numpy(np.nan_to_num(codec.encode(targets.values)))
     is_learned = torch.from_numpy(targets.is_known)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from omnimat.finetune.heads.tokens import Tokens
+from omnimat.finetune.settings import Precision
 from omnimat.modalities.tensors import ModalityTensors
-
-Precision = Literal["fp32", "bf16"]
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

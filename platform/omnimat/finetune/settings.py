@@ -11,16 +11,16 @@ from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings, fingerprint, identity
 from omnimat.evaluation.settings import DownstreamSettings
-from omnimat.finetune.codec import RegressionLoss
 from omnimat.finetune.folds import Fold, FoldSettings
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.heads.mlp import MlpSettings
-from omnimat.finetune.model import Precision
 from omnimat.finetune.tasks import Task
 from omnimat.modalities.registry import ModalityName
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
+RegressionLoss = Literal["squared", "absolute"]
+Precision = Literal["fp32", "bf16"]
 Variant = Literal["finetuned", "frozen", "linear_probe", "from_scratch"]
 Point = tuple[tuple[str, Any], ...]
 """What validation chooses among: keys of a trial and their values."""

@@ -10,8 +10,7 @@ from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
 from omnimat.finetune.codec import ClassIndex, JointCodec
 from omnimat.finetune.heads.head import HEADS, HeadSettings
-from omnimat.finetune.model import Precision
-from omnimat.finetune.settings import MissingModalities
+from omnimat.finetune.settings import MissingModalities, Precision
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.columns import check_columns
 from omnimat.inference.conformal import Calibration

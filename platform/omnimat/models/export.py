@@ -7,13 +7,10 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ValidationError, field_validator
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import nn
 from upath import UPath
 
 from omnimat.base.checked_json import read_checked_json, write_checked_json
@@ -23,8 +20,9 @@ from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
 from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.registry import ModalityName, all_encoder_classes
-from omnimat.models.header import filled
-from omnimat.nn.projector import ProjectedEncoder
+
+if TYPE_CHECKING:
+    from torch import nn
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
@@ -86,6 +84,8 @@ class Card(Settings):
 
     def build(self) -> nn.Module:
         """Build the encoder as it was before training, with random weights."""
+        from omnimat.nn.projector import ProjectedEncoder
+
         encoder = self.encoder.build(self.embedding_dim)
         return ProjectedEncoder(encoder, self.embedding_dim) if self.projected else encoder
 
@@ -95,6 +95,8 @@ def save(directory: UPath, module: nn.Module, card: Card) -> None:
 
     The file of the card also holds the hash and the size of the weights.
     """
+    from safetensors.torch import save as save_tensors
+
     state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
     data = save_tensors(state)
     directory.mkdir(parents=True, exist_ok=True)
@@ -114,6 +116,10 @@ def load(directory: UPath) -> tuple[nn.Module, Card]:
             not those that were written, or they do not fit the card.
         RunError: the storage did not answer.
     """
+    from safetensors.torch import load as load_tensors
+
+    from omnimat.models.header import filled
+
     path = directory / WEIGHTS_FILE
     with _readable(directory):
         card, weights = _read(directory)

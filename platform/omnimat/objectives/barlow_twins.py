@@ -17,17 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from omnimat.objectives.alignment import Alignment
-from omnimat.objectives.blocks import DEFAULT_BLOCK_SIZE, slices
-from omnimat.objectives.contrastive import GroupObjective
+from omnimat.objectives.contrastive import DEFAULT_BLOCK_SIZE, GroupObjective
 from omnimat.objectives.temperature import TemperatureSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from omnimat.objectives.alignment import Alignment
 
 # The targets by the number of pairs of indices that agree; some numbers cannot occur.
 _TARGETS = {
@@ -64,6 +64,11 @@ class BarlowTwinsSettings(GroupObjective):
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the loss of this worker's part of the correlations."""
+        import torch
+        from torch.utils.checkpoint import checkpoint
+
+        from omnimat.objectives.blocks import slices
+
         alignment = alignment.unless_fewer_than(2)
         columns = [alignment.values(place) for place in range(len(alignment.everyone))]
         if alignment.count == 0:
@@ -84,6 +89,8 @@ class BarlowTwinsSettings(GroupObjective):
 
     def _slab_loss(self, place: Tensor, first: Tensor, *others: Tensor) -> Tensor:
         """Sum the weighted squared errors of C[place]."""
+        import torch
+
         order, width = 1 + len(others), first.shape[1]
         half = (order - 1) // 2
         left = _products([first[:, place], *others[:half]])
@@ -97,6 +104,8 @@ class BarlowTwinsSettings(GroupObjective):
 
 
 def _standardized(values: Tensor) -> Tensor:
+    import torch
+
     variance, mean = torch.var_mean(values, dim=0, correction=0)
     return (values - mean) * torch.rsqrt(variance + _VARIANCE_FLOOR)
 
@@ -111,6 +120,8 @@ def _products(columns: Sequence[Tensor]) -> Tensor:
 
 def _agreements(place: Tensor, width: int, order: int) -> Tensor:
     """Count the pairs of equal indices for each entry of C[place]."""
+    import torch
+
     whole = torch.arange(width, device=place.device)
     axes = torch.meshgrid(place, *(whole,) * (order - 1), indexing="ij")
     return torch.stack([one == other for one, other in combinations(axes, 2)]).sum(0)

@@ -24,8 +24,6 @@ from torch.nn import functional
 
 from omnimat.nn.precision import widened
 
-DEFAULT_BLOCK_SIZE = 2048
-
 
 class RowReduction(Protocol):
     """A reduction of each row of the logits that can take them block by block."""

@@ -14,15 +14,14 @@ within the modality. The two projections are two heads of an embedding.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
-
-from omnimat.objectives.alignment import align
 from omnimat.objectives.contrastive import PairwiseObjective, info_nce_share
 from omnimat.objectives.embeddings import Column, Embeddings
 from omnimat.objectives.temperature import TemperatureSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FIRST, _SECOND = 0, 1
 _ACROSS, _WITHIN = 0, 1
@@ -69,6 +68,10 @@ class ClacSettings(PairwiseObjective):
             UserError: there are not exactly two modalities.
             ValueError: a worker holds half a material, or the embeddings have other heads.
         """
+        import torch
+
+        from omnimat.objectives.alignment import align
+
         ((first, second),) = self.groups(local.values.keys())
         if row_offset % 2 or len(local.values[first]) % 2:
             raise ValueError("two views of each material make an even number of rows a worker")

@@ -16,23 +16,21 @@ from collections.abc import Collection, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import PositiveInt
-from torch import Tensor
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
 from omnimat.modalities.registry import in_order
-from omnimat.objectives.alignment import Alignment, align
-from omnimat.objectives.blocks import (
-    DEFAULT_BLOCK_SIZE,
-    Comparison,
-    LogSumExp,
-    RowReduction,
-    reduce_rows,
-)
 from omnimat.objectives.embeddings import Embeddings
 from omnimat.objectives.temperature import TemperatureSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from omnimat.objectives.alignment import Alignment
+    from omnimat.objectives.blocks import RowReduction
+
+DEFAULT_BLOCK_SIZE = 2048
 
 Group = tuple[str, ...]
 Pair = tuple[str, str]
@@ -116,6 +114,10 @@ class GroupObjective(Settings):
         Raises:
             UserError: the objective cannot be computed with these modalities.
         """
+        import torch
+
+        from omnimat.objectives.alignment import align
+
         with torch.autocast(logit_scale.device.type, enabled=False):
             return {
                 "|".join(group): self.share(
@@ -173,6 +175,8 @@ def info_nce_share(
     Returns:
         A scalar; if no row is valid it is zero, but still connected to the graph.
     """
+    from omnimat.objectives.blocks import LogSumExp
+
     partition = both_directions(alignment, inverse_temperature, LogSumExp(), block_size)
     positives = positive_logits(alignment, inverse_temperature)
     return (partition - 2 * positives).sum() / (2 * max(alignment.count, 1))
@@ -182,6 +186,8 @@ def both_directions(
     alignment: Alignment, inverse_temperature: Tensor, reduction: RowReduction, block_size: int
 ) -> Tensor:
     """Reduce the logits of each valid local row in both directions, and add the two: (n,)."""
+    from omnimat.objectives.blocks import Comparison, reduce_rows
+
     comparison = Comparison(
         alignment.local_rows, alignment.rows, alignment.places, reduction, block_size
     )
@@ -204,4 +210,6 @@ def mean_over_groups(shares: Mapping[str, Tensor]) -> Tensor:
     constant factor of (M-1)/M. A pair without a valid row counts as zero and stays in the
     denominator, so that the weight of a pair does not change from batch to batch.
     """
+    import torch
+
     return torch.stack(list(shares.values())).mean()

@@ -11,17 +11,18 @@ The loss may be negative. It takes two rows to have a negative; with fewer the l
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-
-from omnimat.objectives.alignment import Alignment
-from omnimat.objectives.blocks import LogSumExp
 from omnimat.objectives.contrastive import (
     PairwiseObjective,
     both_directions,
     positive_logits,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from omnimat.objectives.alignment import Alignment
 
 
 class DclSettings(PairwiseObjective):
@@ -31,6 +32,8 @@ class DclSettings(PairwiseObjective):
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the local rows' part of the loss of one pair."""
+        from omnimat.objectives.blocks import LogSumExp
+
         inverse_temperature = self.temperature.inverse_temperature(logit_scale)
         alignment = alignment.unless_fewer_than(2)
         negatives = both_directions(

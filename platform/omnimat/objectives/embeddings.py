@@ -1,9 +1,13 @@
 """What the encoders hand to an objective: an embedding for each material and modality."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,11 @@ class Column:
     values: Tensor
     present: Tensor
 
-    def view(self, number: int, num_views: int) -> "Column":
+    def view(self, number: int, num_views: int) -> Column:
         """Give one view of every material, where the views of a material are adjacent rows."""
         return Column(self.values[number::num_views], self.present[number::num_views])
 
-    def head(self, number: int, num_heads: int) -> "Column":
+    def head(self, number: int, num_heads: int) -> Column:
         """Give one of the heads, (B, d).
 
         Raises:

@@ -8,18 +8,20 @@ Over the n valid rows, with z_ij = 1 on the diagonal and -1 elsewhere:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
-from torch import Tensor
 
-from omnimat.objectives.alignment import Alignment
-from omnimat.objectives.blocks import Comparison, SoftplusSum, reduce_rows
 from omnimat.objectives.contrastive import (
     PairwiseObjective,
     positive_logits,
 )
 from omnimat.objectives.temperature import TemperatureSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from omnimat.objectives.alignment import Alignment
 
 
 class SigLipSettings(PairwiseObjective):
@@ -38,6 +40,8 @@ class SigLipSettings(PairwiseObjective):
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the local rows' part of the loss of one pair."""
+        from omnimat.objectives.blocks import Comparison, SoftplusSum, reduce_rows
+
         inverse_temperature = self.temperature.inverse_temperature(logit_scale)
         # The sum over all pairs of rows is the same seen from either modality.
         comparison = Comparison(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from omnimat.base.settings import Settings
-from omnimat.nn.precision import widened
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class TemperatureSettings(Settings):
@@ -44,6 +45,8 @@ class TemperatureSettings(Settings):
         The floor is for the value only. The gradient passes as if there were no floor, or else a
         parameter that once fell below it could never come back.
         """
+        from omnimat.nn.precision import widened
+
         logit_scale = widened(logit_scale)
         floored = logit_scale.clamp(max=-math.log(self.minimum))
         return (logit_scale + (floored - logit_scale).detach()).exp()

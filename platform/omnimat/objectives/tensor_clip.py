@@ -13,17 +13,17 @@ the loss is zero.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import PositiveInt
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from omnimat.objectives.alignment import Alignment
-from omnimat.objectives.blocks import DEFAULT_BLOCK_SIZE, slices
-from omnimat.objectives.contrastive import GroupObjective
+from omnimat.objectives.contrastive import DEFAULT_BLOCK_SIZE, GroupObjective
 from omnimat.objectives.temperature import TemperatureSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from omnimat.objectives.alignment import Alignment
 
 
 class TensorClipSettings(GroupObjective):
@@ -46,6 +46,8 @@ class TensorClipSettings(GroupObjective):
 
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
         """Give the local rows' part of the three terms."""
+        import torch
+
         alignment = alignment.unless_fewer_than(3)
         factor = self.temperature.inverse_temperature(logit_scale)
         values = [alignment.values(axis) for axis in range(3)]
@@ -63,6 +65,11 @@ class TensorClipSettings(GroupObjective):
         self, queries: Tensor, first: Tensor, second: Tensor, places: Tensor
     ) -> Tensor:
         """Give the logarithm of the sum over each query's negatives, (n_local,)."""
+        import torch
+        from torch.utils.checkpoint import checkpoint
+
+        from omnimat.objectives.blocks import slices
+
         rows_at_a_time = max(1, self.block_size**2 // max(1, len(first) ** 2))
         parts = [
             checkpoint(
@@ -80,6 +87,8 @@ class TensorClipSettings(GroupObjective):
 
 
 def _slab_log_partition(queries: Tensor, first: Tensor, second: Tensor, places: Tensor) -> Tensor:
+    import torch
+
     logits = (queries[:, None] * first) @ second.T
     index = torch.arange(len(first), device=places.device)
     own = index == places[:, None]

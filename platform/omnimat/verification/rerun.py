@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from omnimat.leaderboard.row import Row
@@ -55,6 +54,8 @@ def checkpoint_of(row: Row) -> str:
 
 def tolerance_of(row: Row, *, is_bf16: bool = False) -> float:
     """Give the tolerance for numbers of order 1 that a row's machine and this one compute."""
+    import torch
+
     if is_bf16:
         return BF16_TOLERANCE
     is_on_gpu = torch.cuda.is_available() or bool(row.hardware.get("gpus"))
