@@ -9,25 +9,28 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import gemmi
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import DummySpecies, Element, Lattice
-from pymatgen.core import Structure as PymatgenStructure
 
 from omnimat.formats.format import Reading
 from omnimat.formats.sites import check_atoms, check_cell, check_periodic
 from omnimat.materials.record import Structure
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure as PymatgenStructure
 
 # An occupancy this near to 1 is 1 that was rounded (0.333 three times is 0.999).
 OCCUPANCY_TOLERANCE = 1e-3 + 1e-9
 MAX_SITES_TO_ORDER = 120
 # How far the atoms of equal sites may be from a whole number: 0.17 six times is 1.02.
 _WHOLE_ATOMS_TOLERANCE = 0.021
+_NUM_ELEMENTS = 118
 ISOTOPES = frozenset({"D", "T"})
 ATOMIC_NUMBERS: dict[str, int] = {
-    one.symbol: one.Z for one in Element if one.symbol not in ISOTOPES
+    gemmi.Element(number).name: number for number in range(1, _NUM_ELEMENTS + 1)
 }
 
 REFUSING = Reading()
@@ -153,6 +156,8 @@ def _structure(
 
 
 def _amounts(site: Any) -> dict[str, float]:
+    from pymatgen.core import DummySpecies
+
     amounts: dict[str, float] = {}
     for species, amount in site.species.items():
         if isinstance(species, DummySpecies):
@@ -187,6 +192,9 @@ def _nearest_ordered(
     Raises:
         ValueError: the cell is too large, or its atoms would not be whole numbers.
     """
+    from pymatgen.core import Lattice
+    from pymatgen.core import Structure as PymatgenStructure
+
     # Not at the top: its import takes over a second, and few crystals need it.
     from pymatgen.transformations.standard_transformations import (
         OrderDisorderedStructureTransformation,

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Composition, Element
-from sklearn.covariance import LedoitWolf
-from torch import Tensor
 
 from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Float = NDArray[np.float64]
 FAR_QUANTILE = 0.99
@@ -61,6 +61,8 @@ class Reference:
         Directions in which they hardly differ are taken for as wide as a millionth of the widest;
         where all are equal, or there is one, the distance is Euclid's.
         """
+        from sklearn.covariance import LedoitWolf
+
         points = embeddings.astype(np.float64)
         mean = points.mean(axis=0)
         if len(points) == 1 or not (points - mean).any():
@@ -89,12 +91,16 @@ class Reference:
 
 def elements_of(formulas: Iterable[str]) -> tuple[str, ...]:
     """List the symbols of all elements of some formulas, in the order of atomic numbers."""
+    from pymatgen.core import Composition
+
     found = {element for formula in formulas for element in Composition(formula).elements}
     return tuple(element.symbol for element in sorted(found, key=lambda element: element.Z))
 
 
 def notes(domain: Domain, record: Record, distance: float) -> list[str]:
     """Say why a material is unlike those of the training, if it is."""
+    from pymatgen.core import Element
+
     structure, formula = record.structure, record.parts.get("composition")
     numbers = {n for one in (structure, formula) if one for n in one.atomic_numbers.tolist()}
     symbols = [Element.from_Z(number).symbol for number in sorted(numbers)]

@@ -15,8 +15,8 @@ takes the same steps from its file to its output:
 Without Ray (``job.train``) a pretrain job takes fewer: it is read, decided ``on_devices``,
 ``prepared`` and given its ``attempt``.
 
-Files of kinds import no Ray and no training loop at their top: whoever only reads or checks a job
-file should not wait for these.
+Files of kinds import no Ray, no torch and no training loop at their top: whoever only reads or
+checks a job file should not wait for these.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
 
 MIN_MATERIALS = 20
 """Fewer materials give no verdict."""
@@ -146,6 +145,8 @@ def bca_interval(differences: Numbers) -> tuple[float, float]:
 
     More than 2,500 differences are drawn in blocks.
     """
+    from scipy import stats
+
     mean = float(differences.mean())
     centred = differences - mean
     if np.ptp(centred) <= 1e-12 * abs(mean):
@@ -202,6 +203,8 @@ class Spread:
 
     def p_value(self, mean: Any) -> float:
         """Find the probability whose quantile is the mean in units of its error."""
+        from scipy import optimize
+
         if not self.error:
             return float(mean == 0)
         t = abs(mean) / self.error
@@ -212,6 +215,8 @@ class Spread:
 
     def _quantile(self, p_value: float) -> float:
         """Average the two-sided quantiles of Student's t, weighted by the parts."""
+        from scipy import special
+
         quantiles = -special.stdtrit(self.degrees, p_value / 2)
         if not np.isfinite(self.variances).all():
             return float(quantiles[0])

@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Composition, Lattice
-from pymatgen.core import Structure as PymatgenStructure
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
-from pymatgen.symmetry.groups import SpaceGroup
 
 from omnimat.materials.record import Structure
 from omnimat.materials.validation import check_arrays, validate
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure as PymatgenStructure
 
 # The tolerance with which the Materials Project assigns space groups.
 SYMMETRY_TOLERANCE_ANGSTROM = 0.1
@@ -39,6 +38,9 @@ def from_pymatgen(structure: PymatgenStructure) -> Structure:
 
 def to_pymatgen(structure: Structure) -> PymatgenStructure:
     """Convert a structure; it shares no memory with ours."""
+    from pymatgen.core import Lattice
+    from pymatgen.core import Structure as PymatgenStructure
+
     return PymatgenStructure(
         Lattice(structure.lattice_angstrom.copy()),
         structure.atomic_numbers.tolist(),
@@ -51,6 +53,8 @@ def lattice_from_parameters(parameters: Sequence[float]) -> NDArray[np.float64]:
 
     ``parameters`` are a, b, c in angstrom and alpha, beta, gamma in degrees.
     """
+    from pymatgen.core import Lattice
+
     lattice = Lattice.from_parameters(*map(float, parameters))
     return np.array(lattice.matrix, dtype=np.float64)
 
@@ -65,6 +69,8 @@ def reduced_formula(
             (n,).
         amounts: amount of each element, shape (n,).
     """
+    from pymatgen.core import Composition
+
     if amounts is None:
         atomic_numbers, counts = np.unique(atomic_numbers, return_counts=True)
         amounts = counts.astype(np.float64)
@@ -83,6 +89,8 @@ def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:
         ValueError: the cell or the coordinates are of no crystal, which spglib might not survive,
             or atoms overlap, so that there is no symmetry to find.
     """
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
+
     ours = from_pymatgen(structure)
     check_arrays(ours)
     try:
@@ -101,12 +109,16 @@ def crystal_system(space_group_number: int) -> str:
     Raises:
         ValueError: the number is not in 1..230.
     """
+    from pymatgen.symmetry.groups import SpaceGroup
+
     return str(SpaceGroup.from_int_number(space_group_number).crystal_system)
 
 
 @functools.cache
 def space_group_symbol(space_group_number: int) -> str:
     """Return the Hermann-Mauguin symbol of a space group, such as ``Fm-3m``."""
+    from pymatgen.symmetry.groups import SpaceGroup
+
     return str(SpaceGroup.from_int_number(space_group_number).symbol)
 
 
@@ -132,6 +144,9 @@ def lattice_properties(niggli: PymatgenStructure) -> dict[str, list[float]]:
 
 def niggli_reduced(structure: PymatgenStructure) -> PymatgenStructure:
     """Niggli-reduce the cell and turn it into pymatgen's standard orientation, as CDVAE does."""
+    from pymatgen.core import Lattice
+    from pymatgen.core import Structure as PymatgenStructure
+
     reduced = structure.get_reduced_structure()
     lattice = Lattice.from_parameters(*reduced.lattice.parameters)
     return PymatgenStructure(lattice, reduced.species_and_occu, reduced.frac_coords)

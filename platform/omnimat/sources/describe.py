@@ -13,16 +13,18 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
-from pymatgen.core import Structure as PymatgenStructure
 
 from omnimat.base.child import Child, ChildDiedError, LimitError, Limits
 from omnimat.base.settings import Settings
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Record, Structure
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure as PymatgenStructure
 
 
 class Robocrystallographer(Settings):

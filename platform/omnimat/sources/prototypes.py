@@ -13,12 +13,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from pydantic import Field
-from pymatgen.core import Element
-from pymatgen.core import Structure as PymatgenStructure
 from upath import UPath
 
 from omnimat.materials.crystals import (
@@ -32,6 +30,10 @@ from omnimat.materials.record import Failure, Record, Structure, safe_id
 from omnimat.materials.validation import shortest_distance_angstrom, validate
 from omnimat.sources.base import SourceSettings
 from omnimat.sources.surrogates import charge_density, density_of_states, has_surrogates
+
+if TYPE_CHECKING:
+    from pymatgen.core import Element
+    from pymatgen.core import Structure as PymatgenStructure
 
 _LARGEST_DECORATION_ELEMENT = 83  # bismuth; heavier elements are radioactive
 _MIN_VOLUME_ANGSTROM3_PER_ATOM = 5.0  # diamond, with the highest density of atoms, has 5.7
@@ -106,6 +108,8 @@ class _Decoration:
 @functools.cache
 def _prototypes(max_atoms: int) -> tuple[_Prototype, ...]:
     """Read the prototypes whose elements are tabulated, in the order of the file."""
+    from pymatgen.core import Structure as PymatgenStructure
+
     # Importing the package ``prototypes`` would build its matcher, which takes seconds.
     file = resources.files("pymatgen.analysis") / "prototypes" / "aflow_prototypes.json.gz"
     found = []
@@ -174,6 +178,8 @@ def _relatives(number: int) -> tuple[int, ...]:
 
     A lanthanoid may be replaced by another that is at most two places away.
     """
+    from pymatgen.core import Element
+
     element = Element.from_Z(number)
     candidates = [Element.from_Z(z) for z in range(2, _LARGEST_DECORATION_ELEMENT + 1)]
     return tuple(
@@ -201,6 +207,8 @@ def _replaced(structure: Structure, replacements: dict[int, int]) -> Structure:
 
 
 def _sum_of_radii(numbers: np.ndarray[tuple[int], np.dtype[np.int32]]) -> float:
+    from pymatgen.core import Element
+
     elements = [Element.from_Z(number) for number in numbers.tolist()]
     return sum(float(e.atomic_radius or e.atomic_radius_calculated) for e in elements)
 

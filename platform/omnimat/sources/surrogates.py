@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
-from pymatgen.core import Structure as PymatgenStructure
-from scipy.special import ndtr
 
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Structure
 from omnimat.modalities.dos import DensityOfStates
+
+if TYPE_CHECKING:
+    from pymatgen.core import Element
+    from pymatgen.core import Structure as PymatgenStructure
 
 NUM_GRID_POINTS = 32
 MIN_SMEARING_ANGSTROM = 0.3
@@ -37,6 +39,8 @@ _ANGULAR_MOMENTUM = {"s": 0, "p": 1, "d": 2, "f": 3}
 
 def has_surrogates(atomic_numbers: NDArray[np.int32]) -> bool:
     """Return whether the tables contain all of these elements."""
+    from pymatgen.core import Element
+
     elements = [Element.from_Z(int(number)) for number in np.unique(atomic_numbers)]
     return all(_is_tabulated(element) for element in elements)
 
@@ -115,6 +119,8 @@ def _scattering_parameters() -> Mapping[str, Sequence[tuple[float, float]]]:
 
 def _form_factor(number: int, squared_per_angstrom2: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the X-ray form factor at ``|g|^2`` (without 2 pi) from electron form factors."""
+    from pymatgen.core import Element
+
     s_squared = squared_per_angstrom2 / 4
     electron = sum(
         a * np.exp(-b * s_squared)
@@ -132,6 +138,8 @@ def _band_widths_ev(structure: PymatgenStructure) -> NDArray[np.float64]:
 @functools.cache
 def _atomic_levels(number: int) -> tuple[tuple[float, int, int], ...]:
     """Return the energy in eV, the spin-up states and the electrons of each occupied level."""
+    from pymatgen.core import Element
+
     element = Element.from_Z(number)
     occupancies = {f"{n}{shell}": count for n, shell, count in element.full_electronic_structure}
     return tuple(
@@ -147,6 +155,8 @@ def _fermi_level_ev(
     num_filled: float,
 ) -> float:
     """Find by bisection the energy below which ``num_filled`` states lie."""
+    from scipy.special import ndtr
+
     low, high = float((levels - 10 * sigmas).min()), float((levels + 10 * sigmas).max())
     for _ in range(60):
         middle = (low + high) / 2

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
 
 from omnimat.formats.cif.sites import MAX_ATOMS, Site
 from omnimat.formats.cif.symmetry import Operations
@@ -149,16 +149,17 @@ def _refuse_coincidence(places: list[Place]) -> None:
 
 def _rank(place: Place) -> tuple[float, list[str]]:
     total = sum(place.amounts.values())
-    mean = sum(_ELECTRONEGATIVITY[one] * amount for one, amount in place.amounts.items()) / total
+    known = _electronegativities()
+    mean = sum(known[one] * amount for one, amount in place.amounts.items()) / total
     return mean, list(place.amounts)
 
 
+@functools.cache
 def _electronegativities() -> dict[str, float]:
     """Return what pymatgen knows; elements without one come first."""
+    from pymatgen.core import Element
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen warns where it knows none
         known = {symbol: float(Element(symbol).X) for symbol in ATOMIC_NUMBERS}
     return {symbol: value if value == value else -np.inf for symbol, value in known.items()}
-
-
-_ELECTRONEGATIVITY = _electronegativities()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from pymatgen.core import Composition, Element
 
 from omnimat.modalities.composition import Formula
 from omnimat.modalities.modality import Query
@@ -20,6 +19,8 @@ def parse_formula(text: str) -> Formula | None:
     Raises:
         ValueError: the text has this form, but names an element that does not exist.
     """
+    from pymatgen.core import Composition, Element
+
     if not _FORMULA.fullmatch(text):
         return None
     if unknown := [s for s in _SYMBOL.findall(text) if not Element.is_valid_symbol(s)]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element, Lattice
 
 from omnimat.materials.record import Structure
 from omnimat.modalities.charge_density.resampling import resampled
@@ -29,6 +28,8 @@ def structure_of(value: Mapping[str, Any] | None) -> Structure:
     Raises:
         ValueError: there is none, or a site is partially occupied.
     """
+    from pymatgen.core import Element
+
     if value is None:
         raise ValueError("no structure")
     numbers = []
@@ -114,6 +115,8 @@ def charge_density_of(document: Document, structure: Structure) -> NDArray[np.fl
 
 
 def _same_cell(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
+    from pymatgen.core import Lattice
+
     ours, theirs = Lattice(first), Lattice(second)
     return bool(
         np.allclose(ours.abc, theirs.abc, rtol=_CELL_TOLERANCE, atol=0)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
 
 from omnimat.formats.cif.reader import crystal_of
 from omnimat.formats.document_entries import record as entry_record
@@ -117,6 +116,8 @@ def _atomic_numbers(value: Any) -> NDArray[np.int32]:
 
 
 def _of_symbols(value: Any) -> tuple[NDArray[np.int32], dict[str, str]]:
+    from pymatgen.core import Element
+
     symbols = words(value) if isinstance(value, str) else value
     if unknown := [one for one in symbols if not Element.is_valid_symbol(one)]:
         raise ValueError(f"symbols: {shown(unknown[0])} is no element")
