@@ -5,7 +5,13 @@ import pytest
 from ase import Atoms
 from pymatgen.core import DummySpecies, Element, Lattice, Structure
 
-from omnimat.formats.crystals import MAX_SITES_TO_ORDER, from_ase, to_structure
+from omnimat.formats.crystals import (
+    ATOMIC_NUMBERS,
+    ISOTOPES,
+    MAX_SITES_TO_ORDER,
+    from_ase,
+    to_structure,
+)
 from omnimat.formats.format import Reading
 from omnimat.materials.validation import validate
 
@@ -18,6 +24,10 @@ def refused(crystal, reading=REFUSE):
     with pytest.raises(ValueError, match=r"^[a-z ]+[01]?: ") as caught:
         to_structure(crystal, reading)
     return str(caught.value)
+
+
+def test_the_elements_are_those_of_pymatgen():
+    assert {one.symbol: one.Z for one in Element if one.symbol not in ISOTOPES} == ATOMIC_NUMBERS
 
 
 def test_an_ordered_crystal_is_wrapped_and_loses_its_charges():

@@ -1,7 +1,9 @@
 """What is wrong with a job file is said in one sentence that names the file and the key."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +32,8 @@ PRESETS = [
     for path in SHIPPED
     for name in (None, *yaml.safe_load(path.read_text()).get("presets", {}))
 ]
+COMPUTES = {"torch", "ray", "deepspeed", "pymatgen", "scipy", "sklearn"}
+"""Packages that whoever checks a file should not wait for."""
 
 
 @pytest.fixture
@@ -96,6 +100,35 @@ def test_shipped_job_is_right(path, preset, data, tmp_path, monkeypatch):
     chosen = ["--set", f"preset={preset}"] if preset else []
     result = CliRunner().invoke(main, ["check", str(path), *chosen])
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+CHECK_ALL = """
+import sys
+from pathlib import Path
+from omnimat.job.run import checked
+from omnimat.job.schema import json_schema
+
+for path, preset in zip(sys.argv[1::2], sys.argv[2::2]):
+    jobs = checked(Path(path), [f"preset={preset}"])
+    for place, job in enumerate(jobs):
+        job.remarks(jobs[:place])
+json_schema()
+print(*sys.modules)
+"""
+
+
+def test_all_shipped_jobs_are_checked_without_what_computes(data, tmp_path):
+    environment = os.environ | {
+        "OMNIMAT_STORAGE": str(tmp_path),
+        "OMNIMAT_DATA": str(data),
+        "MP_API_KEY": "x" * 32,
+    }
+    files = [part for path, preset in PRESETS for part in (path, preset or "null")]
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK_ALL, *files], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not COMPUTES & set(done.stdout.split())
 
 
 @pytest.mark.parametrize(
