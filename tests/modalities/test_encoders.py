@@ -11,6 +11,7 @@ from omnimat.modalities.registry import all_encoder_classes
 from omnimat.modalities.structure.cgcnn import CgcnnSettings
 from omnimat.modalities.structure.dimenetpp import DimeNetPlusPlusSettings
 from omnimat.modalities.structure.features import CrystalGraph
+from omnimat.modalities.structure.gated import GatedGraphSettings
 from omnimat.modalities.structure.painn import PaiNNSettings
 from omnimat.modalities.structure.potnet import PotNetSettings
 from omnimat.modalities.text.huggingface_encoder import HuggingFaceTextSettings
@@ -38,6 +39,16 @@ class TestPotNetOnNearNeighbours(CrystalEncoderConformance):
 
 class TestCgcnn(CrystalEncoderConformance):
     settings = CgcnnSettings(preset="tiny")
+    invariant_under = (permuted, rotated, translated, repeated)
+
+
+class TestGatedGraph(CrystalEncoderConformance):
+    settings = GatedGraphSettings(preset="tiny")
+    invariant_under = (permuted, rotated, translated, repeated)
+
+
+class TestGatedGraphWithoutAngles(CrystalEncoderConformance):
+    settings = GatedGraphSettings(preset="tiny", num_densities=0)
     invariant_under = (permuted, rotated, translated, repeated)
 
 

@@ -50,6 +50,7 @@ MODALITY = Modality(
     encoders={
         "potnet": f"{_HERE}.potnet:PotNetSettings",
         "cgcnn": f"{_HERE}.cgcnn:CgcnnSettings",
+        "gated_graph": f"{_HERE}.gated:GatedGraphSettings",
         "painn": f"{_HERE}.painn:PaiNNSettings",
         "dimenetpp": f"{_HERE}.dimenetpp:DimeNetPlusPlusSettings",
     },

@@ -1,8 +1,4 @@
-"""What the networks on crystal graphs share: elements, edges, and sums over atoms.
-
-torch_geometric is imported only where it is called. Importing it, with all of torch._dynamo, takes
-two seconds, which every process that only builds another network would pay.
-"""
+"""What the networks on crystal graphs share: elements, edges, and sums over atoms."""
 
 from __future__ import annotations
 
@@ -63,9 +59,8 @@ def sum_at(values: Tensor, positions: Tensor, num_positions: int) -> Tensor:
     Returns:
         The sum at each position in the dtype of the values, shape (n, ...).
     """
-    from torch_geometric.utils import scatter
-
-    total: Tensor = scatter(widened(values), positions, dim=0, dim_size=num_positions)
+    wide = widened(values)
+    total = wide.new_zeros(num_positions, *wide.shape[1:]).index_add(0, positions, wide)
     return total.to(values.dtype)
 
 
@@ -82,13 +77,12 @@ def pool_atoms(atoms: Tensor, num_atoms: Tensor, pool: Pool = "mean") -> Tensor:
     Returns:
         The pooled embeddings, shape (n, width).
     """
-    from torch_geometric.nn import global_add_pool, global_mean_pool
-
     crystals = torch.arange(len(num_atoms), device=atoms.device)
     # Given the size of the output, torch does not wait for the device to compute it.
     crystals = crystals.repeat_interleave(num_atoms, output_size=len(atoms))
-    function = global_mean_pool if pool == "mean" else global_add_pool
-    pooled: Tensor = function(widened(atoms), crystals, size=len(num_atoms))
+    pooled = sum_at(widened(atoms), crystals, len(num_atoms))
+    if pool == "mean":
+        pooled = pooled / num_atoms[:, None].clamp(min=1)
     return pooled.to(atoms.dtype)
 
 

@@ -1,0 +1,65 @@
+"""A gated graph network that sees angles: its edges know the surroundings of both of their atoms.
+
+It joins what has paid in networks of crystals: the gated sum over neighbours of CGCNN (Xie and
+Grossman, PRL 120, 145301, 2018), an envelope that lets messages vanish smoothly at a cutoff, blocks
+of a normalised update and an MLP on each atom as in transformers, and angles by way of the moments
+of the density of neighbours, whose products sum Legendre polynomials over all pairs of neighbours
+without listing a pair (as in the atomic cluster expansion, Drautz, PRB 99, 014104, 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from omnimat.modalities.structure.crystal import CutoffEncoderSettings
+
+
+class GatedGraphSettings(CutoffEncoderSettings):
+    """Settings of the gated graph network.
+
+    It takes ``featurizer: {neighbors: within_cutoff, cutoff_angstrom: 8, max_neighbors: 12,
+    lattice_sums: none}``. Its embedding does not change when a crystal is rotated, shifted or
+    described by another cell. ``tiny`` is for tests, ``small`` for CPUs, ``base`` for GPUs.
+
+    Attributes:
+        hidden_width: width of the state of each atom.
+        edge_width: width of the features of each edge.
+        num_layers: number of times that atoms gather from their neighbours.
+        num_radial: number of Gaussians of the distance.
+        num_densities: number of densities of neighbours, each with weights of its own by distance
+            and element; 0 for distances alone.
+        max_degree: highest degree of the Legendre polynomials of angles.
+        expansion: hidden width of the MLP of each atom, as a multiple of ``hidden_width``.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {},
+        "tiny": {
+            "hidden_width": 32,
+            "edge_width": 16,
+            "num_layers": 2,
+            "num_radial": 16,
+            "num_densities": 4,
+        },
+        "base": {
+            "hidden_width": 256,
+            "edge_width": 128,
+            "num_layers": 6,
+            "num_radial": 64,
+            "num_densities": 32,
+        },
+    }
+    preset: str = "small"
+    network: ClassVar[str] = "omnimat.modalities.structure.gated_network:GatedGraph"
+    type: Literal["gated_graph"] = "gated_graph"
+    hidden_width: PositiveInt = 128
+    edge_width: PositiveInt = 64
+    num_layers: PositiveInt = 4
+    num_radial: int = Field(default=32, ge=2)
+    num_densities: NonNegativeInt = 16
+    max_degree: int = Field(default=3, ge=1, le=3)
+    expansion: PositiveInt = 2
+    cutoff_angstrom: PositiveFloat = 8.0
