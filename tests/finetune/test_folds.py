@@ -10,11 +10,22 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import identity
-from omnimat.finetune.folds import Fold, Folds, FoldSettings, fold_of, fold_split, read_properties
+from omnimat.finetune.folds import (
+    OF_FORMULAS,
+    Fold,
+    FoldRule,
+    Folds,
+    FoldSettings,
+    dealt,
+    fold_of,
+    fold_split,
+    read_properties,
+)
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.trial import predict, run_trial
 from omnimat.materials.split import SplitSettings, assign_split
 
+BY_FOLD = FoldRule(property="fold")
 FOLDS = {"property": "fold", "test": [0, 1, 2], "validation_fraction": 0.2}
 
 
@@ -44,6 +55,26 @@ def test_a_job_names_folds_as_properties_do():
     assert FoldSettings.model_validate(settings.model_dump(mode="json")) == settings
 
 
+def test_folds_are_made_of_formulas():
+    """They are equally large, a formula has one, and each validates a part of every other."""
+    formulas = [f"A{i % 101}" for i in range(404)]
+    index = pd.DataFrame({"reduced_formula": formulas, "material_id": map(str, range(404))})
+    settings = FoldSettings.model_validate({"of_formulas": 4, "validation_fraction": 0.2})
+    assert settings.test == ("1", "2", "3", "4")
+    assert FoldSettings.model_validate(settings.model_dump(mode="json")) == settings
+    folds = Folds.of(index, [None] * 404, settings)
+    assert [folds.names.count(name) for name in settings.test] == [104, 100, 100, 100]
+    fold_of_formula = dict(zip(folds.keys, folds.names, strict=True))
+    assert [fold_of_formula[one] for one in formulas] == folds.names
+    for fold in settings.each():
+        parts = set(zip(folds.split(fold), folds.names, strict=True))
+        others = [name for name in settings.test if name != fold.test]
+        expected = {(part, name) for part in ("train", "validation") for name in others}
+        assert parts == expected | {("test", fold.test)}
+    assert dealt(reversed(formulas), 4, 0) == fold_of_formula
+    assert dealt(formulas, 4, 1) != fold_of_formula
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -55,6 +86,9 @@ def test_a_job_names_folds_as_properties_do():
         ({"validation_fraction": 0}, "validation_fraction"),
         ({"validation_fraction": 1}, "validation_fraction"),
         ({"property": ""}, "property"),
+        ({"of_formulas": 3}, "not both"),
+        ({"property": OF_FORMULAS, "of_formulas": 1}, "of_formulas"),
+        ({"property": OF_FORMULAS, "of_formulas": 2, "test": [1, 3]}, "'3' is none"),
     ],
 )
 def test_folds_that_cannot_be_are_refused(changes, told):
@@ -80,7 +114,7 @@ def test_polymorphs_are_together_and_what_has_no_formula_goes_by_its_id():
     formulas = [f"A{i // 10}B" for i in range(100)] + [None] * 100
     index = pd.DataFrame({"material_id": ids, "reduced_formula": formulas})
     fold = Fold(property="fold", test=0, validation_fraction=0.5)
-    parts = Folds.of(index, ['{"fold": 1}'] * 200, "fold").split(fold)
+    parts = Folds.of(index, ['{"fold": 1}'] * 200, BY_FOLD).split(fold)
     assert pd.Series(parts[:100]).groupby(formulas[:100]).nunique().eq(1).all()
     assert parts.tolist() == [
         fold_split("1", formula or name, fold) for name, formula in zip(ids, formulas, strict=True)
@@ -92,7 +126,7 @@ def test_the_official_folds_of_matbench(shared_data):
     table = pd.read_parquet(shared_data / "matbench" / "moduli_predictions.parquet")
     bulk = table[table["task"] == "matbench_log_kvrh"]
     index = pd.DataFrame({"material_id": bulk["matbench_id"], "reduced_formula": None})
-    folds = Folds.of(index, [f'{{"fold": {fold}}}' for fold in bulk["fold"]], "fold")
+    folds = Folds.of(index, [f'{{"fold": {fold}}}' for fold in bulk["fold"]], BY_FOLD)
     assert folds.known == ["0", "1", "2", "3", "4"]
     times_tested = np.zeros(len(bulk), dtype=int)
     for fold in FoldSettings(property="fold", test=folds.known).each():
@@ -164,11 +198,11 @@ def test_a_trial_learns_from_the_other_folds_and_predicts_its_own(plan, folded, 
 def test_shards_and_features_tell_the_same_folds(plan, workspace):
     index, properties = read_properties(workspace.dataset("cubes"))
     fold = Fold(property="fold", test=1)
-    from_shards = Folds.of(index, properties, "fold").split(fold)
+    from_shards = Folds.of(index, properties, BY_FOLD).split(fold)
     for split in ("train", "validation", "test"):
         known = set(plan.examples(split, fold).material_ids) - {"mat-001"}
         assert known == set(index["material_id"][from_shards == split]) - {"mat-001"}
-    assert plan.num_folds("fold") == 3
+    assert plan.num_folds(BY_FOLD) == 3
 
 
 def test_a_fold_without_records_is_refused_by_name(plan):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from omnimat.base.errors import UserError
-from omnimat.finetune.folds import Fold, Folds
+from omnimat.finetune.folds import Fold, FoldRule, Folds
 from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import FeatureBatch, autocast
 from omnimat.finetune.settings import MissingModalities, TrialSettings
@@ -127,14 +127,14 @@ class Part:
         """Find the records of a split: that of the data set, or that of a fold."""
         if fold is None:
             return cls((store.records["split"] == split).to_numpy(), f"{split} records")
-        is_in: NDArray[np.bool_] = read_folds(store, fold.property).split(fold) == split
+        is_in: NDArray[np.bool_] = read_folds(store, fold).split(fold) == split
         return cls(is_in, f"{split} records of {fold.property} {fold.test}")
 
 
-def read_folds(store: FeatureStore, name: str) -> Folds:
-    """Read the folds of a store's records from the property of this name."""
+def read_folds(store: FeatureStore, rule: FoldRule) -> Folds:
+    """Find the folds of a store's records."""
     column = store.columns([PROPERTIES_COLUMN])[PROPERTIES_COLUMN]
-    return Folds.of(store.records, column.to_pylist(), name)
+    return Folds.of(store.records, column.to_pylist(), rule)
 
 
 def find_usable(

@@ -1,8 +1,9 @@
 """k-fold tasks: each fold is another split of the same data set, whose own split stays as it is.
 
-A property of the records, such as a label, says to which fold each belongs. For each fold, its
-records are the test part. A hash divides the others into training and validation and keeps
-polymorphs together. Whether polymorphs share a fold is up to whoever made the folds.
+A property of the records, such as a label, says to which fold each belongs; or so many folds are
+made here of the formulas. For each fold, its records are the test part. A hash divides the others
+into training and validation and keeps polymorphs together. Whether polymorphs share a fold is up to
+whoever made the folds; those that are made of formulas keep them together.
 """
 
 from __future__ import annotations
@@ -41,18 +42,34 @@ FoldName = Annotated[
 ]
 
 
+OF_FORMULAS = "formula fold"
+"""What rows call folds that are made of formulas."""
+
+
 class FoldRule(Settings):
     """What the folds of a job have in common.
 
     Attributes:
         property: the property of the records that names their fold.
+        of_formulas: how many folds are made of the formulas, instead of ``property``.
         validation_fraction: the fraction of the formulas of all other folds that is for validation.
-        seed: decides which these are.
+        seed: decides which these are, and how folds are made of formulas.
     """
 
     property: str = Field(min_length=1)
+    of_formulas: int | None = Field(default=None, ge=2, le=100)
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_one_rule(cls, values: Any) -> Any:
+        """Name folds that are made of formulas, which no property does."""
+        if not isinstance(values, Mapping) or values.get("of_formulas") is None:
+            return values
+        if values.get("property", OF_FORMULAS) != OF_FORMULAS:
+            raise ValueError("give property or of_formulas, and not both")
+        return {**values, "property": OF_FORMULAS}
 
 
 class Fold(FoldRule):
@@ -99,10 +116,27 @@ class FoldSettings(FoldRule):
 
     Attributes:
         test: the names of the folds that are the test part in turn. These may be some of the data
-            set's folds; those that are not named are among the others all the same.
+            set's folds; those that are not named are among the others all the same. Folds that are
+            made of formulas are named 1, 2 and so on, and all of them where this is left out.
     """
 
     test: tuple[FoldName, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_are_tested(cls, values: Any) -> Any:
+        number = values.get("of_formulas") if isinstance(values, Mapping) else None
+        if not isinstance(number, int) or "test" in values:
+            return values
+        return {**values, "test": fold_names(number)}
+
+    @model_validator(mode="after")
+    def _folds_are_made(self) -> Self:
+        if self.of_formulas is not None:
+            known = fold_names(self.of_formulas)
+            if unknown := [name for name in self.test if name not in known]:
+                raise ValueError(f"test: {unknown[0]!r} is none of the folds {', '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -117,6 +151,28 @@ class FoldSettings(FoldRule):
         """Return each fold on its own."""
         shared = self.model_dump(exclude={"test"})
         return tuple(Fold(**shared, test=name) for name in self.test)
+
+
+def fold_names(number: int) -> tuple[str, ...]:
+    """Name so many folds that are made of formulas."""
+    return tuple(str(place) for place in range(1, number + 1))
+
+
+def dealt(keys: Iterable[str], number: int, seed: int) -> dict[str, str]:
+    """Deal formulas to folds of equal size, in the order of a hash.
+
+    Args:
+        keys: the reduced formulas, in any order; of several equal ones, one counts.
+        number: how many folds there are.
+        seed: decides the order.
+
+    Returns:
+        The name of each formula's fold.
+    """
+    # Another hash than the one by which a fold's own split is drawn.
+    ordered = sorted(set(keys), key=lambda key: (hashed_draw(f"fold of {key}", seed), key))
+    names = fold_names(number)
+    return {key: names[place % number] for place, key in enumerate(ordered)}
 
 
 def fold_of(properties: Mapping[str, Any], name: str) -> str | None:
@@ -168,16 +224,21 @@ class Folds:
     keys: Sequence[str]
 
     @classmethod
-    def of(cls, index: pd.DataFrame, properties: Iterable[str | None], name: str) -> Self:
+    def of(cls, index: pd.DataFrame, properties: Iterable[str | None], rule: FoldRule) -> Self:
         """Find the folds of records.
 
         Args:
             index: the (N,) rows of the record index.
-            properties: the (N,) properties of the records as JSON, in the order of the index.
-            name: the name of the property that names the folds.
+            properties: the (N,) properties of the records as JSON, in the order of the index; not
+                looked at where folds are made of formulas.
+            rule: which property names the folds, or how many are made of formulas.
         """
-        names = [fold_of(json.loads(text or "{}"), name) for text in properties]
-        return cls(names, index["reduced_formula"].fillna(index["material_id"]).tolist())
+        keys = index["reduced_formula"].fillna(index["material_id"]).tolist()
+        if rule.of_formulas is not None:
+            fold = dealt(keys, rule.of_formulas, rule.seed)
+            return cls([fold[key] for key in keys], keys)
+        names = [fold_of(json.loads(text or "{}"), rule.property) for text in properties]
+        return cls(names, keys)
 
     @property
     def known(self) -> list[str]:
@@ -194,7 +255,7 @@ class Folds:
 def judging_records(dataset: UPath, settings: FoldSettings) -> pd.DataFrame:
     """Give the index rows of the records that validate or test with any of the folds."""
     index, properties = read_properties(dataset)
-    folds = Folds.of(index, properties, settings.property)
+    folds = Folds.of(index, properties, settings)
     judge = [np.isin(folds.split(fold), ("validation", "test")) for fold in settings.each()]
     return index[np.any(judge, axis=0)]
 

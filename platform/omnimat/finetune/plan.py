@@ -20,7 +20,7 @@ from omnimat.finetune.examples import (
     read_examples,
     read_folds,
 )
-from omnimat.finetune.folds import Fold
+from omnimat.finetune.folds import Fold, FoldRule
 from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.settings import FinetuneSettings, MissingModalities
 from omnimat.finetune.tasks import TaskSettings
@@ -78,9 +78,9 @@ class TrialPlan:
         ids: list[str] = store.records["material_id"][Part.of(store, split, fold).is_in].tolist()
         return ids
 
-    def num_folds(self, name: str) -> int:
-        """Count the folds of the data set that the property of this name tells."""
-        return len(read_folds(self.store.open(), name).known)
+    def num_folds(self, rule: FoldRule) -> int:
+        """Count the folds of the data set."""
+        return len(read_folds(self.store.open(), rule).known)
 
     def _usable(self, store: FeatureStore, split: Split, fold: Fold | None) -> Usable:
         part = Part.of(store, split, fold)

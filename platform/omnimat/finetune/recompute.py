@@ -105,7 +105,7 @@ def _judging(dataset: CheckedDataset, fold: CountedFold | None, evidence: Eviden
 def _of_fold(dataset: CheckedDataset, fold: Fold, evidence: Evidence) -> _Judging:
     """Split the data set anew; whatever the row or its trial says of that is not looked at."""
     texts, index = evidence.properties(dataset, None), dataset.index
-    folds = Folds.of(index, [texts[one] for one in index["material_id"]], fold.property)
+    folds = Folds.of(index, [texts[one] for one in index["material_id"]], fold)
     splits = dict(zip(index["material_id"], folds.split(fold), strict=True))
     test = {one: text for one, text in texts.items() if splits[one] == _SPLIT}
     return _Judging(splits, test, len(folds.known))
@@ -172,7 +172,7 @@ def _told(trial: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(fold: Fold | None) -> dict[str, Any] | None:
-    return None if fold is None else fold.model_dump(mode="json")
+    return None if fold is None else fold.model_dump(mode="json", exclude_none=True)
 
 
 def _featurizers(row: Row) -> dict[str, Featurizer]:

@@ -33,7 +33,7 @@ def refuse_other_trials(
     Raises:
         UserError: if a row under an id of this sweep was checked and comes from other trials.
     """
-    num_folds = 0 if settings.folds is None else plan.num_folds(settings.folds.property)
+    num_folds = 0 if settings.folds is None else plan.num_folds(settings.folds)
     expected = sorted(expected_ids(settings, plan, cards, num_folds))
     known = board.checked(expected)
     for row in known:

@@ -252,7 +252,8 @@ def _config(
 ) -> dict[str, Any]:
     used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
     config = settings.method() | {"cards": used, "train_fraction": trial.train_fraction}
-    return config if fold is None else config | {FOLD: fold.model_dump(mode="json")}
+    told = {} if fold is None else {FOLD: fold.model_dump(mode="json", exclude_none=True)}
+    return config | told
 
 
 def _common(

@@ -131,7 +131,7 @@ def _score(
     """Predict the test split, which nothing else reads, with all chosen trials in parallel."""
     folders = [trial_folder(fence.folder, result.settings) for result in trials]
     predicted = _predicted(plan, trials, folders, settings)
-    num_folds = 0 if settings.folds is None else plan.num_folds(settings.folds.property)
+    num_folds = 0 if settings.folds is None else plan.num_folds(settings.folds)
     validating = {fold: plan.material_ids("validation", fold) for fold in settings.each_fold()}
     scored = []
     for result, folder, by_task in zip(trials, folders, predicted, strict=True):

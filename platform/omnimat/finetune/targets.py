@@ -74,7 +74,7 @@ def check_folds(tasks: Sequence[TaskSettings], settings: FoldSettings, dataset: 
             training, validation or test record with a target.
     """
     index, texts = read_properties(dataset)
-    folds = Folds.of(index, texts, settings.property)
+    folds = Folds.of(index, texts, settings)
     properties = [json.loads(text or "{}") for text in texts]
     names = {name for one in properties for name in one}
     told = f"no record of data set {dataset.name} has"
@@ -101,7 +101,7 @@ def check_folds(tasks: Sequence[TaskSettings], settings: FoldSettings, dataset: 
 
 
 def check_fold_property(settings: FoldSettings, known: Collection[str], complaint: str) -> None:
-    """Insist that the property that names the folds is among the names of properties.
+    """Insist that the property that names the folds, if one does, is among those that are known.
 
     Args:
         settings: the folds.
@@ -111,7 +111,7 @@ def check_fold_property(settings: FoldSettings, known: Collection[str], complain
     Raises:
         UserError: it is not.
     """
-    if settings.property not in known:
+    if settings.of_formulas is None and settings.property not in known:
         raise UserError(
             f"folds.property: {complaint} the property "
             f"{settings.property!r}{suggestion(settings.property, known)}"
