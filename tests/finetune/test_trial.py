@@ -112,6 +112,21 @@ def test_a_frozen_encoder_stays_as_it_was(plan, tmp_path):
     assert error == pytest.approx(only(result.validation_metrics), rel=1e-6)
 
 
+def test_pretrained_encoders_may_learn_more_slowly_than_the_head(plan, tmp_path):
+    """A step of AdamW changes a number by about the learning rate, of which this is a millionth."""
+    slow = {"encoder_lr_fraction": 1e-6, "num_epochs": 2}
+    names = dict(load(plan.exports["structure"])[0].named_parameters())
+    for variant, is_kept in (("finetuned", True), ("from_scratch", False)):
+        chosen = trial(variant=variant, **slow)
+        run(plan, chosen, tmp_path / variant)
+        after = load_file(tmp_path / variant / WEIGHTS_FILE)
+        start = build_model(plan, chosen, 1).state_dict()
+        moved = {name: float((start[name] - after[name]).abs().max()) for name in after}
+        of_encoder = max(moved[f"encoder.structure.{name}"] for name in names)
+        assert (of_encoder < 1e-6) == is_kept
+        assert max(value for name, value in moved.items() if name.startswith("head.")) > 1e-3
+
+
 def test_patience_stops_a_trial(plan, tmp_path):
     # So small a rate changes nothing that float32 can tell, so no epoch is better than the first.
     result = run(plan, trial(variant="frozen", lr=1e-30, patience=3), tmp_path)

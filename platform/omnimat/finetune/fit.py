@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from omnimat.finetune.model import PropertyModel, autocast
 from omnimat.finetune.settings import FROZEN, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.training.schedule import warmup_cosine
+
+_LR_FRACTION = "lr_fraction"  # the key of a group of parameters
 
 
 def validation_key(task: TaskSettings) -> str:
@@ -65,7 +68,7 @@ class Fit:
         """
         network = self._trained_network()
         optimizer = torch.optim.AdamW(
-            network.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
+            self._groups(network), lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
         best_state = copy.deepcopy(network.state_dict())
         for epoch in range(self.settings.num_epochs):
@@ -84,6 +87,13 @@ class Fit:
         self.train = self._embedded(self.train)
         self.validation = self._embedded(self.validation)
         return self.model.head
+
+    def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Give the parameters in groups, each with its fraction of the learning rate."""
+        if self.settings.variant != "finetuned":
+            return [{"params": list(network.parameters()), _LR_FRACTION: 1.0}]
+        parts = ((self.model.encoder, self.settings.encoder_lr_fraction), (self.model.head, 1.0))
+        return [{"params": list(part.parameters()), _LR_FRACTION: own} for part, own in parts]
 
     def _embedded(self, examples: Examples) -> Examples:
         parts = apply_in_batches(self.model.encoder, examples.inputs, len(examples), self.settings)
@@ -125,7 +135,7 @@ class Fit:
             final_fraction=self.settings.final_lr_fraction,
         )
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group[_LR_FRACTION]
         return lr
 
     def _validate(self, network: nn.Module, epoch: int) -> dict[str, float]:

@@ -54,6 +54,8 @@ class OptimizationSettings(Settings):
         weight_decay: the weight decay of AdamW.
         warmup_fraction: the fraction of the steps in which the learning rate rises.
         final_lr_fraction: the last learning rate as a fraction of the peak.
+        encoder_lr_fraction: the learning rate of pretrained encoders as a fraction of the head's.
+            With few labels, a low one keeps what they know. It counts for ``finetuned`` alone.
         patience: after how many epochs without a better validation error a trial stops; None lets
             it go on to the end.
         num_threads: how many threads torch uses in a trial.
@@ -68,6 +70,7 @@ class OptimizationSettings(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
     final_lr_fraction: float = Field(default=0.01, ge=0, le=1)
+    encoder_lr_fraction: float = Field(default=1.0, gt=0, le=1)
     patience: int | None = Field(default=None, ge=1)
     num_threads: int = Field(default=1, ge=1)
 
