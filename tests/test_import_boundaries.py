@@ -47,6 +47,7 @@ NO_TORCH = [
     *RECORDS_ONLY,
     "modalities.registry",
     "modalities.batch",
+    "inference.features",
     "stream.order",
     "stream.source",
     "stream.worker",

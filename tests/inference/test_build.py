@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import omnimat
 from omnimat.base.checked_json import read_checked_json, write_checked_json
@@ -9,6 +10,8 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import RESULT
 from omnimat.inference.build import package
 from omnimat.inference.origin import learned
+from omnimat.inference.package import Package
+from omnimat.inference.unpacked import Unpacked
 from omnimat.modalities.batch import feature_table
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards, read_pretraining
@@ -61,6 +64,7 @@ def test_a_package_embeds_by_what_it_was_trained_to_and_says_of_what(
     sweep_in(variant, choices)
     package(variant, storage, tmp_path / variant)
     model = omnimat.load(tmp_path / variant)
+    unpacked = Unpacked(Package(tmp_path / variant), torch.device("cpu"))
     folder = export_folder(storage.run("pre"), "structure")
     pretrained = ExportedEncoder.load(folder).embed_record(records[0]).numpy()
     vector = model.embed(records[0]).vectors[0]
@@ -70,7 +74,7 @@ def test_a_package_embeds_by_what_it_was_trained_to_and_says_of_what(
     assert [one.run for one in model.card.trained] == runs
     assert model.card.encoders["structure"].parent_run == ("pre" if is_same else variant)
     # By what it embeds, it also predicts: the distance is measured in the same tokens.
-    tokens = model.outputs(_featurized_by(model, records[0])).embeddings[0]
+    tokens = unpacked.outputs(_featurized_by(model, records[0])).embeddings[0]
     np.testing.assert_allclose(vector, tokens / np.linalg.norm(tokens), atol=1e-5)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 
 from omnimat.inference.domain import Domain, elements_of, notes
+from omnimat.inference.features import atoms_of
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.composition.query import parse_formula
 
@@ -14,7 +15,7 @@ def crystal(atomic_numbers):
 
 
 def told(distance=0.0, **parts):
-    return notes(DOMAIN, Record("given", parts), distance)
+    return notes(DOMAIN, *atoms_of(Record("given", parts)), distance)
 
 
 def test_a_material_like_those_of_the_training_carries_no_note():

@@ -19,6 +19,7 @@ from omnimat.base.errors import UserError
 from omnimat.cli.main import main
 from omnimat.inference.build import package
 from omnimat.inference.package import Package, stored
+from omnimat.inference.unpacked import Unpacked
 from omnimat.materials.crystals import to_pymatgen
 
 REPOSITORY = Path(__file__).parents[2]
@@ -157,14 +158,14 @@ def test_strict_ends_at_the_first_part_with_what_cannot_be_used(packed, records,
 
 def test_an_infinite_prediction_is_left_out_with_a_note(packed, records, monkeypatch):
     model = omnimat.load(packed)
-    outputs = model.outputs
+    outputs = Unpacked.outputs
 
-    def infinite(table):
-        found = outputs(table)
+    def infinite(unpacked, features):
+        found = outputs(unpacked, features)
         found.values[:, 0, 0] = np.inf
         return found
 
-    monkeypatch.setattr(model, "outputs", infinite)
+    monkeypatch.setattr(Unpacked, "outputs", infinite)
     table = model.predict(records[:2])
     assert table[[TARGET, f"{TARGET}_low", f"{TARGET}_high"]].isna().all(axis=1).tolist() == [
         True,

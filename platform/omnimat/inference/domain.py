@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnimat.base.settings import Settings
-from omnimat.materials.record import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,16 +96,22 @@ def elements_of(formulas: Iterable[str]) -> tuple[str, ...]:
     return tuple(element.symbol for element in sorted(found, key=lambda element: element.Z))
 
 
-def notes(domain: Domain, record: Record, distance: float) -> list[str]:
-    """Say why a material is unlike those of the training, if it is."""
+def notes(
+    domain: Domain, atomic_numbers: Iterable[int], num_atoms: int, distance: float
+) -> list[str]:
+    """Say why a material is unlike those of the training, if it is.
+
+    Args:
+        domain: what those are like.
+        atomic_numbers: its elements, in ascending order.
+        num_atoms: how many atoms its cell has; 0 where that is not known.
+        distance: the distance of its embedding from theirs.
+    """
     from pymatgen.core import Element
 
-    structure, formula = record.structure, record.parts.get("composition")
-    numbers = {n for one in (structure, formula) if one for n in one.atomic_numbers.tolist()}
-    symbols = [Element.from_Z(number).symbol for number in sorted(numbers)]
+    symbols = [Element.from_Z(number).symbol for number in atomic_numbers]
     unseen = [symbol for symbol in symbols if symbol not in domain.elements]
     found = [f"no training material has {', '.join(unseen)}"] if unseen else []
-    num_atoms = 0 if structure is None else len(structure.atomic_numbers)
     if num_atoms > domain.max_atoms > 0:
         found.append(f"more atoms than any training material ({num_atoms}, {domain.max_atoms})")
     if distance > domain.far:

@@ -16,11 +16,11 @@ from omnimat.finetune.examples import FeatureInputs
 from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import PropertyModel, autocast
 from omnimat.inference.card import Network
+from omnimat.inference.features import batches
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
 from omnimat.models.header import filled
 
-BATCH_SIZE = 64
 Float = NDArray[np.float64]
 Weights = Mapping[str, torch.Tensor]
 
@@ -100,8 +100,8 @@ class Ensemble:
             return self._of_none
         inputs = FeatureInputs(table.combine_chunks(), featurizers, self._device)
         embedded, values = [], []
-        for first in range(0, len(table), BATCH_SIZE):
-            batch = inputs.batch(np.arange(first, min(first + BATCH_SIZE, len(table))))
+        for rows in batches(table, featurizers):
+            batch = inputs.batch(rows)
             with autocast(self._precision, self._device):
                 tokens: Sequence[Tokens] = [member.encoder(batch) for member in self._members]
                 heads = zip(self._members, tokens, strict=True)
