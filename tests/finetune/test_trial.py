@@ -360,12 +360,24 @@ def test_a_head_may_have_hidden_layers(plan, tmp_path):
 
 
 @pytest.mark.parametrize("loss", ["squared", "absolute"])
-def test_bfloat16_learns_and_predicts_what_it_was_judged_by(plan, tmp_path, loss):
-    result = run(plan, trial(num_epochs=30, precision="bf16", regression_loss=loss), tmp_path)
+@pytest.mark.parametrize("precision", ["bf16", "fast_fp32"])
+def test_low_precision_learns_and_predicts_what_it_was_judged_by(plan, tmp_path, precision, loss):
+    settings = trial(num_epochs=30, precision=precision, regression_loss=loss)
+    result = run(plan, settings, tmp_path)
     assert only(result.validation_metrics) < 0.7 * metrics_of(result)[0]
     predicted = only(predict(plan, result, UPath(tmp_path), "validation"))
     error = np.abs(predicted["prediction"] - predicted["target"]).mean()
     assert error == pytest.approx(only(result.validation_metrics), rel=1e-12)
+
+
+def test_a_gradient_is_clipped(plan, tmp_path):
+    """AdamW undoes any scale that is well above its epsilon of 1e-8; far below, nothing moves."""
+    result = run(plan, trial(num_epochs=5, gradient_clip=1e-14), tmp_path)
+    losses = [entry["train_loss"] for entry in result.history]
+    assert losses[-1] == pytest.approx(losses[0], rel=0.1)  # batches have statistics of their own
+    assert (
+        run(plan, trial(num_epochs=5), tmp_path / "free").history[-1]["train_loss"] < losses[0] / 2
+    )
 
 
 def test_a_part_without_a_target_is_refused(plan, tmp_path):
@@ -391,7 +403,7 @@ def test_a_grid_over_any_key_of_the_trial(settings):
 @pytest.mark.parametrize(
     ("grid", "sentence"),
     [
-        ({"hidden": [1]}, r"grid\.hidden is no key of trial; choose among batch_size, final"),
+        ({"hidden": [1]}, r"grid\.hidden is no key of trial; choose among batch_size, encoder"),
         ({"batch_size": [1]}, r"grid\.batch_size: Input should be greater than or equal to 2"),
         ({"batch_size": [8, 8]}, "must not repeat a value"),
     ],

@@ -19,6 +19,7 @@ from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import PropertyModel, autocast
 from omnimat.finetune.settings import FROZEN, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.nn.precision import fast_products
 from omnimat.training.schedule import warmup_cosine
 
 _LR_FRACTION = "lr_fraction"  # the key of a group of parameters
@@ -103,6 +104,19 @@ class Fit:
     def _epoch(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int
     ) -> dict[str, float]:
+        with fast_products(self.settings.precision == "fast_fp32"):
+            train_loss, lr = self._learn(network, optimizer, epoch)
+        return {
+            "epoch": epoch + 1,
+            "train_loss": self._finite(train_loss, epoch),
+            "lr": lr,
+            **self._validate(network, epoch),
+        }
+
+    def _learn(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int
+    ) -> tuple[float, float]:
+        """Learn for one epoch, and give the mean loss and the last learning rate."""
         generator = np.random.default_rng([self.settings.seed, epoch])
         num_batches = -(-len(self.train) // self.settings.batch_size)
         batches = np.array_split(generator.permutation(len(self.train)), num_batches)
@@ -117,14 +131,11 @@ class Fit:
             loss = self.codec.losses(outputs, wanted, self.settings.regression_loss).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if self.settings.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), self.settings.gradient_clip)
             optimizer.step()
             total += loss.detach() * len(rows)
-        return {
-            "epoch": epoch + 1,
-            "train_loss": self._finite(float(total) / len(self.train), epoch),
-            "lr": lr,
-            **self._validate(network, epoch),
-        }
+        return float(total) / len(self.train), lr
 
     def _set_lr(self, optimizer: torch.optim.Optimizer, step: int, num_batches: int) -> float:
         num_steps = self.settings.num_epochs * num_batches

@@ -14,7 +14,7 @@ from omnimat.modalities.tensors import ModalityTensors
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """Run a network in this precision on this device."""
+    """Run a network in this precision on this device; ``fast_fp32`` predicts in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +18,20 @@ def at_least_single(dtype: torch.dtype) -> torch.dtype:
 def widened(values: Tensor) -> Tensor:
     """Return the values in at least single precision."""
     return values.to(at_least_single(values.dtype))
+
+
+@contextmanager
+def fast_products(enabled: bool = True) -> Iterator[None]:
+    """Let matrices of float32 be multiplied in bfloat16 or TF32, where the processor can do that.
+
+    All else, and what is stored, stays in float32. It holds for the whole process.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if enabled else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class SinglePrecisionLinear(nn.Linear):
