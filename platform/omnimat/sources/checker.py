@@ -15,6 +15,9 @@ from omnimat.modalities.composition import Formula, formula_of
 from omnimat.sources.labels.joins import SplitRule
 from omnimat.sources.labels.matching import LABEL_ID, REPLACED
 
+PROPERTY = "properties."
+"""How the name of a required property begins, which tells it from that of a part."""
+
 
 class _Note(NamedTuple):
     """What is told about an accepted record: its labels' id, and the names of properties."""
@@ -83,7 +86,7 @@ class Checker:
     def _accept(self, record: Record) -> None:
         if record.material_id in self.columns or record.material_id in self._excluded_ids:
             raise ValueError("duplicate: an earlier record has this material id")
-        if missing := [name for name in self._required if name not in record.parts]:
+        if missing := [name for name in self._required if not _has(record, name)]:
             raise ValueError(f"no {', '.join(missing)}")
         if not record.parts and not record.properties:
             raise ValueError("nothing is known about it")
@@ -108,6 +111,13 @@ class Checker:
         if published not in {None, split}:
             raise ValueError(f"its split is {split}, but the published one is {published}")
         return split
+
+
+def _has(record: Record, required: str) -> bool:
+    """Say whether a record has a part, or a property (``properties.hardness_gpa``)."""
+    if required.startswith(PROPERTY):
+        return record.properties.get(required.removeprefix(PROPERTY)) is not None
+    return required in record.parts
 
 
 def _reduced_formula(record: Record) -> str | None:

@@ -8,10 +8,14 @@ from pydantic import Field, model_validator
 from upath import UPath
 
 from omnimat.base.child import Limits
+from omnimat.base.errors import UserError
 from omnimat.base.registry import OneOf, Registry
 from omnimat.base.settings import Settings
+from omnimat.base.words import suggestion
 from omnimat.materials.split import AnySplit, SplitSettings, TableSplit
+from omnimat.modalities.registry import parts
 from omnimat.sources.base import Source
+from omnimat.sources.checker import PROPERTY
 from omnimat.sources.describe import Robocrystallographer
 from omnimat.sources.labels.reader import label_names
 from omnimat.sources.labels.settings import LabelsSettings
@@ -42,8 +46,8 @@ class IngestSettings(Settings):
             ``{from: {path, id, column, values}}`` or ``{property: name}``. A record that has none
             there is refused. A split that a source publishes is kept; a record for which both say
             different things is refused.
-        required: parts that each record must have (``structure``); records that lack one of them
-            are rejected.
+        required: parts (``structure``) and properties or labels (``properties.hardness_gpa``) that
+            each record must have; records that lack one of them are rejected.
         missing_text: what describes structures that come without a text; None leaves them without.
         num_cpus_per_task: how many CPUs each task asks of Ray; it does not change the result.
         max_item_cpu_s: largest CPU time of reading and checking one item; one that takes more is
@@ -80,14 +84,17 @@ class IngestSettings(Settings):
         """Return the same settings with absolute paths.
 
         Raises:
-            UserError: a path is missing; the message names its key.
+            UserError: a path is missing, or no record can have what is required; the message names
+                the key.
         """
         update: dict[str, Any] = {"source": self.source.located()}
         if self.labels is not None:
             update["labels"] = self.labels.located()
         if isinstance(self.split, TableSplit):
             update["split"] = self.split.located()
-        return self.model_copy(update=update)
+        located = self.model_copy(update=update)
+        located._check_required()
+        return located
 
     def inputs(self) -> dict[str, UPath]:
         """Return all files that located settings read, by names that stay the same."""
@@ -106,6 +113,16 @@ class IngestSettings(Settings):
         if names is None or self.labels is None:
             return names
         return names | label_names(self.labels.located())
+
+    def _check_required(self) -> None:
+        for name in self.required:
+            known = self._properties() if name.startswith(PROPERTY) else parts().keys()
+            if known is not None and name not in known:
+                raise UserError(f"required: no record can have {name!r}{suggestion(name, known)}")
+
+    def _properties(self) -> list[str] | None:
+        names = self.property_names()
+        return None if names is None else [f"{PROPERTY}{name}" for name in names]
 
     @property
     def _split_path(self) -> str | None:
