@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from omnimat.base.errors import UserError
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.finetune.tasks import TaskSettings, catalogue, read_targets
+from omnimat.finetune.tasks import TaskSettings, catalogue, note_of, read_targets
 
 
 def test_numbers_are_read_and_what_is_unknown_is_marked():
@@ -108,3 +108,11 @@ def test_the_catalogue_holds_the_papers_tasks_each_under_its_own_name():
     papers |= {"lattice lengths, scaled", "lattice angles", "formation energy", "crystal system"}
     assert papers <= set(tasks)
     assert all(task.unit for task in tasks.values() if task.kind == "regression")
+
+
+def test_a_note_is_told_for_every_fold_and_for_no_other_task():
+    note = note_of("matbench log K")
+    assert "9,794" in note
+    assert note_of("matbench log K, fold 2 of 5") == note
+    assert note_of("matbench log") == note_of("bulk modulus, log10") == note_of("") == ""
+    assert "note" not in catalogue()["matbench log K"].model_dump()

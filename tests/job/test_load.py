@@ -69,8 +69,14 @@ def refusal(path: Path, *overrides: str) -> str:
 def data(tmp_path_factory) -> Path:
     """A folder that holds, empty, every path below $OMNIMAT_DATA that a shipped job names."""
     folder = tmp_path_factory.mktemp("data")
+    labels: dict[str, set[str]] = {}
     for path, preset in PRESETS:
-        source = getattr(load(path, [f"preset={preset or 'null'}"]).settings, "source", None)
+        settings = load(path, [f"preset={preset or 'null'}"]).settings
+        source = getattr(settings, "source", None)
+        if told := getattr(settings, "labels", None):
+            columns = {column.column or name for name, column in told.columns.items()}
+            for one in told.paths:
+                labels.setdefault(one, set()).update(columns, [told.id])
         location = Path(
             getattr(source, "path", "$OMNIMAT_DATA").replace("$OMNIMAT_DATA", str(folder))
         )
@@ -79,6 +85,10 @@ def data(tmp_path_factory) -> Path:
             write_empty_table(location, [column for _, column in source.columns()])
         else:
             location.touch()
+    for path, columns in labels.items():
+        location = Path(path.replace("$OMNIMAT_DATA", str(folder)))
+        location.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({column: pa.nulls(1) for column in columns}), location)
     return folder
 
 

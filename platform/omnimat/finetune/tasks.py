@@ -102,9 +102,29 @@ Task = Annotated[TaskSettings, BeforeValidator(_from_catalogue)]
 @functools.cache
 def catalogue() -> Mapping[str, TaskSettings]:
     """Give the tasks that a job file can name, in the order of ``tasks.yaml``."""
+    return {task.name: task for task, _ in _entries()}
+
+
+def note_of(task: str) -> str:
+    """Give what the catalogue has to tell beside results of a task.
+
+    Args:
+        task: its name on the leaderboard, with its fold if it has one.
+
+    Returns:
+        The note; empty where there is none.
+    """
+    noted = {known.name: note for known, note in _entries()}
+    named = [name for name in noted if task == name or task.startswith(f"{name}, ")]
+    return noted[max(named, key=len)] if named else ""
+
+
+@functools.cache
+def _entries() -> Sequence[tuple[TaskSettings, str]]:
+    """Read the catalogue: tasks with their notes, on which no result depends."""
     text = resources.files("omnimat.finetune").joinpath(CATALOGUE).read_text()
-    tasks = [TaskSettings.model_validate(entry) for entry in yaml.safe_load(text)]
-    return {task.name: task for task in tasks}
+    entries = [(entry.pop("note", ""), entry) for entry in yaml.safe_load(text)]
+    return [(TaskSettings.model_validate(entry), note) for note, entry in entries]
 
 
 def read_targets(properties: Iterable[str | None], task: TaskSettings) -> Targets:
