@@ -9,7 +9,7 @@ GCS_PORT ?= 6399
 DASHBOARD_PORT ?= 8299
 export RAY_DEDUP_LOGS := 0
 
-.PHONY: env lock test soak lint demo clean
+.PHONY: env lock test soak lint docs demo clean
 
 env: .venv/installed
 
@@ -34,6 +34,10 @@ test: env
 # What takes minutes, before a release.
 soak: env
 	$(BIN)/python -m pytest -m soak
+
+# The documentation site, in build/docs; a link that leads nowhere is an error.
+docs: env
+	$(BIN)/mkdocs build --strict --config-file infra/documentation/mkdocs.yml
 
 demo: env
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMNIMAT_STORAGE="$(RUNS)" \
