@@ -85,7 +85,16 @@ class GatedConv(nn.Module):
             edges: features of each edge, shape (edges, edge_width).
         """
         sources, targets = index
-        joint = torch.cat([nodes[targets], nodes[sources], edges], dim=-1)
-        gate, core = self.linear_norm(self.linear(joint)).chunk(2, dim=-1)
+        joint = self._joint(nodes, sources, targets, edges)
+        gate, core = self.linear_norm(joint).chunk(2, dim=-1)
         incoming = sum_at(torch.sigmoid(gate) * F.softplus(core), targets, len(nodes))
         return F.softplus(nodes + self.norm(incoming))
+
+    def _joint(self, nodes: Tensor, sources: Tensor, targets: Tensor, edges: Tensor) -> Tensor:
+        """Apply the linear layer to [x_i, x_j, e_ij]; what is linear in an atom, once an atom."""
+        width = nodes.shape[1]
+        of_target, of_source, of_edge = self.linear.weight.split([width, width, edges.shape[1]], 1)
+        joint = F.linear(edges, of_edge, self.linear.bias)
+        joint += F.linear(nodes, of_target).index_select(0, targets)
+        joint += F.linear(nodes, of_source).index_select(0, sources)
+        return joint
