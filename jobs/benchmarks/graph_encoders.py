@@ -13,7 +13,7 @@ from upath import UPath
 
 from omnimat.materials.record import Record
 from omnimat.modalities.structure.cgcnn import CgcnnSettings
-from omnimat.modalities.structure.crystal_network import AtomEmbedding, edge_index
+from omnimat.modalities.structure.crystal_network import AtomEmbedding, crystal_of_atom, edge_index
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.structure.gated import GatedGraphSettings
 from omnimat.nn.precision import fast_products
@@ -77,12 +77,6 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "torch_geometric CGConv": CgConvNetwork,
     "torch_geometric SchNet": SchNetNetwork,
 }
-
-
-def crystal_of_atom(arrays: Arrays) -> Tensor:
-    """Return the crystal of each atom, shape (atoms,)."""
-    counts = arrays["num_atoms"].long()
-    return torch.arange(len(counts)).repeat_interleave(counts)
 
 
 def crystals(count: int, folder: str | None) -> tuple[Record, ...]:

@@ -21,6 +21,14 @@ from omnimat.modalities.xrd.cnn import XrdCnnSettings
 from omnimat.testing.encoder_conformance import CrystalEncoderConformance, EncoderConformance
 from omnimat.testing.materials import permuted, repeated, rotated, translated
 
+OF_THE_LATTICE = CrystalGraph(
+    neighbors="within_cutoff",
+    cutoff_angstrom=8.0,
+    max_neighbors=12,
+    lattice_sums="none",
+    reduced_lattice=True,
+)
+
 
 class TestPotNet(CrystalEncoderConformance):
     # Not invariant under repetition: each atom has one infinite edge for every atom of the cell.
@@ -50,6 +58,16 @@ class TestGatedGraph(CrystalEncoderConformance):
 class TestGatedGraphWithoutAngles(CrystalEncoderConformance):
     settings = GatedGraphSettings(preset="tiny", num_densities=0)
     invariant_under = (permuted, rotated, translated, repeated)
+
+
+class TestGatedGraphThatKnowsTheLattice(CrystalEncoderConformance):
+    settings = GatedGraphSettings(preset="tiny", lattice="edges")
+    featurizer = OF_THE_LATTICE
+
+
+class TestGatedGraphThatKnowsTheCell(CrystalEncoderConformance):
+    settings = GatedGraphSettings(preset="tiny", lattice="cell")
+    featurizer = OF_THE_LATTICE
 
 
 class TestPaiNN(CrystalEncoderConformance):

@@ -254,3 +254,20 @@ def test_refuses_broken_structures(lattice, numbers, fractional, reason):
     structure = RecordStructure(lattice, np.array(numbers, dtype=np.int32), fractional)
     with pytest.raises(ValueError, match=reason):
         CrystalGraph(lattice_sums="none")(Record("broken", {"structure": structure}))
+
+
+def test_the_reduced_lattice_is_the_shortest_of_the_same_crystal(record_of, triclinic):
+    featurizer = CrystalGraph(reduced_lattice=True, lattice_sums="none")
+    skewed = triclinic.copy()
+    skewed.make_supercell([[1, 2, 0], [0, 1, 3], [0, 0, 1]])  # the same lattice in other vectors
+    turn = Rotation.from_euler("xyz", [0.3, 1.1, -0.7]).as_matrix()
+    turned = Structure(
+        Lattice(skewed.lattice.matrix @ turn), skewed.species, skewed.frac_coords, to_unit_cell=True
+    )
+    expected = sorted(triclinic.lattice.get_niggli_reduced_lattice().abc)
+    for crystal in (triclinic, turned):
+        reduced = featurizer(record_of(crystal))["reduced_lattice_angstrom"]
+        # Coordinates are stored in float32.
+        np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), expected, rtol=1e-6)
+        assert abs(np.linalg.det(reduced)) == pytest.approx(triclinic.volume, rel=1e-6)
+    assert "reduced_lattice_angstrom" not in CrystalGraph()(record_of(triclinic))

@@ -77,13 +77,22 @@ def pool_atoms(atoms: Tensor, num_atoms: Tensor, pool: Pool = "mean") -> Tensor:
     Returns:
         The pooled embeddings, shape (n, width).
     """
-    crystals = torch.arange(len(num_atoms), device=atoms.device)
-    # Given the size of the output, torch does not wait for the device to compute it.
-    crystals = crystals.repeat_interleave(num_atoms, output_size=len(atoms))
-    pooled = sum_at(widened(atoms), crystals, len(num_atoms))
+    pooled = sum_at(widened(atoms), owners(num_atoms, len(atoms)), len(num_atoms))
     if pool == "mean":
         pooled = pooled / num_atoms[:, None].clamp(min=1)
     return pooled.to(atoms.dtype)
+
+
+def crystal_of_atom(arrays: Mapping[str, Tensor]) -> Tensor:
+    """Return the position of each atom's crystal in the batch, shape (atoms,)."""
+    return owners(arrays["num_atoms"].long(), len(arrays["atomic_numbers"]))
+
+
+def owners(counts: Tensor, total: int) -> Tensor:
+    """Return to which of n consecutive runs of these lengths each place belongs, shape (total,)."""
+    runs = torch.arange(len(counts), device=counts.device)
+    # Given the size of the output, torch does not wait for the device to compute it.
+    return runs.repeat_interleave(counts, output_size=total)
 
 
 def starts_of(counts: Tensor) -> Tensor:

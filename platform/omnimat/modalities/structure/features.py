@@ -39,6 +39,8 @@ LATTICE_SUM_FIELDS: Mapping[LatticeSums, tuple[Field, ...]] = MappingProxyType(
     }
 )
 
+LATTICE_FIELD = Field("reduced_lattice_angstrom", "float32", (3, 3))
+
 # Distances this close count as equal by symmetry: CIF files round coordinates to about this length.
 _TIE_ANGSTROM = 1e-3
 _COINCIDENT_ANGSTROM = 1e-3
@@ -91,6 +93,9 @@ class CrystalGraph(FeaturizerSettings):
             compute them on its own device; ``none`` leaves them out.
         pauli_decay_per_angstrom: decay of the Pauli term, wherever the sums are computed.
         pauli_scaling: how this decay depends on the cell, see ``ewald.pauli_decay``.
+        reduced_lattice: whether the graph holds the shortest lattice vectors, from the shortest to
+            the longest (Minkowski's reduction), for encoders that are told the lattice. They are
+            those of the cell that the record gives: a repeated cell has others.
         max_atoms: largest number of atoms N for which lattice sums are taken, since there are
             N (N + 1) / 2 of them; a larger crystal is refused. Without sums there is no limit.
     """
@@ -106,6 +111,7 @@ class CrystalGraph(FeaturizerSettings):
     lattice_sums: LatticeSums = "featurized"
     pauli_decay_per_angstrom: PositiveFloat = 3.0
     pauli_scaling: PauliScaling = "exact"
+    reduced_lattice: bool = False
     max_atoms: PositiveInt = 5000
 
     @model_validator(mode="after")
@@ -116,8 +122,9 @@ class CrystalGraph(FeaturizerSettings):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Fields of the atoms, of the directed edges, and those that ``lattice_sums`` needs."""
-        return EDGE_FIELDS + LATTICE_SUM_FIELDS[self.lattice_sums]
+        """Fields of the atoms and directed edges, and those of lattice and sums if asked for."""
+        lattice = (LATTICE_FIELD,) if self.reduced_lattice else ()
+        return EDGE_FIELDS + lattice + LATTICE_SUM_FIELDS[self.lattice_sums]
 
     def __call__(self, record: Record) -> Arrays | None:
         """Return the graph, or None where the record has no structure.
@@ -142,6 +149,11 @@ class CrystalGraph(FeaturizerSettings):
             "edge_targets": targets.astype(np.int32),
             "edge_vectors_angstrom": (steps @ structure.lattice_angstrom).astype(np.float32),
         }
+        if self.reduced_lattice:
+            from ase.geometry import minkowski_reduce  # trainers reduce no lattice
+
+            reduced, _ = minkowski_reduce(structure.lattice_angstrom)
+            arrays[LATTICE_FIELD.name] = reduced.astype(np.float32)
         return arrays | self._for_lattice_sums(structure)
 
     def _check_size(self, structure: Structure) -> None:

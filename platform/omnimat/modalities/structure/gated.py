@@ -10,11 +10,15 @@ without listing a pair (as in the atomic cluster expansion, Drautz, PRB 99, 0141
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.structure.crystal import CutoffEncoderSettings
+from omnimat.modalities.structure.features import CrystalGraph
+
+LatticeUse = Literal["none", "edges", "cell"]
 
 
 class GatedGraphSettings(CutoffEncoderSettings):
@@ -22,7 +26,8 @@ class GatedGraphSettings(CutoffEncoderSettings):
 
     It takes ``featurizer: {neighbors: within_cutoff, cutoff_angstrom: 8, max_neighbors: 12,
     lattice_sums: none}``. Its embedding does not change when a crystal is rotated, shifted or
-    described by another cell. ``tiny`` is for tests, ``small`` for CPUs, ``base`` for GPUs.
+    described by another cell, unless ``lattice`` tells the network of the cell. ``tiny`` is for
+    tests, ``small`` for CPUs, ``base`` for GPUs.
 
     Attributes:
         hidden_width: width of the state of each atom.
@@ -32,6 +37,11 @@ class GatedGraphSettings(CutoffEncoderSettings):
         num_densities: number of densities of neighbours, each with weights of its own by distance
             and element; 0 for distances alone.
         max_degree: highest degree of the Legendre polynomials of angles.
+        lattice: whether the network is told the shortest lattice vectors of the cell, which needs
+            ``featurizer: {reduced_lattice: true}``. ``edges`` gives each edge their lengths and its
+            angles to them, as iComFormer does (Yan et al., ICLR 2024). ``cell`` gives all atoms the
+            lengths, the angles between them and the number of atoms, so that to predict a lattice
+            is to copy it.
         expansion: hidden width of the MLP of each atom, as a multiple of ``hidden_width``.
     """
 
@@ -61,5 +71,21 @@ class GatedGraphSettings(CutoffEncoderSettings):
     num_radial: int = Field(default=32, ge=2)
     num_densities: NonNegativeInt = 16
     max_degree: int = Field(default=3, ge=1, le=3)
+    lattice: LatticeUse = "none"
     expansion: PositiveInt = 2
     cutoff_angstrom: PositiveFloat = 8.0
+
+    def fitted_to(self, featurizer: Featurizer) -> Self:
+        """Insist that the graph holds the lattice where the network is told of it.
+
+        Raises:
+            ValueError: it does not, or the graph is not one for the cutoff.
+        """
+        fitted = super().fitted_to(featurizer)
+        is_told = isinstance(featurizer, CrystalGraph) and featurizer.reduced_lattice
+        if self.lattice != "none" and not is_told:
+            raise ValueError(
+                f"the encoder {self.type} with lattice: {self.lattice} takes the lattice vectors: "
+                "set featurizer.reduced_lattice to true"
+            )
+        return fitted

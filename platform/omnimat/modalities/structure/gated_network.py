@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from omnimat.modalities.structure.crystal_network import (
     AtomEmbedding,
+    crystal_of_atom,
     edge_index,
     lengths_and_directions,
     pool_atoms,
@@ -26,6 +27,9 @@ from omnimat.modalities.structure.gated_sum import gated_sum
 
 # Keeps a sum over some 16 neighbours at the size of its terms.
 _MESSAGE_SCALE = 0.25
+# Longer lattice vectors are beyond the last Gaussian, and told apart less and less.
+LONGEST_ANGSTROM = 32.0
+NUM_LENGTHS, NUM_COSINES = 48, 16
 
 
 class GatedGraph(nn.Module):
@@ -40,6 +44,8 @@ class GatedGraph(nn.Module):
         self.elements = nn.Embedding(MAX_ATOMIC_NUMBER + 1, width)
         nn.init.zeros_(self.elements.weight)
         self.edges = EdgeFeatures(settings)
+        self.cell = CellFeatures(width) if settings.lattice == "cell" else None
+        self.axes = AxisFeatures(settings.edge_width) if settings.lattice == "edges" else None
         self.layers = nn.ModuleList(
             GatedLayer(width, settings.edge_width, settings.expansion * width)
             for _ in range(settings.num_layers)
@@ -56,7 +62,8 @@ class GatedGraph(nn.Module):
 
         Args:
             arrays: ``atomic_numbers`` (atoms,), ``edge_sources`` and ``edge_targets`` (edges,) as
-                positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,).
+                positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,),
+                and with a lattice ``reduced_lattice_angstrom`` (n, 3, 3).
 
         Returns:
             The embeddings, shape (n, embedding_dim).
@@ -74,6 +81,11 @@ class GatedGraph(nn.Module):
         weights = envelope(lengths / self.settings.cutoff_angstrom)
         edges = self.edges(atoms, index, lengths, directions, weights)
         weights = weights.to(atoms.dtype)
+        if self.axes is not None:
+            crystals = crystal_of_atom(arrays).index_select(0, index[0])
+            edges = edges + self.axes(arrays["reduced_lattice_angstrom"], directions, crystals)
+        if self.cell is not None:
+            atoms = atoms + self.cell(arrays).index_select(0, crystal_of_atom(arrays))
         for layer in self.layers:
             atoms = layer(atoms, index, edges, weights)
         return atoms
@@ -109,7 +121,7 @@ class EdgeFeatures(nn.Module):
             weights: envelope of each edge, shape (edges, 1).
         """
         dtype = atoms.dtype
-        radial = self._gaussians(lengths).to(dtype)
+        radial = smeared(lengths, self.settings.cutoff_angstrom, self.settings.num_radial).to(dtype)
         given = [radial]
         if self.settings.num_densities:
             of_neighbor = self.by_element(atoms).index_select(0, index[1])
@@ -123,11 +135,55 @@ class EdgeFeatures(nn.Module):
         """Highest degree of the Legendre polynomials."""
         return self.settings.max_degree
 
-    def _gaussians(self, lengths: Tensor) -> Tensor:
-        """Expand lengths, (edges, 1), in Gaussians from 0 to the cutoff, (edges, num_radial)."""
-        step = self.settings.cutoff_angstrom / (self.settings.num_radial - 1)
-        centres = torch.arange(self.settings.num_radial, device=lengths.device)
-        return torch.exp(-0.5 * (lengths / step - centres).square())
+
+class AxisFeatures(nn.Module):
+    """What an edge sees of the lattice: its angle to each of three vectors, and their lengths."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.of_angles = nn.Linear(3 * NUM_COSINES, width)
+        self.of_lengths = nn.Linear(3 * NUM_LENGTHS, width, bias=False)
+
+    def forward(self, lattice_angstrom: Tensor, directions: Tensor, crystals: Tensor) -> Tensor:
+        """Compute the features, shape (edges, width).
+
+        Args:
+            lattice_angstrom: vectors of each crystal from the shortest on, shape (n, 3, 3).
+            directions: unit vector of each edge, shape (edges, 3).
+            crystals: crystal of each edge, shape (edges,).
+        """
+        lengths, axes = lengths_and_directions(lattice_angstrom, LONGEST_ANGSTROM)
+        # Of a lattice vector, the sign is a choice.
+        cosines = torch.einsum("exy,ey->ex", axes.index_select(0, crystals), directions).abs()
+        dtype = self.of_angles.weight.dtype
+        seen = self.of_angles(smeared(cosines, 1.0, NUM_COSINES).to(dtype))
+        of_crystal = smeared(lengths.squeeze(-1), LONGEST_ANGSTROM, NUM_LENGTHS).to(dtype)
+        features: Tensor = seen + self.of_lengths(of_crystal).index_select(0, crystals)
+        return features
+
+
+class CellFeatures(nn.Module):
+    """Lengths of three lattice vectors, angles between them, and the number of atoms."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(
+            nn.Linear(3 * NUM_LENGTHS + 3 * NUM_COSINES + 1, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+        )
+
+    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Compute the features of n crystals, shape (n, width)."""
+        lengths, axes = lengths_and_directions(arrays["reduced_lattice_angstrom"], LONGEST_ANGSTROM)
+        cosines = (axes * axes.roll(1, dims=1)).sum(-1).abs()
+        given = [
+            smeared(lengths.squeeze(-1), LONGEST_ANGSTROM, NUM_LENGTHS),
+            smeared(cosines, 1.0, NUM_COSINES),
+            arrays["num_atoms"].float()[:, None].log(),
+        ]
+        features: Tensor = self.mix(torch.cat(given, dim=-1).to(self.mix[0].weight.dtype))
+        return features
 
 
 class GatedLayer(nn.Module):
@@ -169,6 +225,22 @@ class GatedLayer(nn.Module):
         atoms = atoms + self.gathered(_MESSAGE_SCALE * gathered)
         updated: Tensor = atoms + self.mlp(atoms)
         return updated
+
+
+def smeared(values: Tensor, largest: float, num_centres: int) -> Tensor:
+    """Expand values in Gaussians from 0 to the largest value.
+
+    Args:
+        values: shape (n, m).
+        largest: where the last Gaussian is centred.
+        num_centres: number c of Gaussians; they are as wide as they are apart.
+
+    Returns:
+        Shape (n, m * c).
+    """
+    steps = torch.arange(num_centres, device=values.device)
+    distances = values[..., None] * ((num_centres - 1) / largest) - steps
+    return torch.exp(-0.5 * distances.square()).flatten(1)
 
 
 def envelope(fractions: Tensor) -> Tensor:
