@@ -31,7 +31,7 @@ def storage(tmp_path_factory, write_dataset):
 def check(tmp_path, storage):
     """Check a job that judges a run, which a job of its own pretrains."""
 
-    def check(kind, held_out=(), **keys):
+    def check(kind, held_out=(), pretrain=None, **keys):
         pretrain = {
             "kind": "pretrain",
             "name": "pre",
@@ -43,7 +43,7 @@ def check(tmp_path, storage):
             },
             "objective": {"type": "clip"},
             "training": {"global_batch_size": 4},
-        }
+        } | (pretrain or {})
         judge = {"kind": kind, "name": "judge", "needs": ["pre.yaml"], "dataset": "other"}
         for name, values in (("pre", pretrain), ("judge", judge | {"run": "pre"} | keys)):
             whole = values | {"storage_path": str(storage)}
@@ -83,6 +83,23 @@ def test_labels_that_pretraining_will_be_shown_are_refused(check, kind, keys):
     assert exit_code == 2
     assert all(part in told for part in ("shown to run 'pre'", "'other'", "held_out:", DENSITY))
     exit_code, _ = check(kind, held_out=[{"dataset": "other"}], **keys)
+    assert exit_code == 0
+
+
+def test_labels_that_pretraining_will_predict_are_refused(check):
+    regression = {
+        "modalities": {
+            "structure": {"encoder": {"preset": "tiny"}},
+            "properties": {"featurizer": {"numbers": [DENSITY]}, "encoder": None},
+        },
+        "objective": {"type": "none"},
+        "regression": [{"from": "structure", "to": "properties"}],
+    }
+    task_of_density = {"tasks": [task(DENSITY)], "pretrain": regression}
+    exit_code, told = check("finetune", **task_of_density)
+    assert exit_code == 2
+    assert all(part in told for part in ("shown to run 'pre'", "held_out:", DENSITY))
+    exit_code, _ = check("finetune", held_out=[{"dataset": "other"}], **task_of_density)
     assert exit_code == 0
 
 

@@ -1,15 +1,20 @@
 """Every objective is tested by the rules that hold for all of them."""
 
+import torch
+
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.anchored_clip import AnchoredClipSettings
 from omnimat.objectives.barlow_twins import BarlowTwinsSettings
 from omnimat.objectives.clac import ClacSettings
 from omnimat.objectives.clip import ClipSettings
 from omnimat.objectives.dcl import DclSettings
+from omnimat.objectives.embeddings import Embeddings
+from omnimat.objectives.none import NoContrastSettings
 from omnimat.objectives.registry import OBJECTIVES
 from omnimat.objectives.siglip import SigLipSettings
 from omnimat.objectives.tensor_clip import TensorClipSettings
 from omnimat.testing.objective_conformance import ObjectiveConformance
+from omnimat.testing.sent import sent
 
 
 class TestClip(ObjectiveConformance):
@@ -69,4 +74,14 @@ class TestClacWithoutProjectors(ObjectiveConformance):
 
 def test_every_registered_objective_conforms():
     tested = {type(tests.objective) for tests in ObjectiveConformance.__subclasses__()}
-    assert tested == set(OBJECTIVES.load_all().values())
+    # The rules are about losses, and that of no contrast has none.
+    assert tested == set(OBJECTIVES.load_all().values()) - {NoContrastSettings}
+
+
+def test_no_contrast_has_no_loss_whatever_the_modalities():
+    none = NoContrastSettings()
+    row = {name: torch.ones(2, 3) for name in ("structure", "text")}
+    embeddings = Embeddings(row, {name: torch.ones(2, dtype=torch.bool) for name in row})
+    assert none.groups(row) == none.groups(()) == ()
+    assert none(embeddings, embeddings, 0, torch.zeros(1)) == {}
+    assert sent(none) == none

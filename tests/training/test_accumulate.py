@@ -15,6 +15,7 @@ from omnimat.objectives.clip import ClipSettings
 from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.training.accumulate import accumulate_gradients
 from omnimat.training.model import Multimodal
+from omnimat.training.regressor import Regressor
 
 DIM, ROWS = 8, 12
 PRESENT = np.arange(ROWS) % 5 != 4
@@ -37,7 +38,9 @@ class Network(nn.Module):
 def plain_model(dropout: float = 0.0) -> Multimodal:
     torch.manual_seed(0)
     encoders = {"structure": Network(dropout), "text": TextMlpSettings(preset="tiny").build(DIM)}
-    return Multimodal(encoders, DIM, 0.2, learnable_temperature=True).double()
+    regressors = {"text->structure": Regressor("text", DIM, [5], 3)}
+    model = Multimodal(encoders, DIM, 0.2, learnable_temperature=True, regressors=regressors)
+    return model.double()
 
 
 def batch_norm_model() -> Multimodal:
@@ -80,7 +83,9 @@ NORMED = {"composition": ("magpie", "magpie"), "text": ("embedding", "embedding"
 
 def loss_with(objective):
     def loss_of(embeddings, logit_scale):
-        return mean_over_groups(objective(embeddings, embeddings, 0, logit_scale))
+        loss = mean_over_groups(objective(embeddings, embeddings, 0, logit_scale))
+        # A loss of predictions that, like a contrast, no sum over micro-batches can give.
+        return loss + sum(p.square().sum().sqrt() for p in embeddings.predictions.values())
 
     return loss_of
 

@@ -1,40 +1,71 @@
 """A step of several micro-batches trains like a whole one at every ZeRO stage of DeepSpeed.
 
-Neither the workers' shares nor their micro-batches are equally large.
+Neither the workers' shares nor their micro-batches are equally large, nor do they know as many of
+the labels that are predicted beside the contrast.
 """
 
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
 from upath import UPath
 
+from omnimat.base.workspace import Workspace
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
+from omnimat.testing.materials import example_records
 from omnimat.training.context import WorkerContext
 from omnimat.training.history import read_history
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import make_plan
 from omnimat.training.settings import PretrainSettings
 
+DENSITY, SYSTEM = "density_g_per_cm3", "crystal_system"
+KNOWN = ([DENSITY, SYSTEM], [SYSTEM], [DENSITY], [])
+"""What one material after another knows."""
+WEIGHTS = {"structure|text": 1.0, "structure->properties": 2.0, "structure->text": 1.0}
 CASES = [(zero_stage, num) for zero_stage in (0, 1, 2, 3) for num in (2, 3)]
+
+
+@pytest.fixture(scope="module")
+def some_labels(workspace, write_records) -> Workspace:
+    """The workspace with another data set, whose materials lack some labels."""
+    records = [
+        replace(record, properties={key: record.properties[key] for key in known})
+        for record, known in zip(example_records(40, 6), cycle(KNOWN), strict=False)
+    ]
+    shards = [records[first : first + 10] for first in range(0, 40, 10)]
+    write_records(workspace.dataset("some-labels"), shards, lambda _: "train")
+    return workspace
 
 
 def settings_of(world_size: int, zero_stage: int, num_micro_batches: int) -> PretrainSettings:
     """Return the settings of a run with two encoders, both without batch norm."""
     return PretrainSettings.model_validate(
         {
-            "dataset": "prototypes",
+            "dataset": "some-labels",
             "modalities": {
                 "structure": {
                     "featurizer": {"neighbors": "within_cutoff", "cutoff_angstrom": 5.0},
                     "encoder": {"type": "painn", "preset": "tiny"},
                 },
                 "text": {"featurizer": {"source": "hashed"}, "encoder": {"preset": "tiny"}},
+                "properties": {
+                    "featurizer": {"numbers": [DENSITY], "classes": [SYSTEM]},
+                    "encoder": None,
+                },
             },
             "embedding_dim": 8,
             "objective": {"type": "clip"},
+            "regression": [
+                {"from": "structure", "to": "properties", "weight": 2.0, "hidden_widths": [8]},
+                {"from": "structure", "to": "text", "loss": "squared", "hidden_widths": []},
+            ],
             "training": {
                 "num_workers": world_size,
                 "zero_stage": zero_stage,
@@ -51,28 +82,29 @@ def settings_of(world_size: int, zero_stage: int, num_micro_batches: int) -> Pre
 
 def train(workspace, folder: Path, world_size: int, cases: list[tuple[int, int]]) -> None:
     for zero_stage, num_micro_batches in cases:
-        plan = make_plan("run", settings_of(world_size, zero_stage, num_micro_batches), workspace)
+        settings = settings_of(world_size, zero_stage, num_micro_batches).located(workspace)
+        plan = make_plan("run", settings, workspace)
         target = folder / f"{zero_stage}-{num_micro_batches}"
         target.mkdir(exist_ok=True)
         train_worker(plan, WorkerContext(UPath(target), torch.device("cpu")), in_process)
 
 
-def losses(folder: Path, zero_stage: int, num_micro_batches: int) -> list[float]:
-    run = UPath(folder / f"{zero_stage}-{num_micro_batches}")
-    return read_history(run)["loss"].tolist()
+def losses(folder: Path, zero_stage: int, num_micro_batches: int) -> pd.DataFrame:
+    history = read_history(UPath(folder / f"{zero_stage}-{num_micro_batches}"))
+    return history.filter(regex="^loss(/|$)")
 
 
 @pytest.fixture(scope="module")
-def whole(workspace, tmp_path_factory) -> list[float]:
+def whole(some_labels, tmp_path_factory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("whole")
-    run_workers(train, 1, workspace, folder, 1, [(1, 1)])
+    run_workers(train, 1, some_labels, folder, 1, [(1, 1)])
     return losses(folder, 1, 1)
 
 
 @pytest.fixture(scope="module")
-def two_workers(workspace, tmp_path_factory) -> Path:
+def two_workers(some_labels, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    run_workers(train, 2, workspace, folder, 2, CASES)
+    run_workers(train, 2, some_labels, folder, 2, CASES)
     return folder
 
 
@@ -80,8 +112,12 @@ def two_workers(workspace, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(("zero_stage", "num_micro_batches"), CASES)
 def test_micro_batches_train_like_whole_batches(zero_stage, num_micro_batches, whole, two_workers):
     # float32 sums in another order, through AdamW, whose first steps act like a sign.
-    assert losses(two_workers, zero_stage, num_micro_batches) == pytest.approx(whole, rel=1e-4)
-    assert whole[-1] < 0.8 * whole[0]
+    ours = losses(two_workers, zero_stage, num_micro_batches)
+    pd.testing.assert_frame_equal(ours, whole, rtol=1e-4)
+    assert set(whole) == {"loss", *(f"loss/{pair}" for pair in WEIGHTS)}
+    weighted = sum(weight * whole[f"loss/{pair}"] for pair, weight in WEIGHTS.items())
+    np.testing.assert_allclose(whole["loss"], weighted, rtol=1e-5)  # sums in float32
+    assert whole["loss"].iloc[-1] < 0.8 * whole["loss"].iloc[0]
 
 
 def test_a_batch_that_leaves_a_worker_without_work_is_refused():

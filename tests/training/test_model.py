@@ -9,6 +9,7 @@ from omnimat.modalities.registry import encoder_classes
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
 from omnimat.training.model import Multimodal
+from omnimat.training.regressor import Regressor
 
 
 @dataclass
@@ -17,9 +18,14 @@ class Collated:
     arrays: dict[str, np.ndarray]
 
 
-def model(*modalities: str, learnable_temperature: bool = False, num_heads: int = 1) -> Multimodal:
+def model(
+    *modalities: str,
+    learnable_temperature: bool = False,
+    num_heads: int = 1,
+    regressors: dict[str, Regressor] | None = None,
+) -> Multimodal:
     encoders = {m: encoder_classes(m)[0](preset="tiny").build(8) for m in modalities}
-    return Multimodal(encoders, 8, 0.2, learnable_temperature, num_heads)
+    return Multimodal(encoders, 8, 0.2, learnable_temperature, num_heads, regressors)
 
 
 def tensors(modality: str, rows: list[int]) -> ModalityTensors:
@@ -62,6 +68,19 @@ def test_heads_are_projections_of_one_embedding_and_the_first_is_exported() -> N
     second = other(hidden)
     torch.testing.assert_close(values[[2, 0], 1], second / second.norm(dim=1, keepdim=True))
     assert not torch.allclose(values[:, 0], values[:, 1])
+
+
+@pytest.mark.parametrize("num_heads", [1, 2])
+def test_a_regressor_reads_what_is_exported_before_it_is_normalised(num_heads: int) -> None:
+    regressor = Regressor("text", 8, [4], 3)
+    net = model("text", "composition", num_heads=num_heads, regressors={"text->xrd": regressor})
+    net.eval()
+    batch = {"text": tensors("text", [2, 0]), "composition": tensors("composition", [])}
+    predicted = net(batch, batch_size=3)[0].predictions
+    assert list(predicted) == ["text->xrd"]
+    exported = net.encoders["text"](batch["text"].arrays)
+    torch.testing.assert_close(predicted["text->xrd"][[2, 0]], regressor(exported))
+    assert not predicted["text->xrd"][1].any()
 
 
 @pytest.mark.parametrize("num_heads", [1, 2])

@@ -57,7 +57,9 @@ def find_leakage_early(
     before = [one for one in needed if isinstance(one, PretrainJob) and one.name == settings.run]
     if not before or not _is_ingested(before[0].workspace, before[0].settings.dataset):
         return []
-    featurizers = before[0].settings.modalities.featurizers()
+    modalities = before[0].settings.modalities
+    every = modalities.featurizers()
+    featurizers = {name: every[name] for name in modalities.encoders()}
     judging = judging_of(tuple(featurizers))
     refuse_inputs(featurizers, judging.properties)
     pretraining = Pretraining.planned(before[0].plan)

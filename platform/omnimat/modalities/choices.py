@@ -22,7 +22,7 @@ class ModalityChoice(Settings):
 
     Attributes:
         featurizer: turns a record into arrays.
-        encoder: turns the arrays into an embedding.
+        encoder: turns the arrays into an embedding; None if others only predict the modality.
         augmentation: how pretraining varies the modality; None leaves it as it is. Everything
             except pretraining sees materials as they are.
     """
@@ -33,7 +33,8 @@ class ModalityChoice(Settings):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        self.encoder.fitted_to(self.featurizer)  # refuses what does not fit
+        if self.encoder is not None:
+            self.encoder.fitted_to(self.featurizer)  # refuses what does not fit
         if self.augmentation is not None:
             self.augmentation.check(self.featurizer)
         return self
@@ -46,9 +47,9 @@ class ModalityChoice(Settings):
                 returns.
         """
         featurizer: Featurizer = self.featurizer.located(workspace, training)
-        encoder: EncoderSettings = self.encoder.located()
+        encoder: EncoderSettings | None = self.encoder and self.encoder.located()
         try:
-            encoder = encoder.fitted_to(featurizer)
+            encoder = encoder and encoder.fitted_to(featurizer)
             if self.augmentation is not None:
                 self.augmentation.check(featurizer)
         except ValueError as error:
@@ -73,6 +74,11 @@ class _Choices(Settings):
     def chosen(self) -> dict[str, ModalityChoice]:
         """Return the choice for each modality that is used."""
         return {name: getattr(self, name) for name in self.names}
+
+    def encoders(self) -> dict[str, EncoderSettings]:
+        """Return the encoder of each modality that has one."""
+        encoders = {name: choice.encoder for name, choice in self.chosen().items()}
+        return {name: chosen for name, chosen in encoders.items() if chosen is not None}
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the same choices with all files read and all statistics measured.
@@ -101,7 +107,11 @@ class _Choices(Settings):
 def _choice_of(modality: Modality) -> type[ModalityChoice]:
     """Make the settings class of one modality from what is registered for it."""
     featurizers, encoders = modality.featurizer_classes(), encoder_classes(modality.name)
-    fields: dict[str, Any] = {"featurizer": _key(featurizers), "encoder": _key(encoders)}
+    annotation, default = _key(encoders)
+    fields: dict[str, Any] = {
+        "featurizer": _key(featurizers),
+        "encoder": (annotation | None, default),
+    }
     if modality.augmentation is None:
         fields["augmentation"] = (None, None)
     else:

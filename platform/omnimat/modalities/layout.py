@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +61,25 @@ class Field:
         return int(np.prod(self.item_shape, dtype=np.int64))
 
 
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """What a modality tells as one vector per material, which other modalities can predict.
+
+    Attributes:
+        name: field that holds the numbers; an array of several axes counts as flattened.
+        size: how many numbers it has.
+        mask: field that is zero where numbers are not known; None if all are.
+        widths: how many adjacent numbers each entry of the mask covers.
+        is_standard: whether the numbers have mean 0 and standard deviation 1 by themselves.
+    """
+
+    name: str
+    size: int
+    mask: str | None = None
+    widths: tuple[int, ...] = ()
+    is_standard: bool = False
+
+
 TrainingRecords = Callable[[Collection[str]], Iterator[Record]]
 """Reads the records of the training split, each with its properties and the named parts."""
 
@@ -95,6 +114,10 @@ class Featurizer(Protocol):
         """
 
     @property
+    def vector(self) -> Vector | None:
+        """What of its arrays can be predicted; None if they make no single vector of one kind."""
+
+    @property
     def outside(self) -> str | None:
         """What it reads besides the record and its settings, such as a model; None for most."""
 
@@ -119,10 +142,24 @@ class Featurizer(Protocol):
 class FeaturizerSettings(Settings):
     """Base class of featurizers."""
 
+    if TYPE_CHECKING:  # a property in some, a class variable in others
+
+        @property
+        def fields(self) -> tuple[Field, ...]:
+            """The arrays that it returns."""
+
     @property
     def properties_shown(self) -> tuple[str, ...]:
         """No property, as for most featurizers."""
         return ()
+
+    @property
+    def vector(self) -> Vector | None:
+        """The only field, if it holds equally many floats for each material."""
+        first, *others = self.fields
+        if others or first.axis != "material" or first.dtype == "int32":
+            return None
+        return Vector(first.name, first.item_size)
 
     @property
     def outside(self) -> str | None:

@@ -1,1 +1,1 @@
-"""Contrastive losses as pure functions of gathered embeddings: no ranks, no collectives."""
+"""Losses as pure functions of embeddings and of what is predicted: no ranks, no collectives."""

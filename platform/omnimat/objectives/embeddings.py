@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,10 +47,18 @@ class Embeddings:
             several heads. Rows have unit L2 norm where the modality is present, and are zero where
             it is missing.
         present: for each modality a boolean (B,) tensor that says which rows are present.
+        predictions: for each regression (``"structure->properties"``) a (B, k) tensor of what the
+            embeddings of its first modality predict; anything finite where that is missing.
     """
 
     values: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
+    predictions: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        """All that has a gradient: embeddings by modality, and predictions by regression."""
+        return {**self.values, **self.predictions}
 
     def column(self, modality: str) -> Column:
         """Give one modality."""

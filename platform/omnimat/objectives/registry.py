@@ -20,6 +20,7 @@ OBJECTIVES: Registry[type[Any]] = Registry(
         "tensor_clip": f"{_HERE}.tensor_clip:TensorClipSettings",
         "barlow_twins": f"{_HERE}.barlow_twins:BarlowTwinsSettings",
         "clac": f"{_HERE}.clac:ClacSettings",
+        "none": f"{_HERE}.none:NoContrastSettings",
     },
 )
 

@@ -18,7 +18,7 @@ micro-batch, not twice. Without batch normalisation, or with it in evaluation mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,8 +66,8 @@ def accumulate_gradients(
         # backward pass to reach every parameter.
         total = (logit_scale * to_scale).sum()
         to_scale = torch.zeros_like(to_scale)
-        for modality, values in embeddings.values.items():
-            total = total + (values * gradient[modality]).sum()
+        for name, values in embeddings.outputs.items():
+            total = total + (values * gradient[name]).sum()
         backward(total)
     return loss
 
@@ -75,20 +75,32 @@ def accumulate_gradients(
 def _loss_and_gradients(
     cached: Sequence[Embedded], loss_of: Callable[[Embeddings, Tensor], Tensor]
 ) -> tuple[Tensor, list[dict[Any, Tensor]], Tensor]:
-    """Return the loss and its gradients: for each micro-batch's embeddings and for the scale."""
+    """Return the loss and its gradients: for each micro-batch's outputs and for the scale."""
     parts = [embeddings for embeddings, _ in cached]
-    names = list(parts[0].values)
-    values = {name: torch.cat([p.values[name] for p in parts]).requires_grad_() for name in names}
-    present = {name: torch.cat([p.present[name] for p in parts]) for name in names}
+    joined = _joined(parts)
+    for leaf in joined.outputs.values():
+        leaf.requires_grad_()
     logit_scale = cached[0][1].detach().clone().requires_grad_()
-    loss = loss_of(Embeddings(values, present), logit_scale)
-    *to_values, to_scale = torch.autograd.grad(
-        loss, [*values.values(), logit_scale], allow_unused=True, materialize_grads=True
+    loss = loss_of(joined, logit_scale)
+    *to_outputs, to_scale = torch.autograd.grad(
+        loss, [*joined.outputs.values(), logit_scale], allow_unused=True, materialize_grads=True
     )
-    sizes = [len(part.present[names[0]]) for part in parts]
-    split = [torch.split(gradient, sizes) for gradient in to_values]
+    sizes = [len(next(iter(part.present.values()))) for part in parts]
+    split = [torch.split(gradient, sizes) for gradient in to_outputs]
+    names = list(joined.outputs)
     by_batch = [dict(zip(names, pieces, strict=True)) for pieces in zip(*split, strict=True)]
     return loss.detach(), by_batch, to_scale
+
+
+def _joined(parts: Sequence[Embeddings]) -> Embeddings:
+    def along_rows(mappings: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat([one[name] for one in mappings]) for name in mappings[0]}
+
+    return Embeddings(
+        values=along_rows([part.values for part in parts]),
+        present=along_rows([part.present for part in parts]),
+        predictions=along_rows([part.predictions for part in parts]),
+    )
 
 
 @contextmanager

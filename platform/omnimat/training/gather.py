@@ -18,6 +18,8 @@ T = TypeVar("T")
 def gather_embeddings(local: Embeddings, num_rows: Sequence[int]) -> Embeddings:
     """Join the embeddings of all workers in rank order; gradients flow back to their workers.
 
+    Predictions are left out, because each of them stands alone in its loss.
+
     Each worker's loss is its share of the global loss, and the backward pass sums over workers, so
     a worker gets the whole gradient of its rows.
 

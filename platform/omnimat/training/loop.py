@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from omnimat.objectives.regression import vector_of
 from omnimat.stream.losses import QUARANTINED
 from omnimat.stream.worker import Pipeline, WorkerStream
 from omnimat.training.checkpoint import Progress, write_part
@@ -24,6 +25,7 @@ from omnimat.training.gather import (
 from omnimat.training.meter import Meter, progress_line
 from omnimat.training.model import Multimodal
 from omnimat.training.plan import RunPlan
+from omnimat.training.regressor import Regressor
 from omnimat.training.resume import newest_state
 from omnimat.training.settings import PretrainSettings, TrainingSettings
 from omnimat.training.shared_clock import SharedClock
@@ -92,18 +94,28 @@ def _checkpoint_store(plan: RunPlan, context: WorkerContext, first_step: int) ->
 
 
 def build_model(settings: PretrainSettings) -> Multimodal:
-    """Build the model of a run: its encoders and its temperature."""
+    """Build the model of a run: its encoders, its temperature and its regressors."""
     encoders = {
-        name: choice.encoder.build(settings.embedding_dim)
-        for name, choice in settings.modalities.chosen().items()
+        name: encoder.build(settings.embedding_dim)
+        for name, encoder in settings.modalities.encoders().items()
     }
-    objective = settings.objective
+    featurizers, objective = settings.modalities.featurizers(), settings.objective
+    regressors = {
+        term.name: Regressor(
+            term.source,
+            settings.embedding_dim,
+            term.hidden_widths,
+            vector_of(featurizers[term.target]).size,
+        )
+        for term in settings.regression
+    }
     return Multimodal(
         encoders,
         settings.embedding_dim,
         objective.temperature.initial,
         objective.temperature.learnable,
         objective.num_heads,
+        regressors,
     )
 
 
@@ -124,7 +136,7 @@ def _steps(
     for share in meter.waiting(iter(lambda: list(islice(batches, training.num_micro_batches)), [])):
         lr = set_lr(engine, plan, step)
         seed_step(training.seed, step, context.rank)
-        meter.add(train_step(engine, plan.settings.objective, share, num_rows, context, meter))
+        meter.add(train_step(engine, plan.settings, share, num_rows, context, meter))
         step += 1
         is_report = step % training.report_interval_steps == 0
         is_checkpoint = plan.is_checkpoint_step(step) or (is_report and clock.has_run_out())

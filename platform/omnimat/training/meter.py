@@ -4,8 +4,9 @@
 ``step``, ``epoch``        steps and epochs taken so far; epochs are fractional
 ``lr``                     learning rate of the last step
 ``num_workers``            number of workers that took it; varies in a run with ``min_workers``
-``loss``, ``loss/<pair>``  loss over all pairs and of each pair, averaged since the last report;
-                           all workers
+``loss``, ``loss/<pair>``  what is minimised and the loss of each pair (``structure|text``, or
+                           ``structure->xrd`` of a regression, before its weight), averaged since
+                           the last report; all workers
 ``loss_is_finite``         1, or 0 where the loss is NaN or infinite
 ``samples_per_s``          materials per second, however many views each has; all workers
 ``step_s``                 seconds per step, of which ``<phase>_s`` in each of ``PHASES``
@@ -75,9 +76,9 @@ class Meter:
             yield batch
 
     def add(self, shares: Mapping[str, Tensor]) -> None:
-        """Count a step and add this worker's share of each pair's loss."""
-        for pair, share in shares.items():
-            self._shares[pair] = self._shares.get(pair, torch.zeros_like(share)) + share.detach()
+        """Count a step and add this worker's shares of ``loss`` and each ``loss/<pair>``."""
+        for name, share in shares.items():
+            self._shares[name] = self._shares.get(name, torch.zeros_like(share)) + share.detach()
         self._num_steps += 1
 
     def read(self) -> dict[str, float]:
@@ -91,10 +92,9 @@ class Meter:
         seconds = self.stopwatch.read()
         elapsed_s = sum(seconds.values())
         step_s = elapsed_s / self._num_steps
-        metrics = {"loss": sum(losses) / len(losses)}
+        metrics = dict(zip(self._shares, losses, strict=True))
         # A metric of its own, because Ray exports no value at all where the loss is not finite.
         metrics["loss_is_finite"] = float(math.isfinite(metrics["loss"]))
-        metrics |= {f"loss/{p}": loss for p, loss in zip(self._shares, losses, strict=True)}
         metrics |= {"samples_per_s": self.global_batch_size / step_s, "step_s": step_s}
         metrics |= {f"{name}_s": seconds.get(name, 0.0) / self._num_steps for name in PHASES}
         metrics["data_wait_share"] = metrics["data_wait_s"] / step_s

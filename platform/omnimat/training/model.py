@@ -1,4 +1,4 @@
-"""The model that is pretrained: one encoder per modality, and a temperature.
+"""The model that is pretrained: one encoder per modality, a temperature, and regressors.
 
 All encoders map into the same embedding space.
 """
@@ -17,6 +17,7 @@ from omnimat.modalities.tensors import ModalityTensors
 from omnimat.nn.precision import widened
 from omnimat.nn.projector import ProjectedEncoder, Projector
 from omnimat.objectives.embeddings import Embeddings
+from omnimat.training.regressor import Regressor
 
 
 class Multimodal(nn.Module):
@@ -28,6 +29,8 @@ class Multimodal(nn.Module):
         other_heads: ``nn.ModuleDict`` that maps each modality to the projectors of its further
             heads, which are used only in training. It is empty where the embedding itself is the
             only head.
+        regressors: ``nn.ModuleDict`` that maps each regression to the network that predicts from
+            the embedding of its first modality; they too are used only in training.
         embedding_dim: width d of the embeddings of every encoder.
         logit_scale: parameter of shape (1,), the logarithm of one over the temperature.
     """
@@ -39,8 +42,10 @@ class Multimodal(nn.Module):
         initial_temperature: float,
         learnable_temperature: bool,
         num_heads: int = 1,
+        regressors: Mapping[str, Regressor] | None = None,
     ) -> None:
         super().__init__()
+        self.regressors = nn.ModuleDict({str(k): one for k, one in (regressors or {}).items()})
         self.encoders, self.other_heads = nn.ModuleDict(), nn.ModuleDict()
         for name, encoder in encoders.items():
             self.encoders[name] = encoder
@@ -76,15 +81,27 @@ class Multimodal(nn.Module):
         """
         values: dict[str, Tensor] = {}
         present: dict[str, Tensor] = {}
+        predictions: dict[str, Tensor] = {}
         for modality in self.encoders:
             tensors = batch[modality]
             embedded = self._embed(modality, tensors.arrays)
             unit = F.normalize(widened(embedded), dim=-1)
-            empty = unit.new_zeros(batch_size, *unit.shape[1:])
             missing = torch.zeros(batch_size, dtype=torch.bool, device=unit.device)
-            values[modality] = empty.index_copy(0, tensors.rows, unit)
+            values[modality] = _spread(unit, tensors.rows, batch_size)
             present[modality] = missing.index_fill(0, tensors.rows, True)
-        return Embeddings(values, present), self.logit_scale.clone()
+            for name, predicted in self._predict(modality, embedded).items():
+                predictions[name] = _spread(predicted, tensors.rows, batch_size)
+        return Embeddings(values, present, predictions), self.logit_scale.clone()
+
+    def _predict(self, modality: str, embedded: Tensor) -> dict[str, Tensor]:
+        """Apply the regressors of a modality to its embeddings, as an export gives them."""
+        exported = embedded if embedded.dim() == 2 else embedded[:, 0]
+        every = cast(Mapping[str, Regressor], self.regressors)
+        return {
+            name: widened(regressor(exported))
+            for name, regressor in every.items()
+            if regressor.source == modality
+        }
 
     def _embed(self, modality: str, arrays: Mapping[str, Tensor]) -> Tensor:
         encoder = self.encoders[modality]
@@ -94,3 +111,8 @@ class Multimodal(nn.Module):
         hidden = encoder.encoder(arrays)
         heads = [encoder.projector, *cast(nn.ModuleList, self.other_heads[modality])]
         return torch.stack([head(hidden) for head in heads], dim=1)
+
+
+def _spread(given: Tensor, rows: Tensor, batch_size: int) -> Tensor:
+    """Put n rows where they belong among B, which are zero elsewhere."""
+    return given.new_zeros(batch_size, *given.shape[1:]).index_copy(0, rows, given)

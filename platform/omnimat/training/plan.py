@@ -154,11 +154,12 @@ class RunPlan:
 
     def cards(self, step: int) -> dict[str, Card]:
         """Describe each encoder as it is after ``step`` steps."""
+        featurizers = self.settings.modalities.featurizers()
         return {
             name: Card(
                 modality=name,
-                encoder=choice.encoder.exported(),
-                featurizer=choice.featurizer.model_dump(mode="json"),
+                encoder=encoder.exported(),
+                featurizer=featurizers[name].model_dump(mode="json"),
                 embedding_dim=self.settings.embedding_dim,
                 parent_run=self.name,
                 config_hash=self.settings.fingerprint(),
@@ -166,7 +167,7 @@ class RunPlan:
                 samples_seen=step * self.settings.training.global_batch_size,
                 projected=self.settings.objective.num_heads > 1,
             )
-            for name, choice in self.settings.modalities.chosen().items()
+            for name, encoder in self.settings.modalities.encoders().items()
         }
 
 

@@ -126,7 +126,7 @@ def _median_step_s(
     for share in steps:
         meter.stopwatch.read()
         num_rows = [sum(len(batch.material_ids) for batch in share)] * context.world_size
-        train_step(engine, settings.objective, share, num_rows, context, meter)
+        train_step(engine, settings, share, num_rows, context, meter)
         seconds.append(sum(meter.stopwatch.read().values()))
     return statistics.median(seconds[NUM_WARM_UP_STEPS:])
 

@@ -14,9 +14,11 @@ from omnimat.base.workspace import Workspace
 from omnimat.materials.split import Split
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
+from omnimat.objectives.regression import RegressionSettings
 from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED, MaxQuarantined
 from omnimat.stream.settings import ROLE_LABEL, StreamSettings
 from omnimat.stream.training_records import training_records
+from omnimat.training.purposes import check_all_are_used, check_regressions
 
 
 class TrainingSettings(Settings):
@@ -222,6 +224,9 @@ class PretrainSettings(Settings):
     modalities: ModalityChoices
     embedding_dim: int = Field(default=128, ge=1)
     objective: AnyObjective
+    regression: tuple[RegressionSettings, ...] = ()
+    """What is predicted beside or instead of the contrast; a modality that is only predicted has
+    ``encoder: null``."""
     training: TrainingSettings = TrainingSettings()
     stream: StreamSettings = StreamSettings()
     max_quarantined: MaxQuarantined = DEFAULT_MAX_QUARANTINED
@@ -230,13 +235,19 @@ class PretrainSettings(Settings):
 
     @model_validator(mode="after")
     def _objective_fits(self) -> PretrainSettings:
-        self.objective.groups(self.modalities.names)
+        self.objective.groups(self.modalities.encoders())
+        return self
+
+    @model_validator(mode="after")
+    def _regressions_fit(self) -> PretrainSettings:
+        check_regressions(self.regression, self.modalities)
+        check_all_are_used(self.objective, self.regression, self.modalities)
         return self
 
     @model_validator(mode="after")
     def _views_can_be_made(self) -> PretrainSettings:
         augmented = self.modalities.augmentations()
-        same = [name for name in self.modalities.names if name not in augmented]
+        same = [name for name in self.modalities.encoders() if name not in augmented]
         if self.objective.num_views > 1 and same:
             raise UserError(
                 f"objective.type {self.objective.type!r} compares {self.objective.num_views} "
@@ -256,8 +267,13 @@ class PretrainSettings(Settings):
         Raises:
             UserError: a file is not to be had.
         """
-        located = located_modalities(self.modalities, self.dataset, workspace)
-        return self.model_copy(update={"modalities": located})
+        modalities = located_modalities(self.modalities, self.dataset, workspace)
+        training = functools.partial(training_records, workspace.dataset(self.dataset))
+        featurizers = modalities.featurizers()
+        regression = tuple(
+            term.located(featurizers[term.target], training) for term in self.regression
+        )
+        return self.model_copy(update={"modalities": modalities, "regression": regression})
 
 
 def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:

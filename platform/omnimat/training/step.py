@@ -11,20 +11,18 @@ from torch import Tensor
 
 from omnimat.modalities.batch import Batch
 from omnimat.modalities.tensors import ModalityTensors
-from omnimat.objectives.contrastive import mean_over_groups
-from omnimat.objectives.embeddings import Embeddings
-from omnimat.objectives.registry import AnyObjective
 from omnimat.training.accumulate import accumulate_gradients
 from omnimat.training.context import WorkerContext
-from omnimat.training.gather import gather_embeddings
+from omnimat.training.loss import BatchLoss
 from omnimat.training.meter import Meter
 from omnimat.training.plan import RunPlan
 from omnimat.training.schedule import warmup_cosine
+from omnimat.training.settings import PretrainSettings
 
 
 def train_step(
     engine: Any,
-    objective: AnyObjective,
+    settings: PretrainSettings,
     share: Sequence[Batch],
     num_rows: Sequence[int],
     context: WorkerContext,
@@ -34,26 +32,17 @@ def train_step(
 
     Args:
         engine: the engine that holds the model.
-        objective: what is minimised.
+        settings: settings of the run, which say what is minimised.
         share: the micro-batches of this worker; all workers have equally many.
         num_rows: number of rows of each worker in rank order; they may differ.
         context: this worker.
         meter: counts the time of each phase.
 
     Returns:
-        This worker's share of the loss of each pair of modalities.
+        This worker's share of the loss, ``loss``, and of each of its parts, ``loss/<pair>``.
     """
     inputs = [(to_device(batch, context.device), len(batch.material_ids)) for batch in share]
-    first_row = sum(num_rows[: context.rank])
-    shares: dict[str, Tensor] = {}
-
-    def loss_of(local: Embeddings, logit_scale: Tensor) -> Tensor:
-        with meter.phase("gather"):
-            everyone = gather_embeddings(local, num_rows)
-        with meter.phase("loss"):
-            shares.update(objective(local, everyone, first_row, logit_scale))
-            # DeepSpeed averages gradients over workers, but the workers' shares add up to the loss.
-            return mean_over_groups(shares) * context.world_size
+    loss_of = BatchLoss.of(settings, inputs, num_rows, context, meter)
 
     def backward(loss: Tensor) -> None:
         with meter.phase("backward"):
@@ -66,7 +55,7 @@ def train_step(
             backward(loss_of(*engine(*inputs[0])))
         else:
             accumulate_gradients(engine, inputs, loss_of, backward)
-    return shares
+    return loss_of.shares
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, ModalityTensors]:

@@ -71,6 +71,11 @@ class Magpie(FeaturizerSettings):
         """Field of the features, in the order of the properties."""
         return (Field("magpie", "float32", (len(ELEMENT_PROPERTIES) * len(STATISTICS),)),)
 
+    @property
+    def vector(self) -> None:
+        """None, because each of the properties has a unit of its own."""
+        return None
+
     def __call__(self, record: Record) -> Arrays | None:
         """Return the features of the record's formula, or None where it has none of this origin.
 

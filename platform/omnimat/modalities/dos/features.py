@@ -11,7 +11,7 @@ from pydantic import model_validator
 
 from omnimat.materials.record import Record
 from omnimat.modalities.dos import DensityOfStates
-from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, Vector
 
 Float = NDArray[np.floating[Any]]
 
@@ -58,6 +58,11 @@ class DosCurve(FeaturizerSettings):
         """Fields of the energies and the densities."""
         shape = (self.num_points,)
         return (Field("energies_ev", "float32", shape), Field("dos_per_ev", "float32", shape))
+
+    @property
+    def vector(self) -> Vector | None:
+        """The densities, if all materials have the same energies."""
+        return Vector("dos_per_ev", self.num_points) if self.grid == "common" else None
 
     def __call__(self, record: Record) -> Arrays | None:
         """Return the curve, or None where the record lacks the density of states or its channel.

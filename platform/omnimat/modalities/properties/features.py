@@ -12,7 +12,7 @@ from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Record
-from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, TrainingRecords
+from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, TrainingRecords, Vector
 
 
 class NumberStatistics(Settings):
@@ -87,6 +87,14 @@ class PropertyValues(FeaturizerSettings):
     def properties_shown(self) -> tuple[str, ...]:
         """The chosen properties."""
         return (*self.numbers, *self.classes)
+
+    @property
+    def vector(self) -> Vector:
+        """The values, of which a class has none before its labels are measured."""
+        classes = {} if self.statistics is None else self.statistics.classes
+        labels = (len(classes.get(name, ())) for name in self.classes)
+        widths = (*(1 for _ in self.numbers), *labels)
+        return Vector("values", sum(widths), "is_known", widths, is_standard=True)
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the same featurizer with the statistics of the training split.

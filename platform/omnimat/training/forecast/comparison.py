@@ -16,6 +16,7 @@ from torch.nn import functional
 from omnimat.objectives.barlow_twins import BarlowTwinsSettings
 from omnimat.objectives.contrastive import mean_over_groups
 from omnimat.objectives.embeddings import Embeddings
+from omnimat.objectives.none import NoContrastSettings
 from omnimat.objectives.registry import AnyObjective
 from omnimat.objectives.tensor_clip import TensorClipSettings
 from omnimat.training.settings import PretrainSettings
@@ -29,10 +30,10 @@ NUM_REPEATS = 5
 def num_others(objective: AnyObjective) -> Literal[0, 1, 2]:
     """Return how many other materials each is compared with at once: 1, or 2 for tensor CLIP.
 
-    It is 0 for Barlow Twins, which compares dimensions instead of materials. The time that it takes
-    to standardise the global batch is not counted.
+    It is 0 for Barlow Twins, which compares dimensions instead of materials, and where nothing is
+    compared. The time that it takes to standardise the global batch is not counted.
     """
-    if isinstance(objective, BarlowTwinsSettings):
+    if isinstance(objective, BarlowTwinsSettings | NoContrastSettings):
         return 0
     return 2 if isinstance(objective, TensorClipSettings) else 1
 
@@ -76,7 +77,7 @@ def _random_embeddings(
     settings: PretrainSettings, num_materials: int, device: torch.device
 ) -> Embeddings:
     """Draw random embeddings of materials, as the encoders might return, as leaves of a graph."""
-    objective, names = settings.objective, settings.modalities.names
+    objective, names = settings.objective, settings.modalities.encoders()
     num_rows = num_materials * objective.num_views
     heads = (objective.num_heads,) if objective.num_heads > 1 else ()
 

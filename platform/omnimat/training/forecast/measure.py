@@ -80,7 +80,7 @@ def measure(plan: RunPlan) -> Rates:
 def num_embedding_bytes(settings: PretrainSettings) -> int:
     """Count the bytes of a material's float32 embeddings: all modalities, views and heads."""
     objective = settings.objective
-    num_embeddings = len(settings.modalities.names) * objective.num_views * objective.num_heads
+    num_embeddings = len(settings.modalities.encoders()) * objective.num_views * objective.num_heads
     return 4 * settings.embedding_dim * num_embeddings
 
 

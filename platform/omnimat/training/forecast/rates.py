@@ -133,7 +133,7 @@ def rates_file(plan: RunPlan, workspace: Workspace) -> UPath:
     """Return the file with the rates of all runs that do the same work on each material."""
     settings = plan.settings
     training = settings.training
-    work = {
+    work: dict[str, Any] = {
         "modalities": identity(settings.modalities),
         "objective": identity(settings.objective),
         "embedding_dim": settings.embedding_dim,
@@ -144,6 +144,8 @@ def rates_file(plan: RunPlan, workspace: Workspace) -> UPath:
             "use_gpu": training.on_gpu,
         },
     }
+    if settings.regression:
+        work["regression"] = identity(settings.regression)
     return workspace.root / "rates" / f"{fingerprint(work)}.json"
 
 
