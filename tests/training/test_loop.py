@@ -67,7 +67,10 @@ def losses(folder: Path) -> pd.Series:
 
 
 REGRESSION = (RegressionSettings(source="charge_density", target="text"),)
-OF_ONE = [{"zero_stage": 1}, {"zero_stage": 3, "checkpoint_interval_steps": 4}]
+OF_ONE = [
+    {"zero_stage": 1, "precision": "fast_fp32"},
+    {"zero_stage": 3, "checkpoint_interval_steps": 4},
+]
 OF_TWO = [
     {"zero_stage": 0},
     {"zero_stage": 1},

@@ -131,7 +131,7 @@ class Fit:
             loss = self.codec.losses(outputs, wanted, self.settings.regression_loss).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            if self.settings.gradient_clip is not None:
+            if self.settings.gradient_clip:
                 nn.utils.clip_grad_norm_(network.parameters(), self.settings.gradient_clip)
             optimizer.step()
             total += loss.detach() * len(rows)

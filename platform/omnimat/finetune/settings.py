@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings, fingerprint, identity
@@ -53,8 +53,7 @@ class OptimizationSettings(Settings):
             that support it; weights and loss stay in float32. ``fast_fp32`` keeps all numbers in
             float32 and only multiplies matrices in bfloat16 or TF32, and that while it learns: it
             validates and predicts in float32.
-        gradient_clip: the largest norm of the gradient, to which a larger one is shortened; None
-            leaves all as they are.
+        gradient_clip: largest norm of the gradient; 0 clips nothing.
         weight_decay: the weight decay of AdamW.
         warmup_fraction: the fraction of the steps in which the learning rate rises.
         final_lr_fraction: the last learning rate as a fraction of the peak.
@@ -71,7 +70,7 @@ class OptimizationSettings(Settings):
     batch_size: int = Field(default=64, ge=2)
     regression_loss: RegressionLoss = "squared"
     precision: Precision = "fp32"
-    gradient_clip: PositiveFloat | None = None
+    gradient_clip: float = Field(default=0.0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
     final_lr_fraction: float = Field(default=0.01, ge=0, le=1)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from omnimat.nn.precision import fast_products
 from omnimat.objectives.regression import vector_of
 from omnimat.stream.losses import QUARANTINED
 from omnimat.stream.worker import Pipeline, WorkerStream
@@ -136,7 +137,8 @@ def _steps(
     for share in meter.waiting(iter(lambda: list(islice(batches, training.num_micro_batches)), [])):
         lr = set_lr(engine, plan, step)
         seed_step(training.seed, step, context.rank)
-        meter.add(train_step(engine, plan.settings, share, num_rows, context, meter))
+        with fast_products(training.precision == "fast_fp32"):
+            meter.add(train_step(engine, plan.settings, share, num_rows, context, meter))
         step += 1
         is_report = step % training.report_interval_steps == 0
         is_checkpoint = plan.is_checkpoint_step(step) or (is_report and clock.has_run_out())

@@ -86,8 +86,9 @@ class TrainingSettings(Settings):
     gradient_clip: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient; 0 clips nothing."""
     zero_stage: Literal[0, 1, 2, 3] = 1
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is autocast over fp32 parameters: basis functions and the loss stay in fp32."""
+    precision: Literal["fp32", "fast_fp32", "bf16"] = "fp32"
+    """bf16 is autocast over fp32 parameters: basis functions and the loss stay in fp32. fast_fp32
+    keeps all numbers in fp32 and only multiplies matrices in bfloat16 or TF32."""
     seed: int = Field(default=0, ge=0)
 
     report_interval_steps: int = Field(default=10, ge=1)
