@@ -138,3 +138,10 @@ def test_a_run_that_is_there_is_asked_itself(check, storage, write_run):
     (Workspace(storage).run("own") / RESULT).write_text(json.dumps({}))
     exit_code, told = check("finetune", **keys)
     assert (exit_code, "nobody knows which materials run 'own' has seen" in told) == (0, True)
+
+
+def test_a_data_set_held_out_that_another_job_ingests_first_is_waited_for(check):
+    exit_code, told = check(
+        "finetune", held_out=[{"dataset": "not-yet"}], tasks=[task("num_atoms")]
+    )
+    assert (exit_code, "seen" in told) == (0, False), told

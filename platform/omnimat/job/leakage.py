@@ -55,7 +55,7 @@ def find_leakage_early(
             return [str(error)]
         return [formula_overlap(pretraining, judging)]
     before = [one for one in needed if isinstance(one, PretrainJob) and one.name == settings.run]
-    if not before or not _is_ingested(before[0].workspace, before[0].settings.dataset):
+    if not before or not before[0].is_ingested:
         return []
     modalities = before[0].settings.modalities
     every = modalities.featurizers()

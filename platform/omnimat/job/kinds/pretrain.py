@@ -69,9 +69,16 @@ class PretrainJob(RunJob[PretrainSettings]):
         return self.with_settings(self.settings.model_copy(update={"training": training}))
 
     def check(self) -> None:
-        """Plan the run if the data set is there."""
-        if (self.workspace.dataset(self.settings.dataset) / MANIFEST_NAME).exists():
+        """Plan the run if the data sets are there."""
+        if self.is_ingested:
             _ = self.plan
+
+    @property
+    def is_ingested(self) -> bool:
+        """Whether the data set is there, and all that are held out."""
+        held_out = (kept.dataset for kept in self.settings.held_out)
+        folders = map(self.workspace.dataset, (self.settings.dataset, *held_out))
+        return all((folder / MANIFEST_NAME).exists() for folder in folders)
 
     def prepared(self) -> Self:
         """Read in the files that the settings name, and plan the run."""
