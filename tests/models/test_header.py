@@ -8,8 +8,9 @@ from upath import UPath
 
 from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
+from omnimat.base.stored_file import StoredFile
 from omnimat.modalities.registry import MODALITIES, encoder_classes
-from omnimat.models.export import CARD_FILE, WEIGHTS_FILE, Card, Weights, load, save
+from omnimat.models.export import CARD_FILE, WEIGHTS_FILE, Card, load, save
 from omnimat.models.header import MisfitError, check_network
 
 
@@ -106,7 +107,7 @@ def test_a_damaged_header_is_refused(damage, tmp_path):
     with pytest.raises(UserError, match=f"{path} was changed after it was written"):
         load(folder)
     content = read_checked_json(folder / CARD_FILE, "")
-    content["weights"] = Weights.of(path.read_bytes()).model_dump()
+    content["weights"] = StoredFile.of(path.read_bytes()).model_dump()
     write_checked_json(folder / CARD_FILE, content)
     with pytest.raises(UserError, match=f"{tmp_path} holds an encoder that this version cannot"):
         load(folder)

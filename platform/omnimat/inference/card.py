@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
+from omnimat.base.stored_file import StoredFile
 from omnimat.finetune.codec import ClassIndex, JointCodec
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.settings import MissingModalities, Precision
@@ -17,18 +18,6 @@ from omnimat.inference.conformal import Calibration
 from omnimat.inference.domain import Domain
 from omnimat.models.export import Card
 from omnimat.shards.manifest import Manifest
-
-
-class StoredFile(Settings):
-    """What a file of the package must be.
-
-    Attributes:
-        size_bytes: its size.
-        sha256: its hash.
-    """
-
-    size_bytes: int = Field(ge=0)
-    sha256: str
 
 
 class Trained(Settings):

@@ -6,7 +6,6 @@ Every file is held against its size and hash in the card before anything else lo
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -25,7 +24,8 @@ from omnimat.base.checked_json import CHECKSUM, parsed
 from omnimat.base.errors import UserError
 from omnimat.base.files import TEMPORARY_SUFFIX, write_atomically
 from omnimat.base.settings import fingerprint, first_mistake
-from omnimat.inference.card import PackageCard, StoredFile
+from omnimat.base.stored_file import StoredFile
+from omnimat.inference.card import PackageCard
 
 CARD = "card.json"
 README = "README.md"
@@ -57,10 +57,7 @@ def member_file(seed: int) -> str:
 
 def stored(files: Mapping[str, bytes]) -> dict[str, StoredFile]:
     """Describe files by their names for the card."""
-    return {
-        name: StoredFile(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-        for name, data in files.items()
-    }
+    return {name: StoredFile.of(data) for name, data in files.items()}
 
 
 def check_free(out: Path) -> None:
@@ -134,7 +131,7 @@ class Package:
             raise UserError(f"{self._path}/{CARD} names no {name}; the package is not whole")
         wanted = self.card.files[name]
         data = self._read(name, min(wanted.size_bytes, _MAX_FILE_BYTES))
-        if len(data) != wanted.size_bytes or hashlib.sha256(data).hexdigest() != wanted.sha256:
+        if StoredFile.of(data) != wanted:
             raise UserError(
                 f"{self._path}/{name} is not the file that the card describes; it was damaged or "
                 "changed: get the package again"

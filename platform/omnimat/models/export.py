@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ValidationError, field_validator
 from safetensors import SafetensorError
@@ -18,6 +17,7 @@ from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import read_file
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
+from omnimat.base.stored_file import StoredFile
 from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.registry import ModalityName, all_encoder_classes
 
@@ -30,23 +30,6 @@ CARD_FILE = "card.json"
 
 _WEIGHTS = "weights"
 _REMEDY = "restore the export from a copy, or pretrain the run again"
-
-
-class Weights(Settings):
-    """What a card says of the file of its weights.
-
-    Attributes:
-        sha256: hash of the file.
-        size_bytes: size of the file.
-    """
-
-    sha256: str
-    size_bytes: int
-
-    @classmethod
-    def of(cls, data: bytes) -> Self:
-        """Describe the content of a file."""
-        return cls(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
 
 class Card(Settings):
@@ -101,7 +84,7 @@ def save(directory: UPath, module: nn.Module, card: Card) -> None:
     data = save_tensors(state)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / WEIGHTS_FILE).write_bytes(data)
-    content = card.model_dump(mode="json") | {_WEIGHTS: Weights.of(data).model_dump()}
+    content = card.model_dump(mode="json") | {_WEIGHTS: StoredFile.of(data).model_dump()}
     write_checked_json(directory / CARD_FILE, content)
 
 
@@ -126,7 +109,7 @@ def load(directory: UPath) -> tuple[nn.Module, Card]:
         data = read_file(path)
         if weights is None:
             _say_unchecked(str(path))
-        elif weights != Weights.of(data):
+        elif weights != StoredFile.of(data):
             raise UserError(f"{path} was changed after it was written (sha256): {_REMEDY}")
         module = filled(card.build, load_tensors(data))
     return module.eval(), card
@@ -143,12 +126,12 @@ def read_card(directory: UPath) -> Card:
         return _read(directory)[0]
 
 
-def _read(directory: UPath) -> tuple[Card, Weights | None]:
+def _read(directory: UPath) -> tuple[Card, StoredFile | None]:
     """Read a card and what it says of its weights, which a card of an older omnimat does not."""
     content = read_checked_json(directory / CARD_FILE, _REMEDY)
     weights = content.pop(_WEIGHTS, None)
     card = Card.model_validate(content)
-    return card, None if weights is None else Weights.model_validate(weights)
+    return card, None if weights is None else StoredFile.model_validate(weights)
 
 
 @functools.cache
