@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from omnimat.base.characters import escaped
-from omnimat.base.errors import UserError
+from omnimat.cli.tables import TABLES, check_ending, shown, write_table
 from omnimat.cli.terminal import say
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _INPUTS = """\b
 Each INPUT is a file, a folder, a pattern in quotes, a formula, or a sentence in quotes.
 """
-_TABLES = (".csv", ".jsonl", ".parquet")
 
 
 @click.command()
@@ -80,11 +74,11 @@ def predict(
     model_path: Path, inputs: tuple[str, ...], out: Path | None, device: str | None, strict: bool
 ) -> None:
     """Predict properties with a packed MODEL, a row for each crystal of each INPUT."""
-    _check_ending(out, _TABLES)
+    check_ending(out, TABLES)
     from omnimat.inference.model import load
 
     table = load(model_path, device).predict(inputs, strict=strict, progress=out is not None)
-    _write(table, out)
+    write_table(table, out)
 
 
 @click.command(epilog=_INPUTS)
@@ -103,7 +97,7 @@ def embed(
     strict: bool,
 ) -> None:
     """Embed each crystal of each INPUT with a packed MODEL."""
-    _check_ending(out, (".npz", ".parquet"))
+    check_ending(out, (".npz", ".parquet"))
     import numpy as np
     import pandas as pd
 
@@ -112,7 +106,7 @@ def embed(
     found = load(model_path, device).embed(inputs, modality, strict=strict)
     for name, why in zip(found.names, found.notes, strict=True):
         if why:
-            say(_shown(f"{name}: {why}"), to_stderr=True)
+            say(shown(f"{name}: {why}"), to_stderr=True)
     if out.suffix == ".npz":
         np.savez(out, allow_pickle=False, names=np.array(found.names), vectors=found.vectors)
         return
@@ -144,30 +138,3 @@ def check(model_path: Path) -> None:
     package = Package(model_path)
     package.check()
     say(f"{model_path}: {len(package.card.files)} files are as the card says")
-
-
-def _check_ending(out: Path | None, endings: tuple[str, ...]) -> None:
-    if out is not None and out.suffix not in endings:
-        raise UserError(f"--out: {out} ends in none of {', '.join(endings)}")
-
-
-def _write(table: pd.DataFrame, out: Path | None) -> None:
-    if out is None:
-        say(_cells(table, _shown).to_string(index=False, na_rep="-"))
-    elif out.suffix == ".csv":
-        from omnimat.leaderboard.exchange import as_cell
-
-        _cells(table, as_cell).to_csv(out, index=False)
-    elif out.suffix == ".jsonl":
-        table.to_json(out, orient="records", lines=True)
-    else:
-        table.to_parquet(out, index=False)
-
-
-def _cells(table: pd.DataFrame, shown: Callable[[Any], Any]) -> pd.DataFrame:
-    """Write names of files, labels and headings, which strangers chose, so that they do no harm."""
-    return table.map(shown).rename(columns=shown)
-
-
-def _shown(cell: Any) -> Any:
-    return escaped(cell, allowed="") if isinstance(cell, str) else cell

@@ -1,0 +1,50 @@
+"""The tables that commands write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnimat.base.characters import escaped
+from omnimat.base.errors import UserError
+from omnimat.cli.terminal import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = (".csv", ".jsonl", ".parquet")
+
+
+def check_ending(out: Path | None, endings: tuple[str, ...]) -> None:
+    """Check that the name of a file says how it is written.
+
+    Raises:
+        UserError: it does not.
+    """
+    if out is not None and out.suffix not in endings:
+        raise UserError(f"--out: {out} ends in none of {', '.join(endings)}")
+
+
+def write_table(table: pd.DataFrame, out: Path | None) -> None:
+    """Write a table as the ending of a file says, or print it."""
+    if out is None:
+        say(_cells(table, shown).to_string(index=False, na_rep="-"))
+    elif out.suffix == ".csv":
+        from omnimat.leaderboard.exchange import as_cell
+
+        _cells(table, as_cell).to_csv(out, index=False)
+    elif out.suffix == ".jsonl":
+        table.to_json(out, orient="records", lines=True)
+    else:
+        table.to_parquet(out, index=False)
+
+
+def _cells(table: pd.DataFrame, harmless: Callable[[Any], Any]) -> pd.DataFrame:
+    """Write names of files, labels and headings, which strangers chose, so that they do no harm."""
+    return table.map(harmless).rename(columns=harmless)
+
+
+def shown(cell: Any) -> Any:
+    """Escape what a terminal would obey."""
+    return escaped(cell, allowed="") if isinstance(cell, str) else cell
