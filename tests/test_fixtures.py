@@ -21,7 +21,8 @@ from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.split import split_sha256
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.models.inputs import featurizers_of, read_cards
-from omnimat.search.index import open_index
+from omnimat.search.encoders import Encoders
+from omnimat.search.of_run import open_index
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import Manifest
 from omnimat.shards.reader import read_records
@@ -135,9 +136,9 @@ def test_a_mended_featurizer_makes_another_one(workspace, monkeypatch):
 @pytest.mark.parametrize("modality", ["dos", "text"])
 def test_an_export_embeds_as_it_did(workspace, modality):
     run = workspace.run("tiny")
-    index = open_index(workspace, run, "tiny-data", modality, read_cards(run))
+    index = open_index(workspace, run, "tiny-data", modality, Encoders.of_run("tiny", run))
     then = np.load(workspace.run("tiny-evaluated") / "embeddings.npz")
-    position = {one: row for row, one in enumerate(index.records["material_id"])}
+    position = {one: row for row, one in enumerate(index.materials["name"])}
     rows = [position[one] for one in then["material_id"].tolist()]
     np.testing.assert_allclose(index.embeddings[rows], then[modality], atol=1e-6)
 

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import mmap
 import shutil
@@ -12,28 +11,36 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.cli.main import main
 from omnimat.formats.format import FORMATS
+from omnimat.models.embed import ExportedEncoder
 from omnimat.models.export import load, save
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards
-from omnimat.search import index as index_module
-from omnimat.search.index import nearest, open_index
-from omnimat.search.search import search
+from omnimat.search import of_run
+from omnimat.search.encoders import Encoders
+from omnimat.search.of_run import open_index
+from omnimat.search.search import search_run
 
 MODALITIES = ("structure", "dos", "text", "xrd", "composition")
 
 
 def opened(workspace, modality="composition"):
     run = workspace.run("pre")
-    return open_index(workspace, run, "prototypes", modality, read_cards(run))
+    return open_index(workspace, run, "prototypes", modality, Encoders.of_run("pre", run))
+
+
+def written(workspace, modality="composition"):
+    """The folder of the index."""
+    (folder,) = (workspace.run("pre") / "search" / "prototypes").glob(f"{modality}-*")
+    return folder
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_a_material_is_found_by_what_is_known_of_it(workspace, query_files, sought, modality):
-    (answer,) = search("pre", [query_files[modality]], workspace, against=modality, top=3)
-    assert (answer.modality, answer.against, answer.dataset) == (modality, modality, "prototypes")
+    (answer,) = search_run("pre", [query_files[modality]], workspace, against=modality, top=3)
+    assert (answer.modality, answer.against, answer.source) == (modality, modality, "prototypes")
     assert answer.num_candidates == 30
-    assert [hit.rank for hit in answer.hits] == [1, 2, 3]
-    first, second = answer.hits[:2]
-    assert first.material_id == sought.material_id
+    assert answer.hits["rank"].tolist() == [1, 2, 3]
+    first, second = answer.hits.iloc[0], answer.hits.iloc[1]
+    assert first["name"] == sought.material_id
     assert (first.reduced_formula, first.space_group) == ("Te2Au", "C12/m1")
     assert first.space_group_number == sought.properties["space_group_number"] == 12
     assert first.crystal_system == sought.properties["crystal_system"] == "monoclinic"
@@ -45,42 +52,26 @@ def test_a_material_is_found_by_what_is_known_of_it(workspace, query_files, soug
 @pytest.mark.parametrize("modality", ["xrd", "composition"])
 def test_a_structure_serves_encoders_of_what_follows_from_it(workspace, query_files, modality):
     files = [query_files["structure"], query_files[modality]]
-    by_cif, by_itself = search("pre", files, workspace, modality=modality)
+    by_cif, by_itself = search_run("pre", files, workspace, modality=modality)
     assert by_cif.modality == modality
-    found = [[hit.material_id for hit in answer.hits] for answer in (by_cif, by_itself)]
+    found = [answer.hits["name"].tolist() for answer in (by_cif, by_itself)]
     assert found[0] == found[1]
 
 
-def test_polymorphs_share_a_composition_and_come_in_the_order_of_the_data_set(workspace):
-    (answer,) = search("pre", ["ZnS"], workspace, against="composition", top=3)
-    assert [hit.material_id for hit in answer.hits[:2]] == [
-        "AB_cF8_216_c_a-ZnS",
-        "AB_hP4_186_b_b-ZnS",
-    ]
-    assert answer.hits[0].similarity == answer.hits[1].similarity > answer.hits[2].similarity
+def test_polymorphs_share_a_composition_and_come_in_the_order_of_names(workspace):
+    (answer,) = search_run("pre", ["ZnS"], workspace, against="composition", top=3)
+    assert answer.hits["name"].tolist()[:2] == ["AB_cF8_216_c_a-ZnS", "AB_hP4_186_b_b-ZnS"]
+    first, second, third = answer.hits["similarity"]
+    assert first == second > third
 
 
 def test_one_split_alone_is_searched(workspace, query_files):
-    records = opened(workspace).records
+    materials = opened(workspace).materials
     for split in ("train", "test"):
-        (answer,) = search("pre", [query_files["structure"]], workspace, split=split, top=100)
-        expected = set(records["material_id"][records["split"] == split])
-        assert {hit.material_id for hit in answer.hits} == expected
+        (answer,) = search_run("pre", [query_files["structure"]], workspace, split=split, top=100)
+        expected = set(materials["name"][materials["split"] == split])
+        assert set(answer.hits["name"]) == expected
         assert answer.num_candidates == len(expected) > 0
-
-
-@pytest.mark.parametrize("block_rows", [1, 7, 1000])
-def test_nearest_is_exact_in_blocks_of_any_size(block_rows):
-    generator = np.random.default_rng(0)
-    # Few distinct values, so that ties abound.
-    queries = generator.integers(-1, 2, (5, 3)).astype(np.float32)
-    keys = generator.integers(-1, 2, (200, 3)).astype(np.float32)
-    rows = np.flatnonzero(generator.random(200) < 0.6)
-    places, cosines = nearest(queries, keys, rows, top=20, block_rows=block_rows)
-    for query, place, cosine in zip(queries, places, cosines, strict=True):
-        expected = sorted(rows.tolist(), key=lambda row, q=query: (-float(q @ keys[row]), row))[:20]
-        assert place.tolist() == expected
-        np.testing.assert_array_equal(cosine, keys[place] @ query)
 
 
 def test_the_help_lists_the_formats_of_files():
@@ -92,12 +83,6 @@ def test_the_help_lists_the_formats_of_files():
         assert one.patterns[-1].removeprefix("*") in words
 
 
-def test_there_may_be_fewer_than_asked_for():
-    keys = np.eye(3, dtype=np.float32)
-    places, _ = nearest(keys[:1], keys, np.arange(3), top=10)
-    assert places.tolist() == [[0, 1, 2]]
-
-
 @pytest.fixture
 def copy(workspace, tmp_path) -> Workspace:
     """A workspace to change."""
@@ -107,15 +92,15 @@ def copy(workspace, tmp_path) -> Workspace:
 
 def test_an_index_is_made_once_and_mapped_into_memory(copy, capsys):
     first = opened(copy)
-    (file,) = (copy.run("pre") / "search" / "prototypes").glob("composition-*.npy")
-    written = file.stat().st_mtime_ns
+    card = written(copy) / "index.json"
+    made_ns = card.stat().st_mtime_ns
     capsys.readouterr()
     values = opened(copy).embeddings
     np.testing.assert_array_equal(values, first.embeddings)
     while isinstance(values, np.ndarray):
         values = values.base
     assert isinstance(values.obj, mmap.mmap)
-    assert file.stat().st_mtime_ns == written
+    assert card.stat().st_mtime_ns == made_ns
     assert not capsys.readouterr().err
 
 
@@ -124,11 +109,11 @@ def test_an_index_of_a_run_on_another_machine_is_read_whole(workspace):
     for file in export.iterdir():
         (export_folder(run, "composition") / file.name).parent.mkdir(parents=True, exist_ok=True)
         (export_folder(run, "composition") / file.name).write_bytes(file.read_bytes())
-    cards = read_cards(workspace.run("pre"))
+    encoders = Encoders.of_run("pre", workspace.run("pre"))
     made, read = (
-        open_index(workspace, run, "prototypes", "composition", cards).embeddings for _ in range(2)
+        open_index(workspace, run, "prototypes", "composition", encoders).embeddings
+        for _ in range(2)
     )
-    assert not isinstance(read, np.memmap)
     np.testing.assert_array_equal(made, read)
     np.testing.assert_array_equal(read, opened(workspace).embeddings)
 
@@ -140,28 +125,34 @@ def test_an_index_of_another_encoder_is_not_used(copy):
     next(encoder.parameters()).data.add_(1.0)
     save(folder, encoder, card)
     assert not np.array_equal(opened(copy).embeddings, before)
-    # The old one is gone.
-    assert len(list((copy.run("pre") / "search" / "prototypes").glob("composition-*"))) == 1
+    assert written(copy).is_dir()  # the old one is gone
 
 
 def test_a_feature_store_is_used_where_there_is_one(copy, write_features, monkeypatch):
     expected = np.array(opened(copy).embeddings)
-    (file,) = (copy.run("pre") / "search" / "prototypes").glob("composition-*.npy")
-    file.unlink()
-    monkeypatch.setattr(index_module, "_MAX_FEATURIZED_HERE", 29)
+    written(copy).rmdir(recursive=True)
+    monkeypatch.setattr(of_run, "_MAX_FEATURIZED_HERE", 29)
     with pytest.raises(UserError, match="run an evaluate job"):
         opened(copy)
     write_features(copy, "prototypes", featurizers_of(read_cards(copy.run("pre"))))
     np.testing.assert_allclose(opened(copy).embeddings, expected, atol=1e-6)
 
 
-def test_materials_without_the_modality_are_no_candidates(copy):
+def test_materials_without_the_modality_are_left_out_with_the_reason(copy, monkeypatch):
+    of_all = opened(copy)
+    embed = ExportedEncoder.embed_stored
+
+    def all_but_the_fourth(self, store, positions):
+        column = embed(self, store, positions)
+        column.present[3] = False
+        return column
+
+    monkeypatch.setattr(ExportedEncoder, "embed_stored", all_but_the_fourth)
+    written(copy).rmdir(recursive=True)
     index = opened(copy)
-    values = np.array(index.embeddings)
-    values[3] = 0
-    index = dataclasses.replace(index, embeddings=values)
-    assert 3 not in index.candidates(None)
-    assert len(index.candidates(None)) == 29
+    (lost,) = set(of_all.materials["name"]) - set(index.materials["name"])
+    assert index.left_out().to_numpy().tolist() == [[lost, "it has no composition"]]
+    assert len(index.embeddings) == len(index.rows()) == 29
 
 
 def invoke(*arguments):
@@ -175,7 +166,11 @@ def test_the_command_prints_tables_and_json(storage, query_files, sought):
     assert "C12/m1 (12)" in result.stdout
     result = invoke("pre", query_files["xrd"], "ZnS", "--against", "xrd", "--json")
     first, second = json.loads(result.stdout)
-    assert first["hits"][0]["material_id"] == sought.material_id
+    hit = first["hits"][0]
+    assert (hit["name"], hit["space_group"]) == (sought.material_id, "C12/m1")
+    assert hit["known.volume_angstrom3_per_atom"] == pytest.approx(
+        sought.properties["volume_angstrom3_per_atom"]
+    )
     assert (second["modality"], len(second["hits"])) == ("composition", 10)
 
 
@@ -209,17 +204,29 @@ def test_what_cannot_be_searched_is_the_users_error(
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["embeddings.npy", "materials.parquet", "index.json"])
 @pytest.mark.parametrize("num_bytes", [0, 60, -1, None])
-def test_a_damaged_index_is_made_again_with_a_line(num_bytes, copy, capsys):
+def test_a_damaged_index_is_made_again_with_a_line(name, num_bytes, copy, capsys):
     expected = np.array(opened(copy).embeddings)
-    (path,) = (copy.run("pre") / "search" / "prototypes").glob("composition-*.npy")
+    path = written(copy) / name
     data = path.read_bytes()
     damaged = bytearray(data) if num_bytes is None else data[:num_bytes]
     if num_bytes is None:
-        damaged[-1] ^= 1
+        damaged[-20] ^= 1
     path.unlink()  # the file that is mapped stays as it is
     path.write_bytes(bytes(damaged))
     capsys.readouterr()
     np.testing.assert_array_equal(opened(copy).embeddings, expected)
-    assert f"{path} was changed after it was written" in capsys.readouterr().err
-    assert path.read_bytes() == data
+    # That of JSON is a line feed.
+    is_harmless = name == "index.json" and num_bytes == -1
+    assert (str(path) in capsys.readouterr().err) != is_harmless
+    assert is_harmless or path.read_bytes() == data
+
+
+def test_an_index_of_an_older_omnimat_gives_way(copy):
+    opened(copy)
+    folder = written(copy)
+    folder.rmdir(recursive=True)
+    (folder.parent / "composition-0123-4567.npy").write_bytes(b"")
+    opened(copy)
+    assert [one.name for one in folder.parent.glob("composition-*")] == [folder.name]

@@ -34,7 +34,7 @@ def read_file(path: UPath) -> bytes:
     return patiently(lambda: bytes(path.fs.cat_file(path.path)), path)
 
 
-def parquet_frame(data: bytes, max_bytes: int = MAX_TABLE_BYTES) -> pd.DataFrame:
+def parquet_frame(data: bytes | memoryview, max_bytes: int = MAX_TABLE_BYTES) -> pd.DataFrame:
     """Parse a Parquet file, whose table may be a million times as large as the file.
 
     It is not read through a Python file object: a thread of Arrow's pool may be the last to hold
@@ -53,7 +53,7 @@ def parquet_frame(data: bytes, max_bytes: int = MAX_TABLE_BYTES) -> pd.DataFrame
     return frame
 
 
-def _table_bytes(data: bytes) -> int:
+def _table_bytes(data: bytes | memoryview) -> int:
     """Give the size of a table by the footer of its file; a value that is nowhere has 8 bytes."""
     footer = pq.read_metadata(pa.BufferReader(data))
     groups = (footer.row_group(place) for place in range(footer.num_row_groups))

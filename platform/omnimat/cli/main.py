@@ -269,10 +269,10 @@ def search(
     indexes it for the run and the modality; later ones are fast. Ray is not needed.
     """
     from omnimat.base.workspace import Workspace
-    from omnimat.search.search import search as find
+    from omnimat.search.search import search_run
     from omnimat.search.show import as_json, print_tables
 
-    answers = find(
+    answers = search_run(
         run_name,
         queries,
         Workspace.open(),

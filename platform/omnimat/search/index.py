@@ -1,184 +1,218 @@
-"""Embeddings of a whole data set by one encoder, which are made once and then memory-mapped.
+"""An index: embeddings of materials in a folder, with what is known and predicted of each.
 
-They are in the file ``search/<data set>/<modality>-<key>-<crc32>.npy`` of the run's folder. The key
-is the fingerprint of the data set and of the encoder's bytes. So a file of another state of either
-is never found, and it is removed when its successor is written. The checksum is that of the file
-itself; one that does not have it is made again.
+The folder holds ``embeddings.npy``, which is memory-mapped, ``materials.parquet``,
+``left_out.parquet`` and, written last, ``index.json`` with the sizes and hashes of the others.
+Materials are in the order of their names. Opening an index runs no code, and believes nothing.
 """
 
 from __future__ import annotations
 
 import mmap
-import sys
-import zlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from upath import UPath
 
+from omnimat import __version__
+from omnimat.base import strict_json
+from omnimat.base.checked_json import parsed, write_checked_json
+from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
-from omnimat.base.files import read_file, write_atomically
+from omnimat.base.files import parquet_frame, read_file, write_atomically
 from omnimat.base.filesystem import is_local
-from omnimat.base.provenance import sha256_of
-from omnimat.base.settings import fingerprint
-from omnimat.base.workspace import Workspace
+from omnimat.base.settings import first_mistake
+from omnimat.base.stored_file import StoredFile
 from omnimat.modalities.storage import decode_npy, encode_npy
-from omnimat.models.embed import ExportedEncoder
-from omnimat.models.export import Card
-from omnimat.models.inputs import export_folder, featurizers_of
-from omnimat.stream.location import StoreLocation
-from omnimat.stream.source import Source
-from omnimat.stream.store import FeatureStore
-from omnimat.stream.unit import take
+from omnimat.search.card import CARD, EMBEDDINGS, LEFT_OUT, MATERIALS, IndexCard, Origin
+from omnimat.search.materials import NAME, SPLIT, Contents, check_table
 
 Float = NDArray[np.float32]
+Rows = NDArray[np.int64]
 
-_SEARCH = "search"
-# Largest data set that this process featurizes if there is no feature store; it takes a minute.
-_MAX_FEATURIZED_HERE = 2_000
+_REMEDY = "make the index again"
+_MAX_CARD_BYTES = 1 << 20
+# By how much the length of an embedding in single precision may differ from one.
+UNIT_TOLERANCE = 1e-3
+_BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The N materials of a data set.
+    """An open index of N materials.
 
     Attributes:
-        dataset: folder of the data set.
-        records: its record index (``shards.manifest.records_schema``).
-        embeddings: embeddings of unit length, zero where a material lacks the modality, float32 of
-            shape (N, d).
+        place: its folder.
+        card: by what it was made, and of what.
+        materials: a row for each material, in the order of names: ``name``, ``reduced_formula``,
+            and ``known.<property>`` and ``predicted.<property>``, whose names hold the units.
+        embeddings: (N, d) float32 of unit length, mapped into memory.
     """
 
-    dataset: UPath
-    records: pd.DataFrame
+    place: UPath
+    card: IndexCard
+    materials: pd.DataFrame
     embeddings: Float
 
-    def candidates(self, split: str | None) -> NDArray[np.int64]:
-        """Return the rows of the materials in one split, or in all, that have the modality."""
-        present = self.embeddings.any(axis=1)
-        if split is not None:
-            present &= (self.records["split"] == split).to_numpy()
-        return np.flatnonzero(present)
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] | UPath) -> Self:
+        """Open an index, and hold every file against its size and its hash.
+
+        Args:
+            path: folder or URI that ``omnimat index`` made.
+
+        Raises:
+            UserError: it is no index, or it was damaged or changed.
+        """
+        place = path if isinstance(path, UPath) else UPath(path)
+        with _as_a_sentence(place):
+            card = _card(place)
+            table = _content(place, MATERIALS, card)
+            check_table(pq.read_schema(pa.BufferReader(table)))
+            materials = parquet_frame(table)
+            embeddings: Float = decode_npy(_content(place, EMBEDDINGS, card))
+            _content(place, LEFT_OUT, card)
+            _check(card, materials, embeddings)
+        return cls(place, card, materials, embeddings)
+
+    def __len__(self) -> int:
+        """Give the number of materials."""
+        return len(self.materials)
+
+    def left_out(self) -> pd.DataFrame:
+        """Give the names of the materials that could not be embedded, each with its reason."""
+        with _as_a_sentence(self.place):
+            return parquet_frame(_content(self.place, LEFT_OUT, self.card))
+
+    def rows(self, split: str | None = None) -> Rows:
+        """Give the rows of all materials, or of those in one split.
+
+        Raises:
+            UserError: the index knows no splits.
+        """
+        if split is None:
+            return np.arange(len(self))
+        if SPLIT not in self.materials:
+            raise UserError(f"--split: {self.place} knows no splits; leave it out")
+        return np.flatnonzero(self.materials[SPLIT] == split)
 
 
-def open_index(
-    workspace: Workspace,
-    run: UPath,
-    dataset: str,
-    modality: str,
-    cards: Mapping[str, Card],
-) -> Index:
-    """Open the index of a data set for one encoder of a run, or make it if it is missing.
-
-    Args:
-        workspace: workspace that holds the data set.
-        run: folder of the pretraining run.
-        dataset: name of the data set.
-        modality: modality to compare, of which the run has an encoder.
-        cards: cards of the run's encoders.
-
-    Raises:
-        UserError: the data set is missing, or it is large and its features are missing.
-        RunError: an embedding is not finite.
-    """
-    location = StoreLocation.of(workspace, dataset, featurizers_of(cards))
-    manifest = location.manifest
-    export = export_folder(run, modality)
-    key = fingerprint([manifest.dataset_fingerprint, sha256_of(export)])
-    folder = run / _SEARCH / dataset
-    values = _found(folder, f"{modality}-{key}")
-    if values is None:
-        print(f"indexing {modality} of {manifest.num_records} materials", file=sys.stderr)
-        values = _embeddings(location, export, modality)
-        path = _write(folder, f"{modality}-{key}", values)
-        for stale in folder.glob(f"{modality}-*.npy"):
-            if stale.name != path.name:
-                stale.unlink()
-    return Index(location.dataset, manifest.records(location.dataset), values)
-
-
-def nearest(
-    queries: Float, keys: Float, rows: NDArray[np.int64], top: int, block_rows: int = 16_384
-) -> tuple[NDArray[np.int64], Float]:
-    """Find the keys nearest to each query, exactly.
-
-    Args:
-        queries: vectors of unit length, shape (Q, d).
-        keys: vectors of unit length, which may be mapped from a file, shape (N, d).
-        rows: rows of the keys to compare with, increasing, shape (n,).
-        top: how many keys to find.
-        block_rows: how many keys are held in memory at a time.
-
-    Returns:
-        The rows of the keys, nearest first, and their cosines, both of shape (Q, k), where k is
-        the smaller of ``top`` and n. Cosines are rounded to six decimals, the accuracy of single
-        precision. Among equal cosines, the first row comes first.
-    """
-    best = np.empty((len(queries), 0), dtype=np.float32)
-    places = np.empty((len(queries), 0), dtype=np.int64)
-    for start in range(0, len(rows), block_rows):
-        block = rows[start : start + block_rows]
-        cosines = np.concatenate([best, np.round(queries @ keys[block].T, 6)], axis=1)
-        wide = np.broadcast_to(block, (len(queries), len(block)))
-        order = np.argsort(-cosines, axis=1, kind="stable")[:, :top]
-        places = np.take_along_axis(np.concatenate([places, wide], axis=1), order, axis=1)
-        best = np.take_along_axis(cosines, order, axis=1)
-    return places, best
-
-
-def _embeddings(location: StoreLocation, export: UPath, modality: str) -> Float:
-    store = location.open() if location.is_complete else _featurized_here(location, modality)
-    positions = np.arange(len(store.records))
-    column = ExportedEncoder.load(export).embed_stored(store, positions)
-    values: Float = column.values.numpy()
-    return values
-
-
-def _featurized_here(location: StoreLocation, modality: str) -> FeatureStore:
-    """Featurize one modality of a small data set.
+def check_free(path: UPath) -> None:
+    """Insist that an index can be written to a folder: it is not there, or a write broke off.
 
     Raises:
-        UserError: the data set is not small.
+        UserError: there is something already.
     """
-    manifest = location.manifest
-    if manifest.num_records > _MAX_FEATURIZED_HERE:
+    own = {EMBEDDINGS, MATERIALS, LEFT_OUT}
+    if path.exists() and (not path.is_dir() or any(one.name not in own for one in path.iterdir())):
+        raise UserError(f"--out: {path} is there already; remove it or choose another name")
+
+
+def write_index(path: UPath, origin: Origin, contents: Contents) -> Index:
+    """Write an index to a folder, its card last, and open it."""
+    left_out = pa.table(
+        {
+            key: pa.array([one[place] for one in contents.left_out], pa.string())
+            for place, key in enumerate((NAME, "reason"))
+        }
+    )
+    files = {
+        EMBEDDINGS: encode_npy(contents.embeddings),
+        MATERIALS: _parquet(contents.materials),
+        LEFT_OUT: _parquet(left_out),
+    }
+    card = IndexCard(
+        omnimat=__version__,
+        origin=origin,
+        num_materials=len(contents.embeddings),
+        embedding_dim=contents.embeddings.shape[1],
+        num_left_out=len(contents.left_out),
+        files={name: StoredFile.of(data) for name, data in files.items()},
+    )
+    (path / CARD).unlink(missing_ok=True)
+    for name, data in files.items():
+        write_atomically(path / name, data)
+    write_checked_json(path / CARD, card.model_dump(mode="json"))
+    return Index.open(path)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _card(place: UPath) -> IndexCard:
+    try:
+        data = Confined(place).read(CARD, str(place), _MAX_CARD_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"dataset: {location.folder} is not a complete feature store, and "
-            f"{location.dataset.name!r} has {manifest.num_records} materials, more than the "
-            f"{_MAX_FEATURIZED_HERE} that are featurized on the spot: run an evaluate job of this "
-            "run on it first"
-        )
-    records = manifest.records(location.dataset)
-    source = Source(location.dataset, None, {modality: location.featurizers[modality]})
-    return FeatureStore(records, source.features(take(records, np.arange(len(records)))))
+            f"{place} is no index: it has no {CARD}; make one with omnimat index"
+        ) from None
+    try:
+        strict_json.check(data)
+        return IndexCard.model_validate(parsed(data, place / CARD, _REMEDY))
+    except UserError:
+        raise
+    except ValidationError as error:
+        raise UserError(f"{place / CARD}: {first_mistake(error)}; {_REMEDY}") from error
+    except ValueError as error:
+        raise UserError(f"{place / CARD} cannot be read: {error}; {_REMEDY}") from error
 
 
-def _write(folder: UPath, name: str, values: Float) -> UPath:
-    data = encode_npy(values)
-    path = folder / f"{name}-{zlib.crc32(data):08x}.npy"
-    write_atomically(path, data)
-    return path
+def _content(place: UPath, name: str, card: IndexCard) -> memoryview:
+    """Read a file, or map it into memory if it is on this machine, and hold it against the card."""
+    wanted = card.files[name]
+    try:
+        path = Confined(place).file(name, str(place))
+    except FileNotFoundError:
+        raise UserError(f"{place / name} is missing: {_REMEDY}") from None
+    content = _mapped(path) if is_local(path) else memoryview(read_file(path))
+    if len(content) != wanted.size_bytes or StoredFile.of(content) != wanted:
+        raise UserError(f"{place / name} was changed after it was written: {_REMEDY}")
+    return content
 
 
-def _found(folder: UPath, name: str) -> Float | None:
-    """Read the file of an index, or return None if there is none that is as it was written."""
-    for path in folder.glob(f"{name}-*.npy"):
-        content = _content(path)
-        if path.stem.rpartition("-")[2] == f"{zlib.crc32(content):08x}":
-            values: Float = decode_npy(content)
-            return values
-        print(f"{path} was changed after it was written: it is made again", file=sys.stderr)
-    return None
-
-
-def _content(path: UPath) -> memoryview:
-    """Map a file into memory if it is on this machine, and read it otherwise."""
-    if not is_local(path):
-        return memoryview(read_file(path))
+def _mapped(path: UPath) -> memoryview:
     if not path.stat().st_size:
         return memoryview(b"")  # which cannot be mapped
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _check(card: IndexCard, materials: pd.DataFrame, embeddings: Float) -> None:
+    """Check that table and embeddings are of one index, whoever wrote their hashes."""
+    shape = (card.num_materials, card.embedding_dim)
+    if embeddings.dtype != np.float32 or embeddings.shape != shape:
+        raise ValueError(f"{EMBEDDINGS} does not hold {shape[0]} x {shape[1]} float32")
+    names: pd.Series[Any] = materials[NAME]
+    if len(materials) != len(embeddings):
+        raise ValueError(f"{MATERIALS} has {len(materials)} rows and not {len(embeddings)}")
+    if names.isna().any() or not names.is_monotonic_increasing:
+        raise ValueError(f"{MATERIALS} is not in the order of names")
+    for start in range(0, len(embeddings), _BLOCK_ROWS):
+        block = embeddings[start : start + _BLOCK_ROWS]
+        lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
+        if not (np.abs(lengths - 1) <= UNIT_TOLERANCE).all():  # NaN neither
+            raise ValueError(f"{EMBEDDINGS} holds vectors that are not of unit length")
+
+
+@contextmanager
+def _as_a_sentence(place: UPath) -> Iterator[None]:
+    """Say in one sentence why an index cannot be used."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"{place} is no index: {told}; {_REMEDY}") from error

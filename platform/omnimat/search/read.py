@@ -50,11 +50,11 @@ class Asked:
         return featurizer.modality == self.modality
 
 
-def read_query(given: str, modality: str | None = None) -> Asked:
-    """Read a query, which is the path of a file, a formula, or words.
+def read_query(given: str | Record, modality: str | None = None) -> Asked:
+    """Read a query, which is the path of a file, a formula, words, or a record.
 
     Args:
-        given: the query as the user typed it.
+        given: the query as the user typed it, or a record.
         modality: modality to ask by if a file holds several.
 
     Raises:
@@ -62,6 +62,8 @@ def read_query(given: str, modality: str | None = None) -> Asked:
     """
     queries = [(one, one.load_query()) for one in MODALITIES.load_all().values()]
     known = [(one, query) for one, query in queries if query is not None]
+    if isinstance(given, Record):
+        return _of_parts(given.material_id, dict(given.parts), known, modality)
     if os.path.isfile(given):
         return _of_parts(given, _read_file(given), known, modality)
     if _has_known_ending(given):

@@ -1,15 +1,13 @@
 """Finds the materials nearest to a query by the cosine of their embeddings.
 
-Every material is compared. For 150,000 materials and embeddings of width 128, this reads 77 MB and
-takes a fraction of a second, so that no approximation is needed.
+Every material is compared: a million embeddings of width 128 are 512 MB, which two cores read in
+a twentieth of a second, so that no approximation is needed (``jobs/benchmarks/index_search.py``).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,41 +15,36 @@ from numpy.typing import NDArray
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.materials.crystals import space_group_symbol
+from omnimat.materials.record import Record
 from omnimat.materials.split import SPLITS
-from omnimat.modalities.layout import PROPERTIES_COLUMN, Featurizer
+from omnimat.modalities.layout import Featurizer
 from omnimat.models.embed import ExportedEncoder
-from omnimat.models.export import Card
-from omnimat.models.inputs import export_folder, featurizers_of, read_cards, read_pretraining
-from omnimat.search.index import Index, nearest, open_index
+from omnimat.models.inputs import read_pretraining
+from omnimat.search.encoders import Encoders
+from omnimat.search.hits import hits_of
+from omnimat.search.index import Index
+from omnimat.search.nearest import nearest
+from omnimat.search.of_run import open_index
 from omnimat.search.read import Asked, read_query
-from omnimat.stream.source import Source
-from omnimat.stream.unit import take
 
 Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """A material that was found; what is not known about it is None.
+class Embedded:
+    """A query that was embedded.
 
     Attributes:
-        rank: place in the answer, counted from 1.
-        material_id: id of the material.
-        reduced_formula: reduced formula of its composition.
-        space_group: Hermann-Mauguin symbol of its space group.
-        space_group_number: number of its space group in the International Tables.
-        crystal_system: crystal system in lower case.
-        similarity: cosine of the two embeddings, from -1 to 1.
+        query: the query as it was given.
+        modality: modality whose encoder read it.
+        notes: sentences on how what the encoder saw differs from what was given.
+        vector: (d,) its embedding, of unit length.
     """
 
-    rank: int
-    material_id: str
-    reduced_formula: str | None
-    space_group: str | None
-    space_group_number: int | None
-    crystal_system: str | None
-    similarity: float
+    query: str
+    modality: str
+    notes: list[str]
+    vector: Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +55,23 @@ class Answer:
         query: the query as it was given.
         modality: modality whose encoder read it.
         against: modality of the materials that it was compared with.
-        dataset: name of the data set.
+        source: what was searched: the name of a data set or of an index.
         num_candidates: how many materials were compared.
         notes: sentences on how what the encoder saw differs from what was given.
-        hits: materials, the nearest first; equally near ones are in the order of the data set.
+        hits: materials, the nearest first (``hits_of``); equally near ones are in the order of
+            their names.
     """
 
     query: str
     modality: str
     against: str
-    dataset: str
+    source: str
     num_candidates: int
     notes: list[str]
-    hits: list[Hit]
+    hits: pd.DataFrame
 
 
-def search(
+def search_run(
     run: str,
     queries: Sequence[str],
     workspace: Workspace,
@@ -88,7 +82,7 @@ def search(
     against: str | None = None,
     top: int = 10,
 ) -> list[Answer]:
-    """Find the materials nearest to each query.
+    """Find the materials of a data set that are nearest to each query.
 
     Args:
         run: name of a pretraining run.
@@ -107,52 +101,122 @@ def search(
         RunError: an embedding is not finite.
     """
     folder = workspace.run(run)
-    cards = read_cards(folder)
-    modality_of_set = _encoded(against, run, cards)
+    encoders = Encoders.of_run(run, folder)
+    compared = _compared(against, encoders)
+    _check_split(split)
+    embedded = embed_queries(encoders, queries, modality)
+    name = dataset or str(read_pretraining(folder)["settings"]["dataset"])
+    index = open_index(workspace, folder, name, compared, encoders)
+    return _answers(index, embedded, split, top)
+
+
+def search_index(
+    encoders: Encoders,
+    index: Index,
+    queries: Sequence[str | Record],
+    *,
+    split: str | None = None,
+    modality: str | None = None,
+    top: int = 10,
+) -> list[Answer]:
+    """Find the materials of an index that are nearest to each query; see ``search_run``.
+
+    Raises:
+        UserError: a query cannot be read, there is no encoder for it, other encoders made the
+            index, or no material can be compared.
+        RunError: an embedding is not finite.
+    """
+    encoders.check_made(index.card.origin, index.place)
+    _check_split(split)
+    return _answers(index, embed_queries(encoders, queries, modality), split, top)
+
+
+def _check_split(split: str | None) -> None:
+    """Check that a split is one.
+
+    Raises:
+        UserError: there is no such split.
+    """
     if split is not None and split not in SPLITS:
         raise UserError(f"--split: {split!r} is not a split; choose one of {', '.join(SPLITS)}")
-    read = {given: read_query(given, modality) for given in queries}
-    featurizers = featurizers_of(cards)
-    readers = {given: _reader(one, modality, run, featurizers) for given, one in read.items()}
-    encoders = {
-        name: ExportedEncoder.load(export_folder(folder, name)) for name in set(readers.values())
-    }
-    vectors = [_embed(given, query, encoders[readers[given]]) for given, query in read.items()]
-    name = dataset or str(read_pretraining(folder)["settings"]["dataset"])
-    index = open_index(workspace, folder, name, modality_of_set, cards)
-    candidates = index.candidates(split)
-    if not len(candidates):
-        whose = f"{split} material" if split else "material"
-        raise UserError(f"data set {name!r} has no {whose} with {modality_of_set}")
-    found = nearest(np.concatenate(vectors), index.embeddings, candidates, top)
+
+
+def embed_queries(
+    encoders: Encoders, queries: Sequence[str | Record], modality: str | None = None
+) -> list[Embedded]:
+    """Read queries and embed them.
+
+    Args:
+        encoders: one of them reads each query.
+        queries: files, formulas or sentences (``read_query``), or records.
+        modality: modality whose encoder reads the queries; None for that of each query.
+
+    Raises:
+        UserError: a query cannot be read, or there is no encoder for it.
+        RunError: an embedding is not finite.
+    """
+    read = [(_shown(given), read_query(given, modality)) for given in queries]
+    readers = [_reader(asked, modality, encoders) for _, asked in read]
+    loaded = {name: encoders.load(name) for name in dict.fromkeys(readers)}
     return [
-        Answer(
+        Embedded(
             query=given,
-            modality=readers[given],
-            against=modality_of_set,
-            dataset=name,
-            num_candidates=len(candidates),
-            notes=query.notes(encoders[readers[given]].featurizer),
-            hits=hits,
+            modality=reader,
+            notes=asked.notes(encoders.featurizers[reader]),
+            vector=_vector(given, asked, loaded[reader]),
         )
-        for (given, query), hits in zip(read.items(), _hits(index, *found), strict=True)
+        for (given, asked), reader in zip(read, readers, strict=True)
     ]
 
 
-def _encoded(against: str | None, run: str, cards: Mapping[str, Card]) -> str:
+def _answers(
+    index: Index, embedded: Sequence[Embedded], split: str | None, top: int
+) -> list[Answer]:
+    """Find the materials of an index that are nearest to each of some queries.
+
+    Raises:
+        UserError: no material can be compared.
+    """
+    rows, origin = index.rows(split), index.card.origin
+    if not len(rows):
+        whose = f"{split} material" if split else "material"
+        raise UserError(f"{origin.source!r} has no {whose} with {origin.modality}")
+    found = nearest(np.stack([one.vector for one in embedded]), index.embeddings, rows, top)
+    return [
+        _answer(index, one, len(rows), hits_of(index, *pair))
+        for one, pair in zip(embedded, zip(*found, strict=True), strict=True)
+    ]
+
+
+def _answer(index: Index, query: Embedded, num_candidates: int, hits: pd.DataFrame) -> Answer:
+    hits.attrs["notes"] = query.notes
+    origin = index.card.origin
+    return Answer(
+        query=query.query,
+        modality=query.modality,
+        against=origin.modality,
+        source=origin.source,
+        num_candidates=num_candidates,
+        notes=query.notes,
+        hits=hits,
+    )
+
+
+def _compared(against: str | None, encoders: Encoders) -> str:
     """Choose the modality of the materials that is compared; the run must have its encoder."""
-    chosen = against or ("structure" if "structure" in cards else next(iter(cards)))
-    if chosen not in cards:
+    names = tuple(encoders.cards)
+    chosen = against or ("structure" if "structure" in names else names[0])
+    if chosen not in names:
         raise UserError(
-            f"--against: run {run!r} has no encoder of {chosen}; choose one of {', '.join(cards)}"
+            f"--against: {encoders.name!r} has no encoder of {chosen}; choose one of "
+            f"{', '.join(names)}"
         )
     return chosen
 
 
-def _reader(
-    asked: Asked, modality: str | None, run: str, featurizers: Mapping[str, Featurizer]
-) -> str:
+def _reader(asked: Asked, modality: str | None, encoders: Encoders) -> str:
     """Choose the encoder that reads a query."""
+    featurizers: Mapping[str, Featurizer] = encoders.featurizers
     part = f"has_{asked.query.part}"
     readers = [name for name, one in featurizers.items() if part in one.index_columns]
     readable = tuple(dict.fromkeys([asked.modality, *readers]))
@@ -160,47 +224,23 @@ def _reader(
     if chosen not in readable:
         raise UserError(f"--modality: {asked.label} gives {' or '.join(readable)}, not {chosen}")
     if chosen not in featurizers:
-        remedy = f"give --modality {readers[0]}" if readers else "search with another run"
+        remedy = f"give --modality {readers[0]}" if readers else "search with another model"
         raise UserError(
-            f"{asked.label} needs an encoder of {chosen}; run {run!r} has those of "
+            f"{asked.label} needs an encoder of {chosen}; {encoders.name!r} has those of "
             f"{', '.join(featurizers)}: {remedy}"
         )
     return chosen
 
 
-def _embed(given: str, asked: Asked, encoder: ExportedEncoder) -> Float:
-    """Embed a query, shape (1, d)."""
+def _vector(given: str, asked: Asked, encoder: ExportedEncoder) -> Float:
+    """Embed a query, shape (d,)."""
     try:
-        vector: Float = encoder.embed_record(asked.record).numpy()[None]
+        vector: Float = encoder.embed_record(asked.record).numpy()
     except ValueError as error:
         remedy = f"; {asked.query.remedy}" if asked.query.remedy else ""
         raise UserError(f"{given}: {error}{remedy}") from error
     return vector
 
 
-def _hits(index: Index, places: NDArray[np.int64], similarities: Float) -> list[list[Hit]]:
-    """Describe what was found for each query, reading only the records that were found."""
-    rows = np.unique(places)
-    records = take(index.records, rows)
-    properties = Source(index.dataset, None, {}).features(records)[PROPERTIES_COLUMN].to_pylist()
-    known = {row: json.loads(text) for row, text in zip(rows.tolist(), properties, strict=True)}
-    return [
-        [
-            _hit(rank, index.records.iloc[row], known[row], similarity)
-            for rank, (row, similarity) in enumerate(zip(*pair, strict=True), start=1)
-        ]
-        for pair in zip(places.tolist(), similarities.tolist(), strict=True)
-    ]
-
-
-def _hit(rank: int, record: pd.Series[Any], known: Mapping[str, Any], similarity: float) -> Hit:
-    number = known.get("space_group_number")
-    return Hit(
-        rank=rank,
-        material_id=record["material_id"],
-        reduced_formula=record["reduced_formula"] or None,
-        space_group=None if number is None else space_group_symbol(number),
-        space_group_number=number,
-        crystal_system=known.get("crystal_system"),
-        similarity=similarity,
-    )
+def _shown(given: str | Record) -> str:
+    return given if isinstance(given, str) else given.material_id

@@ -1,52 +1,90 @@
-"""Shows answers on the terminal, as tables for people or JSON for programs."""
+"""Shows materials that were found on the terminal, as tables for people or JSON for programs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
+from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from omnimat.base.characters import escaped
+from omnimat.search.hits import CRYSTAL_SYSTEM, NUMBER, RANK, SIMILARITY, SYMBOL, as_records
+from omnimat.search.materials import FORMULA, NAME
 from omnimat.search.search import Answer
 
 
 def as_json(answers: Sequence[Answer]) -> str:
-    """Return a JSON list of answers with the keys of ``Answer`` and ``Hit``."""
-    return json.dumps([asdict(answer) for answer in answers], indent=1)
+    """Return a JSON list of answers with the keys of ``Answer``, and rows of ``hits_of``."""
+    told = [
+        {field.name: getattr(one, field.name) for field in fields(one)}
+        | {"hits": as_records(one.hits)}
+        for one in answers
+    ]
+    return json.dumps(told, indent=1)
 
 
 def print_tables(answers: Sequence[Answer], width: int | None) -> None:
     """Print a table of the given width for each answer; None is the width of the terminal."""
-    console = Console(width=width)
     for answer in answers:
-        console.print(
-            _text(
-                f"{answer.query}: {answer.modality} -> {answer.against}, "
-                f"{answer.num_candidates} materials of {answer.dataset}"
-            )
+        head = (
+            f"{answer.query}: {answer.modality} -> {answer.against}, "
+            f"{answer.num_candidates} materials of {answer.source}"
         )
-        console.print(_table(answer))
-        for note in answer.notes:
-            console.print(_text(note, style="yellow"))
+        print_hits(head, answer.hits, answer.notes, width)
 
 
-def _table(answer: Answer) -> Table:
-    table = Table("rank", "material", "formula", "space group", "crystal system", "similarity")
-    for hit in answer.hits:
-        group = f"{hit.space_group} ({hit.space_group_number})" if hit.space_group else "-"
-        table.add_row(
-            str(hit.rank),
-            _text(hit.material_id),
-            _text(hit.reduced_formula or "-"),
-            _text(group),
-            _text(hit.crystal_system or "-"),
-            f"{hit.similarity:.4f}",
-        )
-    return table
+def print_hits(
+    head: str,
+    hits: pd.DataFrame,
+    notes: Sequence[str],
+    width: int | None,
+    properties: Sequence[str] = (),
+) -> None:
+    """Print a table of hits under a line, and notes below it.
+
+    Args:
+        head: the line.
+        hits: rows of ``hits_of``.
+        notes: whole sentences.
+        width: width of the table; None is that of the terminal.
+        properties: columns of ``hits`` to show besides what every table shows.
+    """
+    console = Console(width=width)
+    console.print(_text(head))
+    table = Table("rank", "material", "formula", "space group", "crystal system")
+    is_near = SIMILARITY in hits
+    for name in [*([SIMILARITY] if is_near else []), *properties]:
+        table.add_column(_text(name))
+    for _, hit in hits.iterrows():
+        cells = [hit[RANK], hit[NAME], hit[FORMULA], _group(hit), hit[CRYSTAL_SYSTEM]]
+        near = [f"{hit[SIMILARITY]:.4f}"] if is_near else []
+        told = [_with_interval(hit, name) for name in properties]
+        table.add_row(*(_text(_cell(one)) for one in [*cells, *near, *told]))
+    console.print(table)
+    for note in notes:
+        console.print(_text(note, style="yellow"))
+
+
+def _group(hit: pd.Series[Any]) -> str | None:
+    return f"{hit[SYMBOL]} ({hit[NUMBER]})" if hit[SYMBOL] else None
+
+
+def _with_interval(hit: pd.Series[Any], name: str) -> str:
+    """Write a value and, where there are any, the ends of its interval."""
+    ends = [_cell(hit[end]) for end in (f"{name}_low", f"{name}_high") if end in hit]
+    interval = f" [{', '.join(ends)}]" if ends and "-" not in ends else ""
+    return f"{_cell(hit[name])}{interval}"
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or value != value:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _text(words: str, style: str = "") -> Text:
