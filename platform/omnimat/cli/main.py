@@ -15,6 +15,7 @@ from omnimat.base.storage_errors import told_of
 from omnimat.cli.data import ingest, init
 from omnimat.cli.leaderboard import leaderboard
 from omnimat.cli.models import embed, models, package, predict
+from omnimat.cli.search import index, screen, search
 from omnimat.cli.terminal import say, width
 
 EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2
@@ -202,91 +203,5 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=1))
 
 
-_SEARCH_EXAMPLES = """\b
-Examples:
-  omnimat search mp20-anchored quartz.cif --top 5
-  omnimat search mp20-anchored sample.xy --against structure
-  omnimat search mp20-anchored Li0.5CoO2 --against composition --split test
-  omnimat search clac "a layered oxide with a wide band gap" --json
-"""
-
-
-class _Search(click.Command):
-    """Lists the formats of files in its help; they are imported only when it is asked for."""
-
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from omnimat.search.read import kinds_of_files
-
-        super().format_help_text(ctx, formatter)
-        formatter.write_paragraph()
-        with formatter.indentation():
-            formatter.write_text(f"Files are read as {kinds_of_files()}.")
-
-
-@main.command(cls=_Search, epilog=_SEARCH_EXAMPLES)
-@click.argument("run_name", metavar="RUN")
-@click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
-@click.option(
-    "--dataset",
-    metavar="NAME",
-    show_default="the one that RUN was pretrained on",
-    help="Data set to search.",
-)
-@click.option("--split", metavar="NAME", help="Search the materials of this split alone.")
-@click.option(
-    "--modality", metavar="NAME", help="Modality to ask by, if a QUERY holds more than one."
-)
-@click.option(
-    "--against",
-    metavar="NAME",
-    help="Modality of the materials that QUERY is compared with.",
-    show_default="structure, if RUN has an encoder of it",
-)
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="How many materials to print.",
-)
-@_json
-def search(
-    run_name: str,
-    queries: tuple[str, ...],
-    dataset: str | None,
-    split: str | None,
-    modality: str | None,
-    against: str | None,
-    top: int,
-    is_json: bool,
-) -> None:
-    """Find the materials nearest to each QUERY in the embedding space of a pretraining RUN.
-
-    A QUERY is a formula, a sentence in quotes, or a file that holds a crystal structure, a density
-    of states, a diffraction pattern or a text. The table of a density of states has the columns (or
-    arrays) energies_ev, measured from the Fermi level, and dos. The first search of a data set
-    indexes it for the run and the modality; later ones are fast. Ray is not needed.
-    """
-    from omnimat.base.workspace import Workspace
-    from omnimat.search.search import search_run
-    from omnimat.search.show import as_json, print_tables
-
-    answers = search_run(
-        run_name,
-        queries,
-        Workspace.open(),
-        dataset=dataset,
-        split=split,
-        modality=modality,
-        against=against,
-        top=top,
-    )
-    if is_json:
-        click.echo(as_json(answers))
-    else:
-        print_tables(answers, width=width())
-
-
-for command in (ingest, init, leaderboard, package, models, embed, predict):
+for command in (ingest, init, leaderboard, package, models, embed, predict, index, search, screen):
     main.add_command(command)

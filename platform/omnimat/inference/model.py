@@ -18,10 +18,13 @@ from omnimat.inference.card import PackageCard
 from omnimat.inference.columns import NAME
 from omnimat.inference.features import MAX_ROWS, featurized
 from omnimat.inference.package import Package
+from omnimat.inference.query import opened, query_of
 from omnimat.inference.read import Given, in_chunks, read_all
 from omnimat.inference.unpacked import Embeddings as Embeddings
 from omnimat.inference.unpacked import Unpacked
 from omnimat.modalities.layout import Featurizer
+from omnimat.search.index import Index
+from omnimat.search.search import search_index
 
 _AT_A_TIME = 16 * MAX_ROWS
 
@@ -103,6 +106,46 @@ class Model:
         if not tables:
             tables.append(self._unpacked.predict(featurized([], [], featurizers)).table)
         return pd.concat(tables, ignore_index=True)
+
+    def search(
+        self,
+        query: Any,
+        index: Index | str | os.PathLike[str],
+        top: int = 10,
+        *,
+        modality: str | None = None,
+    ) -> pd.DataFrame:
+        """Find the materials of an index that are nearest to a query, exactly.
+
+        Args:
+            query: one path, formula, sentence, ``pymatgen`` structure or ``ase.Atoms``; it may be
+                of another modality than the index.
+            index: an index that this model made (``omnimat.index``), or its folder, which is then
+                opened and checked anew.
+            top: how many materials to find.
+            modality: modality whose encoder reads the query, if it holds more than one.
+
+        Returns:
+            A row for each material, the nearest first, equally near ones in the order of their
+            names: ``rank`` from 1, ``name``, ``reduced_formula``, ``space_group``,
+            ``space_group_number``, ``crystal_system``, ``similarity`` (the cosine, from -1 to 1,
+            to six decimals), and ``known.<property>`` and ``predicted.<property>``, whose names
+            hold their units. ``attrs["notes"]`` says how what the encoder saw differs from what
+            was given.
+
+        Raises:
+            UserError: the query cannot be read, the model has no encoder for it, or the index was
+                made by another model or damaged.
+        """
+        (answer,) = search_index(
+            self._unpacked.encoders, opened(index), [query_of(query)], modality=modality, top=top
+        )
+        return answer.hits
+
+    @property
+    def networks(self) -> Unpacked:
+        """What it computes with: features in, embeddings and predictions out."""
+        return self._unpacked
 
 
 def load(path: str | os.PathLike[str], device: str | None = None) -> Model:

@@ -28,6 +28,7 @@ from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer, 
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.header import MisfitError, filled
 from omnimat.models.inputs import featurizers_of
+from omnimat.search.encoders import Encoders
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,18 @@ class Unpacked:
             found = featurizers_of({name: self.card.encoders[name] for name in modalities})
         return dict(self_contained(found))
 
+    @property
+    def encoders(self) -> Encoders:
+        """The encoders that embed, as searches and indexes know them.
+
+        Raises:
+            UserError: one would open what the card only names, or the card is not whole.
+        """
+        name, cards = self.card.name, self.card.encoders
+        return Encoders(
+            name, cards, self.featurizers(list(cards)), self._weights_sha256, self._encoder
+        )
+
     def outputs(self, features: pa.Table) -> Outputs:
         """Apply every member to a feature table whose rows have what they need."""
         return self._ensemble.outputs(features, self._predicted_from)
@@ -165,16 +178,29 @@ class Unpacked:
         return ExportedEncoder(self._package.place, card, module, self._device)
 
     def _encoder_tensors(self, modality: str) -> dict[str, torch.Tensor]:
-        """Read the weights that embed: of several members, those of the first."""
+        """Read the weights that embed."""
+        tensors = self._tensors(self._weights_file(modality))
         if self.card.predictor is None:
-            return self._tensors(encoder_file(modality))
+            return tensors
         prefix = f"encoder.{modality}."
-        tensors = self._tensors(member_file(self.card.predictor.network.seeds[0]))
         return {
             name.removeprefix(prefix): tensor
             for name, tensor in tensors.items()
             if name.startswith(prefix)
         }
+
+    def _weights_sha256(self, modality: str) -> str:
+        """Give the hash of the file that holds the weights that embed."""
+        file = self._weights_file(modality)
+        if file not in self.card.files:
+            raise UserError(f"{self._package.place} names no {file}; the package is not whole")
+        return self.card.files[file].sha256
+
+    def _weights_file(self, modality: str) -> str:
+        """Name the file of the weights that embed: of several members, that of the first."""
+        if self.card.predictor is None:
+            return encoder_file(modality)
+        return member_file(self.card.predictor.network.seeds[0])
 
     @cached_property
     def _ensemble(self) -> Ensemble:

@@ -81,12 +81,13 @@ class Source:
             for view in range(self.views.num_views)
         ]
         for raw in records:
-            record = _decode(raw)
+            record = decoded(raw)
             for extractors in every:
                 yield record, extractors
 
 
-def _decode(raw: RawRecord) -> Record | Quarantined:
+def decoded(raw: RawRecord) -> Record | Quarantined:
+    """Decode a record, or say why that cannot be done."""
     if raw.quarantine_reason is not None:
         return Quarantined(raw.material_id, raw.quarantine_reason)
     try:
