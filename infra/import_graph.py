@@ -23,7 +23,7 @@ FLOORS = (
     ("sources", "stream"),
     ("models", "training", "verification"),
     ("finetune", "evaluation", "search"),
-    ("inference",),
+    ("inference", "prediction"),
     ("job",),
     ("cli",),
 )

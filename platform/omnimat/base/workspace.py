@@ -20,6 +20,7 @@ _ATTEMPT = re.compile(r"([^@]+)(?:@([2-9]|[1-9][0-9]+))?")
 
 DATASETS = "datasets"
 RUNS = "runs"
+PREDICTIONS = "predictions"
 # What a run leaves in its folder: its result, which is written last, its history, during the run
 # and at its end, its encoders, and the folder of a sweep's trials.
 RESULT = "result.json"
@@ -71,21 +72,26 @@ class Workspace:
         """Return the JSON file of a tokenizer that was fitted on a data set."""
         return self.root / "tokenizers" / name / "tokenizer.json"
 
-    def run(self, name: str) -> UPath:
+    def run(self, name: str, among: str = RUNS) -> UPath:
         """Return the folder of a run's newest attempt, which holds everything that it leaves.
 
         The first attempt is in a folder with the name of the run, the others in ``<name>@2`` and so
         on. None is ever moved, so paths into them stay valid.
+
+        Args:
+            name: name of the run.
+            among: folder of all runs of its kind.
         """
-        return max(self._attempts(name).items(), default=(1, self.root / RUNS / name))[1]
+        return max(self._attempts(name, among).items(), default=(1, self.root / among / name))[1]
 
-    def next_attempt(self, name: str) -> UPath:
+    def next_attempt(self, name: str, among: str = RUNS) -> UPath:
         """Return the folder of the next attempt, which does not exist yet."""
-        return self.root / RUNS / f"{name}@{max(self._attempts(name), default=1) + 1}"
+        number = max(self._attempts(name, among), default=1) + 1
+        return self.root / among / f"{name}@{number}"
 
-    def _attempts(self, name: str) -> dict[int, UPath]:
+    def _attempts(self, name: str, among: str) -> dict[int, UPath]:
         """Return the folders of a run's second and later attempts by number."""
-        folders = (self.root / RUNS).glob(f"{name}@*")
+        folders = (self.root / among).glob(f"{name}@*")
         attempts = ((attempt_of(folder.name), folder) for folder in folders)
         return {attempt[1]: folder for attempt, folder in attempts if attempt}
 

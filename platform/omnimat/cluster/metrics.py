@@ -5,7 +5,8 @@ Every room names its quantities and hands them over; the dashboards and alerts t
 
 =============================  =====================================================================
 of a pretraining run           all that ``training.meter`` tells
-``featurized_records``         in the feature store so far, of those ``records_to_featurize``
+``featurized_records``         in the feature store so far, or of a prediction in its parts, of
+                               those ``records_to_featurize``
 ``quarantined_records``        so far, that came without some modality for a fault; also of a
                                pretraining run
 ``ingested_records``           in shards so far

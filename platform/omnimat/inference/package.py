@@ -14,7 +14,9 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from pydantic import ValidationError
 from upath import UPath
@@ -23,6 +25,7 @@ from omnimat.base import strict_json
 from omnimat.base.checked_json import CHECKSUM, parsed
 from omnimat.base.errors import UserError
 from omnimat.base.files import TEMPORARY_SUFFIX, write_atomically
+from omnimat.base.paths import expanded_path
 from omnimat.base.settings import fingerprint, first_mistake
 from omnimat.base.stored_file import StoredFile
 from omnimat.inference.card import PackageCard
@@ -109,17 +112,17 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 class Package:
     """A packed model that was opened; nothing of it is believed before it was checked."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | UPath) -> None:
         """Open a package and read its card.
 
         Raises:
             UserError: it is no package, or its card is damaged.
         """
-        self.place = UPath(path)
-        self._path = path
+        self.place = self._path = UPath(path)
+        self._in_memory: dict[str, bytes] = {}
         self.card = _parsed(self._read(CARD, _MAX_CARD_BYTES), self.place / CARD)
         for name in self.card.files:
-            _check_name(path, name)
+            _check_name(self._path, name)
 
     def data(self, name: str) -> bytes:
         """Read a file that the card names.
@@ -127,6 +130,8 @@ class Package:
         Raises:
             UserError: it is missing, or its size or hash is not that of the card.
         """
+        if name in self._in_memory:
+            return self._in_memory[name]
         if name not in self.card.files:
             raise UserError(f"{self._path}/{CARD} names no {name}; the package is not whole")
         wanted = self.card.files[name]
@@ -147,6 +152,16 @@ class Package:
         for name in self.card.files:
             self.data(name)
 
+    def held(self) -> Self:
+        """Give the same package with all its files in memory, for processes that cannot reach it.
+
+        Raises:
+            UserError: a file is missing or was changed.
+        """
+        held = copy(self)
+        held._in_memory = {name: self.data(name) for name in self.card.files}
+        return held
+
     def _read(self, name: str, max_bytes: int) -> bytes:
         """Read a file, and at most a byte more than it should have."""
         try:
@@ -163,7 +178,16 @@ class Package:
             ) from error
 
 
-def _from_folder(folder: Path, name: str, max_bytes: int) -> bytes:
+def opened(path: str) -> Package:
+    """Open the package that the key ``model`` of a job file names, on any filesystem.
+
+    Raises:
+        UserError: it is no package, or its card is damaged.
+    """
+    return Package(expanded_path(path, "model"))
+
+
+def _from_folder(folder: UPath, name: str, max_bytes: int) -> bytes:
     file = folder / name
     if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
         raise UserError(f"{file} does not exist; {folder} is no packed model")
@@ -171,11 +195,11 @@ def _from_folder(folder: Path, name: str, max_bytes: int) -> bytes:
         return stream.read(max_bytes + 1)
 
 
-def _from_zip(path: Path, name: str, max_bytes: int) -> bytes:
+def _from_zip(path: UPath, name: str, max_bytes: int) -> bytes:
     """Read a member that is stored as it is, so that it cannot grow when it is read."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is neither a folder nor a file, so it is not opened")
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
         info = archive.getinfo(name)
         if archive.namelist().count(name) > 1:
             raise UserError(f"{path} holds {name} twice, so it is not read")
@@ -198,7 +222,7 @@ def _parsed(text: bytes, path: UPath) -> PackageCard:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def _check_name(path: Path, name: str) -> None:
+def _check_name(path: UPath, name: str) -> None:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or "\\" in name or ".." in parts or "\0" in name:
         raise UserError(f"{path}/{CARD} names {name!r}, which does not lie within the package")

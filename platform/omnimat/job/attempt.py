@@ -10,13 +10,15 @@ from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.lease import Lease, take_over
 from omnimat.base.settings import Settings
-from omnimat.base.workspace import RESULT, Workspace
+from omnimat.base.workspace import RESULT, RUNS, Workspace
 
 CLAIM = "job.json"
 """File of a run's folder that says from the start under which settings the run was begun."""
 
 
-def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool) -> Lease | None:
+def open_run(
+    name: str, settings: Settings, workspace: Workspace, *, fresh: bool, among: str = RUNS
+) -> Lease | None:
     """Take the lease of the folder in which a run begins or goes on; None if it has finished.
 
     Args:
@@ -24,14 +26,15 @@ def open_run(name: str, settings: Settings, workspace: Workspace, *, fresh: bool
         settings: settings of the run. Only what was begun under the same settings goes on.
         workspace: where runs are kept.
         fresh: begin anew beside what is there.
+        among: folder of all runs of its kind.
 
     Raises:
         UserError: a run of this name has other settings, or another process works on it.
     """
-    run = workspace.run(name)
+    run = workspace.run(name, among)
     if fresh and run.exists():
         take_over(run, f"run {name}")
-        run = workspace.next_attempt(name)
+        run = workspace.next_attempt(name, among)
     if _has_finished(run, name, settings):
         return None
     with ExitStack() as stack:

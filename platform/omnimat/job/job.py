@@ -31,7 +31,7 @@ from upath import UPath
 from omnimat.base.lease import Fence, Lease, take_over
 from omnimat.base.registry import Registry
 from omnimat.base.settings import Settings
-from omnimat.base.workspace import RESULT, Workspace
+from omnimat.base.workspace import RESULT, RUNS, Workspace
 from omnimat.job.asks import Phase, Room
 from omnimat.job.attempt import open_run
 from omnimat.job.header import JobHeader
@@ -165,9 +165,11 @@ class RunJob(Job[SettingsT]):
 
     Attributes:
         writes_rows: whether its results go to the leaderboard at its end.
+        among: folder of the storage that holds all runs of its kind.
     """
 
     writes_rows: ClassVar[bool] = False
+    among: ClassVar[str] = RUNS
 
     def reach(self, *, fresh: bool = False) -> None:
         """Open the leaderboard if rows will be written, and find out whether they may be."""
@@ -187,7 +189,7 @@ class RunJob(Job[SettingsT]):
     @property
     def unfinished(self) -> UPath | None:
         """Folder of the run's newest attempt, unless it has finished."""
-        run = self.workspace.run(self.name)
+        run = self.workspace.run(self.name, self.among)
         return None if (run / RESULT).exists() else run
 
     def attempt(self, *, fresh: bool) -> Lease | None:
@@ -196,7 +198,7 @@ class RunJob(Job[SettingsT]):
         Raises:
             UserError: a run of this name has other settings, or another process works on it.
         """
-        return open_run(self.name, self.settings, self.workspace, fresh=fresh)
+        return open_run(self.name, self.settings, self.workspace, fresh=fresh, among=self.among)
 
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Begin the run or go on with it; do nothing if it has finished."""
@@ -224,6 +226,7 @@ KINDS: Registry[type[Job[Any]]] = Registry(
         "pretrain": "omnimat.job.kinds.pretrain:PretrainJob",
         "finetune": "omnimat.job.kinds.finetune:FinetuneJob",
         "evaluate": "omnimat.job.kinds.evaluate:EvaluateJob",
+        "predict": "omnimat.job.kinds.predict:PredictJob",
         "pipeline": "omnimat.job.kinds.pipeline:PipelineJob",
     },
 )

@@ -105,8 +105,8 @@ def check_inputs(reader: HasInputs, dataset: UPath) -> None:
         return
     if change is not None:
         raise UserError(
-            f"{dataset} was made before {change}: choose another name to ingest what is there now, "
-            f"delete {dataset} to ingest it anew, or delete {dataset / INPUTS_NAME} to keep it"
+            f"{dataset} was made before {change}: choose another name for what is there now, "
+            f"delete {dataset} to begin anew, or delete {dataset / INPUTS_NAME} to keep it"
         )
 
 

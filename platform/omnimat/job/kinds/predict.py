@@ -1,0 +1,64 @@
+"""Jobs of kind ``predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from upath import UPath
+
+from omnimat.base.lease import Fence
+from omnimat.base.workspace import PREDICTIONS
+from omnimat.job.asks import Ask, Phase, Room
+from omnimat.job.job import Job, RunJob
+from omnimat.prediction.settings import PredictSettings
+from omnimat.shards.manifest import MANIFEST_NAME
+
+
+class PredictJob(RunJob[PredictSettings]):
+    """Applies a packed model to the materials of a source or of a data set."""
+
+    kind = "predict"
+    settings_type = PredictSettings
+    among = PREDICTIONS
+
+    def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
+        """Ask for all actors at once: features go from the ones to the others."""
+        settings = self.settings
+        featurizers = Ask.featurizers(settings.num_featurizers, settings.featurizer_num_cpus)
+        resources = settings.model_resources
+        return ((featurizers, Ask("models", "num_models", settings.num_models, resources)),)
+
+    def on_devices(self, num_gpus: float) -> Self:
+        """Give each model a GPU if there is any."""
+        if self.settings.gpus_per_model != "auto":
+            return self
+        update = {"gpus_per_model": float(num_gpus >= 1)}
+        return self.with_settings(self.settings.model_copy(update=update))
+
+    def check(self) -> None:
+        """Open the model and, if the input is there, compare both with what was begun."""
+        from omnimat.prediction.origin import check_origin
+        from omnimat.prediction.plan import make_plan, open_model
+
+        settings, workspace = self.settings, self.workspace
+        open_model(settings)
+        if settings.dataset is None or _is_ingested(workspace.dataset(settings.dataset)):
+            plan = make_plan(settings, workspace)
+            check_origin(workspace.run(self.name, self.among), plan.origin, plan.rows)
+
+    def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
+        """Say what the source holds and does not read."""
+        del needed
+        source = self.settings.source
+        return [] if source is None else source.located().remarks()
+
+    def execute(self, fence: Fence) -> None:
+        """Make the parts that are not there yet."""
+        from omnimat.prediction.run import predict
+
+        predict(self.name, self.settings, self.workspace, fence)
+
+
+def _is_ingested(dataset: UPath) -> bool:
+    return (dataset / MANIFEST_NAME).exists()

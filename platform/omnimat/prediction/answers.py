@@ -1,0 +1,130 @@
+"""What a model says of featurized materials, as a table whose columns the card alone decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omnimat.finetune.codec import ClassIndex
+from omnimat.inference.card import Predictor
+from omnimat.inference.columns import DISTANCE, NAME, NOTES, columns_of
+from omnimat.inference.unpacked import Embeddings, Unpacked
+from omnimat.modalities.layout import ID_COLUMN, Featurizer
+from omnimat.prediction.settings import Output
+
+EMBEDDING = "embedding"
+
+Reasons = tuple[tuple[str, str], ...]
+"""Ids of quarantined materials, and what is wrong with them, in the order of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is said of N materials.
+
+    Attributes:
+        table: a row for each of those that the model can take, in their order.
+        quarantined: the others.
+    """
+
+    table: pa.Table
+    quarantined: Reasons
+
+
+class Asked:
+    """A model, and what is asked of it."""
+
+    def __init__(self, unpacked: Unpacked, output: Output, modality: str | None) -> None:
+        """Ask a model.
+
+        Args:
+            unpacked: its networks.
+            output: what is asked.
+            modality: the modality whose encoder embeds; None for the first that the model has.
+
+        Raises:
+            UserError: it only embeds, or has no encoder of the modality.
+        """
+        self._unpacked = unpacked
+        self._predictor = None if output == "embeddings" else unpacked.predictor
+        self._modality = None if output == "predictions" else unpacked.modality(modality)
+
+    @property
+    def featurizers(self) -> dict[str, Featurizer]:
+        """The featurizers of all that is needed."""
+        predicted = () if self._predictor is None else self._predictor.network.modalities
+        embedded = () if self._modality is None else (self._modality,)
+        return self._unpacked.featurizers(tuple(dict.fromkeys([*predicted, *embedded])))
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Columns of the table: id, predictions and distance, embedding, notes."""
+        columns = [(ID_COLUMN, pa.string())]
+        if self._predictor is not None:
+            columns += [*_predicted_columns(self._predictor), (DISTANCE, pa.float64())]
+        if self._modality is not None:
+            columns.append((EMBEDDING, pa.list_(pa.float32())))
+        return pa.schema([*columns, (NOTES, pa.string())])
+
+    def answer(self, features: pa.Table) -> Answers:
+        """Answer for N materials that are ``featurized`` by these featurizers.
+
+        Of a material for which one of two answers is missing the other is given, with a note.
+        """
+        ids = features[ID_COLUMN].to_pylist()
+        table = pd.DataFrame({ID_COLUMN: ids, NOTES: ""})
+        reasons: list[Sequence[str]] = []
+        if self._predictor is not None:
+            found = self._unpacked.predict(features)
+            table = found.table.rename(columns={NAME: ID_COLUMN})
+            reasons.append(found.reasons)
+        if self._modality is not None:
+            embedded = self._unpacked.embed(features, self._modality)
+            table[EMBEDDING] = pd.Series(_cells(embedded), table.index, object)
+            table[NOTES] = _both(table[NOTES].tolist(), embedded.notes)
+            reasons.append(embedded.notes)
+        is_bad = np.array([all(each) for each in zip(*reasons, strict=True)], np.bool_)
+        rows = pa.Table.from_pandas(table[~is_bad], self.schema, preserve_index=False)
+        bad = table[is_bad]
+        return Answers(
+            rows.replace_schema_metadata(None), tuple(zip(bad[ID_COLUMN], bad[NOTES], strict=True))
+        )
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Write a table as a Parquet file, the bytes of which depend on the table alone."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _predicted_columns(predictor: Predictor) -> list[tuple[str, pa.DataType]]:
+    columns = []
+    codecs = predictor.network.codec.codecs
+    for one, codec in zip(predictor.predicted, codecs, strict=True):
+        value, *others = columns_of(one.task, has_interval=one.calibration is not None)
+        if isinstance(codec, ClassIndex):
+            kind = pa.string()
+        else:
+            kind = pa.list_(pa.float64()) if isinstance(codec.mean, tuple) else pa.float64()
+        columns += [(value, kind), *((name, pa.float64()) for name in others)]
+    return columns
+
+
+def _cells(embedded: Embeddings) -> list[object]:
+    pairs = zip(embedded.vectors, embedded.notes, strict=True)
+    return [None if note else vector for vector, note in pairs]
+
+
+def _both(notes: Sequence[str], of_embedding: Sequence[str]) -> list[str]:
+    return [
+        "; ".join(dict.fromkeys(filter(None, pair)))
+        for pair in zip(notes, of_embedding, strict=True)
+    ]

@@ -1,0 +1,101 @@
+"""The first of two actors: it reads and featurizes parts of the input. It loads no torch.
+
+To the second one goes a row for each part, whose features are one cell of bytes, so that Ray Data
+does not divide them. An error that explains itself stands in the place of features, since Ray Data
+would bury its sentence in tracebacks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from omnimat.base.child import Limits
+from omnimat.base.errors import RunError, UserError
+from omnimat.base.lease import Fence
+from omnimat.base.retry import patiently
+from omnimat.inference.features import featurized
+from omnimat.materials.record import Record
+from omnimat.modalities.batch import Quarantined
+from omnimat.modalities.layout import Featurizer
+from omnimat.prediction.parts import Tries
+from omnimat.prediction.rows import Part, read
+from omnimat.sources.base import Source
+from omnimat.sources.items import guarded_items
+
+ERROR, FEATURES, READ_S, FEATURIZE_S = "error", "features", "read_s", "featurize_s"
+
+
+def block_of(part: Part, **cells: pa.Array | list[object]) -> pa.Table:
+    """Make the row of a part, with more cells."""
+    return pa.table({**{name: [value] for name, value in part._asdict().items()}, **cells})
+
+
+def part_of(block: pa.Table) -> Part:
+    """Give the part of a row."""
+    return Part(*(block[name][0].as_py() for name in Part._fields))
+
+
+def features_of(block: pa.Table) -> pa.Table:
+    """Give the features in a row, without a copy."""
+    return pa.ipc.open_stream(block[FEATURES][0].as_buffer()).read_all()
+
+
+class Featurize:
+    """Reads and featurizes parts."""
+
+    def __init__(
+        self, rows: Source, featurizers: Mapping[str, Featurizer], limits: Limits, fence: Fence
+    ) -> None:
+        """Read for the holder of a folder.
+
+        Args:
+            rows: the input.
+            featurizers: one a modality.
+            limits: limits of reading one row.
+            fence: the right to the folder in which the job writes.
+        """
+        self._rows, self._featurizers, self._limits = rows, featurizers, limits
+        self._tries = Tries(fence)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Read and featurize a part."""
+        part = part_of(block)
+        try:
+            return self._featurized(part)
+        except (RunError, UserError, FileNotFoundError) as error:
+            return block_of(part, **{ERROR: [str(error)]})
+
+    def _featurized(self, part: Part) -> pa.Table:
+        with self._tries.of(part) as was_in_vain:
+            started_s = time.perf_counter()
+            what = f"rows {part.start} to {part.stop - 1} of the input"
+            records = patiently(lambda: self._records(part, was_in_vain), what)
+            read_s = time.perf_counter() - started_s
+            features = featurized([one.material_id for one in records], records, self._featurizers)
+            featurize_s = time.perf_counter() - started_s - read_s
+        cells = {FEATURES: _cell(features), READ_S: [read_s], FEATURIZE_S: [featurize_s]}
+        return block_of(part, **cells, **{ERROR: [""]})
+
+    def _records(self, part: Part, was_in_vain: bool) -> list[Record | Quarantined]:
+        """Read in this process or, where that went wrong, item by item in a child of it."""
+        span = (part.start, part.stop, self._limits)
+        if was_in_vain:
+            return read(self._rows, *span, guarded_items)
+        try:
+            return read(self._rows, *span)
+        except MemoryError:
+            return read(self._rows, *span, guarded_items)
+
+
+def _cell(table: pa.Table) -> pa.Array:
+    """Make one cell of a table, of which nothing is copied a second time."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = sink.getvalue()
+    offsets = pa.py_buffer(np.array([0, data.size], np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])

@@ -1,0 +1,115 @@
+"""A packed model without a training: its networks are drawn at random, and tiny."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save as save_tensors
+
+from omnimat import __version__
+from omnimat.finetune.codec import ClassIndex, JointCodec, Standardiser
+from omnimat.finetune.heads.linear import LinearSettings
+from omnimat.finetune.model import PropertyModel
+from omnimat.finetune.tasks import TaskSettings
+from omnimat.inference.card import Network, PackageCard, Predicted, Predictor, Score, Trained
+from omnimat.inference.conformal import Calibration
+from omnimat.inference.domain import Domain, Reference
+from omnimat.inference.package import REFERENCE, member_file, stored, write
+from omnimat.modalities.choices import ModalityChoices
+from omnimat.models.export import Card
+
+TARGET = "volume_angstrom3_per_atom"
+EMBEDDING_DIM = 8
+_CHOICES = {
+    "structure": {
+        "featurizer": {"lattice_sums": "none"},
+        "encoder": {"preset": "tiny", "lattice_sums": False, "hidden_width": 8},
+    }
+}
+_TASKS = (
+    TaskSettings(name="volume", target=TARGET, unit="angstrom^3/atom"),
+    TaskSettings(name="cell", target="cell_angstrom", unit="angstrom"),
+    TaskSettings(name="system", target="crystal_system", kind="classification"),
+)
+_CODECS = (
+    Standardiser(mean=20.0, std=5.0, transform="none"),
+    Standardiser(mean=(4.0, 5.0, 6.0), std=(1.0, 1.0, 1.0), transform="none"),
+    ClassIndex(labels=("cubic", "hexagonal", "triclinic"), most_frequent="cubic"),
+)
+
+
+def write_package(path: Path, seeds: Sequence[int] = (0, 1)) -> PackageCard:
+    """Write a package that embeds structures and predicts a number, three numbers and a class.
+
+    Args:
+        path: folder or zip to write.
+        seeds: of its members.
+    """
+    choice = ModalityChoices.model_validate(_CHOICES).chosen()["structure"]
+    encoder = Card(
+        modality="structure",
+        encoder=choice.encoder.exported(),
+        featurizer=choice.featurizer.model_dump(mode="json"),
+        embedding_dim=EMBEDDING_DIM,
+        parent_run="none",
+        config_hash="none",
+        dataset_fingerprint="none",
+        samples_seen=0,
+    )
+    network = Network(
+        head=LinearSettings(),
+        modalities=("structure",),
+        codec=JointCodec(codecs=_CODECS),
+        precision="fp32",
+        seeds=tuple(seeds),
+    )
+    files = {member_file(seed): _member(network, encoder, seed) for seed in seeds}
+    files[REFERENCE] = _reference()
+    card = PackageCard(
+        omnimat=__version__,
+        name=path.stem,
+        files=stored(files),
+        encoders={"structure": encoder},
+        predictor=_predictor(network),
+        trained=(Trained(dataset="none", dataset_fingerprint="none", licences=(), run="none"),),
+        config={},
+    )
+    write(path, card, files)
+    return card
+
+
+def _member(network: Network, encoder: Card, seed: int) -> bytes:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = network.head.build(("structure",), EMBEDDING_DIM, network.codec.num_outputs)
+        model = PropertyModel({"structure": encoder.build()}, head)
+    data: bytes = save_tensors(dict(model.state_dict()))
+    return data
+
+
+def _reference() -> bytes:
+    points = np.random.default_rng(0).normal(size=(50, EMBEDDING_DIM))
+    found = Reference.fit(points)
+    tensors = {"mean": found.mean, "whitening": found.whitening}
+    copied = {key: torch.from_numpy(value.copy()) for key, value in tensors.items()}
+    data: bytes = save_tensors(copied)
+    return data
+
+
+def _predictor(network: Network) -> Predictor:
+    calibration = Calibration(floor=0.5, factor=2.0, coverage=0.9, num_calibration=9)
+    predicted = [
+        Predicted(
+            task=task,
+            calibration=calibration if task.target == TARGET else None,
+            score=Score(metric=task.metric_name, of_each=(1.0,), of_mean=1.0, num_test=1),
+        )
+        for task in _TASKS
+    ]
+    domain = Domain(elements=("H", "O", "Si"), max_atoms=12, far=3.0, num_materials=50)
+    return Predictor(
+        network=network, missing_modalities="leave_out", predicted=tuple(predicted), domain=domain
+    )

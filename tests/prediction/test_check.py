@@ -1,0 +1,124 @@
+"""What is wrong with a job file is said in one sentence, before any cluster is asked."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from upath import UPath
+
+from omnimat.base.workspace import Workspace
+from omnimat.cli.main import main
+from omnimat.job.asks import Ask
+from omnimat.job.kinds.predict import PredictJob
+from omnimat.job.load import load_as
+from omnimat.prediction.origin import remember_origin
+from omnimat.prediction.plan import make_plan
+from omnimat.testing.packages import write_package
+
+
+@pytest.fixture
+def job(model, crystals, tmp_path):
+    """Write the job file, with other values of some keys."""
+
+    def job(**choices):
+        values = {"kind": "predict", "name": "candidates", "model": str(model)}
+        values |= {"storage_path": str(tmp_path / "storage"), "source": {"path": str(crystals)}}
+        path = tmp_path / "candidates.yaml"
+        kept = {key: value for key, value in (values | choices).items() if value is not None}
+        path.write_text(yaml.safe_dump(kept))
+        return path
+
+    return job
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Begin a job as its first start does; give its folder."""
+
+    def begin(path):
+        settings = load_as(PredictJob, path).settings
+        workspace = Workspace(UPath(tmp_path / "storage"))
+        plan, folder = make_plan(settings, workspace), workspace.run("candidates", "predictions")
+        remember_origin(folder, plan.origin, plan.rows)
+        return folder
+
+    return begin
+
+
+def check(path):
+    result = CliRunner().invoke(main, ["check", str(path)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def test_a_right_job_is_right(job):
+    assert check(job()) == (0, f"{job()}: ok\n")
+    assert check(job(source=None, dataset="later"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({"model": "/no/such/model"}, "/no/such/model"),
+        ({"source": None}, "dataset: give either dataset or source"),
+        ({"dataset": "data"}, "dataset: give either dataset or source"),
+        ({"source": {"path": "/no/such/folder"}}, "/no/such/folder"),
+        ({"source": {"type": "materials_project"}}, "source: what materials_project gives"),
+        ({"output": "everything"}, "output"),
+        ({"modality": "structure"}, "set output to embeddings or both"),
+        ({"modality": "dos", "output": "embeddings"}, "no encoder for 'dos'; choose one of struct"),
+        ({"row_per_part": 3}, "did you mean 'rows_per_part'"),
+    ],
+)
+def test_a_wrong_job_is_refused_in_a_sentence(job, choices, told):
+    code, output = check(job(**choices))
+    assert code == 2
+    assert told in output
+    assert output.count("\n") == 1
+
+
+def test_another_model_or_input_under_the_name_is_refused(job, begin, crystals, tmp_path):
+    files = tmp_path / "files"
+    shutil.copytree(crystals, files)
+    write_package(tmp_path / "mine")
+    path = job(model=str(tmp_path / "mine"), source={"path": str(files)})
+    folder = begin(path)
+    assert check(path)[0] == 0
+    shutil.rmtree(tmp_path / "mine")
+    write_package(tmp_path / "mine", seeds=(5,))
+    code, output = check(path)
+    assert code == 2
+    assert "begun with another model" in output
+    assert "--fresh" in output
+    shutil.rmtree(tmp_path / "mine")
+    write_package(tmp_path / "mine")
+    assert check(path)[0] == 0
+    (files / "empty.cif").write_text("data_x\n")
+    code, output = check(path)
+    assert code == 2
+    assert "empty.cif was changed" in output
+    (folder / "origin.json").write_text(json.dumps({"model": 3}))
+    assert check(path)[0] == 2
+
+
+def test_all_actors_run_at_the_same_time_and_a_gpu_is_taken_where_there_is_one(job):
+    loaded = load_as(PredictJob, job(num_featurizers=3, num_models=2, model_num_cpus=0.5))
+    ((featurizers, models),) = loaded.on_devices(0).phases()
+    assert featurizers == Ask.featurizers(3, 1.0)
+    assert (models.count, models.each) == (2, {"CPU": 0.5})
+    ((_, models),) = loaded.on_devices(4).phases()
+    assert models.each == {"CPU": 0.5, "GPU": 1.0}
+
+
+def test_a_package_lies_on_any_filesystem(job, model):
+    remote = UPath("memory://models/volume")
+    for file in model.rglob("*"):
+        if file.is_file():
+            (remote / file.relative_to(model).as_posix()).write_bytes(file.read_bytes())
+    settings = load_as(PredictJob, job(model=str(remote))).settings
+    plan = make_plan(settings, Workspace(UPath("memory://storage")))
+    assert plan.origin == make_plan(load_as(PredictJob, job()).settings, Workspace(UPath())).origin
+    held = plan.package.held()
+    assert all(held.data(name) == (model / name).read_bytes() for name in held.card.files)
