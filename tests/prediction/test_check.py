@@ -61,7 +61,7 @@ def test_a_right_job_is_right(job):
 @pytest.mark.parametrize(
     ("choices", "told"),
     [
-        ({"model": "/no/such/model"}, "/no/such/model"),
+        ({"model": "/no/such/model"}, "model: /no/such/model does not exist"),
         ({"source": None}, "dataset: give either dataset or source"),
         ({"dataset": "data"}, "dataset: give either dataset or source"),
         ({"source": {"path": "/no/such/folder"}}, "/no/such/folder"),
@@ -77,6 +77,24 @@ def test_a_wrong_job_is_refused_in_a_sentence(job, choices, told):
     assert code == 2
     assert told in output
     assert output.count("\n") == 1
+
+
+def test_a_property_that_is_called_as_a_column_of_ours_is_refused(job, tmp_path):
+    write_package(tmp_path / "mine", target="embedding")
+    assert check(job(model=str(tmp_path / "mine")))[0] == 0
+    code, output = check(job(model=str(tmp_path / "mine"), output="both"))
+    assert code == 2
+    assert "two columns 'embedding'" in output
+
+
+def test_a_table_without_rows_is_refused(job, tmp_path):
+    (tmp_path / "none.csv").write_text("cif\n")
+    path = job(
+        source={"type": "table", "path": str(tmp_path / "none.csv"), "structure": {"cif": "cif"}}
+    )
+    result = CliRunner().invoke(main, ["plan", str(path)])
+    assert result.exit_code == 2
+    assert "no rows" in result.output
 
 
 def test_another_model_or_input_under_the_name_is_refused(job, begin, crystals, tmp_path):

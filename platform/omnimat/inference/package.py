@@ -26,6 +26,7 @@ from omnimat.base.checked_json import CHECKSUM, parsed
 from omnimat.base.errors import UserError
 from omnimat.base.files import TEMPORARY_SUFFIX, write_atomically
 from omnimat.base.paths import expanded_path
+from omnimat.base.retry import patiently
 from omnimat.base.settings import fingerprint, first_mistake
 from omnimat.base.stored_file import StoredFile
 from omnimat.inference.card import PackageCard
@@ -182,9 +183,12 @@ def opened(path: str) -> Package:
     """Open the package that the key ``model`` of a job file names, on any filesystem.
 
     Raises:
-        UserError: it is no package, or its card is damaged.
+        UserError: it is not there or out of reach, it is no package, or its card is damaged.
     """
-    return Package(expanded_path(path, "model"))
+    place = expanded_path(path, "model")
+    if not patiently(place.exists, f"model: {place}"):
+        raise UserError(f"model: {place} does not exist; make a package with omnimat package")
+    return Package(place)
 
 
 def _from_folder(folder: UPath, name: str, max_bytes: int) -> bytes:

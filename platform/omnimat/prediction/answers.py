@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from omnimat.base.errors import UserError
 from omnimat.finetune.codec import ClassIndex
 from omnimat.inference.card import Predictor
 from omnimat.inference.columns import DISTANCE, NAME, NOTES, columns_of
@@ -49,11 +49,13 @@ class Asked:
             modality: the modality whose encoder embeds; None for the first that the model has.
 
         Raises:
-            UserError: it only embeds, or has no encoder of the modality.
+            UserError: it only embeds, has no encoder of the modality, or predicts a property
+                whose column would be there twice.
         """
         self._unpacked = unpacked
         self._predictor = None if output == "embeddings" else unpacked.predictor
         self._modality = None if output == "predictions" else unpacked.modality(modality)
+        self._schema = self._columns()
 
     @property
     def featurizers(self) -> dict[str, Featurizer]:
@@ -61,16 +63,6 @@ class Asked:
         predicted = () if self._predictor is None else self._predictor.network.modalities
         embedded = () if self._modality is None else (self._modality,)
         return self._unpacked.featurizers(tuple(dict.fromkeys([*predicted, *embedded])))
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """Columns of the table: id, predictions and distance, embedding, notes."""
-        columns = [(ID_COLUMN, pa.string())]
-        if self._predictor is not None:
-            columns += [*_predicted_columns(self._predictor), (DISTANCE, pa.float64())]
-        if self._modality is not None:
-            columns.append((EMBEDDING, pa.list_(pa.float32())))
-        return pa.schema([*columns, (NOTES, pa.string())])
 
     def answer(self, features: pa.Table) -> Answers:
         """Answer for N materials that are ``featurized`` by these featurizers.
@@ -90,11 +82,26 @@ class Asked:
             table[NOTES] = _both(table[NOTES].tolist(), embedded.notes)
             reasons.append(embedded.notes)
         is_bad = np.array([all(each) for each in zip(*reasons, strict=True)], np.bool_)
-        rows = pa.Table.from_pandas(table[~is_bad], self.schema, preserve_index=False)
+        rows = pa.Table.from_pandas(table[~is_bad], self._schema, preserve_index=False)
         bad = table[is_bad]
         return Answers(
             rows.replace_schema_metadata(None), tuple(zip(bad[ID_COLUMN], bad[NOTES], strict=True))
         )
+
+    def _columns(self) -> pa.Schema:
+        """Give the columns of the table: id, predictions and distance, embedding, notes."""
+        columns = [(ID_COLUMN, pa.string())]
+        if self._predictor is not None:
+            columns += [*_predicted_columns(self._predictor), (DISTANCE, pa.float64())]
+        if self._modality is not None:
+            columns.append((EMBEDDING, pa.list_(pa.float32())))
+        names = [name for name, _ in columns]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(
+                f"output: the table would have two columns {twice[0]!r}, since the model predicts "
+                "a property of this name; ask for predictions alone, or package another run"
+            )
+        return pa.schema([*columns, (NOTES, pa.string())])
 
 
 def to_parquet(table: pa.Table) -> bytes:

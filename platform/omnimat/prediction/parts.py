@@ -13,7 +13,7 @@ from upath import UPath
 
 from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import RunError, UserError
-from omnimat.base.files import read_file, write_atomically
+from omnimat.base.files import read_file, remove_temporaries, write_atomically
 from omnimat.base.lease import CheckHeld, Fence
 from omnimat.base.settings import Settings, first_mistake
 from omnimat.prediction.rows import Part
@@ -92,6 +92,12 @@ def kept_parts(folder: UPath, parts: Iterable[Part]) -> dict[int, PartReport]:
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         reports = list(pool.map(lambda number: _kept(folder, names[number]), there))
     return {n: report for n, report in zip(there, reports, strict=True) if report is not None}
+
+
+def remove_leftovers(folder: UPath) -> None:
+    """Remove what killed writers left among finished parts."""
+    for name in (PARTS, REPORTS):
+        remove_temporaries(folder / name)
 
 
 def _report_of(folder: UPath, name: str) -> UPath:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +26,6 @@ QUARANTINED = "quarantined.parquet"
 _COLUMNS = pa.schema([(ID_COLUMN, pa.string()), ("reason", pa.string()), ("part", pa.int32())])
 
 
-@dataclass
 class Progress:
     """What became of the parts so far.
 
@@ -35,36 +33,29 @@ class Progress:
         folder: where the job writes.
         parts: all parts.
         reports: of those that are there, by number.
+        num_rows: how many rows the input has, as far as is known; a file may turn out to hold many.
+        num_done: how many of them are accounted for.
+        num_quarantined: how many of these are quarantined.
     """
 
-    folder: UPath
-    parts: Sequence[Part]
-    reports: dict[int, PartReport] = field(default_factory=dict)
+    def __init__(self, folder: UPath, parts: Sequence[Part]) -> None:
+        self.folder, self.parts = folder, parts
+        self.reports: dict[int, PartReport] = {}
+        self.num_rows = sum(part.stop - part.start for part in parts)
+        self.num_done = self.num_quarantined = 0
+
+    def add(self, number: int, report: PartReport) -> None:
+        """Note that a part is there."""
+        part = self.parts[number]
+        self.reports[number] = report
+        self.num_rows += report.num_rows - (part.stop - part.start)
+        self.num_done += report.num_rows
+        self.num_quarantined += len(report.quarantined)
 
     @property
     def missing(self) -> list[Part]:
         """The parts that are not there yet."""
         return [part for part in self.parts if part.number not in self.reports]
-
-    @property
-    def num_rows(self) -> int:
-        """How many rows the input has, as far as is known; a file may turn out to hold many."""
-        return sum(
-            part.stop - part.start
-            if part.number not in self.reports
-            else self.reports[part.number].num_rows
-            for part in self.parts
-        )
-
-    @property
-    def num_done(self) -> int:
-        """How many rows of the input are accounted for."""
-        return sum(report.num_rows for report in self.reports.values())
-
-    @property
-    def num_quarantined(self) -> int:
-        """How many of these are quarantined."""
-        return sum(len(report.quarantined) for report in self.reports.values())
 
     @property
     def seconds(self) -> Counter[str]:
@@ -76,11 +67,11 @@ class Progress:
 
     @property
     def losses(self) -> Losses:
-        """What was lost; several reasons of one id are joined."""
+        """What was lost; an id that comes again carries its place in the list."""
         reasons: dict[str, str] = {}
-        for row in self.quarantined().to_pylist():
-            name, why = row[ID_COLUMN], row["reason"]
-            reasons[name] = f"{reasons[name]}; {why}" if name in reasons else why
+        for place, row in enumerate(self.quarantined().to_pylist()):
+            name = row[ID_COLUMN]
+            reasons[f"{name} ({place})" if name in reasons else name] = row["reason"]
         return Losses(reasons, self.num_rows, self.folder / QUARANTINED)
 
     def quarantined(self) -> pa.Table:
@@ -101,13 +92,26 @@ class Progress:
 
 
 def write_result(
-    progress: Progress, settings: PredictSettings, origin: Origin, check_held: CheckHeld
+    progress: Progress,
+    settings: PredictSettings,
+    origin: Origin,
+    quarantined: PartFile,
+    check_held: CheckHeld,
 ) -> None:
     """Write the result of a prediction whose parts are all there, which makes it finished.
 
     The list of its files and of their hashes depends on model and input alone.
+
+    Args:
+        progress: what became of the parts.
+        settings: what was asked.
+        origin: of what.
+        quarantined: the file that lists what is in no part.
+        check_held: makes sure that the folder is still held.
+
+    Raises:
+        LostError: it is not, and nothing was written.
     """
-    quarantined = progress.write_quarantined()
     reports = [progress.reports[part.number] for part in progress.parts]
     content: dict[str, Any] = {
         "config_hash": settings.fingerprint(),

@@ -12,7 +12,7 @@ import pandas as pd
 from upath import UPath
 
 from omnimat.base.child import Limits
-from omnimat.base.errors import RunError
+from omnimat.base.errors import RunError, UserError
 from omnimat.base.filesystem import location
 from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Failure, Record
@@ -122,20 +122,36 @@ def rows_of(settings: PredictSettings, workspace: Workspace) -> Source:
     return located
 
 
+def num_rows_of(rows: Source) -> int:
+    """Count the rows, as far as is known; a file may turn out to hold many.
+
+    Raises:
+        UserError: there are none.
+    """
+    num_rows = rows.num_items()
+    if num_rows == 0:
+        raise UserError("the input has no rows: check source or dataset")
+    return num_rows
+
+
 def parts_of(rows: Source, rows_per_part: int) -> list[Part]:
-    """Cut all rows into parts, which depend on the input alone."""
+    """Cut all rows into parts, which depend on the input alone.
+
+    Raises:
+        UserError: there are no rows.
+    """
+    num_rows = num_rows_of(rows)
     if isinstance(rows, DatasetRows):
         units = split_into_units(
-            np.arange(rows.num_items())[:, None],
+            np.arange(num_rows)[:, None],
             rows.records["size_bytes"].to_numpy(),
             limit_bytes=_MAX_PART_BYTES,
             limit_records=rows_per_part,
         )
         spans = [(int(unit[0]), int(unit[-1]) + 1) for unit in units]
     else:
-        num_items = rows.num_items()
-        starts = range(0, num_items, rows_per_part)
-        spans = [(start, min(start + rows_per_part, num_items)) for start in starts]
+        starts = range(0, num_rows, rows_per_part)
+        spans = [(start, min(start + rows_per_part, num_rows)) for start in starts]
     return [Part(number, *span) for number, span in enumerate(spans)]
 
 

@@ -16,7 +16,7 @@ from omnimat.cluster.placement import on_labelled
 from omnimat.prediction.answering import REPORT, Answer
 from omnimat.prediction.featurizing import ERROR, Featurize, block_of, part_of
 from omnimat.prediction.origin import remember_origin
-from omnimat.prediction.parts import PARTS, PartReport, kept_parts
+from omnimat.prediction.parts import PARTS, PartReport, kept_parts, remove_leftovers
 from omnimat.prediction.plan import Plan, make_plan
 from omnimat.prediction.progress import Progress, write_result
 from omnimat.prediction.rows import Part, parts_of
@@ -41,15 +41,18 @@ def predict(name: str, settings: PredictSettings, workspace: Workspace, fence: F
     plan = make_plan(settings, workspace)
     remember_origin(fence.folder, plan.origin, plan.rows)
     parts = parts_of(plan.rows, settings.rows_per_part)
-    progress = Progress(fence.folder, parts, kept_parts(fence.folder, parts))
+    progress = Progress(fence.folder, parts)
+    for number, report in kept_parts(fence.folder, parts).items():
+        progress.add(number, report)
     if progress.reports:
         print(f"{name}: {len(progress.reports)} of {len(parts)} parts are there", flush=True)
     num_before, started_s = progress.num_done, time.perf_counter()
     _follow(name, progress, settings, _answered(progress.missing, plan, settings, fence))
     num_per_s = (progress.num_done - num_before) / (time.perf_counter() - started_s)
-    progress.write_quarantined()
+    quarantined = progress.write_quarantined()
     progress.losses.check(settings.max_quarantined)
-    write_result(progress, settings, plan.origin, fence.check)
+    remove_leftovers(fence.folder)
+    write_result(progress, settings, plan.origin, quarantined, fence.check)
     print(summary(name, progress, num_per_s), flush=True)
 
 
@@ -75,7 +78,8 @@ def _follow(
     bar = tqdm(total=progress.num_rows, initial=progress.num_done, desc=name, unit="row")
     with bar, RayMetrics(name) as watch:
         for number, report in reports:
-            progress.reports[number] = report
+            progress.add(number, report)
+            bar.total = progress.num_rows
             bar.update(report.num_rows)
             watch(
                 {

@@ -29,11 +29,6 @@ _CHOICES = {
         "encoder": {"preset": "tiny", "lattice_sums": False, "hidden_width": 8},
     }
 }
-_TASKS = (
-    TaskSettings(name="volume", target=TARGET, unit="angstrom^3/atom"),
-    TaskSettings(name="cell", target="cell_angstrom", unit="angstrom"),
-    TaskSettings(name="system", target="crystal_system", kind="classification"),
-)
 _CODECS = (
     Standardiser(mean=20.0, std=5.0, transform="none"),
     Standardiser(mean=(4.0, 5.0, 6.0), std=(1.0, 1.0, 1.0), transform="none"),
@@ -41,12 +36,13 @@ _CODECS = (
 )
 
 
-def write_package(path: Path, seeds: Sequence[int] = (0, 1)) -> PackageCard:
+def write_package(path: Path, seeds: Sequence[int] = (0, 1), target: str = TARGET) -> None:
     """Write a package that embeds structures and predicts a number, three numbers and a class.
 
     Args:
         path: folder or zip to write.
         seeds: of its members.
+        target: name of the number.
     """
     choice = ModalityChoices.model_validate(_CHOICES).chosen()["structure"]
     encoder = Card(
@@ -73,12 +69,11 @@ def write_package(path: Path, seeds: Sequence[int] = (0, 1)) -> PackageCard:
         name=path.stem,
         files=stored(files),
         encoders={"structure": encoder},
-        predictor=_predictor(network),
+        predictor=_predictor(network, target),
         trained=(Trained(dataset="none", dataset_fingerprint="none", licences=(), run="none"),),
         config={},
     )
     write(path, card, files)
-    return card
 
 
 def _member(network: Network, encoder: Card, seed: int) -> bytes:
@@ -99,15 +94,20 @@ def _reference() -> bytes:
     return data
 
 
-def _predictor(network: Network) -> Predictor:
+def _predictor(network: Network, target: str) -> Predictor:
+    tasks = (
+        TaskSettings(name="number", target=target),
+        TaskSettings(name="cell", target="cell_angstrom", unit="angstrom"),
+        TaskSettings(name="system", target="crystal_system", kind="classification"),
+    )
     calibration = Calibration(floor=0.5, factor=2.0, coverage=0.9, num_calibration=9)
     predicted = [
         Predicted(
             task=task,
-            calibration=calibration if task.target == TARGET else None,
+            calibration=calibration if task.target == target else None,
             score=Score(metric=task.metric_name, of_each=(1.0,), of_mean=1.0, num_test=1),
         )
-        for task in _TASKS
+        for task in tasks
     ]
     domain = Domain(elements=("H", "O", "Si"), max_atoms=12, far=3.0, num_materials=50)
     return Predictor(
