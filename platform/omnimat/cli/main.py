@@ -141,7 +141,7 @@ _PRICE = click.FloatRange(min=0)
     type=click.IntRange(min=1),
     metavar="N",
     show_default="the workers of the job",
-    help="Plan for N workers with a GPU each.",
+    help="Plan for N workers, or models that predict, with a GPU each.",
 )
 @click.option(
     "--cores",
@@ -173,26 +173,28 @@ _PRICE = click.FloatRange(min=0)
 @click.option("--measure-again", is_flag=True, help="Measure even if the rates are known.")
 @_json
 def plan(job_file: Path, overrides: tuple[str, ...], is_json: bool, **asked: Any) -> None:
-    """Forecast time, cost and bottleneck of a pretrain job on more and more workers.
+    """Forecast time, cost and bottleneck of a pretrain or predict job.
 
-    This featurizes and trains on a few batches here, once, and keeps the measured rates in the
-    storage. To measure a GPU, run it on a machine that has one. There `use_gpu: auto` is taken to
-    mean GPUs; elsewhere it means CPUs unless --gpus says how many GPUs there will be. The data set
+    Of a predict job, this reads, featurizes and predicts a few hundred rows here. Of a pretrain
+    job, it featurizes and trains on a few batches here, once, keeps the measured rates in the
+    storage, and forecasts more and more workers.
+
+    To measure a GPU, run it on a machine that has one. There `use_gpu: auto` is taken to mean GPUs;
+    elsewhere it means CPUs unless --gpus says how many GPUs there will be. The data set
     must be there: run the jobs that this one needs first.
     """
     from omnimat.job.forecast import forecast
-    from omnimat.training.forecast.forecast import as_json, table
     from omnimat.training.forecast.request import Request
 
-    rows, assumptions = forecast(job_file, overrides, Request(**asked))
+    told = forecast(job_file, overrides, Request(**asked))
     if is_json:
-        content = {"forecasts": [as_json(row) for row in rows], "assumptions": assumptions}
+        content = {"forecasts": told.content, "assumptions": told.assumptions}
         click.echo(json.dumps(content, indent=1))
         return
     from rich.console import Console
 
-    Console(width=width()).print(table(rows))
-    say("\n".join(f"- {line}" for line in assumptions))
+    Console(width=width()).print(told.table)
+    say("\n".join(f"- {line}" for line in told.assumptions))
 
 
 @main.command()

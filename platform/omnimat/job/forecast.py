@@ -1,24 +1,64 @@
-"""The way from a job file to what ``omnimat plan`` forecasts of its run."""
+"""The way from a job file to what ``omnimat plan`` forecasts of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rich.table import Table
+
+from omnimat.base.errors import UserError
+from omnimat.job.kinds.predict import PredictJob
 from omnimat.job.kinds.pretrain import PretrainJob
-from omnimat.job.load import load_as
-from omnimat.training.forecast.forecast import Forecast
-from omnimat.training.forecast.request import Request, answer, settled
+from omnimat.job.load import load
+from omnimat.training.forecast.request import Request
 
 
-def forecast(
-    path: Path, overrides: Sequence[str], request: Request
-) -> tuple[list[Forecast], list[str]]:
-    """Forecast the run of a pretrain job; see ``training.forecast.request.answer``.
+@dataclass(frozen=True)
+class Told:
+    """A forecast for people and for programs.
+
+    Attributes:
+        table: what is shown.
+        content: the same as values that JSON can hold, a row each.
+        assumptions: sentences that say what it rests on.
+    """
+
+    table: Table
+    content: list[dict[str, Any]]
+    assumptions: list[str]
+
+
+def forecast(path: Path, overrides: Sequence[str], request: Request) -> Told:
+    """Forecast a pretrain job (``training.forecast``) or a predict job (``prediction.forecast``).
 
     Raises:
         UserError: the job cannot be run as it is, or not be forecast.
     """
-    job = load_as(PretrainJob, path, overrides)
+    job = load(path, overrides)
+    if isinstance(job, PretrainJob):
+        return _of_pretrain(job, request)
+    if isinstance(job, PredictJob):
+        return _of_predict(job, request)
+    raise UserError(
+        f"{path}: kind {job.kind} is not forecast; give a job of kind pretrain or predict"
+    )
+
+
+def _of_pretrain(job: PretrainJob, request: Request) -> Told:
+    from omnimat.training.forecast.forecast import as_json, table
+    from omnimat.training.forecast.request import answer, settled
+
     job = job.with_settings(settled(job.settings, request)).prepared()
-    return answer(job.plan, job.workspace, request)
+    rows, assumptions = answer(job.plan, job.workspace, request)
+    return Told(table(rows), [as_json(row) for row in rows], assumptions)
+
+
+def _of_predict(job: PredictJob, request: Request) -> Told:
+    from omnimat.prediction.forecast import assumptions, forecast, table
+    from omnimat.prediction.plan import make_plan
+
+    found = forecast(job.settings, make_plan(job.settings, job.workspace), request)
+    return Told(table(found, request), [found.as_json(request)], assumptions(found, request))
