@@ -10,7 +10,7 @@ and told with the result (``leaderboard.overlap``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from omnimat.base.errors import UserError
@@ -151,11 +151,25 @@ def refuse_leakage(
         UnknownPretrainingError: nobody knows what the run has seen, but it was shown no property
             that judges.
     """
+    return refuse_shown(cards, lambda: pretraining_of(workspace, run, cards), judging)
+
+
+def refuse_shown(
+    cards: Mapping[str, Card], find: Callable[[], Pretraining], judging: Judging
+) -> Pretraining:
+    """Refuse what must not be judged; see ``refuse_leakage``.
+
+    Args:
+        cards: the cards of the encoders.
+        find: finds out what they have seen, or raises an ``UnknownPretrainingError``.
+        judging: what they are judged by.
+    """
     refuse_inputs(featurizers_of(cards), judging.properties)
     try:
-        pretraining = pretraining_of(workspace, run, cards)
+        pretraining = find()
     except UnknownPretrainingError as error:
-        if shown := revealed(properties_shown(cards), judging.all_properties):
+        known = properties_shown(cards) | error.properties
+        if shown := revealed(known, judging.all_properties):
             raise UserError(f"{_named(shown)} was shown in pretraining, and {error}") from error
         raise
     refuse_seen(pretraining, judging)

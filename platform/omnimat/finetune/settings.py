@@ -140,6 +140,9 @@ class FinetuneSettings(DownstreamSettings):
     """A sweep over variants, points and seeds on one or more tasks.
 
     Attributes:
+        run: the name of the pretraining run whose exported encoders are used.
+        model: the path of a packed model, a folder or a zip, whose encoders are used instead. Its
+            encoders become a run of the storage, named after the model and its content.
         modalities: which of the run's encoders are used; several are trained together.
         head: what maps the embeddings to outputs. Left out, it is an ``mlp`` without hidden layers
             for one modality and ``concat`` for several. From scratch, the latter is fusion without
@@ -175,6 +178,8 @@ class FinetuneSettings(DownstreamSettings):
         "max_failures",
     }
 
+    run: str = ""
+    model: str = ""
     modalities: tuple[ModalityName, ...] = Field(default=("structure",), min_length=1)
     head: Annotated[HeadSettings, OneOf(HEADS)] = MlpSettings()
     missing_modalities: MissingModalities = "leave_out"
@@ -209,6 +214,13 @@ class FinetuneSettings(DownstreamSettings):
         modalities = values.get("modalities")
         is_one = not isinstance(modalities, Sequence) or len(modalities) < 2
         return values if is_one else {**values, "head": {"type": "concat"}}
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> Self:
+        if bool(self.run) == bool(self.model):
+            which = "not both" if self.run else "this job names neither"
+            raise ValueError(f"run: give run or model, the path of a packed one; {which}")
+        return self
 
     @model_validator(mode="after")
     def _nothing_repeats(self) -> Self:
@@ -292,7 +304,7 @@ class FinetuneSettings(DownstreamSettings):
 
     def method(self) -> dict[str, Any]:
         """Give what decides a number, but for the contender and the seed; defaults included."""
-        aside = {"label", "folds", "variants", "train_fractions", "seeds"}
+        aside = {"label", "folds", "variants", "train_fractions", "seeds", "model"}
         left_out = dict.fromkeys(aside | self._unused | self.of_the_machine, True)
         exclude: dict[str, Any] = {**left_out, "trial": self.trial.of_the_machine}
         return self.model_dump(mode="json", exclude=exclude)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors.torch import save as save_tensors
 from upath import UPath
@@ -19,23 +17,23 @@ from omnimat.base.checked_json import read_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.settings import first_mistake
 from omnimat.base.workspace import RESULT, Workspace
-from omnimat.finetune.codec import JointCodec
-from omnimat.finetune.examples import Examples, FeatureInputs
-from omnimat.finetune.heads.linear import LinearSettings
 from omnimat.finetune.outcome import TrialResult, read_weights, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.finetune.tasks import TaskSettings
-from omnimat.inference.card import Network, PackageCard, Predicted, Predictor, Score, Trained
+from omnimat.inference.card import (
+    PackageCard,
+    Seen,
+    SeenMaterials,
+    Trained,
+)
 from omnimat.inference.columns import check_columns
-from omnimat.inference.conformal import Calibration, covered
-from omnimat.inference.domain import FAR_QUANTILE, Domain, Reference, elements_of
+from omnimat.inference.measured import measured
 from omnimat.inference.members import members
-from omnimat.inference.network import Ensemble, Mean, Outputs, Weights, averaged
-from omnimat.inference.origin import as_trained, learned, pretraining
+from omnimat.inference.origin import Tuned, as_trained, learned, pretraining, seen
 from omnimat.inference.package import (
     README,
     REFERENCE,
+    SEEN,
     check_free,
     encoder_file,
     member_file,
@@ -43,7 +41,6 @@ from omnimat.inference.package import (
     write,
 )
 from omnimat.inference.readme import model_card
-from omnimat.materials.split import SPLITS, Split
 from omnimat.models.export import Card, load
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 
@@ -97,15 +94,17 @@ def _encoders(
 ) -> tuple[PackageCard, dict[str, bytes]]:
     cards = read_cards(workspace.run(name))
     _refuse_other_models(name, cards)
+    told, materials = seen(workspace, name, cards)
     card = PackageCard(
         omnimat=__version__,
         name=name,
         files={},
         encoders=cards,
         trained=(learned(workspace, settings["dataset"], name, cards),),
+        seen=told,
         config=settings,
     )
-    return card, _weights(workspace.run(name), cards)
+    return card, _weights(workspace.run(name), cards) | _listed(materials)
 
 
 def _sweep(
@@ -124,7 +123,7 @@ def _sweep(
     trials = members(plan, settings, workspace.run(name), result["chosen"], variant)
     folders = [trial_folder(workspace.run(name), one.settings) for one in trials]
     weights = [read_weights(one, folder) for one, folder in zip(trials, folders, strict=True)]
-    predictor, reference = _predictor(plan, settings, used, trials, weights)
+    predictor, reference = measured(plan, settings, used, trials, weights)
     files = {
         member_file(seed): save_tensors(dict(w))
         for seed, w in zip(predictor.network.seeds, weights, strict=True)
@@ -134,6 +133,7 @@ def _sweep(
         {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in tensors.items()}
     )
     manifest = plan.store.manifest
+    told, materials = _seen(settings, workspace, cards, plan, trials[0])
     card = PackageCard(
         omnimat=__version__,
         name=name,
@@ -144,9 +144,29 @@ def _sweep(
             *pretraining(workspace, settings.run, used, trials[0]),
             Trained.of(manifest, settings.dataset, name),
         ),
+        seen=told,
         config=settings.model_dump(mode="json"),
     )
-    return card, files
+    return card, files | _listed(materials)
+
+
+def _seen(
+    settings: FinetuneSettings,
+    workspace: Workspace,
+    cards: Mapping[str, Card],
+    plan: TrialPlan,
+    trial: TrialResult,
+) -> tuple[Seen, SeenMaterials | None]:
+    """Tell what a trial of a sweep has seen; from scratch, nothing of the pretraining."""
+    records = plan.store.open().records
+    learned_from = records[records["split"].isin(("train", "validation"))]
+    targets = frozenset(task.target for task in settings.tasks)
+    run = "" if trial.settings.variant == "from_scratch" else settings.run
+    return seen(workspace, run, cards, Tuned(learned_from, targets))
+
+
+def _listed(materials: SeenMaterials | None) -> dict[str, bytes]:
+    return {} if materials is None else {SEEN: f"{materials.model_dump_json()}\n".encode()}
 
 
 def _settings_of(name: str, result: Mapping[str, Any]) -> FinetuneSettings:
@@ -161,123 +181,6 @@ def _settings_of(name: str, result: Mapping[str, Any]) -> FinetuneSettings:
     if "chosen" not in result:
         raise UserError(f"{name} does not say which trials it chose; run its job again")
     return settings
-
-
-def _predictor(
-    plan: TrialPlan,
-    settings: FinetuneSettings,
-    cards: Mapping[str, Card],
-    trials: Sequence[TrialResult],
-    weights: Sequence[Weights],
-) -> tuple[Predictor, Reference]:
-    """Describe the members, and measure on validation and test what they are worth."""
-    first = trials[0].settings
-    network = Network(
-        head=LinearSettings() if first.variant == "linear_probe" else plan.head,
-        modalities=settings.modalities,
-        codec=trials[0].codec,
-        precision=first.precision,
-        seeds=tuple(one.settings.seed for one in trials),
-    )
-    splits = {split: plan.examples(split) for split in SPLITS}
-    ensemble = Ensemble(network, cards, weights, torch.device("cpu"))
-    outputs = {split: _outputs(ensemble, examples) for split, examples in splits.items()}
-    reference = Reference.fit(outputs["train"].embeddings)
-    far = np.quantile(reference.distances(outputs["validation"].embeddings), FAR_QUANTILE)
-    records = plan.store.open().records
-    is_learned = records["material_id"].isin(splits["train"].material_ids)
-    predictor = Predictor(
-        network=network,
-        missing_modalities=settings.missing_modalities,
-        predicted=_predicted(settings.tasks, network.codec, splits, outputs),
-        domain=_domain(records[is_learned], float(far)),
-    )
-    return predictor, reference
-
-
-def _outputs(ensemble: Ensemble, examples: Examples) -> Outputs:
-    assert isinstance(examples.inputs, FeatureInputs)  # as they are read
-    return ensemble.outputs(examples.inputs.table, examples.inputs.featurizers)
-
-
-def _predicted(
-    tasks: Sequence[TaskSettings],
-    codec: JointCodec,
-    splits: Mapping[Split, Examples],
-    outputs: Mapping[Split, Outputs],
-) -> tuple[Predicted, ...]:
-    """Calibrate every task on the validation split, and score it on the test split."""
-    judging: tuple[Split, ...] = ("validation", "test")
-    means = {split: averaged(codec, outputs[split].values) for split in judging}
-    each = [codec.decode(member) for member in outputs["test"].values]
-    found = []
-    for place, task in enumerate(tasks):
-        validation, test = (_Judged.of(splits[s], means[s], place) for s in judging)
-        if not (np.isfinite(validation.spreads).all() and np.isfinite(test.spreads).all()):
-            raise _not_finite(task)
-        calibration = None
-        if task.kind == "regression" and validation.targets.ndim == 1:
-            calibration = Calibration.fit(*validation)
-        is_known = splits["test"].targets[place].is_known
-        score = _score(task, test, [member[place][is_known] for member in each], calibration)
-        found.append(Predicted(task=task, calibration=calibration, score=score))
-    return tuple(found)
-
-
-def _score(
-    task: TaskSettings,
-    test: _Judged,
-    members: Sequence[NDArray[Any]],
-    calibration: Calibration | None,
-) -> Score:
-    """Score the mean and each member on the test split."""
-    score = task.scoring.function
-    coverage = None
-    if calibration is not None:
-        coverage = covered(test.targets, test.values, calibration.half_widths(test.spreads))
-    with np.errstate(over="ignore"):
-        of_mean = float(score(test.targets, test.values))
-        of_each = tuple(float(score(test.targets, values)) for values in members)
-    if not np.isfinite((of_mean, *of_each)).all():
-        raise _not_finite(task)
-    return Score(
-        metric=task.metric_name,
-        of_each=of_each,
-        of_mean=of_mean,
-        num_test=len(test.targets),
-        coverage=coverage,
-    )
-
-
-def _not_finite(task: TaskSettings) -> UserError:
-    return UserError(
-        f"tasks.{task.name}: the trials predict numbers that are not finite; run the sweep again "
-        "under another name with smaller learning rates"
-    )
-
-
-class _Judged(NamedTuple):
-    """Targets that are known, and what was predicted for them."""
-
-    targets: NDArray[Any]
-    values: NDArray[Any]
-    spreads: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, examples: Examples, means: Sequence[Mean], place: int) -> Self:
-        targets, mean = examples.targets[place], means[place]
-        is_known = targets.is_known
-        return cls(targets.known, mean.values[is_known], mean.spreads[is_known])
-
-
-def _domain(training: pd.DataFrame, far: float) -> Domain:
-    numbers = training["num_atoms"].dropna()
-    return Domain(
-        elements=elements_of(training["reduced_formula"].dropna().unique()),
-        max_atoms=int(numbers.max()) if len(numbers) else 0,
-        far=far,
-        num_materials=len(training),
-    )
 
 
 def _weights(run: UPath, cards: Mapping[str, Card]) -> dict[str, bytes]:

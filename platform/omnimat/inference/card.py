@@ -43,6 +43,34 @@ class Trained(Settings):
         return cls(dataset=dataset, dataset_fingerprint=fingerprint, licences=licences, run=run)
 
 
+class Seen(Settings):
+    """What the weights of a model were shown, in its own training and in all before it.
+
+    Attributes:
+        properties: the properties that they were shown, of some materials.
+        num_materials: how many formulas, and ids of materials without one, the package lists in
+            ``seen.json``; None where nobody knew any more which materials they were.
+    """
+
+    properties: tuple[str, ...]
+    num_materials: int | None
+
+
+class SeenMaterials(Settings):
+    """The materials that the weights of a model have seen: ``seen.json`` of the package.
+
+    Attributes:
+        formulas: their reduced formulas, each once and in order.
+        ids: the ids of those of whom no formula is known.
+    """
+
+    formulas: tuple[str, ...]
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.formulas) + len(self.ids)
+
+
 class Score(Settings):
     """What a task's predictions are worth on the test split.
 
@@ -135,6 +163,7 @@ class PackageCard(Settings):
             the encoders of the first one.
         predictor: what predicts; None for a model that only embeds.
         trained: all data that its weights have learned from, pretraining first.
+        seen: what of this data they were shown; None where an older omnimat packed the model.
         config: settings of the run that made it.
     """
 
@@ -146,6 +175,7 @@ class PackageCard(Settings):
     encoders: dict[str, Card] = Field(min_length=1)
     predictor: Predictor | None = None
     trained: tuple[Trained, ...]
+    seen: Seen | None = None
     config: dict[str, Any]
 
     @model_validator(mode="after")

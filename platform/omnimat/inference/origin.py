@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
+
+import pandas as pd
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.settings import FROZEN, FinetuneSettings
-from omnimat.inference.card import Trained
+from omnimat.inference.card import Seen, SeenMaterials, Trained
 from omnimat.models.export import Card
 from omnimat.models.inputs import read_pretraining
 from omnimat.shards.manifest import Manifest
+from omnimat.training.seen import (
+    PACKAGE,
+    UnknownPretrainingError,
+    pretraining_of,
+    properties_shown,
+)
 
 
 def learned(workspace: Workspace, dataset: str, run: str, cards: Mapping[str, Card]) -> Trained:
@@ -36,8 +45,59 @@ def pretraining(
     """Describe the data that a trial knows from pretraining; from scratch, it knows none."""
     if trial.settings.variant == "from_scratch":
         return ()
-    settings = read_pretraining(workspace.run(run))["settings"]
-    return (learned(workspace, settings["dataset"], run, cards),)
+    result = read_pretraining(workspace.run(run))
+    if PACKAGE in result:
+        return tuple(Trained.model_validate(one) for one in result[PACKAGE]["trained"])
+    return (learned(workspace, result["settings"]["dataset"], run, cards),)
+
+
+def seen(
+    workspace: Workspace, run: str, cards: Mapping[str, Card], tuned: Tuned | None = None
+) -> tuple[Seen, SeenMaterials | None]:
+    """Tell what weights have seen: of their pretraining, and of a sweep on top of it.
+
+    Args:
+        workspace: where the run lies.
+        run: the pretraining run; empty for weights that come from none.
+        cards: the cards of its encoders.
+        tuned: what the sweep has shown them.
+
+    Returns:
+        What the card says of it, and the materials; None where nobody knows those of the
+        pretraining.
+    """
+    properties = frozenset[str]() if tuned is None else tuned.properties
+    records = [] if tuned is None else [tuned.records]
+    try:
+        if run:
+            pretraining = pretraining_of(workspace, run, cards)
+            properties |= pretraining.properties_shown
+            records.append(pretraining.materials.records)
+    except UnknownPretrainingError as error:
+        properties |= properties_shown(cards) | error.properties
+        return Seen(properties=tuple(sorted(properties)), num_materials=None), None
+    materials = _listed(pd.concat(records))
+    return Seen(properties=tuple(sorted(properties)), num_materials=len(materials)), materials
+
+
+class Tuned(NamedTuple):
+    """What a sweep has shown a network.
+
+    Attributes:
+        records: rows of the record index: what it learned from, and what chose the epoch.
+        properties: what it learned to predict.
+    """
+
+    records: pd.DataFrame
+    properties: frozenset[str]
+
+
+def _listed(records: pd.DataFrame) -> SeenMaterials:
+    formulas = records["reduced_formula"]
+    return SeenMaterials(
+        formulas=tuple(sorted(formulas.dropna().unique())),
+        ids=tuple(sorted(records["material_id"][formulas.isna()].unique())),
+    )
 
 
 def as_trained(

@@ -34,6 +34,8 @@ from omnimat.inference.card import PackageCard
 CARD = "card.json"
 README = "README.md"
 REFERENCE = "domain.safetensors"
+SEEN = "seen.json"
+"""The formulas of all materials that the weights have seen, and the ids of those without one."""
 _MAX_CARD_BYTES = 16 << 20
 _MAX_FILE_BYTES = 16 << 30
 # What zipfile raises for archives that are damaged, encrypted or of another kind.

@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from omnimat.base.errors import UserError
+from omnimat.finetune.model import autocast
+from omnimat.finetune.settings import Precision
 from omnimat.inference.card import PackageCard, Predictor
 from omnimat.inference.columns import NOTES
 from omnimat.inference.domain import Reference, notes
@@ -70,8 +72,17 @@ class Unpacked:
         card: all that is known about the model.
     """
 
-    def __init__(self, package: Package, device: torch.device) -> None:
-        """Use an open package on a device."""
+    def __init__(
+        self, package: Package, device: torch.device, precision: Precision | None = None
+    ) -> None:
+        """Use an open package on a device.
+
+        Args:
+            package: the package.
+            device: where its networks run.
+            precision: in which they run; None for that in which they were trained.
+        """
+        self._precision = precision
         self.card: PackageCard = package.card
         self._package = package
         self._device = device
@@ -132,11 +143,12 @@ class Unpacked:
 
     def embed(self, features: pa.Table, modality: str) -> Embeddings:
         """Embed N materials that are ``featurized``, at least for this modality."""
-        encoder = self._encoder(modality)
+        encoder = self.encoder(modality)
         vectors = np.full((len(features), encoder.card.embedding_dim), np.nan, np.float32)
         present = np.zeros(len(features), np.bool_)
         for rows in batches(features, {modality: encoder.featurizer}):
-            column = encoder.embed_table(features.take(pa.array(rows)))
+            with autocast(self._precision or "fp32", self._device):
+                column = encoder.embed_table(features.take(pa.array(rows)))
             present[rows] = column.present.numpy()
             vectors[rows[present[rows]]] = column.values.numpy()[present[rows]]
         return Embeddings(
@@ -164,7 +176,8 @@ class Unpacked:
             told[row] = note
         return Predictions(table.assign(**{NOTES: told}), reasons)
 
-    def _encoder(self, modality: str) -> ExportedEncoder:
+    def encoder(self, modality: str) -> ExportedEncoder:
+        """Give the encoder of a modality: of several members, that of the first."""
         if modality not in self._encoders:
             self._encoders[modality] = self._loaded_encoder(modality)
         return self._encoders[modality]
@@ -205,6 +218,8 @@ class Unpacked:
     @cached_property
     def _ensemble(self) -> Ensemble:
         network = self.predictor.network
+        if self._precision is not None:
+            network = network.model_copy(update={"precision": self._precision})
         with self._fitting():
             weights = [self._tensors(member_file(seed)) for seed in network.seeds]
             return Ensemble(network, self.card.encoders, weights, self._device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omnimat.base.workspace import EXPORT, Workspace
@@ -13,6 +13,8 @@ from omnimat.shards.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from omnimat.evaluation.leakage import Judging
+    from omnimat.models.export import Card
+    from omnimat.training.seen import Pretraining
 
 
 def find_leakage_early(
@@ -35,25 +37,17 @@ def find_leakage_early(
     Raises:
         UserError: as ``evaluation.leakage.find_leakage``.
     """
-    from omnimat.evaluation.leakage import (
-        formula_overlap,
-        refuse_inputs,
-        refuse_leakage,
-        refuse_seen,
-    )
+    from omnimat.evaluation.leakage import formula_overlap, refuse_inputs, refuse_seen
     from omnimat.models.inputs import read_cards
-    from omnimat.training.seen import Pretraining, UnknownPretrainingError
+    from omnimat.training.seen import Pretraining, pretraining_of
 
     if not _is_ingested(workspace, settings.dataset):
         return []
     if (workspace.run(settings.run) / EXPORT).exists():
         cards = read_cards(workspace.run(settings.run))
-        judging = judging_of(tuple(cards))
-        try:
-            pretraining = refuse_leakage(workspace, settings.run, cards, judging)
-        except UnknownPretrainingError as error:
-            return [str(error)]
-        return [formula_overlap(pretraining, judging)]
+        return _told(
+            cards, lambda: pretraining_of(workspace, settings.run, cards), judging_of(tuple(cards))
+        )
     before = [one for one in needed if isinstance(one, PretrainJob) and one.name == settings.run]
     if not before or not before[0].is_ingested:
         return []
@@ -65,6 +59,43 @@ def find_leakage_early(
     pretraining = Pretraining.planned(before[0].plan)
     refuse_seen(pretraining, judging)
     return [formula_overlap(pretraining, judging)]
+
+
+def find_leakage_of_package(
+    path: str,
+    settings: DownstreamSettings,
+    workspace: Workspace,
+    judging_of: Callable[[Collection[str]], Judging],
+) -> list[str]:
+    """Do the same for encoders that come in a package.
+
+    Args:
+        path: where the package lies.
+        settings: the settings of the job.
+        workspace: where its data set lies.
+        judging_of: what encoders of these modalities are judged by.
+    """
+    from omnimat.inference.start import opened, seen_by
+
+    if not _is_ingested(workspace, settings.dataset):
+        return []
+    package = opened(path)
+    cards = package.card.encoders
+    name = package.card.name
+    return _told(cards, lambda: seen_by(package).pretraining(name), judging_of(tuple(cards)))
+
+
+def _told(
+    cards: Mapping[str, Card], find: Callable[[], Pretraining], judging: Judging
+) -> list[str]:
+    """Refuse what must not be judged, and say what was seen of the rest."""
+    from omnimat.evaluation.leakage import formula_overlap, refuse_shown
+    from omnimat.training.seen import UnknownPretrainingError
+
+    try:
+        return [formula_overlap(refuse_shown(cards, find, judging), judging)]
+    except UnknownPretrainingError as error:
+        return [str(error)]
 
 
 def _is_ingested(workspace: Workspace, dataset: str) -> bool:

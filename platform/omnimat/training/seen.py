@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from upath import UPath
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import fingerprint
+from omnimat.base.settings import Settings, fingerprint
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.materials.split import Split
 from omnimat.models.export import Card
@@ -27,15 +27,18 @@ class UnknownPretrainingError(UserError):
 
     Attributes:
         why: what is missing, and what would mend it.
+        properties: the properties that it was shown of them, besides those that its inputs show.
     """
 
     why: str
+    properties: frozenset[str]
 
     @classmethod
-    def of(cls, run: str, why: str) -> Self:
+    def of(cls, run: str, why: str, properties: Collection[str] = ()) -> Self:
         """Say of which run and why."""
         error = cls(f"nobody knows which materials run {run!r} has seen: {why}")
         error.why = why
+        error.properties = frozenset(properties)
         return error
 
 
@@ -98,6 +101,47 @@ class Pretraining:
         return cls(plan.name, materials, shown)
 
 
+class SeenElsewhere(Settings):
+    """What encoders have seen that were trained elsewhere and came in a package.
+
+    Attributes:
+        dataset: the name of the data set that they have learned from last.
+        dataset_fingerprint: its fingerprint.
+        properties: the properties that they were shown.
+        formulas: the reduced formulas of all materials that they have seen; None where nobody
+            knows these.
+        ids: the ids of those of whom no formula is known.
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+    properties: tuple[str, ...]
+    formulas: tuple[str, ...] | None
+    ids: tuple[str, ...] = ()
+
+    def pretraining(self, run: str) -> Pretraining:
+        """Give it as what a run of this name has seen; of no material the structure is known.
+
+        Raises:
+            UnknownPretrainingError: nobody knows the materials.
+        """
+        if self.formulas is None:
+            why = "it came in a package, which does not tell; package it anew where it was trained"
+            raise UnknownPretrainingError.of(run, why, self.properties)
+        ids = [*(f"formula {one}" for one in self.formulas), *self.ids]
+        formulas = [*self.formulas, *(None for _ in self.ids)]
+        records = pd.DataFrame(
+            {"material_id": ids, "reduced_formula": pd.Series(formulas, dtype=object)}
+        )
+        records = records.assign(has_structure=False, num_atoms=0)
+        materials = Materials(UPath(self.dataset), self.dataset_fingerprint, records)
+        return Pretraining(run, materials, frozenset(self.properties))
+
+
+PACKAGE = "package"
+"""The key of a run's result that holds ``SeenElsewhere``, if its encoders came in a package."""
+
+
 def properties_shown(cards: Mapping[str, Card]) -> frozenset[str]:
     """Give the properties that the inputs of these encoders show."""
     return frozenset(name for f in featurizers_of(cards).values() for name in f.properties_shown)
@@ -116,7 +160,11 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
     """
     try:
         result = read_pretraining(workspace.run(run))
+        if PACKAGE in result:
+            return SeenElsewhere.model_validate(result[PACKAGE]["seen"]).pretraining(run)
         settings = PretrainSettings.model_validate(result["settings"])
+    except UnknownPretrainingError:
+        raise
     except UserError as error:
         raise UnknownPretrainingError.of(run, str(error)) from error
     except (KeyError, TypeError, ValidationError) as error:

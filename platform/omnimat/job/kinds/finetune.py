@@ -18,7 +18,7 @@ from omnimat.finetune.targets import (
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job, RunJob
 from omnimat.job.kinds.ingest import IngestJob
-from omnimat.job.leakage import find_leakage_early
+from omnimat.job.leakage import find_leakage_early, find_leakage_of_package
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
 
 if TYPE_CHECKING:
@@ -51,10 +51,15 @@ class FinetuneJob(RunJob[FinetuneSettings]):
     def check(self) -> None:
         """Find out where the leaderboard is, which is written to only at the end.
 
-        If the data set is there, it must have the targets, in every split or in every fold.
+        If the data set is there, it must have the targets, in every split or in every fold. A
+        packed model must have the encoders.
         """
         _ = self.workspace.leaderboard_url
         settings = self.settings
+        if settings.model:
+            from omnimat.inference.start import opened
+
+            opened(settings.model, settings.modalities)
         if self._is_ingested and settings.folds is None:
             check_targets(settings.tasks, Manifest.load(self._dataset))
         elif self._is_ingested and settings.folds is not None:
@@ -78,9 +83,21 @@ class FinetuneJob(RunJob[FinetuneSettings]):
 
     def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
         """Say how many of the materials the pretraining sees by their formula."""
-        if self.settings.is_from_scratch:
+        settings = self.settings
+        if settings.is_from_scratch:
             return []
-        return find_leakage_early(self.settings, self.workspace, needed, self._judging)
+        if settings.model:
+            return find_leakage_of_package(settings.model, settings, self.workspace, self._judging)
+        return find_leakage_early(settings, self.workspace, needed, self._judging)
+
+    def prepared(self) -> Self:
+        """Make a run of the packed model that the job starts from, if it starts from one."""
+        if not self.settings.model:
+            return self
+        from omnimat.inference.start import as_run, opened
+
+        run = as_run(opened(self.settings.model), self.workspace)
+        return self.with_settings(self.settings.model_copy(update={"run": run, "model": ""}))
 
     def _judging(self, modalities: Collection[str]) -> Judging:
         from omnimat.finetune.judging import judging
