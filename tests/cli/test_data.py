@@ -3,14 +3,19 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import omnimat as package
+from omnimat.base.workspace import Workspace
 from omnimat.cli.main import main
+from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.sources.prototypes import Prototypes
 
 REPOSITORY = Path(__file__).parents[2]
+PACKED = REPOSITORY / "tests/fixtures/packages/v1/embeds"
 
 
 @pytest.fixture
@@ -73,6 +78,39 @@ def test_from_a_folder_to_job_files_that_pass_the_check(run_here, tmp_path):
     assert code == 2, output
     assert "finetune.yaml" in output
     assert "--to" in output
+
+    tune_the_same_files(run_here, tmp_path, arguments[1:])
+
+
+def tune_the_same_files(run_here, folder, data):
+    """From a packed model and the same labels to a packed model of one's own."""
+    name = data[-1]
+    short = ("learning_rates=[3.0e-3]", "seeds=[0]", "trial.num_epochs=2")
+    overrides = [word for one in short for word in ("--set", one)]
+    what = ("--target", "response", "--unit", "A^3", "--folds", "2")
+    asked = ("finetune", str(PACKED), *data, *what)
+    code, output = run_here(folder, *asked, *overrides)
+    assert code == 0, output
+    for told in (
+        "60 labels",
+        "linear probe: ",
+        "2 folds made of formulas measure the error",
+        f"wrote {name}-response-folds.yaml",
+        "response: mae ",
+        "(60 test materials, 2 folds of formulas); to guess the training mean gives",
+        f"the model lies in {name}-response; next: omnimat predict {name}-response ",
+    ):
+        assert told in output
+    model = package.load(folder / f"{name}-response")
+    assert [one.dataset for one in model.card.trained] == ["tiny", name]
+    assert model.card.seen.properties == ("response",)
+    file = next(iter(sorted((folder / "crystals").glob("AB*.cif"))))
+    assert np.isfinite(model.predict(file)["response"]).all()
+    rows = LeaderboardStore(Workspace.open().leaderboard_url).rows()
+    tasks = {row.task for row in rows if row.dataset == name}
+    assert tasks == {"response", "response, formula fold 1 of 2", "response, formula fold 2 of 2"}
+    code, output = run_here(folder, *asked, *overrides)
+    assert (code, "is there already" in output) == (2, True)
 
 
 def test_nothing_to_read_is_one_sentence(omnimat, tmp_path):

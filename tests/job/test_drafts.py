@@ -10,9 +10,8 @@ import yaml
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.settings import FinetuneSettings, OptimizationSettings
-from omnimat.job.drafts.columns import Labelled, best_id_column, told_columns, told_labels, unit_of
 from omnimat.job.drafts.files import first_jobs
-from omnimat.job.drafts.finetune import chosen_target, finetune_draft, task_name
+from omnimat.job.drafts.finetune import Start, Target, chosen_target, finetune_draft, task_name
 from omnimat.job.drafts.holdings import Holdings, holdings, kinds_of
 from omnimat.job.drafts.ingest import ingest_draft, sample, settings_of, split_draft, told_sample
 from omnimat.job.drafts.kept import keep, known_ingest, units_in
@@ -20,12 +19,14 @@ from omnimat.job.drafts.look import Look, default_name, look_at, look_at_labels,
 from omnimat.job.drafts.pretrain import Views, chosen_views, pretrain_draft
 from omnimat.job.drafts.sizes import finetune_sizes, pretrain_sizes
 from omnimat.job.drafts.text import check_free, scalar, write_job_file
+from omnimat.job.drafts.tuning import compared
 from omnimat.job.load import load
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Record
 from omnimat.materials.split import SplitSettings, TableSplit
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.tables.told import Labelled, best_id_column, told_columns, told_labels, unit_of
 from omnimat.training.settings import PretrainSettings, TrainingSettings
 
 CIF = "data_x\n_cell_length_a 4.2\nloop_\n"
@@ -102,7 +103,10 @@ def drafted(tmp_path, known, target=None):
     target = chosen_target(known, target)
     label = (target, known.kinds[target]) if views.is_alone else None
     pretrain = loaded(tmp_path, pretrain_draft(known, views, ["ingest.yaml"], label))
-    finetune = loaded(tmp_path, finetune_draft(known, views, ["pretrain.yaml"], target))
+    start = Start.of_views(known.name, views)
+    tuning = compared(known.properties[target]["train"], is_pretrained=start.is_pretrained)
+    what = Target(target, known.units.get(target, ""))
+    finetune = loaded(tmp_path, finetune_draft(known, start, what, tuning, ["pretrain.yaml"]))
     assert isinstance(pretrain.settings, PretrainSettings)
     assert isinstance(finetune.settings, FinetuneSettings)
     assert finetune.settings.run == pretrain.name

@@ -13,6 +13,7 @@ from omnimat import __version__
 from omnimat.base.errors import RunError, UserError, own_error
 from omnimat.base.storage_errors import told_of
 from omnimat.cli.data import ingest, init
+from omnimat.cli.finetune import finetune
 from omnimat.cli.leaderboard import leaderboard
 from omnimat.cli.models import embed, models, package, predict
 from omnimat.cli.search import index, screen, search
@@ -205,5 +206,9 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=1))
 
 
-for command in (ingest, init, leaderboard, package, models, embed, predict, index, search, screen):
+_COMMANDS = (
+    *(ingest, init, finetune, leaderboard),
+    *(package, models, embed, predict, index, search, screen),
+)
+for command in _COMMANDS:
     main.add_command(command)

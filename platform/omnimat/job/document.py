@@ -11,6 +11,7 @@ import yaml
 
 from omnimat.base.characters import hidden_in
 from omnimat.base.errors import UserError
+from omnimat.base.words import shortened
 
 MAX_CHARACTERS = 2**18
 MAX_VALUES = 100_000
@@ -51,6 +52,30 @@ def parsed(text: str, where: str) -> Any:
         raise UserError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
     except RecursionError:
         raise UserError(f"{where} is nested too deeply; give a flatter one") from None
+
+
+def override(values: dict[str, Any], told: str) -> None:
+    """Put another value into the values of a document.
+
+    Args:
+        values: the values, which are changed.
+        told: ``key.key=value``, with the value as in YAML.
+
+    Raises:
+        UserError: it is not written so, or a key holds no keys.
+    """
+    keys, equals, text = told.partition("=")
+    where = f"--set {shortened(told)}"
+    if not equals:
+        raise UserError(f"{where}: write it as key.key=value")
+    *parents, last = keys.split(".")
+    for key in parents:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise UserError(f"{where}: {key!r} holds a value, not keys")
+    if not text.strip():
+        raise UserError(f"{where}: the value is missing; write null for none")
+    values[last] = parsed(text, where)
 
 
 # What PyYAML lets out of values that look like a number or a date, or are tagged as one.

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import Settings
-from omnimat.base.words import shortened, suggestion
-from omnimat.job.document import MAX_CHARACTERS, parsed
+from omnimat.base.words import suggestion
+from omnimat.job.document import MAX_CHARACTERS, override, parsed
 from omnimat.job.header import JobHeader
 from omnimat.job.job import KINDS, Job
 from omnimat.job.mistakes import Mistake, sentence
@@ -39,11 +39,11 @@ def load(
         UserError: the sentence names the file, the key and the remedy.
     """
     values = _read_yaml(path)
-    for override in overrides:
-        _apply(values, override)
+    for one in overrides:
+        override(values, one)
     values = _with_preset(path, values, inherited_preset)
-    for override in overrides:  # again: they win over the preset
-        _apply(values, override)
+    for one in overrides:  # again: they win over the preset
+        override(values, one)
     return _validated(path, values)
 
 
@@ -178,18 +178,3 @@ def _merged(values: Mapping[str, Any], partial: Mapping[str, Any]) -> dict[str, 
         if isinstance(part, Mapping) and isinstance(values.get(key), Mapping)
     }
     return {**values, **partial, **both}
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    keys, equals, text = override.partition("=")
-    where = f"--set {shortened(override)}"
-    if not equals:
-        raise UserError(f"{where}: write it as key.key=value")
-    *parents, last = keys.split(".")
-    for key in parents:
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            raise UserError(f"{where}: {key!r} holds a value, not keys")
-    if not text.strip():
-        raise UserError(f"{where}: the value is missing; write null for none")
-    values[last] = parsed(text, where)

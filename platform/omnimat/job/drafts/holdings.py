@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -84,6 +84,14 @@ def holdings(workspace: Workspace, name: str) -> Holdings:
         kinds=kinds_of(sampled),
         num_atoms=int(atoms.quantile(_LARGE_SHARE)) if len(atoms) else 0,
     )
+
+
+def known_holdings(workspace: Workspace, name: str) -> Holdings:
+    """Do the same, with the units that the job file of the data set tells, if it was kept."""
+    from omnimat.job.drafts.kept import known_ingest, units_in
+
+    held = holdings(workspace, name)
+    return replace(held, units=units_in(known_ingest(workspace, name)))
 
 
 def kinds_of(properties: Sequence[Mapping[str, Any]]) -> dict[str, LabelKind]:

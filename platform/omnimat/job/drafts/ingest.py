@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from omnimat.base.errors import UserError
 from omnimat.job.document import parsed
-from omnimat.job.drafts.columns import Labelled, TableColumns
 from omnimat.job.drafts.look import LOOKED_AT_ROWS, LabelsLook, Look
 from omnimat.job.drafts.text import filled
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import Split
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.tables.told import Labelled, TableColumns
 
 Disorder = Literal["refuse", "nearest_ordered"]
 

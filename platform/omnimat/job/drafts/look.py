@@ -13,7 +13,10 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.paths import expanded_path
 from omnimat.base.words import suggestion
-from omnimat.job.drafts.columns import (
+from omnimat.materials.record import safe_id
+from omnimat.sources.files.listing import Listing, listing
+from omnimat.sources.files.source import Files
+from omnimat.sources.tables.told import (
     Cells,
     Labelled,
     TableColumns,
@@ -21,9 +24,6 @@ from omnimat.job.drafts.columns import (
     told_columns,
     told_labels,
 )
-from omnimat.materials.record import safe_id
-from omnimat.sources.files.listing import Listing, listing
-from omnimat.sources.files.source import Files
 
 _TABLE = re.compile(r"\.(csv|tsv|jsonl|ndjson)(\.gz)?$|\.(parquet|pq)$", re.IGNORECASE)
 _WILDCARD = re.compile(r"[*?\[]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import jinja2
 import yaml
 
 from omnimat.base.errors import UserError
+from omnimat.job.document import override, parsed
 
 _PLAIN = re.compile(r"[A-Za-z/_][A-Za-z0-9_./\-]*")
+_FIRST_LINE = "#!/usr/bin/env -S omnimat run\n"
 _MODE = 0o755  # a job file is a program
 _COMMENTS_BEGIN = 30
 
@@ -41,6 +44,30 @@ def scalar(value: Any) -> str:
     if not isinstance(value, str) or (_PLAIN.fullmatch(text) and yaml.safe_load(text) == text):
         return text
     return json.dumps(text, ensure_ascii=False)
+
+
+def exponential(number: float) -> str:
+    """Write a number as YAML and people read it: ``5.0e-4``, ``1.0e+0``."""
+    mantissa, _, power = f"{number:.1e}".partition("e")
+    return f"{mantissa}e{int(power):+d}"
+
+
+def overridden(text: str, overrides: Sequence[str]) -> str:
+    """Put other values into the text of a job; with none, its comments stay.
+
+    Args:
+        text: the job.
+        overrides: ``key.key=value``.
+
+    Raises:
+        UserError: an override is none.
+    """
+    if not overrides:
+        return text
+    values = parsed(text, "the drafted job")
+    for one in overrides:
+        override(values, one)
+    return _FIRST_LINE + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def check_free(path: Path, text: str, remedy: str) -> None:
@@ -89,4 +116,5 @@ def _templates() -> jinja2.Environment:
         autoescape=False,  # these are no pages
     )
     environment.filters["scalar"] = scalar
+    environment.filters["exponential"] = exponential
     return environment

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from omnimat.materials.record import safe_id
 from omnimat.materials.values import LabelKind
 from omnimat.sources.labels.cells import likely_kind, read_cell
+from omnimat.sources.tables.mapping import TableMapping
 
 Cells = Mapping[str, Sequence[Any]]
 """The values of each column in some rows; None where there is none."""
@@ -67,6 +68,22 @@ class TableColumns:
     two_theta_degree: str | None = None
     intensity: str | None = None
     labels: tuple[Labelled, ...] = ()
+
+    def mapping(self) -> TableMapping:
+        """Give the mapping of the table's materials, without their labels.
+
+        Raises:
+            ValueError: it has none.
+        """
+        pattern = {"two_theta_degree": self.two_theta_degree, "intensity": self.intensity}
+        keys = {
+            "id": self.id,
+            "structure": None if self.structure is None else dict([self.structure]),
+            "formula": self.formula,
+            "text": self.text,
+            "xrd": None if self.two_theta_degree is None else pattern,
+        }
+        return TableMapping.model_validate({k: v for k, v in keys.items() if v is not None})
 
     @property
     def holds_materials(self) -> bool:
