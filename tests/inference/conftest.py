@@ -88,6 +88,12 @@ def storage(tmp_path_factory, records, write_records, write_features, write_run)
 
 
 @pytest.fixture(scope="session")
+def leave_sweep():
+    """Leave a sweep in any storage: ``leave_sweep(workspace, name, choices)``."""
+    return write_sweep
+
+
+@pytest.fixture(scope="session")
 def sweep_in(storage):
     """Leave a further sweep in the storage: ``sweep_in(name, choices)``."""
     return functools.partial(write_sweep, storage)

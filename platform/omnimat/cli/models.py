@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from omnimat.cli.tables import TABLES, check_ending, shown, write_table
-from omnimat.cli.terminal import say
+from omnimat.cli.terminal import say, width
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from omnimat.finetune.settings import Precision
 
 _INPUTS = """\b
-Each INPUT is a file, a folder, a pattern in quotes, a formula, or a sentence in quotes.
+Each INPUT is a file, a folder, a pattern in quotes, a table with a crystal or a
+formula in each row, a data set (dataset:NAME), a formula, or a sentence in quotes.
 """
 
 
@@ -56,6 +62,12 @@ _strict = click.option(
 _out = functools.partial(
     click.option, "-o", "--out", type=click.Path(path_type=Path), metavar="FILE"
 )
+_precision = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    show_default="that of the training",
+    help="How exactly to compute.",
+)
 _device = click.option(
     "--device",
     metavar="NAME",
@@ -69,15 +81,21 @@ _device = click.option(
 @_inputs
 @_out(help="Table to write: .csv, .jsonl or .parquet.", show_default="print")
 @_device
+@_precision
 @_strict
 def predict(
-    model_path: Path, inputs: tuple[str, ...], out: Path | None, device: str | None, strict: bool
+    model_path: Path,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    device: str | None,
+    precision: Precision | None,
+    strict: bool,
 ) -> None:
     """Predict properties with a packed MODEL, a row for each crystal of each INPUT."""
     check_ending(out, TABLES)
     from omnimat.inference.model import load
 
-    table = load(model_path, device).predict(inputs, strict=strict, progress=out is not None)
+    table = load(model_path, device, precision=precision).predict(inputs, strict=strict)
     write_table(table, out)
 
 
@@ -87,6 +105,7 @@ def predict(
 @_out(required=True, help="Vectors to write: .npz with names and vectors, or .parquet.")
 @click.option("--modality", metavar="NAME", help="Whose encoder embeds, if MODEL has several.")
 @_device
+@_precision
 @_strict
 def embed(
     model_path: Path,
@@ -94,6 +113,7 @@ def embed(
     out: Path,
     modality: str | None,
     device: str | None,
+    precision: Precision | None,
     strict: bool,
 ) -> None:
     """Embed each crystal of each INPUT with a packed MODEL."""
@@ -103,7 +123,7 @@ def embed(
 
     from omnimat.inference.model import load
 
-    found = load(model_path, device).embed(inputs, modality, strict=strict)
+    found = load(model_path, device, precision=precision).embed(inputs, modality, strict=strict)
     for name, why in zip(found.names, found.notes, strict=True):
         if why:
             say(shown(f"{name}: {why}"), to_stderr=True)
@@ -125,8 +145,74 @@ def show(model_path: Path) -> None:
     """Print what is known about a MODEL: what it predicts, how well, and of what it learned."""
     from omnimat.inference.package import Package
     from omnimat.inference.readme import model_card
+    from omnimat.inference.shipped import located
 
-    say(model_card(Package(model_path).card).partition("\n---")[2].strip())
+    say(model_card(Package(located(model_path)).card).partition("\n---")[2].strip())
+
+
+@models.command("list")
+@click.argument(
+    "folder",
+    required=False,
+    type=click.Path(path_type=Path),
+)
+def list_(folder: Path | None) -> None:
+    """List the packed models of FOLDER; without one, those that come with omnimat."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from omnimat.inference.columns import column_name
+    from omnimat.inference.compare import models_in, size
+    from omnimat.inference.shipped import SHIPPED
+
+    if folder is None and not SHIPPED.is_dir():
+        say("no model comes with this omnimat; name a FOLDER of packed models")
+        return
+    table = Table("model", "embeds", "predicts", "learned from", "size")
+    for found in models_in(folder or SHIPPED):
+        if found.card is None:
+            say(shown(found.why), to_stderr=True)
+            continue
+        card = found.card
+        predicted = () if card.predictor is None else card.predictor.predicted
+        told = (
+            found.path.name,
+            ", ".join(card.encoders),
+            ", ".join(column_name(one.task) for one in predicted),
+            ", ".join(dict.fromkeys(one.dataset for one in card.trained)),
+            size(card),
+        )
+        table.add_row(*map(_cell, told))
+    Console(width=width()).print(table)
+
+
+@models.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def compare(first: Path, second: Path) -> None:
+    """Lay the cards of two models side by side, and mark where they differ.
+
+    Two errors can be compared only where they were measured on the same materials.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from omnimat.inference.compare import compared
+    from omnimat.inference.package import Package
+    from omnimat.inference.shipped import located
+
+    cards = [Package(located(path)).card for path in (first, second)]
+    table = Table("", "", _cell(str(first)), _cell(str(second)))
+    for fact in compared(*cards):
+        table.add_row("≠" if fact.differs else "", *map(_cell, (fact.what, *fact.values)))
+    Console(width=width()).print(table)
+
+
+def _cell(text: str) -> Text:
+    """Show what a card says as it is: it may hold what looks like markup, or worse."""
+    from rich.text import Text
+
+    return Text(str(shown(text)))
 
 
 @models.command()
@@ -134,7 +220,8 @@ def show(model_path: Path) -> None:
 def check(model_path: Path) -> None:
     """Hold every file of a MODEL against its card."""
     from omnimat.inference.package import Package
+    from omnimat.inference.shipped import located
 
-    package = Package(model_path)
+    package = Package(located(model_path))
     package.check()
     say(f"{model_path}: {len(package.card.files)} files are as the card says")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,12 +13,14 @@ import torch
 from tqdm import tqdm
 
 from omnimat.base.errors import UserError
+from omnimat.finetune.settings import Precision
 from omnimat.inference.card import PackageCard
 from omnimat.inference.columns import NAME
 from omnimat.inference.features import MAX_ROWS, featurized
 from omnimat.inference.package import Package
 from omnimat.inference.query import opened, query_of
-from omnimat.inference.read import Given, in_chunks, read_all
+from omnimat.inference.read import Columns, Given, in_chunks, read_all
+from omnimat.inference.shipped import located
 from omnimat.inference.unpacked import Embeddings as Embeddings
 from omnimat.inference.unpacked import Unpacked
 from omnimat.modalities.layout import Featurizer
@@ -27,6 +28,7 @@ from omnimat.search.index import Index
 from omnimat.search.search import search_index
 
 _AT_A_TIME = 16 * MAX_ROWS
+_PATIENCE_S = 2.0  # before a progress bar is shown
 
 
 class Model:
@@ -36,18 +38,30 @@ class Model:
         card: all that is known about it.
     """
 
-    def __init__(self, package: Package, device: torch.device) -> None:
+    def __init__(
+        self, package: Package, device: torch.device, precision: Precision | None = None
+    ) -> None:
         """Use an open package on a device; ``load`` is the usual way to one."""
         self.card: PackageCard = package.card
-        self._unpacked = Unpacked(package, device)
+        self._unpacked = Unpacked(package, device, precision)
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities that it can embed."""
         return tuple(self.card.encoders)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        """Give the model itself, which nothing changes; scikit-learn copies what it clones."""
+        return self
+
     def embed(
-        self, inputs: Any, modality: str | None = None, *, strict: bool = False
+        self,
+        inputs: Any,
+        modality: str | None = None,
+        *,
+        columns: Columns | None = None,
+        strict: bool = False,
+        progress: bool = True,
     ) -> Embeddings:
         """Embed materials.
 
@@ -55,20 +69,27 @@ class Model:
         training; to embed by pretrained encoders, package the pretraining run.
 
         Args:
-            inputs: one or several paths, globs, ``pymatgen`` structures, ``ase.Atoms``, formulas
-                or sentences.
+            inputs: one of these, or several: a path or a glob of files, in any format that
+                ``omnimat ingest`` reads; a table of materials, as a file or a
+                ``pandas.DataFrame``; the folder of a data set, or ``dataset:NAME`` of the storage;
+                a ``pymatgen`` structure; an ``ase.Atoms``; a formula; a sentence; or the parts of
+                a material by their names (``{"xrd": MeasuredPattern(...)}``).
             modality: the modality whose encoder embeds them; by default the first that the model
                 has (``modalities``).
+            columns: which column of tables holds what, with the keys of ``docs/tables.md``
+                (``{"structure": {"cif": "text"}, "id": "name"}``); by default that is told by
+                names and values.
             strict: raise an error where a material cannot be embedded.
+            progress: show a progress bar on a terminal, after two seconds.
 
         Raises:
-            UserError: the model has no encoder of the modality; or, if ``strict``, a material
-                cannot be embedded.
+            UserError: the model has no encoder of the modality; ``columns`` are wrong; or, if
+                ``strict``, a material cannot be embedded.
         """
         chosen = self._unpacked.modality(modality)
         featurizers = self._unpacked.featurizers((chosen,))
         parts = [self._unpacked.embed(featurized([], [], featurizers), chosen)]
-        for chunk in in_chunks(read_all(inputs), _AT_A_TIME):
+        for chunk in in_chunks(_shown(read_all(inputs, columns), progress), _AT_A_TIME):
             parts.append(self._unpacked.embed(_featurized(chunk, featurizers), chosen))
             _insist(strict, parts[-1].names, parts[-1].notes)
         return Embeddings(
@@ -77,13 +98,21 @@ class Model:
             notes=[note for part in parts for note in part.notes],
         )
 
-    def predict(self, inputs: Any, *, strict: bool = False, progress: bool = False) -> pd.DataFrame:
+    def predict(
+        self,
+        inputs: Any,
+        *,
+        columns: Columns | None = None,
+        strict: bool = False,
+        progress: bool = True,
+    ) -> pd.DataFrame:
         """Predict the properties of materials.
 
         Args:
             inputs: as for ``embed``.
+            columns: as for ``embed``.
             strict: raise an error where a material cannot be predicted.
-            progress: show a progress bar.
+            progress: show a progress bar on a terminal, after two seconds.
 
         Returns:
             A row for each material: ``name``; for each property its value under the name of the
@@ -94,10 +123,11 @@ class Model:
             the same whatever is given.
 
         Raises:
-            UserError: the model only embeds; or, if ``strict``, a material cannot be predicted.
+            UserError: the model only embeds; ``columns`` are wrong; or, if ``strict``, a material
+                cannot be predicted.
         """
         featurizers = self._unpacked.featurizers(self._unpacked.predictor.network.modalities)
-        given = tqdm(read_all(inputs), disable=not progress, unit=" crystals")
+        given = _shown(read_all(inputs, columns), progress)
         tables = []
         for chunk in in_chunks(given, _AT_A_TIME):
             found = self._unpacked.predict(_featurized(chunk, featurizers))
@@ -148,18 +178,30 @@ class Model:
         return self._unpacked
 
 
-def load(path: str | os.PathLike[str], device: str | None = None) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    device: str | None = None,
+    *,
+    precision: Precision | None = None,
+) -> Model:
     """Open a packed model.
 
     Args:
-        path: folder or zip that ``omnimat package`` made.
+        path: folder or zip that ``omnimat package`` made, or the name of a model that comes with
+            omnimat.
         device: where it runs (``cpu``, ``cuda:0``); by default on a GPU where there is one.
+        precision: ``fp32``, or ``bf16``, which is faster where the device supports it and right to
+            three digits; by default that in which it was trained.
 
     Raises:
-        UserError: it is no packed model, its card is damaged, or there is no such device. Weights
-            are checked against the card when they are first needed.
+        UserError: it is no packed model, its card is damaged, there is no such device, or no such
+            precision. Weights are checked against the card when they are first needed.
     """
-    return Model(Package(Path(path)), _device(device))
+    if precision not in {None, *get_args(Precision)}:
+        raise UserError(
+            f"precision: {precision!r} is none of {', '.join(get_args(Precision))}; choose one"
+        )
+    return Model(Package(located(path)), _device(device), precision)
 
 
 def _device(name: str | None) -> torch.device:
@@ -170,6 +212,11 @@ def _device(name: str | None) -> torch.device:
             f"device: {chosen!r} is not here; choose one of {', '.join(['cpu', *gpus])}"
         )
     return torch.device(chosen)
+
+
+def _shown(given: Iterable[Given], progress: bool) -> Iterable[Given]:
+    """Show how many were read, if that takes a while and anybody looks."""
+    return tqdm(given, unit=" materials", delay=_PATIENCE_S, disable=None if progress else True)
 
 
 def _featurized(chunk: Sequence[Given], featurizers: Mapping[str, Featurizer]) -> pa.Table:

@@ -1,27 +1,38 @@
-"""Reads what a user gives a model: files, crystals of other libraries, formulas and words."""
+"""Reads what a user gives a model: files, tables, data sets, crystals of other libraries, words."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import pandas as pd
 from ase import Atoms
 from pymatgen.core import Structure as PymatgenStructure
 from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.workspace import Workspace
 from omnimat.formats.crystals import from_ase, to_structure
 from omnimat.formats.format import Reading, format_of
+from omnimat.inference.tables import is_table, mapping_of, rows_in_file, rows_in_frame
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.validation import validate
 from omnimat.modalities.batch import Quarantined
+from omnimat.modalities.registry import MODALITIES, parts
 from omnimat.search.read import read_query
+from omnimat.shards.codec import decode
+from omnimat.shards.manifest import MANIFEST_NAME, Manifest
+from omnimat.shards.reader import read_records
 
 _ALL_ENTRIES = 2**62
+_RECORDS_AT_A_TIME = 512  # of a data set; one may hold megabytes
+_DATASET = "dataset:"
+Columns = Mapping[str, Any]
+"""Which column of a table holds what: the keys of ``docs/tables.md``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +49,29 @@ class Given:
     record: Record | Quarantined
 
 
-def read_all(inputs: Any) -> Iterator[Given]:
+def read_all(inputs: Any, columns: Columns | None = None) -> Iterator[Given]:
     """Read whatever a user gives.
 
     Args:
         inputs: one input or several of them: a path or a glob of files, in a format that omnimat
-            reads; a ``pymatgen.core.Structure``; an ``ase.Atoms``; a formula; words; a ``Record``.
+            reads; a table of materials, as a file or a ``pandas.DataFrame``; the folder of a data
+            set, or ``dataset:NAME`` of the storage; a ``pymatgen.core.Structure``; an
+            ``ase.Atoms``; a formula; words; a ``Record``, or its parts by their names.
+        columns: which column of tables holds what; None goes by their names and values.
+
+    Raises:
+        UserError: ``columns`` are wrong, or a table is that was not given as a file.
     """
-    is_one = isinstance(inputs, str | os.PathLike | PymatgenStructure | Atoms | Record)
+    if columns is not None:
+        mapping_of(columns)
+    is_one = isinstance(inputs, _SINGLE)
     several: Iterable[Any] = [inputs] if is_one else inputs
     for place, one in enumerate(several):
         if isinstance(one, str | os.PathLike):
-            yield from _of_text(os.fspath(one))
+            yield from _of_text(os.fspath(one), columns)
+        elif isinstance(one, pd.DataFrame):
+            for name, row in rows_in_frame(one, columns):
+                yield _guarded(name, row)
         else:
             yield _guarded(f"#{place}", one)
 
@@ -61,39 +83,64 @@ def in_chunks(given: Iterable[Given], size: int) -> Iterator[list[Given]]:
         yield chunk
 
 
-def _of_text(text: str) -> Iterator[Given]:
-    """Read a path, a glob, a formula or words."""
+def _of_text(text: str, columns: Columns | None) -> Iterator[Given]:
+    """Read a path, a glob, a data set, a formula or words."""
+    if text.startswith(_DATASET):
+        yield from _of_dataset(Workspace.open().dataset(text.removeprefix(_DATASET)))
+        return
     paths = [text] if os.path.exists(text) else sorted(glob.glob(text, recursive=True))
     if not paths:
         yield _guarded(text, text)
     for path in paths:
-        yield from _of_folder(path) if os.path.isdir(path) else _of_file(path)
+        yield from _of_folder(path, columns) if os.path.isdir(path) else _of_file(path, columns)
 
 
-def _of_folder(path: str) -> Iterator[Given]:
+def _of_folder(path: str, columns: Columns | None) -> Iterator[Given]:
+    if os.path.exists(os.path.join(path, MANIFEST_NAME)):
+        yield from _of_dataset(UPath(os.path.abspath(path)))
+        return
     entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     files = [one.path for one in entries if one.is_file() and format_of(UPath(one.path))]
     if not files:
         yield Given(path, Quarantined(path, "it holds no file that can be read"))
     for file in files:
-        yield from _of_file(file)
+        yield from _of_file(file, columns)
 
 
-def _of_file(path: str) -> Iterator[Given]:
+def _of_dataset(folder: UPath) -> Iterator[Given]:
+    """Read the records of a data set in the order of its index."""
+    index = Manifest.load(folder).records(folder)
+    for start in range(0, len(index), _RECORDS_AT_A_TIME):
+        for raw in read_records(folder, index.iloc[start : start + _RECORDS_AT_A_TIME]):
+            name = raw.material_id
+            try:
+                yield Given(name, decode(name, raw.members))
+            except ValueError as error:
+                yield Given(name, Quarantined(name, " ".join(str(error).split())))
+
+
+def _of_file(path: str, columns: Columns | None) -> Iterator[Given]:
     file = UPath(os.path.abspath(path))
+    try:
+        if is_table(file, columns):
+            for name, row in rows_in_file(file, columns):
+                yield _guarded(f"{path}:{name}", row)
+        else:
+            yield from _of_entries(path, file)
+    except (ValueError, OSError, UserError) as error:
+        yield Given(path, Quarantined(path, " ".join(str(error).split())))
+
+
+def _of_entries(path: str, file: UPath) -> Iterator[Given]:
     format_ = format_of(file)
     if format_ is None:
-        yield Given(path, Quarantined(path, "no format that can be read has files of this name"))
-        return
-    try:
-        for entry in format_.entries(file, Reading(), 0, _ALL_ENTRIES):
-            name = f"{path}:{entry.material_id}" if entry.material_id else path
-            if isinstance(entry, Failure):
-                yield Given(name, Quarantined(name, entry.reason))
-            else:
-                yield _guarded(name, Record("given", entry.parts, entry.properties))
-    except (ValueError, OSError) as error:
-        yield Given(path, Quarantined(path, " ".join(str(error).split())))
+        raise ValueError("no format that can be read has files of this name")
+    for entry in format_.entries(file, Reading(), 0, _ALL_ENTRIES):
+        name = f"{path}:{entry.material_id}" if entry.material_id else path
+        if isinstance(entry, Failure):
+            yield Given(name, Quarantined(name, entry.reason))
+        else:
+            yield _guarded(name, Record("given", entry.parts, entry.properties))
 
 
 def _guarded(name: str, one: Any) -> Given:
@@ -104,14 +151,40 @@ def _guarded(name: str, one: Any) -> Given:
 
 
 def _record(one: Any) -> Record:
+    """Make a record of one input, or raise what is wrong with it."""
+    if isinstance(one, ValueError):
+        raise one
     if isinstance(one, str):
         return read_query(one).record
-    if isinstance(one, PymatgenStructure):
-        one = Record("given", {"structure": to_structure(one)[0]})
-    elif isinstance(one, Atoms):
-        one = Record("given", {"structure": from_ase(one)})
+    if isinstance(one, PymatgenStructure | Atoms):
+        one = Record("given", {"structure": _structure(one)})
+    elif isinstance(one, Mapping):
+        one = Record("given", {name: _part(name, value) for name, value in one.items()})
     if not isinstance(one, Record):
         raise ValueError(f"{type(one).__name__} is nothing that a model can read")
     if one.structure is not None:
         validate(one.structure)
     return one
+
+
+def _part(name: str, value: Any) -> Any:
+    """Check a part of a record that a user gives by its name."""
+    if name not in parts():
+        raise ValueError(f"{name!r} is no part of a material; it has {', '.join(parts())}")
+    if isinstance(value, PymatgenStructure | Atoms):
+        value = _structure(value)
+    query = MODALITIES.load(name).load_query() if name in MODALITIES.names else None
+    if isinstance(value, str) and query is not None and query.from_words is not None:
+        value = query.from_words(value)
+    try:
+        parts()[name].encode(value)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    return value
+
+
+def _structure(one: PymatgenStructure | Atoms) -> Any:
+    return from_ase(one) if isinstance(one, Atoms) else to_structure(one)[0]
+
+
+_SINGLE = (str, os.PathLike, PymatgenStructure, Atoms, Record, pd.DataFrame, Mapping)

@@ -78,9 +78,8 @@ def _record(row: Row, material_id: str, mapping: TableMapping, file: FileFacts) 
     provenance = _provenance(row, material_id, mapping, file)
     properties, notes = properties_from(row, mapping.properties, file.kinds)
     provenance |= notes
-    parts = _structure(row, mapping, file, properties, provenance) | _measured(
-        row, mapping, provenance
-    )
+    parts = _structure(row, mapping, file, properties, provenance)
+    parts |= other_parts(row, mapping, provenance)
     return Record(material_id, parts, properties, provenance)
 
 
@@ -138,7 +137,17 @@ def _symmetry(structure: Structure) -> dict[str, Any]:
         raise
 
 
-def _measured(row: Row, mapping: TableMapping, provenance: dict[str, str]) -> dict[str, Any]:
+def other_parts(row: Row, mapping: TableMapping, provenance: dict[str, str]) -> dict[str, Any]:
+    """Make the parts of a row besides its structure.
+
+    Args:
+        row: the values by column.
+        mapping: which column holds what.
+        provenance: what is known of the row's, to which is added what was given or left out.
+
+    Raises:
+        ValueError: a part cannot be read.
+    """
     parts: dict[str, Any] = {}
     if mapping.text is not None:
         parts["text"] = text_from(row, mapping.text)

@@ -1,0 +1,147 @@
+"""Tables of materials that a user gives a model: files and data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from ase import Atoms
+from pydantic import ValidationError
+from pymatgen.core import Structure as PymatgenStructure
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.base.settings import first_mistake
+from omnimat.formats.format import format_of
+from omnimat.materials.record import Record
+from omnimat.sources.tables.files import rows_of
+from omnimat.sources.tables.mapping import TableMapping
+from omnimat.sources.tables.records import other_parts
+from omnimat.sources.tables.structures import Row, structure_from
+from omnimat.sources.tables.told import told_columns
+
+Materials = Iterator[tuple[str, Any]]
+"""The name of each row, and a record, an object of another library, or what is wrong with it."""
+
+_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".pq")
+_LOOKED_AT_ROWS = 1000
+
+
+def is_table(file: UPath, columns: Mapping[str, Any] | None) -> bool:
+    """Say whether a file is a table with a material in each row.
+
+    Raises:
+        UserError: it is a table that cannot be read, and of no other format.
+    """
+    if not file.name.lower().endswith(_ENDINGS):
+        return False
+    try:
+        return columns is not None or told_columns(_first_cells(file)).holds_materials
+    except UserError:
+        if format_of(file) is None:
+            raise
+        return False
+
+
+def rows_in_file(file: UPath, columns: Mapping[str, Any] | None) -> Materials:
+    """Read the materials of a table.
+
+    Raises:
+        UserError: ``columns`` are wrong, or the table cannot be read.
+    """
+    mapping = told_columns(_first_cells(file)).mapping() if columns is None else mapping_of(columns)
+    rows = rows_of(file)
+    _check(mapping, rows.columns)
+    wanted = {column for _, column in mapping.columns()}
+    for number, row in enumerate(rows.read(0, rows.count(), wanted), 1):
+        if isinstance(row, ValueError):
+            yield str(number), row
+        else:
+            yield _named(row, mapping, str(number)), _material(row, mapping, rows.metadata)
+
+
+def rows_in_frame(frame: pd.DataFrame, columns: Mapping[str, Any] | None) -> Materials:
+    """Read the materials of a data frame; without an id, they go by its index.
+
+    A column of crystals of other libraries needs no key.
+
+    Raises:
+        UserError: ``columns`` are wrong, or no column holds a material.
+    """
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise UserError(f"the table has two columns {twice!r}; rename one")
+    frame = frame.astype(object).where(frame.notna(), None)
+    crystals = _column_of_crystals(frame) if columns is None else None
+    if crystals is not None:
+        yield from ((f"#{label}", one) for label, one in frame[crystals].items())
+        return
+    mapping = _of_frame(frame) if columns is None else mapping_of(columns)
+    _check(mapping, tuple(frame.columns))
+    for label, row in zip(frame.index, frame.to_dict("records"), strict=True):
+        yield _named(row, mapping, f"#{label}"), _material(row, mapping, {})
+
+
+def _material(row: Row, mapping: TableMapping, metadata: Mapping[str, str]) -> Record | ValueError:
+    """Make a record of the parts of a row."""
+    found: dict[str, Any] = {}
+    try:
+        if mapping.structure is not None:
+            read = structure_from(row, mapping.structure, mapping.reading, metadata)
+            found |= {} if read is None else {"structure": read[0]}
+        return Record("given", found | other_parts(row, mapping, {}))
+    except ValueError as error:
+        return error
+
+
+def _named(row: Row, mapping: TableMapping, otherwise: str) -> str:
+    value = None if mapping.id is None else row.get(mapping.id)
+    return otherwise if value is None else str(value)
+
+
+def _of_frame(frame: pd.DataFrame) -> TableMapping:
+    cells = {str(name): frame[name].tolist() for name in frame.columns}
+    told = told_columns({name: values[:_LOOKED_AT_ROWS] for name, values in cells.items()})
+    if not told.holds_materials:
+        raise UserError(
+            f"no column of the table holds materials (its columns: {', '.join(cells)}); say which "
+            'does, as in columns={"formula": "composition"}'
+        )
+    return told.mapping()
+
+
+def mapping_of(columns: Mapping[str, Any]) -> TableMapping:
+    """Read what a user says of the columns of tables.
+
+    Raises:
+        UserError: it is wrong.
+    """
+    try:
+        return TableMapping.model_validate(columns)
+    except ValidationError as error:
+        raise UserError(f"columns: {first_mistake(error)}") from error
+
+
+def _check(mapping: TableMapping, known: Sequence[str]) -> None:
+    for key, column in mapping.columns():
+        if column not in known and not mapping.is_optional(key):
+            raise UserError(
+                f"columns: {key}: there is no column {column!r}; choose one of {', '.join(known)}"
+            )
+
+
+def _column_of_crystals(frame: pd.DataFrame) -> Any:
+    """Find the column of crystals of other libraries; None if there is none."""
+    for name in frame.columns:
+        first = next((one for one in frame[name] if one is not None), None)
+        if isinstance(first, PymatgenStructure | Atoms):
+            return name
+    return None
+
+
+def _first_cells(file: UPath) -> dict[str, list[Any]]:
+    rows = rows_of(file)
+    read = rows.read(0, min(_LOOKED_AT_ROWS, rows.count()), rows.columns)
+    known = [row for row in read if not isinstance(row, ValueError)]
+    return {name: [row.get(name) for row in known] for name in rows.columns}

@@ -1,0 +1,87 @@
+"""What omnimat offers in Python: whoever changes it breaks somebody's program, and sees so here."""
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import omnimat
+from omnimat.inference.card import PackageCard
+from omnimat.inference.package import Package
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "platform/omnimat/docs/python.md"
+SIGNATURES = {
+    "load": (
+        "(path: 'str | os.PathLike[str]', device: 'str | None' = None, *, "
+        "precision: 'Precision | None' = None) -> 'Model'"
+    ),
+    "Model.embed": (
+        "(self, inputs: 'Any', modality: 'str | None' = None, *, "
+        "columns: 'Columns | None' = None, strict: 'bool' = False, progress: 'bool' = True) "
+        "-> 'Embeddings'"
+    ),
+    "Model.predict": (
+        "(self, inputs: 'Any', *, columns: 'Columns | None' = None, strict: 'bool' = False, "
+        "progress: 'bool' = True) -> 'pd.DataFrame'"
+    ),
+    "Transformer": (
+        "(model: 'Model | str | os.PathLike[str]', modality: 'str | None' = None, *, "
+        "bad: \"Literal['error', 'nan']\" = 'error', device: 'str | None' = None) -> 'None'"
+    ),
+    "Transformer.fit": "(self, X: 'Any', y: 'Any' = None) -> 'Transformer'",
+    "Transformer.transform": "(self, X: 'Any') -> 'NDArray[np.float32]'",
+    "Transformer.get_feature_names_out": (
+        "(self, input_features: 'Any' = None) -> 'NDArray[np.object_]'"
+    ),
+}
+ATTRIBUTES = {
+    "Embeddings": {"names", "vectors", "notes"},
+    "Model": {"card", "embed", "modalities", "predict"},
+}
+
+
+def found(name):
+    value = omnimat
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_signature_stays_as_it_is(name):
+    assert str(inspect.signature(found(name))) == SIGNATURES[name]
+    assert inspect.getdoc(found(name))
+
+
+def test_nothing_else_is_public(packed):
+    named = {name.partition(".")[0] for name in SIGNATURES} | ATTRIBUTES.keys() | {"__version__"}
+    assert set(omnimat.__all__) == set(dir(omnimat)) == named
+    fields = {field.name for field in dataclasses.fields(omnimat.Embeddings)}
+    assert fields == ATTRIBUTES["Embeddings"]
+    model = omnimat.load(packed)
+    assert {name for name in dir(model) if not name.startswith("_")} == ATTRIBUTES["Model"]
+    assert isinstance(model.card, PackageCard)
+
+
+def test_the_page_tells_all_of_it(packed):
+    text = PAGE.read_text()
+    assert set(re.findall(r"omnimat\.(\w+)", text)) >= set(omnimat.__all__)
+    for name in (*SIGNATURES, *ATTRIBUTES["Embeddings"], *ATTRIBUTES["Model"]):
+        assert f"{name.rpartition('.')[2]}" in text
+    for name in SIGNATURES:
+        for parameter in inspect.signature(found(name)).parameters:
+            assert parameter in {"self", "X", "y", "input_features"} or f"`{parameter}" in text
+    # Every key of a card that a program may read.
+    for key in PackageCard.model_fields:
+        assert f"`{key}`" in text
+
+
+def test_what_is_asked_for_wrongly_is_told(packed):
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = omnimat.nothing
+    with pytest.raises(omnimat.inference.model.UserError, match="precision: 'fp8' is none of"):
+        omnimat.load(packed, precision="fp8")
+    assert Package(packed).card.name == "sweep"
