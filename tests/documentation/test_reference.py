@@ -49,6 +49,13 @@ def test_every_part_has_one_section_with_every_key(schema, reference):
         assert rows(section) == set(schema["$defs"][name]["properties"]), name
 
 
+def test_every_key_is_told_in_words(reference):
+    """By the docstring of its class, or by that of the settings that it holds."""
+    told_by_value = {"kind", "type"}
+    empty = re.findall(r"^\| `([^`]+)` \|.*\|  \|$", "\n".join(reference.values()), re.MULTILINE)
+    assert set(empty) <= told_by_value
+
+
 def test_links_between_keys_and_parts_lead_to_sections(reference):
     for address, text in reference.items():
         for page, anchor in re.findall(r"\]\(([a-z_]*(?:\.md)?)#([a-z_]+)\)", text):

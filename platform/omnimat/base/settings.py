@@ -40,7 +40,11 @@ class Settings(BaseModel):
 
 
 class PresetSettings(Settings):
-    """Settings whose ``preset`` names a set of defaults that other keys may override."""
+    """Settings whose ``preset`` names a set of defaults that other keys may override.
+
+    Attributes:
+        preset: name of a set of defaults, which other keys override.
+    """
 
     # The preset is left out of the identity, because the values for which it stands are in it.
     of_the_machine: ClassVar[frozenset[str]] = frozenset({"preset"})

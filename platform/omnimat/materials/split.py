@@ -20,7 +20,14 @@ PUBLISHED_SPLIT = "published_split"
 
 
 class SplitSettings(Settings):
-    """Fractions of the hashed split, without the materials that have a published split."""
+    """Fractions of the hashed split, without the materials that have a published split.
+
+    Attributes:
+        train: fraction of the training split.
+        validation: fraction of the validation split.
+        test: fraction of the test split; the three add up to 1.
+        seed: changes which materials go where.
+    """
 
     train: float = Field(0.8, ge=0, le=1)
     validation: float = Field(0.1, ge=0, le=1)

@@ -33,7 +33,12 @@ NUM_MEASURED = 256
 
 
 class Scale(Settings):
-    """Mean and standard deviation of all numbers of a vector together."""
+    """Mean and standard deviation of all numbers of a vector together.
+
+    Attributes:
+        mean: mean, in the unit of the numbers.
+        standard_deviation: standard deviation, in the same unit.
+    """
 
     mean: float
     standard_deviation: PositiveFloat

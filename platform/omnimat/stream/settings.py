@@ -33,14 +33,18 @@ class StreamSettings(Settings):
     read_from: Literal["shards", "store"] = "shards"
     """``shards`` featurizes on the way; ``store`` reads what a featurize job wrote."""
     num_featurizers: int = Field(default=1, ge=1)
+    """Actors that featurize."""
     featurizer_num_cpus: float = Field(default=0.25, gt=0)
+    """Logical CPUs of each."""
     featurizer_label_selector: Mapping[str, str] = FEATURIZER_NODES
     """Labels of the nodes where featurizers run; where no node carries them, they run anywhere."""
     reader_num_cpus: float = Field(default=0.25, gt=0)
     """Logical CPUs of the actor that reads a store, on the worker's own node if those are free."""
     shuffle_window_shards: int = Field(default=8, ge=1)
+    """How many shards are shuffled together; the order of shards is random too."""
     read_unit_mib: float = Field(default=16.0, gt=0)
     """How many bytes of records are read at once, at most."""
     prefetch_batches: int = Field(default=4, ge=1)
+    """Batches that are kept ready."""
     stall_timeout_s: float = Field(default=600.0, gt=0)
     """How long a worker waits for features until it fails and the run goes on from a checkpoint."""

@@ -46,6 +46,7 @@ class TrainingSettings(Settings):
     )
 
     num_workers: int = Field(default=1, ge=1)
+    """Processes that train, each on its share of every batch; each has a GPU or runs on CPUs."""
     min_workers: int | None = Field(default=None, ge=1)
     """Go on with as few as these while the cluster has no more; None: wait for ``num_workers``.
 
@@ -64,13 +65,18 @@ class TrainingSettings(Settings):
     resources_per_worker: Mapping[str, float] = {}
     """Resources of one's own that nodes were given, which each worker takes besides CPU and GPU."""
     cpus_per_worker: float = Field(default=0.5, gt=0)
+    """Logical CPUs that Ray sets aside for a worker."""
     use_gpu: bool | Literal["auto"] = "auto"
     """``auto``: where the cluster has a GPU for each worker."""
     threads_per_worker: int = Field(default=1, ge=1)
+    """Threads of torch in a worker."""
     max_failures: int = Field(default=2, ge=0)
+    """How many failures of workers a run survives in its whole life."""
 
     num_epochs: int = Field(default=10, ge=1)
+    """How often training goes through the training split."""
     global_batch_size: int = Field(default=64, ge=2)
+    """Materials of a step, all workers together."""
     num_micro_batches: int = Field(default=1, ge=1)
     """Parts of a worker's share of the batch that are in memory with their graphs one at a time.
 
@@ -79,26 +85,37 @@ class TrainingSettings(Settings):
     the same materials for any number of workers.
     """
     lr: float = Field(default=1e-4, gt=0)
+    """Peak learning rate of AdamW."""
     warmup_epochs: float = Field(default=1.0, ge=0)
+    """Epochs in which the learning rate rises to its peak; half a cosine follows."""
     final_lr_fraction: float = Field(default=1e-3, ge=0, le=1)
+    """The last learning rate as a fraction of the peak."""
     weight_decay: float = Field(default=0.05, ge=0)
+    """Weight decay of AdamW; biases, norms and the temperature have none."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """The betas of AdamW."""
     gradient_clip: float = Field(default=1.0, ge=0)
     """Largest norm of the gradient; 0 clips nothing."""
     zero_stage: Literal[0, 1, 2, 3] = 1
+    """What DeepSpeed divides among workers: nothing (0), the state of the optimizer (1), gradients
+    too (2), weights too (3). The result is the same up to rounding."""
     precision: Literal["fp32", "fast_fp32", "bf16"] = "fp32"
     """bf16 is autocast over fp32 parameters: basis functions and the loss stay in fp32. fast_fp32
     keeps all numbers in fp32 and only multiplies matrices in bfloat16 or TF32."""
     seed: int = Field(default=0, ge=0)
+    """Decides the initial weights, the order of training, augmentation and dropout."""
 
     report_interval_steps: int = Field(default=10, ge=1)
+    """Steps between two reports of loss and speed."""
     checkpoint_interval_epochs: int | None = Field(default=5, ge=1)
     """A checkpoint is written after every so many epochs, steps and minutes, whichever are given,
     and at the end of the run."""
     checkpoint_interval_steps: int | None = Field(default=None, ge=1)
+    """See ``checkpoint_interval_epochs``."""
     checkpoint_interval_minutes: float | None = Field(default=None, gt=0)
     """By the clock of rank 0, which is looked at when a report is due."""
     num_checkpoints_kept: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints are kept."""
 
     @property
     def world_sizes(self) -> range:
@@ -213,7 +230,12 @@ class FeaturizeSettings(Settings):
 
 
 class PretrainSettings(Settings):
-    """What a pretraining run learns from what, how, and on which machines."""
+    """What a pretraining run learns from what, how, and on which machines.
+
+    Attributes:
+        embedding_dim: width of the embeddings of every modality.
+        objective: what is made alike, and how.
+    """
 
     # Whether a run ends early does not change what it computes.
     of_the_machine: ClassVar[frozenset[str]] = frozenset({"max_quarantined"})

@@ -18,6 +18,13 @@ class DensityResNeXtSettings(EncoderSettings):
     ``width`` is the number of channels of the grouped convolutions in the first stage; each further
     stage doubles it. ``padding: circular`` continues the grid periodically, like the crystal; the
     published model pads with zeros.
+
+    Attributes:
+        stages: number of blocks of each stage; from the second on, each halves the grid.
+        stem_channels: number of channels of the first convolution.
+        width: number of channels of the grouped convolutions in the first stage.
+        cardinality: number of groups of these.
+        padding: how the grid is continued beyond its ends.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

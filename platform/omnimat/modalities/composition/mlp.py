@@ -11,7 +11,12 @@ from omnimat.modalities.encoder import EncoderSettings
 
 
 class CompositionMlpSettings(EncoderSettings):
-    """Settings of the composition MLP; UniMat specifies no widths, so these are our own."""
+    """Settings of the composition MLP; UniMat specifies no widths, so these are our own.
+
+    Attributes:
+        input_width: number of features of a composition.
+        hidden_widths: widths of the hidden layers.
+    """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},

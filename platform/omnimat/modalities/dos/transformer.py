@@ -24,6 +24,16 @@ class DosTransformerSettings(EncoderSettings):
     ``num_mixing_layers`` linear maps join a token's embedded energy and density: one in the
     released code, two in MultiMat's paper. There is a GELU between the two, as in the blocks;
     without it they would be a single linear map. With two, 128 outputs take 1,677,184 parameters.
+
+    Attributes:
+        token_width: width of each token, which is a point of the curve.
+        num_blocks: number of transformer blocks.
+        num_heads: number of attention heads.
+        head_width: width of each head.
+        mlp_width: hidden width of the MLP of each block.
+        num_mixing_layers: number of linear maps that join energy and density.
+        energy_scale_ev: what energies are divided by.
+        dos_scale_per_ev: what densities are divided by.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -16,7 +16,12 @@ from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field, Trainin
 
 
 class NumberStatistics(Settings):
-    """Mean and standard deviation of a number over the training split."""
+    """Mean and standard deviation of a number over the training split.
+
+    Attributes:
+        mean: mean, in the unit of the number.
+        standard_deviation: standard deviation, in the same unit.
+    """
 
     mean: float
     standard_deviation: float

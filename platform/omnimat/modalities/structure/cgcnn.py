@@ -21,6 +21,14 @@ class CgcnnSettings(CrystalEncoderSettings):
     It needs no lattice sums. It was published on the 12 nearest neighbours of each atom, found
     within 8 angstrom: ``featurizer: {max_neighbors: 12, cutoff_angstrom: 8, lattice_sums: none}``.
     Our graphs keep all neighbours that are as far away as the twelfth, and every edge's reverse.
+
+    Attributes:
+        num_convolutions: number of times that atoms gather from their neighbours.
+        hidden_width: width of the state of each atom.
+        head_width: width of the layer between the mean over atoms and the embedding.
+        gaussian_step_angstrom: step between the centres of the Gaussians of the distance, and their
+            width.
+        gaussian_limit_angstrom: centre of the last Gaussian.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

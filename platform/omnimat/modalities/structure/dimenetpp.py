@@ -25,6 +25,19 @@ class DimeNetPlusPlusSettings(CutoffEncoderSettings):
     The number of triplets grows with the square of the number of neighbours. At 7 angstrom, limit
     the neighbours to 20, as CDVAE does (``featurizer: {neighbors: within_cutoff, cutoff_angstrom:
     7, max_neighbors: 20}``).
+
+    Attributes:
+        hidden_width: width of the message of each edge.
+        num_blocks: number of interaction blocks.
+        triplet_width: width to which messages are narrowed where triplets are summed.
+        basis_width: width between the two linear maps of each basis.
+        output_width: width of the output blocks.
+        num_spherical: number of spherical basis functions of the angle.
+        num_radial: number of radial basis functions of the distance.
+        num_before_skip: number of residual layers of a block before its skip connection.
+        num_after_skip: the same after it.
+        num_output_layers: number of layers of an output block before its last.
+        envelope_exponent: how steeply the envelope falls to zero at the cut-off.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

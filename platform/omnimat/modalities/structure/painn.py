@@ -24,6 +24,11 @@ class PaiNNSettings(CutoffEncoderSettings):
     ``paper`` is the size in the first version of CLaC, ``revision`` that in the later one
     (15,172,608 parameters). The head acts on each atom, so the mean and the sum over atoms differ
     only by a factor, which the normalisation of embeddings removes; CLaC sums.
+
+    Attributes:
+        hidden_width: width of the scalars, and of the vectors, of each atom.
+        num_layers: number of message and update layers.
+        num_radial: number of radial basis functions of the distance.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -21,6 +21,14 @@ class PotNetSettings(CrystalEncoderSettings):
     ``potential_coefficients`` weight the Coulomb, London and Pauli sums. The featurizer's
     ``lattice_sums`` decides whether the featurizer or the network computes these sums; trained
     weights work with both. ``lattice_sums: false`` keeps only the local edges.
+
+    Attributes:
+        num_convolutions: number of times that atoms gather from their neighbours.
+        hidden_width: width of the state of each atom and of the features of each edge.
+        num_local_centres: number of radial basis functions of the distance.
+        num_infinite_centres: number of radial basis functions of the lattice sums.
+        potential_coefficients: weights of the Coulomb, London and Pauli sums.
+        lattice_sums: whether pairs of atoms are edges too, by their lattice sums.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

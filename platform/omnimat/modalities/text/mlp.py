@@ -18,6 +18,11 @@ class TextMlpSettings(EncoderSettings):
 
     ``input_norm`` puts a layer norm before the first layer, for sentence encoders whose vectors
     vary greatly in length.
+
+    Attributes:
+        input_width: number of numbers of a text, which is that of the featurizer.
+        hidden_widths: widths of the hidden layers.
+        input_norm: whether a layer norm comes first.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

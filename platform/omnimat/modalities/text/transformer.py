@@ -26,6 +26,11 @@ class TextTransformerSettings(EncoderSettings):
         vocabulary_size: number of token ids, at least that of the tokenizer.
         max_tokens: largest number of tokens of a text, at least that of the featurizer.
         pooling: ``cls`` takes the state of the first token; ``mean`` averages over tokens.
+        token_width: width of each token.
+        num_blocks: number of transformer blocks.
+        num_heads: number of attention heads, which share the width.
+        mlp_width: hidden width of the MLP of each block.
+        dropout: share of the activations that training leaves out.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

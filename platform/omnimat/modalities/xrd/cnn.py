@@ -20,6 +20,12 @@ class XrdCnnSettings(EncoderSettings):
     The first convolution and each block halve the number of points, of which there may be any
     number. The input is (intensity / 100) ** ``intensity_power``; the square root brings out weak
     peaks. The last layer sees ``num_bins`` coarse positions, since the angle of a peak matters.
+
+    Attributes:
+        widths: number of channels of the first convolution and of each block.
+        kernel_size: number of points that a convolution spans; odd.
+        num_bins: number of coarse positions that the last layer sees.
+        intensity_power: power of the relative intensity that is the input.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
