@@ -86,7 +86,7 @@ def worth(name: str, workspace: Workspace) -> list[Worth]:
         for number, row in enumerate(result["rows"])
     )
     return [
-        _of(settings, settings.tasks[place], variant, rows)
+        _of(settings, settings.tasks[int(str(place))], str(variant), rows)
         for (place, variant), rows in table.groupby(["place", "variant"])
     ]
 

@@ -75,8 +75,8 @@ def facts(card: PackageCard) -> dict[str, str]:
     found = {"name": card.name, "made by": f"omnimat {card.omnimat}", "size": size(card)}
     for modality, one in card.encoders.items():
         found[f"encoder of {modality}"] = f"{one.encoder.type}, {one.embedding_dim} wide"
-    for place, one in enumerate(card.trained, 1):
-        found[f"learned from, {place}"] = _data(one)
+    for place, data in enumerate(card.trained, 1):
+        found[f"learned from, {place}"] = _data(data)
     if card.seen is not None and card.seen.num_materials is not None:
         found["materials seen"] = f"{card.seen.num_materials:,}, by formula"
     if (predictor := card.predictor) is None:
@@ -88,8 +88,8 @@ def facts(card: PackageCard) -> dict[str, str]:
         f"{domain.num_materials:,} materials, {len(domain.elements)} elements, at most "
         f"{domain.max_atoms} atoms"
     )
-    for one in predictor.predicted:
-        found |= _quantity(one)
+    for quantity in predictor.predicted:
+        found |= _quantity(quantity)
     return found
 
 

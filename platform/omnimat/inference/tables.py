@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from ase import Atoms
@@ -79,7 +79,8 @@ def rows_in_frame(frame: pd.DataFrame, columns: Mapping[str, Any] | None) -> Mat
         return
     mapping = _of_frame(frame) if columns is None else mapping_of(columns)
     _check(mapping, tuple(frame.columns))
-    for label, row in zip(frame.index, frame.to_dict("records"), strict=True):
+    rows = cast(list[Row], frame.to_dict("records"))
+    for label, row in zip(frame.index, rows, strict=True):
         yield _named(row, mapping, f"#{label}"), _material(row, mapping, {})
 
 

@@ -134,7 +134,7 @@ class Unpacked:
         """
         name, cards = self.card.name, self.card.encoders
         return Encoders(
-            name, cards, self.featurizers(list(cards)), self._weights_sha256, self._encoder
+            name, cards, self.featurizers(list(cards)), self._weights_sha256, self.encoder
         )
 
     def outputs(self, features: pa.Table) -> Outputs:

@@ -93,7 +93,9 @@ class GatedConv(nn.Module):
     def _joint(self, nodes: Tensor, sources: Tensor, targets: Tensor, edges: Tensor) -> Tensor:
         """Apply the linear layer to [x_i, x_j, e_ij]; what is linear in an atom, once an atom."""
         width = nodes.shape[1]
-        of_target, of_source, of_edge = self.linear.weight.split([width, width, edges.shape[1]], 1)
+        of_target, of_source, of_edge = torch.split(
+            self.linear.weight, [width, width, edges.shape[1]], 1
+        )
         joint = F.linear(edges, of_edge, self.linear.bias)
         joint += F.linear(nodes, of_target).index_select(0, targets)
         joint += F.linear(nodes, of_source).index_select(0, sources)

@@ -86,9 +86,10 @@ class GatedGraph(nn.Module):
             edges = edges + self.axes(arrays["reduced_lattice_angstrom"], directions, crystals)
         if self.cell is not None:
             atoms = atoms + self.cell(arrays).index_select(0, crystal_of_atom(arrays))
+        states: Tensor = atoms
         for layer in self.layers:
-            atoms = layer(atoms, index, edges, weights)
-        return atoms
+            states = layer(states, index, edges, weights)
+        return states
 
 
 class EdgeFeatures(nn.Module):
@@ -182,7 +183,8 @@ class CellFeatures(nn.Module):
             smeared(cosines, 1.0, NUM_COSINES),
             arrays["num_atoms"].float()[:, None].log(),
         ]
-        features: Tensor = self.mix(torch.cat(given, dim=-1).to(self.mix[0].weight.dtype))
+        dtype = next(self.mix.parameters()).dtype
+        features: Tensor = self.mix(torch.cat(given, dim=-1).to(dtype))
         return features
 
 
@@ -276,7 +278,7 @@ def legendre_sums(
     sums = []
     for end, seen in zip(index, (values, values * parities), strict=True):
         at_end = moments.index_select(0, end).view(*parts.shape, values.shape[1]) * seen[:, None]
-        sums += [part.sum(-1) for part in at_end.split(degrees, dim=-1)]
+        sums += [part.sum(-1) for part in torch.split(at_end, degrees, dim=-1)]
     return torch.cat(sums, dim=-1)
 
 

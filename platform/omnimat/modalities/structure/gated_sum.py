@@ -31,7 +31,7 @@ def gated_sum(joint: Tensor, weights: Tensor, centers: Tensor, num_atoms: int) -
     Returns:
         The sums, added in at least float32, shape (num_atoms, width), in the dtype of ``joint``.
     """
-    sums: Tensor = _GatedSum.apply(joint, weights, centers, num_atoms)
+    sums: Tensor = _GatedSum.apply(joint, weights, centers, num_atoms)  # type: ignore[no-untyped-call]
     return sums
 
 
