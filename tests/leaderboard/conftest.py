@@ -129,7 +129,7 @@ def make_rows(tmp_path, make_row):
             path = tmp_path / f"{name}-{seed}.parquet"
             table.to_parquet(path)
             written = {"predictions_uri": path.name, "predictions_sha256": sha256_of(path)}
-            rows.append(make_row(model=name, seed=seed, **(written | changes)))
+            rows.append(make_row(**{"model": name, "seed": seed} | written | changes))
         return rows
 
     return make

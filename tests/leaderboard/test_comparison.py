@@ -42,6 +42,28 @@ def test_materials_are_paired_by_id_whatever_their_order(make_rows, storage):
     assert found.num_not_shared == 1
 
 
+def test_folds_are_pooled_seed_by_seed(make_rows, storage):
+    generator = np.random.default_rng(9)
+    errors = {"a": generator.normal(size=(2, 40)), "b": generator.normal(size=(2, 40))}
+
+    def of_folds(name, num_seeds):
+        rows = []
+        for fold, part in enumerate((slice(0, 15), slice(15, 40))):
+            tables = [table(IDS[part], 0.0, error[part]) for error in errors[name][:num_seeds]]
+            rows += make_rows(f"{name}{fold}", tables, model=name, task=f"gap, fold {fold} of 2")
+        return rows
+
+    found = compare(of_folds("a", 2), of_folds("b", 1), storage)
+    whole = [make_rows(n, [table(IDS, 0.0, e) for e in errors[n]]) for n in "ab"]
+    expected = compare(whole[0], whole[1][:1], storage)
+    assert found.paired == expected.paired
+    assert found.paired.num_seeds == (2, 1)
+    with pytest.raises(UserError, match="not every fold has every seed"):
+        compare(of_folds("a", 2)[:3], of_folds("b", 1), storage)
+    with pytest.raises(UserError, match="results of 1 and of 2 boards"):
+        compare(of_folds("a", 1)[:1], of_folds("b", 1), storage)
+
+
 def test_classes_are_right_or_wrong_and_more_is_better(make_rows, storage):
     right = ["cubic"] * 40
     wrong = ["cubic"] * 10 + ["trigonal"] * 30

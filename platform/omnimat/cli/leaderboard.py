@@ -177,7 +177,8 @@ def verify(
 def compare(url: str | None, group_a: str, group_b: str) -> None:
     """Say whether two results differ by more than their test materials and seeds explain.
 
-    GROUP_A and GROUP_B are ids that `show` prints, or beginnings of ids that no other result has.
+    GROUP_A and GROUP_B are ids that `show` prints, of results or of means over folds, or beginnings
+    of ids that no other has. Of means, the materials of all folds are compared.
     """
     from omnimat.base.workspace import Workspace
     from omnimat.leaderboard.comparison import compare as compare_rows
@@ -287,11 +288,18 @@ def _places(url: str | None) -> tuple[str, str]:
 
 
 def _group(store: LeaderboardStore, prefix: str) -> list[Row]:
-    found = store.group_ids(prefix)
+    """Give the rows of a result, or those of all folds of a mean."""
+    from omnimat.leaderboard.folds import fold_means
+
+    summaries = store.summaries()
+    means = fold_means(summaries, store.configs(one.config_hash for one in summaries))
+    found = [[group_id] for group_id in store.group_ids(prefix)] + [
+        [one.group_id for one in mean.members] for mean in means if mean.mean_id.startswith(prefix)
+    ]
     if len(found) != 1:
         which = f"begins the ids of {len(found)} results" if found else "begins the id of no result"
         raise UserError(f"{prefix!r} {which}; `omnimat leaderboard show` prints the ids")
-    return store.rows(group_id=found[0])
+    return [row for group_id in found[0] for row in store.rows(group_id=group_id)]
 
 
 def _say_why_empty(store: LeaderboardStore) -> None:

@@ -16,6 +16,7 @@ from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.base.files import parquet_frame
 from omnimat.leaderboard.board import Board
+from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.difference import MIN_MATERIALS, Difference, difference
 from omnimat.leaderboard.metrics import METRICS
 from omnimat.leaderboard.predictions import read_predictions
@@ -30,7 +31,7 @@ class Comparison:
     """Two results, and whether they differ on the materials that both predict.
 
     Attributes:
-        a: the rows of the first result, one for each seed.
+        a: the rows of the first result, one for each seed and board.
         b: the rows of the second.
         paired: their difference.
         num_not_shared: how many materials were left out, because only some rows predict them.
@@ -83,32 +84,66 @@ def scope(paired: Difference) -> str:
 
 
 def compare(a: Sequence[Row], b: Sequence[Row], storage: Confined) -> Comparison:
-    """Compare two groups of rows by their scores on the test materials.
+    """Compare two results by their scores on the test materials.
 
     Args:
-        a: the rows of one group.
-        b: the rows of another group of the same board.
+        a: the rows of a group, or those of one method on several folds, which are boards of their
+            own. The scores of all folds are then pooled, seed by seed.
+        b: the rows of another result on the same board or boards.
         storage: where the files are that rows name.
 
     Raises:
-        UserError: if they are not on one board, their metric is no mean over materials, or their
-            predictions cannot be read, were changed, or share no material.
+        UserError: if they are not on the same boards, not every fold has every seed, their metric
+            is no mean over materials, or their predictions cannot be read, were changed, or share
+            no material.
     """
-    first, second = a[0], b[0]
-    apart = [
-        field.name
-        for field in fields(Board)
-        if getattr(first, field.name) != getattr(second, field.name)
+    labels = f"{a[0].label!r} and {b[0].label!r}"
+    first, second = _boards(a), _boards(b)
+    if len(first) != len(second):
+        raise UserError(f"{labels} are results of {len(first)} and of {len(second)} boards")
+    if apart := _apart(first, second):
+        raise UserError(f"{labels} are not on one board: {', '.join(apart)} differ")
+    scores = [
+        [
+            pd.concat([material_scores(row, storage) for row in members])
+            for members in _by_seed(rows)
+        ]
+        for rows in (a, b)
     ]
-    if apart:
-        raise UserError(
-            f"{first.label!r} and {second.label!r} are not on one board: {', '.join(apart)} differ"
-        )
-    scores = [[material_scores(row, storage) for row in rows] for rows in (a, b)]
     try:
         return Comparison(a, b, *paired_difference(*scores))
     except ValueError as error:
-        raise UserError(f"{first.label!r} and {second.label!r}: {error}") from error
+        raise UserError(f"{labels}: {error}") from error
+
+
+def _by_seed(rows: Sequence[Row]) -> list[list[Row]]:
+    """Put the rows of one result together that have a seed: one of each of its boards.
+
+    Raises:
+        UserError: a board lacks a seed that another has.
+    """
+    found: dict[int, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.seed, []).append(row)
+    if any(len(members) < len(_boards(rows)) for members in found.values()):
+        raise UserError(f"{rows[0].label!r}: not every fold has every seed; run those that lack")
+    return list(found.values())
+
+
+def _boards(rows: Sequence[Row]) -> list[Board]:
+    return sorted({board_of(row) for row in rows}, key=lambda board: board.task)
+
+
+def _apart(first: Sequence[Board], second: Sequence[Board]) -> list[str]:
+    """Name what differs between boards of one task after another."""
+    return [
+        field.name
+        for field in fields(Board)
+        if any(
+            getattr(one, field.name) != getattr(other, field.name)
+            for one, other in zip(first, second, strict=True)
+        )
+    ]
 
 
 def paired_difference(a: Sequence[Scores], b: Sequence[Scores]) -> tuple[Difference, int]:

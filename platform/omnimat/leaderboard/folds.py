@@ -23,12 +23,14 @@ class FoldMean:
         fold_property: the property that names the folds.
         num_folds: how many folds the data set has.
         members: the result of each fold, averaged over its seeds.
+        mean_id: a hash of all that these results have in common.
     """
 
     task: str
     fold_property: str
     num_folds: int
     members: tuple[Summary, ...]
+    mean_id: str
 
     @property
     def score(self) -> str:
@@ -86,7 +88,7 @@ def fold_means(
         method = fingerprint([*shared, {**config, FOLD: fold}])
         found.setdefault(method, []).append(one)
         told[method] = task, fold["property"], fold["num_folds"]
-    means = [FoldMean(*told[method], tuple(members)) for method, members in found.items()]
+    means = [FoldMean(*told[method], tuple(its), method) for method, its in found.items()]
     return sorted(means, key=lambda mean: mean.order)
 
 

@@ -63,13 +63,14 @@ def folds_table(means: Sequence[FoldMean]) -> Table:
     table = Table(title=Text("Mean ± deviation over folds"), title_justify="left")
     table.add_column("Task", overflow="fold", no_wrap=True)
     table.add_column("Model", overflow="fold", min_width=MODEL_WIDTH)
-    for heading in ("Data set", "Variant", "Metric", "Mean", "Folds", "Seeds"):
+    for heading in ("Data set", "Variant", "Metric", "Mean", "Folds", "Seeds", "Id"):
         table.add_column(heading, no_wrap=True)
     for mean in means:
         first = mean.members[0]
         folds = f"{len(mean.members)} of {mean.num_folds} ({mean.fold_property})"
         of_method = (mean.task, first.model, first.board.dataset, first.variant)
-        cells = (*of_method, _heading(first.board), mean.score, folds, mean.seeds)
+        ids = mean.mean_id[:ID_LENGTH]
+        cells = (*of_method, _heading(first.board), mean.score, folds, mean.seeds, ids)
         table.add_row(*(_text(cell) for cell in cells))
     return table
 
@@ -126,17 +127,18 @@ def comparison_text(comparison: Comparison) -> str:
     """Say what the two results are, how they were compared, and what came of it."""
     paired = comparison.paired
     lines = []
-    for name, rows, mean in (
-        ("A", comparison.a, paired.mean_a),
-        ("B", comparison.b, paired.mean_b),
+    for name, rows, num_seeds, mean in (
+        ("A", comparison.a, paired.num_seeds[0], paired.mean_a),
+        ("B", comparison.b, paired.num_seeds[1], paired.mean_b),
     ):
         first = rows[0]
-        seeds = f"{len(rows)} seed{'s' if len(rows) > 1 else ''}"
+        seeds = f"{num_seeds} seed{'s' if num_seeds > 1 else ''}"
         lines.append(f"{name}: {first.model}, {first.variant} ({seeds}): {mean:.4g} {first.unit}")
     left_out = f", {comparison.num_not_shared} not in both" if comparison.num_not_shared else ""
-    first = comparison.a[0]
+    tasks = sorted({row.task for row in comparison.a})
+    task = tasks[0] if len(tasks) == 1 else f"{tasks[0]} and {len(tasks) - 1} more"
     lines.append(
-        f"{first.task}, {first.metric} on {paired.num_materials:,} materials{left_out}; "
+        f"{task}, {comparison.a[0].metric} on {paired.num_materials:,} materials{left_out}; "
         "sign-flip test, t test and BCa bootstrap"
     )
     return "\n".join([*lines, comparison.verdict, comparison.scope])
