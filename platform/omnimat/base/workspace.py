@@ -68,6 +68,10 @@ class Workspace:
         """Return the JSON file that says which of some materials are among others."""
         return self.root / "overlaps" / f"{fingerprint}.json"
 
+    def imported(self, sha256: str) -> UPath:
+        """Return the folder of what was imported from a file with this hash."""
+        return self.root / "imported" / sha256[:16]
+
     def tokenizer(self, name: str) -> UPath:
         """Return the JSON file of a tokenizer that was fitted on a data set."""
         return self.root / "tokenizers" / name / "tokenizer.json"

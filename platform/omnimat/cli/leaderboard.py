@@ -12,6 +12,8 @@ import click
 
 from omnimat.base.characters import escaped
 from omnimat.base.errors import UserError
+from omnimat.cli.import_predictions import import_predictions
+from omnimat.cli.store import open_store, places_of, url_option
 from omnimat.cli.terminal import say, width
 
 if TYPE_CHECKING:
@@ -30,18 +32,14 @@ def leaderboard() -> None:
     """Show, verify, compare and exchange results."""
 
 
-_url = click.option(
-    "--url",
-    metavar="URL",
-    show_default="leaderboard.sqlite in the storage",
-    help="SQLAlchemy URL of the leaderboard.",
-)
+leaderboard.add_command(import_predictions)
+
 _task = click.option("--task", metavar="NAME", help="Only results of this task.")
 _run = click.option("--run", "run_name", metavar="NAME", help="Only results of this run.")
 
 
 @leaderboard.command()
-@_url
+@url_option
 @_task
 @_run
 @click.option("--no-compare", is_flag=True, help="Read no predictions, so give no signs.")
@@ -54,6 +52,7 @@ def show(url: str | None, task: str | None, run_name: str | None, no_compare: bo
     from rich.text import Text
 
     from omnimat.base.workspace import Workspace
+    from omnimat.finetune.tasks import note_of
     from omnimat.leaderboard.comparison import material_scores
     from omnimat.leaderboard.folds import fold_means
     from omnimat.leaderboard.marks import marks_of_boards
@@ -61,11 +60,13 @@ def show(url: str | None, task: str | None, run_name: str | None, no_compare: bo
         folds_table,
         is_variation,
         marks_text,
+        notes_text,
         overlaps_table,
+        published_table,
         terminal_table,
     )
 
-    store = _store(url)
+    store = open_store(url)
     found = store.summaries(task=task, run_name=run_name)
     if not found:
         _say_why_empty(store)
@@ -87,8 +88,15 @@ def show(url: str | None, task: str | None, run_name: str | None, no_compare: bo
         )
     if means := fold_means(shown, store.configs(one.config_hash for one in shown)):
         _console().print(folds_table(means))
-    if seen := overlaps_table(shown, store.overlaps(one.group_id for one in shown)):
-        _console().print(seen)
+    ids = [one.group_id for one in shown]
+    for table in (
+        overlaps_table(shown, store.overlaps(ids)),
+        published_table(shown, store.published(ids)),
+    ):
+        if table:
+            _console().print(table)
+    if note := notes_text((one.board.task for one in shown), note_of):
+        _console().print(Text(escaped(note)))
     if len(shown) < len(found):
         num_left = len(found) - len(shown)
         say(f"{num_left} more are of variations of these metrics; show them with --task")
@@ -103,7 +111,7 @@ def _sample_size(_context: click.Context, _option: click.Parameter, value: str) 
 
 
 @leaderboard.command()
-@_url
+@url_option
 @_task
 @_run
 @click.option("--all", "show_all", is_flag=True, help="Print the rows that hold as well.")
@@ -147,7 +155,7 @@ def verify(
     def shown(rows: Sequence[StoredRow]) -> Iterable[StoredRow]:
         return tqdm(rows, "verifying", leave=False, disable=None)  # shown in a terminal alone
 
-    store = _store(url)
+    store = open_store(url)
     store.check_writable()
     outcomes = verify_rows(
         store,
@@ -171,7 +179,7 @@ def verify(
 
 
 @leaderboard.command()
-@_url
+@url_option
 @click.argument("group_a")
 @click.argument("group_b")
 def compare(url: str | None, group_a: str, group_b: str) -> None:
@@ -184,7 +192,7 @@ def compare(url: str | None, group_a: str, group_b: str) -> None:
     from omnimat.leaderboard.comparison import compare as compare_rows
     from omnimat.leaderboard.report import comparison_text
 
-    store = _store(url)
+    store = open_store(url)
     comparison = compare_rows(
         _group(store, group_a), _group(store, group_b), Workspace.open().files
     )
@@ -192,7 +200,7 @@ def compare(url: str | None, group_a: str, group_b: str) -> None:
 
 
 @leaderboard.command()
-@_url
+@url_option
 @click.argument("ids", nargs=-1, required=True)
 def remove(url: str | None, ids: tuple[str, ...]) -> None:
     """Take results off the leaderboard, so that others may be written in their place.
@@ -200,13 +208,13 @@ def remove(url: str | None, ids: tuple[str, ...]) -> None:
     IDS are ids of results, which `show` prints, or of single rows, or beginnings of ids that no
     other has. The files of the runs remain.
     """
-    store = _store(url)
+    store = open_store(url)
     for one in ids:
         say(f"removed {_rows(store.remove(one))} of {one}")
 
 
 @leaderboard.command()
-@_url
+@url_option
 @click.argument("path", type=click.Path(path_type=Path))
 def export(url: str | None, path: Path) -> None:
     """Write all rows to PATH.json or PATH.csv, or the pages of the dashboard to the folder PATH.
@@ -221,17 +229,17 @@ def export(url: str | None, path: Path) -> None:
 
     written = {".json": to_json, ".csv": to_csv}
     if path.suffix in written:
-        text = written[path.suffix](_store(url).rows())
+        text = written[path.suffix](open_store(url).rows())
         write_atomically(UPath(path.absolute()), text.encode())
     else:
         from omnimat_dashboard import write_site
 
-        write_site(*_places(url), path)
+        write_site(*places_of(url), path)
     say(str(path.resolve()))
 
 
 @leaderboard.command(name="import")
-@_url
+@url_option
 @click.argument("path", type=click.Path(path_type=Path))
 def import_(url: str | None, path: Path) -> None:
     """Add the rows of an exported JSON file, none of which counts as checked yet."""
@@ -242,12 +250,12 @@ def import_(url: str | None, path: Path) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     rows = from_json(text, str(path))
-    _store(url).upsert(rows)
+    open_store(url).upsert(rows)
     say(f"added {_rows(len(rows))}; verify with: omnimat leaderboard verify")
 
 
 @leaderboard.command()
-@_url
+@url_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -266,25 +274,11 @@ def serve(url: str | None, host: str, port: int, token: str | None) -> None:
     """Serve the dashboard; without a token, nobody can write to it."""
     from omnimat_dashboard import serve as serve_pages
 
-    serve_pages(*_places(url), host, port, token)
+    serve_pages(*places_of(url), host, port, token)
 
 
 def _rows(number: int) -> str:
     return f"{number} row{'s' * (number != 1)}"
-
-
-def _store(url: str | None) -> LeaderboardStore:
-    from omnimat.leaderboard.store import LeaderboardStore
-
-    return LeaderboardStore(_places(url)[0])
-
-
-def _places(url: str | None) -> tuple[str, str]:
-    """Give the leaderboard's URL and the storage."""
-    from omnimat.base.workspace import Workspace
-
-    workspace = Workspace.open()
-    return url or workspace.leaderboard_url, str(workspace.root)
 
 
 def _group(store: LeaderboardStore, prefix: str) -> list[Row]:

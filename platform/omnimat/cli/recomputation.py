@@ -1,13 +1,18 @@
-"""Who checks a row: the section of an evaluation that it names, or fine-tuning."""
+"""Who checks a row: the section of an evaluation that it names, fine-tuning, or an import."""
 
 from __future__ import annotations
 
 from omnimat.evaluation.settings import section_of
-from omnimat.finetune.recompute import recompute
-from omnimat.finetune.rerun import rerun as finetune_rerun
+from omnimat.finetune import recompute as finetune
+from omnimat.finetune import rerun as finetune_rerun
+from omnimat.finetune.imported import recompute as imported
 from omnimat.finetune.rows import SECTION
+from omnimat.leaderboard.imported import IMPORTED
 from omnimat.verification.rerun import Sample
 from omnimat.verification.verify import Check
+
+_RECOMPUTE = {SECTION: finetune.recompute, IMPORTED: imported.recompute}
+_RERUN = {SECTION: finetune_rerun.rerun, IMPORTED: imported.rerun}
 
 
 def recomputation(section: str) -> Check:
@@ -16,7 +21,7 @@ def recomputation(section: str) -> Check:
     Raises:
         UnreachableError: if the section is not installed.
     """
-    return recompute if section == SECTION else section_of(section).recompute
+    return _RECOMPUTE.get(section) or section_of(section).recompute
 
 
 def rerun(section: str, sample: Sample) -> Check:
@@ -25,5 +30,5 @@ def rerun(section: str, sample: Sample) -> Check:
     Raises:
         UnreachableError: if the section is not installed.
     """
-    run = finetune_rerun if section == SECTION else section_of(section).rerun
+    run = _RERUN.get(section) or section_of(section).rerun
     return lambda row, evidence: run(row, evidence, sample)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from pydantic import ValidationError
 
 from omnimat.base.confined import beside
@@ -19,6 +20,7 @@ from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split
+from omnimat.materials.targets import Targets
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of
@@ -39,6 +41,43 @@ def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
         FaultError: if the configuration has no such task, or the file holds no predictions.
         UnreachableError: if a file is missing or was written by another version.
     """
+    judged = yield from check_scores(row, evidence)
+    if left_out := judged.unscored():
+        needs: Needs = "any" if row.config.get("missing_modalities") == "fuse" else "all"
+        uri, dataset = row.predictions_uri, evidence.dataset(row)
+        yield from check_left_out(uri, dataset, left_out, _featurizers(row), needs)
+    yield from _check_trial(row, evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Predictions, and the N materials of the data set that judge them.
+
+    Attributes:
+        table: the predictions.
+        material_ids: the (N,) materials.
+        targets: their (N,) or (N, k) targets, read from the shards.
+    """
+
+    table: pd.DataFrame
+    material_ids: Sequence[str]
+    targets: Targets
+
+    def unscored(self) -> list[str]:
+        """Give the materials that have a target but no prediction."""
+        return unscored(self.table, self.material_ids, self.targets)
+
+
+def check_scores(row: Row, evidence: Evidence) -> Generator[Remark, None, Judged]:
+    """Check value, materials, fold and targets, whoever has made the predictions.
+
+    Returns:
+        What was checked.
+
+    Raises:
+        FaultError: if the configuration has no such task, or the file holds no predictions.
+        UnreachableError: if a file is missing or was written by another version.
+    """
     fold = fold_of(row.config)
     tasks = tasks_of(row.config, fold)
     if row.task not in tasks:
@@ -49,20 +88,16 @@ def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
     with blamed_on(f"{uri}: its predictions have no score"):
         found = score(task, table)
     yield from check_agreement(row, [found])
-    dataset = evidence.dataset(row)
-    judging = _judging(dataset, fold, evidence)
+    judging = _judging(evidence.dataset(row), fold, evidence)
     if fold is not None and fold.num_folds != judging.num_folds:
         there = f"data set {row.dataset} has {judging.num_folds} folds"
         yield f"{there}, config.{FOLD}.num_folds is {fold.num_folds}"
     yield from check_materials(table, judging.splits, _SPLIT, uri)
-    properties = judging.properties
     with blamed_on("config does not fit the data set"):
-        targets = read_targets(properties.values(), task)
-    yield from check_targets(table, list(properties), targets, uri)
-    if left_out := unscored(table, list(properties), targets):
-        needs: Needs = "any" if row.config.get("missing_modalities") == "fuse" else "all"
-        yield from check_left_out(uri, dataset, left_out, _featurizers(row), needs)
-    yield from _check_trial(row, evidence)
+        targets = read_targets(judging.properties.values(), task)
+    judged = Judged(table, list(judging.properties), targets)
+    yield from check_targets(table, judged.material_ids, targets, uri)
+    return judged
 
 
 @dataclass(frozen=True, slots=True)

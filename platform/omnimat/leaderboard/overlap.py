@@ -36,7 +36,7 @@ class PretrainingOverlap(Settings):
     """What the pretraining of a row's model has seen of the materials that judge it.
 
     Attributes:
-        run: the name of the pretraining run.
+        run: the name of the pretraining run; empty where nobody here has trained it.
         dataset: the name of the data set that it was pretrained on; empty where that is unknown.
         dataset_fingerprint: the fingerprint of that data set.
         num_pretrained: how many materials it was pretrained on.
@@ -55,7 +55,8 @@ class PretrainingOverlap(Settings):
     def sentence(self) -> str:
         """The overlap in words."""
         if self.unknown:
-            return f"what run {self.run} saw in pretraining is not known: {self.unknown}"
+            who = f"run {self.run}" if self.run else "the model"
+            return f"what {who} saw in pretraining is not known: {self.unknown}"
         return "; ".join(_sentence(name, part) for name, part in self.parts.items())
 
     def as_details(self) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
-from omnimat.leaderboard.overlap import OVERLAP
 from omnimat.leaderboard.row import STATUSES
 from omnimat.leaderboard.schema import ROW_COLUMNS, boards, configs, groups, rows
 
@@ -159,9 +158,9 @@ def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
     return query if group_ids is None else query.where(rows.c.group_id.in_(group_ids))
 
 
-def overlaps(group_ids: Sequence[str]) -> Select[Any]:
-    """Select what the rows of these groups tell about their pretraining; null for nothing."""
-    told = rows.c.details[OVERLAP].label("told")
+def details(key: str, group_ids: Sequence[str]) -> Select[Any]:
+    """Select what the rows of these groups tell under a key of their details; null for nothing."""
+    told = rows.c.details[key].label("told")
     query = select(rows.c.group_id, told).where(rows.c.group_id.in_(group_ids))
     return query.order_by(rows.c.group_id, rows.c.seed)
 

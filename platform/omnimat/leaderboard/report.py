@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -13,6 +13,7 @@ from rich.text import Text
 from omnimat.base.characters import escaped
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.folds import FoldMean
+from omnimat.leaderboard.imported import Published
 from omnimat.leaderboard.overlap import PretrainingOverlap
 from omnimat.leaderboard.row import STATUSES
 
@@ -87,20 +88,54 @@ def overlaps_table(
     Returns:
         The table; None where no result tells anything.
     """
+    title = "Seen in pretraining, by the account of the rows (verify does not check it)"
+    return _sentences_table(title, "Seen", summaries, overlaps)
+
+
+def published_table(
+    summaries: Sequence[Summary], published: Mapping[str, Sequence[Published]]
+) -> Table | None:
+    """Lay out where imported results come from, as ``overlaps_table`` does."""
+    title = "Imported predictions; nobody here has trained these models"
+    return _sentences_table(title, "From", summaries, published)
+
+
+def _sentences_table(
+    title: str,
+    heading: str,
+    summaries: Sequence[Summary],
+    told: Mapping[str, Sequence[PretrainingOverlap | Published]],
+) -> Table | None:
     tasks: dict[tuple[str, ...], list[str]] = {}
     for one in summaries:
-        for overlap in overlaps.get(one.group_id, ()):
-            key = one.board.dataset, one.model, one.variant, overlap.sentence
+        for what in told.get(one.group_id, ()):
+            key = one.board.dataset, one.model, one.variant, what.sentence
             tasks.setdefault(key, []).append(one.board.task)
-    title = "Seen in pretraining, by the account of the rows (verify does not check it)"
     table = Table(title=Text(title), title_justify="left")
-    for heading in ("Data set", "Model", "Variant", "Tasks", "Seen"):
-        table.add_column(heading, overflow="fold")
+    for name in ("Data set", "Model", "Variant", "Tasks", heading):
+        table.add_column(name, overflow="fold")
     for (dataset, model, variant, sentence), named in tasks.items():
         first, *others = dict.fromkeys(named)
-        told = f"{first} and {len(others)} more" if others else first
-        table.add_row(*(_text(cell) for cell in (dataset, model, variant, told, sentence)))
+        of = f"{first} and {len(others)} more" if others else first
+        table.add_row(*(_text(cell) for cell in (dataset, model, variant, of, sentence)))
     return table if tasks else None
+
+
+def notes_text(tasks: Iterable[str], note_of: Callable[[str], str]) -> str:
+    """Write the notes of tasks, each once, after the tasks that it is about.
+
+    Args:
+        tasks: their names on the leaderboard.
+        note_of: gives the note of a task; empty where there is none.
+    """
+    about: dict[str, list[str]] = {}
+    for task in dict.fromkeys(tasks):
+        if note := note_of(task):
+            about.setdefault(note, []).append(task)
+    return "\n".join(
+        f"{named[0]}{f' and {len(named) - 1} more' * (len(named) > 1)}: {note}"
+        for note, named in about.items()
+    )
 
 
 def marks_text(summaries: Sequence[Summary], marked: Mapping[Board, Marks]) -> str:

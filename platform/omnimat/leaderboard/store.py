@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, delete, false, insert, select, update
@@ -15,11 +15,14 @@ from omnimat.base.settings import first_mistake
 from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
+from omnimat.leaderboard.imported import IMPORTED, Published, published_in
 from omnimat.leaderboard.legible import AS_STORED
 from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
 from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
 from omnimat.leaderboard.row import STATUSES, Row, Status
 from omnimat.leaderboard.unusable import UnusableError
+
+T = TypeVar("T")
 
 _IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
 
@@ -267,12 +270,21 @@ class LeaderboardStore:
         Returns:
             The different overlaps of each result's seeds; nothing for a result that tells of none.
         """
-        found: dict[str, list[PretrainingOverlap]] = {}
+        return self._told(OVERLAP, overlap_in, group_ids)
+
+    def published(self, group_ids: Iterable[str]) -> dict[str, list[Published]]:
+        """Give where imported results of these ids come from; nothing for any other result."""
+        return self._told(IMPORTED, published_in, group_ids)
+
+    def _told(
+        self, key: str, read: Callable[[Any], T | None], group_ids: Iterable[str]
+    ) -> dict[str, list[T]]:
+        """Give the different things that the rows of results tell under a key of their details."""
+        found: dict[str, list[T]] = {}
         with self._database.reading() as connection:
             for part in _parts(sorted(set(group_ids))):
-                for line in connection.execute(queries.overlaps(part)):
-                    one = overlap_in({OVERLAP: line.told})
-                    known = found.get(line.group_id, [])
+                for line in connection.execute(queries.details(key, part)):
+                    one, known = read({key: line.told}), found.get(line.group_id, [])
                     if one is not None and one not in known:
                         found[line.group_id] = [*known, one]
         return found

@@ -1,0 +1,1 @@
+"""Predictions that others have published, as rows of the leaderboard."""
