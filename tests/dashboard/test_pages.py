@@ -20,7 +20,9 @@ from upath import UPath
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
+from omnimat.finetune.tasks import note_of
 from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.imported import IMPORTED, Published
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app
@@ -359,6 +361,35 @@ def test_board_and_result_tell_what_pretraining_saw(client, storage):
     assert [key for key, text in pages.items() if told in text] == ["aligned"]
     assert f"By its own account, which verify does not check: {told}" in pages["aligned"]
     assert [key for key, text in pages.items() if missing in text] == ["hostile"]
+
+
+def test_an_imported_result_says_so_and_what_nobody_knows(storage, serve):
+    ours = storage.rows[0].model_copy(update={"task": "matbench log K, fold 0 of 5"})
+    source = Published(
+        file="theirs.csv",
+        file_sha256="f" * 64,
+        file_uri="imported/ffff/source.csv",
+        column="good",
+        id_column="id",
+        citation="Good et al. (2024)",
+    )
+    known = {"hardware": {}, "wall_time_s": 0.0, "samples_seen": 0, "parent_run": ""}
+    known |= {"checkpoint_uri": "", "checkpoint_sha256": "", "hyperparameters": {}}
+    told = {"section": IMPORTED, "variant": IMPORTED, "model": "GoodNet"}
+    theirs = ours.model_copy(update=known | told | {"details": source.as_details()})
+    with serve(ours, theirs, root=storage.root) as client:
+        board = get(client, f"/board/{board_of(ours).board_id}").text
+        result = get(client, f"/result/{theirs.group_id}").text
+        compared = get(client, f"/compare?a={ours.group_id}&b={theirs.group_id}").text
+        other = get(client, f"/result/{ours.group_id}").text
+    assert note_of(ours.task) in board
+    assert board.count("Good et al. (2024)") == 1
+    assert "Good et al. (2024)" in result
+    assert result.count("not known") >= 3  # time, samples, and in the sentence
+    assert "from scratch" not in result
+    assert "Hardware" not in result
+    assert "not known" in compared
+    assert "Imported from" not in other
 
 
 def test_a_spreadsheet_reads_no_name_as_a_formula(storage, serve):

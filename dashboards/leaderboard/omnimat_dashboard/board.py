@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
+from omnimat.finetune.tasks import note_of
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.exchange import as_cell
+from omnimat.leaderboard.imported import Published
 from omnimat.leaderboard.marks import Marks
 from omnimat.leaderboard.overlap import PretrainingOverlap
 from omnimat.leaderboard.row import Row
@@ -19,6 +21,8 @@ from omnimat_dashboard.links import Links
 from omnimat_dashboard.papers import Paper, PaperTask, printed
 from omnimat_dashboard.query import PAGE_LENGTH, Query
 from omnimat_dashboard.text import Scale
+
+T = TypeVar("T")
 
 MAX_DOTS = 40  # how many lines the plot has; the table has all
 
@@ -56,6 +60,8 @@ class BoardPage:
         papers: the papers that print numbers for this task.
         tested: how many materials were tested, according to the rows of the best result.
         seen: what pretraining has seen of the tested materials, by the results on this page.
+        published: where imported results on this page come from.
+        note: what the catalogue of tasks tells beside these results; empty if nothing.
         marks: which results differ from the best.
     """
 
@@ -72,6 +78,8 @@ class BoardPage:
     papers: Sequence[tuple[Paper, PaperTask]]
     tested: Sequence[int]
     seen: Sequence[tuple[Summary, PretrainingOverlap]]
+    published: Sequence[tuple[Summary, Published]]
+    note: str
     marks: Marks
 
 
@@ -105,7 +113,9 @@ def board_page(
         figure=dots(board, best, links),
         papers=printed(board),
         tested=_tested(catalogue, everything),
-        seen=_seen(catalogue, shown),
+        seen=_told(catalogue.store.overlaps, shown),
+        published=_told(catalogue.store.published, shown),
+        note=note_of(board.task),
         marks=marks,
     )
 
@@ -146,8 +156,9 @@ def _tested(catalogue: Catalogue, summaries: Sequence[Summary]) -> list[int]:
     return sorted({row.num_test for row in rows})
 
 
-def _seen(
-    catalogue: Catalogue, summaries: Sequence[Summary]
-) -> list[tuple[Summary, PretrainingOverlap]]:
-    told = catalogue.store.overlaps(one.group_id for one in summaries)
-    return [(one, overlap) for one in summaries for overlap in told.get(one.group_id, ())]
+def _told(
+    read: Callable[[Iterable[str]], Mapping[str, Sequence[T]]], summaries: Sequence[Summary]
+) -> list[tuple[Summary, T]]:
+    """Read something of results, and lay it out in their order."""
+    told = read(one.group_id for one in summaries)
+    return [(one, what) for one in summaries for what in told.get(one.group_id, ())]

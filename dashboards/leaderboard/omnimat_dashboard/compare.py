@@ -14,6 +14,7 @@ from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.comparison import Comparison, compare, material_scores
 from omnimat.leaderboard.difference import MIN_MATERIALS
+from omnimat.leaderboard.imported import is_imported
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
@@ -238,10 +239,16 @@ def _told(side: Side) -> dict[str, str]:
         "variant": side.summary.variant.replace("_", " "),
         "seeds": all_of(str(row.seed) for row in rows),
         "run": all_of(row.run_name for row in rows),
-        "pretrained by": all_of(row.parent_run or "nothing" for row in rows),
+        "pretrained by": all_of(
+            "not known" if is_imported(row) else row.parent_run or "nothing" for row in rows
+        ),
         "code": all_of(row.code_commit[:12] + " + changes" * row.code_dirty for row in rows),
         "hardware": all_of(hardware(row.hardware) for row in rows),
-        "time, all seeds": duration(sum(row.wall_time_s for row in rows)),
-        "samples seen, a seed": all_of(f"{row.samples_seen:,}" for row in rows),
+        "time, all seeds": (
+            "not known" if is_imported(rows[0]) else duration(sum(row.wall_time_s for row in rows))
+        ),
+        "samples seen, a seed": all_of(
+            "not known" if is_imported(row) else f"{row.samples_seen:,}" for row in rows
+        ),
         "materials tested": all_of(f"{row.num_test:,}" for row in rows),
     }

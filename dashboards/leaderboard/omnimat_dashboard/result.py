@@ -11,6 +11,7 @@ import pandas as pd
 
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.imported import is_imported, published_in
 from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
@@ -46,6 +47,15 @@ _FACTS: Mapping[str, Callable[[Row], str]] = {
         f"{moment(row.checked_at)} with {row.checked_with}" if row.checked_at else "not yet"
     ),
 }
+# What is known of a model that nobody here has trained.
+_IMPORTED_FACTS: Mapping[str, Callable[[Row], str]] = {
+    "Imported from": lambda row: source.sentence if (source := published_in(row.details)) else "",
+    **{
+        name: told
+        for name, told in _FACTS.items()
+        if name not in {"Pretrained by", "Hardware", "Chosen on validation", "Checkpoint"}
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class ResultPage:
         place: its rank on the board, from 1.
         num_results: how many results the board has.
         rivals: other results of the board, best first.
+        is_imported: whether nobody here has trained it.
         curves: how it learned.
         curves_missing: why there are no curves.
         parities: predictions against the truth, for a regression.
@@ -87,6 +98,7 @@ class ResultPage:
     place: int
     num_results: int
     rivals: Sequence[Summary]
+    is_imported: bool
     curves: Sequence[Figure]
     curves_missing: str
     parities: Sequence[Parity]
@@ -119,6 +131,7 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
         place=place + 1,
         num_results=len(everything),
         rivals=[one for one in everything if one.group_id != group_id][:MAX_RIVALS],
+        is_imported=is_imported(rows[0]),
         curves=drawn.value or (),
         curves_missing=drawn.reason,
         parities=parities,
@@ -147,7 +160,7 @@ def _with_maps(artifacts: Artifacts, row: Row) -> list[str]:
 
 def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
     facts = []
-    for name, told in _FACTS.items():
+    for name, told in (_IMPORTED_FACTS if is_imported(rows[0]) else _FACTS).items():
         values = [told(row) for row in rows]
         if len(set(values)) == 1:
             facts.append((name, values[0]))
