@@ -101,7 +101,8 @@ def test_table_has_the_schema_and_every_row(records, featurizers):
 def test_failures_are_reasons_not_lost_rows(records, featurizers):
     table = feature_table(records, featurizers)
     reasons = table["quarantine_reason"].to_pylist()
-    assert reasons == [None, None, "structure: truncated", None, "structure: two atoms coincide"]
+    coinciding = "geometry: two atoms coincide; structure: two atoms coincide"
+    assert reasons == [None, None, "structure: truncated", None, coinciding]
     assert table["structure.atomic_numbers"].is_valid().to_pylist() == [1, 1, 0, 1, 0]
     assert table["text.embedding"].is_valid().to_pylist() == [1, 0, 0, 0, 1]
     assert all(column.null_count >= 1 for column in table.columns[3:])

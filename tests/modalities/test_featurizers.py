@@ -7,7 +7,9 @@ from omnimat.base.workspace import Workspace
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
 from omnimat.modalities.composition import formula_of
 from omnimat.modalities.composition.features import Magpie
+from omnimat.modalities.composition.fractions import ElementFractions
 from omnimat.modalities.dos.features import DosCurve
+from omnimat.modalities.geometry.features import PairDensity
 from omnimat.modalities.properties.features import PropertyValues
 from omnimat.modalities.registry import MODALITIES
 from omnimat.modalities.structure.features import CrystalGraph
@@ -99,6 +101,16 @@ class TestMagpieOfAGivenFormula(FeaturizerConformance):
     def records(self):
         given = super().records()
         return tuple(record.with_part("composition", formula_of(record)) for record in given)
+
+
+class TestElementFractions(FeaturizerConformance):
+    featurizer = ElementFractions()
+    needs = ("structure",)
+
+
+class TestPairDensity(FeaturizerConformance):
+    featurizer = PairDensity()
+    needs = ("structure",)
 
 
 class TestPropertyValues(FeaturizerConformance):

@@ -107,11 +107,10 @@ class _Choices(Settings):
 def _choice_of(modality: Modality) -> type[ModalityChoice]:
     """Make the settings class of one modality from what is registered for it."""
     featurizers, encoders = modality.featurizer_classes(), encoder_classes(modality.name)
-    annotation, default = _key(encoders)
-    fields: dict[str, Any] = {
-        "featurizer": _key(featurizers),
-        "encoder": (annotation | None, default),
-    }
+    fields: dict[str, Any] = {"featurizer": _key(featurizers), "encoder": (None, None)}
+    if encoders:
+        annotation, default = _key(encoders)
+        fields["encoder"] = (annotation | None, default)
     if modality.augmentation is None:
         fields["augmentation"] = (None, None)
     else:

@@ -25,7 +25,8 @@ class Modality:
         stored: parts of a record that belong to it.
         featurizers: settings class of each featurizer by ``type``; the first is the default.
         encoders: settings class of each encoder by ``type``; the first is the default. An encoder
-            of another modality can be named too if the arrays have the same names.
+            of another modality can be named too if the arrays have the same names. A modality
+            without any can only be predicted.
         augmentation: settings class of its random views; None if it has none.
         query: how a user asks by this modality; None if that is not possible.
     """

@@ -28,6 +28,7 @@ MODALITIES: Registry[Modality] = Registry(
             "xrd",
             "composition",
             "properties",
+            "geometry",
         )
     },
 )

@@ -72,7 +72,10 @@ MODALITY = Modality(
     name="composition",
     label="a formula",
     stored=(Stored("composition.json", encode, decode),),
-    featurizers={"magpie": f"{_HERE}.features:Magpie"},
+    featurizers={
+        "magpie": f"{_HERE}.features:Magpie",
+        "element_fractions": f"{_HERE}.fractions:ElementFractions",
+    },
     encoders={"composition_mlp": f"{_HERE}.mlp:CompositionMlpSettings"},
     query=f"{_HERE}.query:QUERY",
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import PositiveInt
 
 from omnimat.modalities.encoder import EncoderSettings
+from omnimat.modalities.layout import Featurizer
 
 
 class CompositionMlpSettings(EncoderSettings):
@@ -26,3 +27,16 @@ class CompositionMlpSettings(EncoderSettings):
     type: Literal["composition_mlp"] = "composition_mlp"
     input_width: PositiveInt = 132
     hidden_widths: tuple[PositiveInt, ...] = (512, 512)
+
+    def fitted_to(self, featurizer: Featurizer) -> Self:
+        """Return the same settings.
+
+        Raises:
+            ValueError: the featurizer does not give Magpie features.
+        """
+        if "magpie" not in {field.name for field in featurizer.fields}:
+            raise ValueError(
+                f"the encoder {self.type} cannot read {featurizer.type}: set featurizer.type to "
+                "magpie, or encoder to null if the modality is only predicted"
+            )
+        return self
