@@ -28,7 +28,9 @@ _LOGS = "its logs in /tmp/ray/session_latest/logs say more; free memory or disk,
 def session() -> Iterator[None]:
     """Connect to the cluster of ``RAY_ADDRESS``, or start a Ray of our own and stop it at the end.
 
-    Left to itself, Ray would attach to any cluster that it finds on this machine.
+    Left to itself, Ray would attach to any cluster that it finds on this machine. The workers of a
+    Ray of our own get their share of a busy machine, unless ``RAY_worker_niceness`` is set: Ray's
+    default of 15 would leave all of it to others.
 
     Raises:
         RunError: no Ray answers or starts, it is of another version, or it ended meanwhile.
@@ -44,6 +46,7 @@ def session() -> Iterator[None]:
     else:
         port = _free_port()
         os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+        os.environ.setdefault("RAY_worker_niceness", "0")
         # Ray counts GPUs that a torch built for the CPU cannot use.
         num_gpus = None if torch.cuda.is_available() else 0
         with _explained("Ray does not start on this machine", _LOGS):
