@@ -13,18 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
-import boto3
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
-from emmet.core.arrow import arrowize
-from emmet.core.band_theory import ElectronicDos
-from emmet.core.electronic_structure import ElectronicStructureDoc
-from emmet.core.mpid import AlphaID
-from emmet.core.robocrys import RobocrystallogapherDoc
-from emmet.core.summary import SummaryDoc
-from emmet.core.vasp.material import MaterialsDoc
 from monty.json import MontyEncoder
 from pymatgen.core import Structure
 from pymatgen.io.vasp import Chgcar, Poscar
@@ -125,6 +116,8 @@ class Material:
         ]
 
     def dos_row(self):
+        from emmet.core.mpid import AlphaID
+
         dos = self.record.parts["dos"]
         up = dos.spin_up_per_ev.astype(float)
         down = None if self.number % 4 == 0 else (up / 2).tolist()
@@ -343,6 +336,8 @@ class S3:
         self._post("_reset", {})
 
     def write_table(self, bucket, prefix, table, partition_by):
+        from deltalake import write_deltalake
+
         options = {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ALLOW_HTTP": "true",
@@ -370,6 +365,10 @@ class S3:
 @pytest.fixture(scope="session")
 def _s3(materials):
     """The buckets of all materials."""
+    import boto3
+    from emmet.core.arrow import arrowize
+    from emmet.core.band_theory import ElectronicDos
+
     path = Path(__file__).parent / "s3_server.py"
     process = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
     try:
@@ -409,6 +408,11 @@ def s3(_s3, monkeypatch):
 
 def _write_collections(materials, s3):
     """Write whole collections, but elasticity, as Delta tables."""
+    from emmet.core.electronic_structure import ElectronicStructureDoc
+    from emmet.core.robocrys import RobocrystallogapherDoc
+    from emmet.core.summary import SummaryDoc
+    from emmet.core.vasp.material import MaterialsDoc
+
     texts = [m.text() for m in materials[1:]]
     electronic = [m.electronic_structure() for m in materials]
     _write_collection(s3, "summary", SummaryDoc, [m.summary() for m in materials])
@@ -419,6 +423,8 @@ def _write_collections(materials, s3):
 
 def _write_collection(s3, name, model, rows):
     """Write one, of two versions of the database."""
+    from emmet.core.arrow import arrowize
+
     schema = pa.schema(arrowize(model))
     if name == "materials":  # its other columns are large, and of no use here
         schema = pa.schema([schema.field("material_id"), schema.field("calc_types")])
