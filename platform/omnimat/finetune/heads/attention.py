@@ -1,4 +1,4 @@
-"""Fusion by self-attention over modalities."""
+"""The settings of fusion by self-attention over modalities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fusion by concatenation."""
+"""The settings of fusion by concatenation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fusions share: heads that learn what to do where a modality is missing."""
+"""What the settings of all fusions share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fusion by the gated multimodal unit."""
+"""The settings of fusion by the gated multimodal unit."""
 
 from __future__ import annotations
 

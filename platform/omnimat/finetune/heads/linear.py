@@ -1,4 +1,4 @@
-"""One linear layer on the embeddings of all modalities side by side, zero where missing."""
+"""The settings of one linear layer on all embeddings side by side."""
 
 from __future__ import annotations
 

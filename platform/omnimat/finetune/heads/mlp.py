@@ -1,4 +1,4 @@
-"""Linear layers with ReLU between them, on the embedding of a single modality."""
+"""The settings of linear layers with ReLU between them, on the embedding of one modality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A 3D ResNeXt-50 for charge densities (Hara et al., CVPR 2018), as in MultiMat."""
+"""The settings of a 3D ResNeXt-50 for charge densities (Hara et al., CVPR 2018)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An MLP for composition descriptors (UniMat, Ock et al., 2024: an MLP on Magpie features)."""
+"""The settings of an MLP for composition descriptors (UniMat, Ock et al., 2024)."""
 
 from __future__ import annotations
 

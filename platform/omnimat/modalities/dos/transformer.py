@@ -1,8 +1,4 @@
-"""A transformer over the points of a density of states (MultiMat, Moro et al., 2025).
-
-Every grid point is a token that carries its energy. So the grid may differ between materials, and
-the encoder needs no positional encoding. The embedding is the mean over the tokens.
-"""
+"""The settings of a transformer over the points of a density of states (MultiMat)."""
 
 from __future__ import annotations
 

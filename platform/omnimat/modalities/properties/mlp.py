@@ -1,4 +1,4 @@
-"""An MLP on the values of properties and on the mask of those that are known."""
+"""The settings of an MLP on the values of properties."""
 
 from __future__ import annotations
 

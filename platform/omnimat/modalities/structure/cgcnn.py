@@ -1,7 +1,4 @@
-"""CGCNN: a gated graph network on crystal graphs (Xie and Grossman, PRL 120, 145301, 2018).
-
-It was written from the equations; the default widths are those with which MultiMat trains it.
-"""
+"""The settings of CGCNN (Xie and Grossman, PRL 120, 145301, 2018)."""
 
 from __future__ import annotations
 
@@ -10,9 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from omnimat.modalities.structure.crystal import (
-    CrystalEncoderSettings,
-)
+from omnimat.modalities.structure.crystal import CrystalEncoderSettings
 
 
 class CgcnnSettings(CrystalEncoderSettings):

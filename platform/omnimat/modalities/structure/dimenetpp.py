@@ -1,11 +1,4 @@
-"""DimeNet++: messages between edges that depend on the angle between them.
-
-It follows Gasteiger, Giri, Margraf and Günnemann, "Fast and uncertainty-aware directional message
-passing for non-equilibrium molecules" (2020), for periodic graphs, and was written from the
-equations. Two things differ for crystals. Of all edges into an edge's source, only the reverse of
-that edge is left out (same atom and opposite image; for molecules the same atom would do), and
-atoms are averaged.
-"""
+"""The settings of DimeNet++ (Gasteiger et al., 2020)."""
 
 from __future__ import annotations
 
@@ -14,9 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from omnimat.modalities.structure.crystal import (
-    CutoffEncoderSettings,
-)
+from omnimat.modalities.structure.crystal import CutoffEncoderSettings
 
 
 class DimeNetPlusPlusSettings(CutoffEncoderSettings):

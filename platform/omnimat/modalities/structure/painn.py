@@ -1,10 +1,4 @@
-"""PaiNN: equivariant message passing with scalars and vectors on every atom.
-
-It follows Schütt, Unke and Gastegger, "Equivariant message passing for the prediction of tensorial
-properties and molecular spectra" (ICML 2021), in the sizes that CLaC (arXiv 2502.16451) trains, and
-was written from the equations. CLaC's released code scales v in the update; here it is Uv, as in
-the equations.
-"""
+"""The settings of PaiNN (Schütt et al., ICML 2021)."""
 
 from __future__ import annotations
 
@@ -13,9 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from omnimat.modalities.structure.crystal import (
-    CutoffEncoderSettings,
-)
+from omnimat.modalities.structure.crystal import CutoffEncoderSettings
 
 
 class PaiNNSettings(CutoffEncoderSettings):

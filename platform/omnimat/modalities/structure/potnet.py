@@ -1,18 +1,11 @@
-"""PotNet: a crystal graph network on complete interatomic potentials.
-
-It follows Lin et al., "Efficient Approximations of Complete Interatomic Potentials for Crystal
-Property Prediction" (ICML 2023), with the output layer of MultiMat, and was written from the
-equations.
-"""
+"""The settings of PotNet (Lin et al., ICML 2023)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from omnimat.modalities.structure.crystal import (
-    CrystalEncoderSettings,
-)
+from omnimat.modalities.structure.crystal import CrystalEncoderSettings
 
 
 class PotNetSettings(CrystalEncoderSettings):

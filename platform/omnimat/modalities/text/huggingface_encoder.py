@@ -1,8 +1,4 @@
-"""Any Hugging Face language model as a text encoder, frozen or trained, with a linear head.
-
-MultiMat (Moro et al., 2025) uses the CLS state of a frozen MatBERT, CLaC (Park et al., 2025) that
-of a trained MatSciBERT.
-"""
+"""The settings of a Hugging Face language model as a text encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An MLP for frozen sentence embeddings (MultiMat's released text head has three linear layers)."""
+"""The settings of an MLP for frozen sentence embeddings."""
 
 from __future__ import annotations
 

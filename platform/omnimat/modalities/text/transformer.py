@@ -1,7 +1,4 @@
-"""A small transformer over the tokens of a description, trained from scratch.
-
-It has pre-norm blocks (Xiong et al., 2020) and learned positions as in BERT (Devlin et al., 2019).
-"""
+"""The settings of a small transformer over the tokens of a description."""
 
 from __future__ import annotations
 

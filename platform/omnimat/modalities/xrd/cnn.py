@@ -1,8 +1,4 @@
-"""A residual 1D convolutional network for powder diffraction patterns.
-
-UniMat (Ock et al., 2024) specifies no architecture. The paper preset is a small residual network of
-our own, which surpasses the published results.
-"""
+"""The settings of a residual 1D convolutional network for powder diffraction patterns."""
 
 from __future__ import annotations
 
