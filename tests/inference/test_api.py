@@ -27,6 +27,25 @@ SIGNATURES = {
         "(self, inputs: 'Any', *, columns: 'Columns | None' = None, strict: 'bool' = False, "
         "progress: 'bool' = True) -> 'pd.DataFrame'"
     ),
+    "Model.search": (
+        "(self, query: 'Any', index: 'Index | str | os.PathLike[str]', top: 'int' = 10, *, "
+        "modality: 'str | None' = None) -> 'pd.DataFrame'"
+    ),
+    "index": (
+        "(model: 'Model', inputs: 'Any', path: 'str | os.PathLike[str]', *, "
+        "modality: 'str | None' = None, known: 'str | os.PathLike[str] | None' = None, "
+        "id_column: 'str' = 'material_id', strict: 'bool' = False, progress: 'bool' = False) "
+        "-> 'Index'"
+    ),
+    "screen": (
+        "(model: 'Model', index: 'Index | str | os.PathLike[str]', *, "
+        "where: 'str | None' = None, near: 'Any' = None, modality: 'str | None' = None, "
+        "elements: 'Sequence[str]' = (), exclude_elements: 'Sequence[str]' = (), "
+        "stable: 'float | None' = None, largest: 'str | None' = None, "
+        "smallest: 'str | None' = None, top: 'int' = 50) -> 'pd.DataFrame'"
+    ),
+    "Index.open": "(path: 'str | os.PathLike[str] | UPath') -> 'Self'",
+    "Index.left_out": "(self) -> 'pd.DataFrame'",
     "Transformer": (
         "(model: 'Model | str | os.PathLike[str]', modality: 'str | None' = None, *, "
         "bad: \"Literal['error', 'nan']\" = 'error', device: 'str | None' = None) -> 'None'"
@@ -39,7 +58,8 @@ SIGNATURES = {
 }
 ATTRIBUTES = {
     "Embeddings": {"names", "vectors", "notes"},
-    "Model": {"card", "embed", "modalities", "predict"},
+    "Index": {"place", "card", "materials", "embeddings"},
+    "Model": {"card", "embed", "modalities", "networks", "predict", "search"},
 }
 
 
@@ -59,8 +79,9 @@ def test_a_signature_stays_as_it_is(name):
 def test_nothing_else_is_public(packed):
     named = {name.partition(".")[0] for name in SIGNATURES} | ATTRIBUTES.keys() | {"__version__"}
     assert set(omnimat.__all__) == set(dir(omnimat)) == named
-    fields = {field.name for field in dataclasses.fields(omnimat.Embeddings)}
-    assert fields == ATTRIBUTES["Embeddings"]
+    for kind in (omnimat.Embeddings, omnimat.Index):
+        fields = {field.name for field in dataclasses.fields(kind)}
+        assert fields == ATTRIBUTES[kind.__name__]
     model = omnimat.load(packed)
     assert {name for name in dir(model) if not name.startswith("_")} == ATTRIBUTES["Model"]
     assert isinstance(model.card, PackageCard)
@@ -69,7 +90,7 @@ def test_nothing_else_is_public(packed):
 def test_the_page_tells_all_of_it(packed):
     text = PAGE.read_text()
     assert set(re.findall(r"omnimat\.(\w+)", text)) >= set(omnimat.__all__)
-    for name in (*SIGNATURES, *ATTRIBUTES["Embeddings"], *ATTRIBUTES["Model"]):
+    for name in (*SIGNATURES, *(one for names in ATTRIBUTES.values() for one in names)):
         assert f"{name.rpartition('.')[2]}" in text
     for name in SIGNATURES:
         for parameter in inspect.signature(found(name)).parameters:

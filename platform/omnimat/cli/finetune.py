@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ from omnimat.cli.terminal import say
 
 if TYPE_CHECKING:
     from omnimat.base.workspace import Workspace
+    from omnimat.finetune.tasks import Transform
     from omnimat.job.drafts.finetune import Target
     from omnimat.job.drafts.holdings import Holdings
+    from omnimat.job.drafts.look import LabelsLook, Look
     from omnimat.sources.tables.told import Labelled
 
 _EXAMPLES = """\b
@@ -81,53 +84,82 @@ def finetune(
     modalities = tuple(opened(model).card.encoders)
     workspace = Workspace.open()
     asked = Asked(data, **of_data)
-    held, what, needs = _found(asked, workspace, target, unit, log10=log10)
-    name = what.run(asked.name or held.name)
+    found = _found(asked, workspace, target, unit, log10=log10)
+    name = checked_name(found.target.run(asked.name or found.dataset))
     out = out or Path(name)
     check_free(out)
-    files = _drafted(held, (model, modalities), what, needs, name, num_folds, overrides)
+    held = _held(asked, workspace, found)
+    files = _drafted(held, (model, modalities), found, name, num_folds, overrides)
     run(Path(files[-1]))
     package(name, workspace, out)
     _say_worth(Path(files[0]).stem, workspace, out)
 
 
-def _found(
-    asked: Asked, workspace: Workspace, label: str, unit: str, *, log10: bool
-) -> tuple[Holdings, Target, list[str]]:
-    """Find the data set, or make it, and in it what is predicted."""
-    from omnimat.job.drafts.finetune import Target, chosen_target
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The data that a user points to.
 
-    held, needs, unit_of = _held(asked, workspace, label)
-    name = unit_of.get("name", label)
-    known = held.units.get(name, "") or unit_of.get("unit", "")
-    if known and unit and known != unit:
-        raise UserError(f"--unit: {name} is in {known}, and not in {unit}; leave --unit out")
-    target = chosen_target(held, name)
-    return held, Target(target, known or unit, "log10" if log10 else "none"), needs
+    Attributes:
+        dataset: name of the data set.
+        target: what is predicted; of a data set that is there, as far as the user says it.
+        looks: what its files hold; None where it is a data set already.
+    """
+
+    dataset: str
+    target: Target
+    looks: tuple[Look, LabelsLook | None] | None = None
+
+    @property
+    def needs(self) -> list[str]:
+        """The job file of the data set, if this command wrote it."""
+        return [] if self.looks is None else [f"{self.dataset}.yaml"]
 
 
-def _held(
-    asked: Asked, workspace: Workspace, label: str
-) -> tuple[Holdings, list[str], dict[str, str]]:
-    """Give what the data set holds, the file of its job, and how it calls the label."""
+def _found(asked: Asked, workspace: Workspace, label: str, unit: str, *, log10: bool) -> _Found:
+    """Look at the data, before anything is made of it."""
+    from omnimat.job.drafts.finetune import Target
     from omnimat.job.drafts.holdings import known_holdings
+    from omnimat.job.drafts.look import default_name
     from omnimat.shards.manifest import MANIFEST_NAME
 
-    if not Path(asked.path).exists() and (workspace.dataset(asked.path) / MANIFEST_NAME).exists():
-        if asked.labels is not None:
-            raise UserError(
-                f"--labels: {asked.path} is a data set already; ingest its files with these labels"
-            )
-        return known_holdings(workspace, asked.path), [], {}
-    look, labels_look = looked(asked)
-    table = look.table.labels if look.table else ()
-    chosen = _chosen(label, (*(labels_look.labels if labels_look else ()), *table))
-    held = ingested(asked, (look, labels_look))
-    return held, [f"{held.name}.yaml"], {"name": chosen.name, "unit": chosen.unit}
+    transform: Transform = "log10" if log10 else "none"
+    if Path(asked.path).exists() or not (workspace.dataset(asked.path) / MANIFEST_NAME).exists():
+        looks = looked(asked)
+        chosen = _chosen(label, looks)
+        target = Target(chosen.name, _unit(chosen.name, chosen.unit, unit), transform)
+        return _Found(checked_name(asked.name or default_name(asked.path)), target, looks)
+    if asked.labels is not None:
+        raise UserError(
+            f"--labels: {asked.path} is a data set already; ingest its files with these labels"
+        )
+    known = known_holdings(workspace, asked.path).units.get(label, "")
+    return _Found(asked.path, Target(label, _unit(label, known, unit), transform))
 
 
-def _chosen(label: str, known: tuple[Labelled, ...]) -> Labelled:
+def _held(asked: Asked, workspace: Workspace, found: _Found) -> Holdings:
+    """Give what the data set holds, once it is there, and insist that it holds the target."""
+    from omnimat.job.drafts.finetune import chosen_target
+    from omnimat.job.drafts.holdings import holdings
+
+    if found.looks is None:
+        held = holdings(workspace, found.dataset)
+    else:
+        held = ingested(asked, found.looks)
+    chosen_target(held, found.target.name)
+    return held
+
+
+def _unit(name: str, known: str, told: str) -> str:
+    if known and told and known != told:
+        raise UserError(f"--unit: {name} is in {known}, and not in {told}; leave --unit out")
+    return known or told
+
+
+def _chosen(label: str, looks: tuple[Look, LabelsLook | None]) -> Labelled:
     """Find a label by its name or by that of its column."""
+    look, labels = looks
+    in_table = () if look.table is None else look.table.labels
+    known = in_table if labels is None else (*labels.labels, *in_table)
     for one in known:
         if label in {one.name, one.column}:
             return one
@@ -142,8 +174,7 @@ def _chosen(label: str, known: tuple[Labelled, ...]) -> Labelled:
 def _drafted(
     held: Holdings,
     model: tuple[str, tuple[str, ...]],
-    target: Target,
-    needs: list[str],
+    found: _Found,
     name: str,
     num_folds: int | None,
     overrides: tuple[str, ...],
@@ -154,11 +185,12 @@ def _drafted(
     from omnimat.job.drafts.text import check_free, write_job_file
     from omnimat.job.drafts.tuning import Labels, tuned
 
+    target = found.target
     counts = held.properties[target.name]
     labels = Labels(sum(counts.values()), counts["train"], held.kinds[target.name])
     tuning = tuned(labels, num_folds)
     start = Start.of_model(*model, held)
-    files = tuning_jobs(held, start, target, tuning, needs, checked_name(name), overrides)
+    files = tuning_jobs(held, start, target, tuning, found.needs, name, overrides)
     for file, text in files.items():
         check_free(Path(file), text, "take another --name, or remove it")
     say(f"{target.name}: {labels.num_known} labels, {labels.num_train} of them for training")
