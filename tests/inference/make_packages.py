@@ -22,7 +22,7 @@ from omnimat.training.settings import PretrainSettings
 REPOSITORY = Path(__file__).parents[2]
 FILES = ("diamond.cif", "NaCl.cif")
 NEAREST = {"neighbors": "nearest", "max_neighbors": 8, "lattice_sums": "none"}
-SMALL = {"num_convolutions": 1, "hidden_width": 8, "head_width": 8}
+SMALL = {"num_convolutions": 1, "hidden_width": 12, "head_width": 8}
 PRETRAIN = {
     "dataset": "tiny",
     "modalities": {
