@@ -12,7 +12,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.words import suggestion
-from omnimat.finetune.folds import Fold, Folds, read_properties
+from omnimat.finetune.folds import Fold, FoldRule, Folds, read_properties
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.folds import FOLD
 from omnimat.materials.split import Split
@@ -91,7 +91,7 @@ def _groups(
 ) -> dict[str, str]:
     if fold_property is None:
         return dict.fromkeys(index["material_id"][index["split"] == TEST], TEST)
-    names = Folds.of(index, properties, fold_property).names
+    names = Folds.of(index, properties, FoldRule(property=fold_property)).names
     pairs = zip(index["material_id"], names, strict=True)
     return {material_id: name for material_id, name in pairs if name is not None}
 
