@@ -8,6 +8,7 @@ import yaml
 from click.testing import CliRunner
 from upath import UPath
 
+from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.cli.main import main
 from omnimat.job.asks import Ask
@@ -45,6 +46,10 @@ def begin(tmp_path):
         return folder
 
     return begin
+
+
+def reach(path, *, fresh=False):
+    load_as(PredictJob, path).reach(fresh=fresh)
 
 
 def check(path):
@@ -103,22 +108,21 @@ def test_another_model_or_input_under_the_name_is_refused(job, begin, crystals, 
     write_package(tmp_path / "mine")
     path = job(model=str(tmp_path / "mine"), source={"path": str(files)})
     folder = begin(path)
-    assert check(path)[0] == 0
+    reach(path)
     shutil.rmtree(tmp_path / "mine")
     write_package(tmp_path / "mine", seeds=(5,))
-    code, output = check(path)
-    assert code == 2
-    assert "begun with another model" in output
-    assert "--fresh" in output
+    with pytest.raises(UserError, match=r"^model: .* begun with another model .* --fresh$"):
+        reach(path)
+    reach(path, fresh=True)
     shutil.rmtree(tmp_path / "mine")
     write_package(tmp_path / "mine")
-    assert check(path)[0] == 0
+    reach(path)
     (files / "empty.cif").write_text("data_x\n")
-    code, output = check(path)
-    assert code == 2
-    assert "empty.cif was changed" in output
+    with pytest.raises(UserError, match=r"empty\.cif was changed"):
+        reach(path)
     (folder / "origin.json").write_text(json.dumps({"model": 3}))
-    assert check(path)[0] == 2
+    with pytest.raises(UserError, match=r"origin\.json is damaged"):
+        reach(path)
 
 
 def test_all_actors_run_at_the_same_time_and_a_gpu_is_taken_where_there_is_one(job):

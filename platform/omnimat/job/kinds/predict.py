@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-from upath import UPath
-
 from omnimat.base.lease import Fence
 from omnimat.base.workspace import PREDICTIONS
 from omnimat.job.asks import Ask, Phase, Room
@@ -37,15 +35,21 @@ class PredictJob(RunJob[PredictSettings]):
         return self.with_settings(self.settings.model_copy(update=update))
 
     def check(self) -> None:
-        """Open the model and, if the input is there, compare both with what was begun."""
-        from omnimat.prediction.origin import check_origin
+        """Open the model and, if it is there, the input."""
         from omnimat.prediction.plan import make_plan, open_model
 
-        settings, workspace = self.settings, self.workspace
-        open_model(settings)
-        if settings.dataset is None or _is_ingested(workspace.dataset(settings.dataset)):
-            plan = make_plan(settings, workspace)
-            check_origin(workspace.run(self.name, self.among), plan.origin, plan.rows)
+        open_model(self.settings)
+        if self._has_input:
+            make_plan(self.settings, self.workspace)
+
+    def reach(self, *, fresh: bool = False) -> None:
+        """Compare model and input with those of which the prediction was begun, if it was."""
+        from omnimat.prediction.origin import check_origin
+        from omnimat.prediction.plan import make_plan
+
+        if self._has_input and not fresh:
+            plan = make_plan(self.settings, self.workspace)
+            check_origin(self.workspace.run(self.name, self.among), plan.origin, plan.rows)
 
     def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
         """Say what the source holds and does not read."""
@@ -59,6 +63,8 @@ class PredictJob(RunJob[PredictSettings]):
 
         predict(self.name, self.settings, self.workspace, fence)
 
-
-def _is_ingested(dataset: UPath) -> bool:
-    return (dataset / MANIFEST_NAME).exists()
+    @property
+    def _has_input(self) -> bool:
+        """Whether the input is there; a job that this one needs may yet ingest a data set."""
+        dataset = self.settings.dataset
+        return dataset is None or (self.workspace.dataset(dataset) / MANIFEST_NAME).exists()
