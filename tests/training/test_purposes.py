@@ -36,6 +36,16 @@ def test_a_modality_may_be_contrasted_and_predicted():
     assert list(PretrainSettings.model_validate(both).modalities.encoders()) == list(contrasted)
 
 
+def test_what_is_only_predicted_needs_no_random_views():
+    views = {
+        "structure": STRUCTURE | {"augmentation": {}},
+        "text": {"featurizer": {"source": "hashed"}, "augmentation": {}},
+        "properties": PROPERTIES,
+    }
+    two_views = keys(modalities=views, objective={"type": "clac"}, stream={"read_from": "shards"})
+    assert PretrainSettings.model_validate(two_views).objective.num_views == 2
+
+
 def test_without_regression_a_run_is_what_it_was():
     pair = {"structure": STRUCTURE, "text": {}}
     plain = {"dataset": "prototypes", "modalities": pair, "objective": {"type": "clip"}}

@@ -73,8 +73,9 @@ class Multimodal(nn.Module):
         Returns:
             The embeddings in float32 with their masks of shape (B,), and ``logit_scale`` of shape
             (1,). Embeddings are unit vectors of shape (B, d), or (B, heads, d) where there are
-            several heads, and zero where the modality is missing. ``logit_scale`` is returned
-            because ZeRO-3 holds no whole parameters between forward passes.
+            several heads, and zero where the modality is missing. Predictions, (B, k), are made of
+            what an export gives, which is not normalised. ``logit_scale`` is returned because
+            ZeRO-3 holds no whole parameters between forward passes.
 
         Raises:
             KeyError: the batch lacks one of the model's modalities.
