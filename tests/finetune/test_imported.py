@@ -204,6 +204,11 @@ REFUSED = {
     "other ids": (None, {"id_column": "good"}, "no id of column 'good', such as"),
     "no prediction": (lambda table: table.assign(good=None, bad=None), {}, "predicts no material"),
     "one name": (None, {"models": {"good": "N", "bad": "N"}}, "two columns are the predictions"),
+    "a hidden name": (
+        None,
+        {"models": {"good": "N\n2"}, "citations": {}},
+        "a model or of the file",
+    ),
     "a stranger": (None, {"citations": {"x": "X"}}, "citation: x is no column of predictions"),
     "a password": (None, {"source_url": "https://me:secret@x.org"}, "source_url: String should"),
     "no property": (None, {"fold_property": "fald"}, "has 'fald'; did you mean 'fold'"),

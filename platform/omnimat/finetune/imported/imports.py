@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from upath import UPath
@@ -57,7 +58,7 @@ def import_predictions(
     stay = (
         f"; {num_checked} of them were checked before and stay as they are" if num_checked else ""
     )
-    verify = f"verify with: omnimat leaderboard verify --run {made[0].row.run_name}"
+    verify = f"verify with: omnimat leaderboard verify --run {quote(made[0].row.run_name)}"
     return [*lines, f"wrote {len(made)} rows{stay}; {verify}"]
 
 

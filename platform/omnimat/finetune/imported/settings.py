@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
+from upath import UPath
 
+from omnimat.base.characters import hidden_in
 from omnimat.base.errors import UserError
 from omnimat.base.settings import first_mistake
 from omnimat.finetune.tasks import TaskSettings
@@ -54,6 +56,8 @@ class ImportSettings(LegibleSettings):
             raise ValueError("column: two columns are the predictions of one model; rename one")
         if others := self.citations.keys() - self.models.keys():
             raise ValueError(f"citation: {min(others)} is no column of predictions; name it there")
+        if found := hidden_in([*self.models.values(), UPath(self.path).name], allowed=""):
+            raise ValueError(f"the name of a model or of the file holds the character {found}")
         if self.fold_property is not None and self.fold_column is None:
             raise ValueError("fold_column: name the column of the folds, not their property alone")
         return self
