@@ -182,7 +182,8 @@ def test_the_command_takes_a_table(storage, frame, tmp_path, monkeypatch):
     run = ["embed", "pre", "candidates.csv", "NaCl", "-o", "v.npz", "--modality", "composition"]
     done = CliRunner().invoke(main, [*run, "--precision", "fp32"])
     assert done.exit_code == 0, done.output
-    found = np.load("v.npz", allow_pickle=False)
+    with np.load("v.npz", allow_pickle=False) as file:
+        found = dict(file)
     names = ["candidates.csv:crystal 1", "candidates.csv:crystal 2", "NaCl"]
     assert found["names"].tolist()[1:] == names
     assert np.isfinite(found["vectors"]).all()

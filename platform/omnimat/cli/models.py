@@ -195,14 +195,16 @@ def compare(first: Path, second: Path) -> None:
     Two errors can be compared only where they were measured on the same materials.
     """
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Table
 
     from omnimat.inference.compare import compared
     from omnimat.inference.package import Package
     from omnimat.inference.shipped import located
 
     cards = [Package(located(path)).card for path in (first, second)]
-    table = Table("", "", *(Column(_cell(str(path))) for path in (first, second)))
+    table = Table("", "")
+    for path in (first, second):
+        table.add_column(_cell(str(path)))
     for fact in compared(*cards):
         table.add_row("≠" if fact.differs else "", *map(_cell, (fact.what, *fact.values)))
     Console(width=width()).print(table)
