@@ -33,9 +33,9 @@ SIGNATURES = {
     ),
     "index": (
         "(model: 'Model', inputs: 'Any', path: 'str | os.PathLike[str]', *, "
-        "modality: 'str | None' = None, known: 'str | os.PathLike[str] | None' = None, "
-        "id_column: 'str' = 'material_id', strict: 'bool' = False, progress: 'bool' = False) "
-        "-> 'Index'"
+        "modality: 'str | None' = None, columns: 'Columns | None' = None, "
+        "known: 'str | os.PathLike[str] | None' = None, id_column: 'str' = 'material_id', "
+        "strict: 'bool' = False, progress: 'bool' = True) -> 'Index'"
     ),
     "screen": (
         "(model: 'Model', index: 'Index | str | os.PathLike[str]', *, "

@@ -232,6 +232,8 @@ def test_another_model_is_refused_and_the_run_of_a_package_is_the_same(
         (["search", "MODEL", "FILE", "--index", "INDEX", "--split", "test"], "knows no splits"),
         (["search", "MODEL", "FILE", "--index", "INDEX", "--dataset", "x"], "leave them out"),
         (["search", "absent", "FILE", "--index", "INDEX"], "neither a packed model nor a run"),
+        (["search", "MODEL", "FILE"], "--index: "),
+        (["search", "/absent", "FILE", "--index", "INDEX"], "neither a packed model nor a run"),
         (["screen", "MODEL", "MODEL"], "is no index"),
         (["screen", "MODEL", "INDEX", "-o", "x.txt"], "ends in none of"),
         (["screen", "MODEL", "INDEX", "--where", "volume > 1"], "did you mean"),

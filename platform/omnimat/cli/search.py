@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,17 +80,11 @@ def index(
     """
     if not inputs and dataset is None:
         raise UserError("INPUT: give at least one, or --dataset NAME")
-    from omnimat.base.workspace import Workspace
     from omnimat.inference.indexing import index as make
     from omnimat.inference.model import load
-    from omnimat.shards.manifest import Manifest
 
-    given = list(inputs)
-    if dataset is not None:
-        folder = Workspace.open().dataset(dataset)
-        Manifest.load(folder)  # it is there
-        given.append(str(folder))
-    made = make(load(model_path, device), given, out, progress=sys.stderr.isatty(), **chosen)
+    given = [*inputs, *([] if dataset is None else [f"dataset:{dataset}"])]
+    made = make(load(model_path, device), given, out, **chosen)
     left_out = made.left_out()
     for name, reason in left_out.head(20).itertuples(index=False):
         say(f"left out: {name}: {reason}", to_stderr=True)
@@ -171,6 +164,8 @@ def search(
     from omnimat.search.show import as_json, print_tables
 
     if index_path is None:
+        if Path(model_name).name != model_name:
+            raise UserError(f"--index: {model_name} is no run; give an index that it made")
         answers = search_run(
             model_name,
             queries,
@@ -302,11 +297,12 @@ def _opened(model_name: str, index_path: str) -> tuple[Encoders, Index]:
     from omnimat.search.index import Index
 
     opened = Index.open(expanded_path(index_path, "INDEX"))
-    if Path(model_name).exists():
-        from omnimat.inference.model import load
+    is_name = Path(model_name).name == model_name and not Path(model_name).exists()
+    if is_name and (run := Workspace.open().run(model_name)).exists():
+        return Encoders.of_run(model_name, run), opened
+    from omnimat.inference.model import load
+    from omnimat.inference.shipped import located
 
-        return load(model_name).networks.encoders, opened
-    run = Workspace.open().run(model_name)
-    if not run.exists():
+    if not located(model_name).exists():
         raise UserError(f"MODEL: {model_name} is neither a packed model nor a run of the storage")
-    return Encoders.of_run(model_name, run), opened
+    return load(model_name).networks.encoders, opened

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
-from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.paths import expanded_path
@@ -18,7 +16,7 @@ from omnimat.inference.columns import NAME
 from omnimat.inference.features import MAX_ROWS, featurized
 from omnimat.inference.model import Model
 from omnimat.inference.parts import chunk_of, embedding_parts, predicted_columns
-from omnimat.inference.read import Given, in_chunks, read_all
+from omnimat.inference.read import Columns, Given, dataset_folder, in_chunks, read_all, watched
 from omnimat.inference.unpacked import Unpacked
 from omnimat.materials.record import Record
 from omnimat.search.index import Index, check_free, write_index
@@ -32,12 +30,10 @@ from omnimat.search.materials import (
     rows_as_columns,
     under,
 )
-from omnimat.shards.manifest import MANIFEST_NAME, Manifest
-from omnimat.shards.reader import read_records
+from omnimat.shards.manifest import Manifest
 from omnimat.sources.labels.matching import FILE, Labels
 from omnimat.sources.labels.reader import read_labels
 from omnimat.sources.labels.settings import LabelsSettings
-from omnimat.stream.source import decoded
 
 _AT_A_TIME = 16 * MAX_ROWS
 
@@ -48,25 +44,27 @@ def index(
     path: str | os.PathLike[str],
     *,
     modality: str | None = None,
+    columns: Columns | None = None,
     known: str | os.PathLike[str] | None = None,
     id_column: str = "material_id",
     strict: bool = False,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Index:
     """Index materials: embed them, and predict their properties if the model predicts.
 
     Args:
         model: the model.
-        inputs: as for ``Model.predict``; or the folder of a data set; or Parquet tables of
-            embeddings of this model, or a folder of them, with columns ``material_id``,
-            ``embedding`` and any others, which are known or predicted properties by their names.
+        inputs: as for ``Model.embed``; or Parquet tables of embeddings of this model, or a folder
+            of them, with columns ``material_id``, ``embedding`` and any others, which are known or
+            predicted properties by their names.
         path: folder to write, or a URI.
         modality: the modality whose encoder embeds; by default the first that the model has.
+        columns: as for ``Model.embed``.
         known: table of known properties: CSV, TSV, Parquet or JSON lines; every column but the ids
             is one. What the inputs tell themselves is known without it.
         id_column: column of ``known`` with the names of the materials or of their files.
         strict: raise an error where a material cannot be embedded.
-        progress: show a progress bar.
+        progress: show a progress bar on a terminal, after two seconds.
 
     Returns:
         The index, whose ``materials`` have a row for each material; ``left_out()`` gives the others
@@ -81,7 +79,7 @@ def index(
     chosen = model.networks.modality(modality)
     labels = None if known is None else _labels(os.fspath(known), id_column)
     chunks = []
-    for chunk in _chunks(model.networks, inputs, chosen, progress=progress):
+    for chunk in _chunks(model.networks, inputs, columns, chosen, progress=progress):
         lost = next(_lost(chunk), None)
         if strict and lost is not None:
             raise UserError(f"{lost[0]}: {lost[1]}")
@@ -93,52 +91,40 @@ def index(
     return write_index(place, origin, Contents.of(chunks))
 
 
-def _chunks(networks: Unpacked, inputs: Any, modality: str, *, progress: bool) -> Iterator[Chunk]:
+def _chunks(
+    networks: Unpacked, inputs: Any, columns: Columns | None, modality: str, *, progress: bool
+) -> Iterator[Chunk]:
     """Embed what is given, some at a time."""
     predictor = networks.card.predictor
     if parts := embedding_parts(inputs):
         width = networks.card.encoders[modality].embedding_dim
         predicted = predicted_columns(predictor)
-        yield from (chunk_of(one, width, predicted) for one in tqdm(parts, disable=not progress))
+        yield from (chunk_of(one, width, predicted) for one in parts)
         return
     needed = () if predictor is None else predictor.network.modalities
     featurizers = networks.featurizers(tuple(dict.fromkeys([modality, *needed])))
-    with tqdm(disable=not progress, unit=" crystals") as bar:
-        for some, told in _read(inputs):
-            names = [one.name for one in some]
-            features = featurized(names, [one.record for one in some], featurizers)
-            embedded = networks.embed(features, modality)
-            columns = told | rows_as_columns([_known(one) for one in some])
-            if predictor is not None:
-                columns |= _columns_of(networks.predict(features).table)
-            yield Chunk(names, embedded.vectors, embedded.notes, columns)
-            bar.update(len(some))
+    splits = _splits(inputs)
+    for some in in_chunks(watched(read_all(inputs, columns), progress), _AT_A_TIME):
+        names = [one.name for one in some]
+        features = featurized(names, [one.record for one in some], featurizers)
+        embedded = networks.embed(features, modality)
+        told = rows_as_columns([_known(one) for one in some])
+        if splits:
+            told[SPLIT] = [splits.get(one) for one in names]
+        if predictor is not None:
+            told |= _columns_of(networks.predict(features).table)
+        yield Chunk(names, embedded.vectors, embedded.notes, told)
 
 
-def _read(inputs: Any) -> Iterator[tuple[list[Given], dict[str, list[Any]]]]:
-    """Read materials, some at a time, and what a data set says of them besides."""
-    is_one = isinstance(inputs, str | os.PathLike)
-    several = [inputs] if is_one else inputs
-    if not isinstance(several, list | tuple) or not any(map(_is_dataset, several)):
-        yield from ((some, {}) for some in in_chunks(read_all(several), _AT_A_TIME))
-        return
-    for one in several:
-        if _is_dataset(one):
-            yield from _of_dataset(UPath(one))
-        else:
-            yield from _read(one)
-
-
-def _is_dataset(one: Any) -> bool:
-    return isinstance(one, str | os.PathLike) and os.path.isfile(os.path.join(one, MANIFEST_NAME))
-
-
-def _of_dataset(folder: UPath) -> Iterator[tuple[list[Given], dict[str, list[Any]]]]:
-    records = Manifest.load(folder).records(folder)
-    for first in range(0, len(records), _AT_A_TIME):
-        rows = records.iloc[first : first + _AT_A_TIME]
-        some = [Given(one.material_id, decoded(one)) for one in read_records(folder, rows)]
-        yield some, {SPLIT: rows[SPLIT].to_list()}
+def _splits(inputs: Any) -> dict[str, str]:
+    """Give the split of each material of the data sets that inputs name."""
+    several = inputs if isinstance(inputs, list | tuple) else [inputs]
+    names = [os.fspath(one) for one in several if isinstance(one, str | os.PathLike)]
+    found: dict[str, str] = {}
+    for folder in filter(None, map(dataset_folder, names)):
+        records = Manifest.load(folder).records(folder)
+        found |= dict(zip(records["material_id"], records[SPLIT], strict=True))
+    return found
 
 
 def _known(given: Given) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from tqdm import tqdm
 
 from omnimat.base.errors import UserError
 from omnimat.finetune.settings import Precision
@@ -19,7 +18,7 @@ from omnimat.inference.columns import NAME
 from omnimat.inference.features import MAX_ROWS, featurized
 from omnimat.inference.package import Package
 from omnimat.inference.query import opened, query_of
-from omnimat.inference.read import Columns, Given, in_chunks, read_all
+from omnimat.inference.read import Columns, Given, in_chunks, read_all, watched
 from omnimat.inference.shipped import located
 from omnimat.inference.unpacked import Embeddings as Embeddings
 from omnimat.inference.unpacked import Unpacked
@@ -28,7 +27,6 @@ from omnimat.search.index import Index
 from omnimat.search.search import search_index
 
 _AT_A_TIME = 16 * MAX_ROWS
-_PATIENCE_S = 2.0  # before a progress bar is shown
 
 
 class Model:
@@ -89,7 +87,7 @@ class Model:
         chosen = self._unpacked.modality(modality)
         featurizers = self._unpacked.featurizers((chosen,))
         parts = [self._unpacked.embed(featurized([], [], featurizers), chosen)]
-        for chunk in in_chunks(_shown(read_all(inputs, columns), progress), _AT_A_TIME):
+        for chunk in in_chunks(watched(read_all(inputs, columns), progress), _AT_A_TIME):
             parts.append(self._unpacked.embed(_featurized(chunk, featurizers), chosen))
             _insist(strict, parts[-1].names, parts[-1].notes)
         return Embeddings(
@@ -127,7 +125,7 @@ class Model:
                 cannot be predicted.
         """
         featurizers = self._unpacked.featurizers(self._unpacked.predictor.network.modalities)
-        given = _shown(read_all(inputs, columns), progress)
+        given = watched(read_all(inputs, columns), progress)
         tables = []
         for chunk in in_chunks(given, _AT_A_TIME):
             found = self._unpacked.predict(_featurized(chunk, featurizers))
@@ -212,11 +210,6 @@ def _device(name: str | None) -> torch.device:
             f"device: {chosen!r} is not here; choose one of {', '.join(['cpu', *gpus])}"
         )
     return torch.device(chosen)
-
-
-def _shown(given: Iterable[Given], progress: bool) -> Iterable[Given]:
-    """Show how many were read, if that takes a while and anybody looks."""
-    return tqdm(given, unit=" materials", delay=_PATIENCE_S, disable=None if progress else True)
 
 
 def _featurized(chunk: Sequence[Given], featurizers: Mapping[str, Featurizer]) -> pa.Table:

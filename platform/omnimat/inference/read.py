@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from ase import Atoms
 from pymatgen.core import Structure as PymatgenStructure
+from tqdm import tqdm
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -31,6 +32,7 @@ from omnimat.shards.reader import read_records
 _ALL_ENTRIES = 2**62
 _RECORDS_AT_A_TIME = 512  # of a data set; one may hold megabytes
 _DATASET = "dataset:"
+_PATIENCE_S = 2.0  # before a progress bar is shown
 Columns = Mapping[str, Any]
 """Which column of a table holds what: the keys of ``docs/tables.md``."""
 
@@ -76,6 +78,11 @@ def read_all(inputs: Any, columns: Columns | None = None) -> Iterator[Given]:
             yield _guarded(f"#{place}", one)
 
 
+def watched(given: Iterable[Given], progress: bool) -> Iterable[Given]:
+    """Show how many were read, if that takes a while and anybody looks."""
+    return tqdm(given, unit=" materials", delay=_PATIENCE_S, disable=None if progress else True)
+
+
 def in_chunks(given: Iterable[Given], size: int) -> Iterator[list[Given]]:
     """Take so many at a time."""
     waiting = iter(given)
@@ -85,8 +92,8 @@ def in_chunks(given: Iterable[Given], size: int) -> Iterator[list[Given]]:
 
 def _of_text(text: str, columns: Columns | None) -> Iterator[Given]:
     """Read a path, a glob, a data set, a formula or words."""
-    if text.startswith(_DATASET):
-        yield from _of_dataset(Workspace.open().dataset(text.removeprefix(_DATASET)))
+    if (folder := dataset_folder(text)) is not None:
+        yield from _of_dataset(folder)
         return
     paths = [text] if os.path.exists(text) else sorted(glob.glob(text, recursive=True))
     if not paths:
@@ -95,9 +102,21 @@ def _of_text(text: str, columns: Columns | None) -> Iterator[Given]:
         yield from _of_folder(path, columns) if os.path.isdir(path) else _of_file(path, columns)
 
 
+def dataset_folder(text: str) -> UPath | None:
+    """Find the data set that a user names, by its folder or as ``dataset:NAME`` of the storage.
+
+    Returns:
+        Its folder; None if the text is nothing of the kind.
+    """
+    if text.startswith(_DATASET):
+        return Workspace.open().dataset(text.removeprefix(_DATASET))
+    is_one = os.path.exists(os.path.join(text, MANIFEST_NAME))
+    return UPath(os.path.abspath(text)) if is_one else None
+
+
 def _of_folder(path: str, columns: Columns | None) -> Iterator[Given]:
-    if os.path.exists(os.path.join(path, MANIFEST_NAME)):
-        yield from _of_dataset(UPath(os.path.abspath(path)))
+    if (folder := dataset_folder(path)) is not None:
+        yield from _of_dataset(folder)
         return
     entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     files = [one.path for one in entries if one.is_file() and format_of(UPath(one.path))]
