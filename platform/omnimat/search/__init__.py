@@ -1,1 +1,1 @@
-"""Finds the materials nearest to anything that a run's encoders can read; needs no Ray."""
+"""Finds the materials nearest to anything that a run or a packed model can read; needs no Ray."""

@@ -49,10 +49,9 @@ def nearest(
 def _slack(width: int) -> float:
     """Bound by how much two products may differ whose exact cosines round to the same decimals.
 
-    A sum of d products of unit vectors in single precision is off by at most d * 2^-24 (Higham,
-    Accuracy and Stability of Numerical Algorithms, section 3.1; vectors that are of unit length but
-    for rounding add less than the factor 2 that is there for the two products), and rounding to
-    decimals may move each by half a unit.
+    A product of unit vectors of width d in single precision is off by at most d * 2^-24 (Higham,
+    Accuracy and Stability of Numerical Algorithms, section 3.1), here d + 2, since lengths are one
+    but for rounding. Rounding to decimals may move each of the two by half a unit.
     """
     return float(2 * (width + 2) * 2.0**-24 + 10.0**-_DECIMALS)
 
