@@ -9,6 +9,6 @@ _OPTIONS = "    options:\n      show_root_full_path: false\n"
 
 def page(names: Iterable[str]) -> str:
     """Write the page of the public names of ``omnimat``."""
-    parts = ["# Python", "How it is used is told in [models in the hand](../recipes/models.md)."]
+    parts = ["# What Python offers", "How it is used is told in [Python](../python.md)."]
     parts += [f"::: omnimat.{name}\n{_OPTIONS}" for name in names if not name.startswith("__")]
     return "\n\n".join(parts) + "\n"

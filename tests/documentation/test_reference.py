@@ -70,7 +70,8 @@ def test_what_a_row_says(schema):
     (row,) = tables.table({"gradient_clip": training["gradient_clip"]}, (), address)[2:]
     told = "Largest norm of the gradient; 0 clips nothing."
     assert row == f"| `gradient_clip` | number ≥ 0 | `1.0` | {told} |"
-    assert tables.value(training["precision"], address) == "`fp32`, `bf16`"
+    read_from = schema["$defs"]["StreamSettings"]["properties"]["read_from"]
+    assert tables.value(read_from, address) == "`shards`, `store`"
     assert tables.value(training["min_workers"], address) == "integer ≥ 1 or `null`"
     assert tables.value(training["betas"], address) == "list: number, number"
     assert tables.default(training["label_selector"]) == "`{omnimat.io/role: trainer}`"
