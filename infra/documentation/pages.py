@@ -30,6 +30,7 @@ ELSEWHERE = {
     "infra/docker/README.md": "operations/images.md",
     "infra/kuberay/README.md": "operations/kubernetes.md",
     "jobs/LOG.md": "log.md",
+    "jobs/tutorials/README.md": "tutorials/index.md",
     "platform/CHANGELOG.md": "changelog.md",
 }
 """Files that are pages of the site too, by their paths in the repository."""

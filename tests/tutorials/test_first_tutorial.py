@@ -1,0 +1,13 @@
+"""The first tutorial, which trains on Ray."""
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.soak]
+
+
+def test_crystals_to_a_predictor(run_tutorial, ray_head, monkeypatch):
+    for name, value in ray_head.environment.items():
+        monkeypatch.setenv(name, value)
+    table = run_tutorial("1_crystals_to_predictor")["table"]
+    assert table["density_g_per_cm3"].notna().all()
+    assert (table["density_g_per_cm3_low"] < table["density_g_per_cm3_high"]).all()
