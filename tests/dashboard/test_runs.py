@@ -59,7 +59,7 @@ def test_the_curves_are_those_of_the_history(artifacts):
         "records quarantined",
     ]
     loss, phases = page.figures[0], page.figures[3]
-    assert [one["name"] for one in loss["series"]] == ["mean of pairs", "structure|xrd"]
+    assert [one["name"] for one in loss["series"]] == ["minimised", "structure|xrd"]
     assert loss["series"][0]["x"] == list(range(10, 130, 10))
     assert loss["series"][0]["y"] == [4 - step / 100 for step in range(10, 130, 10)]
     assert phases["stacked"]

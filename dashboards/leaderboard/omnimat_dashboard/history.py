@@ -17,7 +17,7 @@ _PHASES = r"(?!step_s)(\w+)(?<!_per)_s"
 
 def learning(history: pd.DataFrame) -> list[Figure]:
     """Draw the loss, its part for each pair, and the learning rate."""
-    losses = {"loss": "mean of pairs"} | _columns(history, r"loss/(.+)")
+    losses = {"loss": "minimised"} | _columns(history, r"loss/(.+)")
     return [
         _lines(history, "contrastive loss", losses, "linear"),
         _lines(history, "learning rate", {"lr": "lr"}),
