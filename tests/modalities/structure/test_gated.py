@@ -6,13 +6,9 @@ from scipy.special import eval_legendre
 from torch import Tensor
 
 from omnimat.modalities.structure.gated import GatedGraphSettings
-from omnimat.modalities.structure.gated_network import (
-    GatedGraph,
-    envelope,
-    harmonics,
-    legendre_sums,
-)
+from omnimat.modalities.structure.gated_network import GatedGraph, envelope
 from omnimat.modalities.structure.gated_sum import gated_sum
+from omnimat.modalities.structure.legendre import harmonics, legendre_sums
 from omnimat.testing.encoder_conformance import as_double
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
 
@@ -132,3 +128,35 @@ def test_it_tells_angles_apart_where_distances_are_equal() -> None:
         ).detach()
     torch.testing.assert_close(embeddings[0, "square"], embeddings[0, "tetrahedron"])
     assert float((embeddings[4, "square"] - embeddings[4, "tetrahedron"]).norm()) > 1e-4
+
+
+@pytest.mark.parametrize("lattice", ["edges", "cell"])
+def test_of_equally_long_lattice_vectors_the_order_and_sign_are_free(lattice: str) -> None:
+    """A body-centred tetragonal crystal has three shortest vectors of one length."""
+    torch.manual_seed(0)
+    settings = GatedGraphSettings(preset="tiny", lattice=lattice)
+    net = GatedGraph(settings, 8).double()
+    arrays = as_double(encoder_arrays(example_records()[:1], featurizer_for(SETTINGS)))
+    cell = torch.tensor([[-1.5, 1.5, 2.5], [1.5, -1.5, 2.5], [1.5, 1.5, -2.5]], dtype=torch.float64)
+    reversed_two = cell * torch.tensor([[1.0], [-1], [-1]])
+    expected, *others = (
+        net(arrays | {"reduced_lattice_angstrom": one[None]})
+        for one in (cell, cell.roll(1, dims=0), cell.flip(0), reversed_two)
+    )
+    for other in others:
+        torch.testing.assert_close(other, expected)
+    longer = net(arrays | {"reduced_lattice_angstrom": 1.1 * cell[None]})
+    assert float((longer - expected).detach().norm()) > 1e-4
+
+
+def test_cells_of_acute_and_obtuse_angles_are_told_apart() -> None:
+    """Of 80 and 100 degrees, which differ by the sign of their cosines alone."""
+    torch.manual_seed(0)
+    net = GatedGraph(GatedGraphSettings(preset="tiny", lattice="cell"), 8).double()
+    arrays = as_double(encoder_arrays(example_records()[:1], featurizer_for(SETTINGS)))
+    embeddings = []
+    for cosine in (0.17, -0.17):
+        metric = torch.full((3, 3), 16 * cosine, dtype=torch.float64).fill_diagonal_(16)
+        cell = torch.linalg.cholesky(metric)[None]
+        embeddings.append(net(arrays | {"reduced_lattice_angstrom": cell}).detach())
+    assert float((embeddings[0] - embeddings[1]).norm()) > 1e-4

@@ -41,7 +41,8 @@ class GatedGraphSettings(CutoffEncoderSettings):
             ``featurizer: {reduced_lattice: true}``. ``edges`` gives each edge their lengths and its
             angles to them, as iComFormer does (Yan et al., ICLR 2024). ``cell`` gives all atoms the
             lengths, the angles between them and the number of atoms, so that to predict a lattice
-            is to copy it.
+            is to copy it: no finding, but a test. Which of two equally long vectors comes first
+            makes no difference.
         expansion: hidden width of the MLP of each atom, as a multiple of ``hidden_width``.
     """
 

@@ -7,10 +7,10 @@ once. Nothing is normalised over a batch, so a crystal's embedding is its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimat.modalities.structure.crystal_network import (
@@ -19,14 +19,16 @@ from omnimat.modalities.structure.crystal_network import (
     edge_index,
     lengths_and_directions,
     pool_atoms,
-    sum_at,
 )
 from omnimat.modalities.structure.elements import MAX_ATOMIC_NUMBER
 from omnimat.modalities.structure.gated import GatedGraphSettings
 from omnimat.modalities.structure.gated_sum import gated_sum
+from omnimat.modalities.structure.legendre import legendre_sums
 
 # Keeps a sum over some 16 neighbours at the size of its terms.
 _MESSAGE_SCALE = 0.25
+# So three angles of 80 degrees count as acute by 0.9999, and right angles as neither.
+_ACUTENESS = 1e3
 # Longer lattice vectors are beyond the last Gaussian, and told apart less and less.
 LONGEST_ANGSTROM = 32.0
 NUM_LENGTHS, NUM_COSINES = 48, 16
@@ -122,7 +124,8 @@ class EdgeFeatures(nn.Module):
             weights: envelope of each edge, shape (edges, 1).
         """
         dtype = atoms.dtype
-        radial = smeared(lengths, self.settings.cutoff_angstrom, self.settings.num_radial).to(dtype)
+        cutoff_angstrom, num_radial = self.settings.cutoff_angstrom, self.settings.num_radial
+        radial = smeared(lengths.squeeze(-1), cutoff_angstrom, num_radial).to(dtype)
         given = [radial]
         if self.settings.num_densities:
             of_neighbor = self.by_element(atoms).index_select(0, index[1])
@@ -138,53 +141,61 @@ class EdgeFeatures(nn.Module):
 
 
 class AxisFeatures(nn.Module):
-    """What an edge sees of the lattice: its angle to each of three vectors, and their lengths."""
+    """What an edge sees of the lattice: its angle to each of three vectors, and their lengths.
+
+    All three go through the same layers and are added, so that it does not matter in which order
+    vectors of equal length come.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.of_angles = nn.Linear(3 * NUM_COSINES, width)
-        self.of_lengths = nn.Linear(3 * NUM_LENGTHS, width, bias=False)
+        self.of_angle = nn.Linear(NUM_COSINES, width)
+        self.of_length = nn.Linear(NUM_LENGTHS, width, bias=False)
 
     def forward(self, lattice_angstrom: Tensor, directions: Tensor, crystals: Tensor) -> Tensor:
         """Compute the features, shape (edges, width).
 
         Args:
-            lattice_angstrom: vectors of each crystal from the shortest on, shape (n, 3, 3).
+            lattice_angstrom: three vectors of each crystal, shape (n, 3, 3).
             directions: unit vector of each edge, shape (edges, 3).
             crystals: crystal of each edge, shape (edges,).
         """
         lengths, axes = lengths_and_directions(lattice_angstrom, LONGEST_ANGSTROM)
         # Of a lattice vector, the sign is a choice.
         cosines = torch.einsum("exy,ey->ex", axes.index_select(0, crystals), directions).abs()
-        dtype = self.of_angles.weight.dtype
-        seen = self.of_angles(smeared(cosines, 1.0, NUM_COSINES).to(dtype))
-        of_crystal = smeared(lengths.squeeze(-1), LONGEST_ANGSTROM, NUM_LENGTHS).to(dtype)
-        features: Tensor = seen + self.of_lengths(of_crystal).index_select(0, crystals)
-        return features
+        dtype = self.of_angle.weight.dtype
+        of_length = self.of_length(
+            smeared(lengths.squeeze(-1), LONGEST_ANGSTROM, NUM_LENGTHS).to(dtype)
+        )
+        of_angle = self.of_angle(smeared(cosines, 1.0, NUM_COSINES).to(dtype))
+        return F.silu(of_angle + of_length.index_select(0, crystals)).sum(1)
 
 
 class CellFeatures(nn.Module):
-    """Lengths of three lattice vectors, angles between them, and the number of atoms."""
+    """Lengths of three lattice vectors, angles between them, and the number of atoms.
+
+    Each vector goes with the angle between the other two through the same layers, and all three are
+    added. A cell whose angles can all be acute is told from one whose angles cannot.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mix = nn.Sequential(
-            nn.Linear(3 * NUM_LENGTHS + 3 * NUM_COSINES + 1, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-        )
+        self.of_axis = nn.Sequential(nn.Linear(NUM_LENGTHS + NUM_COSINES, width), nn.SiLU())
+        self.mix = nn.Linear(width + 2, width)
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """Compute the features of n crystals, shape (n, width)."""
         lengths, axes = lengths_and_directions(arrays["reduced_lattice_angstrom"], LONGEST_ANGSTROM)
-        cosines = (axes * axes.roll(1, dims=1)).sum(-1).abs()
-        given = [
-            smeared(lengths.squeeze(-1), LONGEST_ANGSTROM, NUM_LENGTHS),
-            smeared(cosines, 1.0, NUM_COSINES),
-            arrays["num_atoms"].float()[:, None].log(),
-        ]
-        dtype = next(self.mix.parameters()).dtype
-        features: Tensor = self.mix(torch.cat(given, dim=-1).to(dtype))
+        cosines = (axes.roll(1, dims=1) * axes.roll(-1, dims=1)).sum(-1)  # opposite to each vector
+        of_length = smeared(lengths.squeeze(-1), LONGEST_ANGSTROM, NUM_LENGTHS)
+        of_angle = smeared(cosines.abs(), 1.0, NUM_COSINES)
+        dtype = self.mix.weight.dtype
+        axis = self.of_axis(torch.cat([of_length, of_angle], dim=-1).to(dtype))
+        # To reverse a vector reverses two of the cosines, and not the sign of their product.
+        is_acute = torch.tanh(_ACUTENESS * cosines.prod(dim=1, keepdim=True))
+        log_num_atoms = arrays["num_atoms"].float()[:, None].log()
+        of_cell = torch.cat([axis.sum(1), is_acute.to(dtype), log_num_atoms.to(dtype)], dim=-1)
+        features: Tensor = self.mix(of_cell)
         return features
 
 
@@ -233,73 +244,19 @@ def smeared(values: Tensor, largest: float, num_centres: int) -> Tensor:
     """Expand values in Gaussians from 0 to the largest value.
 
     Args:
-        values: shape (n, m).
+        values: any shape.
         largest: where the last Gaussian is centred.
-        num_centres: number c of Gaussians; they are as wide as they are apart.
+        num_centres: number of Gaussians; they are as wide as they are apart.
 
     Returns:
-        Shape (n, m * c).
+        The shape of the values, and ``num_centres`` on a further axis.
     """
     steps = torch.arange(num_centres, device=values.device)
     distances = values[..., None] * ((num_centres - 1) / largest) - steps
-    return torch.exp(-0.5 * distances.square()).flatten(1)
+    return torch.exp(-0.5 * distances.square())
 
 
 def envelope(fractions: Tensor) -> Tensor:
     """Fall smoothly from 1 at zero to 0 at one, where two derivatives vanish too."""
     x = fractions.clamp(max=1)
     return 1 - x**3 * (10 - 15 * x + 6 * x.square())
-
-
-def legendre_sums(
-    parts: Tensor, directions: Tensor, index: Tensor, num_atoms: int, max_degree: int
-) -> Tensor:
-    """Sum Legendre polynomials of the angles between each edge and the edges at both of its ends.
-
-    For an edge from i to j it gives sum_k p_ik P_l(cos kij) and sum_k p_jk P_l(cos kji), with the
-    edge itself among them, by the addition theorem: the parts times harmonics are summed at each
-    atom, so that the cost grows with the number of edges and not with that of their pairs.
-
-    Args:
-        parts: what each edge adds to the densities at its source, shape (edges, C).
-        directions: unit vectors from source to target, shape (edges, 3).
-        index: source and target of each edge, shape (2, edges).
-        num_atoms: number of atoms.
-        max_degree: highest degree L.
-
-    Returns:
-        The sums at source and target, shape (edges, 2 * C * (L + 1)).
-    """
-    values = harmonics(directions, max_degree)
-    moments = sum_at((parts[:, :, None] * values[:, None]).flatten(1), index[0], num_atoms)
-    degrees = [2 * degree + 1 for degree in range(max_degree + 1)]
-    # Seen from the target, the edge points the other way, which turns the sign of odd degrees.
-    parities = torch.cat([values.new_full((n,), (-1.0) ** (n // 2)) for n in degrees])
-    sums = []
-    for end, seen in zip(index, (values, values * parities), strict=True):
-        at_end = moments.index_select(0, end).view(*parts.shape, values.shape[1]) * seen[:, None]
-        sums += [part.sum(-1) for part in torch.split(at_end, degrees, dim=-1)]
-    return torch.cat(sums, dim=-1)
-
-
-def harmonics(directions: Tensor, max_degree: int) -> Tensor:
-    """Compute real spherical harmonics, of which each degree has a sum of squares of one.
-
-    Args:
-        directions: unit vectors, shape (n, 3); a zero vector gives values that must not be used.
-        max_degree: highest degree L, from 1 to 3.
-
-    Returns:
-        Shape (n, (L + 1)^2), in the order of degrees.
-    """
-    x, y, z = directions.unbind(-1)
-    values = [torch.ones_like(x), x, y, z]
-    if max_degree >= 2:
-        values += [math.sqrt(3) * product for product in (x * y, y * z, x * z)]
-        values += [math.sqrt(3) / 2 * (x * x - y * y), (3 * z * z - 1) / 2]
-    if max_degree >= 3:
-        values += [math.sqrt(3 / 8) * one * (5 * z * z - 1) for one in (x, y)]
-        values += [math.sqrt(15) * x * y * z, math.sqrt(15) / 2 * z * (x * x - y * y)]
-        values += [math.sqrt(5 / 8) * x * (x * x - 3 * y * y), z * (5 * z * z - 3) / 2]
-        values += [math.sqrt(5 / 8) * y * (3 * x * x - y * y)]
-    return torch.stack(values, dim=-1)
