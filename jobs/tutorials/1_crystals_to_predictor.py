@@ -19,8 +19,8 @@ os.environ.setdefault("OMNIMAT_STORAGE", str(Path("runs").resolve()))
 # %% [markdown]
 # ## A model to begin with
 #
-# Any packed model will do. This one is small and is trained once, in two minutes on two CPU cores:
-# an encoder of structures and one of diffraction patterns, aligned with each other.
+# Any packed model will do. This one is small and is trained once, in minutes on two CPU cores: an
+# encoder of structures and one of diffraction patterns, aligned with each other.
 
 # %%
 if not Path("runs/model").exists():
@@ -36,7 +36,7 @@ if not Path("runs/model").exists():
 # so all of it can be changed and run again.
 #
 # 26 labels are few. Then the encoder is best left as it is, and an error is best measured by folds;
-# both are what the command chooses. Here the folds are left out, to be done in less than a minute.
+# both are what the command chooses. Here the folds are left out, to be done sooner.
 
 # %%
 command = "omnimat finetune model ../jobs/crystals --labels ../jobs/crystals/labels.csv"

@@ -3,7 +3,7 @@
 #
 # Of many crystals, which are worth a closer look? An index holds the vectors of crystals, what is
 # known of them, and what a model predicts; a screen chooses among them. This tutorial has 26
-# crystals; the same takes a second with a million.
+# crystals, which are in an index as millions would be.
 #
 # Run it in the folder of the repository, after [the first tutorial](1_crystals_to_predictor.py) has
 # made `runs/model`.
