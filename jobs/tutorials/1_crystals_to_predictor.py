@@ -10,6 +10,7 @@
 
 # %%
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -39,6 +40,8 @@ if not Path("runs/model").exists():
 # both are what the command chooses. Here the folds are left out, to be done sooner.
 
 # %%
+if Path("runs/density").exists():
+    shutil.rmtree("runs/density")
 command = "omnimat finetune model ../jobs/crystals --labels ../jobs/crystals/labels.csv"
 command += " --target density_g_per_cm3 --folds 0 --out density"
 subprocess.run(command.split(), check=True, cwd="runs")

@@ -3,8 +3,7 @@
 #
 # A modality of your own lives in a package of your own; omnimat is left as it is. This tutorial
 # uses one that is whole and small: [phonon densities of states](../../tests/extension/package),
-# with a featurizer, an encoder and a source. Read its four files beside this; together they have
-# 110 lines.
+# with a featurizer, an encoder and a source. Read its files beside this; they are short.
 #
 # Run it in the folder of the repository.
 #
@@ -12,7 +11,8 @@
 # |---|---|
 # | `__init__.py` | `MODALITY`: its name, how it is stored and checked, what reads it |
 # | `features.py` | the featurizer: record → arrays, or None where a record lacks it |
-# | `encoder.py` | the settings of an encoder, and its network: arrays → embedding |
+# | `encoder.py` | the settings of an encoder |
+# | `encoder_network.py` | its network: arrays → embedding |
 # | `source.py` | a source whose records have the part |
 # | `pyproject.toml` | entry points, by which omnimat finds them |
 #

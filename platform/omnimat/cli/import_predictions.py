@@ -84,7 +84,7 @@ _repeated = partial(click.option, multiple=True, callback=_pairs)
 @click.option(
     "--fold-property",
     metavar="NAME",
-    help="Property of the data set that names the folds, if it is not called as the column.",
+    help="Property of the data set that names the folds, if named unlike the column.",
 )
 @_repeated("--citation", "citations", metavar="COLUMN=TEXT", help="Whom to cite for a model.")
 @click.option("--licence", default="", metavar="NAME", help="Licence of the file.")

@@ -126,7 +126,7 @@ def _by_seed(rows: Sequence[Row]) -> list[list[Row]]:
     for row in rows:
         found.setdefault(row.seed, []).append(row)
     if any(len(members) < len(_boards(rows)) for members in found.values()):
-        raise UserError(f"{rows[0].label!r}: not every fold has every seed; run those that lack")
+        raise UserError(f"{rows[0].label!r}: not every fold has every seed; run the missing ones")
     return list(found.values())
 
 
