@@ -109,6 +109,18 @@ def test_a_table_is_a_file_too(packed, frame, wanted, tmp_path, ending):
     assert [set(one.record.parts) for one in given] == [{"composition"}] * 3
 
 
+def test_patterns_may_be_arrays_as_pandas_reads_them_from_parquet(tmp_path):
+    ones = [np.ones_like(ANGLES)] * 2
+    frame = pd.DataFrame({"sample": ["a", "b"], "two_theta": [ANGLES] * 2, "intensity": ones})
+    frame.to_parquet(tmp_path / "patterns.parquet")
+    read = pd.read_parquet(tmp_path / "patterns.parquet")
+    assert isinstance(read["two_theta"][0], np.ndarray)
+    given = list(read_all(read))
+    assert [one.name for one in given] == ["a", "b"]
+    for one in given:
+        np.testing.assert_array_equal(one.record.parts["xrd"].two_theta_degree, ANGLES)
+
+
 def test_a_table_of_no_materials_is_read_as_its_format(tmp_path):
     pattern = tmp_path / "sample.csv"
     pattern.write_text("".join(f"{angle},{angle}\n" for angle in ANGLES))

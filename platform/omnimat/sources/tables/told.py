@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from omnimat.materials.record import safe_id
 from omnimat.materials.values import LabelKind
 from omnimat.sources.labels.cells import likely_kind, read_cell
@@ -167,6 +169,8 @@ def _are_classes(known: Sequence[Any], num_rows: int) -> bool:
 
 
 def _is_known(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return True
     return value is not None and value != "" and bool(value == value)  # NaN is not itself
 
 
@@ -240,7 +244,8 @@ def _pattern(known: Cells) -> tuple[str | None, str | None]:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+    is_text = isinstance(value, str)
+    return isinstance(value, list | np.ndarray) or (is_text and value.lstrip().startswith("["))
 
 
 def _id(known: Cells, cells: Cells) -> str | None:
