@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from pymatgen.core import Composition, IStructure
 
 import omnimat
 from omnimat.base.errors import UserError
 from omnimat.cli.main import main
 from omnimat.inference.build import package
+from omnimat.inference.query import query_of
 from omnimat.inference.read import read_all
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Record
@@ -63,6 +65,19 @@ def test_a_data_frame_may_hold_crystals_themselves(packed, records, wanted):
     np.testing.assert_allclose(table[TARGET][:2], wanted[:2], rtol=TOLERANCE)
     assert table["name"].tolist() == ["#a", "#b", "#c"]
     assert (table[TARGET].isna().tolist(), bool(table["notes"][2])) == ([False, False, True], True)
+
+
+def test_crystals_of_a_data_frame_go_by_its_ids(records):
+    crystals = [to_pymatgen(record.structure) for record in records[:2]]
+    frame = pd.DataFrame({"material_id": ["x", "y"], "mine": crystals, "batch": ["b", "b"]})
+    names = lambda columns: [one.name for one in read_all(frame, columns)]  # noqa: E731
+    assert names(None) == ["x", "y"]
+    assert names({"id": "batch"}) == ["b", "b"]
+    with pytest.raises(UserError, match="no column 'bach'"):
+        names({"id": "bach"})
+    frame = frame.drop(columns="mine")
+    with pytest.raises(UserError, match="say which column holds what"):
+        names({"id": "batch"})
 
 
 def test_a_bad_row_costs_itself(packed, frame, wanted):
@@ -171,6 +186,39 @@ def test_a_wrong_part_is_a_reason():
     assert "do not increase" in told[0]
     assert "'xdr' is no part" in told[1]
     assert all("\n" not in one for one in told)
+
+
+def test_crystals_and_compositions_of_pymatgen_are_one_input_each(records):
+    crystal = to_pymatgen(records[0].structure)
+    for one in (crystal, IStructure.from_sites(crystal)):
+        (given,) = read_all(one)
+        assert given.record.structure.atomic_numbers.size == len(crystal)
+    salt, oxide = Composition({"Na+": 1, "Cl-": 1}), Composition("Li0.5CoO2")
+    (given,) = read_all(salt)
+    assert given.record.parts["composition"].atomic_numbers.tolist() == [11, 17]
+    (given,) = read_all({"composition": oxide})
+    assert given.record.parts["composition"].amounts.tolist() == [0.5, 2.0, 1.0]
+    assert "no such element" in reasons(read_all(Composition("X")))[0]
+
+
+@pytest.mark.parametrize("given", [None, 5, object(), np.array(5)])
+def test_what_is_no_input_is_refused_in_a_sentence(given):
+    with pytest.raises(UserError, match="nothing that a model can read"):
+        list(read_all(given))
+
+
+def test_a_query_is_one_material():
+    assert set(query_of(pd.DataFrame({"formula": ["NaCl"]})).parts) == {"composition"}
+    with pytest.raises(UserError, match="query: a table of 3 materials"):
+        query_of(pd.DataFrame({"formula": ["NaCl", "KCl", "LiF"]}))
+
+
+def test_columns_without_names_go_by_their_numbers():
+    frame = pd.DataFrame([["NaCl", 1]])
+    with pytest.raises(UserError, match="choose one of 0, 1"):
+        list(read_all(frame, {"formula": "x"}))
+    (given,) = read_all(frame, {"formula": "0"})
+    assert set(given.record.parts) == {"composition"}
 
 
 def test_precision_is_chosen_and_costs_little(packed, records):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from omnimat.base.errors import UserError
@@ -26,11 +27,14 @@ def query_of(one: Any) -> str | Record:
     """Return a query as searches take it: what is no text becomes a record.
 
     Raises:
-        UserError: it is nothing that a model can read.
+        UserError: it is nothing that a model can read, or several materials.
     """
     if isinstance(one, str | os.PathLike):
         return os.fspath(one)
-    (given,) = read_all([one])
+    materials = list(islice(read_all([one]), 2))
+    if len(materials) != 1:
+        raise UserError(f"query: a table of {len(one)} materials; give one of them")
+    (given,) = materials
     if isinstance(given.record, Quarantined):
         raise UserError(f"query: {given.record.reason}")
     return replace(given.record, material_id="query")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 from ase import Atoms
-from pymatgen.core import Structure as PymatgenStructure
+from pymatgen.core import Composition, IStructure
 from tqdm import tqdm
 from upath import UPath
 
@@ -19,7 +19,7 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.formats.crystals import from_ase, to_structure
 from omnimat.formats.format import Reading, format_of
-from omnimat.inference.tables import is_table, mapping_of, rows_in_file, rows_in_frame
+from omnimat.inference.tables import check_columns, is_table, rows_in_file, rows_in_frame
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.validation import validate
 from omnimat.modalities.batch import Quarantined
@@ -58,17 +58,16 @@ def read_all(inputs: Any, columns: Columns | None = None) -> Iterator[Given]:
         inputs: one input or several of them: a path or a glob of files, in a format that omnimat
             reads; a table of materials, as a file or a ``pandas.DataFrame``; the folder of a data
             set, or ``dataset:NAME`` of the storage; a ``pymatgen.core.Structure``; an
-            ``ase.Atoms``; a formula; words; a ``Record``, or its parts by their names.
+            ``ase.Atoms``; a formula, also as ``pymatgen.core.Composition``; words; a ``Record``,
+            or its parts by their names.
         columns: which column of tables holds what; None goes by their names and values.
 
     Raises:
-        UserError: ``columns`` are wrong, or a table is that was not given as a file.
+        UserError: it is nothing of the kind, ``columns`` are wrong, or a table is that was not
+            given as a file.
     """
-    if columns is not None:
-        mapping_of(columns)
-    is_one = isinstance(inputs, _SINGLE)
-    several: Iterable[Any] = [inputs] if is_one else inputs
-    for place, one in enumerate(several):
+    check_columns(columns)
+    for place, one in enumerate(_each(inputs)):
         if isinstance(one, str | os.PathLike):
             yield from _of_text(os.fspath(one), columns)
         elif isinstance(one, pd.DataFrame):
@@ -76,6 +75,17 @@ def read_all(inputs: Any, columns: Columns | None = None) -> Iterator[Given]:
                 yield _guarded(name, row)
         else:
             yield _guarded(f"#{place}", one)
+
+
+def _each(inputs: Any) -> Iterator[Any]:
+    """Give the inputs one by one."""
+    try:
+        return iter([inputs] if isinstance(inputs, _SINGLE) else inputs)
+    except TypeError:
+        raise UserError(
+            f"inputs: {type(inputs).__name__} is nothing that a model can read; give a path, a "
+            "table, a crystal, a formula, or a list of these"
+        ) from None
 
 
 def watched(given: Iterable[Given], progress: bool) -> Iterable[Given]:
@@ -175,7 +185,9 @@ def _record(one: Any) -> Record:
         raise one
     if isinstance(one, str):
         return read_query(one).record
-    if isinstance(one, PymatgenStructure | Atoms):
+    if isinstance(one, Composition):  # before mappings, since it is one
+        one = {"composition": one}
+    if isinstance(one, IStructure | Atoms):
         one = Record("given", {"structure": _structure(one)})
     elif isinstance(one, Mapping):
         one = Record("given", {name: _part(name, value) for name, value in one.items()})
@@ -190,8 +202,10 @@ def _part(name: str, value: Any) -> Any:
     """Check a part of a record that a user gives by its name."""
     if name not in parts():
         raise ValueError(f"{name!r} is no part of a material; it has {', '.join(parts())}")
-    if isinstance(value, PymatgenStructure | Atoms):
+    if isinstance(value, IStructure | Atoms):
         value = _structure(value)
+    if isinstance(value, Composition):
+        value = value.formula.replace(" ", "")
     query = MODALITIES.load(name).load_query() if name in MODALITIES.names else None
     if isinstance(value, str) and query is not None and query.from_words is not None:
         value = query.from_words(value)
@@ -202,8 +216,8 @@ def _part(name: str, value: Any) -> Any:
     return value
 
 
-def _structure(one: PymatgenStructure | Atoms) -> Any:
+def _structure(one: IStructure | Atoms) -> Any:
     return from_ase(one) if isinstance(one, Atoms) else to_structure(one)[0]
 
 
-_SINGLE = (str, os.PathLike, PymatgenStructure, Atoms, Record, pd.DataFrame, Mapping)
+_SINGLE = (str, os.PathLike, IStructure, Atoms, Record, pd.DataFrame, Mapping)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import pandas as pd
 from ase import Atoms
 from pydantic import ValidationError
-from pymatgen.core import Structure as PymatgenStructure
+from pymatgen.core import IStructure
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -64,24 +64,36 @@ def rows_in_file(file: UPath, columns: Mapping[str, Any] | None) -> Materials:
 def rows_in_frame(frame: pd.DataFrame, columns: Mapping[str, Any] | None) -> Materials:
     """Read the materials of a data frame; without an id, they go by its index.
 
-    A column of crystals of other libraries needs no key.
+    A column of crystals of other libraries needs no key, and beside it ``id`` may stand alone.
 
     Raises:
         UserError: ``columns`` are wrong, or no column holds a material.
     """
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise UserError(f"the table has two columns {twice!r}; rename one")
     frame = frame.astype(object).where(frame.notna(), None)
-    crystals = _column_of_crystals(frame) if columns is None else None
+    crystals = _column_of_crystals(frame) if columns is None or _is_id(columns) else None
     if crystals is not None:
-        yield from ((f"#{label}", one) for label, one in frame[crystals].items())
+        yield from _crystals_in(frame, crystals, columns)
         return
     mapping = _of_frame(frame) if columns is None else mapping_of(columns)
     _check(mapping, tuple(frame.columns))
     rows = cast(list[Row], frame.to_dict("records"))
     for label, row in zip(frame.index, rows, strict=True):
         yield _named(row, mapping, f"#{label}"), _material(row, mapping, {})
+
+
+def _crystals_in(frame: pd.DataFrame, column: str, columns: Mapping[str, Any] | None) -> Materials:
+    """Read a column of crystals of other libraries."""
+    others = frame.drop(columns=column)
+    ids = told_columns(_cells(others)).id if columns is None else columns["id"]
+    if ids is not None and ids not in others:
+        raise _no_column("id", ids, frame.columns)
+    names = frame[column] if ids is None else frame[ids]
+    for label, name, one in zip(frame.index, names, frame[column], strict=True):
+        yield f"#{label}" if ids is None or name is None else str(name), one
 
 
 def _material(row: Row, mapping: TableMapping, metadata: Mapping[str, str]) -> Record | ValueError:
@@ -102,14 +114,34 @@ def _named(row: Row, mapping: TableMapping, otherwise: str) -> str:
 
 
 def _of_frame(frame: pd.DataFrame) -> TableMapping:
-    cells = {str(name): frame[name].tolist() for name in frame.columns}
-    told = told_columns({name: values[:_LOOKED_AT_ROWS] for name, values in cells.items()})
+    told = told_columns(_cells(frame))
     if not told.holds_materials:
+        known = ", ".join(frame.columns)
         raise UserError(
-            f"no column of the table holds materials (its columns: {', '.join(cells)}); say which "
+            f"no column of the table holds materials (its columns: {known}); say which "
             'does, as in columns={"formula": "composition"}'
         )
     return told.mapping()
+
+
+def _cells(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Give the values of the first rows."""
+    return {name: frame[name].head(_LOOKED_AT_ROWS).tolist() for name in frame.columns}
+
+
+def check_columns(columns: Mapping[str, Any] | None) -> None:
+    """Check what a user says of the columns of tables, before any of them is read.
+
+    Raises:
+        UserError: it is wrong.
+    """
+    if columns is not None and not _is_id(columns):
+        mapping_of(columns)
+
+
+def _is_id(columns: Mapping[str, Any]) -> bool:
+    """Say whether only the column of ids is named, which says enough beside crystals."""
+    return columns.keys() == {"id"}
 
 
 def mapping_of(columns: Mapping[str, Any]) -> TableMapping:
@@ -127,16 +159,20 @@ def mapping_of(columns: Mapping[str, Any]) -> TableMapping:
 def _check(mapping: TableMapping, known: Sequence[str]) -> None:
     for key, column in mapping.columns():
         if column not in known and not mapping.is_optional(key):
-            raise UserError(
-                f"columns: {key}: there is no column {column!r}; choose one of {', '.join(known)}"
-            )
+            raise _no_column(key, column, known)
+
+
+def _no_column(key: str, column: str, known: Iterable[str]) -> UserError:
+    return UserError(
+        f"columns: {key}: there is no column {column!r}; choose one of {', '.join(known)}"
+    )
 
 
 def _column_of_crystals(frame: pd.DataFrame) -> Any:
     """Find the column of crystals of other libraries; None if there is none."""
     for name in frame.columns:
         first = next((one for one in frame[name] if one is not None), None)
-        if isinstance(first, PymatgenStructure | Atoms):
+        if isinstance(first, IStructure | Atoms):
             return name
     return None
 
