@@ -127,7 +127,7 @@ def test_the_command_indexes_as_python_does(packed, files, made, tmp_path):
     pd.testing.assert_frame_equal(there.materials, made.materials)
     np.testing.assert_array_equal(there.embeddings, made.embeddings)
     assert "12 materials indexed, 1 left out" in done.stdout
-    assert "known.hardness_gpa: 2 known" in done.stdout
+    assert "known.hardness_gpa: 2 values" in done.stdout
     assert "empty.cif" in done.stderr
 
 

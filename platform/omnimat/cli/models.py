@@ -62,10 +62,10 @@ _strict = click.option(
 _out = functools.partial(
     click.option, "-o", "--out", type=click.Path(path_type=Path), metavar="FILE"
 )
-_precision = click.option(
+_precision = functools.partial(
+    click.option,
     "--precision",
     type=click.Choice(["fp32", "bf16"]),
-    show_default="that of the training",
     help="How exactly to compute.",
 )
 _device = click.option(
@@ -81,7 +81,7 @@ _device = click.option(
 @_inputs
 @_out(help="Table to write: .csv, .jsonl or .parquet.", show_default="print")
 @_device
-@_precision
+@_precision(show_default="that of the training")
 @_strict
 def predict(
     model_path: Path,
@@ -105,7 +105,7 @@ def predict(
 @_out(required=True, help="Vectors to write: .npz with names and vectors, or .parquet.")
 @click.option("--modality", metavar="NAME", help="Whose encoder embeds, if MODEL has several.")
 @_device
-@_precision
+@_precision(show_default="fp32")
 @_strict
 def embed(
     model_path: Path,

@@ -95,7 +95,7 @@ def index(
         )
     say(f"{out}: {len(made)} materials indexed, {len(left_out)} left out")
     for name in made.materials.columns[1:]:
-        say(f"  {name}: {made.materials[name].notna().sum()} known")
+        say(f"  {name}: {made.materials[name].notna().sum()} values")
 
 
 class _Search(click.Command):

@@ -189,7 +189,8 @@ def load(
             omnimat.
         device: where it runs (``cpu``, ``cuda:0``); by default on a GPU where there is one.
         precision: ``fp32``, or ``bf16``, which is faster where the device supports it and right to
-            three digits; by default that in which it was trained.
+            three digits; by default predictions are made in that of the training, and embeddings
+            in ``fp32``.
 
     Raises:
         UserError: it is no packed model, its card is damaged, there is no such device, or no such

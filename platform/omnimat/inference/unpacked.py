@@ -80,7 +80,8 @@ class Unpacked:
         Args:
             package: the package.
             device: where its networks run.
-            precision: in which they run; None for that in which they were trained.
+            precision: in which they run; None for that in which they were trained where they
+                predict, and for fp32 where they embed.
         """
         self._precision = precision
         self.card: PackageCard = package.card

@@ -52,8 +52,9 @@ class Index:
     Attributes:
         place: its folder.
         card: by what it was made, and of what.
-        materials: a row for each material, in the order of names: ``name``, ``reduced_formula``,
-            and ``known.<property>`` and ``predicted.<property>``, whose names hold the units.
+        materials: a row for each material, in the order of names: ``name``; where any is known,
+            ``split`` and ``reduced_formula``; and ``known.<property>`` and
+            ``predicted.<property>``, whose names hold the units.
         embeddings: (N, d) float32 of unit length, mapped into memory.
     """
 
