@@ -125,6 +125,22 @@ def test_nothing_to_read_is_one_sentence(omnimat, tmp_path):
     assert not list(tmp_path.glob("*.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--log10",), "--log10: bonding is a class"),
+        (("--unit", "eV"), "--unit: bonding is a class"),
+        (("--folds", "1"), "--folds: "),
+    ],
+)
+def test_a_tuning_that_cannot_be_is_refused_before_the_ingest(omnimat, tmp_path, options, told):
+    (tmp_path / "salts.csv").write_text("formula,bonding\n" + "NaCl,ionic\nSi,covalent\n" * 3)
+    arguments = ("finetune", str(PACKED), "salts.csv", "--target", "bonding", *options)
+    code, output = omnimat(*arguments)
+    assert (code, told in output) == (2, True), output
+    assert [one.name for one in tmp_path.iterdir()] == ["salts.csv"]
+
+
 def test_another_job_file_is_not_overwritten(omnimat, tmp_path):
     write_crystals(tmp_path, 3)
     (tmp_path / "crystals.yaml").write_text("kind: ingest\nname: other\n")

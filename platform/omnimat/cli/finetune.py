@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omnimat.job.drafts.finetune import Target
     from omnimat.job.drafts.holdings import Holdings
     from omnimat.job.drafts.look import LabelsLook, Look
+    from omnimat.materials.values import LabelKind
     from omnimat.sources.tables.told import Labelled
 
 _EXAMPLES = """\b
@@ -81,6 +82,8 @@ def finetune(
     from omnimat.inference.start import opened
     from omnimat.job.run import run
 
+    if num_folds == 1:
+        raise UserError("--folds: one fold would leave nothing to train on; give 0, or 2 or more")
     modalities = tuple(opened(model).card.encoders)
     workspace = Workspace.open()
     asked = Asked(data, **of_data)
@@ -126,14 +129,17 @@ def _found(asked: Asked, workspace: Workspace, label: str, unit: str, *, log10: 
     if Path(asked.path).exists() or not (workspace.dataset(asked.path) / MANIFEST_NAME).exists():
         looks = looked(asked)
         chosen = _chosen(label, looks)
+        _check_kind(chosen.name, chosen.kind, unit, log10=log10)
         target = Target(chosen.name, _unit(chosen.name, chosen.unit, unit), transform)
         return _Found(checked_name(asked.name or default_name(asked.path)), target, looks)
     if asked.labels is not None:
         raise UserError(
             f"--labels: {asked.path} is a data set already; ingest its files with these labels"
         )
-    known = known_holdings(workspace, asked.path).units.get(label, "")
-    return _Found(asked.path, Target(label, _unit(label, known, unit), transform))
+    held = known_holdings(workspace, asked.path)
+    _check_kind(label, held.kinds.get(label), unit, log10=log10)
+    told = _unit(label, held.units.get(label, ""), unit)
+    return _Found(asked.path, Target(label, told, transform))
 
 
 def _held(asked: Asked, workspace: Workspace, found: _Found) -> Holdings:
@@ -147,6 +153,13 @@ def _held(asked: Asked, workspace: Workspace, found: _Found) -> Holdings:
         held = ingested(asked, found.looks)
     chosen_target(held, found.target.name)
     return held
+
+
+def _check_kind(name: str, kind: LabelKind | None, unit: str, *, log10: bool) -> None:
+    """Refuse what only a number has."""
+    if kind == "class" and (log10 or unit):
+        option, what = ("--log10", "logarithm") if log10 else ("--unit", "unit")
+        raise UserError(f"{option}: {name} is a class, which has no {what}; leave {option} out")
 
 
 def _unit(name: str, known: str, told: str) -> str:
