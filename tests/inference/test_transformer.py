@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 import omnimat
 from omnimat import Transformer
 from omnimat.base.errors import UserError
+from omnimat.materials.crystals import to_pymatgen
 
 TARGET = "volume_angstrom3_per_atom"
 
@@ -59,6 +60,17 @@ def test_a_bad_input_is_an_error_or_a_row_of_nan(packed, records):
     for wrong, told in (({"bad": "ignore"}, "bad: 'ignore'"), ({"modality": "dos"}, "'dos'")):
         with pytest.raises(UserError, match=told):
             Transformer(packed, **wrong).transform(given)
+    with pytest.raises(UserError, match="'dos'"):
+        Transformer(packed, "dos").get_feature_names_out()
+
+
+def test_every_input_is_one_row(packed, records, tmp_path):
+    for name in "ab":
+        to_pymatgen(records[0].structure).to(filename=str(tmp_path / f"{name}.cif"))
+    several = str(tmp_path / "*.cif")
+    with pytest.raises(UserError, match="X: an input holds several materials"):
+        Transformer(packed).transform([records[0], several])
+    assert len(Transformer(packed).transform(several)) == 2
 
 
 def test_another_model_is_opened_when_it_is_named(packed, storage, records, tmp_path):

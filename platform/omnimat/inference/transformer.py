@@ -6,6 +6,7 @@ import os
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
@@ -13,6 +14,7 @@ from omnimat.base.errors import UserError
 from omnimat.inference.model import Model, load
 
 _WAYS = ("error", "nan")
+_SEVERAL = (list, tuple, np.ndarray, pd.Series, pd.DataFrame)
 
 
 class Transformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -56,19 +58,25 @@ class Transformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             (n, d) float32 of unit length.
 
         Raises:
-            UserError: a material cannot be embedded and ``bad`` is ``error``; or the model cannot
-                be opened or has no encoder of the modality.
+            UserError: a material cannot be embedded and ``bad`` is ``error``; an input of X holds
+                several materials; or the model cannot be opened or has no encoder of the modality.
         """
         if self.bad not in _WAYS:
             raise UserError(f"bad: {self.bad!r} is none of {', '.join(_WAYS)}; choose one")
         strict = self.bad == "error"
-        return self._model().embed(X, self.modality, strict=strict, progress=False).vectors
+        vectors = self._model().embed(X, self.modality, strict=strict, progress=False).vectors
+        if isinstance(X, _SEVERAL) and len(X) != len(vectors):
+            raise UserError(
+                f"X: an input holds several materials, or none: {len(X)} inputs gave "
+                f"{len(vectors)} rows; give each material alone"
+            )
+        return vectors
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Name the d numbers of an embedding: ``structure_0``, ``structure_1``, ...; (d,)."""
         del input_features
         model = self._model()
-        modality = self.modality or model.modalities[0]
+        modality = model.networks.modality(self.modality)
         width = model.card.encoders[modality].embedding_dim
         return np.array([f"{modality}_{place}" for place in range(width)], dtype=object)
 
