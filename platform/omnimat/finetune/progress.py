@@ -53,7 +53,8 @@ class Progress:
             self._best = {"best_validation_error": least}
         self._count(name, "stopped" if validation_error is None else "finished")
         scores = ", ".join(
-            f"{task.name} {task.metric_name} {last[validation_key(task)]:.4g} {task.unit}".rstrip()
+            f"{task.name} {task.metric_name} {last[validation_key(task)]:.4g} "
+            f"{task.error_unit}".rstrip()
             for task in tasks
         )
         how = "stopped early, after" if validation_error is None else "after"

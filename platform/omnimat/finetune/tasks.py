@@ -32,9 +32,10 @@ class TaskSettings(Settings):
         target: the name of the property that is predicted.
         kind: whether that is a number or several (such as the lengths of a lattice), or a class
             (any value, as text). The error of several numbers is averaged over them.
-        unit: the unit of the target and of the error.
+        unit: the unit of the target, and unless ``scale`` is ``log10`` of the error
+            (``error_unit``).
         scale: ``log10`` predicts and scores the logarithm of the property, as the tables of
-            Matbench do; its unit is nevertheless that of the property.
+            Matbench do; ``unit`` is nevertheless that of the property.
         transform: what is taken before standardising; the error is nevertheless in the unit of the
             target.
         minimum: smaller targets are left out, such as moduli below zero, which no stable crystal
@@ -74,6 +75,11 @@ class TaskSettings(Settings):
     def slug(self) -> str:
         """The name in a form that a file may have."""
         return re.sub(r"\W+", "-", self.name.lower()).strip("-")
+
+    @property
+    def error_unit(self) -> str:
+        """The unit of the error; that of a logarithm counts decades of the property."""
+        return f"log10({self.unit})" if self.unit and self.scale == "log10" else self.unit
 
     @property
     def metric_name(self) -> MetricName:

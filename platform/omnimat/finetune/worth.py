@@ -51,7 +51,7 @@ class Worth:
     @property
     def sentence(self) -> str:
         """What it is worth, in a line."""
-        unit = f" {self.task.unit}" if self.task.unit else ""
+        unit = f" {self.task.error_unit}" if self.task.unit else ""
         of_class = self.task.scoring.is_of_classes
         guess = "the most frequent class" if of_class else "the training mean"
         told = (

@@ -106,7 +106,7 @@ def _data(one: Trained) -> str:
 def _quantity(one: Predicted) -> dict[str, str]:
     """Tell what the predictions of a quantity are worth: each network's error with its spread."""
     name, score = column_name(one.task), one.score
-    unit = f" {one.task.unit}" if one.task.unit else ""
+    unit = f" {one.task.error_unit}" if one.task.unit else ""
     spread = stdev(score.of_each) if len(score.of_each) > 1 else None
     told = {
         f"{name}: {score.metric} of a network": f"{rounded(fmean(score.of_each), spread)}{unit}",

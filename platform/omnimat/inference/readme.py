@@ -21,12 +21,18 @@ _OF_INTERVALS = """\
 The width of an interval was measured on the validation split, which also chose the point and the
 epoch. So the share that it is to hold is approximate; the share that it held was measured on the
 test split, which chose nothing."""
+_LICENCES_OF_THE_HUB = ("apache-2.0", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0", "mit", "unknown")
 _EMBEDS = ", with the encoders of its first network as they are after its training"
 
 
 def model_card(card: PackageCard) -> str:
     """Write ``README.md``: what the model is, how it is used, and how far it can be trusted."""
-    head = {"library_name": "omnimat", "tags": ["materials-science", "crystals"]}
+    head = {
+        "library_name": "omnimat",
+        "tags": ["materials-science", "crystals"],
+        **_of_licences(card),
+        "datasets": list(dict.fromkeys(_plain(one.dataset) for one in card.trained)),
+    }
     predict = 'table = model.predict("candidates/*.cif")\n' if card.predictor else ""
     lines = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
@@ -67,12 +73,23 @@ def _plain(text: str) -> str:
     return escaped(text, allowed="")
 
 
+def _of_licences(card: PackageCard) -> dict[str, str]:
+    """Give the licences of the data as the hub writes them: by its word, or as another by name."""
+    found = dict.fromkeys(
+        _plain(name) for one in card.trained for name in one.licences or ("unknown",)
+    )
+    (first, *others) = found or ("unknown",)
+    if not others and first.lower() in _LICENCES_OF_THE_HUB:
+        return {"license": first.lower()}
+    return {"license": "other", "license_name": ", ".join(found)}
+
+
 def _licences(one: Trained) -> str:
     return "not known" if one.licences is None else ", ".join(one.licences) or "not stated"
 
 
 def _quantity(one: Predicted) -> str:
-    score, unit = one.score, f" {one.task.unit}" if one.task.unit else ""
+    score, unit = one.score, f" {one.task.error_unit}" if one.task.unit else ""
     each = f"{fmean(score.of_each):.3g}"
     if len(score.of_each) > 1:
         each += f" ± {stdev(score.of_each):.2g}"
