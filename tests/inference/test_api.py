@@ -91,7 +91,9 @@ def test_the_page_tells_all_of_it(packed):
     text = PAGE.read_text()
     assert set(re.findall(r"omnimat\.(\w+)", text)) >= set(omnimat.__all__)
     for name in (*SIGNATURES, *(one for names in ATTRIBUTES.values() for one in names)):
-        assert f"{name.rpartition('.')[2]}" in text
+        last = name.rpartition(".")[2]
+        forms = (f"`{last}`", f".{last}(", f"omnimat.{last}(")
+        assert any(one in text for one in forms), name
     for name in SIGNATURES:
         for parameter in inspect.signature(found(name)).parameters:
             assert parameter in {"self", "X", "y", "input_features"} or f"`{parameter}" in text
