@@ -73,8 +73,11 @@ def test_crystals_of_a_data_frame_go_by_its_ids(records):
     names = lambda columns: [one.name for one in read_all(frame, columns)]  # noqa: E731
     assert names(None) == ["x", "y"]
     assert names({"id": "batch"}) == ["b", "b"]
-    with pytest.raises(UserError, match="no column 'bach'"):
+    with pytest.raises(UserError, match="no column 'bach'; choose one of material_id, batch"):
         names({"id": "bach"})
+    for wrong in ({"id": ["batch"]}, "batch"):
+        with pytest.raises(UserError, match="columns: "):
+            names(wrong)
     frame = frame.drop(columns="mine")
     with pytest.raises(UserError, match="say which column holds what"):
         names({"id": "batch"})

@@ -90,7 +90,7 @@ def _crystals_in(frame: pd.DataFrame, column: str, columns: Mapping[str, Any] | 
     others = frame.drop(columns=column)
     ids = told_columns(_cells(others)).id if columns is None else columns["id"]
     if ids is not None and ids not in others:
-        raise _no_column("id", ids, frame.columns)
+        raise _no_column("id", ids, others.columns)
     names = frame[column] if ids is None else frame[ids]
     for label, name, one in zip(frame.index, names, frame[column], strict=True):
         yield f"#{label}" if ids is None or name is None else str(name), one
@@ -141,7 +141,9 @@ def check_columns(columns: Mapping[str, Any] | None) -> None:
 
 def _is_id(columns: Mapping[str, Any]) -> bool:
     """Say whether only the column of ids is named, which says enough beside crystals."""
-    return columns.keys() == {"id"}
+    return (
+        isinstance(columns, Mapping) and columns.keys() == {"id"} and isinstance(columns["id"], str)
+    )
 
 
 def mapping_of(columns: Mapping[str, Any]) -> TableMapping:
