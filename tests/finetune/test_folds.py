@@ -96,6 +96,15 @@ def test_folds_that_cannot_be_are_refused(changes, told):
         FoldSettings.model_validate(FOLDS | changes)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, "give property or of_formulas"), ({"property": "fold"}, "give test")],
+)
+def test_folds_that_nothing_says_are_refused(given, told):
+    with pytest.raises(ValidationError, match=told):
+        FoldSettings.model_validate(given)
+
+
 def test_the_rest_is_split_by_the_hash_of_the_data_sets_split():
     fold = Fold(property="fold", test=0, validation_fraction=0.3, seed=7)
     hashed = SplitSettings(train=0.7, validation=0.3, test=0, seed=7)

@@ -56,7 +56,7 @@ class FoldRule(Settings):
         seed: decides which these are, and how folds are made of formulas.
     """
 
-    property: str = Field(min_length=1)
+    property: str = Field(default="", min_length=1)  # one of the two is given, or it is refused
     of_formulas: int | None = Field(default=None, ge=2, le=100)
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     seed: int = 0
@@ -70,6 +70,12 @@ class FoldRule(Settings):
         if values.get("property", OF_FORMULAS) != OF_FORMULAS:
             raise ValueError("give property or of_formulas, and not both")
         return {**values, "property": OF_FORMULAS}
+
+    @model_validator(mode="after")
+    def _has_a_rule(self) -> Self:
+        if not self.property:
+            raise ValueError("give property or of_formulas")
+        return self
 
 
 class Fold(FoldRule):
@@ -120,7 +126,7 @@ class FoldSettings(FoldRule):
             made of formulas are named 1, 2 and so on, and all of them where this is left out.
     """
 
-    test: tuple[FoldName, ...] = Field(min_length=1)
+    test: tuple[FoldName, ...] = Field(default=(), min_length=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -129,6 +135,12 @@ class FoldSettings(FoldRule):
         if not isinstance(number, int) or "test" in values:
             return values
         return {**values, "test": fold_names(number)}
+
+    @model_validator(mode="after")
+    def _some_are_tested(self) -> Self:
+        if not self.test:
+            raise ValueError("give test, the names of the folds that are the test part in turn")
+        return self
 
     @model_validator(mode="after")
     def _folds_are_made(self) -> Self:
