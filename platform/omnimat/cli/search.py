@@ -268,7 +268,7 @@ def screen(
     check_ending(out, TABLES)
     import json
 
-    from omnimat.search.hits import as_records
+    from omnimat.base.json_records import as_records
     from omnimat.search.screen import Criteria, Ranking, screened
     from omnimat.search.show import print_hits
 
@@ -278,7 +278,7 @@ def screen(
     found = screened(encoders, opened, criteria, ranking, top)
     head = f"{found.num_chosen} of {found.num_materials} materials of {opened.card.origin.source}"
     if is_json:
-        click.echo(json.dumps(as_records(found.hits), indent=1))
+        click.echo(json.dumps(as_records(found.hits), indent=1, allow_nan=False))
     elif out is None:
         print_hits(head, found.hits, found.notes, width(), found.columns)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,10 @@ def write_table(table: pd.DataFrame, out: Path | None) -> None:
 
         _cells(table, as_cell).to_csv(out, index=False)
     elif out.suffix == ".jsonl":
-        table.to_json(out, orient="records", lines=True)
+        from omnimat.base.json_records import as_records
+
+        lines = (json.dumps(row, allow_nan=False) for row in as_records(table))
+        out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     else:
         table.to_parquet(out, index=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -53,12 +52,6 @@ def hits_of(
         first[SIMILARITY] = similarities.astype(np.float64).round(6)
     told = {name: found[name] for prefix in (KNOWN, PREDICTED) for name in _told(found, prefix)}
     return pd.DataFrame(first | told)
-
-
-def as_records(hits: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give the rows of a table of hits as JSON values; what is not known is None."""
-    records: list[dict[str, Any]] = json.loads(hits.to_json(orient="records", double_precision=15))
-    return records
 
 
 def _told(found: pd.DataFrame, prefix: str) -> list[str]:

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from omnimat.base.characters import escaped
-from omnimat.search.hits import CRYSTAL_SYSTEM, NUMBER, RANK, SIMILARITY, SYMBOL, as_records
+from omnimat.base.json_records import as_records
+from omnimat.search.hits import CRYSTAL_SYSTEM, NUMBER, RANK, SIMILARITY, SYMBOL
 from omnimat.search.materials import FORMULA, NAME
 from omnimat.search.search import Answer
 
@@ -25,7 +26,7 @@ def as_json(answers: Sequence[Answer]) -> str:
         | {"hits": as_records(one.hits)}
         for one in answers
     ]
-    return json.dumps(told, indent=1)
+    return json.dumps(told, indent=1, allow_nan=False)
 
 
 def print_tables(answers: Sequence[Answer], width: int | None) -> None:
