@@ -182,7 +182,8 @@ def one_process():
 
 
 def test_every_objective_is_here():
-    assert {objective.type for objective, _ in CASES} == set(OBJECTIVES.names)
+    compared = set(OBJECTIVES.names) - {"none"}  # which compares no embeddings
+    assert {objective.type for objective, _ in CASES} == compared
 
 
 @pytest.mark.slow
