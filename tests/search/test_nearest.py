@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from omnimat.base.errors import UserError
 from omnimat.search import nearest as nearest_module
 from omnimat.search.nearest import nearest
+from omnimat.search.screen import Criteria, Ranking, screened
+from omnimat.search.search import search_index, search_run
 
 
 def by_sorting(query, keys, rows, top):
@@ -59,3 +62,17 @@ def test_there_may_be_fewer_than_asked_for_and_none():
     assert places.tolist() == [[0, 1, 2]]
     places, cosines = nearest(keys[:1], keys, np.arange(0), top=10)
     assert places.shape == cosines.shape == (1, 0)
+
+
+@pytest.mark.parametrize("top", [0, -1])
+@pytest.mark.parametrize(
+    "find",
+    [
+        lambda top: search_index(None, None, ["NaCl"], top=top),
+        lambda top: search_run("run", ["NaCl"], None, top=top),
+        lambda top: screened(None, None, Criteria(), Ranking(), top),
+    ],
+)
+def test_nothing_to_find_is_refused_before_anything_is_opened(find, top):
+    with pytest.raises(UserError, match="top: "):
+        find(top)

@@ -11,11 +11,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from omnimat.base.errors import UserError
+
 Float = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 _DECIMALS = 6
 _BLOCK_ROWS = 65_536
+
+
+def check_top(top: int) -> None:
+    """Check that something is to be found.
+
+    Raises:
+        UserError: it is not.
+    """
+    if top < 1:
+        raise UserError(f"top: there are no best {top}; ask for 1 or more")
 
 
 def nearest(

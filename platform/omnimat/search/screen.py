@@ -19,7 +19,7 @@ from omnimat.search.expression import Comparison, Condition, Name, Truth, parse
 from omnimat.search.hits import hits_of
 from omnimat.search.index import Index
 from omnimat.search.materials import FORMULA, KNOWN, NAME, PREDICTED, is_number
-from omnimat.search.nearest import nearest
+from omnimat.search.nearest import check_top, nearest
 from omnimat.search.search import embed_queries
 
 Rows = NDArray[np.int64]
@@ -99,8 +99,9 @@ def screened(
 
     Raises:
         UserError: an expression or the query cannot be read, a name or an element is not there, or
-            the index was made by another model.
+            the index was made by another model; or ``top`` is less than 1.
     """
+    check_top(top)
     encoders.check_made(index.card.origin, index.place)
     columns = _Columns(index.materials)
     rows, notes = _chosen(columns, criteria)

@@ -23,7 +23,7 @@ from omnimat.models.inputs import read_pretraining
 from omnimat.search.encoders import Encoders
 from omnimat.search.hits import hits_of
 from omnimat.search.index import Index
-from omnimat.search.nearest import nearest
+from omnimat.search.nearest import check_top, nearest
 from omnimat.search.of_run import open_index
 from omnimat.search.read import Asked, read_query
 
@@ -100,6 +100,7 @@ def search_run(
             compared.
         RunError: an embedding is not finite.
     """
+    check_top(top)
     folder = workspace.run(run)
     encoders = Encoders.of_run(run, folder)
     compared = _compared(against, encoders)
@@ -126,6 +127,7 @@ def search_index(
             index, or no material can be compared.
         RunError: an embedding is not finite.
     """
+    check_top(top)
     encoders.check_made(index.card.origin, index.place)
     _check_split(split)
     return _answers(index, embed_queries(encoders, queries, modality), split, top)
