@@ -18,13 +18,17 @@ TABLES = (".csv", ".jsonl", ".parquet")
 
 
 def check_ending(out: Path | None, endings: tuple[str, ...]) -> None:
-    """Check that the name of a file says how it is written.
+    """Check that a file can be written before anything is computed for it.
 
     Raises:
-        UserError: it does not.
+        UserError: its ending does not say how, or its folder is not there.
     """
-    if out is not None and out.suffix not in endings:
+    if out is None:
+        return
+    if out.suffix not in endings:
         raise UserError(f"--out: {out} ends in none of {', '.join(endings)}")
+    if not out.parent.is_dir():
+        raise UserError(f"--out: {out.parent} is no folder; make it first, or write elsewhere")
 
 
 def write_table(table: pd.DataFrame, out: Path | None) -> None:
