@@ -12,6 +12,7 @@ from omnimat.cli.main import main
         ("predict absent NaCl -o no/such/t.csv", "--out: no/such is no folder"),
         ("embed absent NaCl -o no/t.npz", "--out: no is no folder"),
         ("screen absent absent -o no/t.csv", "--out: no is no folder"),
+        ("screen absent absent --json -o t.jsonl", "--json, --out: "),
     ],
 )
 def test_a_wrong_argument_ends_in_one_sentence(tmp_path, monkeypatch, command, reason):

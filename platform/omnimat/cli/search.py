@@ -265,6 +265,8 @@ def screen(
     interval of a prediction. Materials of which too little is known are left out and counted.
     Without --near, --largest or --smallest they are in the order of their names.
     """
+    if is_json and out is not None:
+        raise UserError("--json, --out: give one of them; a FILE that ends in .jsonl holds JSON")
     check_ending(out, TABLES)
     import json
 
