@@ -13,6 +13,7 @@ from omnimat.cli.main import main
         ("embed absent NaCl -o no/t.npz", "--out: no is no folder"),
         ("screen absent absent -o no/t.csv", "--out: no is no folder"),
         ("screen absent absent --json -o t.jsonl", "--json, --out: "),
+        ("search package NaCl", "--index: package is no run"),
     ],
 )
 def test_a_wrong_argument_ends_in_one_sentence(tmp_path, monkeypatch, command, reason):
