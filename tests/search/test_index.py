@@ -96,7 +96,12 @@ def test_a_write_that_broke_off_may_be_repeated_and_nothing_else_is_written_over
     with pytest.raises(UserError, match="there already"):
         check_free(copy)
     (copy / "index.json").unlink()
+    left_behind = copy / ".embeddings.npy.0123456789abcdef.partial"
+    left_behind.write_bytes(b"half of it")
     check_free(copy)
+    assert len(write_index(copy, ORIGIN, Contents.of(CHUNKS))) == 3
+    assert not left_behind.exists()
+    (copy / "index.json").unlink()
     (copy / "thesis.tex").write_text("")
     with pytest.raises(UserError, match="there already"):
         check_free(copy)

@@ -27,7 +27,13 @@ from omnimat.base import strict_json
 from omnimat.base.checked_json import parsed, write_checked_json
 from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
-from omnimat.base.files import parquet_frame, read_file, write_atomically
+from omnimat.base.files import (
+    TEMPORARY_SUFFIX,
+    parquet_frame,
+    read_file,
+    remove_temporaries,
+    write_atomically,
+)
 from omnimat.base.filesystem import is_local
 from omnimat.base.settings import first_mistake
 from omnimat.base.stored_file import StoredFile
@@ -112,8 +118,7 @@ def check_free(path: UPath) -> None:
     Raises:
         UserError: there is something already.
     """
-    own = {EMBEDDINGS, MATERIALS, LEFT_OUT}
-    if path.exists() and (not path.is_dir() or any(one.name not in own for one in path.iterdir())):
+    if path.exists() and not (path.is_dir() and all(map(_is_of_a_write, path.iterdir()))):
         raise UserError(f"--out: {path} is there already; remove it or choose another name")
 
 
@@ -141,8 +146,14 @@ def write_index(path: UPath, origin: Origin, contents: Contents) -> Index:
     (path / CARD).unlink(missing_ok=True)
     for name, data in files.items():
         write_atomically(path / name, data)
+    remove_temporaries(path)
     write_checked_json(path / CARD, card.model_dump(mode="json"))
     return Index.open(path)
+
+
+def _is_of_a_write(file: UPath) -> bool:
+    """Say whether a write of an index that broke off may have left a file."""
+    return file.name in {EMBEDDINGS, MATERIALS, LEFT_OUT} or file.name.endswith(TEMPORARY_SUFFIX)
 
 
 def _parquet(table: pa.Table) -> bytes:
