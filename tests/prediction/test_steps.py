@@ -11,13 +11,14 @@ import omnimat
 from omnimat.base.child import Limits
 from omnimat.base.errors import RunError
 from omnimat.base.lease import LostError
-from omnimat.base.workspace import Workspace
+from omnimat.base.workspace import RESULT, Workspace
 from omnimat.prediction.answering import REPORT, Answer
 from omnimat.prediction.featurizing import ERROR, Featurize, block_of, features_of
 from omnimat.prediction.parts import MAX_TRIES, PartReport, Tries, kept_parts
 from omnimat.prediction.plan import make_plan
-from omnimat.prediction.progress import Progress, write_result
+from omnimat.prediction.progress import QUARANTINED, Progress, write_result
 from omnimat.prediction.rows import Part, parts_of
+from omnimat.prediction.run import predict
 from omnimat.prediction.settings import PredictSettings
 from omnimat.testing.hostile_source import Hostile
 from omnimat.testing.leased import leased
@@ -164,6 +165,29 @@ def test_who_was_shut_out_writes_nothing(model, crystals, tmp_path, monkeypatch)
     monkeypatch.setattr(type(fence), "check", refuse)
     assert answer(features)[ERROR][0].as_py() == "it was taken over"
     assert not (fence.folder / "parts").exists()
+
+
+def test_a_driver_that_was_shut_out_leaves_its_successor_alone(
+    made, model, crystals, tmp_path, monkeypatch
+):
+    """All parts are there when it learns of it, and its successor is writing one of them again."""
+    source = {"path": str(crystals)}
+    folder = made(source=source).folder
+    for name in (RESULT, QUARANTINED):
+        (folder / name).unlink()
+    being_written = folder / "parts" / ".part-00001.parquet.0123456789abcdef.partial"
+    being_written.write_bytes(b"half of it")
+    fence = leased(folder)
+
+    def refuse(_):
+        raise LostError("it was taken over")
+
+    monkeypatch.setattr(type(fence), "check", refuse)
+    settings = PredictSettings(model=str(model), rows_per_part=7, source=source)
+    with pytest.raises(LostError, match="taken over"):
+        predict("made", settings, Workspace(UPath(tmp_path / "storage")), fence)
+    assert being_written.exists()
+    assert not (folder / QUARANTINED).exists()
 
 
 def test_a_row_that_ends_its_process_costs_itself_alone(tmp_path):

@@ -37,6 +37,7 @@ def predict(name: str, settings: PredictSettings, workspace: Workspace, fence: F
         UserError: model or input are missing, or not those with which the prediction was begun.
         RunError: more materials than ``max_quarantined`` allows are quarantined; what was made
             stays.
+        LostError: another process has taken the folder over, and nothing was written since.
     """
     plan = make_plan(settings, workspace)
     remember_origin(fence.folder, plan.origin, plan.rows)
@@ -49,8 +50,10 @@ def predict(name: str, settings: PredictSettings, workspace: Workspace, fence: F
     num_before, started_s = progress.num_done, time.perf_counter()
     _follow(name, progress, settings, _answered(progress.missing, plan, settings, fence))
     num_per_s = (progress.num_done - num_before) / (time.perf_counter() - started_s)
+    fence.check()
     quarantined = progress.write_quarantined()
     progress.losses.check(settings.max_quarantined)
+    fence.check()
     remove_leftovers(fence.folder)
     write_result(progress, settings, plan.origin, quarantined, fence.check)
     print(summary(name, progress, num_per_s), flush=True)
