@@ -11,7 +11,7 @@ from omnimat.prediction.forecast import Forecast, Rates
 from omnimat.training.forecast.prediction import START_S
 from omnimat.training.forecast.request import Request
 
-RATES = Rates(num_measured=256, read_s=0.001, featurize_s=0.003, answer_s=0.01)
+RATES = Rates(num_measured=256, rows_per_item=1, read_s=0.001, featurize_s=0.003, answer_s=0.01)
 
 
 @pytest.fixture
@@ -46,7 +46,12 @@ def test_what_is_occupied_is_paid_for():
     on_cpu = Forecast(3_600_000, 2, 1, False, None, RATES)
     assert on_cpu.cost(prices) == pytest.approx(3 * 0.1 * on_cpu.run_s / 3600)
     on_gpu = Forecast(3_600_000, 2, 1, True, None, RATES)
-    assert on_gpu.cost(prices) == pytest.approx((2 * 0.1 + 3.0) * on_gpu.run_s / 3600)
+    assert on_gpu.cost(prices) == pytest.approx((3 * 0.1 + 3.0) * on_gpu.run_s / 3600)
+    reserved = {"featurizer_num_cpus": 0.5, "model_num_cpus": 4}
+    wide = Forecast(3_600_000, 2, 1, False, None, RATES, **reserved)
+    assert wide.cost(prices) == pytest.approx(5 * 0.1 * wide.run_s / 3600)
+    shared = Forecast(3_600_000, 2, 1, False, 3, RATES, **reserved)
+    assert shared.cost(prices) == pytest.approx(3 * 0.1 * shared.run_s / 3600)
 
 
 def test_rows_are_measured_here_and_nothing_is_written(plan, tmp_path):

@@ -25,9 +25,9 @@ from omnimat.prediction.settings import PredictSettings
 from omnimat.training.forecast.prediction import START_S
 from omnimat.training.forecast.request import Request
 
-NUM_SPANS, ROWS_PER_SPAN = 4, 64
-"""What is measured: so many rows at so many places of the input, in the first of which the networks
-warm up."""
+NUM_SPANS, ITEMS_PER_SPAN = 4, 64
+"""What is measured: so many items of the input at so many places, at the first of which the
+networks warm up."""
 
 T = TypeVar("T")
 
@@ -38,12 +38,14 @@ class Rates:
 
     Attributes:
         num_measured: how many rows were measured.
+        rows_per_item: how many rows an item of the input turned out to hold.
         read_s: reading, on a CPU core.
         featurize_s: featurizing, on a CPU core.
         answer_s: the networks and writing, on a CPU core or a GPU.
     """
 
     num_measured: int
+    rows_per_item: float
     read_s: float
     featurize_s: float
     answer_s: float
@@ -54,12 +56,14 @@ class Forecast:
     """The forecast of a prediction on some actors.
 
     Attributes:
-        num_rows: how many rows the input has, as far as is known.
+        num_rows: how many rows the input has, if its other items hold as many as those measured.
         num_featurizers: how many actors read and featurize.
         num_models: how many actors apply the model.
         on_gpu: whether each of these has a GPU.
         num_cores: how many CPU cores all share; None for one each.
         rates: what a row takes.
+        featurizer_num_cpus: how many CPUs are reserved for each actor that featurizes.
+        model_num_cpus: how many for each that applies the model, also beside a GPU.
     """
 
     num_rows: int
@@ -68,6 +72,8 @@ class Forecast:
     on_gpu: bool
     num_cores: float | None
     rates: Rates
+    featurizer_num_cpus: float = 1.0
+    model_num_cpus: float = 1.0
 
     @property
     def speeds(self) -> dict[str, float]:
@@ -96,9 +102,10 @@ class Forecast:
         return START_S + self.num_rows / self.rows_per_s
 
     def cost(self, request: Request) -> float:
-        """Give the price of the resources that it occupies, in the currency of the prices."""
-        busy = self.num_featurizers + (0 if self.on_gpu else self.num_models)
-        num_cores = busy if self.num_cores is None else min(busy, self.num_cores)
+        """Give the price of the resources that are reserved, in the currency of the prices."""
+        reserved = self.num_featurizers * self.featurizer_num_cpus
+        reserved += self.num_models * self.model_num_cpus
+        num_cores = reserved if self.num_cores is None else min(reserved, self.num_cores)
         num_gpus = self.num_models if self.on_gpu else 0
         per_hour = num_cores * request.core_hour + num_gpus * request.gpu_hour
         return per_hour * self.run_s / 3600
@@ -135,12 +142,14 @@ def forecast(settings: PredictSettings, plan: Plan, request: Request) -> Forecas
             )
         rates = replace(rates, answer_s=rates.answer_s / request.gpu_speedup)
     return Forecast(
-        num_rows=plan.rows.num_items(),
+        num_rows=round(plan.rows.num_items() * rates.rows_per_item),
         num_featurizers=settings.num_featurizers,
         num_models=request.num_gpus or settings.num_models,
         on_gpu=wants_gpu or has_gpu,
         num_cores=request.num_cores,
         rates=rates,
+        featurizer_num_cpus=settings.featurizer_num_cpus,
+        model_num_cpus=settings.model_num_cpus,
     )
 
 
@@ -150,9 +159,10 @@ def measured(settings: PredictSettings, plan: Plan, device: torch.device) -> Rat
     Raises:
         UserError: the input has no rows.
     """
-    num_rows = num_rows_of(plan.rows)
+    num_items = num_rows_of(plan.rows)
     asked = Asked(Unpacked(plan.package, device), settings.output, settings.modality)
-    starts = np.unique(np.linspace(0, max(0, num_rows - ROWS_PER_SPAN), NUM_SPANS).astype(int))
+    span = min(num_items, ITEMS_PER_SPAN)
+    starts = np.unique(np.linspace(0, num_items - span, NUM_SPANS).astype(int))
     seconds, count = np.zeros(3), 0
     with threadpool_limits(1):
         for place, start in enumerate([starts[0], *starts]):
@@ -160,7 +170,7 @@ def measured(settings: PredictSettings, plan: Plan, device: torch.device) -> Rat
             if place > 0:  # the first one warms up
                 seconds, count = seconds + spent, count + found
     read_s, featurize_s, answer_s = (seconds / max(count, 1)).tolist()
-    return Rates(count, read_s, featurize_s, answer_s)
+    return Rates(count, count / (span * len(starts)), read_s, featurize_s, answer_s)
 
 
 def table(found: Forecast, request: Request) -> Table:
@@ -198,6 +208,11 @@ def assumptions(found: Forecast, request: Request) -> list[str]:
         lines.append(
             f"a GPU is {request.gpu_speedup:g} times as fast as a core here: assumed, not measured"
         )
+    if rates.rows_per_item != 1:
+        lines.append(
+            f"an item of the input holds {rates.rows_per_item:,.3g} rows: counted in those that "
+            "were measured, and assumed of all others"
+        )
     if found.num_cores is None:
         lines.append("each actor has a core to itself")
     return lines
@@ -208,7 +223,7 @@ def _span(
 ) -> tuple[np.ndarray[Any, Any], int]:
     """Take some rows all the way; give the seconds of each stage, and how many rows they are."""
     records, read_s = _timed(
-        lambda: read(plan.rows, start, start + ROWS_PER_SPAN, settings.item_limits)
+        lambda: read(plan.rows, start, start + ITEMS_PER_SPAN, settings.item_limits)
     )
     names = [one.material_id for one in records]
     features, featurize_s = _timed(lambda: featurized(names, records, plan.featurizers))
