@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pymatgen.core import Composition
 from upath import UPath
 
 import omnimat
@@ -20,6 +21,7 @@ from omnimat.prediction.progress import QUARANTINED, Progress, write_result
 from omnimat.prediction.rows import Part, parts_of
 from omnimat.prediction.run import predict
 from omnimat.prediction.settings import PredictSettings
+from omnimat.search.materials import formula_told
 from omnimat.testing.hostile_source import Hostile
 from omnimat.testing.leased import leased
 from omnimat.testing.packages import TARGET
@@ -80,6 +82,20 @@ def test_a_job_says_what_python_says(made, model, crystals, output):
         vectors = np.stack(table["embedding"].tolist())
         np.testing.assert_allclose(vectors, python.embed(paths).vectors, atol=TOLERANCE)
     assert set(table) >= {"material_id", "notes"}
+
+
+def test_the_parts_of_a_job_are_an_index_that_is_screened_by_elements(
+    made, model, crystals, records, tmp_path
+):
+    progress = made(source={"path": str(crystals)}, output="both")
+    formulas = {one.material_id: formula_told(one) for one in records}
+    table = table_of(progress)
+    assert table["reduced_formula"].tolist() == [formulas[one] for one in table["material_id"]]
+    python = omnimat.load(model)
+    index = omnimat.index(python, progress.folder / "parts", tmp_path / "index")
+    oxides = omnimat.screen(python, index, elements=["O"], top=len(records))
+    wanted = {name for name, formula in formulas.items() if "O" in Composition(formula)}
+    assert set(oxides["name"]) == wanted != set()
 
 
 def test_the_rows_stand_in_the_order_of_the_input_however_they_are_cut(made, crystals):

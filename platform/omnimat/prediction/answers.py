@@ -17,6 +17,7 @@ from omnimat.inference.columns import DISTANCE, NAME, NOTES, columns_of
 from omnimat.inference.unpacked import Embeddings, Unpacked
 from omnimat.modalities.layout import ID_COLUMN, Featurizer
 from omnimat.prediction.settings import Output
+from omnimat.search.materials import FORMULA
 
 EMBEDDING = "embedding"
 
@@ -81,6 +82,7 @@ class Asked:
             table[EMBEDDING] = pd.Series(_cells(embedded), table.index, object)
             table[NOTES] = _both(table[NOTES].tolist(), embedded.notes)
             reasons.append(embedded.notes)
+        table[FORMULA] = features[FORMULA].to_pylist()
         is_bad = np.array([all(each) for each in zip(*reasons, strict=True)], np.bool_)
         rows = pa.Table.from_pandas(table[~is_bad], self._schema, preserve_index=False)
         bad = table[is_bad]
@@ -89,8 +91,8 @@ class Asked:
         )
 
     def _columns(self) -> pa.Schema:
-        """Give the columns of the table: id, predictions and distance, embedding, notes."""
-        columns = [(ID_COLUMN, pa.string())]
+        """Give the columns of the table: id, formula, predictions, distance, embedding, notes."""
+        columns = [(ID_COLUMN, pa.string()), (FORMULA, pa.string())]
         if self._predictor is not None:
             columns += [*_predicted_columns(self._predictor), (DISTANCE, pa.float64())]
         if self._modality is not None:

@@ -81,12 +81,16 @@ class Contents:
 
 def facts_of(record: Record) -> dict[str, Any]:
     """Say what a record tells of its material; the symmetry is found if it is not told."""
-    formula = formula_of(record)
     known = dict(record.properties)
     if record.structure is not None and "space_group_number" not in known:
         known |= symmetry_properties(to_pymatgen(record.structure))
-    told = None if formula is None else reduced_formula(formula.atomic_numbers, formula.amounts)
-    return {FORMULA: told} | under(KNOWN, known)
+    return {FORMULA: formula_told(record)} | under(KNOWN, known)
+
+
+def formula_told(record: Record) -> str | None:
+    """Give the reduced formula of a material; None where nothing tells it."""
+    formula = formula_of(record)
+    return None if formula is None else reduced_formula(formula.atomic_numbers, formula.amounts)
 
 
 def under(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
