@@ -24,12 +24,13 @@ import yaml
 from measure import report
 
 import omnimat
+from omnimat.base.paths import absolute_path
 from omnimat.materials.record import Record
 from omnimat.sources.tables.source import Table
 from omnimat.testing.packages import write_package
 from omnimat.testing.ray_head import clean_environment, start
 
-MP118K = Path(__file__).parents[2].parent / "shared" / "data" / "mp118k" / "structures.parquet"
+MP118K = "$OMNIMAT_DATA/mp118k/structures.parquet"
 COLUMNS = ["material_id", "a", "b", "c", "alpha", "beta", "gamma", "Z", "fx", "fy", "fz"]
 NUM_BROKEN = 7
 NUM_COMPARED = 1000
@@ -39,14 +40,14 @@ TOLERANCE = 1e-6  # float32 sums, in other batches
 
 @click.command()
 @click.option("--crystals", default=200_000, show_default=True, help="How many rows.")
-@click.option("--structures", type=click.Path(path_type=Path), default=MP118K, show_default=True)
+@click.option("--structures", metavar="FILE", default=MP118K, show_default=True)
 @click.option("--model", type=click.Path(path_type=Path), help="Package; default: a tiny one.")
 @click.option("--featurizers", default=2, show_default=True, help="Actors that featurize.")
 @click.option("--rows-per-part", default=2048, show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), help="Where; default: a temporary one.")
 def main(
     crystals: int,
-    structures: Path,
+    structures: str,
     model: Path | None,
     featurizers: int,
     rows_per_part: int,
@@ -57,7 +58,8 @@ def main(
         folder = (folder or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         model = (model or write_model(folder / "model")).absolute()
-        table = write_crystals(folder / "crystals.parquet", structures, crystals)
+        source = Path(absolute_path(structures, "--structures"))
+        table = write_crystals(folder / "crystals.parquet", source, crystals)
         job = write_job(folder, model, featurizers, rows_per_part)
         num_parts = -(-crystals // rows_per_part)
         rows = run_twice(folder, job, num_parts)
