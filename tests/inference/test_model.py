@@ -175,6 +175,24 @@ def test_an_infinite_prediction_is_left_out_with_a_note(packed, records, monkeyp
     assert "finite" not in table["notes"][1]
 
 
+def test_an_infinite_embedding_is_left_out_with_a_note(packed, records):
+    model = omnimat.load(packed)
+    wanted = model.embed(records[:3]).vectors
+
+    def infinite(module, given, found):
+        return found.index_fill(0, torch.tensor([1]), torch.inf)
+
+    with model.networks.encoder("structure").module.register_forward_hook(infinite):
+        found = model.embed([records[0], records[1], 3, records[2]])
+        with pytest.raises(UserError, match="#1: its embedding would not be finite"):
+            model.embed(records[:2], strict=True)
+    np.testing.assert_array_equal(found.vectors[[0, 3]], wanted[[0, 2]])
+    assert np.isnan(found.vectors[[1, 2]]).all()
+    assert found.notes[1] == "its embedding would not be finite"
+    assert [found.notes[0], found.notes[3]] == ["", ""]
+    assert "finite" not in found.notes[2]
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta"])
 def test_a_device_that_is_not_here_is_refused_in_a_sentence(packed, name):
     with pytest.raises(UserError, match=f"'{name}' is not here; choose one of cpu"):

@@ -32,6 +32,8 @@ from omnimat.models.header import MisfitError, filled
 from omnimat.models.inputs import featurizers_of
 from omnimat.search.encoders import Encoders
 
+NOT_FINITE = "its embedding would not be finite"
+
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
@@ -143,20 +145,24 @@ class Unpacked:
         return self._ensemble.outputs(features, self._predicted_from)
 
     def embed(self, features: pa.Table, modality: str) -> Embeddings:
-        """Embed N materials that are ``featurized``, at least for this modality."""
+        """Embed N materials that are ``featurized``, at least for this modality.
+
+        A material whose embedding would not be finite has none, and its note says so.
+        """
         encoder = self.encoder(modality)
         vectors = np.full((len(features), encoder.card.embedding_dim), np.nan, np.float32)
         present = np.zeros(len(features), np.bool_)
         for rows in batches(features, {modality: encoder.featurizer}):
             with autocast(self._precision or "fp32", self._device):
-                column = encoder.embed_table(features.take(pa.array(rows)))
+                column = encoder.embed_unchecked(features.take(pa.array(rows)))
             present[rows] = column.present.numpy()
             vectors[rows[present[rows]]] = column.values.numpy()[present[rows]]
-        return Embeddings(
-            names=features[ID_COLUMN].to_pylist(),
-            vectors=vectors,
-            notes=_reasons(features, present, modality),
-        )
+        is_finite = np.isfinite(vectors).all(axis=1)
+        vectors[~is_finite] = np.nan
+        notes = _reasons(features, present, modality)
+        for row in np.flatnonzero(present & ~is_finite).tolist():
+            notes[row] = NOT_FINITE
+        return Embeddings(features[ID_COLUMN].to_pylist(), vectors, notes)
 
     def predict(self, features: pa.Table) -> Predictions:
         """Predict N materials that are ``featurized``, at least for all that the members take."""

@@ -99,9 +99,19 @@ class ExportedEncoder:
             raise ValueError(reason or f"it has nothing that {self.featurizer.type} can read")
         return column.values[0]
 
-    @torch.no_grad()
     def embed_table(self, table: pa.Table) -> Column:
         """Embed the rows of a feature table as one batch; see ``embed_stored``."""
+        column = self.embed_unchecked(table)
+        if not column.values.isfinite().all():
+            raise RunError(
+                f"run: the encoder in {self.folder} returns embeddings that are not finite: it "
+                "diverged; pretrain it again with a smaller training.lr"
+            )
+        return column
+
+    @torch.no_grad()
+    def embed_unchecked(self, table: pa.Table) -> Column:
+        """Embed as ``embed_table`` does, but leave it to the caller if all of it is finite."""
         modality = self.card.modality
         arrays = collate(table, {modality: self.featurizer}).modalities[modality]
         tensors = ModalityTensors.from_numpy(arrays)
@@ -111,9 +121,4 @@ class ExportedEncoder:
             embedded = self.module(tensors.to(self.device).arrays)
             values[tensors.rows] = F.normalize(embedded.float(), dim=-1).cpu()
             present[tensors.rows] = True
-        if not values.isfinite().all():
-            raise RunError(
-                f"run: the encoder in {self.folder} returns embeddings that are not finite: it "
-                "diverged; pretrain it again with a smaller training.lr"
-            )
         return Column(values, present)
