@@ -192,6 +192,17 @@ def test_embeddings_that_cannot_be_of_the_model_are_refused(model, tmp_path, nam
     assert not (tmp_path / "index").exists()
 
 
+def test_embeddings_of_another_encoder_are_refused_by_their_stamp(storage, model, files, tmp_path):
+    """They are as wide and as long as those of the model."""
+    package("pre", storage, tmp_path / "pre")
+    pre, vectors = omnimat.load(tmp_path / "pre"), tmp_path / "vectors.parquet"
+    run("embed", tmp_path / "pre", files / "m0*.cif", "--modality", "composition", "-o", vectors)
+    for other, modality in ((pre, "structure"), (model, None)):
+        with pytest.raises(UserError, match=r"vectors\.parquet: .* by another model"):
+            omnimat.index(other, vectors, tmp_path / "index", modality=modality)
+    assert len(omnimat.index(pre, vectors, tmp_path / "index", modality="composition")) == 10
+
+
 def test_what_cannot_be_indexed_is_said(model, files, made, tmp_path):
     with pytest.raises(UserError, match="there already"):
         omnimat.index(model, str(files), made.place)

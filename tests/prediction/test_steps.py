@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Composition
 from upath import UPath
@@ -92,6 +93,9 @@ def test_the_parts_of_a_job_are_an_index_that_is_screened_by_elements(
     table = table_of(progress)
     assert table["reduced_formula"].tolist() == [formulas[one] for one in table["material_id"]]
     python = omnimat.load(model)
+    encoder = python.networks.encoders.fingerprint_of("structure")
+    for file in (progress.folder / "parts").iterdir():
+        assert pq.read_schema(str(file)).metadata[b"omnimat.encoder"] == encoder.encode()
     index = omnimat.index(python, progress.folder / "parts", tmp_path / "index")
     oxides = omnimat.screen(python, index, elements=["O"], top=len(records))
     wanted = {name for name, formula in formulas.items() if "O" in Composition(formula)}

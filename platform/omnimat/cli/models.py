@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -119,19 +119,25 @@ def embed(
     """Embed each crystal of each INPUT with a packed MODEL."""
     check_ending(out, (".npz", ".parquet"))
     import numpy as np
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from omnimat.inference.model import load
+    from omnimat.inference.parts import stamped
 
-    found = load(model_path, device, precision=precision).embed(inputs, modality, strict=strict)
+    model = load(model_path, device, precision=precision)
+    found = model.embed(inputs, modality, strict=strict)
     for name, why in zip(found.names, found.notes, strict=True):
         if why:
             say(shown(f"{name}: {why}"), to_stderr=True)
     if out.suffix == ".npz":
         np.savez(out, allow_pickle=False, names=np.array(found.names), vectors=found.vectors)
         return
-    columns: dict[str, Any] = {"name": found.names, "vector": list(found.vectors)}
-    pd.DataFrame({**columns, "notes": found.notes}).to_parquet(out, index=False)
+    vectors = pa.array(list(found.vectors), pa.list_(pa.float32()))
+    table = pa.table({"name": found.names, "vector": vectors, "notes": found.notes})
+    networks = model.networks
+    encoder = networks.encoders.fingerprint_of(networks.modality(modality))
+    pq.write_table(stamped(table, encoder), out)
 
 
 @click.group()

@@ -98,8 +98,9 @@ def _chunks(
     predictor = networks.card.predictor
     if parts := embedding_parts(inputs):
         width = networks.card.encoders[modality].embedding_dim
+        encoder = networks.encoders.fingerprint_of(modality)
         predicted = predicted_columns(predictor)
-        yield from (chunk_of(one, width, predicted) for one in parts)
+        yield from (chunk_of(one, width, encoder, predicted) for one in parts)
         return
     needed = () if predictor is None else predictor.network.modalities
     featurizers = networks.featurizers(tuple(dict.fromkeys([modality, *needed])))

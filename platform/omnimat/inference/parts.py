@@ -25,6 +25,17 @@ from omnimat.search.materials import FORMULA, KNOWN, PREDICTED, SPLIT, Chunk
 _NAMES = ("material_id", NAME)
 _VECTORS = ("embedding", "vector")
 _REASONS = ("reason", NOTES)
+_ENCODER = b"omnimat.encoder"  # in the metadata of a table: what ``stamped`` was told
+
+
+def stamped(table: pa.Table, encoder: str) -> pa.Table:
+    """Write into the metadata of a table of embeddings by which encoder they were made.
+
+    Args:
+        table: the table.
+        encoder: fingerprint of the encoder (``Encoders.fingerprint_of``).
+    """
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _ENCODER: encoder})
 
 
 def embedding_parts(inputs: Any) -> list[Path]:
@@ -42,12 +53,14 @@ def embedding_parts(inputs: Any) -> list[Path]:
     return [file for files in found for file in files]
 
 
-def chunk_of(file: Path, width: int, predicted: Collection[str]) -> Chunk:
+def chunk_of(file: Path, width: int, encoder: str, predicted: Collection[str]) -> Chunk:
     """Read a table of embeddings.
 
     Args:
         file: the table.
         width: width of the model's embeddings.
+        encoder: fingerprint of the encoder that makes them, against which a table that is
+            ``stamped`` is held.
         predicted: columns that hold what the model predicts; all others are known.
 
     Raises:
@@ -55,6 +68,7 @@ def chunk_of(file: Path, width: int, predicted: Collection[str]) -> Chunk:
     """
     try:
         table = pq.ParquetFile(file).read()
+        _check_made_by(table, encoder)
         name, vector = _named(table, _NAMES), _named(table, _VECTORS)
         vectors = _vectors(table[vector].combine_chunks(), width)
     except (ValueError, OSError, pa.ArrowException) as error:
@@ -102,6 +116,14 @@ def _named(table: pa.Table, names: Sequence[str]) -> str:
     if found is None:
         raise ValueError(f"it has no column {' or '.join(names)}")
     return found
+
+
+def _check_made_by(table: pa.Table, encoder: str) -> None:
+    if (table.schema.metadata or {}).get(_ENCODER, encoder.encode()) != encoder.encode():
+        raise ValueError(
+            "its embeddings were made by another model, or from another modality, and cannot be "
+            "compared with those of this one: name the modality, or embed the materials again"
+        )
 
 
 def _column(name: str, predicted: Collection[str]) -> str:

@@ -14,6 +14,7 @@ from omnimat.base.errors import UserError
 from omnimat.finetune.codec import ClassIndex
 from omnimat.inference.card import Predictor
 from omnimat.inference.columns import DISTANCE, NAME, NOTES, columns_of
+from omnimat.inference.parts import stamped
 from omnimat.inference.unpacked import Embeddings, Unpacked
 from omnimat.modalities.layout import ID_COLUMN, Featurizer
 from omnimat.prediction.settings import Output
@@ -56,6 +57,7 @@ class Asked:
         self._unpacked = unpacked
         self._predictor = None if output == "embeddings" else unpacked.predictor
         self._modality = None if output == "predictions" else unpacked.modality(modality)
+        self._encoder = self._modality and unpacked.encoders.fingerprint_of(self._modality)
         self._schema = self._columns()
 
     @property
@@ -86,9 +88,10 @@ class Asked:
         is_bad = np.array([all(each) for each in zip(*reasons, strict=True)], np.bool_)
         rows = pa.Table.from_pandas(table[~is_bad], self._schema, preserve_index=False)
         bad = table[is_bad]
-        return Answers(
-            rows.replace_schema_metadata(None), tuple(zip(bad[ID_COLUMN], bad[NOTES], strict=True))
-        )
+        rows = rows.replace_schema_metadata(None)
+        if self._encoder is not None:
+            rows = stamped(rows, self._encoder)
+        return Answers(rows, tuple(zip(bad[ID_COLUMN], bad[NOTES], strict=True)))
 
     def _columns(self) -> pa.Schema:
         """Give the columns of the table: id, formula, predictions, distance, embedding, notes."""
