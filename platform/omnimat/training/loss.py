@@ -63,9 +63,8 @@ class BatchLoss:
 
     def __call__(self, local: Embeddings, logit_scale: Tensor) -> Tensor:
         """Return this worker's loss, for an engine that averages gradients over workers."""
+        everyone = self._everyone(local)
         first_row = sum(self.num_rows[: self.context.rank])
-        with self.meter.phase("gather"):
-            everyone = gather_embeddings(local, self.num_rows)
         with self.meter.phase("loss"):
             groups = self.settings.objective(local, everyone, first_row, logit_scale)
             regressions = self._regressions(local)
@@ -74,6 +73,13 @@ class BatchLoss:
             self.shares = {"loss": loss, **parts}
             # DeepSpeed averages gradients over workers, but the workers' shares add up to the loss.
             return loss * self.context.world_size
+
+    def _everyone(self, local: Embeddings) -> Embeddings:
+        """Gather what the objective compares; the own rows alone where it compares nothing."""
+        if not self.settings.objective.groups(local.values):
+            return local
+        with self.meter.phase("gather"):
+            return gather_embeddings(local, self.num_rows)
 
     def _regressions(self, local: Embeddings) -> dict[str, Tensor]:
         return {
