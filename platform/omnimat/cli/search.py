@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimat.base.errors import UserError
-from omnimat.cli.tables import TABLES, check_ending, write_table
+from omnimat.cli.tables import TABLES, check_ending, shown, write_table
 from omnimat.cli.terminal import say, width
 
 if TYPE_CHECKING:
@@ -81,11 +81,16 @@ def index(
     if not inputs and dataset is None:
         raise UserError("INPUT: give at least one, or --dataset NAME")
     from omnimat.inference.indexing import index as make
+    from omnimat.inference.known import known_labels, unused
     from omnimat.inference.model import load
 
     given = [*inputs, *([] if dataset is None else [f"dataset:{dataset}"])]
     made = make(load(model_path, device), given, out, **chosen)
     left_out = made.left_out()
+    if (known := chosen["known"]) is not None:
+        labels = known_labels(known, chosen["id_column"])
+        for note in unused(labels, [*made.materials["name"], *left_out["name"]]):
+            say(shown(note), to_stderr=True)
     for name, reason in left_out.head(20).itertuples(index=False):
         say(f"left out: {name}: {reason}", to_stderr=True)
     if len(left_out) > 20:

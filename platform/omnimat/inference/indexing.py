@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from omnimat.base.errors import UserError
 from omnimat.base.paths import expanded_path
 from omnimat.inference.columns import NAME
 from omnimat.inference.features import MAX_ROWS, featurized
+from omnimat.inference.known import known_labels, labelled, unused
 from omnimat.inference.model import Model
 from omnimat.inference.parts import chunk_of, embedding_parts, predicted_columns
 from omnimat.inference.read import Columns, Given, dataset_folder, in_chunks, read_all, watched
@@ -21,7 +21,6 @@ from omnimat.inference.unpacked import Unpacked
 from omnimat.materials.record import Record
 from omnimat.search.index import Index, check_free, write_index
 from omnimat.search.materials import (
-    KNOWN,
     PREDICTED,
     SPLIT,
     Chunk,
@@ -31,9 +30,6 @@ from omnimat.search.materials import (
     under,
 )
 from omnimat.shards.manifest import Manifest
-from omnimat.sources.labels.matching import FILE, Labels
-from omnimat.sources.labels.reader import read_labels
-from omnimat.sources.labels.settings import LabelsSettings
 
 _AT_A_TIME = 16 * MAX_ROWS
 
@@ -72,21 +68,24 @@ def index(
 
     Raises:
         UserError: there is something at ``path``, the model has no encoder of the modality, a table
-            cannot be read, nothing can be embedded; or, if ``strict``, a material cannot be.
+            cannot be read, ``known`` names none of the materials, nothing can be embedded; or, if
+            ``strict``, a material cannot be.
     """
     place = expanded_path(os.fspath(path), "path")
     check_free(place)
     chosen = model.networks.modality(modality)
-    labels = None if known is None else _labels(os.fspath(known), id_column)
+    labels = None if known is None else known_labels(os.fspath(known), id_column)
     chunks = []
     for chunk in _chunks(model.networks, inputs, columns, chosen, progress=progress):
         lost = next(_lost(chunk), None)
         if strict and lost is not None:
             raise UserError(f"{lost[0]}: {lost[1]}")
-        chunks.append(chunk if labels is None else _labelled(chunk, labels))
+        chunks.append(chunk if labels is None else labelled(chunk, labels))
     if not any(len(one.names) > sum(1 for _ in _lost(one)) for one in chunks):
         first = next((": ".join(pair) for one in chunks for pair in _lost(one)), "there is nothing")
         raise UserError(f"inputs: nothing in them can be embedded: {first}")
+    if labels is not None:
+        unused(labels, [name for one in chunks for name in one.names])
     origin = model.networks.encoders.origin(chosen, place.name)
     return write_index(place, origin, Contents.of(chunks))
 
@@ -149,20 +148,3 @@ def _lost(chunk: Chunk) -> Iterator[tuple[str, str]]:
     """Give the materials that could not be embedded, each with its reason."""
     has = np.isfinite(chunk.vectors).all(axis=1)
     return ((chunk.names[i], chunk.reasons[i]) for i in np.flatnonzero(~has).tolist())
-
-
-def _labels(path: str, id_column: str) -> Labels:
-    settings = LabelsSettings(path=path, id=id_column).located()
-    return read_labels(settings, "known", "known.{}")
-
-
-def _labelled(chunk: Chunk, labels: Labels) -> Chunk:
-    """Replace what is known by the labels of a table, all of a property or nothing."""
-    rows: list[Mapping[str, Any]] = []
-    for name in chunk.names:
-        # The name of an entry within a file may be its id.
-        named = Record(name.rpartition(":")[2], provenance={FILE: name})
-        found = labels.id_of(named)
-        rows.append({} if found is None else labels.usable(found))
-    known = {label: [row.get(label) for row in rows] for label in labels.kinds}
-    return replace(chunk, columns={**chunk.columns, **under(KNOWN, known)})
