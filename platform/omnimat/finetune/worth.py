@@ -29,6 +29,7 @@ class Worth:
     Attributes:
         task: what is predicted.
         variant: how the networks were trained.
+        train_fraction: the fraction of the training split that they learned from.
         scores: of each seed, or of each fold, averaged over its seeds.
         guesses: of as many guesses: the training mean, or the most frequent class.
         num_test: how many materials were judged in all.
@@ -37,6 +38,7 @@ class Worth:
 
     task: TaskSettings
     variant: str
+    train_fraction: float
     scores: tuple[float, ...]
     guesses: tuple[float, ...]
     num_test: int
@@ -54,8 +56,10 @@ class Worth:
         unit = f" {self.task.error_unit}" if self.task.unit else ""
         of_class = self.task.scoring.is_of_classes
         guess = "the most frequent class" if of_class else "the training mean"
+        of_part = self.train_fraction < 1
+        part = f", {100 * self.train_fraction:g} % of the training split" if of_part else ""
         told = (
-            f"{self.task.target}: {self.task.metric_name} {_with_spread(self.scores)}{unit} "
+            f"{self.task.target}{part}: {self.task.metric_name} {_with_spread(self.scores)}{unit} "
             f"({self.num_test} test materials, {len(self.scores)} {self.parts}); to guess {guess} "
             f"gives {_with_spread(self.guesses)}{unit}"
         )
@@ -70,7 +74,7 @@ def worth(name: str, workspace: Workspace) -> list[Worth]:
         workspace: where it lies.
 
     Returns:
-        One for each task and variant.
+        One for each task, variant and fraction of the training split.
     """
     result = read_checked_json(workspace.run(name) / RESULT, _REMEDY)
     settings = FinetuneSettings.model_validate(result["settings"])
@@ -80,26 +84,47 @@ def worth(name: str, workspace: Workspace) -> list[Worth]:
         {
             "place": number % num_tasks,
             "variant": row["variant"],
+            "train_fraction": row["config"]["train_fraction"],
             "part": row["seed"] if settings.folds is None else row["config"][FOLD]["test"],
             **_scored(row, number % num_tasks, settings, workspace),
         }
         for number, row in enumerate(result["rows"])
     )
-    return [
-        _of(settings, settings.tasks[int(str(place))], str(variant), rows)
-        for (place, variant), rows in table.groupby(["place", "variant"])
-    ]
+    return compared(settings, table)
 
 
-def _of(settings: FinetuneSettings, task: TaskSettings, variant: str, rows: pd.DataFrame) -> Worth:
+def compared(settings: FinetuneSettings, table: pd.DataFrame) -> list[Worth]:
+    """Compare scores with guesses.
+
+    Args:
+        settings: of the sweep.
+        table: for each row of it the ``place`` of its task, ``variant``, ``train_fraction``,
+            ``part`` (its seed, or the fold that tests), ``score``, ``guess`` and ``num_test``.
+
+    Returns:
+        One for each task, variant and fraction of the training split.
+    """
+    groups = table.groupby(["place", "variant", "train_fraction"])
+    return [_of(settings, rows) for _, rows in groups]
+
+
+def _of(settings: FinetuneSettings, rows: pd.DataFrame) -> Worth:
+    first = rows.iloc[0]
     parts = rows.groupby("part")[["score", "guess", "num_test"]].mean()
     counts, names = parts["num_test"].astype(int), "seeds"
     num_test = counts.iloc[0]
     if settings.folds is not None:
         num_test = counts.sum()
         names = "folds of formulas" if settings.folds.of_formulas else "folds"
-    scores, guesses = tuple(parts["score"]), tuple(parts["guess"])
-    return Worth(task, variant, scores, guesses, int(num_test), names)
+    return Worth(
+        task=settings.tasks[first["place"]],
+        variant=first["variant"],
+        train_fraction=float(first["train_fraction"]),
+        scores=tuple(parts["score"]),
+        guesses=tuple(parts["guess"]),
+        num_test=int(num_test),
+        parts=names,
+    )
 
 
 def _scored(
