@@ -48,11 +48,11 @@ def _tutorials(repository: Path) -> dict[str, Page]:
 
 
 def _examples(repository: Path) -> dict[str, str]:
-    """Give a job file for each kind: the one that is called like it, or else the first."""
-    examples: dict[str, str] = {}
-    for file in sorted((repository / "jobs").rglob("*.yaml")):
+    """Give a job file for each kind: called like it rather than not, and as high as can be."""
+    jobs, ranked = repository / "jobs", {}
+    for file in sorted(jobs.rglob("*.yaml")):
         text = file.read_text()
         kind = yaml.safe_load(text)["kind"]
-        if file.stem == kind or kind not in examples:
-            examples[kind] = text
-    return examples
+        rank = (file.stem != kind, len(file.relative_to(jobs).parts), file.as_posix())
+        ranked[kind] = min(ranked.get(kind, (rank, text)), (rank, text))
+    return {kind: text for kind, (_, text) in ranked.items()}
