@@ -33,7 +33,10 @@ NUM_MEASURED = 256
 
 
 class Scale(Settings):
-    """Mean and standard deviation of all numbers of a vector together.
+    """Mean and standard deviation of all numbers of a vector together, of some training records.
+
+    Those are the first ``NUM_MEASURED`` in the order of the shards that have the modality. Where a
+    data set is sorted, they may be unlike the others; the loss is then scaled by another number.
 
     Attributes:
         mean: mean, in the unit of the numbers.
@@ -51,10 +54,10 @@ class RegressionSettings(Settings):
         source: modality whose embedding predicts; the key of a job file is ``from``.
         target: modality whose numbers are predicted; the key of a job file is ``to``.
         weight: factor of this loss in the sum that is minimised.
-        loss: mean of absolute or of squared errors, of numbers with standard deviation 1.
+        loss: mean of absolute or of squared errors, of numbers with standard deviation near 1.
         hidden_widths: widths of the hidden layers between embedding and numbers, each with a SiLU.
-        scale: by which the numbers are standardised, measured when a job starts; None where they
-            are standard by themselves.
+        scale: by which the numbers are standardised, measured when a job starts on the first 256
+            training records that have them; None where they are standard by themselves.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -76,7 +79,8 @@ class RegressionSettings(Settings):
 
         Args:
             featurizer: featurizer of the target.
-            training: training records, of which the first that have the target are measured.
+            training: training records; of those that have what the target is made of, the first
+                ``NUM_MEASURED`` in the order of the shards are measured.
 
         Raises:
             UserError: none of them has it.
