@@ -169,9 +169,9 @@ def search(
     from omnimat.search.show import as_json, print_tables
 
     if index_path is None:
-        is_path = Path(model_name).name != model_name
-        is_here = Path(model_name).exists() and not Workspace.open().run(model_name).exists()
-        if is_path or is_here:
+        is_name = Path(model_name).name == model_name
+        is_run = is_name and Workspace.open().run(model_name).exists()
+        if not is_name or (Path(model_name).exists() and not is_run):
             raise UserError(f"--index: {model_name} is no run; give an index that it made")
         answers = search_run(
             model_name,
