@@ -27,7 +27,7 @@ _EMBEDS = ", with the encoders of its first network as they are after its traini
 
 def model_card(card: PackageCard) -> str:
     """Write ``README.md``: what the model is, how it is used, and how far it can be trusted."""
-    head = {
+    head: dict[str, object] = {
         "library_name": "omnimat",
         "tags": ["materials-science", "crystals"],
         **_of_licences(card),
@@ -75,13 +75,11 @@ def _plain(text: str) -> str:
 
 def _of_licences(card: PackageCard) -> dict[str, str]:
     """Give the licences of the data as the hub writes them: by its word, or as another by name."""
-    found = dict.fromkeys(
-        _plain(name) for one in card.trained for name in one.licences or ("unknown",)
-    )
-    (first, *others) = found or ("unknown",)
-    if not others and first.lower() in _LICENCES_OF_THE_HUB:
-        return {"license": first.lower()}
-    return {"license": "other", "license_name": ", ".join(found)}
+    told = [_plain(name) for one in card.trained for name in one.licences or ("unknown",)]
+    known = list(dict.fromkeys(told)) or ["unknown"]
+    if len(known) == 1 and known[0].lower() in _LICENCES_OF_THE_HUB:
+        return {"license": known[0].lower()}
+    return {"license": "other", "license_name": ", ".join(known)}
 
 
 def _licences(one: Trained) -> str:

@@ -244,8 +244,9 @@ def _pattern(known: Cells) -> tuple[str | None, str | None]:
 
 
 def _is_list(value: Any) -> bool:
-    is_text = isinstance(value, str)
-    return isinstance(value, list | np.ndarray) or (is_text and value.lstrip().startswith("["))
+    if isinstance(value, str):
+        return value.lstrip().startswith("[")
+    return isinstance(value, list | np.ndarray)
 
 
 def _id(known: Cells, cells: Cells) -> str | None:
