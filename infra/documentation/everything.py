@@ -49,7 +49,8 @@ def _tutorials(repository: Path) -> dict[str, Page]:
 
 def _examples(repository: Path) -> dict[str, str]:
     """Give a job file for each kind: called like it rather than not, and as high as can be."""
-    jobs, ranked = repository / "jobs", {}
+    jobs = repository / "jobs"
+    ranked: dict[str, tuple[tuple[bool, int, str], str]] = {}
     for file in sorted(jobs.rglob("*.yaml")):
         text = file.read_text()
         kind = yaml.safe_load(text)["kind"]

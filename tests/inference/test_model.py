@@ -148,7 +148,7 @@ def test_the_columns_are_the_same_whatever_is_given(packed, records, tmp_path):
 
 
 def test_strict_ends_at_the_first_part_with_what_cannot_be_used(packed, records, monkeypatch):
-    monkeypatch.setattr("omnimat.inference.model._AT_A_TIME", 2)
+    monkeypatch.setattr("omnimat.inference.model.ROWS_AT_A_TIME", 2)
     for use in (omnimat.load(packed).predict, omnimat.load(packed).embed):
         given = iter([records[0], 3, records[1], records[2]])
         with pytest.raises(UserError, match="#1: int"):

@@ -53,6 +53,14 @@ def parquet_frame(data: bytes | memoryview, max_bytes: int = MAX_TABLE_BYTES) ->
     return frame
 
 
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Write a table as a Parquet file, the bytes of which depend on the table alone."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
 def _table_bytes(data: bytes | memoryview) -> int:
     """Give the size of a table by the footer of its file; a value that is nowhere has 8 bytes."""
     footer = pq.read_metadata(pa.BufferReader(data))

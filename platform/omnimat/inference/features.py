@@ -16,6 +16,8 @@ from omnimat.search.materials import FORMULA, formula_told
 
 ATOMIC_NUMBERS, NUM_ATOMS = "atomic_numbers", "num_atoms"
 MAX_ROWS = 64
+ROWS_AT_A_TIME = 16 * MAX_ROWS
+"""Materials that are read and featurized before networks see them."""
 MAX_ITEMS = 100_000
 """Edges of a batch, or atoms or points, whatever its materials have most of. A convolution keeps
 some kilobytes for each edge."""

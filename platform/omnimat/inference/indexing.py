@@ -12,7 +12,7 @@ import pandas as pd
 from omnimat.base.errors import UserError
 from omnimat.base.paths import expanded_path
 from omnimat.inference.columns import NAME
-from omnimat.inference.features import MAX_ROWS, featurized
+from omnimat.inference.features import ROWS_AT_A_TIME, featurized
 from omnimat.inference.known import known_labels, labelled, unused
 from omnimat.inference.model import Model
 from omnimat.inference.parts import chunk_of, embedding_parts, predicted_columns
@@ -30,8 +30,6 @@ from omnimat.search.materials import (
     under,
 )
 from omnimat.shards.manifest import Manifest
-
-_AT_A_TIME = 16 * MAX_ROWS
 
 
 def index(
@@ -105,7 +103,7 @@ def _chunks(
     needed = () if predictor is None else predictor.network.modalities
     featurizers = networks.featurizers(tuple(dict.fromkeys([modality, *needed])))
     splits = _splits(inputs)
-    for some in in_chunks(watched(read_all(inputs, columns), progress), _AT_A_TIME):
+    for some in in_chunks(watched(read_all(inputs, columns), progress), ROWS_AT_A_TIME):
         names = [one.name for one in some]
         features = featurized(names, [one.record for one in some], featurizers)
         embedded = networks.embed(features, modality)

@@ -15,7 +15,7 @@ from omnimat.base.errors import UserError
 from omnimat.finetune.settings import Precision
 from omnimat.inference.card import PackageCard
 from omnimat.inference.columns import NAME
-from omnimat.inference.features import MAX_ROWS, featurized
+from omnimat.inference.features import ROWS_AT_A_TIME, featurized
 from omnimat.inference.package import Package
 from omnimat.inference.query import opened, query_of
 from omnimat.inference.read import Columns, Given, in_chunks, read_all, watched
@@ -25,8 +25,6 @@ from omnimat.inference.unpacked import Unpacked
 from omnimat.modalities.layout import Featurizer
 from omnimat.search.index import Index
 from omnimat.search.search import search_index
-
-_AT_A_TIME = 16 * MAX_ROWS
 
 
 class Model:
@@ -87,7 +85,7 @@ class Model:
         chosen = self._unpacked.modality(modality)
         featurizers = self._unpacked.featurizers((chosen,))
         parts = [self._unpacked.embed(featurized([], [], featurizers), chosen)]
-        for chunk in in_chunks(watched(read_all(inputs, columns), progress), _AT_A_TIME):
+        for chunk in in_chunks(watched(read_all(inputs, columns), progress), ROWS_AT_A_TIME):
             parts.append(self._unpacked.embed(_featurized(chunk, featurizers), chosen))
             _insist(strict, parts[-1].names, parts[-1].notes)
         return Embeddings(
@@ -127,7 +125,7 @@ class Model:
         featurizers = self._unpacked.featurizers(self._unpacked.predictor.network.modalities)
         given = watched(read_all(inputs, columns), progress)
         tables = []
-        for chunk in in_chunks(given, _AT_A_TIME):
+        for chunk in in_chunks(given, ROWS_AT_A_TIME):
             found = self._unpacked.predict(_featurized(chunk, featurizers))
             _insist(strict, found.table[NAME], found.reasons)
             tables.append(found.table)

@@ -8,10 +8,11 @@ import pyarrow as pa
 import torch
 
 from omnimat.base.errors import RunError, UserError
+from omnimat.base.files import parquet_bytes
 from omnimat.base.lease import Fence
 from omnimat.inference.package import Package
 from omnimat.inference.unpacked import Unpacked
-from omnimat.prediction.answers import Asked, to_parquet
+from omnimat.prediction.answers import Asked
 from omnimat.prediction.featurizing import (
     ERROR,
     FEATURIZE_S,
@@ -55,7 +56,7 @@ class Answer:
     def _written(self, block: pa.Table) -> PartReport:
         started_s = time.perf_counter()
         answers = self._asked.answer(features_of(block))
-        data = to_parquet(answers.table)
+        data = parquet_bytes(answers.table)
         seconds = {
             "read": block[READ_S][0].as_py(),
             "featurize": block[FEATURIZE_S][0].as_py(),
@@ -63,7 +64,7 @@ class Answer:
         }
         name = part_name(part_of(block).number)
         report = PartReport(
-            file=PartFile.of(name, data, len(answers.table)),
+            file=PartFile.named(name, data, len(answers.table)),
             quarantined=answers.quarantined,
             seconds=seconds,
         )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from omnimat.base.errors import UserError
 from omnimat.finetune.codec import ClassIndex
@@ -107,14 +106,6 @@ class Asked:
                 "a property of this name; ask for predictions alone, or package another run"
             )
         return pa.schema([*columns, (NOTES, pa.string())])
-
-
-def to_parquet(table: pa.Table) -> bytes:
-    """Write a table as a Parquet file, the bytes of which depend on the table alone."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
 
 
 def _predicted_columns(predictor: Predictor) -> list[tuple[str, pa.DataType]]:

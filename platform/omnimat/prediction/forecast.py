@@ -16,9 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from omnimat.base.duration import duration
 from omnimat.base.errors import UserError
+from omnimat.base.files import parquet_bytes
 from omnimat.inference.features import featurized
 from omnimat.inference.unpacked import Unpacked
-from omnimat.prediction.answers import Asked, to_parquet
+from omnimat.prediction.answers import Asked
 from omnimat.prediction.plan import Plan
 from omnimat.prediction.rows import num_rows_of, read
 from omnimat.prediction.settings import PredictSettings
@@ -232,7 +233,7 @@ def _span(
 
 
 def _answered(asked: Asked, features: pa.Table) -> bytes:
-    return to_parquet(asked.answer(features).table)
+    return parquet_bytes(asked.answer(features).table)
 
 
 def _timed(action: Callable[[], T]) -> tuple[T, float]:

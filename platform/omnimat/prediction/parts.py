@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from omnimat.base.errors import RunError, UserError
 from omnimat.base.files import read_file, remove_temporaries, write_atomically
 from omnimat.base.lease import CheckHeld, Fence
 from omnimat.base.settings import Settings, first_mistake
+from omnimat.base.stored_file import StoredFile
 from omnimat.prediction.rows import Part
 
 PARTS, REPORTS, READING = "parts", "reports", "reading"
@@ -23,26 +23,21 @@ MAX_TRIES = 4
 _FILES_AT_ONCE = 16  # storage far away answers slowly, but many at a time
 
 
-class PartFile(Settings):
-    """What a file of the table is.
+class PartFile(StoredFile):
+    """What a file of the table must be.
 
     Attributes:
         name: its name.
-        size_bytes: its size.
-        sha256: its hash.
         num_rows: how many rows it holds.
     """
 
     name: str
-    size_bytes: int
-    sha256: str
     num_rows: int
 
     @classmethod
-    def of(cls, name: str, data: bytes, num_rows: int) -> PartFile:
+    def named(cls, name: str, data: bytes, num_rows: int) -> PartFile:
         """Describe the content of a file."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        return cls(name=name, size_bytes=len(data), sha256=sha256, num_rows=num_rows)
+        return cls(name=name, num_rows=num_rows, **StoredFile.of(data).model_dump())
 
 
 class PartReport(Settings):
@@ -116,7 +111,7 @@ def _kept(folder: UPath, name: str) -> PartReport | None:
     except (UserError, FileNotFoundError) as error:
         print(error, flush=True)
         return None
-    if PartFile.of(name, data, report.file.num_rows) != report.file:
+    if PartFile.named(name, data, report.file.num_rows) != report.file:
         print(f"{folder / PARTS / name} was changed after it was written: {again}", flush=True)
         return None
     return report

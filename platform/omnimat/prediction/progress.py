@@ -11,11 +11,10 @@ from upath import UPath
 
 from omnimat import __version__
 from omnimat.base.checked_json import write_checked_json
-from omnimat.base.files import write_atomically
+from omnimat.base.files import parquet_bytes, write_atomically
 from omnimat.base.lease import CheckHeld
 from omnimat.base.workspace import RESULT
 from omnimat.modalities.layout import ID_COLUMN
-from omnimat.prediction.answers import to_parquet
 from omnimat.prediction.origin import Origin
 from omnimat.prediction.parts import PartFile, PartReport
 from omnimat.prediction.rows import Part
@@ -86,9 +85,9 @@ class Progress:
     def write_quarantined(self) -> PartFile:
         """Write that list."""
         table = self.quarantined()
-        data = to_parquet(table)
+        data = parquet_bytes(table)
         write_atomically(self.folder / QUARANTINED, data)
-        return PartFile.of(QUARANTINED, data, len(table))
+        return PartFile.named(QUARANTINED, data, len(table))
 
 
 def write_result(

@@ -29,6 +29,7 @@ from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.base.files import (
     TEMPORARY_SUFFIX,
+    parquet_bytes,
     parquet_frame,
     read_file,
     remove_temporaries,
@@ -132,8 +133,8 @@ def write_index(path: UPath, origin: Origin, contents: Contents) -> Index:
     )
     files = {
         EMBEDDINGS: encode_npy(contents.embeddings),
-        MATERIALS: _parquet(contents.materials),
-        LEFT_OUT: _parquet(left_out),
+        MATERIALS: parquet_bytes(contents.materials),
+        LEFT_OUT: parquet_bytes(left_out),
     }
     card = IndexCard(
         omnimat=__version__,
@@ -154,13 +155,6 @@ def write_index(path: UPath, origin: Origin, contents: Contents) -> Index:
 def _is_of_a_write(file: UPath) -> bool:
     """Say whether a write of an index that broke off may have left a file."""
     return file.name in {EMBEDDINGS, MATERIALS, LEFT_OUT} or file.name.endswith(TEMPORARY_SUFFIX)
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
 
 
 def _card(place: UPath) -> IndexCard:
