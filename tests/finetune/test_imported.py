@@ -16,6 +16,7 @@ from omnimat.cli.main import main
 from omnimat.cli.recomputation import recomputation, rerun
 from omnimat.finetune.imported.imports import import_predictions
 from omnimat.finetune.imported.settings import ImportSettings
+from omnimat.finetune.imported.table import read_table
 from omnimat.finetune.imported.tasks import find_task
 from omnimat.finetune.tasks import TaskSettings, catalogue
 from omnimat.leaderboard.comparison import compare
@@ -226,6 +227,20 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert "\n" not in str(caught.value)
     assert board.rows() == []
     assert not (storage.root / "imported").exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    imported, board, settings, table, monkeypatch
+):
+    def read_and_change(*arguments):
+        found = read_table(*arguments)
+        table.assign(good=0.0).to_csv(settings.path, index=False)
+        return found
+
+    monkeypatch.setattr("omnimat.finetune.imported.imports.read_table", read_and_change)
+    with pytest.raises(UserError, match=r"theirs\.csv changed while it was read"):
+        imported()
+    assert not board.rows()
 
 
 def test_rounded_targets_are_the_same_and_ours_alone_judge(imported, board, table):

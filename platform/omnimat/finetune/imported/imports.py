@@ -38,11 +38,14 @@ def import_predictions(
         Lines that tell what was used, what was not, and what was written.
 
     Raises:
-        UserError: the file does not fit the data set, or a checked row has another result.
+        UserError: the file does not fit the data set or changed while it was read, or a checked
+            row has another result.
     """
     path = UPath(absolute_path(settings.path, "FILE"))
     data = read_file(path)
     table = read_table(path, settings.id_column, settings.where, settings.columns)
+    if read_file(path) != data:  # the copy and its hash would be of other predictions
+        raise UserError(f"{path} changed while it was read; import it again when it is complete")
     judging = read_judging(workspace.dataset(settings.dataset), settings.task, settings.folds)
     num_targets = check(settings, table, judging)
     source = _source(settings, path, data, workspace)
