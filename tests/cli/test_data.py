@@ -79,17 +79,18 @@ def test_from_a_folder_to_job_files_that_pass_the_check(run_here, tmp_path):
     assert "finetune.yaml" in output
     assert "--to" in output
 
-    tune_the_same_files(run_here, tmp_path, arguments[1:])
 
-
-def tune_the_same_files(run_here, folder, data):
-    """From a packed model and the same labels to a packed model of one's own."""
-    name = data[-1]
+@pytest.mark.ray
+@pytest.mark.soak
+def test_from_a_packed_model_and_labels_to_a_model_of_ones_own(run_here, tmp_path):
+    write_crystals(tmp_path, 60)
+    name = f"tuned-{tmp_path.name}"
+    data = ("crystals", "--labels", "labels.csv", "--name", name)
     short = ("learning_rates=[3.0e-3]", "seeds=[0]", "trial.num_epochs=2")
     overrides = [word for one in short for word in ("--set", one)]
     what = ("--target", "response", "--unit", "A^3", "--folds", "2")
     asked = ("finetune", str(PACKED), *data, *what)
-    code, output = run_here(folder, *asked, *overrides)
+    code, output = run_here(tmp_path, *asked, *overrides)
     assert code == 0, output
     for told in (
         "60 labels",
@@ -101,15 +102,15 @@ def tune_the_same_files(run_here, folder, data):
         f"the model lies in {name}-response; next: omnimat predict {name}-response ",
     ):
         assert told in output
-    model = package.load(folder / f"{name}-response")
+    model = package.load(tmp_path / f"{name}-response")
     assert [one.dataset for one in model.card.trained] == ["tiny", name]
     assert model.card.seen.properties == ("response",)
-    file = next(iter(sorted((folder / "crystals").glob("AB*.cif"))))
+    file = next(iter(sorted((tmp_path / "crystals").glob("AB*.cif"))))
     assert np.isfinite(model.predict(file)["response"]).all()
     rows = LeaderboardStore(Workspace.open().leaderboard_url).rows()
     tasks = {row.task for row in rows if row.dataset == name}
     assert tasks == {"response", "response, formula fold 1 of 2", "response, formula fold 2 of 2"}
-    code, output = run_here(folder, *asked, *overrides)
+    code, output = run_here(tmp_path, *asked, *overrides)
     assert (code, "is there already" in output) == (2, True)
 
 
