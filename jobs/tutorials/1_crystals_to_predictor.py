@@ -59,8 +59,9 @@ table = model.predict(["jobs/crystals/CaO.cif", "jobs/crystals/Cu.cif"])
 print(table.drop(columns="name").round(2))
 
 # %% [markdown]
-# Between `_low` and `_high` the true value should lie in nine of ten cases; the card tells in how
-# many it did. `distance` and `notes` say where a crystal is unlike all that the model has learned
-# from. With 26 labels, expect wide intervals.
+# `distance` and `notes` say where a crystal is unlike all that the model has learned from. With
+# nine validation materials or more, the columns `_low` and `_high` give an interval that should
+# hold the true value in nine of ten cases; the card tells in how many it did. 26 crystals leave too
+# few.
 #
 # Next: `omnimat leaderboard show` has the row, and `omnimat models show runs/density` the card.

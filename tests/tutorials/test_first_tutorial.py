@@ -10,4 +10,4 @@ def test_crystals_to_a_predictor(run_tutorial, ray_head, monkeypatch):
         monkeypatch.setenv(name, value)
     table = run_tutorial("1_crystals_to_predictor")["table"]
     assert table["density_g_per_cm3"].notna().all()
-    assert (table["density_g_per_cm3_low"] < table["density_g_per_cm3_high"]).all()
+    assert "density_g_per_cm3_low" not in table  # too few validation materials for an interval
