@@ -14,7 +14,7 @@ from omnimat.cli.terminal import say, width
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from omnimat.finetune.settings import Precision
+    from omnimat.base.precision import Precision
 
 _INPUTS = """\b
 Each INPUT is a file, a folder, a pattern in quotes, a table with a crystal or a

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from omnimat.base.precision import Precision
 from omnimat.finetune.heads.tokens import Tokens
-from omnimat.finetune.settings import Precision
 from omnimat.modalities.tensors import ModalityTensors
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
+from omnimat.base.precision import Precision
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings, fingerprint, identity
 from omnimat.evaluation.settings import DownstreamSettings
@@ -20,7 +21,6 @@ from omnimat.modalities.registry import ModalityName
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
 RegressionLoss = Literal["squared", "absolute"]
-Precision = Literal["fp32", "fast_fp32", "bf16"]
 Variant = Literal["finetuned", "frozen", "linear_probe", "from_scratch"]
 Point = tuple[tuple[str, Any], ...]
 """What validation chooses among: keys of a trial and their values."""

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from omnimat.base.precision import Precision
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
 from omnimat.base.stored_file import StoredFile
 from omnimat.finetune.codec import ClassIndex, JointCodec
 from omnimat.finetune.heads.head import HEADS, HeadSettings
-from omnimat.finetune.settings import MissingModalities, Precision
+from omnimat.finetune.settings import MissingModalities
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.columns import check_columns
 from omnimat.inference.conformal import Calibration

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from omnimat.base.errors import UserError
-from omnimat.finetune.settings import Precision
+from omnimat.base.precision import Precision
 from omnimat.inference.card import PackageCard
 from omnimat.inference.columns import NAME
 from omnimat.inference.features import ROWS_AT_A_TIME, featurized

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from omnimat.base.errors import UserError
+from omnimat.base.precision import Precision
 from omnimat.finetune.model import autocast
-from omnimat.finetune.settings import Precision
 from omnimat.inference.card import PackageCard, Predictor
 from omnimat.inference.columns import NOTES
 from omnimat.inference.domain import Reference, notes

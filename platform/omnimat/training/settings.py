@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from omnimat.base.errors import UserError
+from omnimat.base.precision import Precision
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
 from omnimat.materials.split import Split
@@ -99,7 +100,7 @@ class TrainingSettings(Settings):
     zero_stage: Literal[0, 1, 2, 3] = 1
     """What DeepSpeed divides among workers: nothing (0), the state of the optimizer (1), gradients
     too (2), weights too (3). The result is the same up to rounding."""
-    precision: Literal["fp32", "fast_fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """bf16 is autocast over fp32 parameters: basis functions and the loss stay in fp32. fast_fp32
     keeps all numbers in fp32 and only multiplies matrices in bfloat16 or TF32."""
     seed: int = Field(default=0, ge=0)
