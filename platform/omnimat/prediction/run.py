@@ -12,6 +12,7 @@ from omnimat.base.errors import RunError
 from omnimat.base.lease import Fence
 from omnimat.base.workspace import Workspace
 from omnimat.cluster.metrics import RayMetrics
+from omnimat.cluster.pace import paced
 from omnimat.cluster.placement import on_labelled
 from omnimat.prediction.answering import REPORT, Answer
 from omnimat.prediction.featurizing import ERROR, Featurize, block_of, part_of
@@ -125,7 +126,7 @@ def _answered(
         num_gpus=resources.get("GPU"),
     )
     written.context.enable_progress_bars = False  # ours counts rows
-    for block in written.iter_batches(batch_size=None, batch_format="pyarrow"):
+    for block in paced(written).iter_batches(batch_size=None, batch_format="pyarrow"):
         if error := block[ERROR][0].as_py():
             raise RunError(error)
         report = PartReport.model_validate_json(block[REPORT][0].as_py())

@@ -20,6 +20,7 @@ from omnimat.base.files import read_file, write_atomically
 from omnimat.base.lease import CheckHeld, HeldError, Lease
 from omnimat.base.settings import Settings, first_mistake
 from omnimat.cluster.metrics import RayMetrics
+from omnimat.cluster.pace import paced
 from omnimat.cluster.placement import on_labelled
 from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN
 from omnimat.shards.manifest import Manifest
@@ -194,7 +195,7 @@ def _write_shards(
     num_quarantined = 0
     bar = tqdm(total=manifest.num_records, desc="featurize", unit="record")
     with bar, RayMetrics(location.dataset.name) as watch:
-        for row in written.iter_rows():
+        for row in paced(written).iter_rows():
             if row["error"]:
                 raise RunError(row["error"])
             report = ShardReport.model_validate_json(row["report"])

@@ -17,6 +17,7 @@ import pyarrow as pa
 import ray.data
 
 from omnimat.base.errors import RunError, UserError
+from omnimat.cluster.pace import paced
 from omnimat.cluster.placement import near_this_process, on_labelled
 from omnimat.stream.settings import StreamSettings
 from omnimat.stream.source import Source
@@ -63,7 +64,7 @@ class RayPipeline:
         )
         dataset.context.enable_progress_bars = False  # else every worker draws its own
         dataset.context.print_on_execution_start = False
-        blocks = dataset.iter_batches(
+        blocks = paced(dataset).iter_batches(
             batch_size=None,
             batch_format="pyarrow",
             prefetch_batches=self.settings.prefetch_batches,
