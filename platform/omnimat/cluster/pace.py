@@ -24,7 +24,7 @@ def paced(dataset: Dataset) -> Dataset:
     return dataset
 
 
-class _Rest(ExecutionCallback):
+class _Rest(ExecutionCallback):  # type: ignore[misc]
     """Makes each step of the loop take its time; a step may give any number of blocks and tasks."""
 
     def __init__(self) -> None:
