@@ -43,11 +43,11 @@ def interleaved(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dic
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def omnimat(folder: Path, *arguments: str) -> str:
+def omnimat(folder: Path, *arguments: str, python: str | Path = sys.executable) -> str:
     """Run a command of omnimat in a folder, on a storage in that folder; give what it prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"OMNIMAT_STORAGE": str(folder / "storage"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "omnimat.cli", *arguments]
+    command = [str(python), "-m", "omnimat.cli", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)

@@ -17,6 +17,9 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import build_model, predict, run_trial
 from omnimat.models.export import WEIGHTS_FILE, load
 from omnimat.models.inputs import read_cards
+from omnimat.training.held_out import HeldOut
+
+from .conftest import record
 
 
 def trial(**changes):
@@ -36,6 +39,11 @@ def only(mapping):
     """Give the value of a mapping that has one."""
     (value,) = mapping.values()
     return value
+
+
+def pair_of(index):
+    """Give the two elements of a record, which make its formula."""
+    return tuple(record(index).properties["atomic_numbers"])
 
 
 def metrics_of(result):
@@ -443,3 +451,37 @@ def test_what_a_trial_left_is_checked_before_it_predicts(name, plan, tmp_path):
     (folder / TRIAL).write_bytes(whole if name == TRIAL else (folder / TRIAL).read_bytes())
     with pytest.raises(RunError, match=f"{WEIGHTS_FILE} is missing"):
         score()
+
+
+def test_no_trial_learns_from_what_other_data_sets_keep_nor_is_chosen_by_it(
+    plan, workspace, settings, write_records, tmp_path
+):
+    """The test part keeps it, so that the score is that of the whole split."""
+    write_records(
+        workspace.dataset("kept"),
+        [[record(0), record(8), record(9), record(10)]],
+        lambda material: "train" if material == "mat-010" else "test",
+    )
+    told = {"held_out": (HeldOut(dataset="kept", splits=("test",)),)}
+    changed = settings.model_copy(update=told)
+    without = make_plan(changed, workspace, read_cards(workspace.run("pre")))
+    assert without.fingerprint != plan.fingerprint
+    assert "held_out" in changed.method()
+    assert "held_out" not in settings.method()
+    formulas = {pair_of(index) for index in (0, 8, 9)}
+    for split in ("train", "validation", "test"):
+        here, all_of_them = (set(each.material_ids(split)) for each in (without, plan))
+        gone = {one for one in all_of_them if pair_of(int(one[-3:])) in formulas}
+        assert gone
+        assert here == (all_of_them if split == "test" else all_of_them - gone)
+    result = run(without, trial(num_epochs=1), tmp_path)
+    assert result.num_records["train"] < 47
+    assert set(without.examples("validation").material_ids) <= set(
+        without.material_ids("validation")
+    )
+
+
+def test_a_data_set_to_hold_out_that_is_missing_is_named(workspace, settings):
+    changed = settings.model_copy(update={"held_out": (HeldOut(dataset="nowhere"),)})
+    with pytest.raises(UserError, match="nowhere"):
+        make_plan(changed, workspace, read_cards(workspace.run("pre")))

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -12,11 +13,13 @@ from omnimat.inference.build import package
 from omnimat.inference.origin import learned
 from omnimat.inference.package import Package
 from omnimat.inference.unpacked import Unpacked
+from omnimat.materials.crystals import reduced_formula
 from omnimat.modalities.batch import feature_table
 from omnimat.models.embed import ExportedEncoder
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards, read_pretraining
 from omnimat.shards.manifest import Manifest
 
+VOLUME = "volume_angstrom3_per_atom"
 # Two points and two seeds, of an epoch each.
 SHORT = {
     "dataset": "data",
@@ -119,6 +122,51 @@ def test_trials_that_predict_infinite_numbers_are_refused(storage, sweep_in, tmp
     sweep_in("infinite", SHORT | one, changed)
     with pytest.raises(UserError, match=r"tasks\.volume: .* not finite"):
         package("infinite", storage, tmp_path / "infinite")
+
+
+@pytest.mark.parametrize(("variant", "is_told"), [("from_scratch", True), ("frozen", False)])
+def test_a_card_tells_what_others_keep_only_if_no_weight_has_seen_a_formula_of_it(
+    storage, sweep_in, write_records, records, tmp_path, variant, is_told
+):
+    """The sweep holds out what its pretraining has seen."""
+    kept = [one for place, one in enumerate(records) if place % 10 < 7][:3]
+    write_records(storage.dataset("kept"), [kept], lambda material: "test")
+    held_out = [{"dataset": "kept", "splits": ["test"]}]
+    one = {"variants": [variant], "learning_rates": [5e-3], "seeds": [0], "held_out": held_out}
+    sweep_in(f"honest-{variant}", SHORT | one)
+    card = package(f"honest-{variant}", storage, tmp_path / "honest")
+    formulas = {reduced_formula(one.structure.atomic_numbers) for one in kept}
+    told = {(one.dataset, one.num_formulas) for one in card.withheld}
+    assert told == ({("kept", len(formulas))} if is_told else set())
+    text = (tmp_path / "honest/README.md").read_text()
+    sentence = f"none of the {len(formulas)} formulas of kept ("
+    assert (sentence in text) == is_told
+    seen = json.loads((tmp_path / "honest/seen.json").read_text())["formulas"]
+    assert formulas.isdisjoint(seen) == is_told
+
+
+def test_weights_in_16_bits_take_half_the_room_and_are_what_was_measured(
+    storage, packed, records, tmp_path
+):
+    card = package("sweep", storage, tmp_path / "half", half=True)
+    whole, half = (
+        {name: file.size_bytes for name, file in one.files.items() if name.startswith("members/")}
+        for one in (Package(packed).card, card)
+    )
+    assert all(0.45 < half[name] / whole[name] < 0.65 for name in whole)
+    tables = [omnimat.load(path).predict(records) for path in (packed, tmp_path / "half")]
+    values, rounded = (table[VOLUME].to_numpy() for table in tables)
+    assert 0 < np.abs(rounded - values).max() < 0.01 * np.ptp(values)
+    test = [place for place in range(len(records)) if place % 10 == 9]
+    targets = [records[place].properties[VOLUME] for place in test]
+    score = card.predictor.predicted[0].score.of_mean
+    assert score == pytest.approx(np.abs(rounded[test] - targets).mean(), rel=1e-5)
+
+
+def test_what_makers_say_is_a_quotation_on_the_card(storage, tmp_path):
+    package("pre", storage, tmp_path / "pre", about="Not for glass.\n# No heading\x1b[2J\n")
+    text = (tmp_path / "pre/README.md").read_text()
+    assert "> Not for glass.\n> # No heading\\x1b[2J\n" in text
 
 
 def _featurized_by(model, record):

@@ -12,7 +12,7 @@ from omnimat.cli.main import main
 from omnimat.inference import shipped
 from omnimat.inference.build import package
 from omnimat.inference.compare import compared, facts, models_in
-from omnimat.inference.package import Package
+from omnimat.inference.package import Package, opened
 
 TARGET = "volume_angstrom3_per_atom"
 
@@ -52,6 +52,9 @@ def test_models_that_come_with_omnimat_go_by_their_name(folder, monkeypatch):
     monkeypatch.setattr(shipped, "SHIPPED", folder)
     assert shipped.located("volume") == folder / "volume"
     assert shipped.located("../models/volume").parts[0] == ".."
+    assert opened("volume").card.name == "sweep"
+    with pytest.raises(UserError, match="nothing-such does not exist"):
+        opened("nothing-such")
     code, output = run("models", "list")
     assert code == 0
     assert "pre.zip" in output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -37,7 +37,16 @@ formula in each row, a data set (dataset:NAME), a formula, or a sentence in quot
     show_default="the one of the least validation error",
     help="Which variant of a sweep to pack.",
 )
-def package(run_name: str, out: Path | None, variant: str | None) -> None:
+@click.option(
+    "--about",
+    type=click.File(encoding="utf-8", errors="replace"),
+    metavar="FILE",
+    help="What you say of the model, in Markdown, for its card.",
+)
+@click.option("--half", is_flag=True, help="Keep weights in 16 bits, in half the room.")
+def package(
+    run_name: str, out: Path | None, variant: str | None, about: TextIO | None, *, half: bool
+) -> None:
     """Pack the model of a finished RUN for use anywhere: its weights, its card, its limits.
 
     The package of a pretrain job embeds; that of a finetune job predicts too, by the mean over the
@@ -47,7 +56,8 @@ def package(run_name: str, out: Path | None, variant: str | None) -> None:
     from omnimat.inference.build import package as pack
 
     where = out or Path(run_name)
-    card = pack(run_name, Workspace.open(), where, variant)
+    text = about.read() if about else ""
+    card = pack(run_name, Workspace.open(), where, variant, about=text, half=half)
     num_bytes = sum(file.size_bytes for file in card.files.values())
     say(f"{where}: {len(card.files)} files, {num_bytes / 2**20:.1f} MiB")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import pandas as pd
 import torch
 from upath import UPath
 
@@ -28,8 +30,10 @@ from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder, featurizers_of
+from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import FeatureStore, store_fingerprint
+from omnimat.training.held_out import HeldOut, are_held_out, folders_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class TrialPlan:
         head: what maps the embeddings to outputs.
         missing_modalities: what becomes of a record that lacks a modality.
         tasks: what to predict.
+        held_out: what other data sets keep for judging, and the folder of each.
         fingerprint: a hash of all this by content; with another one, a trial is another trial.
     """
 
@@ -50,6 +55,7 @@ class TrialPlan:
     head: HeadSettings
     missing_modalities: MissingModalities
     tasks: tuple[TaskSettings, ...]
+    held_out: tuple[tuple[HeldOut, UPath], ...]
     fingerprint: str
 
     def examples(self, split: Split, fold: Fold | None = None, fraction: float = 1.0) -> Examples:
@@ -74,17 +80,29 @@ class TrialPlan:
 
     def material_ids(self, split: Split, fold: Fold | None = None) -> list[str]:
         """Give the ids of a split of the data set or of a fold, with a target or without."""
-        store = self.store.open()
-        ids: list[str] = store.records["material_id"][Part.of(store, split, fold).is_in].tolist()
+        ids: list[str] = self.records(split, fold)["material_id"].tolist()
         return ids
+
+    def records(self, split: Split, fold: Fold | None = None) -> pd.DataFrame:
+        """Give the index rows of a split, of records with a target or without."""
+        store = self.store.open()
+        return store.records[self._part(store, split, fold).is_in]
 
     def num_folds(self, rule: FoldRule) -> int:
         """Count the folds of the data set."""
         return len(read_folds(self.store.open(), rule).known)
 
     def _usable(self, store: FeatureStore, split: Split, fold: Fold | None) -> Usable:
-        part = Part.of(store, split, fold)
+        part = self._part(store, split, fold)
         return find_usable(store, self._featurizers, self.tasks, part, self.missing_modalities)
+
+    def _part(self, store: FeatureStore, split: Split, fold: Fold | None) -> Part:
+        """Find the records of a split; only the test part keeps those that are held out."""
+        part = Part.of(store, split, fold)
+        if split == "test" or not self.held_out:
+            return part
+        is_kept = ~are_held_out(store.records, self.held_out).to_numpy()
+        return replace(part, is_in=part.is_in & is_kept)
 
     @property
     def _featurizers(self) -> dict[str, Featurizer]:
@@ -113,20 +131,30 @@ def make_plan(
         store = StoreLocation.of(workspace, settings.dataset, alone)
     run = workspace.run(settings.run)
     exports = {modality: export_folder(run, modality) for modality in settings.modalities}
+    folders = folders_of(settings.held_out, workspace)
+    held_out = tuple(zip(settings.held_out, folders, strict=True))
     return TrialPlan(
         store=store,
         exports=exports,
         head=settings.head,
         missing_modalities=settings.missing_modalities,
         tasks=settings.tasks,
+        held_out=held_out,
         fingerprint=fingerprint(
             {
                 "features": store_fingerprint(store.manifest, alone),
                 "exports": {name: sha256_of(folder) for name, folder in exports.items()},
                 "network": settings.network(),
+                **_held_out_by_content(held_out),
             }
         ),
     )
+
+
+def _held_out_by_content(held_out: Sequence[tuple[HeldOut, UPath]]) -> dict[str, Any]:
+    """Tell plans that hold out other materials apart; say nothing where nothing is held out."""
+    told = [(Manifest.load(folder).dataset_fingerprint, one.splits) for one, folder in held_out]
+    return {"held_out": told} if told else {}
 
 
 def trial_device() -> torch.device:

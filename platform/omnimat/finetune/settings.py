@@ -17,6 +17,7 @@ from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.heads.mlp import MlpSettings
 from omnimat.finetune.tasks import Task
 from omnimat.modalities.registry import ModalityName
+from omnimat.training.held_out import HeldOut
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TrainFraction = Annotated[float, Field(gt=0, le=1)]
@@ -149,6 +150,8 @@ class FinetuneSettings(DownstreamSettings):
             alignment.
         missing_modalities: whether a record that lacks one of several modalities is left out, or
             fused from those it has; a record without any is always left out.
+        held_out: what other data sets keep for judging: no trial learns from these materials, nor
+            is any chosen by them.
         label: words after the model's name on the leaderboard, for jobs that would otherwise look
             alike.
         tasks: what to predict: names of the catalogue, or tasks spelled out. Several are learned
@@ -183,6 +186,7 @@ class FinetuneSettings(DownstreamSettings):
     modalities: tuple[ModalityName, ...] = Field(default=("structure",), min_length=1)
     head: Annotated[HeadSettings, OneOf(HEADS)] = MlpSettings()
     missing_modalities: MissingModalities = "leave_out"
+    held_out: tuple[HeldOut, ...] = ()
     label: str = ""
     tasks: tuple[Task, ...] = Field(min_length=1)
     folds: FoldSettings | None = None
@@ -300,7 +304,8 @@ class FinetuneSettings(DownstreamSettings):
     @property
     def _unused(self) -> set[str]:
         """Keys that decide nothing: of a single modality none is missing."""
-        return {"missing_modalities"} if len(self.modalities) == 1 else set()
+        unused = {"missing_modalities": len(self.modalities) == 1, "held_out": not self.held_out}
+        return {key for key, decides_nothing in unused.items() if decides_nothing}
 
     def method(self) -> dict[str, Any]:
         """Give what decides a number, but for the contender and the seed; defaults included."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save as save_tensors
@@ -29,7 +30,16 @@ from omnimat.inference.card import (
 from omnimat.inference.columns import check_columns
 from omnimat.inference.measured import measured
 from omnimat.inference.members import members
-from omnimat.inference.origin import Tuned, as_trained, learned, pretraining, seen
+from omnimat.inference.network import Weights
+from omnimat.inference.origin import (
+    Tuned,
+    as_trained,
+    held_out_by,
+    learned,
+    pretraining,
+    seen,
+    withheld,
+)
 from omnimat.inference.package import (
     README,
     REFERENCE,
@@ -45,7 +55,15 @@ from omnimat.models.export import Card, load
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards
 
 
-def package(name: str, workspace: Workspace, out: Path, variant: str | None = None) -> PackageCard:
+def package(
+    name: str,
+    workspace: Workspace,
+    out: Path,
+    variant: str | None = None,
+    *,
+    about: str = "",
+    half: bool = False,
+) -> PackageCard:
     """Pack a finished run.
 
     Args:
@@ -55,6 +73,8 @@ def package(name: str, workspace: Workspace, out: Path, variant: str | None = No
         workspace: where the run is.
         out: folder or zip to write.
         variant: which of a sweep's variants; by default the one of the least validation error.
+        about: what its makers say of it, in Markdown.
+        half: keep weights in 16 bits; what a sweep's model is worth is measured with these.
 
     Raises:
         UserError: the run has not finished, it is of another kind, or there is something at
@@ -68,11 +88,12 @@ def package(name: str, workspace: Workspace, out: Path, variant: str | None = No
         raise UserError(f"{run} has no {RESULT}: run its job to the end first") from None
     settings = result.get("settings", {})
     if "tasks" in settings:
-        card, files = _sweep(name, result, workspace, variant)
+        card, files = _sweep(name, result, workspace, variant, half=half)
     elif "modalities" in settings and "objective" in settings:
-        card, files = _encoders(name, settings, workspace)
+        card, files = _encoders(name, settings, workspace, half=half)
     else:
         raise UserError(f"{run} trained no model; package the run of a pretrain or a finetune job")
+    card = card.model_copy(update={"about": about})
     files[README] = model_card(card).encode()
     card = card.model_copy(update={"files": stored(files)})
     write(out, card, files)
@@ -90,7 +111,7 @@ def _refuse_other_models(name: str, cards: Mapping[str, Card]) -> None:
 
 
 def _encoders(
-    name: str, settings: dict[str, Any], workspace: Workspace
+    name: str, settings: dict[str, Any], workspace: Workspace, *, half: bool
 ) -> tuple[PackageCard, dict[str, bytes]]:
     cards = read_cards(workspace.run(name))
     _refuse_other_models(name, cards)
@@ -102,13 +123,16 @@ def _encoders(
         encoders=cards,
         trained=(learned(workspace, settings["dataset"], name, cards),),
         seen=told,
+        withheld=withheld(workspace, held_out_by(workspace, name), materials),
         config=settings,
     )
-    return card, _weights(workspace.run(name), cards) | _listed(materials)
+    weights = _weights(workspace.run(name), cards)
+    files = {file: save_tensors(_kept(one, half=half)) for file, one in weights.items()}
+    return card, files | _listed(materials)
 
 
 def _sweep(
-    name: str, result: Mapping[str, Any], workspace: Workspace, variant: str | None
+    name: str, result: Mapping[str, Any], workspace: Workspace, variant: str | None, *, half: bool
 ) -> tuple[PackageCard, dict[str, bytes]]:
     settings = _settings_of(name, result)
     if settings.folds is not None:
@@ -122,10 +146,13 @@ def _sweep(
     plan = make_plan(settings, workspace, cards)
     trials = members(plan, settings, workspace.run(name), result["chosen"], variant)
     folders = [trial_folder(workspace.run(name), one.settings) for one in trials]
-    weights = [read_weights(one, folder) for one, folder in zip(trials, folders, strict=True)]
+    weights = [
+        _kept(read_weights(one, folder), half=half)
+        for one, folder in zip(trials, folders, strict=True)
+    ]
     predictor, reference = measured(plan, settings, used, trials, weights)
     files = {
-        member_file(seed): save_tensors(dict(w))
+        member_file(seed): save_tensors(w)
         for seed, w in zip(predictor.network.seeds, weights, strict=True)
     }
     tensors = {"mean": reference.mean, "whitening": reference.whitening}
@@ -134,6 +161,7 @@ def _sweep(
     )
     manifest = plan.store.manifest
     told, materials = _seen(settings, workspace, cards, plan, trials[0])
+    held_out = (*settings.held_out, *held_out_by(workspace, settings.run))
     card = PackageCard(
         omnimat=__version__,
         name=name,
@@ -145,6 +173,7 @@ def _sweep(
             Trained.of(manifest, settings.dataset, name),
         ),
         seen=told,
+        withheld=withheld(workspace, held_out, materials),
         config=settings.model_dump(mode="json"),
     )
     return card, files | _listed(materials)
@@ -158,8 +187,7 @@ def _seen(
     trial: TrialResult,
 ) -> tuple[Seen, SeenMaterials | None]:
     """Tell what a trial of a sweep has seen; from scratch, nothing of the pretraining."""
-    records = plan.store.open().records
-    learned_from = records[records["split"].isin(("train", "validation"))]
+    learned_from = pd.concat([plan.records("train"), plan.records("validation")])
     targets = frozenset(task.target for task in settings.tasks)
     run = "" if trial.settings.variant == "from_scratch" else settings.run
     return seen(workspace, run, cards, Tuned(learned_from, targets))
@@ -183,6 +211,17 @@ def _settings_of(name: str, result: Mapping[str, Any]) -> FinetuneSettings:
     return settings
 
 
-def _weights(run: UPath, cards: Mapping[str, Card]) -> dict[str, bytes]:
+def _weights(run: UPath, cards: Mapping[str, Card]) -> dict[str, Weights]:
     modules = {modality: load(export_folder(run, modality))[0] for modality in cards}
-    return {encoder_file(name): save_tensors(one.state_dict()) for name, one in modules.items()}
+    return {encoder_file(name): one.state_dict() for name, one in modules.items()}
+
+
+def _kept(weights: Weights, *, half: bool) -> dict[str, torch.Tensor]:
+    """Give the weights that a package keeps: as they are, or those of matrices in 16 bits."""
+    return {name: _rounded(one) if half and one.ndim > 1 else one for name, one in weights.items()}
+
+
+def _rounded(matrix: torch.Tensor) -> torch.Tensor:
+    """Round to 16 bits, unless a number is too large for these."""
+    rounded = matrix.half()
+    return rounded if rounded.isfinite().all() else matrix

@@ -17,6 +17,7 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.columns import check_columns
 from omnimat.inference.conformal import Calibration
 from omnimat.inference.domain import Domain
+from omnimat.materials.split import Split
 from omnimat.models.export import Card
 from omnimat.shards.manifest import Manifest
 
@@ -70,6 +71,22 @@ class SeenMaterials(Settings):
 
     def __len__(self) -> int:
         return len(self.formulas) + len(self.ids)
+
+
+class Withheld(Settings):
+    """Materials that a data set keeps for judging, of which the weights have seen no formula.
+
+    Attributes:
+        dataset: name of the data set.
+        dataset_fingerprint: fingerprint of the data set.
+        splits: splits of it that were kept from the weights.
+        num_formulas: how many reduced formulas these have.
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+    splits: tuple[Split, ...]
+    num_formulas: int
 
 
 class Score(Settings):
@@ -165,6 +182,8 @@ class PackageCard(Settings):
         predictor: what predicts; None for a model that only embeds.
         trained: all data that its weights have learned from, pretraining first.
         seen: what of this data they were shown; None where an older omnimat packed the model.
+        withheld: what other data sets keep for judging, and these weights have not seen.
+        about: what its makers say of it, in Markdown.
         config: settings of the run that made it.
     """
 
@@ -177,6 +196,8 @@ class PackageCard(Settings):
     predictor: Predictor | None = None
     trained: tuple[Trained, ...]
     seen: Seen | None = None
+    withheld: tuple[Withheld, ...] = ()
+    about: str = ""
     config: dict[str, Any]
 
     @model_validator(mode="after")

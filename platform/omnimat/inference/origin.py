@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,12 +11,14 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.settings import FROZEN, FinetuneSettings
-from omnimat.inference.card import Seen, SeenMaterials, Trained
+from omnimat.inference.card import Seen, SeenMaterials, Trained, Withheld
 from omnimat.models.export import Card
 from omnimat.models.inputs import read_pretraining
 from omnimat.shards.manifest import Manifest
+from omnimat.training.held_out import HeldOut
 from omnimat.training.seen import (
     PACKAGE,
+    Materials,
     UnknownPretrainingError,
     pretraining_of,
     properties_shown,
@@ -90,6 +92,42 @@ class Tuned(NamedTuple):
 
     records: pd.DataFrame
     properties: frozenset[str]
+
+
+def held_out_by(workspace: Workspace, run: str) -> tuple[HeldOut, ...]:
+    """Give what a pretraining run held out; nothing of encoders that came in a package."""
+    result = read_pretraining(workspace.run(run))
+    told = () if PACKAGE in result else result["settings"].get("held_out", ())
+    return tuple(HeldOut.model_validate(one) for one in told)
+
+
+def withheld(
+    workspace: Workspace, held_out: Iterable[HeldOut], materials: SeenMaterials | None
+) -> tuple[Withheld, ...]:
+    """Tell of which materials that other data sets keep for judging no formula was seen.
+
+    Args:
+        workspace: where the data sets lie.
+        held_out: what may have been kept from the weights.
+        materials: all that they have seen; None where nobody knows.
+    """
+    if materials is None:
+        return ()
+    known = set(materials.formulas)
+    found = []
+    for one in dict.fromkeys(held_out):
+        kept = Materials.of_splits(workspace.dataset(one.dataset), one.splits)
+        formulas = set(kept.records["reduced_formula"].dropna())
+        if formulas.isdisjoint(known):
+            found.append(
+                Withheld(
+                    dataset=one.dataset,
+                    dataset_fingerprint=kept.dataset_fingerprint,
+                    splits=one.splits,
+                    num_formulas=len(formulas),
+                )
+            )
+    return tuple(found)
 
 
 def _listed(records: pd.DataFrame) -> SeenMaterials:

@@ -30,6 +30,7 @@ from omnimat.base.retry import patiently
 from omnimat.base.settings import fingerprint, first_mistake
 from omnimat.base.stored_file import StoredFile
 from omnimat.inference.card import PackageCard
+from omnimat.inference.shipped import shipped
 
 CARD = "card.json"
 README = "README.md"
@@ -184,12 +185,17 @@ class Package:
 def opened(path: str) -> Package:
     """Open the package that the key ``model`` of a job file names, on any filesystem.
 
+    Args:
+        path: where it lies; or the name of a model that comes with omnimat, where nothing does.
+
     Raises:
         UserError: it is not there or out of reach, it is no package, or its card is damaged.
     """
     place = expanded_path(path, "model")
     if not patiently(place.exists, f"model: {place}"):
-        raise UserError(f"model: {place} does not exist; make a package with omnimat package")
+        if (of_ours := shipped(path)) is None:
+            raise UserError(f"model: {place} does not exist; make a package with omnimat package")
+        return Package(of_ours)
     return Package(place)
 
 

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 import yaml
 
 from omnimat.base.characters import escaped
-from omnimat.inference.card import PackageCard, Predicted, Score, Trained
+from omnimat.inference.card import PackageCard, Predicted, Score, Trained, Withheld
 
 _USE = """\
 ```python
@@ -63,9 +63,24 @@ def model_card(card: PackageCard) -> str:
             )
             for one in card.trained
         ),
+        *(_withheld(one) for one in card.withheld),
+        *(["## What its makers say", _quoted(card.about)] if card.about else []),
         f"Made by omnimat {_plain(card.omnimat)}.",
     ]
     return "\n\n".join(lines).replace("\n\n- ", "\n- ") + "\n"
+
+
+def _withheld(one: Withheld) -> str:
+    where = f"{_plain(one.dataset)} ({_plain(one.dataset_fingerprint)}; {', '.join(one.splits)})"
+    return (
+        f"It has seen none of the {one.num_formulas:,} formulas of {where}, so it may be judged by "
+        "them."
+    )
+
+
+def _quoted(text: str) -> str:
+    """Mark every line as a quotation, so that none passes for the words of this card."""
+    return "\n".join(f"> {_plain(line)}".rstrip() for line in text.strip().splitlines())
 
 
 def _plain(text: str) -> str:

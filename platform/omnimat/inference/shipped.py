@@ -18,8 +18,10 @@ def located(path: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(path)
     given = Path(os.path.expandvars(text)).expanduser()
-    is_name = text not in {"", ".", ".."} and Path(text).name == text
-    if given.exists() or not is_name:
-        return given
-    shipped = SHIPPED / text
-    return shipped if shipped.exists() else given
+    return given if given.exists() else shipped(text) or given
+
+
+def shipped(name: str) -> Path | None:
+    """Give the folder of the model that comes with omnimat under a name, if there is one."""
+    is_name = name not in {"", ".", ".."} and Path(name).name == name
+    return SHIPPED / name if is_name and (SHIPPED / name).exists() else None

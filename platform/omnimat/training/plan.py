@@ -14,12 +14,13 @@ from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.modalities.views import RandomViews
 from omnimat.models.export import Card
-from omnimat.shards.manifest import Manifest, are_among
+from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.losses import Losses
 from omnimat.stream.order import BatchPlan
 from omnimat.stream.source import Source
 from omnimat.stream.worker import Pipeline, WorkerStream
+from omnimat.training.held_out import are_held_out, folders_of
 from omnimat.training.settings import PretrainSettings
 
 
@@ -54,10 +55,8 @@ class RunPlan:
     def records(self) -> pd.DataFrame:
         """Index rows of the training split, without formulas that other data sets hold out."""
         records = self.manifest.records(self.dataset)
-        is_learned = records["split"] == "train"
-        for kept, folder in zip(self.settings.held_out, self.held_out, strict=True):
-            index = Manifest.load(folder).records(folder)
-            is_learned &= ~are_among(records, index[index["split"].isin(kept.splits)])
+        held_out = zip(self.settings.held_out, self.held_out, strict=True)
+        is_learned = (records["split"] == "train") & ~are_held_out(records, held_out)
         return records[is_learned].reset_index(drop=True)
 
     @cached_property
@@ -181,7 +180,7 @@ def make_plan(name: str, settings: PretrainSettings, workspace: Workspace) -> Ru
     if settings.stream.read_from == "store":
         store = StoreLocation.of(workspace, settings.dataset, settings.modalities.featurizers())
     dataset = workspace.dataset(settings.dataset)
-    held_out = tuple(workspace.dataset(kept.dataset) for kept in settings.held_out)
+    held_out = folders_of(settings.held_out, workspace)
     plan = RunPlan(name, settings, dataset, store, held_out)
     _check_modalities(plan)
     _ = plan.batches

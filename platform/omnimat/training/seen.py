@@ -18,6 +18,7 @@ from omnimat.materials.split import Split
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of, read_pretraining
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
+from omnimat.training.held_out import folders_of
 from omnimat.training.plan import RunPlan
 from omnimat.training.settings import PretrainSettings
 
@@ -176,7 +177,7 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
             raise UnknownPretrainingError.of(
                 run, f"data set {dataset!r} is not in this storage; ingest it again"
             )
-    held_out = tuple(workspace.dataset(kept.dataset) for kept in settings.held_out)
+    held_out = folders_of(settings.held_out, workspace)
     plan = RunPlan(run, settings, workspace.dataset(settings.dataset), None, held_out)
     pretraining = Pretraining.planned(plan)
     now = pretraining.materials

@@ -12,13 +12,13 @@ from omnimat.base.errors import UserError
 from omnimat.base.precision import Precision
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import Workspace
-from omnimat.materials.split import Split
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
 from omnimat.objectives.regression import RegressionSettings
 from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED, MaxQuarantined
 from omnimat.stream.settings import ROLE_LABEL, StreamSettings
 from omnimat.stream.training_records import training_records
+from omnimat.training.held_out import HeldOut
 from omnimat.training.purposes import check_all_are_used, check_regressions
 
 
@@ -175,21 +175,6 @@ class TrainingSettings(Settings):
                 f"{num_workers} x num_micro_batches {self.num_micro_batches}, so that some workers "
                 f"would have nothing to do; set it to {fewest} or more, or take fewer workers"
             )
-
-
-class HeldOut(Settings):
-    """Materials of another data set that training must not see, for that one to judge it.
-
-    A training record is left out if its reduced formula is among theirs: the same material goes by
-    several ids, and a polymorph tells much.
-
-    Attributes:
-        dataset: name of an ingested data set.
-        splits: of it.
-    """
-
-    dataset: str
-    splits: tuple[Split, ...] = Field(default=("validation", "test"), min_length=1)
 
 
 def located_modalities(
