@@ -142,7 +142,8 @@ def test_all_columns_are_taken_where_none_is_named(write):
 
 def test_names_of_columns_are_made_safe(write):
     labels = read_labels(write("name,Band gap (eV)\na,1\n"))
-    assert labels.usable("a") == {"Band_gap_eV_": 1.0}
+    assert labels.usable("a") == {"band_gap_ev": 1.0}
+    assert read_labels(write("name,odd name\na,1\n")).usable("a") == {"odd_name": 1.0}
     with pytest.raises(UserError, match=r"labels\.columns\.a_b: .*'a b' and 'a/b'"):
         read_labels(write("name,a b,a/b\na,1,2\n"))
 

@@ -76,7 +76,8 @@ def index(
 
     Each INPUT is a file, a folder, a pattern in quotes, a formula, a sentence in quotes, or a
     Parquet table or a folder of tables of embeddings that were made with MODEL. The index is a
-    folder that `omnimat search --index` and `omnimat screen` read.
+    folder that `omnimat search --index` and `omnimat screen` read. Properties that a file, a table
+    or a data set gives with a material are known of it, and so is what --known says.
     """
     if not inputs and dataset is None:
         raise UserError("INPUT: give at least one, or --dataset NAME")

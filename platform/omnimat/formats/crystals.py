@@ -62,6 +62,17 @@ def to_structure(
     return structure, as_provenance([*notes, *more])
 
 
+def structure_of(crystal: Any) -> Structure:
+    """Convert a crystal of another library: pymatgen's or ASE's.
+
+    Raises:
+        ValueError: see ``to_structure`` and ``from_positions``.
+    """
+    from ase import Atoms
+
+    return from_ase(crystal) if isinstance(crystal, Atoms) else to_structure(crystal)[0]
+
+
 def from_ase(atoms: Any) -> Structure:
     """Convert ASE's ``Atoms``; see ``from_positions``."""
     lattice, positions = np.array(atoms.cell, np.float64), np.array(atoms.positions, np.float64)

@@ -55,8 +55,8 @@ def index(
         modality: the modality whose encoder embeds; by default the first that the model has.
         columns: as for ``Model.embed``.
         known: table of known properties: CSV, TSV, Parquet or JSON lines; every column but the ids
-            is one. What data sets and files of crystals tell is known without it; of a table with
-            a material in each row only the material is read, so name that table here too.
+            is one, named as ``omnimat ingest`` names it. What data sets, files of crystals and
+            tables of materials tell is known without it, unless a column here has that name.
         id_column: column of ``known`` with the names of the materials or of their files.
         strict: raise an error where a material cannot be embedded.
         progress: show a progress bar on a terminal, after two seconds.

@@ -17,7 +17,7 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.formats.crystals import from_ase, to_structure
+from omnimat.formats.crystals import structure_of
 from omnimat.formats.format import Reading, format_of
 from omnimat.inference.tables import check_columns, is_table, rows_in_file, rows_in_frame
 from omnimat.materials.record import Failure, Record
@@ -60,7 +60,8 @@ def read_all(inputs: Any, columns: Columns | None = None) -> Iterator[Given]:
             set, or ``dataset:NAME`` of the storage; a ``pymatgen.core.Structure``; an
             ``ase.Atoms``; a formula, also as ``pymatgen.core.Composition``; words; a ``Record``,
             or its parts by their names.
-        columns: which column of tables holds what; None goes by their names and values.
+        columns: which column of tables holds what; None goes by their names and values, and takes
+            what is no part of a material as a property.
 
     Raises:
         UserError: it is nothing of the kind, ``columns`` are wrong, or a table is that was not
@@ -188,7 +189,7 @@ def _record(one: Any) -> Record:
     if isinstance(one, Composition):  # before mappings, since it is one
         one = {"composition": one}
     if isinstance(one, IStructure | Atoms):
-        one = Record("given", {"structure": _structure(one)})
+        one = Record("given", {"structure": structure_of(one)})
     elif isinstance(one, Mapping):
         one = Record("given", {name: _part(name, value) for name, value in one.items()})
     if not isinstance(one, Record):
@@ -203,7 +204,7 @@ def _part(name: str, value: Any) -> Any:
     if name not in parts():
         raise ValueError(f"{name!r} is no part of a material; it has {', '.join(parts())}")
     if isinstance(value, IStructure | Atoms):
-        value = _structure(value)
+        value = structure_of(value)
     if isinstance(value, Composition):
         value = value.formula.replace(" ", "")
     query = MODALITIES.load(name).load_query() if name in MODALITIES.names else None
@@ -214,10 +215,6 @@ def _part(name: str, value: Any) -> Any:
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{name}: {error}") from error
     return value
-
-
-def _structure(one: IStructure | Atoms) -> Any:
-    return from_ase(one) if isinstance(one, Atoms) else to_structure(one)[0]
 
 
 _SINGLE = (str, os.PathLike, IStructure, Atoms, Record, pd.DataFrame, Mapping)

@@ -1,4 +1,7 @@
-"""Tables of materials that a user gives a model: files and data frames."""
+"""Tables of materials that a user gives a model: files and data frames.
+
+What is no part of a material is known of it: a column of numbers, or of classes, is a property.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,17 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.settings import first_mistake
+from omnimat.formats.crystals import structure_of
 from omnimat.formats.format import format_of
 from omnimat.materials.record import Record
+from omnimat.sources.tables.columns import PropertyColumn
 from omnimat.sources.tables.files import rows_of
 from omnimat.sources.tables.mapping import TableMapping
+from omnimat.sources.tables.parts import properties_from
 from omnimat.sources.tables.records import other_parts
 from omnimat.sources.tables.structures import Row, structure_from
 from omnimat.sources.tables.told import told_columns
+from omnimat.sources.tables.values import Kind
 
 Materials = Iterator[tuple[str, Any]]
 """The name of each row, and a record, an object of another library, or what is wrong with it."""
@@ -54,11 +61,12 @@ def rows_in_file(file: UPath, columns: Mapping[str, Any] | None) -> Materials:
     rows = rows_of(file)
     _check(mapping, rows.columns)
     wanted = {column for _, column in mapping.columns()}
+    kinds = rows.kinds if mapping.properties else {}
     for number, row in enumerate(rows.read(0, rows.count(), wanted), 1):
         if isinstance(row, ValueError):
             yield str(number), row
         else:
-            yield _named(row, mapping, str(number)), _material(row, mapping, rows.metadata)
+            yield _named(row, mapping, str(number)), _material(row, mapping, rows.metadata, kinds)
 
 
 def rows_in_frame(frame: pd.DataFrame, columns: Mapping[str, Any] | None) -> Materials:
@@ -82,28 +90,44 @@ def rows_in_frame(frame: pd.DataFrame, columns: Mapping[str, Any] | None) -> Mat
     _check(mapping, tuple(frame.columns))
     rows = cast(list[Row], frame.to_dict("records"))
     for label, row in zip(frame.index, rows, strict=True):
-        yield _named(row, mapping, f"#{label}"), _material(row, mapping, {})
+        yield _named(row, mapping, f"#{label}"), _material(row, mapping, {}, {})
 
 
 def _crystals_in(frame: pd.DataFrame, column: str, columns: Mapping[str, Any] | None) -> Materials:
     """Read a column of crystals of other libraries."""
     others = frame.drop(columns=column)
-    ids = told_columns(_cells(others)).id if columns is None else columns["id"]
+    ids = None if columns is None else columns["id"]
     if ids is not None and ids not in others:
         raise _no_column("id", ids, others.columns)
-    names = frame[column] if ids is None else frame[ids]
-    for label, name, one in zip(frame.index, names, frame[column], strict=True):
-        yield f"#{label}" if ids is None or name is None else str(name), one
+    told = told_columns(_cells(others), ids)
+    properties = {one.name: one.as_property() for one in told.labels}
+    for label, row in zip(frame.index, cast(list[Row], frame.to_dict("records")), strict=True):
+        name = None if told.id is None else row[told.id]
+        yield f"#{label}" if name is None else str(name), _crystal(row[column], row, properties)
 
 
-def _material(row: Row, mapping: TableMapping, metadata: Mapping[str, str]) -> Record | ValueError:
+def _crystal(one: Any, row: Row, properties: Mapping[str, PropertyColumn]) -> Record | ValueError:
+    """Make a record of a crystal and what else is known of it."""
+    try:
+        if not isinstance(one, IStructure | Atoms):
+            raise ValueError(f"{type(one).__name__} is nothing that a model can read")
+        known, notes = properties_from(row, properties, {})
+        return Record("given", {"structure": structure_of(one)}, known, notes)
+    except ValueError as error:
+        return error
+
+
+def _material(
+    row: Row, mapping: TableMapping, metadata: Mapping[str, str], kinds: Mapping[str, Kind]
+) -> Record | ValueError:
     """Make a record of the parts of a row."""
     found: dict[str, Any] = {}
     try:
         if mapping.structure is not None:
             read = structure_from(row, mapping.structure, mapping.reading, metadata)
             found |= {} if read is None else {"structure": read[0]}
-        return Record("given", found | other_parts(row, mapping, {}))
+        known, notes = properties_from(row, mapping.properties, kinds)
+        return Record("given", found | other_parts(row, mapping, {}), known, notes)
     except ValueError as error:
         return error
 

@@ -15,7 +15,7 @@ from omnimat.job.drafts.pretrain import Views, run_name
 from omnimat.job.drafts.text import filled
 from omnimat.job.drafts.tuning import Tuning
 from omnimat.materials.split import SPLITS
-from omnimat.sources.labels.settings import unit_in_names
+from omnimat.sources.labels.names import unit_in_names
 
 
 def chosen_target(held: Holdings, asked: str | None = None) -> str:

@@ -11,9 +11,9 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.words import suggestion
 from omnimat.materials.record import safe_id
-from omnimat.materials.values import safe_name
 from omnimat.sources.labels.cells import Cell, Unusable, likely_kind, read_cell
 from omnimat.sources.labels.matching import LabelRow, Labels
+from omnimat.sources.labels.names import label_name
 from omnimat.sources.labels.settings import LabelColumn, LabelsSettings
 from omnimat.sources.tables.files import read_columns
 
@@ -74,13 +74,14 @@ def _chosen(
         others = [name for name in names if name != settings.id]
         cells = {n: [c for t in tables.values() for c in t.get(n, ())] for n in others}
         for name in others:
-            label = safe_name(name)
+            kind = likely_kind(cells[name])
+            label, unit = label_name(name, kind)
             if label in chosen:
                 raise UserError(
                     f"{column_key.format(label)}: the columns {chosen[label].column!r} and "
                     f"{name!r} would both be this label; rename one"
                 )
-            chosen[label] = LabelColumn(column=name, kind=likely_kind(cells[name]))
+            chosen[label] = LabelColumn(column=name, kind=kind, unit=unit)
         return chosen
     for label, one in settings.columns.items():
         column = label if one.column is None else one.column

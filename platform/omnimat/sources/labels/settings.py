@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -12,8 +11,7 @@ from upath import UPath
 from omnimat.base.paths import absolute_path
 from omnimat.base.settings import Settings
 from omnimat.materials.values import LabelKind
-
-_SIGNS = {"/": "_per_", "%": "percent", "Å": "angstrom", "°": "degree", "µ": "u", "^": ""}
+from omnimat.sources.labels.names import unit_in_names
 
 
 class LabelColumn(Settings):
@@ -79,10 +77,3 @@ class LabelsSettings(Settings):
     def inputs(self) -> dict[str, UPath]:
         """Return the tables by names that stay the same wherever they lie."""
         return {f"labels.path.{i}": UPath(path) for i, path in enumerate(self.paths)}
-
-
-def unit_in_names(unit: str) -> str:
-    """Return a unit as names of properties end with it: eV/atom becomes ``ev_per_atom``."""
-    for sign, word in _SIGNS.items():
-        unit = unit.replace(sign, word)
-    return re.sub(r"\W+", "_", unit.lower()).strip("_")

@@ -13,7 +13,10 @@ import numpy as np
 from omnimat.materials.record import safe_id
 from omnimat.materials.values import LabelKind
 from omnimat.sources.labels.cells import likely_kind, read_cell
+from omnimat.sources.labels.names import label_name
+from omnimat.sources.tables.columns import PropertyColumn
 from omnimat.sources.tables.mapping import TableMapping
+from omnimat.sources.tables.values import Kind
 
 Cells = Mapping[str, Sequence[Any]]
 """The values of each column in some rows; None where there is none."""
@@ -48,6 +51,11 @@ class Labelled:
     name: str
     unit: str = ""
 
+    def as_property(self) -> PropertyColumn:
+        """Give the property that the column becomes."""
+        kind: Kind = "number" if self.kind == "number" else "text"
+        return PropertyColumn(column=self.column, type=kind)
+
 
 @dataclass(frozen=True, slots=True)
 class TableColumns:
@@ -72,7 +80,7 @@ class TableColumns:
     labels: tuple[Labelled, ...] = ()
 
     def mapping(self) -> TableMapping:
-        """Give the mapping of the table's materials, without their labels.
+        """Give the mapping of the table's materials, whose properties are the labels.
 
         Raises:
             ValueError: it has none.
@@ -84,6 +92,7 @@ class TableColumns:
             "formula": self.formula,
             "text": self.text,
             "xrd": None if self.two_theta_degree is None else pattern,
+            "properties": {one.name: one.as_property() for one in self.labels},
         }
         return TableMapping.model_validate({k: v for k, v in keys.items() if v is not None})
 
@@ -116,9 +125,16 @@ def told_columns(cells: Cells, id_column: str | None = None) -> TableColumns:
 
 
 def told_labels(cells: Cells, num_rows: int) -> tuple[Labelled, ...]:
-    """Tell which columns can be predicted: numbers, and classes that occur more than once."""
-    found = (_label(name, values, num_rows) for name, values in cells.items())
-    return tuple(one for one in found if one is not None)
+    """Tell which columns can be predicted: numbers, and classes that occur more than once.
+
+    Of two columns that would be one label, the first is.
+    """
+    found: dict[str, Labelled] = {}
+    for column, values in cells.items():
+        label = _label(column, values, num_rows)
+        if label is not None:
+            found.setdefault(label.name, label)
+    return tuple(found.values())
 
 
 def best_id_column(cells: Cells, names: frozenset[str]) -> tuple[str, int] | None:
@@ -137,30 +153,14 @@ def best_id_column(cells: Cells, names: frozenset[str]) -> tuple[str, int] | Non
     return None if best is None or counts[best] == 0 else (best, counts[best])
 
 
-def unit_of(column: str) -> tuple[str, str]:
-    """Split ``Band gap (eV)`` into the name and the unit, which is empty where there is none."""
-    match = re.fullmatch(r"\s*(.*\S)\s*[(\[]([^()\[\]]+)[)\]]\s*", column)
-    return (match[1], match[2].strip()) if match else (column, "")
-
-
 def _label(column: str, values: Sequence[Any], num_rows: int) -> Labelled | None:
     kind = likely_kind(values)
     cells = [read_cell(one, kind) for one in values]
     known = [one for one in cells if isinstance(one, float if kind == "number" else str)]
     if not known or (kind == "class" and not _are_classes(known, num_rows)):
         return None
-    name, unit = _label_name(column, kind)
+    name, unit = label_name(column, kind)
     return Labelled(column, kind, len(known), name, unit)
-
-
-def _label_name(column: str, kind: LabelKind) -> tuple[str, str]:
-    from omnimat.sources.labels.settings import unit_in_names
-
-    bare, unit = unit_of(column)
-    ending = unit_in_names(unit)
-    if kind == "class" or not ending:
-        return column, ""
-    return f"{re.sub(r'[^a-z0-9]+', '_', bare.lower()).strip('_')}_{ending}".lstrip("_"), unit
 
 
 def _are_classes(known: Sequence[Any], num_rows: int) -> bool:
