@@ -121,4 +121,4 @@ FORMATS: Registry[Format] = Registry(
 
 def format_of(path: UPath) -> Format | None:
     """Return the format of a file, or None if it has none that can be read."""
-    return next((one for one in FORMATS.load_all().values() if one.fits(path)), None)
+    return next((one for one in map(FORMATS.load, FORMATS.names) if one.fits(path)), None)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import Quarantined, feature_table
 from omnimat.modalities.layout import ID_COLUMN, Featurizer
-from omnimat.search.materials import FORMULA, formula_told
 
 ATOMIC_NUMBERS, NUM_ATOMS = "atomic_numbers", "num_atoms"
 MAX_ROWS = 64
@@ -37,17 +36,14 @@ def featurized(
 
     Returns:
         Their feature table (``modalities.layout``), with their names for ids, and more columns:
-        ``atomic_numbers``, each once; ``num_atoms`` in the cell, 0 where that is not known; and
-        ``reduced_formula``, null where that is not known.
+        ``atomic_numbers``, each once; and ``num_atoms`` in the cell, 0 where that is not known.
     """
     table = feature_table(records, featurizers)
     atoms = [atoms_of(one) for one in records]
     numbers = pa.array([one[0] for one in atoms], pa.list_(pa.int32()))
     counts = pa.array([one[1] for one in atoms], pa.int32())
-    told = [None if isinstance(one, Quarantined) else formula_told(one) for one in records]
     table = table.set_column(0, ID_COLUMN, pa.array(names, pa.string()))
-    table = table.append_column(ATOMIC_NUMBERS, numbers).append_column(NUM_ATOMS, counts)
-    return table.append_column(FORMULA, pa.array(told, pa.string()))
+    return table.append_column(ATOMIC_NUMBERS, numbers).append_column(NUM_ATOMS, counts)
 
 
 def atoms_of(record: Record | Quarantined) -> tuple[list[int], int]:

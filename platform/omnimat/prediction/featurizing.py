@@ -8,7 +8,7 @@ would bury its sentence in tracebacks.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from omnimat.modalities.batch import Quarantined
 from omnimat.modalities.layout import Featurizer
 from omnimat.prediction.parts import Tries
 from omnimat.prediction.rows import Part, read
+from omnimat.search.materials import FORMULA, formula_told
 from omnimat.sources.base import Source
 from omnimat.sources.items import guarded_items
 
@@ -42,6 +43,18 @@ def part_of(block: pa.Table) -> Part:
 def features_of(block: pa.Table) -> pa.Table:
     """Give the features in a row, without a copy."""
     return pa.ipc.open_stream(block[FEATURES][0].as_buffer()).read_all()
+
+
+def features_and_formulas(
+    records: Sequence[Record | Quarantined], featurizers: Mapping[str, Featurizer]
+) -> pa.Table:
+    """Featurize N materials, by their ids, with a column ``reduced_formula``, null where unknown.
+
+    See ``omnimat.inference.features.featurized`` for the other columns.
+    """
+    told = [None if isinstance(one, Quarantined) else formula_told(one) for one in records]
+    table = featurized([one.material_id for one in records], records, featurizers)
+    return table.append_column(FORMULA, pa.array(told, pa.string()))
 
 
 class Featurize:
@@ -75,7 +88,7 @@ class Featurize:
             what = f"rows {part.start} to {part.stop - 1} of the input"
             records = patiently(lambda: self._records(part, was_in_vain), what)
             read_s = time.perf_counter() - started_s
-            features = featurized([one.material_id for one in records], records, self._featurizers)
+            features = features_and_formulas(records, self._featurizers)
             featurize_s = time.perf_counter() - started_s - read_s
         cells = {FEATURES: _cell(features), READ_S: [read_s], FEATURIZE_S: [featurize_s]}
         return block_of(part, **cells, **{ERROR: [""]})

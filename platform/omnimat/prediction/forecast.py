@@ -17,9 +17,9 @@ from threadpoolctl import threadpool_limits
 from omnimat.base.duration import duration
 from omnimat.base.errors import UserError
 from omnimat.base.files import parquet_bytes
-from omnimat.inference.features import featurized
 from omnimat.inference.unpacked import Unpacked
 from omnimat.prediction.answers import Asked
+from omnimat.prediction.featurizing import features_and_formulas
 from omnimat.prediction.plan import Plan
 from omnimat.prediction.rows import num_rows_of, read
 from omnimat.prediction.settings import PredictSettings
@@ -226,8 +226,7 @@ def _span(
     records, read_s = _timed(
         lambda: read(plan.rows, start, start + ITEMS_PER_SPAN, settings.item_limits)
     )
-    names = [one.material_id for one in records]
-    features, featurize_s = _timed(lambda: featurized(names, records, plan.featurizers))
+    features, featurize_s = _timed(lambda: features_and_formulas(records, plan.featurizers))
     _, answer_s = _timed(lambda: _answered(asked, features))
     return np.array([read_s, featurize_s, answer_s]), len(records)
 
