@@ -22,9 +22,10 @@ from upath import UPath
 
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.plan import make_plan
-from omnimat.finetune.settings import FinetuneSettings, TrialSettings
+from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import run_trial
+from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.modalities.dos.features import DosCurve
 from omnimat.modalities.dos.transformer import DosTransformerSettings

@@ -15,9 +15,10 @@ from omnimat.cluster.capacity import LARGEST
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.rows import best_points
-from omnimat.finetune.settings import Contender, FinetuneSettings
+from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
 from omnimat.finetune.trial import run_trial
+from omnimat.finetune.trial_settings import Contender
 from omnimat.finetune.tuning import SweepError, num_slots
 from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.store import LeaderboardStore

@@ -12,9 +12,10 @@ from omnimat.base.errors import RunError, UserError
 from omnimat.base.workspace import TRIAL
 from omnimat.finetune.outcome import read_result
 from omnimat.finetune.plan import make_plan
-from omnimat.finetune.settings import FinetuneSettings, TrialSettings
+from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial import build_model, predict, run_trial
+from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.models.export import WEIGHTS_FILE, load
 from omnimat.models.inputs import read_cards
 from omnimat.training.held_out import HeldOut

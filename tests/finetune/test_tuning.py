@@ -7,7 +7,7 @@ from upath import UPath
 
 from omnimat.base.lease import LostError
 from omnimat.finetune.progress import Progress
-from omnimat.finetune.settings import TrialSettings
+from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.finetune.tuning import _Ends, _train
 
 TRIAL = TrialSettings(variant="finetuned", lr=1e-2, seed=0, num_epochs=1, batch_size=16)

@@ -9,7 +9,8 @@ import yaml
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.finetune.settings import FinetuneSettings, OptimizationSettings
+from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.trial_settings import OptimizationSettings
 from omnimat.job.drafts.files import first_jobs
 from omnimat.job.drafts.finetune import Start, Target, chosen_target, finetune_draft, task_name
 from omnimat.job.drafts.holdings import Holdings, holdings, kinds_of

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from omnimat.base.errors import UserError
-from omnimat.finetune.settings import FinetuneSettings, OptimizationSettings
+from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.trial_settings import OptimizationSettings
 from omnimat.job.drafts.files import tuning_jobs
 from omnimat.job.drafts.finetune import Start, Target
 from omnimat.job.drafts.holdings import Holdings

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from omnimat.base.settings import Settings
-from omnimat.finetune.settings import RegressionLoss
 from omnimat.finetune.tasks import TaskSettings, Transform
+from omnimat.finetune.trial_settings import RegressionLoss
 from omnimat.materials.targets import Targets
 
 if TYPE_CHECKING:

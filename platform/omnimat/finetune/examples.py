@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,13 +17,15 @@ from omnimat.base.errors import UserError
 from omnimat.finetune.folds import Fold, FoldRule, Folds
 from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import FeatureBatch, autocast
-from omnimat.finetune.settings import MissingModalities, TrialSettings
+from omnimat.finetune.settings import MissingModalities
 from omnimat.finetune.tasks import TaskSettings, read_targets
+from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.materials.split import Split
 from omnimat.materials.targets import Targets
 from omnimat.modalities.batch import collate
 from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors
+from omnimat.modalities.views import StoredViews
 from omnimat.stream.store import FeatureStore
 
 # So all trials train on the same part, and a smaller part lies within a larger one.
@@ -36,6 +38,9 @@ class Inputs(Protocol):
     def batch(self, rows: NDArray[np.int64]) -> Any:
         """Give the network's argument for these records, in this order."""
 
+    def in_epoch(self, epoch: int) -> Inputs:
+        """Give the inputs as they are in an epoch, which differ where features vary."""
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureInputs:
@@ -46,20 +51,28 @@ class FeatureInputs:
             20 times longer.
         featurizers: the featurizers of the modalities.
         device: where batches are put.
+        views: how the features vary; None if they stay as they are stored.
     """
 
     table: pa.Table
     featurizers: Mapping[str, Featurizer]
     device: torch.device
+    views: StoredViews | None = None
 
     def batch(self, rows: NDArray[np.int64]) -> FeatureBatch:
         """Collate these records for the encoders."""
         collated = collate(self.table.take(pa.array(rows)), self.featurizers)
+        if self.views is not None:
+            collated = self.views.of(collated, self.featurizers)
         tensors = {
             modality: ModalityTensors.from_numpy(arrays).to(self.device)
             for modality, arrays in collated.modalities.items()
         }
         return FeatureBatch(len(rows), tensors)
+
+    def in_epoch(self, epoch: int) -> FeatureInputs:
+        """Give the same records, through the views of this epoch."""
+        return self if self.views is None else replace(self, views=self.views.in_epoch(epoch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,11 @@ class EmbeddingInputs:
         """Give the network's argument for these records, in this order."""
         places = torch.from_numpy(rows).to(self.embeddings.values.device)
         return Tokens(self.embeddings.values[places], self.embeddings.present[places])
+
+    def in_epoch(self, epoch: int) -> EmbeddingInputs:
+        """Give the same: nothing varies."""
+        del epoch
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +197,7 @@ def read_examples(
     usable: Usable,
     device: torch.device,
     fraction: float = 1.0,
+    views: StoredViews | None = None,
 ) -> Examples:
     """Read usable records, or a part of them but at least one, into memory."""
     part = part_of(len(usable.positions), fraction)
@@ -186,7 +205,7 @@ def read_examples(
     return Examples(
         material_ids=np.array(table[ID_COLUMN].to_pylist()),
         targets=tuple(of_task[part] for of_task in usable.targets),
-        inputs=FeatureInputs(table, featurizers, device),
+        inputs=FeatureInputs(table, featurizers, device, views),
         num_without_target=usable.num_without_target,
         num_without_modality=usable.num_without_modality,
     )

@@ -17,8 +17,8 @@ from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.examples import EmbeddingInputs, Examples, apply_in_batches
 from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import PropertyModel, autocast
-from omnimat.finetune.settings import FROZEN, TrialSettings
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.finetune.trial_settings import FROZEN, TrialSettings
 from omnimat.nn.precision import fast_products
 from omnimat.training.schedule import warmup_cosine
 
@@ -122,11 +122,12 @@ class Fit:
         batches = np.array_split(generator.permutation(len(self.train)), num_batches)
         learned = [one.to(self._device) for one in self.codec.encode(self.train.targets)]
         network.train()
+        inputs = self.train.inputs.in_epoch(epoch)
         total = torch.zeros((), device=self._device)
         for index, rows in enumerate(batches):
             lr = self._set_lr(optimizer, epoch * num_batches + index, num_batches)
             with autocast(self.settings.precision, self._device):
-                outputs = network(self.train.inputs.batch(rows)).float()
+                outputs = network(inputs.batch(rows)).float()
             wanted = [one[rows] for one in learned]
             loss = self.codec.losses(outputs, wanted, self.settings.regression_loss).mean()
             optimizer.zero_grad()

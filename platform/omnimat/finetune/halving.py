@@ -7,7 +7,8 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
-from omnimat.finetune.settings import AshaSettings, Contender, TrialSettings
+from omnimat.finetune.settings import AshaSettings
+from omnimat.finetune.trial_settings import Contender, TrialSettings
 
 
 class HalvingWithinContenders(FIFOScheduler):  # type: ignore[misc]

@@ -19,7 +19,7 @@ from omnimat.base.settings import Settings, identity
 from omnimat.base.workspace import STOPPED, TRIAL, TRIALS
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.plan import TrialPlan
-from omnimat.finetune.settings import TrialSettings
+from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.materials.split import Split
 from omnimat.models.export import WEIGHTS_FILE
 

@@ -28,6 +28,7 @@ from omnimat.finetune.settings import FinetuneSettings, MissingModalities
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import Featurizer
+from omnimat.modalities.views import AugmentationSettings, StoredViews
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder, featurizers_of
 from omnimat.shards.manifest import Manifest
@@ -42,27 +43,47 @@ class TrialPlan:
 
     Attributes:
         store: where the features are that the encoders take.
+        judging: where those of the test part are: the same, or of another data set.
         exports: the folder of each exported encoder.
         head: what maps the embeddings to outputs.
         missing_modalities: what becomes of a record that lacks a modality.
         tasks: what to predict.
         held_out: what other data sets keep for judging, and the folder of each.
+        augmentations: how stored features vary, by modality.
         fingerprint: a hash of all this by content; with another one, a trial is another trial.
     """
 
     store: StoreLocation
+    judging: StoreLocation
     exports: Mapping[str, UPath]
     head: HeadSettings
     missing_modalities: MissingModalities
     tasks: tuple[TaskSettings, ...]
     held_out: tuple[tuple[HeldOut, UPath], ...]
+    augmentations: Mapping[str, AugmentationSettings]
     fingerprint: str
 
-    def examples(self, split: Split, fold: Fold | None = None, fraction: float = 1.0) -> Examples:
-        """Read a split of the data set or of a fold, or a fraction of it, for this process."""
-        store = self.store.open()
+    def examples(
+        self,
+        split: Split,
+        fold: Fold | None = None,
+        fraction: float = 1.0,
+        seed: int | None = None,
+    ) -> Examples:
+        """Read a split of the data set or of a fold, or a fraction of it, for this process.
+
+        Args:
+            split: which split.
+            fold: the fold; None is the split of the data set.
+            fraction: how much of it.
+            seed: decides how features vary; None leaves them as they are stored.
+        """
+        store = self._store_of(split).open()
         usable = self._usable(store, split, fold)
-        return read_examples(store, self._featurizers, usable, trial_device(), fraction)
+        views = None
+        if seed is not None and self.augmentations:
+            views = StoredViews(self.augmentations, seed)
+        return read_examples(store, self._featurizers, usable, trial_device(), fraction, views)
 
     def check_splits(self, folds: Sequence[Fold | None] = (None,)) -> None:
         """Find out before any training whether every split of every fold can be used.
@@ -73,9 +94,9 @@ class TrialPlan:
         Raises:
             UserError: if a split has no record with the modalities and the target of a task.
         """
-        store = self.store.open()
+        stores = {split: self._store_of(split).open() for split in SPLITS}
         for fold in folds:
-            for split in SPLITS:
+            for split, store in stores.items():
                 self._usable(store, split, fold)
 
     def material_ids(self, split: Split, fold: Fold | None = None) -> list[str]:
@@ -85,12 +106,20 @@ class TrialPlan:
 
     def records(self, split: Split, fold: Fold | None = None) -> pd.DataFrame:
         """Give the index rows of a split, of records with a target or without."""
-        store = self.store.open()
+        store = self._store_of(split).open()
         return store.records[self._part(store, split, fold).is_in]
 
     def num_folds(self, rule: FoldRule) -> int:
         """Count the folds of the data set."""
         return len(read_folds(self.store.open(), rule).known)
+
+    @property
+    def stores(self) -> tuple[StoreLocation, ...]:
+        """The stores that trials read, each once."""
+        return (self.store,) if self.judging == self.store else (self.store, self.judging)
+
+    def _store_of(self, split: Split) -> StoreLocation:
+        return self.judging if split == "test" else self.store
 
     def _usable(self, store: FeatureStore, split: Split, fold: Fold | None) -> Usable:
         part = self._part(store, split, fold)
@@ -126,20 +155,30 @@ def make_plan(
             f"choose among {', '.join(cards)}"
         )
     alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
-    store = StoreLocation.of(workspace, settings.dataset, featurizers_of(cards))
-    if not store.is_complete:
-        store = StoreLocation.of(workspace, settings.dataset, alone)
+    stores = {
+        dataset: _store_of(dataset, workspace, (featurizers_of(cards), alone))
+        for dataset in {settings.dataset, settings.judging_dataset}
+    }
+    store = stores[settings.dataset]
+    augmentations = settings.augmentation.chosen()
+    for modality, augmentation in augmentations.items():
+        try:
+            augmentation.check(alone[modality])
+        except ValueError as error:
+            raise UserError(f"augmentation.{modality}: {error}") from error
     run = workspace.run(settings.run)
     exports = {modality: export_folder(run, modality) for modality in settings.modalities}
     folders = folders_of(settings.held_out, workspace)
     held_out = tuple(zip(settings.held_out, folders, strict=True))
     return TrialPlan(
         store=store,
+        judging=stores[settings.judging_dataset],
         exports=exports,
         head=settings.head,
         missing_modalities=settings.missing_modalities,
         tasks=settings.tasks,
         held_out=held_out,
+        augmentations=augmentations,
         fingerprint=fingerprint(
             {
                 "features": store_fingerprint(store.manifest, alone),
@@ -155,6 +194,14 @@ def _held_out_by_content(held_out: Sequence[tuple[HeldOut, UPath]]) -> dict[str,
     """Tell plans that hold out other materials apart; say nothing where nothing is held out."""
     told = [(Manifest.load(folder).dataset_fingerprint, one.splits) for one, folder in held_out]
     return {"held_out": told} if told else {}
+
+
+def _store_of(
+    dataset: str, workspace: Workspace, wanted: Sequence[Mapping[str, Featurizer]]
+) -> StoreLocation:
+    """Name the first store that is complete, or the last of them."""
+    stores = [StoreLocation.of(workspace, dataset, featurizers) for featurizers in wanted]
+    return next((one for one in stores if one.is_complete), stores[-1])
 
 
 def trial_device() -> torch.device:

@@ -15,8 +15,8 @@ from omnimat.base.retry import reason
 from omnimat.base.workspace import TRIAL
 from omnimat.finetune.folds import CountedFold, Fold, Folds
 from omnimat.finetune.rows import chosen_on_validation, score
-from omnimat.finetune.settings import TrialSettings
 from omnimat.finetune.tasks import TaskSettings, read_targets
+from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.row import Row
 from omnimat.materials.split import Split

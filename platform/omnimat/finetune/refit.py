@@ -13,9 +13,11 @@ import numpy as np
 from omnimat.finetune.codec import JointCodec, Standardiser, TargetCodec
 from omnimat.finetune.examples import part_of
 from omnimat.finetune.recompute import fold_of, tasks_of, texts_of
+from omnimat.finetune.rows import TRAINED_ON
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.row import Row
 from omnimat.modalities.layout import Featurizer
+from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.left_out import Needs, likely
 from omnimat.verification.outcome import UnreachableError, blamed_on
@@ -84,7 +86,7 @@ def _refitted(
     needs: Needs,
     train_fraction: float,
 ) -> Refitted:
-    dataset = evidence.dataset(row)
+    dataset = _trained_on(row, evidence)
     texts = texts_of(dataset, fold_of(row.config), evidence, "train")
     has = set(likely(dataset, list(texts), featurizers, needs))
     with blamed_on("config does not fit the data set"):
@@ -96,6 +98,18 @@ def _refitted(
     if not all(one.is_known.any() for one in train):
         raise UnreachableError("no training record of the data set has the target of a task")
     return Refitted(tasks, JointCodec.fit(list(tasks.values()), train), len(kept))
+
+
+def _trained_on(row: Row, evidence: Evidence) -> CheckedDataset:
+    """Prove the data set that a row was trained on, where another one judges it."""
+    wanted = row.config.get(TRAINED_ON)
+    if wanted is None:
+        return evidence.dataset(row)
+    name = str(row.config.get("dataset"))
+    found = evidence.dataset(row.model_copy(update={"dataset": name, "dataset_uri": ""}))
+    if found.faults or found.manifest.dataset_fingerprint != wanted:
+        raise UnreachableError(f"data set {name} is not the one that the row was trained on")
+    return found
 
 
 def _is_alike(own: TargetCodec, told: TargetCodec, *, is_whole: bool) -> bool:

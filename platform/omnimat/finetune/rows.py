@@ -17,8 +17,9 @@ from omnimat.base.settings import fingerprint
 from omnimat.finetune.folds import CountedFold
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import TrialPlan
-from omnimat.finetune.settings import Contender, FinetuneSettings, Point, TrialSettings
+from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.finetune.trial_settings import Contender, Point, TrialSettings
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.metrics import per_class_accuracy
@@ -27,6 +28,7 @@ from omnimat.leaderboard.row import Row, row_id_of
 from omnimat.models.export import WEIGHTS_FILE, Card
 
 SECTION = "finetune"  # what rows name it by
+TRAINED_ON = "trained_on"  # the fingerprint of the data set, where another one judges
 
 _TRAINED = {
     "finetuned": "fine-tuned from {run}",
@@ -202,11 +204,11 @@ def make_row(
         taught |= scored.overlap.as_details()
     task = scored.task if fold is None else fold.task(scored.task)
     return score(task, scored.predictions, taught).row(
-        _config(settings, cards, result.settings, fold),
+        _config(settings, plan, cards, result.settings, fold),
         **_common(settings, plan, cards, result.settings),
         section=SECTION,
-        dataset=settings.dataset,
-        dataset_uri=storage.name_of(plan.store.dataset),
+        dataset=settings.judging_dataset,
+        dataset_uri=storage.name_of(plan.judging.dataset),
         code_commit=result.code_commit,
         code_dirty=result.code_dirty,
         checkpoint_uri=storage.name_of(scored.folder / WEIGHTS_FILE),
@@ -236,7 +238,7 @@ def expected_ids(
     ids = set()
     for trial in settings.trials():
         fold = None if trial.fold is None else trial.fold.counted(num_folds)
-        config = _config(settings, cards, trial, fold)
+        config = _config(settings, plan, cards, trial, fold)
         common = _common(settings, plan, cards, trial) | {"config_hash": fingerprint(config)}
         for one in settings.tasks:
             task = one if fold is None else fold.task(one)
@@ -246,13 +248,18 @@ def expected_ids(
 
 def _config(
     settings: FinetuneSettings,
+    plan: TrialPlan,
     cards: Mapping[str, Card],
     trial: TrialSettings,
     fold: CountedFold | None,
 ) -> dict[str, Any]:
     used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
     config = settings.method() | {"cards": used, "train_fraction": trial.train_fraction}
-    told = {} if fold is None else {FOLD: fold.model_dump(mode="json", exclude_none=True)}
+    told: dict[str, Any] = {}
+    if fold is not None:
+        told[FOLD] = fold.model_dump(mode="json", exclude_none=True)
+    if settings.test_dataset is not None:  # the row pins down the data set that judges
+        told[TRAINED_ON] = plan.store.manifest.dataset_fingerprint
     return config | told
 
 
@@ -260,7 +267,7 @@ def _common(
     settings: FinetuneSettings, plan: TrialPlan, cards: Mapping[str, Card], trial: TrialSettings
 ) -> dict[str, Any]:
     """Give what the rows of a trial have in common and what is known before it."""
-    manifest = plan.store.manifest
+    manifest = plan.judging.manifest
     return {
         "model": f"{model_label(settings, cards)}, {_trained(settings, trial)}",
         "variant": trial.variant,

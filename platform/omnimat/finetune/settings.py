@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
-from omnimat.base.precision import Precision
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings, fingerprint, identity
 from omnimat.evaluation.settings import DownstreamSettings
@@ -16,110 +15,20 @@ from omnimat.finetune.folds import Fold, FoldSettings
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.heads.mlp import MlpSettings
 from omnimat.finetune.tasks import Task
+from omnimat.finetune.trial_settings import (
+    FROZEN,
+    LearningRate,
+    OptimizationSettings,
+    TrainFraction,
+    TrialSettings,
+    Variant,
+)
+from omnimat.materials.split import SPLITS, Split
+from omnimat.modalities.choices import Augmentations
 from omnimat.modalities.registry import ModalityName
 from omnimat.training.held_out import HeldOut
 
-LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-TrainFraction = Annotated[float, Field(gt=0, le=1)]
-RegressionLoss = Literal["squared", "absolute"]
-Variant = Literal["finetuned", "frozen", "linear_probe", "from_scratch"]
-Point = tuple[tuple[str, Any], ...]
-"""What validation chooses among: keys of a trial and their values."""
-FROZEN: frozenset[Variant] = frozenset({"frozen", "linear_probe"})
 MissingModalities = Literal["leave_out", "fuse"]
-
-
-class Contender(NamedTuple):
-    """What is compared on one board, at its own best point.
-
-    Attributes:
-        variant: how it was trained.
-        train_fraction: the fraction of the training split that it learned from.
-        fold: the name of the fold that judges it; None without folds.
-    """
-
-    variant: Variant
-    train_fraction: float
-    fold: str | None = None
-
-
-class OptimizationSettings(Settings):
-    """How each trial trains, with AdamW, a linear warm-up and half a cosine.
-
-    Attributes:
-        num_epochs: how often a trial goes through the training split at most.
-        batch_size: how many records a step takes at most; all batches of an epoch are about equal.
-        regression_loss: the error of standardised numbers that is minimised.
-        precision: ``bf16`` runs the network under autocast, which takes half the time on processors
-            that support it; weights and loss stay in float32. ``fast_fp32`` keeps all numbers in
-            float32 and only multiplies matrices in bfloat16 or TF32, and that while it learns: it
-            validates and predicts in float32.
-        gradient_clip: largest norm of the gradient; 0 clips nothing.
-        weight_decay: the weight decay of AdamW.
-        warmup_fraction: the fraction of the steps in which the learning rate rises.
-        final_lr_fraction: the last learning rate as a fraction of the peak.
-        encoder_lr_fraction: the learning rate of pretrained encoders as a fraction of the head's.
-            With few labels, a low one keeps what they know. It counts for ``finetuned`` alone.
-        patience: after how many epochs without a better validation error a trial stops; None lets
-            it go on to the end.
-        num_threads: how many threads torch uses in a trial.
-    """
-
-    of_the_machine: ClassVar[frozenset[str]] = frozenset({"num_threads"})
-
-    num_epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=64, ge=2)
-    regression_loss: RegressionLoss = "squared"
-    precision: Precision = "fp32"
-    gradient_clip: float = Field(default=0.0, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    warmup_fraction: float = Field(default=0.1, ge=0, le=1)
-    final_lr_fraction: float = Field(default=0.01, ge=0, le=1)
-    encoder_lr_fraction: float = Field(default=1.0, gt=0, le=1)
-    patience: int | None = Field(default=None, ge=1)
-    num_threads: int = Field(default=1, ge=1)
-
-
-class TrialSettings(OptimizationSettings):
-    """One trial of a sweep.
-
-    Attributes:
-        variant: ``finetuned`` starts from the exported encoders, ``frozen`` trains only the head
-            on them, ``linear_probe`` only a linear layer, and ``from_scratch`` starts from random
-            weights of the same encoders.
-        train_fraction: the fraction of the training split that it learns from; a smaller part lies
-            within a larger one.
-        lr: the peak learning rate.
-        seed: decides the initial weights and the order of training.
-        chosen: the keys of the grid besides the learning rate, which become part of the name.
-        fold: the fold that is its test part; None for the split of the data set.
-    """
-
-    variant: Variant
-    train_fraction: TrainFraction = 1.0
-    lr: LearningRate
-    seed: NonNegativeInt
-    chosen: tuple[str, ...] = ()
-    fold: Fold | None = None
-
-    @property
-    def name(self) -> str:
-        """A name that is unique within a sweep."""
-        part = "" if self.train_fraction == 1 else f"-train{100 * self.train_fraction:g}"
-        fold = "" if self.fold is None else f"-fold{self.fold.slug}"
-        chosen = "".join(f"-{key}{getattr(self, key)}" for key in self.chosen)
-        return f"{self.variant}{part}{fold}-lr{self.lr:g}{chosen}-seed{self.seed}"
-
-    @property
-    def point(self) -> Point:
-        """What validation chooses among."""
-        return tuple((key, getattr(self, key)) for key in ("lr", *self.chosen))
-
-    @property
-    def contender(self) -> Contender:
-        """What is compared on the leaderboard, at its own best point."""
-        fold = None if self.fold is None else self.fold.test
-        return Contender(self.variant, self.train_fraction, fold)
 
 
 class AshaSettings(Settings):
@@ -156,6 +65,11 @@ class FinetuneSettings(DownstreamSettings):
             alike.
         tasks: what to predict: names of the catalogue, or tasks spelled out. Several are learned
             together by one network, whose loss is the mean of theirs.
+        augmentation: how stored features vary from epoch to epoch, by modality. Validation sees one
+            such view of each record, since it stands for what is to come; the test part, which is
+            that, is seen as it is.
+        test_dataset: the name of another data set, whose test split judges; None for the test part
+            of ``dataset``. It is for networks from scratch.
         folds: a property that divides the data set into folds, each of which is the test part in
             turn; None for the split of the data set.
         variants: what is compared, each at its own best point.
@@ -189,6 +103,8 @@ class FinetuneSettings(DownstreamSettings):
     held_out: tuple[HeldOut, ...] = ()
     label: str = ""
     tasks: tuple[Task, ...] = Field(min_length=1)
+    augmentation: Augmentations = Augmentations()
+    test_dataset: str | None = None
     folds: FoldSettings | None = None
     variants: tuple[Variant, ...] = Field(default=("finetuned", "from_scratch"), min_length=1)
     train_fractions: tuple[TrainFraction, ...] = Field(default=(1.0,), min_length=1)
@@ -264,6 +180,31 @@ class FinetuneSettings(DownstreamSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _another_data_set_judges(self) -> Self:
+        if self.test_dataset is None:
+            return self
+        if self.folds is not None or self.test_dataset == self.dataset:
+            raise ValueError("test_dataset: name another data set than dataset, and take out folds")
+        if not self.is_from_scratch:
+            raise ValueError(
+                "test_dataset: what a pretraining has seen of another data set is not looked into; "
+                "set variants to [from_scratch]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_varies_is_learned_from(self) -> Self:
+        varied = self.augmentation.chosen()
+        if others := sorted(varied.keys() - set(self.modalities)):
+            raise ValueError(f"augmentation.{others[0]}: it is none of modalities; remove it")
+        if varied and (fixed := [one for one in self.variants if one in FROZEN]):
+            raise ValueError(
+                f"augmentation: {fixed[0]} encoders see each record once, so nothing can vary; "
+                "take it out of variants, or remove augmentation"
+            )
+        return self
+
     def points(self) -> list[dict[str, Any]]:
         """Give what validation chooses among."""
         axes = {"lr": self.learning_rates, **self.grid}
@@ -297,6 +238,17 @@ class FinetuneSettings(DownstreamSettings):
         return set(self.variants) == {"from_scratch"}
 
     @property
+    def judging_dataset(self) -> str:
+        """The data set whose test part judges."""
+        return self.test_dataset or self.dataset
+
+    def splits_of(self) -> dict[str, tuple[Split, ...]]:
+        """Give the splits of each data set that are used, where there are no folds."""
+        if self.test_dataset is None:
+            return {self.dataset: SPLITS}
+        return {self.dataset: ("train", "validation"), self.test_dataset: ("test",)}
+
+    @property
     def judged(self) -> dict[str, frozenset[str]]:
         """The properties that are predicted, by the modality from which that is done."""
         return dict.fromkeys(self.modalities, frozenset(task.target for task in self.tasks))
@@ -304,7 +256,12 @@ class FinetuneSettings(DownstreamSettings):
     @property
     def _unused(self) -> set[str]:
         """Keys that decide nothing: of a single modality none is missing."""
-        unused = {"missing_modalities": len(self.modalities) == 1, "held_out": not self.held_out}
+        unused = {
+            "missing_modalities": len(self.modalities) == 1,
+            "held_out": not self.held_out,
+            "augmentation": not self.augmentation.chosen(),
+            "test_dataset": not self.test_dataset,
+        }
         return {key for key, decides_nothing in unused.items() if decides_nothing}
 
     def method(self) -> dict[str, Any]:
@@ -316,7 +273,7 @@ class FinetuneSettings(DownstreamSettings):
 
     def network(self) -> dict[str, Any]:
         """Give the identity of what every trial trains, whatever its own settings."""
-        keys = {"revision", "head", "missing_modalities", "tasks"} - self._unused
+        keys = {"revision", "head", "missing_modalities", "tasks", "augmentation"} - self._unused
         return {key: value for key, value in identity(self).items() if key in keys}
 
     def claim(self) -> str:

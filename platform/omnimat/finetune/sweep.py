@@ -30,8 +30,9 @@ from omnimat.finetune.rows import (
     sweep_table,
     trials_table,
 )
-from omnimat.finetune.settings import Contender, FinetuneSettings, Point
+from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.trial import predict
+from omnimat.finetune.trial_settings import Contender, Point
 from omnimat.finetune.tuning import judged, run_trials
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
@@ -78,12 +79,13 @@ def run_sweep(
     cards = read_cards(workspace.run(settings.run))
     leakage = _leakage(settings, cards, workspace)
     plan = make_plan(settings, workspace, cards)
-    write_store(
-        plan.store,
-        num_featurizers=settings.num_featurizers,
-        num_cpus=settings.featurizer_num_cpus,
-        max_quarantined=settings.max_quarantined,
-    )
+    for store in plan.stores:
+        write_store(
+            store,
+            num_featurizers=settings.num_featurizers,
+            num_cpus=settings.featurizer_num_cpus,
+            max_quarantined=settings.max_quarantined,
+        )
     plan.check_splits(settings.each_fold())
     board = LeaderboardStore(leaderboard_url or workspace.leaderboard_url)
     refuse_other_trials(board, settings, plan, cards, workspace.files)
@@ -103,7 +105,8 @@ def run_sweep(
             board.upsert(rows)
     check_held()
     _write_result(run, name, settings, chosen, rows, time.perf_counter() - start_s)
-    plan.store.losses().say(name)
+    for store in plan.stores:
+        store.losses().say(name)
     return rows
 
 

@@ -23,10 +23,17 @@ _REMEDIES: Mapping[Split, str] = {
 }
 
 
-def check_targets(tasks: Sequence[TaskSettings], manifest: Manifest) -> None:
-    """Insist that every split of a data set has records that know the target of every task.
+def check_targets(
+    tasks: Sequence[TaskSettings], manifest: Manifest, splits: Sequence[Split] = SPLITS
+) -> None:
+    """Insist that splits of a data set have records that know the target of every task.
 
     A data set that was ingested before properties were counted passes.
+
+    Args:
+        tasks: the tasks.
+        manifest: that of the data set.
+        splits: the splits that are used.
 
     Raises:
         UserError: a split has none.
@@ -36,7 +43,7 @@ def check_targets(tasks: Sequence[TaskSettings], manifest: Manifest) -> None:
         return
     check_names(tasks, counts, f"no record of data set {manifest.name} has")
     for place, task in enumerate(tasks):
-        for split in SPLITS:
+        for split in splits:
             if not counts[task.target].get(split):
                 raise UserError(
                     f"tasks.{place}.target: {task.name!r}: no {split} record of data set "

@@ -41,6 +41,7 @@ class TaskSettings(Settings):
         minimum: smaller targets are left out, such as moduli below zero, which no stable crystal
             has.
         threshold: makes two classes of a number.
+        counted_as: classes that count as another one (``{trigonal: hexagonal}``).
         metric: how predictions are scored; by default ``mae`` or ``accuracy``.
         source: where the task was defined.
     """
@@ -53,6 +54,7 @@ class TaskSettings(Settings):
     transform: Transform = "none"
     minimum: FiniteFloat | None = None
     threshold: Threshold | None = None
+    counted_as: Mapping[str, str] = {}
     metric: MetricName | None = None
     source: str = ""
 
@@ -63,6 +65,8 @@ class TaskSettings(Settings):
             raise ValueError("a classification task has no unit, scale and transform; remove them")
         if not is_class and self.threshold is not None:
             raise ValueError("threshold makes classes; set kind to classification")
+        if self.counted_as and (not is_class or self.threshold is not None):
+            raise ValueError("counted_as joins classes that the property names; remove it")
         if self.scale == "log10" and self.transform == "log10":
             raise ValueError("scale takes the logarithm already; remove transform")
         if not self.slug:
@@ -159,7 +163,8 @@ def read_targets(properties: Iterable[str | None], task: TaskSettings) -> Target
 def _classes(found: Sequence[Any], task: TaskSettings) -> Targets:
     if task.threshold is None:
         is_known = pd.Series(found, dtype=object).notna().to_numpy()
-        return Targets(np.array([str(value) for value in found]), is_known)
+        labels = [task.counted_as.get(str(value), str(value)) for value in found]
+        return Targets(np.array(labels), is_known)
     values = _numbers(found, task)
     return Targets(np.array([task.threshold.label(v) for v in values]), np.isfinite(values))
 

@@ -26,9 +26,12 @@ from omnimat.finetune.heads.linear import LinearSettings
 from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.outcome import TrialResult, read_weights
 from omnimat.finetune.plan import TrialPlan, trial_device
-from omnimat.finetune.settings import TrialSettings
+from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.materials.split import Split
 from omnimat.models.export import WEIGHTS_FILE, load
+
+# So all trials are validated by the same views.
+_VALIDATION_SEED = 0
 
 
 def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> PropertyModel:
@@ -81,8 +84,8 @@ def run_trial(
     """
     start_s = perf_counter()
     torch.set_num_threads(settings.num_threads)
-    train = plan.examples("train", settings.fold, settings.train_fraction)
-    validation = plan.examples("validation", settings.fold)
+    train = plan.examples("train", settings.fold, settings.train_fraction, settings.seed)
+    validation = plan.examples("validation", settings.fold, seed=_VALIDATION_SEED)
     for task, targets in zip(plan.tasks, train.targets, strict=True):
         if not targets.is_known.any():
             raise UserError(

@@ -29,8 +29,9 @@ from omnimat.finetune.outcome import (
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.progress import Progress
 from omnimat.finetune.rows import best_points
-from omnimat.finetune.settings import FinetuneSettings, TrialSettings
+from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.trial import run_trial
+from omnimat.finetune.trial_settings import TrialSettings
 
 
 class SweepError(RunError):

@@ -12,7 +12,8 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.finetune.outcome import TrialResult, read_result, trial_folder
 from omnimat.finetune.plan import TrialPlan
-from omnimat.finetune.settings import FinetuneSettings, TrialSettings
+from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.trial_settings import TrialSettings
 
 
 def members(

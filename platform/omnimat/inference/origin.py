@@ -10,7 +10,8 @@ import pandas as pd
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.outcome import TrialResult
-from omnimat.finetune.settings import FROZEN, FinetuneSettings
+from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.trial_settings import FROZEN
 from omnimat.inference.card import Seen, SeenMaterials, Trained, Withheld
 from omnimat.models.export import Card
 from omnimat.models.inputs import read_pretraining

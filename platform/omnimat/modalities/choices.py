@@ -121,6 +121,22 @@ def _choice_of(modality: Modality) -> type[ModalityChoice]:
     )
 
 
+class _Augmentations(Settings):
+    """How modalities vary whose arrays are stored; those left out stay as they are."""
+
+    @model_validator(mode="after")
+    def _vary_arrays(self) -> Self:
+        for name, chosen in self.chosen().items():
+            if not chosen.varies_arrays:
+                raise ValueError(f"{name}: stored features of it cannot be varied; remove it")
+        return self
+
+    def chosen(self) -> dict[str, AugmentationSettings]:
+        """Return the augmentation of each modality that has one."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: one for name, one in values.items() if one is not None}
+
+
 def _key(classes: tuple[type[Any], ...]) -> tuple[Any, Any]:
     """Return the type of a key and its default: the first class, if it needs no settings."""
     default = str(classes[0].model_fields["type"].default)
@@ -133,6 +149,7 @@ def _key(classes: tuple[type[Any], ...]) -> tuple[Any, Any]:
 
 if TYPE_CHECKING:
     ModalityChoices = _Choices
+    Augmentations = _Augmentations
 else:
     _CLASSES = {name: _choice_of(one) for name, one in MODALITIES.load_all().items()}
     ModalityChoices = create_model(
@@ -141,6 +158,17 @@ else:
         __module__=__name__,
         __doc__=_Choices.__doc__,
         **{name: (one | None, None) for name, one in _CLASSES.items()},
+    )
+    Augmentations = create_model(
+        "Augmentations",
+        __base__=_Augmentations,
+        __module__=__name__,
+        __doc__=_Augmentations.__doc__,
+        **{
+            name: (imported(one.augmentation) | None, None)
+            for name, one in MODALITIES.load_all().items()
+            if one.augmentation is not None
+        },
     )
     # Workers that unpickle settings find their classes by name.
     globals().update({one.__name__: one for one in _CLASSES.values()})

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 
 from omnimat.base.settings import Settings
 from omnimat.materials.record import Record
+from omnimat.modalities.batch import Batch, ModalityArrays
 from omnimat.modalities.layout import Arrays, Extractor, Featurizer
 
 
 class AugmentationSettings(Settings):
-    """How a modality varies from view to view; it has no side effects and can be pickled."""
+    """How a modality varies from view to view; it has no side effects and can be pickled.
+
+    Attributes:
+        varies_arrays: whether arrays that were stored can be varied too, without their records.
+    """
+
+    varies_arrays: ClassVar[bool] = False
 
     def check(self, featurizer: Featurizer) -> None:
         """Refuse a featurizer whose arrays cannot be varied in this way; most accept any.
@@ -34,6 +42,21 @@ class AugmentationSettings(Settings):
         self, record: Record, featurizer: Any, generator: np.random.Generator
     ) -> Arrays | None:
         """Return the arrays of the featurizer's fields for a random view of the record."""
+
+    def vary(
+        self, arrays: Arrays, featurizer: Any, generators: Sequence[np.random.Generator]
+    ) -> Arrays:
+        """Return a random view of the stored arrays of n records.
+
+        Args:
+            arrays: the featurizer's fields, of n records each; they are not changed.
+            featurizer: what has made them.
+            generators: the source of random numbers of each record.
+
+        Raises:
+            NotImplementedError: they cannot be varied without the records (``varies_arrays``).
+        """
+        raise NotImplementedError(f"{type(self).__name__} varies records alone")
 
 
 def generator(
@@ -84,3 +107,38 @@ class _DrawnView:
             self.seed, self.epoch, record.material_id, self.view, self.featurizer.modality
         )
         return self.augmentation.view(record, self.featurizer, drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredViews:
+    """One view of each stored record in an epoch.
+
+    Attributes:
+        augmentations: augmentation of each modality that varies; all of them vary arrays.
+        seed: seed of the run.
+        epoch: the epoch.
+    """
+
+    augmentations: Mapping[str, AugmentationSettings]
+    seed: int
+    epoch: int = 0
+
+    def in_epoch(self, epoch: int) -> StoredViews:
+        """Return the views of an epoch."""
+        return replace(self, epoch=epoch)
+
+    def of(self, batch: Batch, featurizers: Mapping[str, Featurizer]) -> Batch:
+        """Return a batch seen through the views, which depend on seed, epoch and ids alone."""
+        varied = {
+            modality: self._varied(batch, featurizers[modality], augmentation)
+            for modality, augmentation in self.augmentations.items()
+        }
+        return replace(batch, modalities=batch.modalities | varied)
+
+    def _varied(
+        self, batch: Batch, featurizer: Featurizer, augmentation: AugmentationSettings
+    ) -> ModalityArrays:
+        stored = batch.modalities[featurizer.modality]
+        ids = batch.material_ids.take(pa.array(stored.rows)).to_pylist()
+        generators = [generator(self.seed, self.epoch, one, 0, featurizer.modality) for one in ids]
+        return replace(stored, arrays=augmentation.vary(stored.arrays, featurizer, generators))

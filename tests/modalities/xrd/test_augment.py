@@ -15,6 +15,9 @@ NOTHING = {
     "texture": 1,
     "poisson_noise": 0,
     "gaussian_noise": 0,
+    "second_line": 0,
+    "lorentzian": 0,
+    "intensity_spread": 0,
 }
 STRONGEST = {
     "zero_shift_degree": 2,
@@ -24,6 +27,9 @@ STRONGEST = {
     "texture": 0.2,
     "poisson_noise": 0.2,
     "gaussian_noise": 0.1,
+    "second_line": 1,
+    "lorentzian": 1,
+    "intensity_spread": 3,
 }
 FINE = XrdPattern(step_degree=0.02)
 
@@ -79,7 +85,8 @@ def test_the_seed_decides_and_inputs_are_left_alone(record_of, triclinic):
 def test_every_strength_does_something_of_its_own(record_of, triclinic):
     structure = record_of(triclinic).structure
     clean = only().measured(structure, FINE, np.random.default_rng(0))
-    for name, value in XrdAugmentation().model_dump().items():
+    each = XrdAugmentation(second_line=0.5, intensity_spread=0.5).model_dump(exclude={"lorentzian"})
+    for name, value in each.items():
         changed = only(**{name: value}).measured(structure, FINE, np.random.default_rng(0))
         # The strength drawn may be a small part of the largest; float32 rounds to 1e-5.
         assert np.abs(changed - clean).max() > 0.01, name
@@ -123,6 +130,78 @@ def test_broadening_adds_variances(record_of):
     assert sigma > 0.35
     # scipy truncates the Gaussian at four sigma.
     np.testing.assert_allclose(broad, 100 * np.exp(-0.5 * ((grid - 45) / sigma) ** 2), atol=0.05)
+
+
+def test_a_lorentzian_reaches_further_with_the_same_half_width():
+    grid = FINE.two_theta_degree
+    peak = 100 * np.exp(-0.5 * ((grid - 45) / 0.02) ** 2)
+    strengths = {"broadening_sigma_degree": 0.5, "lorentzian": 1}
+    broad = only(**strengths).disturbed(peak, FINE, np.random.default_rng(5))
+    generator = np.random.default_rng(5)
+    generator.uniform(size=2)  # zero error and strain come first
+    sigma, share = generator.uniform(0, 0.5), generator.uniform()
+    assert share > 0.2
+    half = sigma * np.sqrt(2 * np.log(2))
+    # The sharp peak has a width of its own, which is why the halves differ by some percent.
+    at = np.interp([45 - half, 45 + half], grid, broad)
+    np.testing.assert_allclose(at, 50, atol=3)
+    assert np.interp(45 + 5 * half, grid, broad) > 0.5  # a Gaussian has fallen to 3e-6
+
+
+def test_the_second_line_stands_where_its_wavelength_puts_it():
+    grid = FINE.two_theta_degree
+    peak = 100 * np.exp(-0.5 * ((grid - 80) / 0.03) ** 2)
+    doubled = only(second_line=1).disturbed(peak, FINE, np.random.default_rng(1))
+    sine = np.sin(np.radians(40)) / FINE.wavelength_angstrom
+    first, second = np.degrees(2 * np.arcsin(np.array(FINE.doublet_angstrom()) * sine))
+    assert second - first > 0.2
+    assert peak_angle(np.where(grid < 80, doubled, 0), FINE, 80) == pytest.approx(first, abs=0.01)
+    assert peak_angle(np.where(grid > 80, doubled, 0), FINE, 80) == pytest.approx(second, abs=0.01)
+
+
+def test_a_radiation_without_a_second_line_is_refused():
+    with pytest.raises(ValueError, match=r"CuKa1 has no second line.*MoKa"):
+        only(second_line=0.5).check(XrdPattern(radiation="CuKa1"))
+    only(second_line=0.5).check(FINE)
+    only().check(XrdPattern(radiation=1.1))
+
+
+def test_an_intensity_spread_moves_no_peak(record_of, nacl):
+    clean = FINE(record_of(nacl))["intensity"]
+    spread = only(intensity_spread=1).disturbed(clean, FINE, np.random.default_rng(2))
+    heights = []
+    for near in XRDCalculator().get_pattern(nacl).x:
+        # A factor that varies over a degree tilts a peak of 0.3 degrees a little.
+        assert peak_angle(spread, FINE, near) == pytest.approx(near, abs=0.2)
+        heights.append(np.interp(near, FINE.two_theta_degree, spread / np.maximum(clean, 1e-9)))
+    assert max(heights) > 1.5 * min(heights)
+
+
+def test_background_that_was_added_is_taken_off_again(record_of, nacl):
+    left = XrdPattern(smearing_sigma_degree=0.1)
+    taken = XrdPattern(smearing_sigma_degree=0.1, background_window_degree=5)
+    clean = taken(record_of(nacl))["intensity"]
+    away = clean < 1e-3
+    heights = []
+    for seed in range(20):
+        before, after = (
+            only(background=0.5).disturbed(clean, pattern, np.random.default_rng(seed))
+            for pattern in (left, taken)
+        )
+        heights.append((before[away].max(), after[away].max()))
+    before, after = np.array(heights).T
+    assert before.max() > 20
+    assert (after < 0.3 * before + 0.1).all()  # of a steep one more is left
+
+
+def test_stored_patterns_vary_by_their_generators_alone(record_of, nacl, triclinic):
+    patterns = [XrdPattern()(record_of(one))["intensity"] for one in (nacl, triclinic)]
+    arrays = {"intensity": np.stack(patterns)}
+    generators = [np.random.default_rng(seed) for seed in (1, 2)]
+    varied = XrdAugmentation().vary(arrays, XrdPattern(), generators)["intensity"]
+    alone = XrdAugmentation().disturbed(patterns[1], XrdPattern(), np.random.default_rng(2))
+    np.testing.assert_array_equal(varied[1], alone)
+    np.testing.assert_array_equal(arrays["intensity"], np.stack(patterns))
 
 
 def test_background_is_smooth_and_bounded(record_of, nacl):

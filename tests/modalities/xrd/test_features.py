@@ -8,7 +8,8 @@ from pymatgen.core import Lattice, Structure
 from omnimat.materials.record import Record
 from omnimat.materials.record import Structure as RecordStructure
 from omnimat.modalities.xrd import MeasuredPattern
-from omnimat.modalities.xrd.features import XrdPattern, _scattering_coefficients
+from omnimat.modalities.xrd.features import XrdPattern
+from omnimat.modalities.xrd.scattering import scattering_coefficients
 
 
 def test_nacl_has_nine_peaks(record_of, nacl):
@@ -119,6 +120,29 @@ def test_a_given_pattern_goes_before_a_derived_one(nacl, record_of):
     assert XrdPattern(origin="derived")(Record("measured", {"xrd": flat})) is None
 
 
+def test_averaging_keeps_the_counts_of_small_steps():
+    """A peak narrower than the grid may fall between its points, but not between its steps."""
+    angles = np.arange(0, 90, 0.01, dtype=np.float32)
+    narrow = np.exp(-0.5 * ((angles - 40.05) / 0.015) ** 2) + np.exp(
+        -0.5 * ((angles - 60.0) / 0.015) ** 2
+    )
+    measured = MeasuredPattern(angles, narrow.astype(np.float32))
+    values = {}
+    for points in ("interpolated", "averaged"):
+        curve = XrdPattern(given_points=points).on_grid(measured)
+        values[points] = curve[398:404].sum() / curve[598:604].sum()
+    assert values["interpolated"] < 0.02
+    assert values["averaged"] == pytest.approx(1, rel=1e-3)
+
+
+def test_averaging_leaves_a_coarse_pattern_of_straight_lines_alone():
+    angles = np.linspace(0, 90, 901, dtype=np.float32)
+    ramp = MeasuredPattern(angles, 2 + angles)
+    interpolated = XrdPattern().on_grid(ramp)
+    averaged = XrdPattern(given_points="averaged").on_grid(ramp)
+    np.testing.assert_allclose(averaged[1:], interpolated[1:], rtol=1e-3)
+
+
 def slowly(pattern, structure):
     """Return the curve and the reflections as one array for each step, without blocks."""
     lattice = structure.lattice_angstrom
@@ -129,7 +153,7 @@ def slowly(pattern, structure):
     g = np.linalg.norm(half @ np.linalg.inv(lattice).T, axis=1)
     miller, g = half[g <= g_max], g[g <= g_max]
     elements, kind = np.unique(structure.atomic_numbers, return_inverse=True)
-    amplitude, width = np.stack([_scattering_coefficients(int(z)) for z in elements], axis=1)
+    amplitude, width = np.stack([scattering_coefficients(int(z)) for z in elements], axis=1)
     s_squared = (g / 2) ** 2
     fitted = (amplitude * np.exp(-width * s_squared[:, None, None])).sum(axis=2)
     form_factors = elements - 41.78214 * s_squared[:, None] * fitted

@@ -8,8 +8,8 @@ from typing import Literal, Self, get_args
 
 from omnimat.base.errors import UserError
 from omnimat.base.words import suggestion
-from omnimat.finetune.settings import Variant
 from omnimat.finetune.tasks import TaskSettings, Transform
+from omnimat.finetune.trial_settings import Variant
 from omnimat.job.drafts.holdings import OF_THE_STRUCTURE, Holdings
 from omnimat.job.drafts.pretrain import Views, run_name
 from omnimat.job.drafts.text import filled

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from omnimat.finetune.settings import Variant
+from omnimat.finetune.trial_settings import Variant
 from omnimat.job.drafts.sizes import finetune_sizes
 from omnimat.materials.values import LabelKind
 

@@ -60,10 +60,14 @@ class FinetuneJob(RunJob[FinetuneSettings]):
             from omnimat.inference.start import opened
 
             opened(settings.model, settings.modalities)
-        if self._is_ingested and settings.folds is None:
-            check_targets(settings.tasks, Manifest.load(self._dataset))
-        elif self._is_ingested and settings.folds is not None:
-            check_folds(settings.tasks, settings.folds, self._dataset)
+        if settings.folds is not None:
+            if self._is_ingested:
+                check_folds(settings.tasks, settings.folds, self._dataset)
+            return
+        for dataset, splits in settings.splits_of().items():
+            folder = self.workspace.dataset(dataset)
+            if (folder / MANIFEST_NAME).exists():
+                check_targets(settings.tasks, Manifest.load(folder), splits)
 
     def check_after(self, needed: Sequence[Job[Any]]) -> None:
         """Find out whether one of these jobs ingests the data set with the targets and folds.

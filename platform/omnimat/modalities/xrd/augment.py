@@ -2,13 +2,14 @@
 
 The preferred orientation of the grains changes the intensities of single reflections, so it is
 applied to these. All other changes are applied to the curve, so that they also work on a stored
-curve. The functions do not change their input, and the same pattern and state of the generator give
-the same result.
+curve, for which a random factor on the intensities can take the place of texture. The functions do
+not change their input, and the same pattern and state of the generator give the same result.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -28,6 +29,9 @@ _BACKGROUND_DEGREE = 3
 _BACKGROUND_DECAY_DEGREE = (5.0, 30.0)
 # A shift is not applied if it leaves less than this fraction of the strongest peak in the range.
 _LEAST_TOP = 0.01
+_ROUNDING = 1e-9  # of a step
+_SPREAD_LENGTH_DEGREE = 1.0
+_LORENTZIAN_REACH = 10.0  # in half widths; 6 % of the area lie beyond
 
 
 class XrdAugmentation(AugmentationSettings):
@@ -56,8 +60,18 @@ class XrdAugmentation(AugmentationSettings):
             intensity. Typical: 0.005 (40,000 counts) to 0.05 (400 counts).
         gaussian_noise: largest standard deviation of noise that does not depend on the intensity,
             relative to the strongest peak. Typical: 0.001 to 0.01.
+        second_line: largest intensity of the K alpha 2 line relative to K alpha 1. The pattern of a
+            doublet such as ``CuKa`` then becomes the sum of those of its two lines. Typical: 0.5,
+            or 0 behind a monochromator.
+        lorentzian: largest share of a Lorentzian in the broadening, which is a pseudo-Voigt
+            profile: the Lorentzian has the same full width at half maximum as the Gaussian.
+            Typical: 0.5 to 1.
+        intensity_spread: largest standard deviation of the logarithm of a random factor on the
+            intensity, which varies over a degree. It takes the place of texture where only a curve
+            is known, and of vibrations and large grains. Typical: 0.3 to 1.
     """
 
+    varies_arrays: ClassVar[bool] = True
     zero_shift_degree: float = Field(default=0.1, ge=0, le=2)
     strain: float = Field(default=0.01, ge=0, le=0.1)
     broadening_sigma_degree: float = Field(default=0.2, ge=0, le=2)
@@ -65,6 +79,18 @@ class XrdAugmentation(AugmentationSettings):
     texture: float = Field(default=0.6, gt=0, le=1)
     poisson_noise: float = Field(default=0.02, ge=0, le=0.2)
     gaussian_noise: float = Field(default=0.005, ge=0, le=0.1)
+    second_line: float = Field(default=0.0, ge=0, le=1)
+    lorentzian: float = Field(default=0.0, ge=0, le=1)
+    intensity_spread: float = Field(default=0.0, ge=0, le=3)
+
+    def check(self, featurizer: XrdPattern) -> None:
+        """Refuse a second line of a radiation whose two lines are not known.
+
+        Raises:
+            ValueError: the radiation is no doublet.
+        """
+        if self.second_line > 0:
+            featurizer.doublet_angstrom()
 
     def view(
         self, record: Record, featurizer: XrdPattern, generator: np.random.Generator
@@ -83,6 +109,14 @@ class XrdAugmentation(AugmentationSettings):
         if seen.structure is None:
             return None
         return {"intensity": self.measured(seen.structure, featurizer, generator)}
+
+    def vary(
+        self, arrays: Arrays, featurizer: XrdPattern, generators: Sequence[np.random.Generator]
+    ) -> Arrays:
+        """Return stored patterns as an experiment might measure them; none gets a texture."""
+        pairs = zip(arrays["intensity"], generators, strict=True)
+        varied = [self.disturbed(curve, featurizer, generator) for curve, generator in pairs]
+        return arrays | {"intensity": np.stack(varied)}
 
     def measured(
         self, structure: Structure, pattern: XrdPattern, generator: np.random.Generator
@@ -110,7 +144,7 @@ class XrdAugmentation(AugmentationSettings):
     def disturbed(
         self, intensity: Float, pattern: XrdPattern, generator: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Shift and broaden a pattern, then add background and noise.
+        """Change intensities, shift and broaden a pattern, then add background and noise.
 
         Args:
             intensity: intensities on the pattern's grid, at most 100, shape (num_points,); the
@@ -121,35 +155,58 @@ class XrdAugmentation(AugmentationSettings):
         Returns:
             The intensities from 0 to 100, shape (num_points,).
         """
-        grid = pattern.two_theta_degree
-        curve = self._shifted(intensity.astype(np.float64) / TOP_INTENSITY, grid, generator)
+        curve = intensity.astype(np.float64) / TOP_INTENSITY
+        curve = self._respread(curve, pattern.step_degree, generator)
+        curve = self._shifted(curve, pattern, generator)
         curve = self._broadened(curve, pattern.step_degree, generator)
+        grid = pattern.two_theta_degree
         curve = curve + self.background * generator.uniform() * _background(grid, generator)
-        curve = self._noisy(curve, generator).clip(min=0)
-        scaled: NDArray[np.float32] = (TOP_INTENSITY * _topped(curve)).astype(np.float32)
-        return scaled
+        return pattern.finished(self._noisy(curve, generator)).astype(np.float32)
 
-    def _shifted(self, curve: Float, grid: Float, generator: np.random.Generator) -> Float:
+    def _respread(self, curve: Float, step_degree: float, generator: np.random.Generator) -> Float:
+        """Multiply by the exponential of a smooth random function."""
+        if self.intensity_spread == 0:
+            return curve
+        spread = self.intensity_spread * generator.uniform()
+        points = np.arange(len(curve)) * (step_degree / _SPREAD_LENGTH_DEGREE)
+        knots = generator.standard_normal(int(points[-1]) + 2)
+        return _topped(curve * np.exp(spread * np.interp(points, np.arange(len(knots)), knots)))
+
+    def _shifted(self, curve: Float, pattern: XrdPattern, generator: np.random.Generator) -> Float:
         """Move the intensity of each angle to its shifted angle; beyond the range it is 0."""
-        from scipy.interpolate import CubicSpline  # 0.4 s of import
-
+        grid = pattern.two_theta_degree
         zero = generator.uniform(-self.zero_shift_degree, self.zero_shift_degree)
         strain = generator.uniform(-self.strain, self.strain)
         sines = (1 + strain) * np.sin(np.radians(grid - zero) / 2)
-        sources = np.degrees(2 * np.arcsin(sines.clip(-1, 1)))
-        spline = CubicSpline(grid, curve)
-        rounding = 1e-9
-        inside = (sources > grid[0] - rounding) & (sources < grid[-1] + rounding)
-        moved = np.where(inside, spline(sources), 0.0).clip(min=0)
+        moved = np.zeros_like(curve)
+        for share, ratio in self._lines(pattern, generator):
+            sources = np.degrees(2 * np.arcsin((sines * ratio).clip(-1, 1)))
+            moved += share * _at(sources, curve, pattern)
         return _topped(moved) if moved.max() > _LEAST_TOP else curve
 
+    def _lines(
+        self, pattern: XrdPattern, generator: np.random.Generator
+    ) -> list[tuple[float, float]]:
+        """Draw the lines of the radiation: shares, and ratios of the mean wavelength to theirs."""
+        if self.second_line == 0:
+            return [(1.0, 1.0)]
+        second = self.second_line * generator.uniform()
+        shares = np.array([1.0, second]) / (1 + second)
+        ratios = pattern.wavelength_angstrom / np.array(pattern.doublet_angstrom())
+        return list(zip(shares.tolist(), ratios.tolist(), strict=True))
+
     def _broadened(self, curve: Float, step_degree: float, generator: np.random.Generator) -> Float:
-        from scipy.ndimage import gaussian_filter1d
+        from scipy.ndimage import convolve1d, gaussian_filter1d
 
         sigma = generator.uniform(0, self.broadening_sigma_degree) / step_degree
+        share = self.lorentzian * generator.uniform() if self.lorentzian > 0 else 0.0
         if sigma == 0:
             return curve
-        return _topped(gaussian_filter1d(curve, sigma, mode="nearest"))
+        broad = gaussian_filter1d(curve, sigma, mode="nearest")
+        if share > 0:
+            tails = convolve1d(curve, _lorentzian(sigma), mode="nearest")
+            broad = (1 - share) * broad + share * tails
+        return _topped(broad)
 
     def _noisy(self, curve: Float, generator: np.random.Generator) -> Float:
         relative = self.poisson_noise * generator.uniform()
@@ -193,6 +250,25 @@ def _background(grid: Float, generator: np.random.Generator) -> Float:
     share = generator.uniform()
     mixture = share * _topped(cubic - cubic.min()) + (1 - share) * decay
     return _topped(mixture - mixture.min())
+
+
+def _at(angles: Float, curve: Float, pattern: XrdPattern) -> Float:
+    """Interpolate a curve by a cubic spline; beyond its ends it is 0, and it is never negative."""
+    from scipy.ndimage import map_coordinates  # 0.2 s of import
+
+    places = (angles - pattern.two_theta_min_degree) / pattern.step_degree
+    inside = (places > -_ROUNDING) & (places < len(curve) - 1 + _ROUNDING)
+    values = map_coordinates(curve, places[None], order=3, mode="nearest")
+    return np.where(inside, values, 0.0).clip(min=0)
+
+
+def _lorentzian(sigma: float) -> Float:
+    """Return a Lorentzian of the half width of a Gaussian, shape (2n + 1,), with the sum 1."""
+    half_width = sigma * np.sqrt(2 * np.log(2))
+    reach = int(np.ceil(_LORENTZIAN_REACH * half_width))
+    profile = 1 / (1 + (np.arange(-reach, reach + 1) / half_width) ** 2)
+    normalised: Float = profile / profile.sum()
+    return normalised
 
 
 def _topped(curve: Float) -> Float:

@@ -7,26 +7,30 @@ them are smeared into a curve, equal reflections need not be merged or named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.origin import Origin, columns_of, of_origin
 from omnimat.modalities.xrd import MeasuredPattern
+from omnimat.modalities.xrd.curves import averaged, running_minimum
+from omnimat.modalities.xrd.scattering import (
+    blocks,
+    extent,
+    half_sphere,
+    structure_factors,
+    tables,
+)
 
 Float = NDArray[np.floating[Any]]
 
 _SMEARING_REACH = 6.0  # in sigma; a Gaussian has fallen to 1.5e-8 there
 TOP_INTENSITY = 100.0
 DEFAULT_RADIATION = "CuKa"
-# An array of this many complex numbers has 4 MiB, and about six of its size are held at a time.
-_NUMBERS_PER_BLOCK = 2**18
 # So many take 1 GB in all; a crystal of 900 atoms has 2e5.
 _MAX_REFLECTIONS = 10**7
 # The Lorentz factor has a pole at two theta = 180 degrees, which no detector sees. It is cut off
@@ -65,6 +69,12 @@ class XrdPattern(FeaturizerSettings):
         smearing_sigma_degree: standard deviation of the Gaussian that replaces each reflection.
         max_terms: largest number of reflections times atoms; a crystal that needs more gets no
             pattern. A term takes some 30 ns, so the default is about a minute.
+        given_points: how a given pattern comes onto the grid. ``interpolated`` takes its value at
+            each angle; ``averaged`` takes the mean over a step around it, which keeps all counts of
+            a pattern that was measured in smaller steps.
+        background_window_degree: width of the window of a running minimum that is taken off as
+            background, from given and derived patterns alike; 0 takes off nothing. It has to be
+            several times as wide as a peak.
     """
 
     modality: ClassVar[str] = "xrd"
@@ -77,11 +87,13 @@ class XrdPattern(FeaturizerSettings):
     step_degree: PositiveFloat = 0.1
     smearing_sigma_degree: PositiveFloat = 0.3
     max_terms: PositiveInt = 2 * 10**9
+    given_points: Literal["interpolated", "averaged"] = "interpolated"
+    background_window_degree: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if isinstance(self.radiation, str) and self.radiation != DEFAULT_RADIATION:
-            known = _tables().WAVELENGTHS
+            known = tables().WAVELENGTHS
             if self.radiation not in known:
                 raise ValueError(f"radiation must be one of {', '.join(known)}, or in angstrom")
         if not 0 <= self.two_theta_min_degree < self.two_theta_max_degree <= 180:
@@ -98,8 +110,25 @@ class XrdPattern(FeaturizerSettings):
     def wavelength_angstrom(self) -> float:
         """Wavelength of the radiation."""
         if isinstance(self.radiation, str):
-            return float(_tables().WAVELENGTHS[self.radiation])
+            return float(tables().WAVELENGTHS[self.radiation])
         return self.radiation
+
+    def doublet_angstrom(self) -> tuple[float, float]:
+        """Return the wavelengths of the two lines of the radiation, the stronger one first.
+
+        Raises:
+            ValueError: it is no doublet that pymatgen knows.
+        """
+        known = tables().WAVELENGTHS
+        lines = [f"{self.radiation}{place}" for place in (1, 2)]
+        if not set(lines) <= known.keys():
+            doublets = [name for name in known if {f"{name}1", f"{name}2"} <= known.keys()]
+            raise ValueError(
+                f"radiation {self.radiation} has no second line; choose one of "
+                f"{', '.join(doublets)}, or set second_line to 0"
+            )
+        first, second = (float(known[name]) for name in lines)
+        return first, second
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -130,7 +159,7 @@ class XrdPattern(FeaturizerSettings):
         """Interpolate a measured pattern to the grid, for the featurizer's own radiation.
 
         Angles of another wavelength are converted by Bragg's law. The curve is zero where nothing
-        was measured and where the intensity is negative.
+        was measured and where the intensity is negative. A background is taken off if so set.
 
         Returns:
             The curve, scaled to a maximum of 100, shape (num_points,).
@@ -139,12 +168,31 @@ class XrdPattern(FeaturizerSettings):
             ValueError: there is no intensity in the range of the grid.
         """
         angles = self._converted(pattern)
-        curve = np.interp(self.two_theta_degree, angles, pattern.intensity, left=0.0, right=0.0)
+        if self.given_points == "averaged":
+            curve = averaged(self.two_theta_degree, self.step_degree, angles, pattern.intensity)
+        else:
+            curve = np.interp(self.two_theta_degree, angles, pattern.intensity, left=0.0, right=0.0)
+        return self.finished(curve)
+
+    def finished(self, curve: Float) -> Float:
+        """Take the background off a curve on the grid, and scale it to a maximum of 100.
+
+        Negative intensities become zero.
+
+        Raises:
+            ValueError: no intensity is left.
+        """
         curve = np.maximum(curve, 0.0)
+        if self.background_window_degree > 0:
+            curve = curve - running_minimum(curve, self._background_points)
         if not curve.max() > 0:
             raise ValueError("no intensity in the range of two theta")
         scaled: Float = curve * (TOP_INTENSITY / curve.max())
         return scaled
+
+    @property
+    def _background_points(self) -> int:
+        return max(1, round(self.background_window_degree / self.step_degree))
 
     def _converted(self, pattern: MeasuredPattern) -> Float:
         """Return the angles at which the featurizer's radiation shows the same lattice spacings.
@@ -161,9 +209,7 @@ class XrdPattern(FeaturizerSettings):
 
     def curve(self, reflections: Reflections) -> Float:
         """Smear reflections and scale the curve to a maximum of 100, shape (num_points,)."""
-        curve = self._smeared(reflections.two_theta_degree, reflections.intensity)
-        scaled: Float = curve * (TOP_INTENSITY / curve.max())
-        return scaled
+        return self.finished(self._smeared(reflections.two_theta_degree, reflections.intensity))
 
     @property
     def two_theta_degree(self) -> Float:
@@ -182,7 +228,7 @@ class XrdPattern(FeaturizerSettings):
         limits = np.radians([self.two_theta_min_degree, self.two_theta_max_degree]) / 2
         g_min, g_max = 2 * np.sin(limits) / self.wavelength_angstrom
         self._check_size(structure, float(g_max))
-        miller, g = _half_sphere(structure.lattice_angstrom, float(g_max))
+        miller, g = half_sphere(structure.lattice_angstrom, float(g_max))
         in_range = g >= max(float(g_min), 1e-9)
         if not in_range.any():
             raise ValueError("no reflection in the range of two theta")
@@ -190,7 +236,7 @@ class XrdPattern(FeaturizerSettings):
         theta = np.arcsin(np.minimum(self.wavelength_angstrom * g / 2, 1.0))
         cosines = np.maximum(np.cos(theta), _LEAST_COSINE)
         lorentz_polarization = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * cosines)
-        intensity = np.abs(_structure_factors(structure, miller, g)) ** 2 * lorentz_polarization
+        intensity = np.abs(structure_factors(structure, miller, g)) ** 2 * lorentz_polarization
         return Reflections(np.degrees(2 * theta), intensity, miller)
 
     def _check_size(self, structure: Structure, g_max: float) -> None:
@@ -198,7 +244,7 @@ class XrdPattern(FeaturizerSettings):
         num_atoms = structure.atomic_numbers.size
         volume = abs(float(np.linalg.det(structure.lattice_angstrom)))
         reflections = 2 / 3 * np.pi * volume * g_max**3
-        candidates = np.prod(2.0 * _extent(structure.lattice_angstrom, g_max) + 1) / 2
+        candidates = np.prod(2.0 * extent(structure.lattice_angstrom, g_max) + 1) / 2
         if reflections > _MAX_REFLECTIONS or max(reflections * num_atoms, candidates) > (
             self.max_terms
         ):
@@ -212,7 +258,7 @@ class XrdPattern(FeaturizerSettings):
         reach = int(np.ceil(_SMEARING_REACH * sigma))
         offsets = np.arange(-reach, reach + 1)
         padded = np.zeros(self.num_points + 2 * reach + 1)  # one at the end of the grid counts
-        for block in _blocks(len(two_theta), len(offsets)):
+        for block in blocks(len(two_theta), len(offsets)):
             place = (two_theta[block] - self.two_theta_min_degree) / self.step_degree
             points = np.rint(place).astype(np.int64)[:, None] + offsets
             gaussians = np.exp(-0.5 * ((points - place[:, None]) / sigma) ** 2)
@@ -221,72 +267,3 @@ class XrdPattern(FeaturizerSettings):
                 padded, (points + reach).ravel(), (intensity[block, None] * gaussians).ravel()
             )
         return padded[reach : reach + self.num_points]
-
-
-def _blocks(num_rows: int, row_length: int) -> Iterator[slice]:
-    """Cut rows into blocks that hold a limited count of numbers, or one row."""
-    step = max(1, _NUMBERS_PER_BLOCK // row_length)
-    for start in range(0, num_rows, step):
-        yield slice(start, min(start + step, num_rows))
-
-
-def _extent(lattice_angstrom: Float, radius: float) -> NDArray[np.int64]:
-    """Return the largest Miller index of each axis within a radius, shape (3,)."""
-    lengths = radius * np.linalg.norm(lattice_angstrom, axis=1)
-    extent: NDArray[np.int64] = np.floor(lengths).astype(np.int64)
-    return extent
-
-
-def _half_sphere(lattice_angstrom: Float, radius: float) -> tuple[Float, Float]:
-    """Find the reciprocal vectors with |g| <= radius, one of each pair g and -g, without 0.
-
-    Returns:
-        Miller indices, shape (m, 3), and lengths, shape (m,).
-    """
-    extent = _extent(lattice_angstrom, radius)
-    shape = tuple(2 * extent + 1)
-    first = int(np.prod(shape)) // 2 + 1  # g and -g are mirror images about the middle, which is 0
-    reciprocal = np.linalg.inv(lattice_angstrom).T
-    miller, lengths = [np.empty((0, 3), np.int64)], [np.empty(0)]
-    for block in _blocks(first - 1, 3):
-        places = np.arange(first + block.start, first + block.stop)
-        indices = np.stack(np.unravel_index(places, shape), axis=1) - extent
-        g = np.linalg.norm(indices @ reciprocal, axis=1)
-        inside = g <= radius
-        miller.append(indices[inside])
-        lengths.append(g[inside])
-    return np.concatenate(miller), np.concatenate(lengths)
-
-
-def _structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray[np.complex128]:
-    """Sum f_e(g) exp(2 pi i g.r) over the atoms, shape (m,)."""
-    elements, kind = np.unique(structure.atomic_numbers, return_inverse=True)
-    amplitude, width = np.stack([_scattering_coefficients(int(z)) for z in elements], axis=1)
-    factors = np.empty(len(g), np.complex128)
-    for block in _blocks(len(g), max(len(kind), amplitude.size)):
-        s_squared = (g[block] / 2) ** 2
-        fitted = (amplitude * np.exp(-width * s_squared[:, None, None])).sum(axis=2)
-        form_factors = elements - 41.78214 * s_squared[:, None] * fitted
-        phase = np.exp((2j * np.pi) * (miller[block] @ structure.frac_coords.T))
-        factors[block] = (form_factors[:, kind] * phase).sum(axis=1)
-    return factors
-
-
-@cache
-def _tables() -> Any:
-    """Import pymatgen's tables; with matplotlib this takes 0.6 s, which settings do not need."""
-    from pymatgen.analysis.diffraction import xrd
-
-    return xrd
-
-
-@cache
-def _scattering_coefficients(atomic_number: int) -> Float:
-    """Return the fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2), shape (2, terms)."""
-    from pymatgen.core import Element  # 0.3 s of import
-
-    symbol = Element.from_Z(atomic_number).symbol
-    known = _tables().ATOMIC_SCATTERING_PARAMS
-    if symbol not in known:
-        raise ValueError(f"no X-ray scattering factor is known for {symbol}")
-    return np.array(known[symbol], dtype=np.float64).T

@@ -1,0 +1,86 @@
+"""Reciprocal vectors of a crystal and what its atoms scatter, in blocks of limited memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnimat.materials.record import Structure
+
+Float = NDArray[np.floating[Any]]
+
+# An array of this many complex numbers has 4 MiB, and about six of its size are held at a time.
+_NUMBERS_PER_BLOCK = 2**18
+
+
+def blocks(num_rows: int, row_length: int) -> Iterator[slice]:
+    """Cut rows into blocks that hold a limited count of numbers, or one row."""
+    step = max(1, _NUMBERS_PER_BLOCK // row_length)
+    for start in range(0, num_rows, step):
+        yield slice(start, min(start + step, num_rows))
+
+
+def extent(lattice_angstrom: Float, radius: float) -> NDArray[np.int64]:
+    """Return the largest Miller index of each axis within a radius, shape (3,)."""
+    lengths = radius * np.linalg.norm(lattice_angstrom, axis=1)
+    extent: NDArray[np.int64] = np.floor(lengths).astype(np.int64)
+    return extent
+
+
+def half_sphere(lattice_angstrom: Float, radius: float) -> tuple[Float, Float]:
+    """Find the reciprocal vectors with |g| <= radius, one of each pair g and -g, without 0.
+
+    Returns:
+        Miller indices, shape (m, 3), and lengths, shape (m,).
+    """
+    largest = extent(lattice_angstrom, radius)
+    shape = tuple(2 * largest + 1)
+    first = int(np.prod(shape)) // 2 + 1  # g and -g are mirror images about the middle, which is 0
+    reciprocal = np.linalg.inv(lattice_angstrom).T
+    miller, lengths = [np.empty((0, 3), np.int64)], [np.empty(0)]
+    for block in blocks(first - 1, 3):
+        places = np.arange(first + block.start, first + block.stop)
+        indices = np.stack(np.unravel_index(places, shape), axis=1) - largest
+        g = np.linalg.norm(indices @ reciprocal, axis=1)
+        inside = g <= radius
+        miller.append(indices[inside])
+        lengths.append(g[inside])
+    return np.concatenate(miller), np.concatenate(lengths)
+
+
+def structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray[np.complex128]:
+    """Sum f_e(g) exp(2 pi i g.r) over the atoms, shape (m,)."""
+    elements, kind = np.unique(structure.atomic_numbers, return_inverse=True)
+    amplitude, width = np.stack([scattering_coefficients(int(z)) for z in elements], axis=1)
+    factors = np.empty(len(g), np.complex128)
+    for block in blocks(len(g), max(len(kind), amplitude.size)):
+        s_squared = (g[block] / 2) ** 2
+        fitted = (amplitude * np.exp(-width * s_squared[:, None, None])).sum(axis=2)
+        form_factors = elements - 41.78214 * s_squared[:, None] * fitted
+        phase = np.exp((2j * np.pi) * (miller[block] @ structure.frac_coords.T))
+        factors[block] = (form_factors[:, kind] * phase).sum(axis=1)
+    return factors
+
+
+@cache
+def tables() -> Any:
+    """Import pymatgen's tables; with matplotlib this takes 0.6 s, which settings do not need."""
+    from pymatgen.analysis.diffraction import xrd
+
+    return xrd
+
+
+@cache
+def scattering_coefficients(atomic_number: int) -> Float:
+    """Return the fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2), shape (2, terms)."""
+    from pymatgen.core import Element  # 0.3 s of import
+
+    symbol = Element.from_Z(atomic_number).symbol
+    known = tables().ATOMIC_SCATTERING_PARAMS
+    if symbol not in known:
+        raise ValueError(f"no X-ray scattering factor is known for {symbol}")
+    return np.array(known[symbol], dtype=np.float64).T

@@ -1,0 +1,160 @@
+"""Trials whose stored features vary, and that another data set judges."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from upath import UPath
+
+from omnimat.base.errors import UserError
+from omnimat.cli.recomputation import recomputation, rerun
+from omnimat.finetune.plan import make_plan
+from omnimat.finetune.rows import Scored, make_row
+from omnimat.finetune.tasks import TaskSettings, catalogue, read_targets
+from omnimat.finetune.trial import predict, run_trial
+from omnimat.finetune.trial_settings import TrialSettings
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.modalities.xrd.cnn import XrdCnnSettings
+from omnimat.modalities.xrd.features import XrdPattern
+from omnimat.models.export import Card, save
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards
+from omnimat.verification.rerun import Sample
+from omnimat.verification.verify import verify
+
+VARIED = {"xrd": {"strain": 0.02, "background": 0.2}}
+HEAVY = TaskSettings(name="heavy", target="is_heavy", kind="classification")
+CHOSEN = TrialSettings(variant="from_scratch", lr=1e-2, seed=3, num_epochs=2, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def settings(workspace, settings, write_features):
+    """A sweep on patterns of ``cubes``, from scratch."""
+    featurizer = XrdPattern(step_degree=0.5)
+    card = Card(
+        modality="xrd",
+        encoder=XrdCnnSettings(preset="tiny"),
+        featurizer=featurizer.model_dump(),
+        embedding_dim=16,
+        parent_run="patterns",
+        config_hash="0",
+        dataset_fingerprint="0",
+        samples_seen=0,
+    )
+    torch.manual_seed(0)
+    save(export_folder(workspace.run("patterns"), "xrd"), card.encoder.build(16), card)
+    for dataset in ("cubes", "cubes-unlike"):
+        write_features(workspace, dataset, featurizers_of({"xrd": card}))
+    update = {"run": "patterns", "modalities": ("xrd",), "variants": ("from_scratch",)}
+    return settings.model_validate(settings.model_dump() | update | {"tasks": (HEAVY,)})
+
+
+def changed(settings, **changes):
+    return settings.model_validate(settings.model_dump() | changes)
+
+
+def planned(settings, workspace):
+    return make_plan(settings, workspace, read_cards(workspace.run(settings.run)))
+
+
+@pytest.fixture
+def plan(settings, workspace):
+    return planned(changed(settings, augmentation=VARIED), workspace)
+
+
+def curves(inputs, rows):
+    return inputs.batch(np.array(rows)).modalities["xrd"].arrays["intensity"].numpy()
+
+
+def test_a_pattern_varies_with_seed_and_epoch_alone(plan):
+    seen, again, other = (plan.examples("train", seed=seed).inputs for seed in (1, 1, 2))
+    first = curves(seen, [0, 1, 2])
+    np.testing.assert_array_equal(curves(again, [2, 0]), first[[2, 0]])
+    assert np.abs(curves(other, [0]) - first[:1]).max() > 0.1
+    assert np.abs(curves(seen.in_epoch(1), [0]) - first[:1]).max() > 0.1
+    np.testing.assert_array_equal(curves(seen.in_epoch(1).in_epoch(0), [0]), first[:1])
+
+
+def test_without_a_seed_features_stay_as_they_are_stored(plan, settings, workspace):
+    plain = planned(settings, workspace)
+    stored = curves(plain.examples("train", seed=1).inputs, [0, 1])
+    np.testing.assert_array_equal(curves(plan.examples("train").inputs, [0, 1]), stored)
+
+
+def test_a_varied_trial_learns_from_other_patterns_and_is_judged_by_stored_ones(
+    plan, settings, workspace, tmp_path
+):
+    plain = planned(settings, workspace)
+    assert plan.fingerprint != plain.fingerprint
+    results = {}
+    for name, each in {"varied": plan, "again": plan, "plain": plain}.items():
+        results[name] = run_trial(each, CHOSEN, UPath(tmp_path / name), lambda entry: None)
+    assert results["varied"].history == results["again"].history
+    assert results["varied"].history[0]["train_loss"] != results["plain"].history[0]["train_loss"]
+    judged = [
+        predict(each, results["varied"], UPath(tmp_path / "varied"), "test")["heavy"]
+        for each in (plan, replace(plan, augmentations={}))
+    ]
+    assert judged[0].equals(judged[1])
+
+
+def test_another_data_set_judges_and_its_row_is_made_again(settings, workspace, tmp_path):
+    chosen = changed(settings, test_dataset="cubes-unlike", augmentation=VARIED)
+    plan = planned(chosen, workspace)
+    plan.check_splits()
+    learned, judged = plan.material_ids("train"), plan.material_ids("test")
+    own = planned(settings, workspace)
+    assert learned == own.material_ids("train")
+    assert judged
+    assert not set(judged) & set(own.material_ids("test"))
+    folder = workspace.run("transfer") / "trials" / "one"
+    result = run_trial(plan, CHOSEN, folder, lambda entry: None)
+    table = predict(plan, result, folder, "test")["heavy"]
+    assert set(table["material_id"]) == set(judged)
+    path = workspace.run("transfer") / "predictions.parquet"
+    path.write_bytes(table.to_parquet(index=False))
+    scored = Scored(HEAVY, result, folder, table, path)
+    cards = read_cards(workspace.run("patterns"))
+    row = make_row("transfer", chosen, plan, cards, scored, workspace.files)
+    assert row.dataset == "cubes-unlike"
+    store = LeaderboardStore(f"sqlite:///{tmp_path / 'board.db'}")
+    store.upsert([row])
+    for reruns in (None, partial(rerun, sample=Sample())):
+        (outcome,) = verify(store, workspace.files, recomputation, reruns=reruns)
+        assert outcome.verdict == ("recomputed" if reruns is None else "reproduced"), outcome
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"test_dataset": "cubes"}, "another data set"),
+        ({"test_dataset": "other", "variants": ("finetuned",)}, "from_scratch"),
+        ({"augmentation": {"structure": {}}}, "structure"),
+        ({"augmentation": VARIED, "variants": ("frozen",)}, "frozen"),
+        ({"augmentation": VARIED, "modalities": ("structure",)}, "none of modalities"),
+    ],
+)
+def test_what_cannot_be_is_refused(settings, changes, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        changed(settings, **changes)
+
+
+def test_an_augmentation_that_does_not_fit_the_features_is_refused(
+    settings, workspace, monkeypatch
+):
+    card = read_cards(workspace.run("patterns"))["xrd"]
+    other = card.model_copy(update={"featurizer": {**card.featurizer, "radiation": "CuKa1"}})
+    chosen = changed(settings, augmentation={"xrd": {"second_line": 0.5}})
+    with pytest.raises(UserError, match=r"augmentation.xrd: radiation CuKa1"):
+        make_plan(chosen, workspace, {"xrd": other})
+
+
+def test_classes_may_count_as_another():
+    found = [json.dumps({"crystal_system": one}) for one in ("trigonal", "hexagonal", "cubic")]
+    targets = read_targets(found, catalogue()["crystal family"])
+    assert targets.values.tolist() == ["hexagonal", "hexagonal", "cubic"]
+    with pytest.raises(ValidationError, match="counted_as"):
+        TaskSettings(name="a", target="b", counted_as={"x": "y"})
