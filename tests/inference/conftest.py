@@ -108,13 +108,18 @@ def packed(storage, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def of_the_run(storage):
+def sweep_settings():
+    return FinetuneSettings.model_validate(SWEEP)
+
+
+@pytest.fixture(scope="session")
+def of_the_run(storage, sweep_settings):
     """What each trial predicts for the test split, by the run's own function."""
     from omnimat.finetune.outcome import read_result
 
-    settings = FinetuneSettings.model_validate(SWEEP)
-    plan = make_plan(settings, storage, read_cards(storage.run("pre")))
-    folders = {trial: trial_folder(storage.run("sweep"), trial) for trial in settings.trials()}
+    plan = make_plan(sweep_settings, storage, read_cards(storage.run("pre")))
+    trials = sweep_settings.trials()
+    folders = {trial: trial_folder(storage.run("sweep"), trial) for trial in trials}
     return [
         predict(plan, read_result(plan, trial, folder), folder, "test")
         for trial, folder in folders.items()
