@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from omnimat.base.precision import Precision
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
 from omnimat.base.stored_file import StoredFile
-from omnimat.finetune.codec import ClassIndex, JointCodec
+from omnimat.finetune.codec import ClassIndex, JointCodec, Standardiser
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.settings import MissingModalities
 from omnimat.finetune.tasks import TaskSettings
@@ -140,6 +141,13 @@ class Network(Settings):
     precision: Precision
     seeds: tuple[int, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _has_each_once(self) -> Self:
+        for key in ("modalities", "seeds"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise ValueError(f"{key}: one of them stands there twice")
+        return self
+
 
 class Predictor(Settings):
     """The part of a model that predicts.
@@ -165,6 +173,9 @@ class Predictor(Settings):
         ]
         if kinds != [one.task.kind for one in self.predicted]:
             raise ValueError("predicted: these are not the quantities of the codec")
+        for one in self.network.codec.codecs:
+            if isinstance(one, Standardiser) and np.shape(one.mean) != np.shape(one.std):
+                raise ValueError("codec: a mean and its deviation are of other numbers of numbers")
         return self
 
 

@@ -82,9 +82,13 @@ class Reference:
         return cls(mean.double().numpy(), whitening.double().numpy())
 
     def distances(self, embeddings: NDArray[np.floating]) -> Float:
-        """Give the distance of each of (N, d) embeddings, per square root of dimension: (N,)."""
-        whitened = (embeddings.astype(np.float64) - self.mean) @ self.whitening
-        distances: Float = np.sqrt((whitened**2).mean(axis=1))
+        """Give the distance of each of (N, d) embeddings, per square root of dimension: (N,).
+
+        That of an embedding that is not finite is not either.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            whitened = (embeddings.astype(np.float64) - self.mean) @ self.whitening
+            distances: Float = np.sqrt((whitened**2).mean(axis=1))
         return distances
 
 

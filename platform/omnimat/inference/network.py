@@ -126,7 +126,8 @@ def averaged(codec: JointCodec, values: NDArray[np.float32]) -> list[Mean]:
         codec: maps outputs to quantities.
         values: (members, N, outputs).
     """
-    decoded = [codec.decode(member) for member in values]
+    with np.errstate(over="ignore", invalid="ignore"):
+        decoded = [codec.decode(member) for member in values]
     ends = np.cumsum([one.num_outputs for one in codec.codecs])[:-1]
     found = []
     for place, (one, part) in enumerate(zip(codec.codecs, np.split(values, ends, 2), strict=True)):

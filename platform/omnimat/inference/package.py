@@ -201,7 +201,9 @@ def opened(path: str) -> Package:
 
 def _from_folder(folder: UPath, name: str, max_bytes: int) -> bytes:
     file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
+    if file.resolve() != folder.resolve() / name:
+        raise UserError(f"{file} is a link, which is not followed; get the package again")
+    if not file.is_file():
         raise UserError(f"{file} does not exist; {folder} is no packed model")
     with file.open("rb") as stream:
         return stream.read(max_bytes + 1)

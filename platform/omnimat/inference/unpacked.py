@@ -18,6 +18,7 @@ from safetensors.torch import load as load_tensors
 
 from omnimat.base.errors import UserError
 from omnimat.base.precision import Precision
+from omnimat.base.words import shortened
 from omnimat.finetune.model import autocast
 from omnimat.inference.card import PackageCard, Predictor
 from omnimat.inference.columns import NOTES
@@ -126,7 +127,7 @@ class Unpacked:
         """
         with self._fitting():
             found = featurizers_of({name: self.card.encoders[name] for name in modalities})
-        return dict(self_contained(found))
+            return dict(self_contained(found))
 
     @property
     def encoders(self) -> Encoders:
@@ -242,7 +243,10 @@ class Unpacked:
         return self.featurizers(self.predictor.network.modalities)
 
     def _tensors(self, name: str) -> dict[str, torch.Tensor]:
-        tensors: dict[str, torch.Tensor] = load_tensors(self._package.data(name))
+        try:
+            tensors: dict[str, torch.Tensor] = load_tensors(self._package.data(name))
+        except (SafetensorError, KeyError, RuntimeError) as error:
+            raise MisfitError(f"{name} holds no tensors: {shortened(str(error))}") from error
         return tensors
 
     @contextmanager
@@ -250,7 +254,7 @@ class Unpacked:
         """Raise an error that says in one sentence that card and weights do not belong together."""
         try:
             yield
-        except (MisfitError, SafetensorError, KeyError, ValueError) as error:
+        except (ArithmeticError, KeyError, ValueError) as error:
             raise UserError(
                 f"{self._package.place} is no whole model: its card and its weights do not belong "
                 f"together ({' '.join(str(error).split())}); get the package again"

@@ -8,6 +8,7 @@ length of the list and the shape of an item. A batch is a concatenation of such 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -29,6 +30,9 @@ Extractor = Callable[[Record], Arrays | None]
 ID_COLUMN = "material_id"
 QUARANTINE_COLUMN = "quarantine_reason"
 PROPERTIES_COLUMN = "properties"
+
+# A charge density on a grid of 128 points along each axis has an eighth of this.
+_MAX_ITEM_SIZE = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +177,23 @@ class FeaturizerSettings(Settings):
 
 
 def self_contained(featurizers: Mapping[str, Featurizer]) -> Mapping[str, Featurizer]:
-    """Return featurizers that somebody else chose, if they read nothing besides the record.
+    """Return featurizers that somebody else chose, if they are safe to use.
 
     Raises:
-        UserError: one names a file or a model, which is not opened.
+        UserError: one names a file or a model, which is not opened, or makes of every material more
+            numbers than the memory should be filled with.
     """
     for modality, featurizer in featurizers.items():
         if featurizer.outside is not None:
             raise UserError(
                 f"{modality}: the featurizer {featurizer.type} reads {featurizer.outside!r}, and "
                 "what somebody else names is not opened"
+            )
+        size = max((math.prod(one.item_shape) for one in featurizer.fields), default=0)
+        if size > _MAX_ITEM_SIZE:
+            raise UserError(
+                f"{modality}: the featurizer {featurizer.type} makes {size} numbers of a material; "
+                f"at most {_MAX_ITEM_SIZE} are made where somebody else chose it"
             )
     return featurizers
 

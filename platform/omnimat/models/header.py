@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from omnimat.base.words import shortened
+
 T = TypeVar("T", bound=nn.Module)
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of each tensor, by its name."""
@@ -39,10 +41,16 @@ def check_network(build: Callable[[], nn.Module], shapes: Shapes, size_bytes: in
         size_bytes: the size of the file that holds them.
 
     Raises:
-        MisfitError: it has others, or so many that it was not built to the end.
+        MisfitError: it has others, or so many that it was not built to the end, or it cannot be
+            built at all.
     """
-    with _Limits(len(shapes), size_bytes), torch.device("meta"):
-        network = build()
+    try:
+        with _Limits(len(shapes), size_bytes), torch.device("meta"):
+            network = build()
+    except MisfitError:
+        raise
+    except Exception as error:  # whatever a module raises for a width of -1 or 10**400
+        raise MisfitError(f"the network cannot be built: {shortened(str(error), 200)}") from error
     built = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     for name in sorted(built.keys() ^ shapes.keys()):
         which, other = ("network", "file") if name in built else ("file", "network")
@@ -56,11 +64,16 @@ def filled(build: Callable[[], T], tensors: Mapping[str, Tensor]) -> T:
     """Build a network and give it its weights, once it is known to have just these tensors.
 
     Raises:
-        MisfitError: it has others.
+        MisfitError: it has others, or a kind of numbers that is not that of the network.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     check_network(build, shapes, sum(tensor.nbytes for tensor in tensors.values()))
     network = build()
+    for name, wanted in network.state_dict().items():
+        if tensors[name].is_floating_point() != wanted.is_floating_point():
+            raise MisfitError(
+                f"tensor {name} is {tensors[name].dtype}, the network's {wanted.dtype}"
+            )
     network.load_state_dict(tensors)
     return network
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple, Self
@@ -46,6 +47,9 @@ _TIE_ANGSTROM = 1e-3
 _COINCIDENT_ANGSTROM = 1e-3
 _RADIUS_GROWTH = 1.25
 _LARGEST_ATOMIC_NUMBER = 118
+# Of an atom, a search usually finds some dozens. A pair takes about 200 bytes.
+_MAX_PAIRS_PER_ATOM = 5000
+_MAX_PAIRS = 8_000_000
 
 
 class Neighbors(NamedTuple):
@@ -213,6 +217,7 @@ def _within(structure: Structure, radius: float) -> Neighbors:
         find_points_in_spheres,  # trainers need no neighbours
     )
 
+    _check_number(structure, radius)
     lattice = np.ascontiguousarray(structure.lattice_angstrom, dtype=np.float64)
     positions = np.ascontiguousarray(structure.frac_coords @ lattice)
     centers, neighbors, images, distances = find_points_in_spheres(
@@ -223,6 +228,18 @@ def _within(structure: Structure, radius: float) -> Neighbors:
         raise ValueError("two atoms coincide")
     found = Neighbors(centers, neighbors, np.rint(images).astype(np.int64), distances)
     return found.where(others)
+
+
+def _check_number(structure: Structure, radius: float) -> None:
+    """Refuse a search that would fill the memory: a wide one, or one in a large and dense cell."""
+    num_atoms = len(structure.atomic_numbers)
+    allowed = min(_MAX_PAIRS_PER_ATOM * num_atoms, _MAX_PAIRS)
+    volume = abs(float(np.linalg.det(structure.lattice_angstrom)))
+    if radius > math.cbrt(allowed * volume / (4 / 3 * math.pi * num_atoms**2)):
+        raise ValueError(
+            f"too many neighbours: about {allowed} pairs of atoms or more are within "
+            f"{radius:.4g} angstrom"
+        )
 
 
 def _nearest(found: Neighbors, max_neighbors: int, num_atoms: int) -> Neighbors:
