@@ -13,6 +13,7 @@ The split must be one that the model has not learned from: the test split of its
 one of a data set that its training has held out.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,7 @@ def predicted(model: Model, folder: UPath, split: str) -> tuple[pd.DataFrame, li
     tables, properties = [], []
     for records in records_of(folder, split):
         tables.append(model.predict(records, progress=False))
-        properties += [pd.Series(dict(one.properties), dtype=object).to_json() for one in records]
+        properties += [json.dumps(dict(one.properties)) for one in records]
     return pd.concat(tables, ignore_index=True), properties
 
 
