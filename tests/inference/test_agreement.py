@@ -109,7 +109,7 @@ def test_a_job_says_what_python_says_and_an_index_of_it_finds_the_same(
     assert [str(crystals / f"{name}.cif") for name in table["material_id"]] == paths
     assert_same(table, model.predict(paths))
     vectors = model.embed(paths).vectors
-    np.testing.assert_allclose(np.stack(table["embedding"]), vectors, atol=TOLERANCE)
+    np.testing.assert_allclose(np.stack(table["embedding"].tolist()), vectors, atol=TOLERANCE)
 
     run("index", packed, str(parts), "-o", tmp_path / "of-job")
     for path in paths[::3]:

@@ -150,7 +150,7 @@ def test_weights_that_are_none_are_refused(honest, records, tmp_path, little_mem
     card, files = honest
     found = used(written(tmp_path / "m", card, files | {WEIGHTS: WRONG_WEIGHTS[name]}), records[0])
     assert all("do not belong together" in one for one in found[1:3])
-    assert not any("\n" in one for one in found if one and one.count("\n") > 1)
+    assert not any("\n" in one.strip() for one in found if one)
     assert not os.path.exists(TOUCHED)
 
 
@@ -309,7 +309,7 @@ def test_no_link_of_a_folder_is_followed(honest, records, tmp_path, name):
     path = written(tmp_path / "m", *honest)
     (path / name).rename(path / "elsewhere")
     (path / name).symlink_to(path / "elsewhere")
-    for use in (Package(path).check, lambda: omnimat.load(path).predict(records[0])):
+    for use in (lambda: Package(path).check(), lambda: omnimat.load(path).predict(records[0])):
         with pytest.raises(UserError, match="is a link"):
             use()
 
