@@ -19,7 +19,8 @@ TORCH_INDEX = os.environ.get("TORCH_INDEX", TORCH_CPU_INDEX)  # or a mirror of i
 # PyPI's torch, and what comes with it for NVIDIA's cards.
 FOR_CUDA = re.compile(r"torch|triton|nvidia-.+|cuda-.+")
 
-# What every environment of omnimat has besides its dependencies.
+# What every environment of omnimat has besides its dependencies. The extra forcefield is not among
+# it, since CHGNet has no wheels for Linux on arm64.
 EXTRAS = ("gcp", "gcs", "postgresql", "s3", "text")
 
 TITLES = {
@@ -92,8 +93,8 @@ def main(options: list[str]) -> None:
         pins |= parse(lock_file(part).read_text())
     with tempfile.TemporaryDirectory() as folder:
         resolver = Resolver(Path(folder), options)
-        everything = resolver.pins(pins, "--all-extras", PYPROJECT.name)
         extras = [f"--extra={name}" for name in EXTRAS]
+        everything = resolver.pins(pins, *extras, "--extra=dev", PYPROJECT.name)
         runtime = resolver.pins(everything, *extras, PYPROJECT.name)
         tools = f"pip\nsetuptools\nuv=={UV_VERSION}"
         build = resolver.pins(pins, "--no-annotate", "-", requirements=tools)

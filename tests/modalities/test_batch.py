@@ -11,8 +11,10 @@ from omnimat.modalities.layout import feature_schema
 from omnimat.modalities.registry import MODALITIES, default_featurizer
 from omnimat.modalities.text.embedding import TextEmbedding
 
-# Of properties somebody has to say which.
-WITH_DEFAULTS = [name for name in MODALITIES.names if name != "properties"]
+# Of properties somebody has to say which, and a force field is not installed everywhere.
+WITH_DEFAULTS = [
+    name for name in MODALITIES.names if name not in {"properties", "elastic_response"}
+]
 
 
 @pytest.fixture(scope="module")

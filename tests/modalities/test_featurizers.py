@@ -9,6 +9,7 @@ from omnimat.modalities.composition import formula_of
 from omnimat.modalities.composition.features import Magpie
 from omnimat.modalities.composition.fractions import ElementFractions
 from omnimat.modalities.dos.features import DosCurve
+from omnimat.modalities.elastic_response.features import ChgnetStrain
 from omnimat.modalities.geometry.features import PairDensity
 from omnimat.modalities.properties.features import PropertyValues
 from omnimat.modalities.registry import MODALITIES
@@ -111,6 +112,15 @@ class TestElementFractions(FeaturizerConformance):
 class TestPairDensity(FeaturizerConformance):
     featurizer = PairDensity()
     needs = ("structure",)
+
+
+class TestChgnetStrain(FeaturizerConformance):
+    featurizer = ChgnetStrain()
+    needs = ("structure",)
+
+    @pytest.fixture(autouse=True)
+    def _installed(self):
+        pytest.importorskip("chgnet", reason="it comes with omnimat[forcefield]")
 
 
 class TestPropertyValues(FeaturizerConformance):

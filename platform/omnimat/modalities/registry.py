@@ -29,6 +29,7 @@ MODALITIES: Registry[Modality] = Registry(
             "composition",
             "properties",
             "geometry",
+            "elastic_response",
         )
     },
 )

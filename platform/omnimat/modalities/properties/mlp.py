@@ -1,4 +1,4 @@
-"""The settings of an MLP on the values of properties."""
+"""The settings of an MLP on values of which some may be missing, such as properties."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PropertyMlpSettings(EncoderSettings):
 
     Attributes:
         num_values: how many numbers describe a record; filled in from the featurizer.
-        num_properties: how many properties may be known or not; filled in from the featurizer.
+        num_properties: length of the mask of what is known; filled in from the featurizer.
         hidden_widths: widths of the hidden layers, each followed by a layer norm and a GELU.
     """
 
@@ -32,17 +32,18 @@ class PropertyMlpSettings(EncoderSettings):
     hidden_widths: tuple[PositiveInt, ...] = (256, 256)
 
     def fitted_to(self, featurizer: Featurizer) -> Self:
-        """Take over the widths of the featurizer once its statistics are known.
+        """Take over the widths of the featurizer once they are known.
 
         Raises:
-            ValueError: the featurizer is not ``property_values``.
+            ValueError: the featurizer does not give values and a mask of those that are known.
         """
-        if not isinstance(featurizer, PropertyValues):
-            raise ValueError(f"the encoder {self.type} needs the featurizer property_values")
-        if featurizer.statistics is None:
+        vector = featurizer.vector
+        if vector is None or (vector.name, vector.mask) != ("values", "is_known"):
+            raise ValueError(
+                f"the encoder {self.type} needs values and a mask of those that are known, as the "
+                "featurizers property_values and chgnet_strain give them"
+            )
+        if isinstance(featurizer, PropertyValues) and featurizer.statistics is None:
             return self
-        widths = {
-            "num_values": featurizer.num_values,
-            "num_properties": featurizer.num_properties,
-        }
+        widths = {"num_values": vector.size, "num_properties": len(vector.widths)}
         return self.model_copy(update=widths)

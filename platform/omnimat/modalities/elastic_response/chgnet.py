@@ -1,0 +1,143 @@
+"""Energies, stresses and forces of CHGNet, a force field whose weights come with its wheel.
+
+Deng et al., "CHGNet as a pretrained universal neural network potential for charge-informed
+atomistic modelling", Nature Machine Intelligence 5 (2023). It was trained on MPtrj: energies,
+forces, stresses and magnetic moments along relaxations of the Materials Project. It has seen no
+modulus, but most crystals of the Materials Project.
+
+The wheel belongs to the extra ``forcefield``, so it is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import io
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import replace
+from importlib import metadata, resources
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnimat.base.errors import UserError
+from omnimat.materials.crystals import to_pymatgen
+from omnimat.materials.record import Structure
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+Float = NDArray[np.float64]
+
+_WEIGHTS = ("pretrained", "0.3.0", "chgnet_0.3.0_e29f68s314m37.pth.tar")
+_LAST_ELEMENT = 94
+_ATOMS_AT_A_TIME = 256  # some 10 MB each
+
+
+class Answers(NamedTuple):
+    """What CHGNet tells of a crystal of n atoms under m strains.
+
+    Attributes:
+        energies_ev_per_atom: energies as those of the Materials Project, (m,).
+        stresses_gpa: derivative of the energy by strain over the volume, so that it is positive
+            under tension, (m, 3, 3).
+        forces_ev_per_angstrom: forces on the atoms, (m, n, 3).
+    """
+
+    energies_ev_per_atom: Float
+    stresses_gpa: Float
+    forces_ev_per_angstrom: Float
+
+
+def require_forcefield_extra() -> None:
+    """Check that CHGNet is installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    if find_spec("chgnet") is None:
+        raise UserError("chgnet is not installed; run: pip install 'omnimat[forcefield]'")
+
+
+def chgnet_version() -> str:
+    """Return the version of the wheel."""
+    return metadata.version("chgnet")
+
+
+def weights_sha256() -> str:
+    """Return the SHA-256 hash of the weights, a file of some MB."""
+    return hashlib.sha256(_weights().read_bytes()).hexdigest()
+
+
+def answers(structure: Structure, strains: Float, sha256: str | None = None) -> Answers:
+    """Strain a crystal, whose atoms go along with the cell, and ask for energies and derivatives.
+
+    Args:
+        structure: the crystal.
+        strains: symmetric strains, (m, 3, 3) with m > 1.
+        sha256: the hash that its weights must have; None for any.
+
+    Raises:
+        ValueError: CHGNet does not know an element, or an atom is alone within its 6 angstrom.
+        UserError: it is not installed, or has other weights.
+    """
+    if (beyond := structure.atomic_numbers.max()) > _LAST_ELEMENT:
+        raise ValueError(f"CHGNet knows no element beyond number {_LAST_ELEMENT}; one is {beyond}")
+    model = _loaded(sha256)
+    graph = _graph(model, structure)
+    strained = [_strained(graph, strain) for strain in strains]
+    at_a_time = max(1, _ATOMS_AT_A_TIME // len(structure.atomic_numbers))
+    told = model.predict_graph(strained, task="efs", batch_size=at_a_time)
+    found = (np.array([one[key] for one in told], dtype=np.float64) for key in "esf")
+    return Answers(*found)
+
+
+def _graph(model: Any, structure: Structure) -> Any:
+    """Find the neighbours, once for all strains, since bonds fade out at the cutoff."""
+    if np.linalg.det(structure.lattice_angstrom) < 0:
+        # CHGNet takes the volume of a left-handed cell as negative. The inverted crystal has the
+        # same energies and stresses.
+        structure = replace(structure, lattice_angstrom=-structure.lattice_angstrom)
+    try:
+        return model.graph_converter(to_pymatgen(structure))
+    except RuntimeError as error:
+        raise ValueError(f"CHGNet finds no bonds: {error}") from error
+
+
+def _strained(graph: Any, strain: Float) -> Any:
+    import torch
+
+    deformed = torch.from_numpy(np.eye(3) + strain).to(graph.lattice.dtype)
+    other = copy.copy(graph)
+    other.lattice = graph.lattice.detach() @ deformed
+    return other
+
+
+def _weights() -> Traversable:
+    require_forcefield_extra()
+    return resources.files("chgnet").joinpath(*_WEIGHTS)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(sha256: str | None) -> Any:
+    """Load the model once per process."""
+    if sha256 not in {None, weights_sha256()}:
+        raise UserError(
+            f"the weights of chgnet {chgnet_version()} on this machine are not those of the job; "
+            "install the version that it names"
+        )
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old packages that it imports
+        from chgnet.model.model import CHGNet
+    # CHGNet's own function would unpickle the file.
+    with resources.as_file(_weights()) as path:
+        told = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    with redirect_stdout(io.StringIO()):  # it says how many parameters it has
+        model = CHGNet.from_dict(told)
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,84 @@
+"""The stiffness of a crystal from its stresses under small strains, and its averages.
+
+Strains and stresses are written in Kelvin's notation, in an orthonormal basis of the symmetric
+matrices, so that a stiffness is a symmetric 6 x 6 matrix whose eigenvalues do not depend on the
+axes. With 1 for the unit strain along all axes, C for the stiffness, and S for its inverse,
+
+    K = 1'C1 / 9,   tr C = 3 K + 10 G           if all grains share their strain (Voigt),
+    1/K = 1'S1,     tr S = 1 / (3 K) + 5 / (2 G)  if they share their stress (Reuss).
+
+Hill, "The elastic behaviour of a crystalline aggregate", Proceedings of the Physical Society A 65
+(1952), takes the mean of the two, which are bounds of a polycrystal's moduli.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+
+_AXES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+_ALL_AXES = np.array([1.0, 1, 1, 0, 0, 0])
+
+
+class Moduli(NamedTuple):
+    """Moduli of a polycrystal in GPa."""
+
+    bulk: float
+    shear: float
+
+
+def kelvin_basis() -> Float:
+    """Return the six unit strains, (6, 3, 3): xx, yy, zz, yz, xz, xy."""
+    basis = np.zeros((6, 3, 3))
+    for place, (row, column) in enumerate(_AXES):
+        basis[place, row, column] = basis[place, column, row] = 1.0
+    return basis / np.linalg.norm(basis, axis=(1, 2), keepdims=True)
+
+
+def strains(size: float) -> Float:
+    """Return the strains under which stresses are wanted, (12, 3, 3): the six of both signs."""
+    return size * np.concatenate([kelvin_basis(), -kelvin_basis()])
+
+
+def derivatives(values: Float, size: float) -> Float:
+    """Return central differences by the six unit strains, (6, ...).
+
+    Args:
+        values: what was found under ``strains(size)``, (12, ...).
+        size: size of the strains.
+    """
+    difference: Float = (values[:6] - values[6:]) / (2 * size)
+    return difference
+
+
+def stiffness(stresses_gpa: Float, size: float) -> Float:
+    """Return the stiffness in GPa, (6, 6).
+
+    Its antisymmetric part is left out. It comes from the stress at rest and from rounding.
+
+    Args:
+        stresses_gpa: stress under ``strains(size)``, positive under tension, (12, 3, 3).
+        size: size of the strains.
+    """
+    columns = np.einsum("bij,aij->ab", kelvin_basis(), derivatives(stresses_gpa, size))
+    symmetric: Float = (columns + columns.T) / 2
+    return symmetric
+
+
+def voigt(stiffness_gpa: Float) -> Moduli:
+    """Return the averages at uniform strain."""
+    bulk = float(_ALL_AXES @ stiffness_gpa @ _ALL_AXES) / 9
+    return Moduli(bulk, (float(np.trace(stiffness_gpa)) - 3 * bulk) / 10)
+
+
+def reuss(stiffness_gpa: Float) -> Moduli | None:
+    """Return the averages at uniform stress, or None if the crystal gives way under a strain."""
+    if np.linalg.eigvalsh(stiffness_gpa)[0] <= 0:
+        return None
+    compliance = np.linalg.inv(stiffness_gpa)
+    bulk = 1 / float(_ALL_AXES @ compliance @ _ALL_AXES)
+    return Moduli(bulk, 2.5 / (float(np.trace(compliance)) - 1 / (3 * bulk)))
