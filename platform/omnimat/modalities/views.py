@@ -30,7 +30,7 @@ class AugmentationSettings(Settings):
 
     varies_arrays: ClassVar[bool] = False
 
-    def check(self, featurizer: Featurizer) -> None:
+    def check(self, featurizer: Any) -> None:
         """Refuse a featurizer whose arrays cannot be varied in this way; most accept any.
 
         Raises:

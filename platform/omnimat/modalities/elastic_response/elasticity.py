@@ -36,7 +36,8 @@ def kelvin_basis() -> Float:
     basis = np.zeros((6, 3, 3))
     for place, (row, column) in enumerate(_AXES):
         basis[place, row, column] = basis[place, column, row] = 1.0
-    return basis / np.linalg.norm(basis, axis=(1, 2), keepdims=True)
+    units: Float = basis / np.linalg.norm(basis, axis=(1, 2), keepdims=True)
+    return units
 
 
 def strains(size: float) -> Float:

@@ -155,7 +155,7 @@ class XrdAugmentation(AugmentationSettings):
         Returns:
             The intensities from 0 to 100, shape (num_points,).
         """
-        curve = intensity.astype(np.float64) / TOP_INTENSITY
+        curve: Float = intensity.astype(np.float64) / TOP_INTENSITY
         curve = self._respread(curve, pattern.step_degree, generator)
         curve = self._shifted(curve, pattern, generator)
         curve = self._broadened(curve, pattern.step_degree, generator)
