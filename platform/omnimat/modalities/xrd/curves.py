@@ -39,5 +39,6 @@ def running_minimum(curve: Float, num_points: int) -> Float:
     """
     from scipy.ndimage import grey_opening, uniform_filter1d  # 0.2 s of import
 
-    opened = grey_opening(curve, num_points, mode="nearest")
-    return np.minimum(uniform_filter1d(opened, num_points, mode="nearest"), curve)
+    wide = curve.astype(np.float64)
+    opened = grey_opening(wide, (num_points,), mode="nearest")
+    return np.minimum(uniform_filter1d(opened, num_points, mode="nearest"), wide)
