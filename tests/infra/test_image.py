@@ -101,6 +101,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel):
     assert expected - held == set()
     assert {"omnimat/finetune/tasks.yaml", "omnimat_dashboard/static/site.css"} < held
     assert "omnimat/leaderboard/migrations/versions/v0001_initial.py" in held
+    assert "omnimat/inference/shipped/mp-small/card.json" in held
     assert held - expected == set()
 
 
@@ -117,3 +118,5 @@ def test_omnimat_runs_from_the_installed_wheel(wheel, tmp_path):
         "-c", "import omnimat, omnimat_dashboard as d; print(omnimat.__file__, d.__file__)"
     )
     assert [Path(path).parents[1] for path in where.split()] == [tmp_path / "site"] * 2
+    salt = REPOSITORY / "jobs/crystals/NaCl.cif"
+    assert "formation_energy" in python("-m", "omnimat.cli", "predict", "mp-small", salt)
