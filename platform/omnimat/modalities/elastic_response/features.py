@@ -21,8 +21,9 @@ class Number(NamedTuple):
 
     Attributes:
         name: its name, which ends with its unit.
-        typical: its mean in the Materials Project, about; of the logarithm, where that is taken.
-        spread: its standard deviation there, about.
+        typical: its mean over crystals of the Materials Project whose moduli are known, about; that
+            of the logarithm, where one is taken.
+        spread: its standard deviation over them, about.
         is_log: whether sign(x) log10(1 + |x|) is taken, as of numbers that span magnitudes.
     """
 
@@ -38,20 +39,20 @@ class Number(NamedTuple):
 
 
 NUMBERS = (
-    Number("energy_ev_per_atom", -5.7, 2.0, is_log=False),
-    Number("volume_angstrom3_per_atom", 1.27, 0.16),
-    Number("pressure_gpa", 0.0, 0.4),
-    Number("bulk_modulus_voigt_gpa", 1.8, 0.4),
+    Number("energy_ev_per_atom", -6.0, 2.0, is_log=False),
+    Number("volume_angstrom3_per_atom", 1.27, 0.14),
+    Number("pressure_gpa", 0.35, 0.4),
+    Number("bulk_modulus_voigt_gpa", 2.0, 0.3),
     Number("shear_modulus_voigt_gpa", 1.4, 0.4),
-    Number("bulk_modulus_reuss_gpa", 1.8, 0.4),
+    Number("bulk_modulus_reuss_gpa", 2.0, 0.3),
     Number("shear_modulus_reuss_gpa", 1.3, 0.4),
-    Number("stiffness_1_gpa", 1.2, 0.6),
-    Number("stiffness_2_gpa", 1.4, 0.5),
-    Number("stiffness_3_gpa", 1.5, 0.4),
-    Number("stiffness_4_gpa", 1.7, 0.4),
-    Number("stiffness_5_gpa", 1.8, 0.4),
-    Number("stiffness_6_gpa", 2.3, 0.4),
-    Number("force_response_ev_per_angstrom", 0.7, 0.3),
+    Number("stiffness_1_gpa", 1.2, 0.8),
+    Number("stiffness_2_gpa", 1.3, 0.8),
+    Number("stiffness_3_gpa", 1.65, 0.5),
+    Number("stiffness_4_gpa", 1.8, 0.4),
+    Number("stiffness_5_gpa", 1.85, 0.35),
+    Number("stiffness_6_gpa", 2.45, 0.3),
+    Number("force_response_ev_per_angstrom", 0.55, 0.4),
 )
 
 
