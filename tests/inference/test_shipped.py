@@ -46,16 +46,16 @@ def test_what_matbench_and_mp_20_judge_by_was_not_seen():
 
 
 def test_energies_and_gaps_of_three_crystals():
-    """PBE has rock salt at -2.1 eV/atom with a gap of 5 eV, and diamond at 0.1 with one of 4."""
+    """PBE has rock salt at -2.1 eV/atom with a gap of 5 eV; diamond is unlike what was seen."""
     table = omnimat.load("mp-small", "cpu").predict(FILES, strict=True)
     salt, diamond, copper = table.to_dict("records")
     energy, gap = "formation_energy_ev_per_atom", "band_gap_ev"
-    assert salt[energy] == pytest.approx(-2.1, abs=0.3)
-    assert diamond[energy] == pytest.approx(0.1, abs=0.3)
+    assert salt[energy] == pytest.approx(-2.1, abs=0.2)
     assert copper[energy] == pytest.approx(0, abs=0.2)
     assert salt[gap] == pytest.approx(5, abs=1)
-    assert diamond[gap] == pytest.approx(4, abs=1)
     assert copper[gap] == pytest.approx(0, abs=0.3)
+    assert [bool(one["notes"]) for one in (salt, diamond, copper)] == [False, True, False]
+    assert "far from training" in diamond["notes"]
     for one in table.to_dict("records"):
         assert one[f"{energy}_low"] < one[energy] < one[f"{energy}_high"]
         assert abs(one["energy_above_hull_ev_per_atom"]) < 0.3
