@@ -65,3 +65,12 @@ def test_embeddings_tell_crystals_apart():
     found = omnimat.load("mp-small", "cpu").embed(FILES, strict=True).vectors
     assert found.shape == (3, 128)
     assert (found @ found.T)[np.triu_indices(3, 1)].max() < 0.99
+
+
+def test_moduli_of_three_crystals():
+    """In GPa, bulk and shear: 24 and 15 of rock salt, 140 and 48 of copper; diamond has most."""
+    table = omnimat.load("mp-small-moduli", "cpu").predict(FILES, strict=True)
+    for quantity, known in (("bulk", (24, 140)), ("shear", (15, 48))):
+        salt, diamond, copper = table[f"log10_{quantity}_modulus_vrh_gpa"]
+        assert np.abs(np.array([salt, copper]) - np.log10(known)).max() < 0.15
+        assert diamond > copper + 0.3
