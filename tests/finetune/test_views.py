@@ -13,6 +13,7 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.cli.recomputation import recomputation, rerun
 from omnimat.finetune.plan import make_plan
+from omnimat.finetune.refit import refitted
 from omnimat.finetune.rows import Scored, make_row
 from omnimat.finetune.tasks import TaskSettings, catalogue, read_targets
 from omnimat.finetune.trial import predict, run_trial
@@ -22,6 +23,7 @@ from omnimat.modalities.xrd.cnn import XrdCnnSettings
 from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.models.export import Card, save
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards
+from omnimat.verification.evidence import Evidence
 from omnimat.verification.rerun import Sample
 from omnimat.verification.verify import verify
 
@@ -101,13 +103,14 @@ def test_a_varied_trial_learns_from_other_patterns_and_is_judged_by_stored_ones(
     assert judged[0].equals(judged[1])
 
 
-def test_another_data_set_judges_and_its_row_is_made_again(settings, workspace, tmp_path):
-    chosen = changed(settings, test_dataset="cubes-unlike", augmentation=VARIED)
+@pytest.mark.parametrize("held_out", [(), ({"dataset": "cubes-unlike", "splits": ("test",)},)])
+def test_another_data_set_judges_and_its_row_is_made_again(settings, workspace, tmp_path, held_out):
+    chosen = changed(settings, test_dataset="cubes-unlike", augmentation=VARIED, held_out=held_out)
     plan = planned(chosen, workspace)
     plan.check_splits()
     learned, judged = plan.material_ids("train"), plan.material_ids("test")
     own = planned(settings, workspace)
-    assert learned == own.material_ids("train")
+    assert (len(learned) < len(own.material_ids("train"))) == bool(held_out)
     assert judged
     assert not set(judged) & set(own.material_ids("test"))
     folder = workspace.run("transfer") / "trials" / "one"
@@ -125,6 +128,9 @@ def test_another_data_set_judges_and_its_row_is_made_again(settings, workspace, 
     for reruns in (None, partial(rerun, sample=Sample())):
         (outcome,) = verify(store, workspace.files, recomputation, reruns=reruns)
         assert outcome.verdict == ("recomputed" if reruns is None else "reproduced"), outcome
+    fitted = refitted(row, Evidence(workspace.files), plan.store.featurizers, 1.0)
+    assert fitted.num_records == result.num_records["train"]
+    assert fitted.codec == result.codec
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from omnimat.finetune.rows import TRAINED_ON
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.row import Row
 from omnimat.modalities.layout import Featurizer
+from omnimat.shards.manifest import are_among
+from omnimat.training.held_out import HeldOut
 from omnimat.verification.dataset import CheckedDataset
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.left_out import Needs, likely
@@ -88,7 +90,7 @@ def _refitted(
 ) -> Refitted:
     dataset = _trained_on(row, evidence)
     texts = texts_of(dataset, fold_of(row.config), evidence, "train")
-    has = set(likely(dataset, list(texts), featurizers, needs))
+    has = set(likely(dataset, list(texts), featurizers, needs)) - _held_out(row, dataset, evidence)
     with blamed_on("config does not fit the data set"):
         properties = [text for one, text in texts.items() if one in has]
         targets = [read_targets(properties, task) for task in tasks.values()]
@@ -109,6 +111,20 @@ def _trained_on(row: Row, evidence: Evidence) -> CheckedDataset:
     found = evidence.dataset(row.model_copy(update={"dataset": name, "dataset_uri": ""}))
     if found.faults or found.manifest.dataset_fingerprint != wanted:
         raise UnreachableError(f"data set {name} is not the one that the row was trained on")
+    return found
+
+
+def _held_out(row: Row, dataset: CheckedDataset, evidence: Evidence) -> set[str]:
+    """Name the materials that other data sets keep for judging, from which no trial learns."""
+    found: set[str] = set()
+    for told in row.config.get("held_out", ()):
+        with blamed_on("config.held_out is wrong"):
+            one = HeldOut.model_validate(told)
+        other = evidence.dataset(row.model_copy(update={"dataset": one.dataset, "dataset_uri": ""}))
+        if other.faults:
+            raise UnreachableError(f"data set {one.dataset}, which held_out names, has changed")
+        kept = other.index[other.index["split"].isin(one.splits)]
+        found.update(dataset.index["material_id"][are_among(dataset.index, kept)])
     return found
 
 
