@@ -19,10 +19,8 @@ C11, C12, C44 = 168.4, 121.4, 75.4
 
 
 def cubic(c11=C11, c12=C12, c44=C44):
-    """Give a cubic stiffness in Kelvin's notation, in which shear counts twice."""
-    matrix = np.diag([c11 - c12] * 3 + [2 * c44] * 3)
-    matrix[:3, :3] += c12
-    return matrix
+    """Give a cubic stiffness, which is diagonal in this basis; shear counts twice."""
+    return np.diag([c11 + 2 * c12] + [c11 - c12] * 2 + [2 * c44] * 3)
 
 
 def stresses_of(stiffness_gpa, applied):
@@ -35,6 +33,13 @@ def stresses_of(stiffness_gpa, applied):
 def test_the_basis_is_orthonormal():
     basis = kelvin_basis()
     np.testing.assert_allclose(np.einsum("aij,bij->ab", basis, basis), np.eye(6), atol=1e-15)
+
+
+def test_a_cubic_stiffness_gives_the_stresses_of_voigts_constants():
+    along_x = stresses_of(cubic(), np.diag([1.0, 0, 0])[None])[0]
+    np.testing.assert_allclose(along_x, np.diag([C11, C12, C12]), atol=1e-12)
+    shear = np.array([[0, 0.5, 0], [0.5, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(stresses_of(cubic(), shear[None])[0], 2 * C44 * shear, atol=1e-12)
 
 
 def test_a_linear_crystal_gives_its_stiffness_whatever_its_stress_at_rest():

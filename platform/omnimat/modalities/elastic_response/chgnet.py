@@ -88,22 +88,34 @@ def answers(structure: Structure, strains: Float, sha256: str | None = None) -> 
     if (beyond := structure.atomic_numbers.max()) > _LAST_ELEMENT:
         raise ValueError(f"CHGNet knows no element beyond number {_LAST_ELEMENT}; one is {beyond}")
     model = _loaded(sha256)
-    graph = _graph(model, structure)
+    graph = _graph(model, structure, largest=float(np.linalg.norm(strains, axis=(1, 2)).max()))
     strained = [_strained(graph, strain) for strain in strains]
     at_a_time = max(1, _ATOMS_AT_A_TIME // len(structure.atomic_numbers))
-    told = model.predict_graph(strained, task="efs", batch_size=at_a_time)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of how it takes volumes
+        told = model.predict_graph(strained, task="efs", batch_size=at_a_time)
     found = (np.array([one[key] for one in told], dtype=np.float64) for key in "esf")
     return Answers(*found)
 
 
-def _graph(model: Any, structure: Structure) -> Any:
-    """Find the neighbours, once for all strains, since bonds fade out at the cutoff."""
+def _graph(model: Any, structure: Structure, largest: float) -> Any:
+    """Find all neighbours that a strain up to the largest brings within the cutoffs.
+
+    Beyond its cutoff, a bond counts nothing.
+    """
+    from chgnet.graph import CrystalGraphConverter
+
+    atoms, bonds = model.graph_converter.atom_graph_cutoff, model.graph_converter.bond_graph_cutoff
+    reach = 1 / (1 - largest)
+    converter = CrystalGraphConverter(
+        atom_graph_cutoff=reach * atoms, bond_graph_cutoff=reach * bonds
+    )
     if np.linalg.det(structure.lattice_angstrom) < 0:
         # CHGNet takes the volume of a left-handed cell as negative. The inverted crystal has the
         # same energies and stresses.
         structure = replace(structure, lattice_angstrom=-structure.lattice_angstrom)
     try:
-        return model.graph_converter(to_pymatgen(structure))
+        return converter(to_pymatgen(structure))
     except RuntimeError as error:
         raise ValueError(f"CHGNet finds no bonds: {error}") from error
 

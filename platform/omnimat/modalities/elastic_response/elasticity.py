@@ -1,11 +1,12 @@
 """The stiffness of a crystal from its stresses under small strains, and its averages.
 
-Strains and stresses are written in Kelvin's notation, in an orthonormal basis of the symmetric
-matrices, so that a stiffness is a symmetric 6 x 6 matrix whose eigenvalues do not depend on the
-axes. With 1 for the unit strain along all axes, C for the stiffness, and S for its inverse,
+Strains and stresses are written after Kelvin, in an orthonormal basis of the symmetric matrices, so
+that a stiffness is a symmetric 6 x 6 matrix whose eigenvalues do not depend on the axes. The first
+matrix of the basis is hydrostatic, the others change no volume. With C for the stiffness and S for
+its inverse,
 
-    K = 1'C1 / 9,   tr C = 3 K + 10 G           if all grains share their strain (Voigt),
-    1/K = 1'S1,     tr S = 1 / (3 K) + 5 / (2 G)  if they share their stress (Reuss).
+    3 K = C_11,        tr C = 3 K + 10 G               if all grains share their strain (Voigt),
+    1 / (3 K) = S_11,  tr S = 1 / (3 K) + 5 / (2 G)    if they share their stress (Reuss).
 
 Hill, "The elastic behaviour of a crystalline aggregate", Proceedings of the Physical Society A 65
 (1952), takes the mean of the two, which are bounds of a polycrystal's moduli.
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
 
-_AXES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-_ALL_AXES = np.array([1.0, 1, 1, 0, 0, 0])
+_DIAGONALS = ((1, 1, 1), (1, -1, 0), (1, 1, -2))
+_SHEARS = ((1, 2), (0, 2), (0, 1))
 
 
 class Moduli(NamedTuple):
@@ -32,12 +33,12 @@ class Moduli(NamedTuple):
 
 
 def kelvin_basis() -> Float:
-    """Return the six unit strains, (6, 3, 3): xx, yy, zz, yz, xz, xy."""
+    """Return the six unit strains, (6, 3, 3), of which the first is hydrostatic."""
     basis = np.zeros((6, 3, 3))
-    for place, (row, column) in enumerate(_AXES):
-        basis[place, row, column] = basis[place, column, row] = 1.0
-    units: Float = basis / np.linalg.norm(basis, axis=(1, 2), keepdims=True)
-    return units
+    basis[:3] = [np.diag(diagonal) for diagonal in _DIAGONALS]
+    for place, (row, column) in enumerate(_SHEARS, 3):
+        basis[place, row, column] = basis[place, column, row] = 1
+    return basis / np.linalg.norm(basis, axis=(1, 2), keepdims=True)
 
 
 def strains(size: float) -> Float:
@@ -72,7 +73,7 @@ def stiffness(stresses_gpa: Float, size: float) -> Float:
 
 def voigt(stiffness_gpa: Float) -> Moduli:
     """Return the averages at uniform strain."""
-    bulk = float(_ALL_AXES @ stiffness_gpa @ _ALL_AXES) / 9
+    bulk = float(stiffness_gpa[0, 0]) / 3
     return Moduli(bulk, (float(np.trace(stiffness_gpa)) - 3 * bulk) / 10)
 
 
@@ -81,5 +82,5 @@ def reuss(stiffness_gpa: Float) -> Moduli | None:
     if np.linalg.eigvalsh(stiffness_gpa)[0] <= 0:
         return None
     compliance = np.linalg.inv(stiffness_gpa)
-    bulk = 1 / float(_ALL_AXES @ compliance @ _ALL_AXES)
-    return Moduli(bulk, 2.5 / (float(np.trace(compliance)) - 1 / (3 * bulk)))
+    hydrostatic = float(compliance[0, 0])
+    return Moduli(1 / (3 * hydrostatic), 2.5 / (float(np.trace(compliance)) - hydrostatic))
