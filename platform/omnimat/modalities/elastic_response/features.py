@@ -60,16 +60,16 @@ class ChgnetStrain(FeaturizerSettings):
     """What CHGNet says of a crystal as it is, and under small strains of both signs.
 
     The atoms go along with the cell, which makes a crystal stiffer than if they could relax. The
-    numbers are: energy, volume and pressure at rest; the averages by Voigt and by Reuss of bulk and shear
-    modulus; the six eigenvalues of the stiffness in Kelvin's notation, from the lowest; and the
+    numbers are energy, volume and pressure at rest; bulk and shear modulus as averaged by Voigt and
+    by Reuss; the six eigenvalues of the stiffness in Kelvin's notation, from the lowest; and the
     force per unit strain, root mean square over strains and atoms. They are scaled to a mean near 0
     and a standard deviation near 1. Where CHGNet finds that a crystal gives way under a strain, the
     averages by Reuss are not known, which the mask says.
 
-    The numbers do not depend on the cell that is chosen or on the order of the atoms, nor do energy,
-    pressure and Voigt's bulk modulus depend on rotation. CHGNet is not quite linear under strains
-    that are large enough to smooth its roughness, so the others turn with the axes by some
-    hundredths of their spread; with ``strain: 0.001`` they do not, but tell less of moduli.
+    No number depends on the cell that is chosen or on the order of the atoms, and energy, pressure
+    and Voigt's bulk modulus do not depend on rotation. CHGNet is not quite linear under strains that
+    are large enough to smooth its roughness, so the others vary with the axes by some hundredths of
+    their spread; with ``strain: 0.001`` they hardly do, but tell less of moduli.
 
     CHGNet was trained on the Materials Project (MPtrj): energies, forces, stresses and magnetic
     moments along relaxations, but no moduli. So it has seen most materials by which others may be
