@@ -67,9 +67,9 @@ class ChgnetStrain(FeaturizerSettings):
     averages by Reuss are not known, which the mask says.
 
     No number depends on the cell that is chosen or on the order of the atoms, and energy, pressure
-    and Voigt's bulk modulus do not depend on rotation. CHGNet is not quite linear under strains that
-    are large enough to smooth its roughness, so the others vary with the axes by some hundredths of
-    their spread; with ``strain: 0.001`` they hardly do, but tell less of moduli.
+    and Voigt's bulk modulus do not depend on rotation. CHGNet is not quite linear under strains
+    that are large enough to smooth its roughness, so the others vary with the axes by some
+    hundredths of their spread; with ``strain: 0.001`` they hardly do, but tell less of moduli.
 
     CHGNet was trained on the Materials Project (MPtrj): energies, forces, stresses and magnetic
     moments along relaxations, but no moduli. So it has seen most materials by which others may be
