@@ -2,8 +2,8 @@
 # # Crystals to a predictor
 #
 # You have a folder of crystals, a table with a number for each, and want a model that predicts the
-# number for others. This tutorial makes one of 26 CIFs and their densities, on top of a model that
-# has learned from crystals before.
+# number for others. This tutorial makes one of 26 CIFs and their densities, on top of `mp-small`,
+# which comes with omnimat. Any other packed model will do.
 #
 # Run it in the folder of the repository: the commands write their job files and all they make into
 # `runs/`.
@@ -16,17 +16,6 @@ from pathlib import Path
 
 Path("runs").mkdir(exist_ok=True)
 os.environ.setdefault("OMNIMAT_STORAGE", str(Path("runs").resolve()))
-
-# %% [markdown]
-# ## A model to begin with
-#
-# Any packed model will do. This one is small and is trained once, in minutes on two CPU cores: an
-# encoder of structures and one of diffraction patterns, aligned with each other.
-
-# %%
-if not Path("runs/model").exists():
-    subprocess.run(["omnimat", "run", "jobs/tutorials/pretrain.yaml"], check=True)
-    subprocess.run(["omnimat", "package", "tutorial", "--out", "runs/model"], check=True)
 
 # %% [markdown]
 # ## Your crystals and your labels
@@ -42,7 +31,7 @@ if not Path("runs/model").exists():
 # %%
 if Path("runs/density").exists():
     shutil.rmtree("runs/density")
-command = "omnimat finetune model ../jobs/crystals --labels ../jobs/crystals/labels.csv"
+command = "omnimat finetune mp-small ../jobs/crystals --labels ../jobs/crystals/labels.csv"
 command += " --target density_g_per_cm3 --folds 0 --out density"
 subprocess.run(command.split(), check=True, cwd="runs")
 

@@ -5,15 +5,19 @@
 # same way. This tutorial embeds 26 crystals, finds the nearest of one of them, and draws a map of
 # them all.
 #
-# Run it in the folder of the repository, after [the first tutorial](1_crystals_to_predictor.py) has
-# made `runs/model`. Any other packed model will do.
+# Run it in the folder of the repository. The model comes with omnimat; any other packed one will
+# do.
 
 # %%
+from pathlib import Path
+
 import numpy as np
 
 import omnimat
 
-model = omnimat.load("runs/model")
+Path("runs").mkdir(exist_ok=True)
+
+model = omnimat.load("mp-small")
 embeddings = model.embed("jobs/crystals/*.cif", "structure")
 names = [name.removeprefix("jobs/crystals/").removesuffix(".cif") for name in embeddings.names]
 vectors = embeddings.vectors  # (26, d), each of length 1
@@ -37,8 +41,8 @@ for name in nearest[:6]:
     print(f"{name:8} {similarities[names.index(name)]:.3f}")
 
 # %% [markdown]
-# The first is rock salt itself. That other alkali halides follow was learned from 400 materials
-# without being told what an alkali halide is.
+# The first is rock salt itself. That other alkali halides follow was learned from energies and
+# gaps, without being told what an alkali halide is.
 #
 # A file of your own need not be among them: `model.embed("mine.cif")` gives a vector that is
 # compared in the same way. For many crystals, [make an index](4_screening.py) instead of holding

@@ -5,8 +5,25 @@
 # compares a pattern with the patterns of 26 crystals, in the space of a model that has an encoder
 # of patterns.
 #
-# Run it in the folder of the repository, after [the first tutorial](1_crystals_to_predictor.py) has
-# made `runs/model`.
+# Run it in the folder of the repository: it makes all it needs in `runs/`.
+
+# %% [markdown]
+# ## A model of patterns
+#
+# The one that comes with omnimat knows structures alone. This one is small and is trained once, in
+# minutes on two CPU cores: an encoder of structures and one of diffraction patterns, aligned with
+# each other.
+
+# %%
+import os
+import subprocess
+from pathlib import Path
+
+Path("runs").mkdir(exist_ok=True)
+os.environ.setdefault("OMNIMAT_STORAGE", str(Path("runs").resolve()))
+if not Path("runs/model").exists():
+    subprocess.run(["omnimat", "run", "jobs/tutorials/pretrain.yaml"], check=True)
+    subprocess.run(["omnimat", "package", "tutorial", "--out", "runs/model"], check=True)
 
 # %% [markdown]
 # ## A pattern

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.ray, pytest.mark.soak]
+pytestmark = pytest.mark.ray
 
 
 def test_crystals_to_a_predictor(run_tutorial, ray_head, monkeypatch):

@@ -1,4 +1,4 @@
-"""The tutorials do what they say, up to what only a trained model can find."""
+"""The tutorials do what they say; the third up to what only a trained model can find."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ REPOSITORY = Path(__file__).parents[2]
 def test_a_map_and_a_search(run_tutorial, tmp_path):
     made = run_tutorial("2_map_and_search")
     assert made["nearest"][0] == "NaCl"
+    assert {"KCl", "KBr"} & set(made["nearest"][1:4])
     assert made["points"].shape == (26, 2)
     page = (tmp_path / "runs/map.html").read_text()
     assert all(name in page for name in made["names"])
@@ -52,3 +53,6 @@ def test_screening(run_tutorial):
         "CaF2",
     }
     assert (hits["known.density_g_per_cm3"] < 4).all()
+    wide = set(made["wide"]["reduced_formula"])
+    assert "NaCl" in wide
+    assert not wide & {"Cu", "Fe", "GaAs"}
