@@ -38,8 +38,8 @@ def kelvin_basis() -> Float:
     basis[:3] = [np.diag(diagonal) for diagonal in _DIAGONALS]
     for place, (row, column) in enumerate(_SHEARS, 3):
         basis[place, row, column] = basis[place, column, row] = 1
-    units: Float = basis / np.linalg.norm(basis, axis=(1, 2), keepdims=True)
-    return units
+    unit: Float = basis / np.linalg.norm(basis, axis=(1, 2), keepdims=True)
+    return unit
 
 
 def strains(size: float) -> Float:

@@ -43,13 +43,13 @@ NUMBERS = (
     Number("volume_angstrom3_per_atom", 1.27, 0.14),
     Number("pressure_gpa", 0.35, 0.4),
     Number("bulk_modulus_voigt_gpa", 2.0, 0.3),
-    Number("shear_modulus_voigt_gpa", 1.4, 0.4),
+    Number("shear_modulus_voigt_gpa", 1.4, 0.35),
     Number("bulk_modulus_reuss_gpa", 2.0, 0.3),
-    Number("shear_modulus_reuss_gpa", 1.3, 0.4),
-    Number("stiffness_1_gpa", 1.2, 0.8),
-    Number("stiffness_2_gpa", 1.3, 0.8),
-    Number("stiffness_3_gpa", 1.65, 0.5),
-    Number("stiffness_4_gpa", 1.8, 0.4),
+    Number("shear_modulus_reuss_gpa", 1.3, 0.35),
+    Number("stiffness_1_gpa", 1.3, 0.7),
+    Number("stiffness_2_gpa", 1.35, 0.65),
+    Number("stiffness_3_gpa", 1.65, 0.45),
+    Number("stiffness_4_gpa", 1.8, 0.35),
     Number("stiffness_5_gpa", 1.85, 0.35),
     Number("stiffness_6_gpa", 2.45, 0.3),
     Number("force_response_ev_per_angstrom", 0.55, 0.4),
@@ -68,8 +68,8 @@ class ChgnetStrain(FeaturizerSettings):
 
     No number depends on the cell that is chosen or on the order of the atoms, and energy, pressure
     and Voigt's bulk modulus do not depend on rotation. CHGNet is not quite linear under strains
-    that are large enough to smooth its roughness, so the others vary with the axes by some
-    hundredths of their spread; with ``strain: 0.001`` they hardly do, but tell less of moduli.
+    large enough to smooth its roughness, so the others vary with the axes by some hundredths of
+    their spread; with ``strain: 0.001`` they hardly do, but tell less of moduli.
 
     CHGNet was trained on the Materials Project (MPtrj): energies, forces, stresses and magnetic
     moments along relaxations, but no moduli. So it has seen most materials by which others may be
