@@ -51,7 +51,7 @@ def test_three_at_once_are_one_group():
         (ClipSettings(), ("dos",), "aligns 2 modalities, not 1"),
         (AllPairsClipSettings(), ("dos",), "aligns 2 or more modalities, not 1"),
         (TensorClipSettings(), FOUR, "aligns 3 modalities, not 4"),
-        (BarlowTwinsSettings(), MODALITIES.names, "aligns 2 to 4 modalities, not 8"),
+        (BarlowTwinsSettings(), MODALITIES.names, "aligns 2 to 4 modalities, not 9"),
         (AnchoredClipSettings(anchor="xrd"), FOUR, "objective.anchor"),
         (AnchoredClipSettings(anchor="dos"), ("dos",), "aligns 2 or more modalities, not 1"),
     ],
