@@ -2,7 +2,8 @@
 
 Its loop waits for tasks that have something to give. As long as the reader leaves what it was given
 before, they have it and nothing is taken from them, so that the loop spins: in pretraining from a
-feature store it took a third of a core from each worker, and the lock of its Python as well.
+feature store it took half a core from each worker, and the lock of its Python as well: 156 samples
+a second in place of 340.
 """
 
 from __future__ import annotations
