@@ -28,7 +28,7 @@ from omnimat.finetune.settings import FinetuneSettings, MissingModalities
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import Featurizer
-from omnimat.modalities.views import AugmentationSettings, StoredViews
+from omnimat.modalities.views import ArrayAugmentationSettings, StoredViews
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder, featurizers_of
 from omnimat.shards.manifest import Manifest
@@ -60,7 +60,7 @@ class TrialPlan:
     missing_modalities: MissingModalities
     tasks: tuple[TaskSettings, ...]
     held_out: tuple[tuple[HeldOut, UPath], ...]
-    augmentations: Mapping[str, AugmentationSettings]
+    augmentations: Mapping[str, ArrayAugmentationSettings]
     fingerprint: str
 
     def examples(

@@ -14,7 +14,7 @@ from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import Featurizer, TrainingRecords
 from omnimat.modalities.modality import Modality
 from omnimat.modalities.registry import MODALITIES, encoder_classes
-from omnimat.modalities.views import AugmentationSettings
+from omnimat.modalities.views import ArrayAugmentationSettings, AugmentationSettings
 
 
 class ModalityChoice(Settings):
@@ -122,16 +122,9 @@ def _choice_of(modality: Modality) -> type[ModalityChoice]:
 
 
 class _Augmentations(Settings):
-    """How modalities vary whose arrays are stored; those left out stay as they are."""
+    """How modalities vary whose stored arrays can vary; those left out stay as they are."""
 
-    @model_validator(mode="after")
-    def _vary_arrays(self) -> Self:
-        for name, chosen in self.chosen().items():
-            if not chosen.varies_arrays:
-                raise ValueError(f"{name}: stored features of it cannot be varied; remove it")
-        return self
-
-    def chosen(self) -> dict[str, AugmentationSettings]:
+    def chosen(self) -> dict[str, ArrayAugmentationSettings]:
         """Return the augmentation of each modality that has one."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: one for name, one in values.items() if one is not None}
@@ -159,15 +152,20 @@ else:
         __doc__=_Choices.__doc__,
         **{name: (one | None, None) for name, one in _CLASSES.items()},
     )
+    _AUGMENTATIONS = {
+        name: imported(one.augmentation)
+        for name, one in MODALITIES.load_all().items()
+        if one.augmentation is not None
+    }
     Augmentations = create_model(
         "Augmentations",
         __base__=_Augmentations,
         __module__=__name__,
         __doc__=_Augmentations.__doc__,
         **{
-            name: (imported(one.augmentation) | None, None)
-            for name, one in MODALITIES.load_all().items()
-            if one.augmentation is not None
+            name: (augmentation | None, None)
+            for name, augmentation in _AUGMENTATIONS.items()
+            if issubclass(augmentation, ArrayAugmentationSettings)
         },
     )
     # Workers that unpickle settings find their classes by name.

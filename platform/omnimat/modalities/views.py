@@ -10,7 +10,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +22,7 @@ from omnimat.modalities.layout import Arrays, Extractor, Featurizer
 
 
 class AugmentationSettings(Settings):
-    """How a modality varies from view to view; it has no side effects and can be pickled.
-
-    Attributes:
-        varies_arrays: whether arrays that were stored can be varied too, without their records.
-    """
-
-    varies_arrays: ClassVar[bool] = False
+    """How a modality varies from view to view; it has no side effects and can be pickled."""
 
     def check(self, featurizer: Any) -> None:
         """Refuse a featurizer whose arrays cannot be varied in this way; most accept any.
@@ -43,6 +37,11 @@ class AugmentationSettings(Settings):
     ) -> Arrays | None:
         """Return the arrays of the featurizer's fields for a random view of the record."""
 
+
+class ArrayAugmentationSettings(AugmentationSettings):
+    """How a modality varies whose stored arrays can be varied too, without their records."""
+
+    @abstractmethod
     def vary(
         self, arrays: Arrays, featurizer: Any, generators: Sequence[np.random.Generator]
     ) -> Arrays:
@@ -52,11 +51,7 @@ class AugmentationSettings(Settings):
             arrays: the featurizer's fields, of n records each; they are not changed.
             featurizer: what has made them.
             generators: the source of random numbers of each record.
-
-        Raises:
-            NotImplementedError: they cannot be varied without the records (``varies_arrays``).
         """
-        raise NotImplementedError(f"{type(self).__name__} varies records alone")
 
 
 def generator(
@@ -114,12 +109,12 @@ class StoredViews:
     """One view of each stored record in an epoch.
 
     Attributes:
-        augmentations: augmentation of each modality that varies; all of them vary arrays.
+        augmentations: augmentation of each modality that varies.
         seed: seed of the run.
         epoch: the epoch.
     """
 
-    augmentations: Mapping[str, AugmentationSettings]
+    augmentations: Mapping[str, ArrayAugmentationSettings]
     seed: int
     epoch: int = 0
 
@@ -136,7 +131,7 @@ class StoredViews:
         return replace(batch, modalities=batch.modalities | varied)
 
     def _varied(
-        self, batch: Batch, featurizer: Featurizer, augmentation: AugmentationSettings
+        self, batch: Batch, featurizer: Featurizer, augmentation: ArrayAugmentationSettings
     ) -> ModalityArrays:
         stored = batch.modalities[featurizer.modality]
         ids = batch.material_ids.take(pa.array(stored.rows)).to_pylist()

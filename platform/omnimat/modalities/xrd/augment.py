@@ -9,7 +9,7 @@ not change their input, and the same pattern and state of the generator give the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -19,7 +19,7 @@ from pydantic import Field
 from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays
 from omnimat.modalities.origin import of_origin
-from omnimat.modalities.views import AugmentationSettings
+from omnimat.modalities.views import ArrayAugmentationSettings
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import TOP_INTENSITY, Reflections, XrdPattern
 
@@ -34,7 +34,7 @@ _SPREAD_LENGTH_DEGREE = 1.0
 _LORENTZIAN_REACH = 10.0  # in half widths; 6 % of the area lie beyond
 
 
-class XrdAugmentation(AugmentationSettings):
+class XrdAugmentation(ArrayAugmentationSettings):
     """How strongly a pattern is changed.
 
     Each strength is the upper end of a range from which the actual strength is drawn. With all
@@ -71,7 +71,6 @@ class XrdAugmentation(AugmentationSettings):
             is known, and of vibrations and large grains. Typical: 0.3 to 1.
     """
 
-    varies_arrays: ClassVar[bool] = True
     zero_shift_degree: float = Field(default=0.1, ge=0, le=2)
     strain: float = Field(default=0.01, ge=0, le=0.1)
     broadening_sigma_degree: float = Field(default=0.2, ge=0, le=2)
