@@ -9,26 +9,17 @@
 #
 # ## Index
 #
-# Known values come from a table. A name ends with its unit, so we rename two columns.
+# Known values come from a table, whose column `density (g/cm3)` becomes `density_g_per_cm3`.
 
 # %%
 from pathlib import Path
 
-import pandas as pd
-
-Path("runs").mkdir(exist_ok=True)
-names = {
-    "density (g/cm3)": "density_g_per_cm3",
-    "melting point (celsius)": "melting_point_celsius",
-}
-pd.read_csv("jobs/crystals/labels.csv").rename(columns=names).to_csv("runs/known.csv", index=False)
-
-# %%
 import omnimat
 
+Path("runs").mkdir(exist_ok=True)
 model = omnimat.load("mp-small")
 index = omnimat.index(
-    model, "jobs/crystals/*.cif", "runs/index", known="runs/known.csv", id_column="id"
+    model, "jobs/crystals/*.cif", "runs/index", known="jobs/crystals/labels.csv", id_column="id"
 )
 print(len(index), "materials,", len(index.left_out()), "left out")
 
@@ -58,7 +49,7 @@ print(hits.attrs["notes"])
 #
 # ```
 # omnimat index mp-small 'jobs/crystals/*.cif' -o runs/index \
-#     --known runs/known.csv --id id
+#     --known jobs/crystals/labels.csv --id id
 # omnimat screen mp-small runs/index --where "density_g_per_cm3 < 4" --near jobs/crystals/NaCl.cif
 # ```
 #

@@ -302,13 +302,13 @@ def screen(
 def _opened(model_name: str, index_path: str) -> tuple[Encoders, Index]:
     """Open an index, and the packed model or the run that made it."""
     from omnimat.base.paths import expanded_path
-    from omnimat.base.workspace import Workspace
+    from omnimat.base.workspace import EXPORT, Workspace
     from omnimat.search.encoders import Encoders
     from omnimat.search.index import Index
 
     opened = Index.open(expanded_path(index_path, "INDEX"))
     is_name = Path(model_name).name == model_name and not Path(model_name).exists()
-    if is_name and (run := Workspace.open().run(model_name)).exists():
+    if is_name and ((run := Workspace.open().run(model_name)) / EXPORT).exists():
         return Encoders.of_run(model_name, run), opened
     from omnimat.inference.model import load
     from omnimat.inference.shipped import located

@@ -80,7 +80,7 @@ class TrialSettings(OptimizationSettings):
         train_fraction: the fraction of the training split that it learns from; a smaller part lies
             within a larger one.
         lr: the peak learning rate.
-        seed: decides the initial weights and the order of training.
+        seed: decides the initial weights, the order of training and how features vary.
         chosen: the keys of the grid besides the learning rate, which become part of the name.
         fold: the fold that is its test part; None for the split of the data set.
     """

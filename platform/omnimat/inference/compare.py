@@ -80,7 +80,9 @@ def facts(card: PackageCard) -> dict[str, str]:
     if card.seen is not None and card.seen.num_materials is not None:
         found["materials seen"] = f"{card.seen.num_materials:,}, by formula"
     for kept in card.withheld:
-        found[f"not seen of {kept.dataset}"] = f"{kept.num_formulas:,} formulas"
+        found[f"not seen of {kept.dataset}, {', '.join(kept.splits)}"] = (
+            f"{kept.num_formulas:,} formulas"
+        )
     if (predictor := card.predictor) is None:
         return found
     network, domain = predictor.network, predictor.domain

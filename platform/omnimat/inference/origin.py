@@ -107,6 +107,8 @@ def withheld(
 ) -> tuple[Withheld, ...]:
     """Tell of which materials that other data sets keep for judging no formula was seen.
 
+    Nothing is told of a data set that is gone, or that has materials without a formula.
+
     Args:
         workspace: where the data sets lie.
         held_out: what may have been kept from the weights.
@@ -117,9 +119,12 @@ def withheld(
     known = set(materials.formulas)
     found = []
     for one in dict.fromkeys(held_out):
-        kept = Materials.of_splits(workspace.dataset(one.dataset), one.splits)
-        formulas = set(kept.records["reduced_formula"].dropna())
-        if formulas.isdisjoint(known):
+        try:
+            kept = Materials.of_splits(workspace.dataset(one.dataset), one.splits)
+        except UserError:
+            continue  # of a data set that is gone, nothing is known
+        formulas = set(kept.records["reduced_formula"])
+        if None not in formulas and formulas and formulas.isdisjoint(known):
             found.append(
                 Withheld(
                     dataset=one.dataset,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from omnimat.base.errors import UserError
 from omnimat.base.words import shortened
 
 T = TypeVar("T", bound=nn.Module)
@@ -47,7 +48,7 @@ def check_network(build: Callable[[], nn.Module], shapes: Shapes, size_bytes: in
     try:
         with _Limits(len(shapes), size_bytes), torch.device("meta"):
             network = build()
-    except MisfitError:
+    except (MisfitError, UserError, ImportError):
         raise
     except Exception as error:  # whatever a module raises for a width of -1 or 10**400
         raise MisfitError(f"the network cannot be built: {shortened(str(error), 200)}") from error
