@@ -32,6 +32,7 @@ class _Rest(ExecutionCallback):  # type: ignore[misc]
         self._ended_s = time.monotonic()
 
     def on_execution_step(self, executor: Any) -> None:
+        # Private, but Ray's version is pinned below the next minor one.
         interval_s = INTERVAL_S if executor._consumer_idling() else UNHURRIED_INTERVAL_S
         time.sleep(max(0.0, self._ended_s + interval_s - time.monotonic()))
         self._ended_s = time.monotonic()

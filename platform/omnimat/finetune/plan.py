@@ -157,7 +157,7 @@ def make_plan(
     alone = featurizers_of({modality: cards[modality] for modality in settings.modalities})
     stores = {
         dataset: _store_of(dataset, workspace, (featurizers_of(cards), alone))
-        for dataset in {settings.dataset, settings.judging_dataset}
+        for dataset in dict.fromkeys((settings.dataset, settings.judging_dataset))
     }
     store = stores[settings.dataset]
     augmentations = settings.augmentation.chosen()

@@ -56,6 +56,9 @@ class Refitted:
             told: the maps that the trial claims.
             num_records: on how many records it claims to have trained.
         """
+        if num_records > self.num_records:  # it learned from what it should not have
+            yield from self.tasks
+            return
         is_whole = num_records == self.num_records
         pairs = zip(self.codec.codecs, told.codecs, strict=False)
         is_alike = [_is_alike(own, other, is_whole=is_whole) for own, other in pairs]

@@ -134,6 +134,8 @@ class StoredViews:
         self, batch: Batch, featurizer: Featurizer, augmentation: ArrayAugmentationSettings
     ) -> ModalityArrays:
         stored = batch.modalities[featurizer.modality]
+        if not len(stored.rows):
+            return stored
         ids = batch.material_ids.take(pa.array(stored.rows)).to_pylist()
         generators = [generator(self.seed, self.epoch, one, 0, featurizer.modality) for one in ids]
         return replace(stored, arrays=augmentation.vary(stored.arrays, featurizer, generators))

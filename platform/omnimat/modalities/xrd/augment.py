@@ -9,7 +9,7 @@ not change their input, and the same pattern and state of the generator give the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -70,6 +70,8 @@ class XrdAugmentation(ArrayAugmentationSettings):
             intensity, which varies over a degree. It takes the place of texture where only a curve
             is known, and of vibrations and large grains. Typical: 0.3 to 1.
     """
+
+    revision: ClassVar[int] = 2  # since curves are shifted by another spline
 
     zero_shift_degree: float = Field(default=0.1, ge=0, le=2)
     strain: float = Field(default=0.01, ge=0, le=0.1)

@@ -27,8 +27,8 @@ def blocks(num_rows: int, row_length: int) -> Iterator[slice]:
 def extent(lattice_angstrom: Float, radius: float) -> NDArray[np.int64]:
     """Return the largest Miller index of each axis within a radius, shape (3,)."""
     lengths = radius * np.linalg.norm(lattice_angstrom, axis=1)
-    extent: NDArray[np.int64] = np.floor(lengths).astype(np.int64)
-    return extent
+    largest: NDArray[np.int64] = np.floor(lengths).astype(np.int64)
+    return largest
 
 
 def half_sphere(lattice_angstrom: Float, radius: float) -> tuple[Float, Float]:
