@@ -54,7 +54,7 @@ class TaskSettings(Settings):
     transform: Transform = "none"
     minimum: FiniteFloat | None = None
     threshold: Threshold | None = None
-    counted_as: Mapping[str, str] = {}
+    counted_as: Mapping[str, str] = Field(default={}, exclude_if=lambda joined: not joined)
     metric: MetricName | None = None
     source: str = ""
 
