@@ -27,9 +27,7 @@ def test_an_address_where_nothing_answers_is_named_at_once(monkeypatch, address)
 
 
 def test_a_ray_that_cannot_start_is_a_sentence(monkeypatch):
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", f"{os.devnull}/ray")
     assert "Ray does not start on this machine: " in sentence()
 

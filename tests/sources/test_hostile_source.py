@@ -85,6 +85,12 @@ def test_each_costs_only_itself(ray_head, package, tmp_path):
     assert len(taken) == 2  # once as usual, once guarded
     assert max(taken) <= 10**9
 
-    _, again = ingested(tmp_path / "two", package, ray_head.environment)
-    for name in ("records.parquet", "failures.jsonl", *(p.name for p in dataset.glob("*.tar"))):
-        assert (again / name).read_bytes() == (dataset / name).read_bytes()
+
+@pytest.mark.ray
+@pytest.mark.soak
+def test_a_second_ingest_has_the_same_bytes(ray_head, package, tmp_path):
+    (_, one), (_, two) = (
+        ingested(tmp_path / name, package, ray_head.environment) for name in ("one", "two")
+    )
+    for name in ("records.parquet", "failures.jsonl", *(p.name for p in one.glob("*.tar"))):
+        assert (two / name).read_bytes() == (one / name).read_bytes()

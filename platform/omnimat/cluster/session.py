@@ -24,6 +24,11 @@ _OTHER = "start a Ray of this version there, name another, or unset RAY_ADDRESS 
 _LOGS = "its logs in /tmp/ray/session_latest/logs say more; free memory or disk, and try again"
 
 
+def is_own() -> bool:
+    """Say whether the Ray of this session is one of its own, which ends with it."""
+    return not os.environ.get("RAY_ADDRESS")
+
+
 @contextmanager
 def session() -> Iterator[None]:
     """Connect to the cluster of ``RAY_ADDRESS``, or start a Ray of our own and stop it at the end.
@@ -35,8 +40,6 @@ def session() -> Iterator[None]:
     Raises:
         RunError: no Ray answers or starts, it is of another version, or it ended meanwhile.
     """
-    # Ray Train's watchdog asks "the" cluster of this machine whether a run is alive, unless its
-    # environment names one. Told no by another cluster, it would take the workers' resources away.
     if address := os.environ.get("RAY_ADDRESS"):
         with _explained(f"the Ray at {address}, which RAY_ADDRESS names, cannot be used", _OTHER):
             _check_answers(address)
@@ -44,13 +47,11 @@ def session() -> Iterator[None]:
         if left := remove_leftovers():
             print(f"freed {len(left)} placement groups that ended jobs still held", flush=True)
     else:
-        port = _free_port()
-        os.environ["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
         os.environ.setdefault("RAY_worker_niceness", "0")
         # Ray counts GPUs that a torch built for the CPU cannot use.
         num_gpus = None if torch.cuda.is_available() else 0
         with _explained("Ray does not start on this machine", _LOGS):
-            ray.init(address="local", dashboard_port=port, num_gpus=num_gpus)
+            ray.init(address="local", include_dashboard=False, num_gpus=num_gpus)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
@@ -93,9 +94,3 @@ def _check_answers(address: str) -> None:
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
     """Leave through the ``finally`` blocks, so that nothing stays behind on the cluster."""
     sys.exit(128 + number)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
