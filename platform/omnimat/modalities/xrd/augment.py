@@ -21,6 +21,7 @@ from omnimat.modalities.layout import Arrays
 from omnimat.modalities.origin import of_origin
 from omnimat.modalities.views import ArrayAugmentationSettings
 from omnimat.modalities.xrd import MeasuredPattern
+from omnimat.modalities.xrd.curves import scaled
 from omnimat.modalities.xrd.features import TOP_INTENSITY, Reflections, XrdPattern
 
 Float = NDArray[np.floating[Any]]
@@ -106,7 +107,8 @@ class XrdAugmentation(ArrayAugmentationSettings):
         seen = of_origin(record, featurizer.origin, "xrd")
         given: MeasuredPattern | None = seen.parts.get("xrd")
         if given is not None:
-            return {"intensity": self.disturbed(featurizer.on_grid(given), featurizer, generator)}
+            curve = scaled(featurizer.sampled(given), TOP_INTENSITY)
+            return {"intensity": self.disturbed(curve, featurizer, generator)}
         if seen.structure is None:
             return None
         return {"intensity": self.measured(seen.structure, featurizer, generator)}
@@ -114,7 +116,10 @@ class XrdAugmentation(ArrayAugmentationSettings):
     def vary(
         self, arrays: Arrays, featurizer: XrdPattern, generators: Sequence[np.random.Generator]
     ) -> Arrays:
-        """Return stored patterns as an experiment might measure them; none gets a texture."""
+        """Return stored patterns as an experiment might measure them; none gets a texture.
+
+        Where a background is taken off, that was done to what is stored, and is done again.
+        """
         pairs = zip(arrays["intensity"], generators, strict=True)
         varied = [self.disturbed(curve, featurizer, generator) for curve, generator in pairs]
         return arrays | {"intensity": np.stack(varied)}
@@ -128,7 +133,8 @@ class XrdAugmentation(ArrayAugmentationSettings):
             ValueError: for the same reasons as in ``XrdPattern``.
         """
         textured = self.textured(pattern.reflections(structure), structure, generator)
-        return self.disturbed(pattern.curve(textured), pattern, generator)
+        curve = scaled(pattern.smeared(textured), TOP_INTENSITY)
+        return self.disturbed(curve, pattern, generator)
 
     def textured(
         self, reflections: Reflections, structure: Structure, generator: np.random.Generator

@@ -30,8 +30,23 @@ def averaged(grid: Float, step: float, places: Float, values: Float) -> Float:
     return average
 
 
-def running_minimum(curve: Float, num_points: int) -> Float:
+def scaled(curve: Float, top: float) -> Float:
+    """Scale a curve to a maximum; negative values become zero.
+
+    Raises:
+        ValueError: no value is above zero.
+    """
+    positive = np.maximum(curve, 0.0)
+    if not positive.max() > 0:
+        raise ValueError("no intensity in the range of two theta")
+    found: Float = positive * (top / positive.max())
+    return found
+
+
+def lower_envelope(curve: Float, num_points: int) -> Float:
     """Return a smooth curve below another, which follows hills that are wider than the window.
+
+    It is a morphological opening, averaged over the window where that stays below.
 
     Args:
         curve: the other curve, shape (n,).

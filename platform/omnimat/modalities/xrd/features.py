@@ -17,7 +17,7 @@ from omnimat.materials.record import Record, Structure
 from omnimat.modalities.layout import Arrays, FeaturizerSettings, Field
 from omnimat.modalities.origin import Origin, columns_of, of_origin
 from omnimat.modalities.xrd import MeasuredPattern
-from omnimat.modalities.xrd.curves import averaged, running_minimum
+from omnimat.modalities.xrd.curves import averaged, lower_envelope, scaled
 from omnimat.modalities.xrd.scattering import (
     blocks,
     extent,
@@ -72,7 +72,7 @@ class XrdPattern(FeaturizerSettings):
         given_points: how a given pattern comes onto the grid. ``interpolated`` takes its value at
             each angle; ``averaged`` takes the mean over a step around it, which keeps all counts of
             a pattern that was measured in smaller steps.
-        background_window_degree: width of the window of a running minimum that is taken off as
+        background_window_degree: width of the window of the lower envelope that is taken off as
             background, from given and derived patterns alike; 0 takes off nothing. It has to be
             several times as wide as a peak.
     """
@@ -167,12 +167,17 @@ class XrdPattern(FeaturizerSettings):
         Raises:
             ValueError: there is no intensity in the range of the grid.
         """
+        return self.finished(self.sampled(pattern))
+
+    def sampled(self, pattern: MeasuredPattern) -> Float:
+        """Do the same, but leave background, negative intensities and scale as they are."""
         angles = self._converted(pattern)
         if self.given_points == "averaged":
-            curve = averaged(self.two_theta_degree, self.step_degree, angles, pattern.intensity)
-        else:
-            curve = np.interp(self.two_theta_degree, angles, pattern.intensity, left=0.0, right=0.0)
-        return self.finished(curve)
+            return averaged(self.two_theta_degree, self.step_degree, angles, pattern.intensity)
+        curve: Float = np.interp(
+            self.two_theta_degree, angles, pattern.intensity, left=0.0, right=0.0
+        )
+        return curve
 
     def finished(self, curve: Float) -> Float:
         """Take the background off a curve on the grid, and scale it to a maximum of 100.
@@ -184,11 +189,8 @@ class XrdPattern(FeaturizerSettings):
         """
         curve = np.maximum(curve, 0.0)
         if self.background_window_degree > 0:
-            curve = curve - running_minimum(curve, self._background_points)
-        if not curve.max() > 0:
-            raise ValueError("no intensity in the range of two theta")
-        scaled: Float = curve * (TOP_INTENSITY / curve.max())
-        return scaled
+            curve = curve - lower_envelope(curve, self._background_points)
+        return scaled(curve, TOP_INTENSITY)
 
     @property
     def _background_points(self) -> int:
@@ -209,7 +211,7 @@ class XrdPattern(FeaturizerSettings):
 
     def curve(self, reflections: Reflections) -> Float:
         """Smear reflections and scale the curve to a maximum of 100, shape (num_points,)."""
-        return self.finished(self._smeared(reflections.two_theta_degree, reflections.intensity))
+        return self.finished(self.smeared(reflections))
 
     @property
     def two_theta_degree(self) -> Float:
@@ -252,8 +254,9 @@ class XrdPattern(FeaturizerSettings):
                 f"too large for a pattern: about {reflections:.1e} reflections of {num_atoms} atoms"
             )
 
-    def _smeared(self, two_theta: Float, intensity: Float) -> Float:
+    def smeared(self, reflections: Reflections) -> Float:
         """Sum one Gaussian per reflection, only where it is not negligible, (num_points,)."""
+        two_theta, intensity = reflections.two_theta_degree, reflections.intensity
         sigma = self.smearing_sigma_degree / self.step_degree
         reach = int(np.ceil(_SMEARING_REACH * sigma))
         offsets = np.arange(-reach, reach + 1)
