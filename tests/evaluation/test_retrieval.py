@@ -11,7 +11,8 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.evaluation.ranks import rank_pairs
-from omnimat.evaluation.retrieval import MERGED, RetrievalSettings, retrieval_table
+from omnimat.evaluation.retrieval import RetrievalSettings
+from omnimat.evaluation.retrieval_scores import MERGED, retrieval_table
 from omnimat.objectives.embeddings import Embeddings
 
 NUM, DIM = 211, 16

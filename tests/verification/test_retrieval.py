@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omnimat.base.settings import fingerprint
-from omnimat.evaluation.retrieval import MERGED
+from omnimat.evaluation.retrieval_scores import MERGED
 
 
 @pytest.fixture

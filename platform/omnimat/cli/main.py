@@ -16,7 +16,8 @@ from omnimat.cli.data import ingest, init
 from omnimat.cli.finetune import finetune
 from omnimat.cli.leaderboard import leaderboard
 from omnimat.cli.models import embed, models, package, predict
-from omnimat.cli.search import index, screen, search
+from omnimat.cli.screen import screen
+from omnimat.cli.search import index, search
 from omnimat.cli.terminal import say, width
 
 EXIT_RUN_ERROR, EXIT_USER_ERROR = 1, 2

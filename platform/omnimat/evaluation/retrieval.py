@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 from rich.console import Console
-from rich.table import Table
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -35,9 +34,16 @@ from omnimat.base.files import write_json
 from omnimat.evaluation.duplicates import DUPLICATE_RULES
 from omnimat.evaluation.ranks import Counts, Ranks, rank_pairs
 from omnimat.evaluation.rerun import rerun_embeddings
+from omnimat.evaluation.retrieval_scores import (
+    MERGED,
+    TOP_K,
+    among_others,
+    everywhere,
+    hits,
+    retrieval_table,
+)
 from omnimat.evaluation.section import EmbeddedSplit, Section, task_and_split
 from omnimat.evaluation.stored import (
-    EMBEDDINGS,
     StoredEmbeddings,
     check_embedded,
     check_pretraining_seed,
@@ -58,8 +64,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RETRIEVAL = "retrieval.json"
-MERGED = ", merged"
-TOP_K = (1, 5, 10, 25)  # MultiMat's
 POOL_TOP_K = (1, 3, 10)  # CLaC's
 
 # A job's output is no terminal, so rich would wrap at 80 characters.
@@ -217,15 +221,15 @@ class RetrievalSettings(Section):
         ]
         task = _task_of(pair)
         for one in (
-            *_everywhere(ranks.own),
+            *everywhere(ranks.own),
             *self._in_pools([pool.own for pool in pools], len(keys)),
-            *_among_others(ranks.own, self.num_choices),
+            *among_others(ranks.own, self.num_choices),
         ):
             yield replace(one, task=task)
         for one in (
-            *_everywhere(ranks.any_duplicate),
+            *everywhere(ranks.any_duplicate),
             *self._in_pools([pool.any_duplicate for pool in pools], len(keys)),
-            *_among_others(ranks.own_among_others, self.num_choices),
+            *among_others(ranks.own_among_others, self.num_choices),
         ):
             settings = {**one.settings, "duplicates": rule}
             yield replace(one, task=task, metric=one.metric + MERGED, settings=settings)
@@ -241,7 +245,7 @@ class RetrievalSettings(Section):
         if pools:
             ranks = Ranks.concatenated(pools)
             num_left_over = num_materials - len(ranks.nearer)
-            for one in _hits(ranks, POOL_TOP_K):
+            for one in hits(ranks, POOL_TOP_K):
                 yield replace(
                     one,
                     metric=f"{one.metric} of {self.pool_size}",
@@ -283,57 +287,3 @@ def _groups_of(
     known = [json.loads(text) for text in properties.values()]
     groups = DUPLICATE_RULES[rule](records, known, dataset.directory)
     return dict(zip(records["material_id"], groups.tolist(), strict=True))
-
-
-def _everywhere(ranks: Ranks) -> Iterator[Finding]:
-    yield from _hits(ranks, TOP_K)
-    expected, by_chance = ranks.expected, ranks.by_chance.expected
-    yield _finding(ranks, "mean rank", np.mean(expected), np.mean(by_chance), False)
-    yield _finding(ranks, "median rank", np.median(expected), np.median(by_chance), False)
-
-
-def _hits(ranks: Ranks, top_k: Sequence[int]) -> Iterator[Finding]:
-    by_chance = ranks.by_chance
-    for k in top_k:
-        yield _finding(ranks, f"top-{k}", ranks.hit_rate(k), by_chance.hit_rate(k))
-
-
-def _among_others(ranks: Ranks, num_choices: Sequence[int]) -> Iterator[Finding]:
-    """Score one of T, for each T for which every query has enough wrong keys."""
-    for num in num_choices:
-        if num <= ranks.num_wrong.min() + 1:
-            yield _finding(ranks, f"1 of {num}", ranks.choice_rate(num), 1 / num)
-
-
-def _finding(
-    ranks: Ranks, metric: str, value: Any, chance: Any, higher_is_better: bool = True
-) -> Finding:
-    return Finding(
-        task="retrieval",
-        metric=metric,
-        value=float(value),
-        higher_is_better=higher_is_better,
-        num_test=len(ranks.nearer),
-        predictions=EMBEDDINGS,
-        details={"chance": float(chance)},
-    )
-
-
-def retrieval_table(title: str, findings: Sequence[Finding], metrics: Sequence[str]) -> Table:
-    """Lay out chosen metrics: a line for each pair, and below it what guessing gives."""
-    found = {(one.task, one.metric): one for one in findings}
-    headers = [metric.removesuffix(MERGED) for metric in metrics]
-    table = Table("query -> key", *headers, title=title, title_justify="left")
-    for task in dict.fromkeys(one.task for one in findings):
-        chosen = [found.get((task, metric)) for metric in metrics]
-        values = [_cell(one, None if one is None else one.value) for one in chosen]
-        chances = [_cell(one, None if one is None else one.details["chance"]) for one in chosen]
-        table.add_row(task.removeprefix("retrieval "), *values)
-        table.add_row("  by chance", *chances, style="dim")
-    return table
-
-
-def _cell(finding: Finding | None, number: float | None) -> str:
-    if finding is None or number is None:
-        return "-"
-    return f"{100 * number:.1f} %" if finding.higher_is_better else f"{number:.1f}"

@@ -14,8 +14,9 @@ from pymatgen.core import Element
 from omnimat.base.errors import UserError
 from omnimat.base.words import suggestion
 from omnimat.materials.record import Record
+from omnimat.search.conditions import Comparison, Condition, Name, Truth
 from omnimat.search.encoders import Encoders
-from omnimat.search.expression import Comparison, Condition, Name, Truth, parse
+from omnimat.search.expression import parse
 from omnimat.search.hits import hits_of
 from omnimat.search.index import Index
 from omnimat.search.materials import FORMULA, KNOWN, NAME, PREDICTED, is_number
