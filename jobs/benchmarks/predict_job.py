@@ -2,8 +2,9 @@
 """A predict job over many crystals whose driver is killed half way: is every row there once?
 
 The crystals are those of mp118k, and copies of them whose atoms are moved at random by about a
-thousandth of the cell; seven rows are broken. The model is tiny and has learned nothing, unless one
-is given.
+thousandth of the cell; seven rows are broken. One crystal more of mp118k (mp-795950) has atoms 0.48
+angstrom apart, so it and its copy are quarantined too. The model is tiny and has learned nothing,
+unless one is given.
 """
 
 import json
