@@ -1,6 +1,7 @@
 """The commands of ``omnimat leaderboard``, as a user types them."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -165,15 +166,15 @@ def test_show_marks_what_does_not_differ_from_the_best(two_groups, storage, tmp_
     store.upsert(row.model_copy(update={"model": "same", "value": 0.11}) for row in best)
     store.upsert([make_row(model="gone", value=0.9)])
     result = leaderboard("show")
-    assert "0.1 *" in result.output
-    assert "0.11 =" in result.output
-    assert "0.9 ?" in result.output
+    assert re.search(r"good.* \* ", result.output)
+    assert re.search(r"same.* = ", result.output)
+    assert re.search(r"gone.* \? ", result.output)
     told = " ".join(result.output.split())
     assert "does not differ from the best (p = 1 over 200 materials, 2 seeds)" in told
     assert "not compared with the best: " in told
     plain = leaderboard("show", "--no-compare").output
-    assert "0.1 " in plain
-    assert not any(sign in plain for sign in ("0.1 *", "0.11 =", "0.9 ?", "the best"))
+    assert "good" in plain
+    assert not any(sign in plain for sign in (" * ", " = ", " ? ", "the best"))
 
 
 def test_show_says_which_boards_it_does_not_compare(two_groups, monkeypatch):

@@ -9,12 +9,13 @@ from upath import UPath
 
 from omnimat.base.confined import Confined
 from omnimat.leaderboard.comparison import material_scores
+from omnimat.leaderboard.contest import contests_of_boards
 from omnimat.leaderboard.marks import (
     MAX_COMPARED,
     Comparer,
     corrected_p_values,
     marks,
-    marks_of_boards,
+    marks_of_contests,
 )
 from omnimat.leaderboard.store import LeaderboardStore
 
@@ -155,10 +156,11 @@ def test_boards_are_marked_until_too_many_files_are_read(store, add, scores_of):
     for task in ("a", "b"):
         for name in ("first", "second"):
             add(f"{name} {task}", 1.0, task=task)
-    boards = [one.board for one in store.boards()]
-    all_marked, left_out = marks_of_boards(store, boards, scores_of, 8)
+    contests = contests_of_boards(store.summaries())
+    boards = [one.board for one in contests]
+    all_marked, left_out = marks_of_contests(store, contests, scores_of, 8)
     assert (list(all_marked), left_out) == (boards, [])
-    some, left_out = marks_of_boards(store, boards, scores_of, 7)
+    some, left_out = marks_of_contests(store, contests, scores_of, 7)
     assert (list(some), left_out) == (boards[:1], boards[1:])
 
 

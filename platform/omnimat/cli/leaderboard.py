@@ -19,6 +19,7 @@ from omnimat.cli.terminal import say, width
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from omnimat.leaderboard.board import Summary
     from omnimat.leaderboard.row import Row
     from omnimat.leaderboard.store import LeaderboardStore, StoredRow
 
@@ -42,64 +43,66 @@ _run = click.option("--run", "run_name", metavar="NAME", help="Only results of t
 @url_option
 @_task
 @_run
+@click.option("--folds", "with_folds", is_flag=True, help="Print single folds, not their means.")
 @click.option("--no-compare", is_flag=True, help="Read no predictions, so give no signs.")
-def show(url: str | None, task: str | None, run_name: str | None, no_compare: bool) -> None:
-    """Print the leaderboard, with mean and standard deviation over seeds.
+def show(
+    url: str | None, task: str | None, run_name: str | None, with_folds: bool, no_compare: bool
+) -> None:
+    """Print the leaderboard, with mean and standard deviation over seeds, or over folds.
 
     Metrics that are variations of another, as "top-1, merged" is of "top-1", are printed only with
     --task. Signs say which results differ from the best of their board, by their predictions.
     """
-    from rich.text import Text
-
     from omnimat.base.workspace import Workspace
-    from omnimat.finetune.tasks import note_of
     from omnimat.leaderboard.comparison import material_scores
-    from omnimat.leaderboard.folds import fold_means
-    from omnimat.leaderboard.marks import marks_of_boards
-    from omnimat.leaderboard.report import (
-        folds_table,
-        is_variation,
-        marks_text,
-        notes_text,
-        overlaps_table,
-        published_table,
-        terminal_table,
-    )
+    from omnimat.leaderboard.marks import marks_of_contests
+    from omnimat.leaderboard.ranking import CHECKS_NOTE, ranking_tables
+    from omnimat.leaderboard.report import marks_text
+    from omnimat.leaderboard.selection import selected
 
     store = open_store(url)
-    found = store.summaries(task=task, run_name=run_name)
-    if not found:
+    chosen = selected(store, task, run_name, with_folds=with_folds)
+    if not chosen.results:
         _say_why_empty(store)
         return
-    shown = [one for one in found if task or not is_variation(one)]
-    boards = dict.fromkeys(one.board for one in shown)
     scores_of = partial(material_scores, storage=Workspace.open().files)
-    compared = () if no_compare else boards
-    marked, left_out = marks_of_boards(store, compared, scores_of, MAX_FILES)
-    given = {group_id: mark for marks in marked.values() for group_id, mark in marks.of.items()}
-    _console().print(terminal_table(shown, given))
-    if told := marks_text(shown, marked):
-        _console().print(Text(escaped(told)))
+    compared = () if no_compare else chosen.contests
+    marked, left_out = marks_of_contests(store, compared, scores_of, MAX_FILES)
+    _console().print(ranking_tables(chosen.contests, chosen.ids, marked))
+    _print(marks_text(chosen.results, marked))
+    if any(one.status != "self-reported" for one in chosen.results):
+        _print(CHECKS_NOTE)
     if left_out:
         which = "1 board is" if len(left_out) == 1 else f"{len(left_out)} boards are"
         say(
             f"{which} not compared, which would take more than {MAX_FILES} files; name one with "
             "--task"
         )
-    if means := fold_means(shown, store.configs(one.config_hash for one in shown)):
-        _console().print(folds_table(means))
-    ids = [one.group_id for one in shown]
-    for table in (
-        overlaps_table(shown, store.overlaps(ids)),
-        published_table(shown, store.published(ids)),
-    ):
-        if table:
-            _console().print(table)
-    if note := notes_text((one.board.task for one in shown), note_of):
-        _console().print(Text(escaped(note)))
-    if len(shown) < len(found):
-        num_left = len(found) - len(shown)
-        say(f"{num_left} more are of variations of these metrics; show them with --task")
+    _print_accounts(store, chosen.members)
+    if chosen.num_folds:
+        say(f"{chosen.num_folds} results of single folds are in these means; see them with --folds")
+    if chosen.num_variations:
+        num = chosen.num_variations
+        say(f"{num} more are of variations of these metrics; show them with --task")
+
+
+def _print(text: str) -> None:
+    """Print lines that a terminal folds at its width."""
+    from rich.text import Text
+
+    if text:
+        _console().print(Text(escaped(text)))
+
+
+def _print_accounts(store: LeaderboardStore, results: Sequence[Summary]) -> None:
+    """Print what the rows tell of their pretraining and origin, and the notes of their tasks."""
+    from omnimat.finetune.tasks import note_of
+    from omnimat.leaderboard.report import notes_text, overlaps_text, published_text
+
+    ids = [one.group_id for one in results]
+    _print(overlaps_text(results, store.overlaps(ids)))
+    _print(published_text(results, store.published(ids)))
+    _print(notes_text((one.board.task for one in results), note_of))
 
 
 def _sample_size(_context: click.Context, _option: click.Parameter, value: str) -> int | None:

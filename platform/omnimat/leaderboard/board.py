@@ -61,6 +61,7 @@ class Summary:
         mean: the mean over seeds.
         std: the sample standard deviation over seeds (n - 1); None where there is one seed.
         n: how many rows there are.
+        num_test: how many materials were tested, by the row with the fewest.
         seeds: their seeds in ascending order.
         status: the least of its rows: ``self-reported``, ``recomputed`` or ``reproduced``.
         newest: when the last row was written.
@@ -74,14 +75,17 @@ class Summary:
     mean: float
     std: float | None
     n: int
+    num_test: int
     seeds: tuple[int, ...]
     status: str
     newest: datetime
 
-    @property
-    def score(self) -> str:
-        """The mean and the deviation, rounded to the two leading digits of the deviation."""
-        return rounded(self.mean, self.std)
+
+def untold_variant(model: str, variant: str) -> str:
+    """Say in words how a model was trained; nothing where its name says so already."""
+    letters = "".join(filter(str.isalnum, model.lower()))
+    is_told = variant.replace("_", "").lower() in letters
+    return "" if is_told else variant.replace("_", " ")
 
 
 def rounded(mean: float, std: float | None) -> str:

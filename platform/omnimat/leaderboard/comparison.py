@@ -103,17 +103,20 @@ def compare(a: Sequence[Row], b: Sequence[Row], storage: Confined) -> Comparison
         raise UserError(f"{labels} are results of {len(first)} and of {len(second)} boards")
     if apart := _apart(first, second):
         raise UserError(f"{labels} are not on one board: {', '.join(apart)} differ")
-    scores = [
-        [
-            pd.concat([material_scores(row, storage) for row in members])
-            for members in _by_seed(rows)
-        ]
-        for rows in (a, b)
-    ]
+    scores = [scores_by_seed(rows, lambda row: material_scores(row, storage)) for rows in (a, b)]
     try:
         return Comparison(a, b, *paired_difference(*scores))
     except ValueError as error:
         raise UserError(f"{labels}: {error}") from error
+
+
+def scores_by_seed(rows: Sequence[Row], scores_of: Callable[[Row], Scores]) -> list[Scores]:
+    """Give the scores of each seed of a result; those of its folds are pooled.
+
+    Raises:
+        UserError: if not every fold has every seed, or ``scores_of`` raises it.
+    """
+    return [pd.concat([scores_of(row) for row in members]) for members in _by_seed(rows)]
 
 
 def _by_seed(rows: Sequence[Row]) -> list[list[Row]]:

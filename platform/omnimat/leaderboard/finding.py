@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.row import Row
+
+CHANCE = "chance"
+"""The key of a row's ``details`` that tells what guessing scores."""
+
+
+def chance_in(details: Any) -> float | None:
+    """Read it from a row's ``details``; None where it is not there or no number."""
+    told = details.get(CHANCE) if isinstance(details, Mapping) else None
+    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told):
+        return None
+    return float(told)
 
 
 @dataclass(frozen=True, slots=True)

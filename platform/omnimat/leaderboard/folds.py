@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from omnimat.base.settings import fingerprint
-from omnimat.leaderboard.board import Summary, rounded
+from omnimat.leaderboard.board import Summary
+from omnimat.leaderboard.row import STATUSES
 
 FOLD = "fold"
 """The key of a row's ``config`` that says of which fold it is."""
@@ -33,16 +35,32 @@ class FoldMean:
     mean_id: str
 
     @property
-    def score(self) -> str:
-        """The mean over folds and their sample deviation (n - 1), rounded to the latter."""
-        means = [one.mean for one in self.members]
-        return rounded(fmean(means), stdev(means) if len(means) > 1 else None)
+    def summary(self) -> Summary:
+        """The mean as a result of its own.
+
+        Its task says how many folds there are, so that it is ranked among such means alone. Its
+        deviation is that over folds (n - 1) if there are several, ``n`` counts the rows of all
+        folds, and ``seeds`` are those that all folds have.
+        """
+        first, means = self.members[0], [one.mean for one in self.members]
+        return replace(
+            first,
+            board=replace(first.board, task=f"{self.task}, {self.num_folds} folds"),
+            group_id=self.mean_id,
+            mean=fmean(means),
+            std=stdev(means) if len(means) > 1 else first.std,
+            n=sum(one.n for one in self.members),
+            num_test=sum(one.num_test for one in self.members),
+            seeds=tuple(sorted(set.intersection(*(set(one.seeds) for one in self.members)))),
+            status=least_status(one.status for one in self.members),
+            newest=max(one.newest for one in self.members),
+        )
 
     @property
-    def seeds(self) -> str:
-        """How many seeds each fold has: ``3``, or ``1 to 3`` where they differ."""
-        counts = sorted({one.n for one in self.members})
-        return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    def extent(self) -> str:
+        """What the mean is over: ``5 folds``, or ``1/5 folds`` if others are missing."""
+        num, is_whole = len(self.members), len(self.members) == self.num_folds
+        return f"{num} folds" if is_whole else f"{num}/{self.num_folds} folds"
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -51,6 +69,11 @@ class FoldMean:
         mean = fmean([one.mean for one in self.members])
         worse_is_more = -mean if board.higher_is_better else mean
         return board.dataset, self.task, board.metric, -len(self.members), worse_is_more
+
+
+def least_status(statuses: Iterable[str]) -> str:
+    """Give the status that is proven least: ``self-reported`` before ``recomputed``."""
+    return min(statuses, key=lambda one: STATUSES.index(one.replace("-", "_")))
 
 
 def fold_label(name: str, fold: str, num_folds: int) -> str:
@@ -62,6 +85,11 @@ def fold_label(name: str, fold: str, num_folds: int) -> str:
         num_folds: how many folds the data set has.
     """
     return f"{name} {fold} of {num_folds}"
+
+
+def may_be_of_fold(task: str) -> bool:
+    """Tell by the name of a task whether it may be one of a fold; its configuration knows."""
+    return re.search(r", .+ of \d+$", task) is not None
 
 
 def fold_means(

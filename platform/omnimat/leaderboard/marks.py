@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.leaderboard.board import Board, Summary
-from omnimat.leaderboard.comparison import Scores, paired_difference
+from omnimat.leaderboard.comparison import Scores, paired_difference, scores_by_seed
+from omnimat.leaderboard.contest import Contest
 from omnimat.leaderboard.difference import MIN_MATERIALS, SIGNIFICANCE, Difference
 from omnimat.leaderboard.metrics import METRICS
 from omnimat.leaderboard.row import Row
@@ -110,31 +112,36 @@ def corrected_p_values(p_values: Sequence[float]) -> list[float]:
     return [float(one) for one in corrected]
 
 
-def marks_of_boards(
-    store: LeaderboardStore, boards: Iterable[Board], scores_of: ScoresOf, max_files: int
+def num_files(contest: Contest) -> int:
+    """Count the files of predictions that it takes to compare the results of a contest."""
+    is_read = len(contest.ranked) > 1 and is_mean_over_materials(contest.board.metric)
+    return is_read * sum(one.n for one in contest.ranked[:MAX_COMPARED])
+
+
+def marks_of_contests(
+    store: LeaderboardStore, contests: Iterable[Contest], scores_of: ScoresOf, max_files: int
 ) -> tuple[dict[Board, Marks], list[Board]]:
-    """Mark several boards, as long as that takes no more than so many files of predictions.
+    """Mark several contests, as long as that takes no more than so many files of predictions.
 
     Returns:
-        The marks of each board, and the boards that were left out.
+        The marks of each by its board, and the boards that were left out.
     """
     marked, left_out = {}, []
-    for board in boards:
-        ranked = store.summaries(board)
-        is_read = len(ranked) > 1 and is_mean_over_materials(board.metric)
-        num_files = is_read * sum(one.n for one in ranked[:MAX_COMPARED])
-        if num_files > max_files:
-            left_out.append(board)
+    for contest in contests:
+        if num_files(contest) > max_files:
+            left_out.append(contest.board)
             continue
-        max_files -= num_files
-        marked[board] = marks(
-            ranked, lambda group_id: store.rows(group_id=group_id), Comparer(scores_of)
-        )
+        max_files -= num_files(contest)
+        rows_of = partial(contest.rows, store)
+        marked[contest.board] = marks(contest.ranked, rows_of, Comparer(scores_of))
     return marked, left_out
 
 
 class Comparer:
-    """Compares groups of rows, and keeps the scores of the group that it was asked for first."""
+    """Compares groups of rows, those of folds together.
+
+    The scores of the group that it was asked for first are kept.
+    """
 
     def __init__(self, scores_of: ScoresOf) -> None:
         """Read scores by this function."""
@@ -149,8 +156,8 @@ class Comparer:
             ValueError: if no material is predicted by all rows, or one is predicted twice.
         """
         if self._kept[0] is not first:
-            self._kept = first, [self._scores_of(row) for row in first]
-        paired, _ = paired_difference(self._kept[1], [self._scores_of(row) for row in second])
+            self._kept = first, scores_by_seed(first, self._scores_of)
+        paired, _ = paired_difference(self._kept[1], scores_by_seed(second, self._scores_of))
         return paired
 
 

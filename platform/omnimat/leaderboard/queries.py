@@ -153,7 +153,10 @@ def _placed(means: CTE) -> CTE:
 def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
     """Select what averages over seeds need, of these groups or of all."""
     query = select(
-        *(rows.c[name] for name in ("group_id", "seed", "value", "status", "created_at"))
+        *(
+            rows.c[name]
+            for name in ("group_id", "seed", "value", "num_test", "status", "created_at")
+        )
     )
     return query if group_ids is None else query.where(rows.c.group_id.in_(group_ids))
 
@@ -210,6 +213,7 @@ def _summary(line: RowMapping, board: Board, members: Sequence[Repetition]) -> S
         mean=fmean(values),
         std=_deviation(values),
         n=len(values),
+        num_test=min(member.num_test for member in members),
         seeds=tuple(sorted(member.seed for member in members)),
         status=min(members, key=lambda one: STATUSES.index(one.status)).status.replace("_", "-"),
         newest=datetime.fromisoformat(max(member.created_at for member in members)),

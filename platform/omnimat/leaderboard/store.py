@@ -15,6 +15,7 @@ from omnimat.base.settings import first_mistake
 from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.database import Database
+from omnimat.leaderboard.finding import CHANCE, chance_in
 from omnimat.leaderboard.imported import IMPORTED, Published, published_in
 from omnimat.leaderboard.legible import AS_STORED
 from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
@@ -275,6 +276,10 @@ class LeaderboardStore:
     def published(self, group_ids: Iterable[str]) -> dict[str, list[Published]]:
         """Give where imported results of these ids come from; nothing for any other result."""
         return self._told(IMPORTED, published_in, group_ids)
+
+    def chances(self, group_ids: Iterable[str]) -> dict[str, list[float]]:
+        """Give what guessing scores, by the account of the rows of these ids; it is no error."""
+        return self._told(CHANCE, chance_in, group_ids)
 
     def _told(
         self, key: str, read: Callable[[Any], T | None], group_ids: Iterable[str]
