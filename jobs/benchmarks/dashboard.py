@@ -26,6 +26,7 @@ from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard.app import create_app
+from omnimat_dashboard.links import model_slug
 
 VARIANTS = ("finetuned", "frozen", "linear_probe", "from_scratch")
 ROWS_AT_A_TIME = 5_000
@@ -88,12 +89,17 @@ def measure(url: str, store: LeaderboardStore, repeats: int) -> list[dict[str, A
         store.upsert([changing.model_copy(update={"wall_time_s": float(next(counter))})])
 
     board = store.boards()[0].board.board_id
+    model = model_slug(changing.model)
     pages = {
         "overview": "/",
         "overview, search": "/?q=frozen+fusion",
         "board": f"/board/{board}",
         "board, sorted": f"/board/{board}?sort=model",
         "board, CSV": f"/download/{board}.csv",
+        "models": "/models",
+        "models, search": "/models?q=fusion+1234",
+        "model": f"/models/{model}",
+        "runs": "/runs",
     }
     rows = []
     with TestClient(create_app(url), "http://127.0.0.1") as client:

@@ -77,6 +77,21 @@ def test_what_is_missing_is_said_to_be(either):
     for call in (either.read, either.sha256, either.file, either.folder):
         with pytest.raises(FileNotFoundError):
             call("runs/a/nothing", "key")
+    with pytest.raises(FileNotFoundError):
+        either.tail("runs/a/nothing", "key", 10)
+
+
+def test_the_end_of_a_file_is_read_alone(either):
+    assert either.tail("runs/a/deep/other", "key", 4) == b"ours"
+    assert either.tail("runs/a/deep/other", "key", 100) == b"also ours"
+
+
+def test_the_end_of_what_never_ends_or_lies_outside_is_not_read(storage, root, tmp_path):
+    (root / "runs" / "a" / "link").symlink_to(tmp_path / "outside" / "secret")
+    os.mkfifo(root / "runs" / "a" / "pipe")
+    for name in ("link", "pipe", "deep", "../../../outside/secret"):
+        with pytest.raises(UserError):
+            storage.tail(f"runs/a/{name}", "key", 10)
 
 
 OUTSIDE = {

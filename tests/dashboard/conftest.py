@@ -1,15 +1,21 @@
 """A storage with a data set, runs and a leaderboard, small but whole, and pages on top of it."""
 
+import functools
+import http.server
 import json
 import os
+import shutil
+import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from playwright.sync_api import expect, sync_playwright
 from upath import UPath
 
 from omnimat.base.confined import Confined
@@ -26,6 +32,7 @@ from omnimat.sources.merge import merge
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.training.history import History
+from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app
 
 DATASET = "mp20-mini"  # its name makes UniMat's numbers comparable
@@ -33,6 +40,18 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 
 MARKUP = "<img src=x onerror=alert(1)>"  # the name of a folder may be anything but a path
 TOKEN = "a token of these tests"
 SYSTEMS = ["cubic", "hexagonal", "monoclinic", "orthorhombic", "tetragonal", "triclinic"]
+# No sandbox and no GPU: it has to run in a container; WebGL is drawn by the CPU.
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
 HARDWARE = {"cpu": "a cpu", "cores": 2, "memory_gib": 8.0, "gpus": []}
 TASKS = {
     "formation energy": ("mae", "eV/atom"),
@@ -370,3 +389,78 @@ def empty_client(serve):
 def hostile():
     """A name that would like to be markup, a script and a template."""
     return HOSTILE
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium on the PATH: apt install chromium")
+    expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(storage, serving):
+    with serving(storage.url, storage.root) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def site(storage, tmp_path_factory):
+    """The same pages in a folder behind a web server that knows nothing, in a folder of its own."""
+    root = tmp_path_factory.mktemp("www")
+    write_site(storage.url, str(storage.root), root / "lab" / "leaderboard")
+    handler = functools.partial(QuietHandler, directory=str(root))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/lab/leaderboard"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Open pages that may complain of nothing and ask nobody else; say so at the end."""
+    contexts, complaints = [], []
+
+    def open_page(url, **options):
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        origin = urlsplit(url).netloc
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        # A map reads pixels back to find what is under the mouse; a CPU says that this is slow.
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(message.text)
+                if message.type != "log" and "GPU stall due to ReadPixels" not in message.text
+                else None
+            ),
+        )
+        page.on(
+            "request",
+            lambda request: (
+                complaints.append(request.url)
+                if urlsplit(request.url).netloc not in {origin, ""}
+                else None
+            ),
+        )
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []

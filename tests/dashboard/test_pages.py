@@ -28,6 +28,7 @@ from omnimat_dashboard import write_site
 from omnimat_dashboard.app import create_app
 from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.catalogue import Catalogue
+from omnimat_dashboard.links import model_slug
 from omnimat_dashboard.papers import papers
 from omnimat_dashboard.query import PAGE_LENGTH
 from omnimat_dashboard.standing import RETRY_S, Standing
@@ -85,12 +86,15 @@ def every_path(storage):
         *dict.fromkeys(results),
         f"/compare?a={a}&b={b}",
         f"/compare?a={c}&b={d}",
+        "/models",
+        *dict.fromkeys(f"/models/{model_slug(row.model)}" for row in storage.rows),
         "/datasets",
         f"/dataset/{DATASET}",
         "/maps",
         "/map/mini-retrieval",
         "/map/mini-retrieval/xrd-tsne",
         "/runs",
+        "/together?run=going&run=silent&run=mini-sweep",
         *(f"/run/{name}" for name in ("going", "silent", "begun", "mini-anchored", "mini-sweep")),
     ]
 
@@ -543,6 +547,7 @@ def test_a_map_has_its_points_and_what_colours_them(client, storage):
         ("/datasets", "omnimat run jobs/ingest.yaml"),
         ("/maps", "omnimat run jobs/evaluate.yaml"),
         ("/runs", "omnimat run jobs/pretrain.yaml"),
+        ("/models", "omnimat run jobs/demo.yaml"),
     ],
 )
 def test_empty_pages_say_what_to_run(empty_client, path, command):
@@ -550,7 +555,15 @@ def test_empty_pages_say_what_to_run(empty_client, path, command):
 
 
 def test_scripts_and_styles_are_kept_by_browsers(client):
-    for name in ("plotly.min.js", "site.js", "plots.js", "theme.js", "site.css", "plotly.css"):
+    for name in (
+        "plotly.min.js",
+        "site.js",
+        "plots.js",
+        "theme.js",
+        "site.css",
+        "plotly.css",
+        "models.css",
+    ):
         answer = client.get(f"/static/{name}")
         assert "immutable" in answer.headers["cache-control"]
         assert answer.headers["content-encoding"] == "gzip"

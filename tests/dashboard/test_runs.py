@@ -6,8 +6,10 @@ import threading
 from datetime import UTC, datetime
 
 import fsspec
+import pandas as pd
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from playwright.sync_api import expect
 from prometheus_client.parser import text_string_to_metric_families
 from upath import UPath
 
@@ -16,9 +18,12 @@ from omnimat.base.workspace import Workspace
 from omnimat.testing.ray_head import free_ports
 from omnimat_dashboard import write_site
 from omnimat_dashboard.artifacts import Artifacts, attempt
+from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.history import MAX_STEPS
-from omnimat_dashboard.run_files import RunFiles
-from omnimat_dashboard.runs import SILENT_AFTER_S, run_lines, run_page
+from omnimat_dashboard.run import MAX_TOGETHER, run_page, together_page
+from omnimat_dashboard.run_files import MAX_LOG_BYTES, MAX_LOG_LINES, RunFiles
+from omnimat_dashboard.runs import SILENT_AFTER_S, run_lines
+from omnimat_dashboard.waiting import spent, verdict, waits_for
 
 SWEEP = {"variants": [0], "train_fractions": [1], "learning_rates": [0, 1, 2], "seeds": [0, 1, 2]}
 
@@ -28,12 +33,17 @@ def artifacts(storage):
     return Artifacts(Workspace(storage.root))
 
 
+@pytest.fixture(scope="module")
+def catalogue(storage):
+    return Catalogue(storage.store)
+
+
 def test_the_list_says_how_far_each_run_is(artifacts):
     lines = {name: found.value for name, found in run_lines(artifacts).items()}
     going, sweep = lines["going"], lines["mini-sweep"]
     # Forty steps an epoch, as its own reports say.
     assert (going.state, going.done, going.total, going.unit) == ("running", 120, 200, "steps")
-    assert (going.samples_per_s, going.data_wait_share) == (201.0, 0.12)
+    assert (going.samples_per_s, going.waits_for) == (201.0, "data, 12%")
     assert (sweep.kind, sweep.done, sweep.total, sweep.unit) == ("finetune", 3, 8, "trials")
     assert (lines["begun"].done, lines["begun"].total) == (0, None)
     assert lines["silent"].state == "silent"
@@ -45,16 +55,16 @@ def test_the_list_says_how_far_each_run_is(artifacts):
     assert order == sorted(order, reverse=True)
 
 
-def test_the_curves_are_those_of_the_history(artifacts):
-    page = run_page(artifacts, "going").value
+def test_the_curves_are_those_of_the_history(catalogue, artifacts):
+    page = run_page(catalogue, artifacts, "going").value
     titles = [figure["y"] for figure in page.figures]
     assert titles == [
-        "contrastive loss",
+        "training loss",
         "learning rate",
         "samples a second",
         "seconds a step",
         "share of a step that waits",
-        "rows a second while at it",
+        "rows a second, if busy",
         "rows ready for the trainer",
         "records quarantined",
     ]
@@ -68,23 +78,25 @@ def test_the_curves_are_those_of_the_history(artifacts):
     assert sum(one["y"][0] for one in phases["series"]) == pytest.approx(0.5)
 
 
-def test_a_long_history_is_thinned_and_ends_with_the_newest(tmp_path, begin_run):
+def test_a_long_history_is_thinned_and_ends_with_the_newest(catalogue, tmp_path, begin_run):
     run = UPath(tmp_path) / "runs" / "long"
     begin_run(run, *range(1, MAX_STEPS + 52))
-    found = run_page(Artifacts(Workspace(UPath(tmp_path))), "long").value
+    found = run_page(catalogue, Artifacts(Workspace(UPath(tmp_path))), "long").value
     steps = found.figures[0]["series"][0]["x"]
     assert len(steps) <= MAX_STEPS
     assert (steps[0], steps[-1]) == (1, MAX_STEPS + 51)
     assert steps == sorted(steps)
 
 
-def test_a_step_taken_again_counts_once_and_a_new_attempt_replaces_the_old(tmp_path, begin_run):
+def test_a_step_taken_again_counts_once_and_a_new_attempt_replaces_the_old(
+    catalogue, tmp_path, begin_run
+):
     runs = UPath(tmp_path) / "runs"
     artifacts = Artifacts(Workspace(UPath(tmp_path)))
     begin_run(runs / "r", 10, 20, 30)
     begin_run(runs / "r", 20)
     assert run_lines(artifacts)["r"].value.done == 20
-    assert run_page(artifacts, "r").value.figures[0]["series"][0]["x"] == [10, 20, 30]
+    assert run_page(catalogue, artifacts, "r").value.figures[0]["series"][0]["x"] == [10, 20, 30]
     for number in (2, 9, 10):
         begin_run(runs / f"r@{number}", number)
     assert list(artifacts.runs()) == ["r"]
@@ -92,6 +104,7 @@ def test_a_step_taken_again_counts_once_and_a_new_attempt_replaces_the_old(tmp_p
 
 
 def write(path: UPath, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.fs.pipe_file(path.path, json.dumps(content).encode())
 
 
@@ -196,6 +209,27 @@ def test_a_sweep_shows_its_trials_best_first(client):
     assert "3 / 8" in client.get("/runs").text
 
 
+def test_a_trial_that_goes_on_is_shown_by_its_last_report(catalogue, tmp_path):
+    run = UPath(tmp_path) / "runs" / "sweep"
+    write(run / "job.json", {"settings": SWEEP | {"grid": {}}})
+    ended = {"best_epoch": 3, "validation_error": 0.5, "wall_time_s": 75.0}
+    write(run / "trials" / "ended" / "trial.json", ended)
+    reports = [
+        {"epoch": epoch, "validation_error": 1 / epoch, "time_total_s": 9.0 * epoch}
+        for epoch in range(1, 5)
+    ]
+    for trial in ("ended", "going"):
+        (run / "tune" / trial).mkdir(parents=True)
+        lines = "\n".join(json.dumps(one) for one in reports)
+        (run / "tune" / trial / "result.json").write_text(f"{lines}\n")
+    (run / "tune" / "begun").mkdir()
+    page = run_page(catalogue, Artifacts(Workspace(UPath(tmp_path))), "sweep").value
+    assert [(one.name, one.state, one.epoch, one.wall_time_s) for one in page.trials] == [
+        ("going", "running", 4, 36.0),
+        ("ended", "finished", 3, 75.0),
+    ]
+
+
 def test_pages_without_curves_say_why(client):
     assert "it has not reported a step yet" in client.get("/run/begun").text
     assert "leaves rows on the leaderboard" in client.get("/run/mini-retrieval").text
@@ -214,6 +248,108 @@ def test_only_what_goes_on_is_read_again(client, storage, tmp_path):
         assert refresh not in text
         assert "data-live>" not in text
         assert " ago" not in text
+
+
+@pytest.mark.parametrize(
+    ("waiting", "told", "briefly"),
+    [
+        ({"data_wait_s": 0.6}, "It waits for data for 30% of its time. Give it more", "data, 30%"),
+        ({"gather_s": 0.5}, "It waits for the embeddings of other workers", "other workers, 25%"),
+        (
+            {"checkpoint_s": 1.0},
+            "It writes checkpoints for 50% of its time.",
+            "checkpoints, 50%",
+        ),
+        ({"data_wait_s": 0.1}, "It computes for 95% of its time", "data, 5%"),
+        ({"data_wait_s": 0.001}, "It computes for 100% of its time", "nothing"),
+    ],
+)
+def test_what_a_run_waits_for_is_said_in_words(waiting, told, briefly):
+    metrics = {"step": 10, "step_s": 2.0, "data_wait_s": 0.0, "gather_s": 0.0, "checkpoint_s": 0.0}
+    metrics |= waiting
+    assert verdict(pd.DataFrame([metrics])).startswith(told)
+    assert waits_for(metrics) == briefly
+
+
+def test_time_is_that_of_the_newest_reports_the_largest_part_first():
+    old = [{"step": n, "step_s": 1.0, "data_wait_s": 1.0, "forward_s": 0.0} for n in range(50)]
+    new = [{"step": n, "step_s": 2.0, "data_wait_s": 0.5, "forward_s": 1.4} for n in range(50, 70)]
+    found = spent(pd.DataFrame(old + new))
+    assert [(one.what, one.is_wait) for one in found] == [
+        ("computes embeddings", False),
+        ("waits for data", True),
+    ]
+    assert [one.share for one in found] == pytest.approx([0.7, 0.25])
+    # A history of another version knows no phases.
+    assert verdict(pd.DataFrame([{"step": 1, "loss": 2.0}])) == waits_for({}) == ""
+    assert spent(pd.DataFrame()) == []
+
+
+def test_a_run_names_its_results_its_data_and_what_has_started_from_it(client, storage):
+    for path, linked in (
+        ("/run/mini-retrieval", "../models/mini-anchored-"),
+        ("/run/mini-anchored", "../models/xrd-composition-fused-aligned-first-"),
+    ):
+        assert linked in client.get(path).text
+    row = storage.rows[-1]
+    assert f"../result/{row.group_id}" in client.get("/run/mini-retrieval").text
+    text = client.get("/run/going").text
+    assert "waits for data" in text
+    assert "num_epochs" in text  # of its configuration
+
+
+def test_the_end_of_a_log_is_shown_and_no_more(catalogue, tmp_path, begin_run):
+    run = UPath(tmp_path) / "runs" / "r"
+    begin_run(run, 10)
+    artifacts = Artifacts(Workspace(UPath(tmp_path)))
+    page = run_page(catalogue, artifacts, "r").value
+    assert (page.log_name, page.log[0][:18]) == ("", "step 10, loss 3.90")
+    lines = [f"line {number} <b>" for number in range(MAX_LOG_BYTES // 8)]
+    (run / "run.log").write_text("\n".join(lines))
+    page = run_page(catalogue, artifacts, "r").value
+    assert (page.log_name, page.log) == ("run.log", lines[-MAX_LOG_LINES:])
+
+
+def test_a_log_that_leads_outside_or_never_ends_is_not_read(catalogue, tmp_path, begin_run):
+    storage = UPath(tmp_path) / "storage"
+    run = storage / "runs" / "r"
+    begin_run(run, 10)
+    (tmp_path / "secret").write_text("a secret")
+    (tmp_path / "storage" / "runs" / "r" / "run.log").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "storage" / "runs" / "r" / "pipe.log")
+    page = run_page(catalogue, Artifacts(Workspace(storage)), "r").value
+    assert (page.log_name, len(page.log)) == ("", 1)  # its report alone
+    assert page.log[0].startswith("step 10, ")
+
+
+def test_several_runs_are_drawn_in_one_plot(artifacts):
+    page = together_page(artifacts, ["going", "silent", "begun", "no-such-run"])
+    assert page.names == ["going", "silent"]
+    assert page.left_out == {
+        "begun": "it has no curves yet",
+        "no-such-run": "no-such-run is not in this storage",
+    }
+    loss = page.figures[0]
+    assert [one["name"] for one in loss["series"]] == ["going", "silent"]
+    assert loss["series"][0]["y"] == [4 - step / 100 for step in range(10, 130, 10)]
+    many = together_page(artifacts, ["going", *(f"r{number}" for number in range(MAX_TOGETHER))])
+    assert many.left_out[f"r{MAX_TOGETHER - 1}"] == f"only {MAX_TOGETHER} are drawn"
+
+
+def test_runs_are_chosen_in_the_browser(open_page, address):
+    page = open_page(f"{address}/runs")
+    page.clock.install()
+    page.reload()
+    for name in ("going", "silent"):
+        page.get_by_role("checkbox", name=f"Plot {name}").check()
+    page.get_by_role("heading", level=1).click()
+    with page.expect_response("**/runs"):
+        page.clock.fast_forward("00:16")
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)  # of the renewed page
+    page.get_by_role("button", name="Plot together").click()
+    expect(page.locator(".plot[data-drawn]").first).to_be_attached()
+    page.get_by_role("link", name="going").click()
+    expect(page.get_by_role("heading", name="Where its time goes")).to_be_visible()
 
 
 def samples(client) -> dict[str, float]:

@@ -93,6 +93,15 @@ def _page_router(pages: Pages) -> APIRouter:
     def result(request: Request, group_id: str) -> Response:
         return _html(pages.result(_links(request), group_id))
 
+    @router.get("/models")
+    def models(request: Request) -> Response:
+        query = Query.of(request.query_params)
+        return _html(pages.models(_links(request), query))
+
+    @router.get("/models/{slug}")
+    def model(request: Request, slug: str, recipe: str = "", against: str = "") -> Response:
+        return _html(pages.model(_links(request), slug, recipe, against))
+
     @router.get("/compare")
     def compare(request: Request, a: str = "", b: str = "") -> Response:
         return _html(pages.compare(_links(request), a, b))
@@ -115,6 +124,11 @@ def _storage_router(pages: Pages) -> APIRouter:
     @router.get("/runs")
     def runs(request: Request) -> Response:
         return _html(pages.runs(_links(request)))
+
+    @router.get("/together")
+    def together(request: Request) -> Response:
+        names = request.query_params.getlist("run")
+        return _html(pages.together(_links(request), names))
 
     @router.get("/run/{name}")
     def run(request: Request, name: str) -> Response:
@@ -174,6 +188,13 @@ def _download_router(pages: Pages) -> APIRouter:
             raise HTTPException(404, found.reason)
         media_type = _MEDIA_TYPES.get(file.rpartition(".")[2], "application/octet-stream")
         return Response(found.value, media_type=media_type, headers=_attachment(file))
+
+    @router.get("/package/{file}")
+    def package(file: str) -> Response:
+        found = pages.packages.archive(file)
+        if found.value is None:
+            raise HTTPException(404, found.reason)
+        return Response(found.value, media_type="application/zip", headers=_attachment(file))
 
     @router.get("/download/{board_id}.{kind}")
     def board_file(request: Request, board_id: str, kind: str) -> Response:

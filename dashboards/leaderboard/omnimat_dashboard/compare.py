@@ -102,7 +102,7 @@ def compare_page(
     a, b = _side(catalogue, first), _side(catalogue, second)
     if a is None or b is None:
         return None
-    differences, num_equal = _config_differences(a.rows[0].config, b.rows[0].config)
+    differences, num_equal = config_differences(a.rows[0].config, b.rows[0].config)
     is_comparable = a.board == b.board
     found: Found[Comparison] = _compared(artifacts, a, b) if is_comparable else Found(None)
     scores = None if found.value is None else _scores(artifacts, a, b)
@@ -204,7 +204,8 @@ def _difference(a: Side, b: Side) -> str:
     return f"The means differ by A - B = {value} {scale.unit}".rstrip() + "."
 
 
-def _config_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Difference], int]:
+def config_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Difference], int]:
+    """List the keys of two configurations that differ, and count those that are equal."""
     first, second = dict(_flat(a)), dict(_flat(b))
     keys = list(dict.fromkeys((*first, *second)))
     pairs = [(key, first.get(key, ABSENT), second.get(key, ABSENT)) for key in keys]

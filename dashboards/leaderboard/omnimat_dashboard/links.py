@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.board import Board
+
+_MAX_SLUG = 60  # characters of a name that an address repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,16 @@ class Links:
         """Give the address of a result's page."""
         return self.page("result", group_id)
 
+    def model(self, name: str) -> str:
+        """Give the address of a model's page by the name that its results have."""
+        return self.page("models", model_slug(name))
+
     def compare(self, a: str, b: str) -> str:
         """Give the address of the comparison of two results, which only a server has."""
         return f"{self.root}compare?{urlencode({'a': a, 'b': b})}"
+
+
+def model_slug(name: str) -> str:
+    """Give the last part of the address of a model's page: readable, and of no other name."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MAX_SLUG].strip("-")
+    return f"{plain}-{fingerprint(name)[:8]}".lstrip("-")

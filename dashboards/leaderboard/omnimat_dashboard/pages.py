@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,10 +21,14 @@ from omnimat_dashboard.compare import compare_page
 from omnimat_dashboard.dataset import dataset_page
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.maps import map_page, map_title
+from omnimat_dashboard.model import model_page
+from omnimat_dashboard.models import models_page
 from omnimat_dashboard.overview import overview
+from omnimat_dashboard.packages import Packages
 from omnimat_dashboard.query import Query
 from omnimat_dashboard.result import result_page
-from omnimat_dashboard.runs import run_lines, run_page
+from omnimat_dashboard.run import run_page, together_page
+from omnimat_dashboard.runs import run_lines
 from omnimat_dashboard.security import content_security_policy
 from omnimat_dashboard.standing import Standing
 
@@ -36,6 +40,7 @@ class Pages:
         """Show a store and the storage that its rows come from."""
         self.catalogue = Catalogue(store)
         self.artifacts = Artifacts(workspace)
+        self.packages = Packages(workspace.files)
         self.standing = Standing(self.catalogue, self.artifacts)
         self._workspace = workspace
         self._environment = _environment()
@@ -62,6 +67,16 @@ class Pages:
         """Compare two results."""
         page = compare_page(self.catalogue, self.artifacts, a, b)
         return None if page is None else self._render("compare", links, page=page)
+
+    def models(self, links: Links, query: Query) -> str:
+        """List the models and the packages."""
+        page = models_page(self.catalogue, self.packages, query)
+        return self._render("models", links, page=page)
+
+    def model(self, links: Links, slug: str, recipe: str = "", against: str = "") -> str | None:
+        """Show one model, and compare one of its recipes with another."""
+        page = model_page(self.catalogue, self.artifacts, self.packages, slug, recipe, against)
+        return None if page is None else self._render("model", links, page=page)
 
     def datasets(self, links: Links) -> str:
         """List the data sets in the storage."""
@@ -96,10 +111,15 @@ class Pages:
         """Show one run, while it goes on and afterwards."""
         if name not in self.artifacts.runs():
             return None
-        page = run_page(self.artifacts, name)
+        page = run_page(self.catalogue, self.artifacts, name)
         if page.value is None:
             return self.message(links, "This run cannot be read", page.reason)
-        return self._render("run", links, page=page.value)
+        at_hand = {"datasets": self.artifacts.datasets(), "runs": self.artifacts.runs()}
+        return self._render("run", links, page=page.value, at_hand=at_hand)
+
+    def together(self, links: Links, names: Sequence[str]) -> str:
+        """Draw several runs in one plot."""
+        return self._render("together", links, page=together_page(self.artifacts, names))
 
     def message(self, links: Links, title: str, sentence: str) -> str:
         """Make a page that says one thing."""

@@ -16,8 +16,8 @@ from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
-from omnimat_dashboard.figures import Figure, curves
-from omnimat_dashboard.history import learning
+from omnimat_dashboard.figures import Figure
+from omnimat_dashboard.history import learning, trials
 from omnimat_dashboard.papers import PaperTask, printed
 from omnimat_dashboard.predictions import (
     Confusion,
@@ -184,8 +184,8 @@ def _parity(row: Row, table: pd.DataFrame, board: Board) -> Parity:
 
 def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[list[Figure]]:
     """Draw the trials behind the rows, or the pretraining if encoders alone were evaluated."""
-    trials = [(row, artifacts.trial(row)) for row in rows]
-    kept = [(row, found.value) for row, found in trials if found.value is not None]
+    left = [(row, artifacts.trial(row)) for row in rows]
+    kept = [(row, found.value) for row, found in left if found.value is not None]
     histories = [(row, trial) for row, trial in kept if trial.get("history")]
     if histories:
         return attempt(lambda: _trial_curves(histories, board))
@@ -195,7 +195,7 @@ def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[li
         if table is None:
             return Found(None, history.reason)
         return attempt(lambda: learning(table))
-    return Found(None, trials[0][1].reason or "its trial kept no history")
+    return Found(None, left[0][1].reason or "its trial kept no history")
 
 
 def _trial_curves(histories: Sequence[tuple[Row, Mapping[str, Any]]], board: Board) -> list[Figure]:
@@ -203,19 +203,4 @@ def _trial_curves(histories: Sequence[tuple[Row, Mapping[str, Any]]], board: Boa
     # As `finetune.fit.validation_key` writes it; importing that would load torch.
     validation = f"validation {board.task}"
     panels = (("train_loss", "training loss"), (validation, f"validation{of}"))
-    return [
-        curves(
-            "epoch",
-            title,
-            [
-                {
-                    "name": f"seed {row.seed}",
-                    "x": [entry["epoch"] for entry in trial["history"]],
-                    "y": [entry.get(key, float("nan")) for entry in trial["history"]],
-                    "mark": trial.get("best_epoch"),
-                }
-                for row, trial in histories
-            ],
-        )
-        for key, title in panels
-    ]
+    return trials([(f"seed {row.seed}", trial) for row, trial in histories], panels)

@@ -26,6 +26,13 @@ from omnimat.training.history import read_history
 
 MAX_AT_ONCE = 16
 # A page is made in the memory of the server, for whoever asks.
+# Where Ray Tune keeps what each trial reports, a line for each epoch.
+TUNE = "tune"
+REPORTS = "result.json"
+MAX_GOING = 32  # trials that are told while they go on
+LOG_SUFFIX = ".log"
+MAX_LOG_BYTES = 64 << 10  # of the end of a log
+MAX_LOG_LINES = 200
 MAX_JSON_BYTES = 64 << 20
 MAX_FILE_BYTES = 512 << 20
 MAX_TABLE_BYTES = 1 << 30  # of a file, in memory
@@ -131,6 +138,19 @@ class RunFiles:
         """Read the history that a pretraining run left at its end."""
         return self.table(HISTORY)
 
+    def log(self) -> tuple[str, list[str]]:
+        """Read the last lines of the newest ``*.log`` in the folder.
+
+        Returns:
+            The name of the log, empty if there is none, and the lines.
+        """
+        logs = {name: at for name, at in files_in(self.folder).items() if name.endswith(LOG_SUFFIX)}
+        if not logs:
+            return "", []
+        newest = max(logs, key=lambda name: logs[name])
+        end = self.storage.tail(f"{self.name}/{newest}", "run", MAX_LOG_BYTES)
+        return newest, end.decode(errors="replace").splitlines()[-MAX_LOG_LINES:]
+
     def ended_trials(self) -> dict[str, datetime]:
         """Say when each trial of a sweep ended, by its name."""
         return {trial: at for trial, (_, at) in self._ends().items()}
@@ -141,6 +161,23 @@ class RunFiles:
         left = at_once(lambda end: self._json(TRIALS, *end), ends.items())
         states = ("finished" if name == TRIAL else "stopped" for name in ends.values())
         return dict(zip(ends, zip(states, left, strict=True), strict=True))
+
+    def going_trials(self) -> dict[str, dict[str, Any]]:
+        """Read the last report of trials that have begun and not ended, by their names."""
+        begun = folders_in(self.storage.path(f"{self.name}/{TUNE}", "run"))
+        going = sorted(set(begun) - set(self._ends()))[:MAX_GOING]
+        reports = dict(zip(going, at_once(self._last_report, going), strict=True))
+        return {trial: report for trial, report in reports.items() if report is not None}
+
+    def _last_report(self, trial: str) -> dict[str, Any] | None:
+        """Read the last line that Ray Tune keeps of a trial; None before the first one."""
+        try:
+            end = self.storage.tail(f"{self.name}/{TUNE}/{trial}/{REPORTS}", "run", MAX_LOG_BYTES)
+        except FileNotFoundError:
+            return None
+        *_, last = end.splitlines() or [b"null"]
+        report: dict[str, Any] | None = json.loads(last)
+        return report
 
     def _json(self, *parts: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.read(*parts))

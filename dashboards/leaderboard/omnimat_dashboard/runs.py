@@ -1,18 +1,16 @@
-"""How far each run has come, and its curves, while it goes on and afterwards."""
+"""How far each run has come, while it goes on and afterwards."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal
 
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
-from omnimat_dashboard.figures import Figure
-from omnimat_dashboard.history import learning, speed
 from omnimat_dashboard.run_files import RunFiles, Times, at_once
+from omnimat_dashboard.waiting import waits_for
 
 State = Literal["running", "silent", "finished"]
 
@@ -32,7 +30,7 @@ class RunLine:
         total: how many there will be; None if that is not known yet.
         at: when the run last said something.
         samples_per_s: how many samples a pretraining run sees in a second.
-        data_wait_share: which share of its time a pretraining run waits for data.
+        waits_for: what a pretraining run waits for most; empty if that is not known.
     """
 
     name: str
@@ -42,7 +40,7 @@ class RunLine:
     total: int | None
     at: datetime
     samples_per_s: float | None = None
-    data_wait_share: float | None = None
+    waits_for: str = ""
 
     @property
     def age_s(self) -> float:
@@ -57,14 +55,14 @@ class RunLine:
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """What a trial of a sweep reached, or had reached when it was stopped early.
+    """What a trial of a sweep has reached so far, or when it ended or was stopped early.
 
     Attributes:
         name: the name of the trial.
-        state: ``finished`` or ``stopped``.
-        epoch: the best epoch, or the last one before the trial was stopped.
+        state: ``running``, ``finished`` or ``stopped``.
+        epoch: the best epoch of a finished trial, else the last one.
         validation_error: the error in that epoch: 0 is perfect, and 1 is as good as guessing.
-        wall_time_s: how long it took; None if it was stopped.
+        wall_time_s: how long it took, or has taken so far; None if it was stopped.
     """
 
     name: str
@@ -74,23 +72,6 @@ class TrialLine:
     wall_time_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class RunPage:
-    """One run.
-
-    Attributes:
-        line: how far it has come.
-        figures: the curves of a pretraining run.
-        trials: the trials of a sweep that have ended, best first.
-        missing: why there is neither.
-    """
-
-    line: RunLine
-    figures: Sequence[Figure]
-    trials: Sequence[TrialLine]
-    missing: str
-
-
 def run_lines(artifacts: Artifacts) -> dict[str, Found[RunLine]]:
     """Say how far each run has come; those that spoke last come first.
 
@@ -98,32 +79,15 @@ def run_lines(artifacts: Artifacts) -> dict[str, Found[RunLine]]:
         RunError: the storage is out of reach.
     """
     runs = artifacts.runs()
-    found = at_once(lambda run: attempt(lambda: _line(*run)), runs.items())
+    found = at_once(lambda run: attempt(lambda: run_line(*run)), runs.items())
     lines = dict(zip(runs, found, strict=True))
     never = datetime.min.replace(tzinfo=UTC)
     order = sorted(lines, key=lambda name: one.at if (one := lines[name].value) else never)
     return {name: lines[name] for name in reversed(order)}
 
 
-def run_page(artifacts: Artifacts, name: str) -> Found[RunPage]:
-    """Collect what a run of ``artifacts.runs()`` has left so far."""
-    return attempt(lambda: _page(name, artifacts.run(name)))
-
-
-def _page(name: str, files: RunFiles) -> RunPage:
-    line = _line(name, files)
-    if line.kind == "pretrain":
-        history = files.history()
-        figures = [] if history.empty else [*learning(history), *speed(history)]
-        return RunPage(line, figures, (), "it has not reported a step yet")
-    if line.kind == "finetune":
-        trials = [_trial(key, *left) for key, left in files.trials().items()]
-        trials.sort(key=lambda trial: trial.validation_error)
-        return RunPage(line, (), trials, "no trial has ended yet")
-    return RunPage(line, (), (), "an evaluation leaves rows on the leaderboard, and no curves")
-
-
-def _line(name: str, files: RunFiles) -> RunLine:
+def run_line(name: str, files: RunFiles) -> RunLine:
+    """Say how far a run has come."""
     times = files.times()
     read = _read_line if times.finished_at is None else _finished_line
     return read(name, files, times)
@@ -164,7 +128,7 @@ def _pretraining(name: str, files: RunFiles, times: Times, settings: dict[str, A
         total=round(num_epochs * step / epoch) if epoch else None,
         at=at,
         samples_per_s=metrics.get("samples_per_s"),
-        data_wait_share=metrics.get("data_wait_share"),
+        waits_for=waits_for(metrics),
     )
 
 
@@ -182,12 +146,14 @@ def _num_trials(settings: dict[str, Any]) -> int:
     return math.prod(len(axis) for axis in [*axes, *settings["grid"].values()])
 
 
-def _trial(name: str, state: str, left: dict[str, Any]) -> TrialLine:
+def trial_line(name: str, state: str, left: dict[str, Any]) -> TrialLine:
+    """Say what a trial reached by what it left."""
     is_finished = state == "finished"
+    time_s = left.get("wall_time_s" if is_finished else "time_total_s")
     return TrialLine(
         name=name,
         state=state,
         epoch=int(left["best_epoch"] if is_finished else left["epoch"]),
         validation_error=float(left["validation_error"]),
-        wall_time_s=float(left["wall_time_s"]) if is_finished else None,
+        wall_time_s=None if time_s is None else float(time_s),
     )

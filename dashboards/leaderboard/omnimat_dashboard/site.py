@@ -55,6 +55,9 @@ def _pages(pages: Pages) -> Iterator[tuple[tuple[str, ...], str]]:
     yield ("datasets",), pages.datasets(top)
     yield ("maps",), pages.maps(top)
     yield ("runs",), pages.runs(top)
+    yield ("models",), pages.models(top, EVERYTHING)
+    for slug in pages.catalogue.model_names():
+        yield ("models", slug), pages.model(below, slug) or ""
     for board, summaries in pages.catalogue.everything().items():
         yield ("board", board.board_id), pages.board(below, board.board_id, EVERYTHING) or ""
         for one in summaries:
@@ -76,6 +79,9 @@ def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
         content = json.dumps(as_json(summaries), indent=1)
         yield ("download", f"{board.board_id}.json"), content.encode()
         yield ("download", f"{board.board_id}.csv"), as_csv(summaries).encode()
+    for found in pages.packages.all().values():
+        if (packed := found.value) is not None and packed.can_be_downloaded:
+            yield ("package", packed.file), pages.packages.archive(packed.file).value or b""
     for dataset in pages.artifacts.datasets():
         for name in DATASET_FILES:
             found = pages.artifacts.dataset_file(dataset, name)

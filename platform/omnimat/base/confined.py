@@ -14,6 +14,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from upath import UPath
 
@@ -83,6 +84,13 @@ class Confined:
         if not is_local(path):  # one request, of an object whose size is known
             return patiently(lambda: bytes(path.fs.cat_file(path.path)), path)
         return patiently(lambda: b"".join(_chunks(path, max_bytes)), path)
+
+    def tail(self, name: str, key: str, num_bytes: int) -> bytes:
+        """Read the last bytes of a file, of which more may be written meanwhile."""
+        path = self.file(name, key)
+        if not is_local(path):
+            return patiently(lambda: bytes(path.fs.cat_file(path.path, start=-num_bytes)), path)
+        return patiently(lambda: _end(path, num_bytes), path)
 
     def sha256(self, name: str, key: str) -> str:
         """Hash a file or a folder as ``base.provenance.sha256_of`` does."""
@@ -161,17 +169,24 @@ def _kind(status: os.stat_result) -> str:
     return "directory" if stat.S_ISDIR(status.st_mode) else "other"
 
 
+def _opened(path: UPath) -> BinaryIO:
+    """Open a local file that was looked at; it may have become another one since."""
+    handle = os.open(path.path, _OPEN_FLAGS)
+    if _kind(os.fstat(handle)) != "file":
+        os.close(handle)
+        raise UserError(f"{path} is no regular file any more, so it is not read")
+    return os.fdopen(handle, "rb")
+
+
+def _end(path: UPath, num_bytes: int) -> bytes:
+    with _opened(path) as stream:
+        size_bytes = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size_bytes - num_bytes))
+        return stream.read(num_bytes)
+
+
 def _chunks(path: UPath, max_bytes: int) -> Iterator[bytes]:
-    """Read a file that was looked at; it may have become another one since."""
-    if is_local(path):
-        handle = os.open(path.path, _OPEN_FLAGS)
-        if _kind(os.fstat(handle)) != "file":
-            os.close(handle)
-            raise UserError(f"{path} is no regular file any more, so it is not read")
-        stream = os.fdopen(handle, "rb")
-    else:
-        stream = path.fs.open(path.path, "rb")
-    with stream:
+    with _opened(path) if is_local(path) else path.fs.open(path.path, "rb") as stream:
         num_bytes = 0
         while chunk := stream.read(_CHUNK_BYTES):
             num_bytes += len(chunk)

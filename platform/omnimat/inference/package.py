@@ -156,6 +156,15 @@ class Package:
         for name in self.card.files:
             self.data(name)
 
+    def zipped(self) -> bytes:
+        """Give the same package as the bytes of a zip.
+
+        Raises:
+            UserError: a file is missing or was changed.
+        """
+        files = {name: self.data(name) for name in self.card.files}
+        return _zipped(files | {CARD: _text(self.card)})
+
     def held(self) -> Self:
         """Give the same package with all its files in memory, for processes that cannot reach it.
 

@@ -18,6 +18,7 @@ from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.finding import CHANCE, chance_in
 from omnimat.leaderboard.imported import IMPORTED, Published, published_in
 from omnimat.leaderboard.legible import AS_STORED
+from omnimat.leaderboard.origins import Origin, as_origin, origins_query
 from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
 from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
 from omnimat.leaderboard.row import STATUSES, Row, Status
@@ -264,6 +265,12 @@ class LeaderboardStore:
                 row for part in parts for row in connection.execute(queries.repetitions(part))
             ]
             return queries.as_summaries(found, repeated)
+
+    def origins(self) -> list[Origin]:
+        """Give the runs that the results of each model come from, the newest first."""
+        with self._database.reading() as connection:
+            found = [as_origin(line) for line in connection.execute(origins_query()).mappings()]
+        return sorted(found, key=lambda one: (one.newest, one.run_name, one.model), reverse=True)
 
     def overlaps(self, group_ids: Iterable[str]) -> dict[str, list[PretrainingOverlap]]:
         """Give what pretraining has seen of the materials that judge the results of these ids.

@@ -92,6 +92,8 @@ async function renew() {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = find("#live", page);
   if (!fresh) return;  // the page of what cannot be read just now has none
+  const picked = new Set(all("input:checked", live()).map((box) => box.value));
+  for (const box of all("input[type=checkbox]", fresh)) box.checked = picked.has(box.value);
   const before = all(".plot .canvas", live());
   live().replaceWith(fresh);
   const after = all(".plot .canvas", live());
@@ -202,7 +204,7 @@ document.addEventListener("click", (event) => {
   sort(link);
 });
 document.addEventListener("change", (event) => {
-  if (event.target.closest(".pick")) choose(event.target);
+  if (event.target.closest("tr.result .pick")) choose(event.target);
 });
 document.addEventListener("submit", (event) => {
   if (event.target.id === "compare") {

@@ -1,0 +1,140 @@
+"""One model: its results, the runs they come from, its recipe, and how to get the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from omnimat.inference.compare import facts
+from omnimat.leaderboard.folds import FOLD
+from omnimat.leaderboard.imported import IMPORTED, published_in
+from omnimat.leaderboard.origins import Origin
+from omnimat.leaderboard.row import Row
+from omnimat_dashboard.artifacts import Artifacts, attempt
+from omnimat_dashboard.catalogue import Catalogue, Placed
+from omnimat_dashboard.figures import Figure
+from omnimat_dashboard.history import together, trials
+from omnimat_dashboard.lineage import Lineage, lineages
+from omnimat_dashboard.models import ModelLine, line_of
+from omnimat_dashboard.packages import Packages, Packed
+from omnimat_dashboard.recipe import Recipe, recipe_of
+from omnimat_dashboard.text import Scale
+
+MAX_RESULTS = 200  # lines of the table
+MAX_ORIGINS = 8  # runs whose lineage and curves are shown, the newest ones
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A result of the model.
+
+    Attributes:
+        placed: the result, and where it stands on its board.
+        scale: how its values are written.
+    """
+
+    placed: Placed
+    scale: Scale
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    """One model.
+
+    Attributes:
+        line: its name and how many results it has.
+        results: its results, by task.
+        lineages: where the results come from, for the newest runs.
+        num_origins: how many runs there are.
+        packages: the packages that hold its weights, each with what its card says in short.
+        to_pack: the run and the variant to pack, if there is no package and there may be one.
+        published: where imported predictions come from.
+        recipe: the configuration.
+        figures: how it has learned.
+        figures_missing: why that is not known here.
+    """
+
+    line: ModelLine
+    results: Sequence[Line]
+    lineages: Sequence[Lineage]
+    num_origins: int
+    packages: Sequence[tuple[Packed, Mapping[str, str]]]
+    to_pack: tuple[str, str] | None
+    published: Sequence[str]
+    recipe: Recipe
+    figures: Sequence[Figure]
+    figures_missing: str
+
+
+def model_page(
+    catalogue: Catalogue,
+    artifacts: Artifacts,
+    packages: Packages,
+    slug: str,
+    recipe: str = "",
+    against: str = "",
+) -> ModelPage | None:
+    """Collect what is known about a model; None if no result has its name.
+
+    Args:
+        catalogue: the results.
+        artifacts: the storage.
+        packages: the packed models.
+        slug: the end of the page's address.
+        recipe: the id of a result of this model whose recipe is shown; the newest by default.
+        against: the id of a result whose recipe it is compared with.
+    """
+    name = catalogue.model_names().get(slug)
+    if name is None:
+        return None
+    results, origins = catalogue.models()[name], catalogue.origins()[name]
+    shown = origins[:MAX_ORIGINS]
+    rows = {one.group_id: catalogue.store.rows(group_id=one.group_id) for one in shown}
+    packed = attempt(lambda: packages.of(origins)).value or []
+    curves = attempt(lambda: _curves(artifacts, shown, rows))
+    return ModelPage(
+        line=line_of(name, results),
+        results=[Line(one, Scale.of(one.summary.board)) for one in results[:MAX_RESULTS]],
+        lineages=attempt(lambda: lineages(artifacts, shown, packed)).value or (),
+        num_origins=len(origins),
+        packages=[(one, facts(one.card)) for one in packed],
+        to_pack=None if packed else _to_pack(shown, rows),
+        published=_published(row for some in rows.values() for row in some),
+        recipe=recipe_of(catalogue, name, shown, recipe, against),
+        figures=curves.value or (),
+        figures_missing=curves.reason or "no run of it has left its history in this storage",
+    )
+
+
+def _to_pack(
+    origins: Iterable[Origin], rows: Mapping[str, Sequence[Row]]
+) -> tuple[str, str] | None:
+    """Choose the newest run that can be packed: one that has trained no model for each fold."""
+    for one in origins:
+        if one.variant == "pretrained":
+            return one.parent_run, ""
+        if one.variant != IMPORTED and FOLD not in rows[one.group_id][0].config:
+            return one.run_name, one.variant
+    return None
+
+
+def _published(rows: Iterable[Row]) -> list[str]:
+    told = (published_in(row.details) for row in rows)
+    return list(dict.fromkeys(one.sentence for one in told if one is not None))
+
+
+def _curves(
+    artifacts: Artifacts, origins: Sequence[Origin], rows: Mapping[str, Sequence[Row]]
+) -> list[Figure]:
+    """Draw the pretraining runs, and the trials behind the results."""
+    parents = dict.fromkeys(one.parent_run for one in origins if one.parent_run)
+    histories = {name: artifacts.history(name).value for name in parents}
+    drawn = together({name: table for name, table in histories.items() if table is not None})
+    left = {
+        f"{one.run_name}, seed {row.seed}": artifacts.trial(row).value
+        for one in origins
+        for row in rows[one.group_id]
+    }
+    kept = [(name, trial) for name, trial in left.items() if trial and trial.get("history")]
+    panels = (("train_loss", "training loss"), ("validation_error", "validation error"))
+    return [*drawn[:1], *(trials(kept, panels) if kept else ())]
