@@ -87,8 +87,13 @@ def train(world_size: int, zero_stage: int, precision: str, num_steps: int) -> d
         losses.append(float(sum_over_workers(loss)))
         engine.backward(loss * world_size)
         engine.step()
+    buckets = getattr(engine.optimizer, "ipg_buckets", {})  # of gradients, by type
     with whole_parameters(engine):
-        return {"losses": losses, "weights": {k: v.clone() for k, v in model.state_dict().items()}}
+        return {
+            "losses": losses,
+            "weights": {k: v.clone() for k, v in model.state_dict().items()},
+            "exchanged": [str(dtype) for dtype in buckets],
+        }
 
 
 WIDE = 64
@@ -220,9 +225,10 @@ def test_two_deepspeed_workers_train_like_one(zero_stage, alone, together):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zero_stage", [1, 3])
-def test_bf16_trains_and_keeps_its_parameters_in_fp32(zero_stage, alone, together):
+def test_bf16_trains_and_keeps_parameters_and_reductions_in_fp32(zero_stage, alone, together):
     result = together[zero_stage, "bf16"]
     # bf16 has 8 significant bits, so the same weights give the same loss to a few per cent.
     assert result["losses"][0] == pytest.approx(alone[0], rel=0.03)
     assert result["losses"][-1] < 0.7 * result["losses"][0]
     assert all(value.dtype != torch.bfloat16 for value in result["weights"].values())
+    assert result["exchanged"] == ["torch.float32"]

@@ -18,8 +18,8 @@ def deepspeed_config(settings: TrainingSettings, world_size: int) -> dict[str, A
 
     bf16 means torch autocast over fp32 parameters. DeepSpeed's own bf16 mode would also cast
     batch-norm statistics and basis functions, and it uses another optimizer wrapper at stage 0.
-    Under autocast, ZeRO stages 1 to 3 still reduce the gradients of ``nn.Linear`` and ``nn.Conv``
-    layers in bf16.
+    Gradients are added up over workers in fp32 at every stage: left to itself, DeepSpeed rounds
+    those of ``nn.Linear`` and ``nn.Conv`` layers to bf16 first, at stages 1 to 3.
 
     The numbers of samples are those of the smallest worker in its smallest micro-batch: DeepSpeed
     wants the same everywhere, and only logs them.
@@ -35,7 +35,11 @@ def deepspeed_config(settings: TrainingSettings, world_size: int) -> dict[str, A
         "steps_per_print": 10**9,
     }
     if settings.precision == "bf16":
-        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+        config["torch_autocast"] = {
+            "enabled": True,
+            "dtype": "bfloat16",
+            "lower_precision_safe_modules": [],  # whose gradients may be exchanged in bf16
+        }
     return config
 
 
@@ -44,7 +48,8 @@ def build_engine(
 ) -> Any:
     """Wrap the model in a DeepSpeed engine with torch's AdamW, which compiles nothing.
 
-    Biases, normalisation weights and the temperature have no weight decay.
+    Biases, normalisation weights and the temperature have no weight decay. On a GPU one kernel
+    updates many parameters.
     """
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -60,7 +65,9 @@ def build_engine(
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+    optimizer = torch.optim.AdamW(
+        groups, lr=settings.lr, betas=settings.betas, fused=device.type == "cuda"
+    )
     engine, *_ = deepspeed.initialize(
         model=model, optimizer=optimizer, config=deepspeed_config(settings, world_size)
     )

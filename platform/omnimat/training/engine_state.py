@@ -55,13 +55,19 @@ class Piece:
         """Overwrite the state by what ``read`` has returned, on this worker or pieced together."""
         state = self.optimizer.state[self.owner]
         if not state:
-            state["step"] = torch.zeros((), dtype=torch.get_default_dtype())  # as AdamW makes it
+            state["step"] = self._first_step()
             for key in MOMENTS:
                 state[key] = torch.zeros_like(self.owner, memory_format=torch.preserve_format)
         state["step"].copy_(saved["step"])
         for key in MOMENTS:
             place = state[key][self.region]
             place.copy_(saved[key].reshape(place.shape))
+
+    def _first_step(self) -> Tensor:
+        """Give the count of steps as AdamW makes it: on the CPU, unless it is fused."""
+        is_fused = any(group.get("fused") for group in self.optimizer.param_groups)
+        device = self.owner.device if is_fused else torch.device("cpu")
+        return torch.zeros((), dtype=torch.float32, device=device)
 
 
 def own_pieces(engine: Any) -> Iterator[Piece]:
