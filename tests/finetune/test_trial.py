@@ -66,6 +66,19 @@ def test_a_trial_learns_and_keeps_its_best_epoch(plan, tmp_path):
     assert error == pytest.approx(only(result.validation_metrics), rel=1e-12)
 
 
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), ("auto", "cpu"), (0.25, "cuda")])
+def test_a_trial_without_a_gpu_leaves_those_of_others_alone(
+    gpus, device, workspace, settings, monkeypatch
+):
+    """Ray hides no GPU from a task that asked for none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    asked = FinetuneSettings.model_validate(settings.model_dump() | {"gpus_per_trial": gpus})
+    there = make_plan(asked, workspace, read_cards(workspace.run("pre")))
+    assert there.device.type == device
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert there.device.type == "cpu"
+
+
 @pytest.mark.parametrize("variant", ["finetuned", "frozen", "from_scratch"])
 def test_what_the_test_split_holds_changes_nothing(plan, workspace, settings, tmp_path, variant):
     unlike = settings.model_copy(update={"dataset": "cubes-unlike"})

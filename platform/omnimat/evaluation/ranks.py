@@ -134,12 +134,20 @@ def rank_pairs(
     """
     from torch.nn import functional
 
+    from omnimat.nn.precision import exact_products
+
     if queries.shape != keys.shape or len(groups) != len(keys):
         shapes = f"queries {tuple(queries.shape)}, keys {tuple(keys.shape)}, {len(groups)} groups"
         raise ValueError(f"{shapes}: they differ")
     if not (queries.isfinite().all() and keys.isfinite().all()):
         raise ValueError("an embedding is not finite")
     queries, keys = (functional.normalize(x.detach().float(), dim=1) for x in (queries, keys))
+    with exact_products():  # TF32 would round a similarity by a thousand times ``_AS_NEAR``
+        return _ranked(queries, keys, groups, tile)
+
+
+def _ranked(queries: Tensor, keys: Tensor, groups: Counts, tile: tuple[int, int]) -> PairRanks:
+    """Rank unit vectors."""
     own = (queries * keys).sum(1)
     nearer, near = _count(queries, keys, own, tile)
     group = _Duplicates.of(queries, keys, own, groups)

@@ -26,6 +26,7 @@ from omnimat.modalities.batch import collate
 from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.modalities.views import StoredViews
+from omnimat.nn.precision import exact_products
 from omnimat.stream.store import FeatureStore
 
 # So all trials train on the same part, and a smaller part lies within a larger one.
@@ -234,5 +235,5 @@ def apply_in_batches(
     device = next(module.parameters()).device
     firsts = range(0, num_records, settings.batch_size)
     rows = (np.arange(first, min(first + settings.batch_size, num_records)) for first in firsts)
-    with autocast(settings.precision, device):
+    with autocast(settings.precision, device), exact_products():
         return [module(inputs.batch(part)) for part in rows]

@@ -31,6 +31,7 @@ from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.views import ArrayAugmentationSettings, StoredViews
 from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder, featurizers_of
+from omnimat.nn.devices import fastest_device
 from omnimat.shards.manifest import Manifest
 from omnimat.stream.location import StoreLocation
 from omnimat.stream.store import FeatureStore, store_fingerprint
@@ -51,6 +52,7 @@ class TrialPlan:
         held_out: what other data sets keep for judging, and the folder of each.
         augmentations: how stored features vary, by modality.
         fingerprint: a hash of all this by content; with another one, a trial is another trial.
+        on_gpu: whether trials were given a GPU, or a part of one.
     """
 
     store: StoreLocation
@@ -62,6 +64,12 @@ class TrialPlan:
     held_out: tuple[tuple[HeldOut, UPath], ...]
     augmentations: Mapping[str, ArrayAugmentationSettings]
     fingerprint: str
+    on_gpu: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where a trial computes: Ray lets one without a GPU see those of others."""
+        return fastest_device() if self.on_gpu else torch.device("cpu")
 
     def examples(
         self,
@@ -83,7 +91,7 @@ class TrialPlan:
         views = None
         if seed is not None and self.augmentations:
             views = StoredViews(self.augmentations, seed)
-        return read_examples(store, self._featurizers, usable, trial_device(), fraction, views)
+        return read_examples(store, self._featurizers, usable, self.device, fraction, views)
 
     def check_splits(self, folds: Sequence[Fold | None] = (None,)) -> None:
         """Find out before any training whether every split of every fold can be used.
@@ -187,6 +195,7 @@ def make_plan(
                 **_held_out_by_content(held_out),
             }
         ),
+        on_gpu="GPU" in settings.trial_resources,
     )
 
 
@@ -202,8 +211,3 @@ def _store_of(
     """Name the first store that is complete, or the last of them."""
     stores = [StoreLocation.of(workspace, dataset, featurizers) for featurizers in wanted]
     return next((one for one in stores if one.is_complete), stores[-1])
-
-
-def trial_device() -> torch.device:
-    """Give the GPU where this process sees one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

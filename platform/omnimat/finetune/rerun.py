@@ -22,7 +22,6 @@ from omnimat.finetune.examples import FeatureInputs, apply_in_batches
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.outcome import TrialResult
-from omnimat.finetune.plan import trial_device
 from omnimat.finetune.refit import Refitted, refitted
 from omnimat.finetune.trial import assemble
 from omnimat.leaderboard.row import Row
@@ -32,6 +31,7 @@ from omnimat.modalities.layout import Featurizer, self_contained
 from omnimat.models.export import Card
 from omnimat.models.header import MisfitError, filled
 from omnimat.models.inputs import featurizers_of
+from omnimat.nn.devices import fastest_device
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import FaultError, Remark, UnreachableError, named, reached
 from omnimat.verification.rerun import (
@@ -123,7 +123,7 @@ def _loaded(network: _Network, trial: TrialResult, weights: bytes, uri: str) -> 
         model = filled(build, load_tensors(weights))
     except (SafetensorError, MisfitError) as error:
         raise UnreachableError(f"{uri} does not fit the network that config describes") from error
-    return model.to(trial_device())
+    return model.to(fastest_device())
 
 
 def _outputs(
@@ -133,7 +133,7 @@ def _outputs(
     records: Sequence[Record],
 ) -> NDArray[np.float32]:
     """Give the (n, num_outputs) outputs of the network."""
-    inputs = FeatureInputs(feature_table(records, featurizers), featurizers, trial_device())
+    inputs = FeatureInputs(feature_table(records, featurizers), featurizers, fastest_device())
     parts = apply_in_batches(model, inputs, len(records), trial.settings)
     found: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
     return found

@@ -25,7 +25,7 @@ from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.heads.linear import LinearSettings
 from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.outcome import TrialResult, read_weights
-from omnimat.finetune.plan import TrialPlan, trial_device
+from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.materials.split import Split
 from omnimat.models.export import WEIGHTS_FILE, load
@@ -93,7 +93,7 @@ def run_trial(
                 f"{settings.train_fraction:g} out"
             )
     codec = JointCodec.fit(plan.tasks, train.targets)
-    model = build_model(plan, settings, codec.num_outputs).to(trial_device())
+    model = build_model(plan, settings, codec.num_outputs).to(plan.device)
     fit = Fit(plan.tasks, settings, codec, model, train, validation)
     fit.run(report)
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
@@ -147,9 +147,7 @@ def predict(
     examples = plan.examples(split, result.settings.fold)
     model = build_model(plan, result.settings, result.codec.num_outputs)
     model.load_state_dict(read_weights(result, folder))
-    parts = apply_in_batches(
-        model.to(trial_device()), examples.inputs, len(examples), result.settings
-    )
+    parts = apply_in_batches(model.to(plan.device), examples.inputs, len(examples), result.settings)
     predictions = result.codec.decode(torch.cat(parts).float().cpu().numpy())
     return {
         task.name: pd.DataFrame(

@@ -20,6 +20,7 @@ from omnimat.inference.features import batches
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card
 from omnimat.models.header import filled
+from omnimat.nn.precision import exact_products
 
 Float = NDArray[np.float64]
 Weights = Mapping[str, torch.Tensor]
@@ -102,7 +103,7 @@ class Ensemble:
         embedded, values = [], []
         for rows in batches(table, featurizers):
             batch = inputs.batch(rows)
-            with autocast(self._precision, self._device):
+            with autocast(self._precision, self._device), exact_products():
                 tokens: Sequence[Tokens] = [member.encoder(batch) for member in self._members]
                 heads = zip(self._members, tokens, strict=True)
                 values.append(torch.stack([m.head(one).float() for m, one in heads]).cpu())

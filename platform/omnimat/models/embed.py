@@ -20,6 +20,8 @@ from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.models.export import Card, load
 from omnimat.models.inputs import featurizers_of
+from omnimat.nn.devices import fastest_device
+from omnimat.nn.precision import exact_products
 from omnimat.objectives.embeddings import Column
 from omnimat.stream.store import FeatureStore
 
@@ -48,7 +50,7 @@ class ExportedEncoder:
             UserError: the folder does not hold an export.
         """
         module, card = load(folder)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = fastest_device()
         return cls(folder, card, module.to(device), device)
 
     @property
@@ -118,7 +120,8 @@ class ExportedEncoder:
         values = torch.zeros(len(table), self.card.embedding_dim)
         present = torch.zeros(len(table), dtype=torch.bool)
         if len(tensors.rows):
-            embedded = self.module(tensors.to(self.device).arrays)
+            with exact_products():
+                embedded = self.module(tensors.to(self.device).arrays)
             values[tensors.rows] = F.normalize(embedded.float(), dim=-1).cpu()
             present[tensors.rows] = True
         return Column(values, present)

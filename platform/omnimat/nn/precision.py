@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +22,35 @@ def widened(values: Tensor) -> Tensor:
 
 @contextmanager
 def fast_products(enabled: bool = True) -> Iterator[None]:
-    """Let matrices of float32 be multiplied in bfloat16 or TF32, where the processor can do that.
+    """Let float32 be multiplied in bfloat16 or TF32, where the processor can do that, or forbid it.
 
-    All else, and what is stored, stays in float32. It holds for the whole process.
+    It counts for products of matrices and for convolutions, which torch multiplies in TF32 on a GPU
+    unless it is forbidden. All else, and what is stored, stays in float32. It holds for the whole
+    process.
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if enabled else before)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    _set_products("medium" if enabled else "highest", enabled)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        _set_products(*before)
+
+
+def exact_products() -> AbstractContextManager[None]:
+    """Multiply float32 in float32, whatever was allowed outside the context."""
+    return fast_products(enabled=False)
+
+
+def _set_products(of_matrices: str, of_convolutions: bool) -> None:
+    torch.set_float32_matmul_precision(of_matrices)
+    torch.backends.cudnn.allow_tf32 = of_convolutions
+
+
+@contextmanager
+def single_precision(device: torch.device) -> Iterator[None]:
+    """Compute in float32 or better inside, also under autocast and where products may be fast."""
+    with torch.autocast(device.type, enabled=False), exact_products():
+        yield
 
 
 class SinglePrecisionLinear(nn.Linear):
@@ -45,5 +64,5 @@ class SinglePrecisionLinear(nn.Linear):
     def forward(self, values: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
         dtype = at_least_single(self.weight.dtype)
-        with torch.autocast(values.device.type, enabled=False):
+        with single_precision(values.device):
             return F.linear(values.to(dtype), self.weight.to(dtype), self.bias.to(dtype))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from omnimat.nn.precision import widened
+from omnimat.nn.precision import single_precision, widened
 
 
 class RowReduction(Protocol):
@@ -148,7 +148,7 @@ class _Blocked(torch.autograd.Function):
         queries, keys, inverse_temperature, totals = ctx.saved_tensors
         comparison: Comparison = ctx.comparison
         # A backward pass started under autocast would round these products.
-        with torch.autocast(gradient.device.type, enabled=False):
+        with single_precision(gradient.device):
             blocks = _Blocks.of(queries, keys, inverse_temperature, comparison)
             to_queries = torch.zeros_like(blocks.queries)
             to_keys = torch.zeros_like(blocks.keys)

@@ -68,8 +68,7 @@ class ClacSettings(PairwiseObjective):
             UserError: there are not exactly two modalities.
             ValueError: a worker holds half a material, or the embeddings have other heads.
         """
-        import torch
-
+        from omnimat.nn.precision import single_precision
         from omnimat.objectives.alignment import align
 
         ((first, second),) = self.groups(local.values.keys())
@@ -77,7 +76,7 @@ class ClacSettings(PairwiseObjective):
             raise ValueError("two views of each material make an even number of rows a worker")
         inverse_temperature = self.temperature.inverse_temperature(logit_scale)
         shares = {}
-        with torch.autocast(logit_scale.device.type, enabled=False):
+        with single_precision(logit_scale.device):
             for sides in _terms(first, second):
                 head = _ACROSS if sides[0][0] != sides[1][0] else _WITHIN
                 alignment = align(

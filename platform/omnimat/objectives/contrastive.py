@@ -92,7 +92,7 @@ class GroupObjective(Settings):
 
     @abstractmethod
     def share(self, alignment: Alignment, logit_scale: Tensor) -> Tensor:
-        """Give this worker's share of one group's loss; autocast is off when this is called."""
+        """Give this worker's share of one group's loss; it is called in single precision."""
 
     def __call__(
         self, local: Embeddings, everyone: Embeddings, row_offset: int, logit_scale: Tensor
@@ -114,11 +114,10 @@ class GroupObjective(Settings):
         Raises:
             UserError: the objective cannot be computed with these modalities.
         """
-        import torch
-
+        from omnimat.nn.precision import single_precision
         from omnimat.objectives.alignment import align
 
-        with torch.autocast(logit_scale.device.type, enabled=False):
+        with single_precision(logit_scale.device):
             return {
                 "|".join(group): self.share(
                     align(

@@ -12,6 +12,7 @@ from omnimat.base.files import parquet_bytes
 from omnimat.base.lease import Fence
 from omnimat.inference.package import Package
 from omnimat.inference.unpacked import Unpacked
+from omnimat.nn.devices import on_gpu
 from omnimat.prediction.answers import Asked
 from omnimat.prediction.featurizing import (
     ERROR,
@@ -39,7 +40,8 @@ class Answer:
             fence: the right to the folder in which parts are written.
         """
         torch.set_num_threads(max(1, int(settings.model_num_cpus)))
-        device = torch.device("cuda" if settings.model_resources.get("GPU") else "cpu")
+        has_gpu = settings.model_resources.get("GPU")
+        device = on_gpu(torch.device("cuda")) if has_gpu else torch.device("cpu")
         unpacked = Unpacked(package, device)
         self._asked = Asked(unpacked, settings.output, settings.modality)
         self._fence = fence

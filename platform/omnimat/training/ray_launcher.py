@@ -20,11 +20,13 @@ from omnimat.base.scratch import temporary_folder
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
 from omnimat.cluster.session import is_own
+from omnimat.nn.devices import gpu_variables
 from omnimat.stream.pipeline import RayPipeline
 from omnimat.training.context import WorkerContext
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
 from omnimat.training.ray_process_group import OneAddressConfig
+from omnimat.training.rendezvous import PATIENCE
 from omnimat.training.settings import TrainingSettings
 
 # Ray Train passes these from the driver's environment to its controller and workers.
@@ -94,7 +96,7 @@ class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
     """
 
     def _create_default_callbacks(self) -> list[Any]:
-        unused = (DatasetsCallback,)
+        unused: tuple[type, ...] = (DatasetsCallback,)
         if is_own():
             unused += (PlacementGroupCleanerCallback,)
         return [one for one in super()._create_default_callbacks() if not isinstance(one, unused)]
@@ -105,7 +107,7 @@ def _trainer(plan: RunPlan, fence: Fence, folder: str) -> ray.train.torch.TorchT
     return LeanTrainer(
         _train_loop,
         train_loop_config={"plan": plan, "fence": fence},
-        torch_config=OneAddressConfig(),
+        torch_config=OneAddressConfig(timeout_s=int(PATIENCE.total_seconds())),
         scaling_config=ray.train.ScalingConfig(
             num_workers=_num_workers(training),
             use_gpu=training.on_gpu,
@@ -168,4 +170,4 @@ def _train_loop(config: dict[str, Any]) -> None:
 
 
 def _worker_environment(*, use_gpu: bool) -> dict[str, Any]:
-    return {} if use_gpu else {"env_vars": {"DS_ACCELERATOR": "cpu"}}
+    return {"env_vars": gpu_variables() if use_gpu else {"DS_ACCELERATOR": "cpu"}}

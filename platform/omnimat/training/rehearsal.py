@@ -19,6 +19,7 @@ from upath import UPath
 
 from omnimat.base.provenance import hardware
 from omnimat.modalities.batch import Batch
+from omnimat.nn.devices import on_gpu
 from omnimat.stream.timing import StreamMeter
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
@@ -155,7 +156,7 @@ def _worker(
     training = settings.training
     torch.set_num_threads(training.threads_per_worker)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
-    device = torch.device("cuda", rank) if training.on_gpu else torch.device("cpu")
+    device = on_gpu(torch.device("cuda", rank)) if training.on_gpu else torch.device("cpu")
     if training.on_gpu:
         torch.cuda.set_device(device)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from datetime import timedelta
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import PrefixStore
@@ -23,6 +24,9 @@ from omnimat.base.lease import CheckHeld, unleased
 
 BACKEND = "omnimat-one-machine"
 LOOPBACK = "127.0.0.1"
+PATIENCE = timedelta(hours=1)
+"""How long workers wait for each other: one may have the data set of a run to look through, or a
+large checkpoint to read and check. NCCL's own ten minutes would end the run meanwhile."""
 LOOPBACK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
 
 

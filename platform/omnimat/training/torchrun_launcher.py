@@ -33,13 +33,14 @@ from omnimat.base.errors import RunError
 from omnimat.base.lease import Fence
 from omnimat.base.process import end_with_parent
 from omnimat.base.scratch import temporary_folder
+from omnimat.nn.devices import on_gpu
 from omnimat.stream.prefetch import prefetched
 from omnimat.stream.worker import in_process
 from omnimat.training.context import WorkerContext
 from omnimat.training.gather import agree
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
-from omnimat.training.rendezvous import BACKEND, LOOPBACK, LOOPBACK_INTERFACE
+from omnimat.training.rendezvous import BACKEND, LOOPBACK, LOOPBACK_INTERFACE, PATIENCE
 from omnimat.training.result import finish
 
 Opened = tuple[RunPlan, Fence]
@@ -169,6 +170,7 @@ def train_as_worker(opening: Callable[[], AbstractContextManager[Opened | None]]
     """
     start_s = time.perf_counter()
     store, rank, world_size = _meeting_point()
+    store.set_timeout(PATIENCE)
     leading = opening() if rank == 0 else nullcontext()
     with leading as opened:
         if rank == 0:
@@ -177,7 +179,9 @@ def train_as_worker(opening: Callable[[], AbstractContextManager[Opened | None]]
         if decision == _FINISHED:
             return
         device = _device(use_gpu=decision == "nccl")
-        dist.init_process_group(decision, store=store, rank=rank, world_size=world_size)
+        dist.init_process_group(
+            decision, store=store, rank=rank, world_size=world_size, timeout=PATIENCE
+        )
         try:
             told = agree(opened)
             assert told is not None  # rank 0 would have said that the run has finished
@@ -213,6 +217,6 @@ def _device(*, use_gpu: bool) -> torch.device:
     if not use_gpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    device = on_gpu(torch.device("cuda", int(os.environ["LOCAL_RANK"])))
     torch.cuda.set_device(device)
     return device
