@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omnimat.modalities.structure.elements import element_table
+from omnimat.modalities.structure.elements import element_table, tabulated
 
 WIDTHS = {
     "group": 18,
@@ -56,3 +56,8 @@ def test_an_unknown_property_leaves_its_columns_zero() -> None:
     neon = columns_set(10)
     assert neon["electronegativity"] == []
     assert neon["group"] == [17]
+
+
+def test_the_stored_table_is_what_pymatgen_tells() -> None:
+    """If a new version of pymatgen tells otherwise, trained models keep what they have learned."""
+    np.testing.assert_array_equal(element_table(), tabulated())

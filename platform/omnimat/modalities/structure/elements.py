@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,24 +21,33 @@ if TYPE_CHECKING:
 
 MAX_ATOMIC_NUMBER = 118
 NUM_ELEMENT_FEATURES = 92
+# A line of zeros and ones for each atomic number from 0 on. So trainers need no pymatgen, and what
+# a new model sees does not depend on its version.
+TABLE = "elements.txt"
 
 _SUBSHELL = re.compile(r"\d([spdf])(\d+)")
 
 
 @functools.cache
 def element_table() -> NDArray[np.float32]:
-    """Tabulate the features of all elements.
+    """Read the features of all elements, as ``tabulated`` gave them once.
 
     Returns:
         A table of zeros and ones, shape (119, 92). Row Z describes the element with atomic number
         Z, and row 0 is zero. The columns of an unknown property are zero.
     """
+    lines = resources.files(__package__).joinpath(TABLE).read_text(encoding="ascii").split()
+    table = np.array([list(line) for line in lines], dtype=np.float32)
+    table.flags.writeable = False
+    return table
+
+
+def tabulated() -> NDArray[np.float32]:
+    """Make the same table from pymatgen's data."""
     from pymatgen.core import Element  # 0.3 s of import
 
     rows = [_element_row(Element.from_Z(z)) for z in range(1, MAX_ATOMIC_NUMBER + 1)]
-    table = np.stack([np.zeros(NUM_ELEMENT_FEATURES, np.float32), *rows])
-    table.flags.writeable = False
-    return table
+    return np.stack([np.zeros(NUM_ELEMENT_FEATURES, np.float32), *rows])
 
 
 def _element_row(element: Element) -> NDArray[np.float32]:
