@@ -1,9 +1,13 @@
-"""The rows that several modalities share, on this worker and over the whole batch."""
+"""The rows that several modalities share, on this worker and over the whole batch.
+
+Which rows these are is told by masks, and nothing is cut out by them: how many rows remain would
+have to be fetched from a GPU, which would have to finish all it was given before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,39 +23,47 @@ class Alignment:
     Attributes:
         local: M tensors (B, d), this worker's rows.
         everyone: M tensors (N, d), all workers' rows in rank order.
-        local_rows: (n_local,) the valid rows of ``local``.
-        rows: (n,) the valid rows of ``everyone``.
-        places: (n_local,) where in ``rows`` the valid local rows stand.
+        valid: (N,) booleans, which rows of ``everyone`` are valid.
         part: ``(first, end, whole)``: this worker has the rows from ``first`` to before ``end`` of
             the ``whole`` batch.
     """
 
     local: Sequence[Tensor]
     everyone: Sequence[Tensor]
-    local_rows: Tensor
-    rows: Tensor
-    places: Tensor
+    valid: Tensor
     part: tuple[int, int, int]
 
     @property
-    def count(self) -> int:
-        """How many valid rows the whole batch has, n."""
-        return len(self.rows)
+    def local_valid(self) -> Tensor:
+        """(B,) booleans, which rows of ``local`` are valid."""
+        first, end, _ = self.part
+        return self.valid[first:end]
+
+    @property
+    def count(self) -> Tensor:
+        """(), how many valid rows the whole batch has, n."""
+        return self.valid.sum()
+
+    @property
+    def divisor(self) -> Tensor:
+        """(), n, or 1 where no row is valid."""
+        return self.count.clamp(min=1)
 
     def unless_fewer_than(self, minimum: int) -> Alignment:
         """Count no row as valid if they are too few for the loss to be defined."""
-        if self.count >= minimum:
-            return self
-        none = self.rows[:0]
-        return Alignment(self.local, self.everyone, none, none, none, self.part)
+        return replace(self, valid=self.valid & (self.count >= minimum))
 
     def local_values(self, modality: int) -> Tensor:
-        """Give the valid local rows of a modality, (n_local, d) in float32 or better."""
-        return widened(self.local[modality].index_select(0, self.local_rows))
+        """Give the local rows of a modality, (B, d) in float32 or better; zero if not valid."""
+        return _only(self.local_valid, widened(self.local[modality]))
 
     def values(self, modality: int) -> Tensor:
-        """Give all valid rows of a modality, (n, d) in float32 or better."""
-        return widened(self.everyone[modality].index_select(0, self.rows))
+        """Give all rows of a modality, (N, d) in float32 or better; zero if not valid."""
+        return _only(self.valid, widened(self.everyone[modality]))
+
+    def total(self, of_rows: Tensor) -> Tensor:
+        """Sum what belongs to each local row, (B,), over the valid ones."""
+        return _only(self.local_valid, of_rows).sum()
 
 
 def align(local: Sequence[Column], everyone: Sequence[Column], row_offset: int) -> Alignment:
@@ -63,13 +75,15 @@ def align(local: Sequence[Column], everyone: Sequence[Column], row_offset: int) 
         row_offset: the position of this worker's first row in ``everyone``.
     """
     valid = torch.stack([column.present for column in everyone]).all(0)
-    local_valid = torch.stack([column.present for column in local]).all(0)
-    end = row_offset + len(local_valid)
     return Alignment(
         local=[column.values for column in local],
         everyone=[column.values for column in everyone],
-        local_rows=local_valid.nonzero().squeeze(1),
-        rows=valid.nonzero().squeeze(1),
-        places=(valid.cumsum(0)[row_offset:end] - 1)[local_valid],
-        part=(row_offset, end, len(valid)),
+        valid=valid,
+        part=(row_offset, row_offset + len(local[0].present), len(valid)),
     )
+
+
+def _only(rows: Tensor, values: Tensor) -> Tensor:
+    """Replace all rows but these by zero, whatever they hold."""
+    chosen = rows.view(-1, *[1] * (values.dim() - 1))
+    return torch.where(chosen, values, torch.zeros((), dtype=values.dtype, device=values.device))

@@ -70,11 +70,10 @@ class BarlowTwinsSettings(GroupObjective):
         from omnimat.objectives.blocks import slices
 
         alignment = alignment.unless_fewer_than(2)
+        count, valid = alignment.divisor, alignment.valid
         columns = [alignment.values(place) for place in range(len(alignment.everyone))]
-        if alignment.count == 0:
-            return torch.stack([column.sum() for column in columns]).sum()
         if self.standardize:
-            columns = [_standardized(column) for column in columns]
+            columns = [_standardized(column, valid, count) for column in columns]
         num_rows, width = columns[0].shape
         begin, end = (width * row // alignment.part[2] for row in alignment.part[:2])
         entries_per_index = width ** (len(columns) - 1) + num_rows * width
@@ -83,11 +82,16 @@ class BarlowTwinsSettings(GroupObjective):
         for indices in slices(end - begin, at_a_time):
             place = torch.arange(begin, end, device=columns[0].device)[indices]
             total = total + checkpoint(
-                self._slab_loss, place, *columns, use_reentrant=False, preserve_rng_state=False
+                self._slab_loss,
+                place,
+                count,
+                *columns,
+                use_reentrant=False,
+                preserve_rng_state=False,
             )
-        return total
+        return total * (alignment.count > 0)
 
-    def _slab_loss(self, place: Tensor, first: Tensor, *others: Tensor) -> Tensor:
+    def _slab_loss(self, place: Tensor, count: Tensor, first: Tensor, *others: Tensor) -> Tensor:
         """Sum the weighted squared errors of C[place]."""
         import torch
 
@@ -95,7 +99,7 @@ class BarlowTwinsSettings(GroupObjective):
         half = (order - 1) // 2
         left = _products([first[:, place], *others[:half]])
         right = _products(others[half:])
-        correlation = (left.T @ right / len(first)).view(-1, *(width,) * (order - 1))
+        correlation = (left.T @ right / count).view(-1, *(width,) * (order - 1))
         agreements = _agreements(place, width, order)
         target = correlation.new_tensor(_TARGETS[order])[agreements]
         on_diagonal = agreements == len(_TARGETS[order]) - 1
@@ -103,11 +107,13 @@ class BarlowTwinsSettings(GroupObjective):
         return torch.where(on_diagonal, squares, self.off_diagonal_weight * squares).sum()
 
 
-def _standardized(values: Tensor) -> Tensor:
+def _standardized(values: Tensor, valid: Tensor, count: Tensor) -> Tensor:
+    """Bring each dimension to mean 0 and variance 1 over the valid rows; the others stay zero."""
     import torch
 
-    variance, mean = torch.var_mean(values, dim=0, correction=0)
-    return (values - mean) * torch.rsqrt(variance + _VARIANCE_FLOOR)
+    centred = (values - values.sum(0) / count) * valid[:, None]
+    variance = centred.square().sum(0) / count
+    return centred * torch.rsqrt(variance + _VARIANCE_FLOOR)
 
 
 def _products(columns: Sequence[Tensor]) -> Tensor:

@@ -82,18 +82,34 @@ class Comparison:
     """Which rows of two tensors are compared, and what is made of each row of logits.
 
     Attributes:
-        query_rows: (n,) the rows of the queries, each once.
-        key_rows: (m,) the rows of the keys, each once.
-        positives: (n,) the place among ``key_rows`` of each query's own key.
+        valid: (N,) booleans, which keys are compared.
+        first: the place among the keys of the first query's own key; those of the others follow.
+            A query is valid if its own key is.
         reduction: what is made of a row of logits.
         block_size: how many rows and columns of logits are held at a time, at most.
     """
 
-    query_rows: Tensor
-    key_rows: Tensor
-    positives: Tensor
+    valid: Tensor
+    first: int
     reduction: RowReduction
     block_size: int
+
+    def mask_(self, logits: Tensor, row: int = 0, column: int = 0) -> None:
+        """Take out of a block of logits what is not compared, in place.
+
+        Args:
+            logits: (n, m) logits of the queries from ``row`` on with the keys from ``column`` on.
+                A query that is not valid gets logits of zero, as it must have some to be reduced.
+            row: number of the first query.
+            column: number of the first key.
+        """
+        place = self.first + row
+        are_keys = self.valid[column : column + logits.shape[1]]
+        are_queries = self.valid[place : place + logits.shape[0]]
+        logits.masked_fill_(~are_keys, -math.inf)
+        if self.reduction.excludes_positives:
+            logits.diagonal(place - column).fill_(-math.inf)
+        logits.masked_fill_(~are_queries[:, None], 0.0)
 
 
 def reduce_rows(
@@ -105,22 +121,21 @@ def reduce_rows(
         queries: (B, d).
         keys: (N, d).
         inverse_temperature: one positive number, by which similarities are multiplied.
-        comparison: which n queries are compared with which keys, and how.
+        comparison: which of them are compared, and how.
 
     Returns:
-        (n,), with a gradient to queries, keys and inverse temperature; rows that are not compared
-        get a gradient of exactly zero.
+        (B,), with a gradient to queries, keys and inverse temperature. Keys that are not compared
+        get a gradient of exactly zero. What queries get that are not valid is finite and must not
+        be used.
     """
-    if max(len(comparison.query_rows), len(comparison.key_rows)) > comparison.block_size:
+    if max(len(queries), len(keys)) > comparison.block_size:
         return _Blocked.apply(  # type: ignore[no-untyped-call, no-any-return]
             queries, keys, inverse_temperature, comparison
         )
-    chosen = widened(queries.index_select(0, comparison.query_rows))
-    logits = chosen @ widened(keys.index_select(0, comparison.key_rows)).T
+    logits = widened(queries) @ widened(keys).T
     logits = logits * inverse_temperature.to(logits.dtype)
+    comparison.mask_(logits)
     reduction = comparison.reduction
-    if reduction.excludes_positives:
-        logits = logits.scatter(1, comparison.positives[:, None], -math.inf)
     return reduction.merge(logits.new_full((len(logits),), reduction.initial), logits)
 
 
@@ -161,8 +176,8 @@ class _Blocked(torch.autograd.Function):
             # The logits are the factor times the queries times the keys.
             to_factor = (to_queries * blocks.queries).sum()
             return (
-                _scatter(to_queries.mul_(blocks.factor), comparison.query_rows, queries),
-                _scatter(to_keys.mul_(blocks.factor), comparison.key_rows, keys),
+                to_queries.mul_(blocks.factor).to(queries.dtype),
+                to_keys.mul_(blocks.factor).to(keys.dtype),
                 to_factor.expand_as(inverse_temperature).to(inverse_temperature.dtype),
                 None,
             )
@@ -181,13 +196,8 @@ class _Blocks:
     def of(
         cls, queries: Tensor, keys: Tensor, inverse_temperature: Tensor, comparison: Comparison
     ) -> _Blocks:
-        chosen = widened(queries.index_select(0, comparison.query_rows))
-        return cls(
-            chosen,
-            widened(keys.index_select(0, comparison.key_rows)),
-            inverse_temperature.to(chosen.dtype),
-            comparison,
-        )
+        wide = widened(queries)
+        return cls(wide, widened(keys), inverse_temperature.to(wide.dtype), comparison)
 
     def row_slices(self) -> Iterator[slice]:
         return slices(len(self.queries), self.comparison.block_size)
@@ -195,20 +205,12 @@ class _Blocks:
     def logits(self, rows: slice) -> Iterator[tuple[slice, Tensor]]:
         """Give the blocks of some rows from left to right, each with its columns."""
         scaled = self.queries[rows] * self.factor
-        positives = self.comparison.positives[rows]
         for columns in slices(len(self.keys), self.comparison.block_size):
             block = scaled @ self.keys[columns].T
-            if self.comparison.reduction.excludes_positives:
-                places = positives - columns.start
-                inside = ((places >= 0) & (places < block.shape[1])).nonzero().squeeze(1)
-                block[inside, places[inside]] = -math.inf
+            self.comparison.mask_(block, rows.start, columns.start)
             yield columns, block
 
 
 def slices(length: int, size: int) -> Iterator[slice]:
     """Cut a range into pieces of one size; the last piece may be shorter."""
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
-
-
-def _scatter(gradient: Tensor, rows: Tensor, like: Tensor) -> Tensor:
-    return torch.zeros_like(like).index_copy_(0, rows, gradient.to(like.dtype))

@@ -178,25 +178,23 @@ def info_nce_share(
 
     partition = both_directions(alignment, inverse_temperature, LogSumExp(), block_size)
     positives = positive_logits(alignment, inverse_temperature)
-    return (partition - 2 * positives).sum() / (2 * max(alignment.count, 1))
+    return alignment.total(partition - 2 * positives) / (2 * alignment.divisor)
 
 
 def both_directions(
     alignment: Alignment, inverse_temperature: Tensor, reduction: RowReduction, block_size: int
 ) -> Tensor:
-    """Reduce the logits of each valid local row in both directions, and add the two: (n,)."""
+    """Reduce the logits of each local row in both directions, and add the two: (B,)."""
     from omnimat.objectives.blocks import Comparison, reduce_rows
 
-    comparison = Comparison(
-        alignment.local_rows, alignment.rows, alignment.places, reduction, block_size
-    )
+    comparison = Comparison(alignment.valid, alignment.part[0], reduction, block_size)
     (first, second), (keys_first, keys_second) = alignment.local, alignment.everyone
     forward = reduce_rows(first, keys_second, inverse_temperature, comparison)
     return forward + reduce_rows(second, keys_first, inverse_temperature, comparison)
 
 
 def positive_logits(alignment: Alignment, inverse_temperature: Tensor) -> Tensor:
-    """Give the logit of each valid local row with its own counterpart, (n,)."""
+    """Give the logit of each local row with its own counterpart, (B,)."""
     first, second = alignment.local_values(0), alignment.local_values(1)
     return inverse_temperature.to(first.dtype) * (first * second).sum(1)
 

@@ -40,4 +40,4 @@ class DclSettings(PairwiseObjective):
             alignment, inverse_temperature, LogSumExp(excludes_positives=True), self.block_size
         )
         positives = positive_logits(alignment, inverse_temperature)
-        return (negatives - 2 * positives).sum() / max(alignment.count, 1)
+        return alignment.total(negatives - 2 * positives) / alignment.divisor

@@ -45,13 +45,9 @@ class SigLipSettings(PairwiseObjective):
         inverse_temperature = self.temperature.inverse_temperature(logit_scale)
         # The sum over all pairs of rows is the same seen from either modality.
         comparison = Comparison(
-            alignment.local_rows,
-            alignment.rows,
-            alignment.places,
-            SoftplusSum(self.bias),
-            self.block_size,
+            alignment.valid, alignment.part[0], SoftplusSum(self.bias), self.block_size
         )
         queries, keys = alignment.local[0], alignment.everyone[1]
         softplus = reduce_rows(queries, keys, inverse_temperature, comparison)
         positives = positive_logits(alignment, inverse_temperature) + self.bias
-        return (softplus - positives).sum() / max(alignment.count, 1)
+        return alignment.total(softplus - positives) / alignment.divisor

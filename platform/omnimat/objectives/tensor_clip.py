@@ -56,21 +56,23 @@ class TensorClipSettings(GroupObjective):
         for axis in range(3):
             first, second = (values[other] for other in range(3) if other != axis)
             queries = alignment.local_values(axis) * factor.to(values[axis].dtype)
-            partition = self._log_partition(queries, first, second, alignment.places)
-            positives = _targets_times_logits(queries, first, second, alignment.places)
-            total = total + num_targets * partition.sum() - positives
-        return total / max(alignment.count, 1)
+            partition = self._log_partition(queries, first, second, alignment)
+            positives = _targets_times_logits(queries, first, second, alignment)
+            total = total + num_targets * alignment.total(partition) - positives
+        return total / alignment.divisor
 
     def _log_partition(
-        self, queries: Tensor, first: Tensor, second: Tensor, places: Tensor
+        self, queries: Tensor, first: Tensor, second: Tensor, alignment: Alignment
     ) -> Tensor:
-        """Give the logarithm of the sum over each query's negatives, (n_local,)."""
+        """Give the logarithm of the sum over each query's negatives, (B,)."""
         import torch
         from torch.utils.checkpoint import checkpoint
 
         from omnimat.objectives.blocks import slices
 
         rows_at_a_time = max(1, self.block_size**2 // max(1, len(first) ** 2))
+        begin, end, _ = alignment.part
+        places = torch.arange(begin, end, device=first.device)
         parts = [
             checkpoint(
                 _slab_log_partition,
@@ -78,6 +80,7 @@ class TensorClipSettings(GroupObjective):
                 first,
                 second,
                 places[rows],
+                alignment.valid,
                 use_reentrant=False,
                 preserve_rng_state=False,
             )
@@ -86,22 +89,31 @@ class TensorClipSettings(GroupObjective):
         return torch.cat([queries.new_zeros(0), *parts])
 
 
-def _slab_log_partition(queries: Tensor, first: Tensor, second: Tensor, places: Tensor) -> Tensor:
+def _slab_log_partition(
+    queries: Tensor, first: Tensor, second: Tensor, places: Tensor, valid: Tensor
+) -> Tensor:
     import torch
 
     logits = (queries[:, None] * first) @ second.T
     index = torch.arange(len(first), device=places.device)
     own = index == places[:, None]
     agree = own[:, :, None] | own[:, None, :] | (index[:, None] == index)
-    return logits.masked_fill(agree, -math.inf).flatten(1).logsumexp(1)
+    logits = logits.masked_fill(agree | ~(valid[:, None] & valid), -math.inf)
+    # The sum over no negatives would have no gradient; that of a row that is not valid is not used.
+    is_query = valid[places, None, None]
+    return torch.where(is_query, logits, torch.zeros_like(logits)).flatten(1).logsumexp(1)
 
 
-def _targets_times_logits(queries: Tensor, first: Tensor, second: Tensor, places: Tensor) -> Tensor:
+def _targets_times_logits(
+    queries: Tensor, first: Tensor, second: Tensor, alignment: Alignment
+) -> Tensor:
     """Give the sum of M_ijk s_ijk over local i and all j and k, without making the tensor.
 
-    Each of the three sums of 1/2 over a pair of equal indices contains the diagonal once.
+    Each of the three sums of 1/2 over a pair of equal indices contains the diagonal once. Rows that
+    are not valid are zero.
     """
-    own_first, own_second = first[places], second[places]
+    begin, end, _ = alignment.part
+    own_first, own_second = first[begin:end], second[begin:end]
     diagonal = (queries * own_first * own_second).sum()
     pairs = (
         (queries * own_first).sum(0) @ second.sum(0)
