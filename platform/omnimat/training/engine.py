@@ -46,11 +46,7 @@ def deepspeed_config(settings: TrainingSettings, world_size: int) -> dict[str, A
 def build_engine(
     model: nn.Module, settings: TrainingSettings, device: torch.device, world_size: int
 ) -> Any:
-    """Wrap the model in a DeepSpeed engine with torch's AdamW, which compiles nothing.
-
-    Biases, normalisation weights and the temperature have no weight decay. On a GPU one kernel
-    updates many parameters.
-    """
+    """Wrap the model in a DeepSpeed engine with torch's AdamW, which compiles nothing."""
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed  # only once the accelerator is set: DeepSpeed looks for one on import
@@ -58,6 +54,19 @@ def build_engine(
     # On a CPU, DeepSpeed would compile a shared-memory collective at every first start. That needs
     # a compiler and tens of seconds, and gloo works without it.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    engine, *_ = deepspeed.initialize(
+        model=model,
+        optimizer=adamw(model, settings, device),
+        config=deepspeed_config(settings, world_size),
+    )
+    return engine
+
+
+def adamw(model: nn.Module, settings: TrainingSettings, device: torch.device) -> torch.optim.AdamW:
+    """Make the optimizer; on a GPU one kernel updates many parameters.
+
+    Biases, normalisation weights and the temperature have no weight decay.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim > 1]
     plain = [p for p in trained if p.ndim <= 1]
@@ -65,13 +74,9 @@ def build_engine(
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         groups, lr=settings.lr, betas=settings.betas, fused=device.type == "cuda"
     )
-    engine, *_ = deepspeed.initialize(
-        model=model, optimizer=optimizer, config=deepspeed_config(settings, world_size)
-    )
-    return engine
 
 
 @contextmanager
