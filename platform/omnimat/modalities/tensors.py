@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -31,6 +31,16 @@ class ModalityTensors:
         """Wrap collated arrays, sharing their memory if it is writable and contiguous."""
         arrays = {name: _tensor(array) for name, array in collated.arrays.items()}
         return cls(_tensor(collated.rows), arrays)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Give every tensor."""
+        yield self.rows
+        yield from self.arrays.values()
+
+    def pinned(self) -> Self:
+        """Give the same in memory from which a GPU can copy while the CPU goes on."""
+        arrays = {name: array.pin_memory() for name, array in self.arrays.items()}
+        return type(self)(self.rows.pin_memory(), arrays)
 
     def to(self, device: torch.device | str) -> Self:
         """Move every tensor to ``device``."""

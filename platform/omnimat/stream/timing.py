@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,26 +35,31 @@ def stamped(features: pa.Table, seconds: Mapping[str, float]) -> pa.Table:
 
 @dataclass
 class StreamMeter:
-    """Adds up how long the stages of one worker's stream worked, and how long rows then waited."""
+    """Adds up how long the stages of one worker's stream worked, and how long rows then waited.
 
+    Attributes:
+        clock: gives the seconds by which the trainer's own process is timed.
+    """
+
+    clock: Callable[[], float] = time.perf_counter
     _num_rows: int = 0
     _seconds: dict[str, float] = field(default_factory=dict)
     _waited_s: float = 0.0
     _readings: deque[tuple[int, float]] = field(default_factory=deque)
 
-    def taken(self, table: pa.Table, now_s: float) -> None:
-        """Count rows that the pipeline has stamped, when the trainer takes them."""
+    def taken(self, table: pa.Table, now_s: float, collate_s: float = 0.0) -> None:
+        """Count rows that the pipeline has stamped, when the trainer takes them.
+
+        Args:
+            table: the rows.
+            now_s: the time.
+            collate_s: how long the trainer's own process worked to collate them.
+        """
         self._num_rows += len(table)
         for stage in STAGES:
             self._add(stage, float(table[f"{stage}_s"].to_numpy().sum()))
+        self._add("collate", collate_s)
         self._waited_s += float((now_s - table[_READY_COLUMN].to_numpy()).sum())
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time spent inside as a stage of the trainer's own process."""
-        started_s = time.perf_counter()
-        yield
-        self._add(name, time.perf_counter() - started_s)
 
     def read(self, elapsed_s: float) -> dict[str, float]:
         """Give what the rows since the last reading cost, and start anew.

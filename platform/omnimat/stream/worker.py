@@ -53,6 +53,21 @@ class StreamError(RuntimeError):
     """The stream delivered other records than were planned."""
 
 
+def check_order(rows: pa.Table, planned_ids: list[str]) -> None:
+    """Insist that these are exactly the planned records in their order.
+
+    Raises:
+        StreamError: they are not.
+    """
+    ids = rows[ID_COLUMN].to_pylist()
+    if ids != planned_ids:
+        missing, more = set(planned_ids) - set(ids), set(ids) - set(planned_ids)
+        raise StreamError(
+            "the stream lost, repeated or reordered records; "
+            f"missing: {sorted(missing)[:5]}, not planned here: {sorted(more)[:5]}"
+        )
+
+
 @dataclass
 class Audit:
     """What a worker's stream delivered.
@@ -65,18 +80,27 @@ class Audit:
     delivered: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
 
-    def check(self, batch: pa.Table, planned_ids: list[str]) -> None:
-        """Count a batch, and insist that it holds exactly the planned records in their order."""
-        ids = batch[ID_COLUMN].to_pylist()
-        if ids != planned_ids:
-            missing, more = set(planned_ids) - set(ids), set(ids) - set(planned_ids)
-            raise StreamError(
-                "the stream lost, repeated or reordered records; "
-                f"missing: {sorted(missing)[:5]}, not planned here: {sorted(more)[:5]}"
-            )
-        self.delivered += len(ids)
-        reasons = batch[QUARANTINE_COLUMN].to_pylist()
-        self.quarantined.update({i: r for i, r in zip(ids, reasons, strict=True) if r is not None})
+    def count(self, rows: pa.Table) -> None:
+        """Count rows that the trainer takes."""
+        self.delivered += len(rows)
+        faulty = rows.filter(rows[QUARANTINE_COLUMN].is_valid())
+        reasons = (faulty[name].to_pylist() for name in (ID_COLUMN, QUARANTINE_COLUMN))
+        self.quarantined.update(zip(*reasons, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker trains on in a step.
+
+    Attributes:
+        batches: a batch for each of the plan's micro-batches.
+        rows: the rows of all of them, which say what they cost and what is wrong with them.
+        collate_s: how long it took to make the batches of the rows.
+    """
+
+    batches: tuple[Batch, ...]
+    rows: pa.Table
+    collate_s: float
 
 
 @dataclass(frozen=True)
@@ -106,30 +130,50 @@ class WorkerStream:
     meter: StreamMeter = field(default_factory=StreamMeter)
 
     def batches(self, first_step: int = 0) -> Iterator[Batch]:
-        """Deliver this worker's batches from a step of the run to its end.
+        """Deliver this worker's batches from a step of the run to its end, and count them.
 
         Its share of each step comes as a batch for each of the plan's micro-batches.
 
         Raises:
             StreamError: a batch holds anything but the planned records in the planned order.
         """
-        share = self.plan.shares(self.world_size)[self.rank]
-        num_records = sum(map(len, share))
+        for share in self.shares(first_step):
+            self.count(share)
+            yield from share.batches
+
+    def shares(self, first_step: int = 0) -> Iterator[Share]:
+        """Give the same by step, uncounted, so that a thread of its own may make them.
+
+        Raises:
+            StreamError: a share holds anything but the planned records in the planned order.
+        """
+        sizes = [len(part) for part in self.plan.shares(self.world_size)[self.rank]]
+        num_records = sum(sizes)
         nothing = self.source.schema.empty_table()
         for units in _groups(self.units(first_step), num_records):
             ids = np.concatenate([unit["material_id"].to_numpy() for unit in units])
             tables = self.pipeline(self.source, units, num_records)
             for planned in ids.reshape(-1, num_records):
                 table = next(tables, nothing)
-                self.audit.check(table, planned.repeat(self.source.views.num_views).tolist())
-                self.meter.taken(table, time.time())
-                for part in share:
-                    num_rows = len(part) * self.source.views.num_views
-                    with self.meter.stage("collate"):
-                        batch = collate(table.slice(0, num_rows), self.source.featurizers)
-                    yield batch
-                    table = table.slice(num_rows)
-            self.audit.check(next(tables, nothing), [])
+                check_order(table, planned.repeat(self.source.views.num_views).tolist())
+                yield self._share(table, sizes)
+            check_order(next(tables, nothing), [])
+
+    def count(self, share: Share) -> None:
+        """Count a share that the trainer takes."""
+        self.audit.count(share.rows)
+        self.meter.taken(share.rows, time.time(), share.collate_s)
+
+    def _share(self, rows: pa.Table, sizes: Sequence[int]) -> Share:
+        """Collate a share, of whose records so many are in each micro-batch."""
+        started_s = self.meter.clock()
+        ends = np.cumsum(sizes) * self.source.views.num_views
+        firsts = [0, *ends[:-1]]
+        batches = tuple(
+            collate(rows.slice(first, end - first), self.source.featurizers)
+            for first, end in zip(firsts, ends, strict=True)
+        )
+        return Share(batches, rows, self.meter.clock() - started_s)
 
     def units(self, first_step: int = 0) -> Iterator[ReadUnit]:
         """Give this worker's read units from a step of the run to its end, each of one epoch."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from omnimat.training.checkpoint_folders import new_session
 from omnimat.training.checkpoint_store import CheckpointStore
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
+from omnimat.training.feed import feed
 from omnimat.training.gather import (
     agree,
     join_over_workers,
@@ -131,14 +131,13 @@ def _steps(
     """Take the steps; yield the metrics where a report is due, and whether a checkpoint is too."""
     step = first_step
     training = plan.settings.training
-    batches = stream.batches(first_step)
     num_rows = plan.num_rows(context.world_size)
     clock = SharedClock(training.checkpoint_interval_minutes)
-    for share in meter.waiting(iter(lambda: list(islice(batches, training.num_micro_batches)), [])):
+    for inputs in meter.waiting(feed(stream, context.device, first_step)):
         lr = set_lr(engine, plan, step)
         seed_step(training.seed, step, context.rank)
         with fast_products(training.precision == "fast_fp32"):
-            meter.add(train_step(engine, plan.settings, share, num_rows, context, meter))
+            meter.add(train_step(engine, plan.settings, inputs, num_rows, context, meter))
         step += 1
         is_report = step % training.report_interval_steps == 0
         is_checkpoint = plan.is_checkpoint_step(step) or (is_report and clock.has_run_out())

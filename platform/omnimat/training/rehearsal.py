@@ -23,6 +23,7 @@ from omnimat.nn.devices import on_gpu
 from omnimat.stream.timing import StreamMeter
 from omnimat.training.context import WorkerContext
 from omnimat.training.engine import build_engine
+from omnimat.training.feed import micro_batch
 from omnimat.training.gather import make_batch_norm_global
 from omnimat.training.loop import build_model
 from omnimat.training.meter import Meter
@@ -127,7 +128,8 @@ def _median_step_s(
     for share in steps:
         meter.stopwatch.read()
         num_rows = [sum(len(batch.material_ids) for batch in share)] * context.world_size
-        train_step(engine, settings, share, num_rows, context, meter)
+        inputs = [micro_batch(batch, context.device) for batch in share]
+        train_step(engine, settings, inputs, num_rows, context, meter)
         seconds.append(sum(meter.stopwatch.read().values()))
     return statistics.median(seconds[NUM_WARM_UP_STEPS:])
 

@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimat.modalities.batch import Batch
-from omnimat.modalities.tensors import ModalityTensors
 from omnimat.training.accumulate import accumulate_gradients
 from omnimat.training.context import WorkerContext
-from omnimat.training.loss import BatchLoss
+from omnimat.training.loss import BatchLoss, MicroBatch
 from omnimat.training.meter import Meter
 from omnimat.training.plan import RunPlan
 from omnimat.training.schedule import warmup_cosine
@@ -23,7 +21,7 @@ from omnimat.training.settings import PretrainSettings
 def train_step(
     engine: Any,
     settings: PretrainSettings,
-    share: Sequence[Batch],
+    inputs: Sequence[MicroBatch],
     num_rows: Sequence[int],
     context: WorkerContext,
     meter: Meter,
@@ -33,7 +31,7 @@ def train_step(
     Args:
         engine: the engine that holds the model.
         settings: settings of the run, which say what is minimised.
-        share: the micro-batches of this worker; all workers have equally many.
+        inputs: the micro-batches of this worker, on its device; all workers have equally many.
         num_rows: number of rows of each worker in rank order; they may differ.
         context: this worker.
         meter: counts the time of each phase.
@@ -41,7 +39,6 @@ def train_step(
     Returns:
         This worker's share of the loss, ``loss``, and of each of its parts, ``loss/<pair>``.
     """
-    inputs = [(to_device(batch, context.device), len(batch.material_ids)) for batch in share]
     loss_of = BatchLoss.of(settings, inputs, num_rows, context, meter)
 
     def backward(loss: Tensor) -> None:
@@ -56,14 +53,6 @@ def train_step(
         else:
             accumulate_gradients(engine, inputs, loss_of, backward)
     return loss_of.shares
-
-
-def to_device(batch: Batch, device: torch.device) -> dict[str, ModalityTensors]:
-    """Convert a collated batch to tensors on a device."""
-    return {
-        name: ModalityTensors.from_numpy(arrays).to(device)
-        for name, arrays in batch.modalities.items()
-    }
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

@@ -6,7 +6,6 @@ import gc
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -36,7 +35,7 @@ LARGEST_BATCH_SIZE = 128
 LARGEST_BATCH_SIZE_ON_GPU = 1024
 NUM_STEPS = NUM_WARM_UP_STEPS + 5
 
-Step = list[Batch]
+Step = tuple[Batch, ...]
 """The micro-batches of a step."""
 
 
@@ -106,7 +105,8 @@ def _stream(plan: RunPlan, sizes: Sequence[int]) -> tuple[dict[int, list[Step]],
         The steps of each batch size, and for each ``<stage>_rows_per_s`` the seconds that one core
         needs per row.
     """
-    meter = _CpuMeter()
+    # The CPU time that a core spends on a stage, however busy the machine is.
+    meter = StreamMeter(clock=time.thread_time)
     steps: dict[int, list[Step]] = {size: [] for size in sizes}
     bar = tqdm(total=NUM_STEPS * sum(sizes), desc="measure", unit="material")
     with threadpool_limits(limits=1), bar:
@@ -128,18 +128,9 @@ def _steps(plan: RunPlan, batch_size: int, meter: StreamMeter) -> Iterator[Step]
     )
     settings = plan.settings.model_copy(update={"training": training})
     stream = replace(replace(plan, settings=settings).stream(0, 1, _on_one_core), meter=meter)
-    batches = stream.batches()
-    return iter(lambda: list(islice(batches, training.num_micro_batches)), [])
-
-
-class _CpuMeter(StreamMeter):
-    """Counts the CPU time that a core spends on a stage, however busy the machine is."""
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started_s = time.thread_time()
-        yield
-        self._add(name, time.thread_time() - started_s)
+    for share in stream.shares():
+        stream.count(share)
+        yield share.batches
 
 
 def _on_one_core(source: Source, units: Sequence[ReadUnit], num_records: int) -> Iterator[pa.Table]:
