@@ -51,10 +51,9 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        most = max(ctx.num_rows)
-        parts = [_padded(part, most) for part in torch.split(gradient.contiguous(), ctx.num_rows)]
-        own = torch.empty_like(parts[0])
-        dist.reduce_scatter(own, parts)
+        padded = _with_padding(gradient.contiguous(), ctx.num_rows)
+        own = padded.new_empty(max(ctx.num_rows), *padded.shape[1:])
+        dist.reduce_scatter_tensor(own, padded)
         return own[: ctx.num_rows[dist.get_rank()]], None
 
 
@@ -79,15 +78,31 @@ def _gather(local: Tensor, num_rows: Sequence[int]) -> Tensor:
         raise ValueError(f"this worker has {len(local)} rows to exchange instead of {planned}")
     # Collectives take equal shapes only, so shorter tensors travel with rows of zeros at their end.
     padded = _padded(local.contiguous(), max(num_rows))
-    parts = [torch.empty_like(padded) for _ in num_rows]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:number] for part, number in zip(parts, num_rows, strict=True)])
+    everyone = padded.new_empty(len(num_rows) * len(padded), *padded.shape[1:])
+    dist.all_gather_into_tensor(everyone, padded)
+    return _without_padding(everyone, num_rows)
 
 
 def _padded(rows: Tensor, num_rows: int) -> Tensor:
     if len(rows) == num_rows:
         return rows
     return torch.cat([rows, rows.new_zeros(num_rows - len(rows), *rows.shape[1:])])
+
+
+def _with_padding(everyone: Tensor, num_rows: Sequence[int]) -> Tensor:
+    """Give every worker's rows as many places; nothing is copied where they have them already."""
+    if min(num_rows) == max(num_rows):
+        return everyone
+    parts = torch.split(everyone, list(num_rows))
+    return torch.cat([_padded(part, max(num_rows)) for part in parts])
+
+
+def _without_padding(everyone: Tensor, num_rows: Sequence[int]) -> Tensor:
+    """Undo ``_with_padding``."""
+    if min(num_rows) == max(num_rows):
+        return everyone
+    parts = torch.split(everyone, max(num_rows))
+    return torch.cat([part[:number] for part, number in zip(parts, num_rows, strict=True)])
 
 
 def make_batch_norm_global(model: nn.Module) -> None:
