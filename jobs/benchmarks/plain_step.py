@@ -19,8 +19,8 @@ from omnimat.modalities.batch import collate, feature_table
 from omnimat.shards.manifest import Manifest
 from omnimat.shards.reader import read_records
 from omnimat.stream.source import decoded
+from omnimat.training.feed import micro_batch
 from omnimat.training.loop import build_model
-from omnimat.training.step import to_device
 
 
 def main(job_file: str, storage: str) -> None:
@@ -33,13 +33,12 @@ def main(job_file: str, storage: str) -> None:
     batch = collate(feature_table(map(decoded, raw), featurizers), featurizers)
     model = build_model(settings)
     optimizer = torch.optim.AdamW(model.parameters(), settings.training.lr)
-    device = torch.device("cpu")
-    embeddings, logit_scale = model(to_device(batch, device), len(batch.material_ids))
+    embeddings, logit_scale = model(*micro_batch(batch, torch.device("cpu")))
     parts = settings.objective(embeddings, embeddings, 0, logit_scale)
     loss = torch.stack(list(parts.values())).sum()
     loss.backward()
     optimizer.step()
-    print(f"step 1/1  loss {float(loss):.4f}", flush=True)
+    print(f"step 1/1  loss {loss.item():.4f}", flush=True)
 
 
 if __name__ == "__main__":
