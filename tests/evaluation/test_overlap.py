@@ -90,6 +90,15 @@ def test_what_cannot_be_compared_is_told(materials, monkeypatch):
     assert (found.same_structure, len(found.not_compared)) == (set(), 3)
 
 
+def test_of_a_material_without_a_formula_nobody_knows(materials):
+    judging = materials("judging", {"a": None, "b": ROCKSALT})
+    judging.records.loc[0, "reduced_formula"] = None
+    found = find_overlap(judging, materials("seen", {"a": ROCKSALT}))
+    assert (found.same_formula, found.without_formula) == ({"b"}, {"a"})
+    counts = found.counts(["a", "b"])
+    assert (counts.num_materials, counts.same_formula, counts.without_formula) == (2, 1, 1)
+
+
 def test_a_record_that_cannot_be_read_is_not_compared(materials):
     judging = materials("judging", {"a": ROCKSALT, "b": ROCKSALT})
     judging.records.loc[0, "crc32"] += 1

@@ -12,18 +12,23 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.cli.recomputation import recomputation, rerun
+from omnimat.finetune.judging import Transfer
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.refit import refitted
 from omnimat.finetune.rows import Scored, make_row
+from omnimat.finetune.sweep import run_sweep
 from omnimat.finetune.tasks import TaskSettings, catalogue, read_targets
 from omnimat.finetune.trial import predict, run_trial
 from omnimat.finetune.trial_settings import TrialSettings
+from omnimat.leaderboard.overlap import seen_in
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.modalities.xrd.cnn import XrdCnnSettings
 from omnimat.modalities.xrd.features import XrdPattern
 from omnimat.models.export import Card, save
 from omnimat.models.inputs import export_folder, featurizers_of, read_cards
+from omnimat.testing.leased import leased
 from omnimat.verification.evidence import Evidence
+from omnimat.verification.outcome import UnreachableError
 from omnimat.verification.rerun import Sample
 from omnimat.verification.verify import verify
 
@@ -128,9 +133,72 @@ def test_another_data_set_judges_and_its_row_is_made_again(settings, workspace, 
     for reruns in (None, partial(rerun, sample=Sample())):
         (outcome,) = verify(store, workspace.files, recomputation, reruns=reruns)
         assert outcome.verdict == ("recomputed" if reruns is None else "reproduced"), outcome
+    assert row.config.get("held_out_by", {}).keys() == {one["dataset"] for one in held_out}
     fitted = refitted(row, Evidence(workspace.files), plan.store.featurizers, 1.0)
     assert fitted.num_records == result.num_records["train"]
     assert fitted.codec == result.codec
+
+
+def test_a_row_tells_what_its_network_has_learned_from_of_what_judges_it(settings, workspace):
+    chosen = changed(settings, test_dataset="cubes-unlike")
+    plan = planned(chosen, workspace)
+    transfer = Transfer.of(chosen, workspace)
+    tested = plan.material_ids("test")[:4]
+    told = transfer.of_tested(transfer.overlap(workspace), tested)
+    index = plan.records("test").set_index("material_id")["reduced_formula"]
+    learned = {*plan.records("train")["reduced_formula"]}
+    learned |= {*plan.records("validation")["reduced_formula"]}
+    count = sum(index[one] in learned for one in tested)
+    assert (told.test.num_materials, told.test.same_formula) == (4, count)
+    assert told.num_learned == sum(len(plan.records(one)) for one in ("train", "validation"))
+    assert transfer.remark.endswith("held_out: [{dataset: cubes-unlike, splits: [test]}]")
+    apart = changed(chosen, held_out=[{"dataset": "cubes-unlike", "splits": ["test"]}])
+    other = Transfer.of(apart, workspace)
+    told = other.of_tested(other.overlap(workspace), plan.material_ids("test"))
+    assert (told.test.same_formula, told.test.same_structure) == (0, 0)
+    assert told.num_learned < len(transfer.learned.records)
+    assert other.remark.startswith("0 of")
+
+
+@pytest.mark.ray
+def test_a_sweep_that_another_data_set_judges_writes_what_was_seen(on_ray, settings, workspace):
+    few = {"learning_rates": (1e-2,), "seeds": (0,), "trial": {"num_epochs": 1, "batch_size": 16}}
+    chosen = changed(settings, test_dataset="cubes-unlike", **few)
+    (row,) = run_sweep("moved", chosen, workspace, leased(workspace.run("moved")))
+    transfer = Transfer.of(chosen, workspace)
+    (told,) = seen_in(row.details)
+    assert told.test.same_formula == len(transfer.overlap(workspace).same_formula) > 0
+    assert told.test.num_materials == row.num_test
+
+
+def test_the_order_in_which_data_sets_are_held_out_changes_nothing(settings, workspace):
+    one, other = {"dataset": "cubes-unlike", "splits": ["test"]}, {"dataset": "cubes"}
+    reversed_splits = other | {"splits": ["test", "validation"]}
+    chosen = [
+        changed(settings, held_out=held_out)
+        for held_out in ([one, other], [reversed_splits, one], [one, other, one])
+    ]
+    assert len({each.fingerprint() for each in chosen}) == 1
+    assert len({planned(each, workspace).fingerprint for each in chosen}) == 1
+
+
+def test_a_row_whose_held_out_data_set_is_another_by_now_is_not_made_again(settings, workspace):
+    chosen = changed(settings, held_out=[{"dataset": "cubes-unlike", "splits": ["test"]}])
+    plan = planned(chosen, workspace)
+    folder = workspace.run("apart") / "trials" / "one"
+    result = run_trial(plan, CHOSEN, folder, lambda entry: None)
+    path = workspace.run("apart") / "predictions.parquet"
+    table = predict(plan, result, folder, "test")["heavy"]
+    path.write_bytes(table.to_parquet(index=False))
+    cards = read_cards(workspace.run("patterns"))
+    scored = Scored(HEAVY, result, folder, table, path)
+    row = make_row("apart", chosen, plan, cards, scored, workspace.files)
+    evidence, featurizers = Evidence(workspace.files), plan.store.featurizers
+    assert refitted(row, evidence, featurizers, 1.0).codec == result.codec
+    config = row.config | {"held_out_by": {"cubes-unlike": "0123456789abcdef"}}
+    other = row.model_copy(update={"config": config, "config_hash": "other"})
+    with pytest.raises(UnreachableError, match="cubes-unlike, which held_out names, has changed"):
+        refitted(other, evidence, featurizers, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def storage(tmp_path_factory, write_dataset):
 def check(tmp_path, storage):
     """Check a job that judges a run, which a job of its own pretrains."""
 
-    def check(kind, held_out=(), pretrain=None, **keys):
+    def check(kind, held_out=(), pretrain=None, judge=None, **keys):
         pretrain = {
             "kind": "pretrain",
             "name": "pre",
@@ -44,8 +44,9 @@ def check(tmp_path, storage):
             "objective": {"type": "clip"},
             "training": {"global_batch_size": 4},
         } | (pretrain or {})
-        judge = {"kind": kind, "name": "judge", "needs": ["pre.yaml"], "dataset": "other"}
-        for name, values in (("pre", pretrain), ("judge", judge | {"run": "pre"} | keys)):
+        common = {"kind": kind, "name": "judge", "needs": ["pre.yaml"], "dataset": "other"}
+        judge = common | {"run": "pre"} | keys | (judge or {})
+        for name, values in (("pre", pretrain), ("judge", judge)):
             whole = values | {"storage_path": str(storage)}
             (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(whole))
         told = CliRunner().invoke(main, ["check", str(tmp_path / "judge.yaml")])
@@ -140,8 +141,45 @@ def test_a_run_that_is_there_is_asked_itself(check, storage, write_run):
     assert (exit_code, "nobody knows which materials run 'own' has seen" in told) == (0, True)
 
 
-def test_a_data_set_held_out_that_another_job_ingests_first_is_waited_for(check):
-    exit_code, told = check(
-        "finetune", held_out=[{"dataset": "not-yet"}], tasks=[task("num_atoms")]
-    )
+def test_a_data_set_held_out_that_another_job_ingests_first_is_waited_for(check, tmp_path):
+    ingest = {"kind": "ingest", "name": "not-yet", "source": {"type": "prototypes"}}
+    (tmp_path / "ingest.yaml").write_text(yaml.safe_dump(ingest))
+    held_out, keys = [{"dataset": "not-yet"}], {"tasks": [task("num_atoms")]}
+    waiting = {"pretrain": {"needs": ["ingest.yaml"]}}
+    exit_code, told = check("finetune", held_out=held_out, **keys, **waiting)
     assert (exit_code, "seen" in told) == (0, False), told
+    exit_code, told = check("finetune", held_out=held_out, **keys)
+    assert exit_code == 2
+    assert all(part in told for part in ("held_out: data set 'not-yet' is not in", "needs")), told
+
+
+def test_what_a_sweep_holds_out_must_be_there(check):
+    told = {"tasks": [task("num_atoms")], "variants": ["from_scratch"]}
+    judge = {"held_out": [{"dataset": "nowhere"}]}
+    exit_code, told = check("finetune", **told, judge=judge)
+    assert (exit_code, "held_out: data set 'nowhere' is not in" in told) == (2, True), told
+
+
+def test_what_trials_learn_from_of_another_data_set_that_judges_is_told(check):
+    keys = {"tasks": [task("num_atoms")], "variants": ["from_scratch"], "test_dataset": "seen"}
+    _, told = check("finetune", **keys)
+    pattern = r"judge: (\d+) of (\d+) test materials of data set seen have the formula"
+    [count, total] = re.search(pattern, told).groups()
+    assert 0 < int(count) <= int(total)
+    assert "held_out: [{dataset: seen, splits: [test]}]" in told
+    held_out = [{"dataset": "seen", "splits": ["test"]}]
+    _, told = check("finetune", **keys, judge={"held_out": held_out})
+    assert f"judge: 0 of {total} test materials" in told
+
+
+def test_an_augmentation_that_does_not_fit_is_refused_before_anything_runs(check):
+    pattern = {"featurizer": {"radiation": "CuKa1"}, "encoder": {"preset": "tiny"}}
+    choices = {"structure": {"encoder": {"preset": "tiny"}}, "xrd": pattern}
+    keys = {
+        "tasks": [task("num_atoms")],
+        "modalities": ["xrd"],
+        "variants": ["from_scratch"],
+        "augmentation": {"xrd": {"second_line": 0.5}},
+    }
+    exit_code, told = check("finetune", pretrain={"modalities": choices}, **keys)
+    assert (exit_code, "augmentation.xrd: radiation CuKa1" in told) == (2, True), told

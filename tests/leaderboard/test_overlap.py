@@ -2,11 +2,21 @@
 
 import pytest
 
-from omnimat.leaderboard.overlap import OVERLAP, overlap_in
+from omnimat.leaderboard.overlap import OVERLAP, TRAINING_OVERLAP, overlap_in, seen_in
 from omnimat.leaderboard.report import overlaps_text
 from omnimat.leaderboard.store import LeaderboardStore
 
 TEST = {"num_materials": 1809, "same_formula": 12, "same_structure": 3}
+
+
+LEARNED = {
+    TRAINING_OVERLAP: {
+        "dataset": "computed",
+        "dataset_fingerprint": "0",
+        "num_learned": 9,
+        "test": TEST,
+    }
+}
 
 
 def details(**test):
@@ -31,6 +41,22 @@ def test_an_overlap_is_a_sentence(test, parts):
     sentence = overlap_in(details(**test)).sentence
     assert all(part in sentence for part in parts)
     assert "\n" not in sentence
+
+
+def test_nobody_vouches_for_materials_without_a_formula():
+    none = {"same_formula": 0, "same_structure": 0}
+    all_of_them = overlap_in(details(**none, without_formula=1809)).sentence
+    assert "whether any of 1,809 test materials was seen in pretraining is not known" in all_of_them
+    some = overlap_in(details(**none, without_formula=9)).sentence
+    assert some.startswith("none of 1,809 test materials")
+    assert some.endswith("; of 9 this is not known: they have no formulas")
+
+
+def test_what_was_learned_from_is_a_sentence_of_its_own():
+    (told,) = seen_in(LEARNED)
+    assert told.as_details() == LEARNED
+    assert "12 of 1,809 test materials were seen in training or validation" in told.sentence
+    assert [one.sentence for one in seen_in(details() | LEARNED)][1] == told.sentence
 
 
 @pytest.mark.parametrize(
@@ -58,11 +84,12 @@ def test_a_store_gives_overlaps_of_results(url, make_row):
         make_row(model="other", seed=1, details={OVERLAP: {"run": "pre", "unknown": "it is gone"}}),
         make_row(model="scratch"),
         make_row(model="odd", details={OVERLAP: [1]}),
+        make_row(model="transferred", details=LEARNED),
     ]
     store = LeaderboardStore(url)
     store.upsert(rows)
     found = store.overlaps([row.group_id for row in rows])
-    counts = {rows[0].group_id: 1, rows[2].group_id: 2}
+    counts = {rows[0].group_id: 1, rows[2].group_id: 2, rows[6].group_id: 1}
     assert {one: len(overlaps) for one, overlaps in found.items()} == counts
     assert found[rows[2].group_id][1].unknown == "it is gone"
 

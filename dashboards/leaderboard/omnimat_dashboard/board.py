@@ -13,7 +13,7 @@ from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.exchange import as_cell
 from omnimat.leaderboard.imported import Published
 from omnimat.leaderboard.marks import Marks
-from omnimat.leaderboard.overlap import PretrainingOverlap
+from omnimat.leaderboard.overlap import AnyOverlap
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, dots
@@ -77,7 +77,7 @@ class BoardPage:
     figure: Figure
     papers: Sequence[tuple[Paper, PaperTask]]
     tested: Sequence[int]
-    seen: Sequence[tuple[Summary, PretrainingOverlap]]
+    seen: Sequence[tuple[Summary, AnyOverlap]]
     published: Sequence[tuple[Summary, Published]]
     note: str
     marks: Marks

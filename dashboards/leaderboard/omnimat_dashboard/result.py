@@ -12,7 +12,7 @@ import pandas as pd
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.imported import is_imported, published_in
-from omnimat.leaderboard.overlap import overlap_in
+from omnimat.leaderboard.overlap import seen_in
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
@@ -145,9 +145,10 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
 
 
 def _seen(row: Row) -> str:
-    """Say what pretraining has seen of the materials that judge a row; nothing if from scratch."""
-    if overlap := overlap_in(row.details):
-        return f"By its own account, which verify does not check: {overlap.sentence}"
+    """Say what a model has seen of the materials that judge it; nothing if from scratch."""
+    if seen := seen_in(row.details):
+        told = "; ".join(one.sentence for one in seen)
+        return f"By its own account, which verify does not check: {told}"
     return "What its pretraining has seen of the test materials is not recorded" * bool(
         row.parent_run
     )

@@ -46,11 +46,13 @@ class Overlap:
         same_structure: of these, those whose crystal was seen.
         not_compared: of these, those of which nobody knows: they or what was seen has no structure,
             cannot be read, has more than ``MAX_ATOMS`` atoms, or has too many polymorphs.
+        without_formula: others of which nobody knows, since they have no formula.
     """
 
     same_formula: frozenset[str] = frozenset()
     same_structure: frozenset[str] = frozenset()
     not_compared: frozenset[str] = frozenset()
+    without_formula: frozenset[str] = frozenset()
 
     def counts(self, material_ids: Collection[str]) -> PartOverlap:
         """Count among the materials of these ids."""
@@ -60,6 +62,7 @@ class Overlap:
             same_formula=len(self.same_formula & ids),
             same_structure=len(self.same_structure & ids),
             not_compared=len(self.not_compared & ids),
+            without_formula=len(self.without_formula & ids),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -87,6 +90,12 @@ def same_formula(judging: Materials, seen: Materials) -> frozenset[str]:
     """Give the ids of those materials of whose formula one was seen; reads no shard."""
     among = are_among(judging.records, seen.records)
     return frozenset(judging.records.loc[among, "material_id"])
+
+
+def without_formula(materials: Materials) -> frozenset[str]:
+    """Give the ids of those materials of which no formula is known."""
+    records = materials.records
+    return frozenset(records.loc[records["reduced_formula"].isna(), "material_id"])
 
 
 def kept_overlap(workspace: Workspace, judging: Materials, seen: Materials) -> Overlap:
@@ -132,6 +141,7 @@ def find_overlap(judging: Materials, seen: Materials) -> Overlap:
         same_formula=frozenset(is_same),
         same_structure=frozenset(one for one, same in is_same.items() if same),
         not_compared=frozenset(one for one, same in is_same.items() if same is None),
+        without_formula=without_formula(judging) - is_same.keys(),
     )
 
 

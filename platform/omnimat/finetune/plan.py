@@ -50,6 +50,7 @@ class TrialPlan:
         missing_modalities: what becomes of a record that lacks a modality.
         tasks: what to predict.
         held_out: what other data sets keep for judging, and the folder of each.
+        held_out_fingerprints: the fingerprints of these data sets, by name.
         augmentations: how stored features vary, by modality.
         fingerprint: a hash of all this by content; with another one, a trial is another trial.
         on_gpu: whether trials were given a GPU, or a part of one.
@@ -62,6 +63,7 @@ class TrialPlan:
     missing_modalities: MissingModalities
     tasks: tuple[TaskSettings, ...]
     held_out: tuple[tuple[HeldOut, UPath], ...]
+    held_out_fingerprints: Mapping[str, str]
     augmentations: Mapping[str, ArrayAugmentationSettings]
     fingerprint: str
     on_gpu: bool = False
@@ -168,16 +170,14 @@ def make_plan(
         for dataset in dict.fromkeys((settings.dataset, settings.judging_dataset))
     }
     store = stores[settings.dataset]
-    augmentations = settings.augmentation.chosen()
-    for modality, augmentation in augmentations.items():
-        try:
-            augmentation.check(alone[modality])
-        except ValueError as error:
-            raise UserError(f"augmentation.{modality}: {error}") from error
+    settings.augmentation.check(alone)
     run = workspace.run(settings.run)
     exports = {modality: export_folder(run, modality) for modality in settings.modalities}
     folders = folders_of(settings.held_out, workspace)
     held_out = tuple(zip(settings.held_out, folders, strict=True))
+    fingerprints = {
+        one.dataset: Manifest.load(folder).dataset_fingerprint for one, folder in held_out
+    }
     return TrialPlan(
         store=store,
         judging=stores[settings.judging_dataset],
@@ -186,22 +186,25 @@ def make_plan(
         missing_modalities=settings.missing_modalities,
         tasks=settings.tasks,
         held_out=held_out,
-        augmentations=augmentations,
+        held_out_fingerprints=fingerprints,
+        augmentations=settings.augmentation.chosen(),
         fingerprint=fingerprint(
             {
                 "features": store_fingerprint(store.manifest, alone),
                 "exports": {name: sha256_of(folder) for name, folder in exports.items()},
                 "network": settings.network(),
-                **_held_out_by_content(held_out),
+                **_held_out_by_content(settings.held_out, fingerprints),
             }
         ),
         on_gpu="GPU" in settings.trial_resources,
     )
 
 
-def _held_out_by_content(held_out: Sequence[tuple[HeldOut, UPath]]) -> dict[str, Any]:
+def _held_out_by_content(
+    held_out: Sequence[HeldOut], fingerprints: Mapping[str, str]
+) -> dict[str, Any]:
     """Tell plans that hold out other materials apart; say nothing where nothing is held out."""
-    told = [(Manifest.load(folder).dataset_fingerprint, one.splits) for one, folder in held_out]
+    told = sorted((fingerprints[one.dataset], one.splits) for one in held_out)
     return {"held_out": told} if told else {}
 
 

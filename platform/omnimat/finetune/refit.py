@@ -13,7 +13,7 @@ import numpy as np
 from omnimat.finetune.codec import JointCodec, Standardiser, TargetCodec
 from omnimat.finetune.examples import part_of
 from omnimat.finetune.recompute import fold_of, tasks_of, texts_of
-from omnimat.finetune.rows import TRAINED_ON
+from omnimat.finetune.rows import HELD_OUT_BY, TRAINED_ON
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.leaderboard.row import Row
 from omnimat.modalities.layout import Featurizer
@@ -120,11 +120,13 @@ def _trained_on(row: Row, evidence: Evidence) -> CheckedDataset:
 def _held_out(row: Row, dataset: CheckedDataset, evidence: Evidence) -> set[str]:
     """Name the materials that other data sets keep for judging, from which no trial learns."""
     found: set[str] = set()
+    fingerprints = row.config.get(HELD_OUT_BY, {})  # an older omnimat pins down none
     for told in row.config.get("held_out", ()):
         with blamed_on("config.held_out is wrong"):
             one = HeldOut.model_validate(told)
+            wanted = dict(fingerprints).get(one.dataset)
         other = evidence.dataset(row.model_copy(update={"dataset": one.dataset, "dataset_uri": ""}))
-        if other.faults:
+        if other.faults or wanted not in {None, other.manifest.dataset_fingerprint}:
             raise UnreachableError(f"data set {one.dataset}, which held_out names, has changed")
         kept = other.index[other.index["split"].isin(one.splits)]
         found.update(dataset.index["material_id"][are_among(dataset.index, kept)])

@@ -23,12 +23,13 @@ from omnimat.finetune.trial_settings import Contender, Point, TrialSettings
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.metrics import per_class_accuracy
-from omnimat.leaderboard.overlap import PretrainingOverlap
+from omnimat.leaderboard.overlap import AnyOverlap
 from omnimat.leaderboard.row import Row, row_id_of
 from omnimat.models.export import WEIGHTS_FILE, Card
 
 SECTION = "finetune"  # what rows name it by
 TRAINED_ON = "trained_on"  # the fingerprint of the data set, where another one judges
+HELD_OUT_BY = "held_out_by"  # the fingerprints of the data sets in ``held_out``, by name
 
 _TRAINED = {
     "finetuned": "fine-tuned from {run}",
@@ -49,7 +50,8 @@ class Scored:
         predictions: the columns ``material_id``, ``target``, ``prediction`` and ``split``.
         path: where these were written.
         num_folds: how many folds the data set has; 0 without folds.
-        overlap: what its pretraining has seen of what judges it; None from scratch.
+        overlap: what the model has seen before of what judges it; None from scratch, unless another
+            data set judges.
     """
 
     task: TaskSettings
@@ -58,7 +60,7 @@ class Scored:
     predictions: pd.DataFrame
     path: UPath
     num_folds: int = 0
-    overlap: PretrainingOverlap | None = None
+    overlap: AnyOverlap | None = None
 
     @property
     def fold(self) -> CountedFold | None:
@@ -260,6 +262,8 @@ def _config(
         told[FOLD] = fold.model_dump(mode="json", exclude_none=True)
     if settings.test_dataset is not None:  # the row pins down the data set that judges
         told[TRAINED_ON] = plan.store.manifest.dataset_fingerprint
+    if plan.held_out:
+        told[HELD_OUT_BY] = dict(plan.held_out_fingerprints)
     return config | told
 
 

@@ -26,7 +26,7 @@ from omnimat.finetune.trial_settings import (
 from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.choices import Augmentations
 from omnimat.modalities.registry import ModalityName
-from omnimat.training.held_out import HeldOut
+from omnimat.training.held_out import HeldOuts
 
 MissingModalities = Literal["leave_out", "fuse"]
 
@@ -69,7 +69,9 @@ class FinetuneSettings(DownstreamSettings):
             such view of each record, since it stands for what is to come; the test part, which is
             that, is seen as it is.
         test_dataset: the name of another data set, whose test split judges; None for the test part
-            of ``dataset``. It is for networks from scratch.
+            of ``dataset``. It is for networks from scratch. Trials may learn from materials of the
+            same formulas, and rows tell how many these are. To keep them from all trials, name the
+            data set in ``held_out`` too, with the split ``test``.
         folds: a property that divides the data set into folds, each of which is the test part in
             turn; None for the split of the data set.
         variants: what is compared, each at its own best point.
@@ -100,7 +102,7 @@ class FinetuneSettings(DownstreamSettings):
     modalities: tuple[ModalityName, ...] = Field(default=("structure",), min_length=1)
     head: Annotated[HeadSettings, OneOf(HEADS)] = MlpSettings()
     missing_modalities: MissingModalities = "leave_out"
-    held_out: tuple[HeldOut, ...] = ()
+    held_out: HeldOuts = ()
     label: str = ""
     tasks: tuple[Task, ...] = Field(min_length=1)
     augmentation: Augmentations = Augmentations()

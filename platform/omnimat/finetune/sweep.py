@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 import ray
@@ -18,7 +19,8 @@ from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
 from omnimat.cluster.tasks import explained
 from omnimat.evaluation.leakage import FoundOverlap, find_leakage, refuse_inputs
-from omnimat.finetune.judging import judging
+from omnimat.evaluation.overlap import Overlap
+from omnimat.finetune.judging import Transfer, judging
 from omnimat.finetune.outcome import TrialResult, trial_folder
 from omnimat.finetune.plan import TrialPlan, make_plan
 from omnimat.finetune.repeat import refuse_other_trials
@@ -34,9 +36,9 @@ from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.trial import predict
 from omnimat.finetune.trial_settings import Contender, Point
 from omnimat.finetune.tuning import judged, run_trials
+from omnimat.leaderboard.overlap import AnyOverlap
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.split import Split
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store
@@ -77,7 +79,7 @@ def run_sweep(
     start_s = time.perf_counter()
     run, check_held = fence.folder, fence.check
     cards = read_cards(workspace.run(settings.run))
-    leakage = _leakage(settings, cards, workspace)
+    seen = _seen(settings, cards, workspace)
     plan = make_plan(settings, workspace, cards)
     for store in plan.stores:
         write_store(
@@ -96,7 +98,7 @@ def run_sweep(
         check_held()
         write_atomically(run / "trials.parquet", table)
         Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
-        scored = _score(plan, selected(results, chosen), settings, fence, leakage)
+        scored = _score(plan, selected(results, chosen), settings, fence, seen)
         for told in dict.fromkeys(one.overlap.sentence for one in scored if one.overlap):
             print(f"{name}: {told}", flush=True)
         rows = [make_row(name, settings, plan, cards, one, workspace.files) for one in scored]
@@ -110,18 +112,44 @@ def run_sweep(
     return rows
 
 
-def _leakage(
-    settings: FinetuneSettings, cards: Mapping[str, Card], workspace: Workspace
-) -> FoundOverlap | None:
-    """Refuse what must not be judged; None where no pretrained encoder is.
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the trials of a sweep have seen before of what judges them.
+
+    Attributes:
+        in_pretraining: by the encoders; None where no trial starts from pretrained ones.
+        in_training: by the trials themselves, where another data set judges.
+    """
+
+    in_pretraining: FoundOverlap | None = None
+    in_training: tuple[Transfer, Overlap] | None = None
+
+    def of(
+        self, result: TrialResult, tested: Collection[str], validating: Collection[str]
+    ) -> AnyOverlap | None:
+        """Give what the row of a trial tells."""
+        if self.in_training is not None:
+            transfer, overlap = self.in_training
+            return transfer.of_tested(overlap, tested)
+        if self.in_pretraining is None or result.settings.variant == "from_scratch":
+            return None
+        return self.in_pretraining.of_parts({"test": tested, "validation": validating})
+
+
+def _seen(settings: FinetuneSettings, cards: Mapping[str, Card], workspace: Workspace) -> _Seen:
+    """Refuse what must not be judged, and find out what of the rest was seen before.
 
     Raises:
         UserError: the model's inputs or its pretraining have shown what is predicted.
     """
-    if settings.is_from_scratch:
-        refuse_inputs(featurizers_of(cards), settings.judged)
-        return None
-    return find_leakage(workspace, settings.run, cards, judging(settings, workspace))
+    if not settings.is_from_scratch:
+        found = find_leakage(workspace, settings.run, cards, judging(settings, workspace))
+        return _Seen(in_pretraining=found)
+    refuse_inputs(featurizers_of(cards), settings.judged)
+    if settings.test_dataset is None:
+        return _Seen()
+    transfer = Transfer.of(settings, workspace)
+    return _Seen(in_training=(transfer, transfer.overlap(workspace)))
 
 
 def _score(
@@ -129,7 +157,7 @@ def _score(
     trials: Sequence[TrialResult],
     settings: FinetuneSettings,
     fence: Fence,
-    leakage: FoundOverlap | None,
+    seen: _Seen,
 ) -> list[Scored]:
     """Predict the test split, which nothing else reads, with all chosen trials in parallel."""
     folders = [trial_folder(fence.folder, result.settings) for result in trials]
@@ -143,13 +171,8 @@ def _score(
             fence.check()
             write_atomically(path, by_task[one.name].to_parquet(index=False))
             table = by_task[one.name]
-            overlap = None
-            if leakage is not None and result.settings.variant != "from_scratch":
-                parts: dict[Split, Sequence[str]] = {
-                    "test": table["material_id"].tolist(),
-                    "validation": validating[result.settings.fold],
-                }
-                overlap = leakage.of_parts(parts)
+            tested = table["material_id"].tolist()
+            overlap = seen.of(result, tested, validating[result.settings.fold])
             scored.append(Scored(one, result, folder, table, path, num_folds, overlap))
     return scored
 

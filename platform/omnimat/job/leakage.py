@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from omnimat.base.workspace import EXPORT, Workspace
 from omnimat.evaluation.settings import DownstreamSettings
+from omnimat.job.held_out import is_ingested
 from omnimat.job.job import Job
 from omnimat.job.kinds.pretrain import PretrainJob
-from omnimat.shards.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from omnimat.evaluation.leakage import Judging
@@ -41,7 +41,7 @@ def find_leakage_early(
     from omnimat.models.inputs import read_cards
     from omnimat.training.seen import Pretraining, pretraining_of
 
-    if not _is_ingested(workspace, settings.dataset):
+    if not is_ingested(workspace, settings.dataset):
         return []
     if (workspace.run(settings.run) / EXPORT).exists():
         cards = read_cards(workspace.run(settings.run))
@@ -77,7 +77,7 @@ def find_leakage_of_package(
     """
     from omnimat.inference.start import opened, seen_by
 
-    if not _is_ingested(workspace, settings.dataset):
+    if not is_ingested(workspace, settings.dataset):
         return []
     package = opened(path)
     cards = package.card.encoders
@@ -96,7 +96,3 @@ def _told(
         return [formula_overlap(refuse_shown(cards, find, judging), judging)]
     except UnknownPretrainingError as error:
         return [str(error)]
-
-
-def _is_ingested(workspace: Workspace, dataset: str) -> bool:
-    return (workspace.dataset(dataset) / MANIFEST_NAME).exists()

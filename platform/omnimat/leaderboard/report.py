@@ -11,7 +11,7 @@ from rich.text import Text
 from omnimat.base.characters import escaped
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.imported import Published
-from omnimat.leaderboard.overlap import PretrainingOverlap
+from omnimat.leaderboard.overlap import AnyOverlap
 
 if TYPE_CHECKING:
     from omnimat.leaderboard.comparison import Comparison
@@ -21,9 +21,9 @@ ID_LENGTH = 8  # characters, enough to tell apart what one table shows
 
 
 def overlaps_text(
-    summaries: Sequence[Summary], overlaps: Mapping[str, Sequence[PretrainingOverlap]]
+    summaries: Sequence[Summary], overlaps: Mapping[str, Sequence[AnyOverlap]]
 ) -> str:
-    """Write what was seen in pretraining, a line for all results that tell the same.
+    """Write what was seen before, a line for all results that tell the same.
 
     Args:
         summaries: results.
@@ -32,7 +32,7 @@ def overlaps_text(
     Returns:
         The lines below their heading; nothing where no result tells anything.
     """
-    title = "Seen in pretraining, by the account of the rows (verify does not check it):"
+    title = "Seen before, by the account of the rows (verify does not check it):"
     return _accounts(title, summaries, overlaps)
 
 
@@ -47,7 +47,7 @@ def published_text(
 def _accounts(
     title: str,
     summaries: Sequence[Summary],
-    told: Mapping[str, Sequence[PretrainingOverlap | Published]],
+    told: Mapping[str, Sequence[AnyOverlap | Published]],
 ) -> str:
     about: dict[tuple[str, str], list[Summary]] = {}
     for one in summaries:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -19,7 +19,13 @@ from omnimat.leaderboard.finding import CHANCE, chance_in
 from omnimat.leaderboard.imported import IMPORTED, Published, published_in
 from omnimat.leaderboard.legible import AS_STORED
 from omnimat.leaderboard.origins import Origin, as_origin, origins_query
-from omnimat.leaderboard.overlap import OVERLAP, PretrainingOverlap, overlap_in
+from omnimat.leaderboard.overlap import (
+    OVERLAP,
+    TRAINING_OVERLAP,
+    AnyOverlap,
+    overlap_in,
+    training_overlap_in,
+)
 from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
 from omnimat.leaderboard.row import STATUSES, Row, Status
 from omnimat.leaderboard.unusable import UnusableError
@@ -27,6 +33,10 @@ from omnimat.leaderboard.unusable import UnusableError
 T = TypeVar("T")
 
 _IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
+_OVERLAPS: Mapping[str, Callable[[Any], AnyOverlap | None]] = {
+    OVERLAP: overlap_in,
+    TRAINING_OVERLAP: training_overlap_in,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,13 +282,19 @@ class LeaderboardStore:
             found = [as_origin(line) for line in connection.execute(origins_query()).mappings()]
         return sorted(found, key=lambda one: (one.newest, one.run_name, one.model), reverse=True)
 
-    def overlaps(self, group_ids: Iterable[str]) -> dict[str, list[PretrainingOverlap]]:
-        """Give what pretraining has seen of the materials that judge the results of these ids.
+    def overlaps(self, group_ids: Iterable[str]) -> dict[str, list[AnyOverlap]]:
+        """Give what models have seen before of the materials that judge the results of these ids.
 
         Returns:
             The different overlaps of each result's seeds; nothing for a result that tells of none.
         """
-        return self._told(OVERLAP, overlap_in, group_ids)
+        ids = list(group_ids)
+        found: dict[str, list[AnyOverlap]] = {}
+        for key, read in _OVERLAPS.items():
+            told: dict[str, list[AnyOverlap]] = self._told(key, read, ids)
+            for group_id, overlaps in told.items():
+                found.setdefault(group_id, []).extend(overlaps)
+        return found
 
     def published(self, group_ids: Iterable[str]) -> dict[str, list[Published]]:
         """Give where imported results of these ids come from; nothing for any other result."""

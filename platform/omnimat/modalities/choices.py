@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, ValidationError, create_model, model_validator
@@ -128,6 +129,19 @@ class _Augmentations(Settings):
         """Return the augmentation of each modality that has one."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: one for name, one in values.items() if one is not None}
+
+    def check(self, featurizers: Mapping[str, Featurizer]) -> None:
+        """Insist that what featurizers make can vary so; those that are not given may do so.
+
+        Raises:
+            UserError: it cannot; the sentence says why.
+        """
+        chosen = self.chosen()
+        for modality in chosen.keys() & featurizers.keys():
+            try:
+                chosen[modality].check(featurizers[modality])
+            except ValueError as error:
+                raise UserError(f"augmentation.{modality}: {error}") from error
 
 
 def _key(classes: tuple[type[Any], ...]) -> tuple[Any, Any]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from upath import UPath
 
 from omnimat.base.settings import Settings
-from omnimat.materials.split import Split
+from omnimat.materials.split import SPLITS, Split
 from omnimat.shards.manifest import Manifest, are_among
 
 if TYPE_CHECKING:
@@ -39,6 +39,21 @@ class HeldOut(Settings):
         """
         index = Manifest.load(folder).records(folder)
         return index[index["split"].isin(self.splits)]
+
+
+def in_order(held_out: Sequence[HeldOut]) -> tuple[HeldOut, ...]:
+    """Name every data set once, in the order of their names, and its splits in theirs."""
+    splits: dict[str, set[Split]] = {}
+    for one in held_out:
+        splits.setdefault(one.dataset, set()).update(one.splits)
+    return tuple(
+        HeldOut(dataset=name, splits=tuple(one for one in SPLITS if one in splits[name]))
+        for name in sorted(splits)
+    )
+
+
+HeldOuts = Annotated[tuple[HeldOut, ...], AfterValidator(in_order)]
+"""What other data sets keep, in an order on which nothing depends."""
 
 
 def folders_of(held_out: Iterable[HeldOut], workspace: Workspace) -> tuple[UPath, ...]:

@@ -18,7 +18,7 @@ from omnimat.objectives.regression import RegressionSettings
 from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED, MaxQuarantined
 from omnimat.stream.settings import ROLE_LABEL, StreamSettings
 from omnimat.stream.training_records import training_records
-from omnimat.training.held_out import HeldOut
+from omnimat.training.held_out import HeldOuts
 from omnimat.training.purposes import check_all_are_used, check_regressions
 
 
@@ -228,7 +228,7 @@ class PretrainSettings(Settings):
 
     dataset: str
     """Name of an ingested data set."""
-    held_out: tuple[HeldOut, ...] = ()
+    held_out: HeldOuts = ()
     """What other data sets keep for judging."""
     modalities: ModalityChoices
     embedding_dim: int = Field(default=128, ge=1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from upath import UPath
 
 from omnimat.base.lease import Fence
+from omnimat.base.workspace import EXPORT
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.targets import (
     check_fold_property,
@@ -16,13 +17,16 @@ from omnimat.finetune.targets import (
     check_targets,
 )
 from omnimat.job.asks import Ask, Phase, Room
+from omnimat.job.held_out import is_ingested, refuse_missing
 from omnimat.job.job import Job, RunJob
 from omnimat.job.kinds.ingest import IngestJob
+from omnimat.job.kinds.pretrain import PretrainJob
 from omnimat.job.leakage import find_leakage_early, find_leakage_of_package
-from omnimat.shards.manifest import MANIFEST_NAME, Manifest
+from omnimat.shards.manifest import Manifest
 
 if TYPE_CHECKING:
     from omnimat.evaluation.leakage import Judging
+    from omnimat.modalities.layout import Featurizer
 
 
 class FinetuneJob(RunJob[FinetuneSettings]):
@@ -65,16 +69,22 @@ class FinetuneJob(RunJob[FinetuneSettings]):
                 check_folds(settings.tasks, settings.folds, self._dataset)
             return
         for dataset, splits in settings.splits_of().items():
-            folder = self.workspace.dataset(dataset)
-            if (folder / MANIFEST_NAME).exists():
-                check_targets(settings.tasks, Manifest.load(folder), splits)
+            if is_ingested(self.workspace, dataset):
+                manifest = Manifest.load(self.workspace.dataset(dataset))
+                check_targets(settings.tasks, manifest, splits)
 
     def check_after(self, needed: Sequence[Job[Any]]) -> None:
         """Find out whether one of these jobs ingests the data set with the targets and folds.
 
+        What is held out must be there after them, and what the encoders take must be able to vary.
+
         Refuse to judge by what the inputs or the pretraining have shown, as far as is known.
         """
         _ = self.remarks(needed)
+        if self.unfinished is not None and self._is_ingested:
+            refuse_missing(self.settings.held_out, self.workspace, needed)
+        if self.settings.augmentation.chosen():
+            self.settings.augmentation.check(self._featurizers(needed))
         for job in needed:
             if not isinstance(job, IngestJob) or self._is_ingested:
                 continue
@@ -86,13 +96,37 @@ class FinetuneJob(RunJob[FinetuneSettings]):
                     check_fold_property(self.settings.folds, names, told)
 
     def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
-        """Say how many of the materials the pretraining sees by their formula."""
+        """Say how many of the materials are seen before by their formula."""
         settings = self.settings
         if settings.is_from_scratch:
-            return []
+            return self._remarks_from_scratch()
         if settings.model:
             return find_leakage_of_package(settings.model, settings, self.workspace, self._judging)
         return find_leakage_early(settings, self.workspace, needed, self._judging)
+
+    def _remarks_from_scratch(self) -> list[str]:
+        """Say it of what the trials themselves learn from, if another data set judges them."""
+        names = (*self.settings.splits_of(), *(one.dataset for one in self.settings.held_out))
+        are_there = all(is_ingested(self.workspace, name) for name in names)
+        if self.settings.test_dataset is None or not are_there:
+            return []
+        from omnimat.finetune.judging import Transfer
+
+        return [Transfer.of(self.settings, self.workspace).remark]
+
+    def _featurizers(self, needed: Sequence[Job[Any]]) -> Mapping[str, Featurizer]:
+        """Give the featurizers of the encoders, as far as they are known before these jobs."""
+        from omnimat.models.inputs import featurizers_of, read_cards
+
+        settings, run = self.settings, self.workspace.run(self.settings.run)
+        if settings.model:
+            from omnimat.inference.start import opened
+
+            return featurizers_of(opened(settings.model, settings.modalities).card.encoders)
+        if (run / EXPORT).exists():
+            return featurizers_of(read_cards(run))
+        planned = [one for one in needed if isinstance(one, PretrainJob) and one.name == run.name]
+        return planned[0].settings.modalities.featurizers() if planned else {}
 
     def prepared(self) -> Self:
         """Make a run of the packed model that the job starts from, if it starts from one."""
@@ -115,7 +149,7 @@ class FinetuneJob(RunJob[FinetuneSettings]):
 
     @property
     def _is_ingested(self) -> bool:
-        return (self._dataset / MANIFEST_NAME).exists()
+        return is_ingested(self.workspace, self.settings.dataset)
 
     def _is_made_by(self, job: IngestJob) -> bool:
         return job.workspace.dataset(job.name) == self._dataset

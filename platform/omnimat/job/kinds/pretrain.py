@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from omnimat.base.lease import Fence
 from omnimat.job.asks import Ask, Phase, Room
-from omnimat.job.job import RunJob
-from omnimat.shards.manifest import MANIFEST_NAME
+from omnimat.job.held_out import is_ingested, refuse_missing
+from omnimat.job.job import Job, RunJob
 from omnimat.training.settings import PretrainSettings
 
 if TYPE_CHECKING:
@@ -73,12 +74,17 @@ class PretrainJob(RunJob[PretrainSettings]):
         if self.is_ingested:
             _ = self.plan
 
+    def check_after(self, needed: Sequence[Job[Any]]) -> None:
+        """Find out whether what is held out will be there after these jobs."""
+        if self.unfinished is not None and is_ingested(self.workspace, self.settings.dataset):
+            refuse_missing(self.settings.held_out, self.workspace, needed)
+
     @property
     def is_ingested(self) -> bool:
         """Whether the data set is there, and all that are held out."""
         held_out = (kept.dataset for kept in self.settings.held_out)
-        folders = map(self.workspace.dataset, (self.settings.dataset, *held_out))
-        return all((folder / MANIFEST_NAME).exists() for folder in folders)
+        names = (self.settings.dataset, *held_out)
+        return all(is_ingested(self.workspace, name) for name in names)
 
     def prepared(self) -> Self:
         """Read in the files that the settings name, and plan the run."""
