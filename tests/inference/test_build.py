@@ -10,6 +10,7 @@ from omnimat.base.checked_json import read_checked_json, write_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import RESULT
 from omnimat.inference.build import package
+from omnimat.inference.compare import facts
 from omnimat.inference.origin import learned
 from omnimat.inference.package import Package
 from omnimat.inference.unpacked import Unpacked
@@ -143,6 +144,26 @@ def test_a_card_tells_what_others_keep_only_if_no_weight_has_seen_a_formula_of_i
     assert (sentence in text) == is_told
     seen = json.loads((tmp_path / "honest/seen.json").read_text())["formulas"]
     assert formulas.isdisjoint(seen) == is_told
+
+
+def test_a_card_names_another_data_set_that_judged(
+    storage, packed, sweep_in, write_records, write_features, records, tmp_path
+):
+    write_records(storage.dataset("judge"), [records[:8]], lambda material: "test")
+    write_features(storage, "judge", featurizers_of(read_cards(storage.run("pre"))))
+    one = {"variants": ["from_scratch"], "learning_rates": [5e-3], "seeds": [0]}
+    sweep_in("transferred", SHORT | one | {"test_dataset": "judge"})
+    card = package("transferred", storage, tmp_path / "transferred")
+    manifest = Manifest.load(storage.dataset("judge"))
+    told = {"dataset": "judge", "dataset_fingerprint": manifest.dataset_fingerprint}
+    assert card.tested_on.model_dump() == told
+    assert [one.dataset for one in card.trained] == ["data"]
+    text = (tmp_path / "transferred/README.md").read_text()
+    assert (
+        f"another data set than it has learned from: judge ({told['dataset_fingerprint']})" in text
+    )
+    assert facts(card)["tested on"].startswith("judge (")
+    assert Package(packed).card.tested_on is None
 
 
 def test_weights_in_16_bits_take_half_the_room_and_are_what_was_measured(

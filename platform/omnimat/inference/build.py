@@ -25,6 +25,7 @@ from omnimat.inference.card import (
     PackageCard,
     Seen,
     SeenMaterials,
+    TestedOn,
     Trained,
 )
 from omnimat.inference.columns import check_columns
@@ -174,6 +175,7 @@ def _sweep(
         ),
         seen=told,
         withheld=withheld(workspace, held_out, materials),
+        tested_on=_tested_on(settings, plan),
         config=settings.model_dump(mode="json"),
     )
     return card, files | _listed(materials)
@@ -191,6 +193,13 @@ def _seen(
     targets = frozenset(task.target for task in settings.tasks)
     run = "" if trial.settings.variant == "from_scratch" else settings.run
     return seen(workspace, run, cards, Tuned(learned_from, targets))
+
+
+def _tested_on(settings: FinetuneSettings, plan: TrialPlan) -> TestedOn | None:
+    if settings.test_dataset is None:
+        return None
+    fingerprint = plan.judging.manifest.dataset_fingerprint
+    return TestedOn(dataset=settings.test_dataset, dataset_fingerprint=fingerprint)
 
 
 def _listed(materials: SeenMaterials | None) -> dict[str, bytes]:

@@ -90,6 +90,18 @@ class Withheld(Settings):
     num_formulas: int
 
 
+class TestedOn(Settings):
+    """Another data set than those that a model has learned from, whose test split judged it.
+
+    Attributes:
+        dataset: name of the data set.
+        dataset_fingerprint: fingerprint of the data set.
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+
+
 class Score(Settings):
     """What a task's predictions are worth on the test split.
 
@@ -194,6 +206,8 @@ class PackageCard(Settings):
         trained: all data that its weights have learned from, pretraining first.
         seen: what of this data they were shown; None where an older omnimat packed the model.
         withheld: what other data sets keep for judging, and these weights have not seen.
+        tested_on: the data set whose test split gave the scores; None for the one that the weights
+            have learned from last.
         about: what its makers say of it, in Markdown.
         config: settings of the run that made it.
     """
@@ -208,6 +222,7 @@ class PackageCard(Settings):
     trained: tuple[Trained, ...]
     seen: Seen | None = None
     withheld: tuple[Withheld, ...] = ()
+    tested_on: TestedOn | None = None
     about: str = ""
     config: dict[str, Any]
 

@@ -83,6 +83,8 @@ def facts(card: PackageCard) -> dict[str, str]:
         found[f"not seen of {kept.dataset}, {', '.join(kept.splits)}"] = (
             f"{kept.num_formulas:,} formulas"
         )
+    if card.tested_on is not None:
+        found["tested on"] = f"{card.tested_on.dataset} ({card.tested_on.dataset_fingerprint})"
     if (predictor := card.predictor) is None:
         return found
     network, domain = predictor.network, predictor.domain

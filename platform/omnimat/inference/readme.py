@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 import yaml
 
 from omnimat.base.characters import escaped
-from omnimat.inference.card import PackageCard, Predicted, Score, Trained, Withheld
+from omnimat.inference.card import PackageCard, Predicted, Score, TestedOn, Trained, Withheld
 
 _USE = """\
 ```python
@@ -47,6 +47,7 @@ def model_card(card: PackageCard) -> str:
             "## What it predicts",
             f"The mean of {seeds} network{'s' if seeds > 1 else ''}.",
             *(f"- {_plain(_quantity(one))}" for one in card.predictor.predicted),
+            *([] if card.tested_on is None else [_tested_on(card.tested_on)]),
             *([_OF_INTERVALS] if any(one.calibration for one in card.predictor.predicted) else []),
             "## For which crystals",
             f"It has learned from {card.predictor.domain.num_materials} materials of at most "
@@ -68,6 +69,11 @@ def model_card(card: PackageCard) -> str:
         f"Made by omnimat {_plain(card.omnimat)}.",
     ]
     return "\n\n".join(lines).replace("\n\n- ", "\n- ") + "\n"
+
+
+def _tested_on(one: TestedOn) -> str:
+    where = f"{_plain(one.dataset)} ({_plain(one.dataset_fingerprint)})"
+    return f"The test materials are those of another data set than it has learned from: {where}."
 
 
 def _withheld(one: Withheld) -> str:
