@@ -79,8 +79,30 @@ def test_crystals_in_a_column_are_known_by_the_others(records):
     frame = pd.DataFrame({"crystal": crystals, "batch": [4, 5, 6, 7], **COLUMNS})
     found = [one.record.properties for one in read_all(frame)]
     assert found[0] == {"batch": 4.0, "hardness_gpa": 7.5, "phase": "a"}
-    found = [one.record.properties for one in read_all(frame, {"id": "batch"})]
-    assert found[0] == {"hardness_gpa": 7.5, "phase": "a"}
+    named = [*read_all(frame, {"id": "batch"})]
+    assert [one.name for one in named] == ["4", "5", "6", "7"]
+    assert [one.record.properties for one in named] == [{}] * 4
+    columns = {"id": "batch", "properties": {"hardness": "hardness (GPa)"}}
+    found = [one.record.properties for one in read_all(frame, columns)]
+    assert found == [{"hardness": 7.5}, {}, {"hardness": 3.0}, {"hardness": 3.0}]
+    with pytest.raises(UserError, match=r"properties.hardness: there is no column 'hard'"):
+        list(read_all(frame, {"properties": {"hardness": "hard"}}))
+
+
+def test_two_columns_that_would_be_one_label_are_refused(records, tmp_path):
+    crystals = [to_pymatgen(one.structure) for one in records[:2]]
+    twice = {"gap (eV)": [1.0, 2.0], "gap_ev": [1.0, 2.0]}
+    sentence = "columns 'gap \\(eV\\)' and 'gap_ev' of the table would both be the label 'gap_ev'"
+    with pytest.raises(UserError, match=sentence):
+        list(read_all(pd.DataFrame({"crystal": crystals, **twice})))
+    formulas = pd.DataFrame({"formula": ["NaCl", "KCl"], **twice})
+    with pytest.raises(UserError, match=sentence):
+        list(read_all(formulas))
+    formulas.to_csv(tmp_path / "table.csv", index=False)
+    (given,) = read_all(str(tmp_path / "table.csv"))
+    assert "would both be the label" in given.record.reason
+    (one,) = read_all(formulas.head(1), {"formula": "formula", "properties": {"gap": "gap_ev"}})
+    assert one.record.properties == {"gap": 1.0}
 
 
 def test_an_index_of_a_table_knows_its_columns(packed, records, tmp_path):

@@ -25,7 +25,7 @@ from omnimat.sources.tables.mapping import TableMapping
 from omnimat.sources.tables.parts import properties_from
 from omnimat.sources.tables.records import other_parts
 from omnimat.sources.tables.structures import Row, structure_from
-from omnimat.sources.tables.told import told_columns
+from omnimat.sources.tables.told import by_name, told_columns
 from omnimat.sources.tables.values import Kind
 
 Materials = Iterator[tuple[str, Any]]
@@ -72,17 +72,18 @@ def rows_in_file(file: UPath, columns: Mapping[str, Any] | None) -> Materials:
 def rows_in_frame(frame: pd.DataFrame, columns: Mapping[str, Any] | None) -> Materials:
     """Read the materials of a data frame; without an id, they go by its index.
 
-    A column of crystals of other libraries needs no key, and beside it ``id`` may stand alone.
+    A column of crystals of other libraries needs no key. Beside it ``id`` and ``properties`` may
+    stand, or one of them.
 
     Raises:
-        UserError: ``columns`` are wrong, or no column holds a material.
+        UserError: ``columns`` are wrong, no column holds a material, or two would be one label.
     """
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise UserError(f"the table has two columns {twice!r}; rename one")
     frame = frame.astype(object).where(frame.notna(), None)
-    crystals = _column_of_crystals(frame) if columns is None or _is_id(columns) else None
+    crystals = _column_of_crystals(frame) if _may_stand_beside(columns) else None
     if crystals is not None:
         yield from _crystals_in(frame, crystals, columns)
         return
@@ -95,15 +96,33 @@ def rows_in_frame(frame: pd.DataFrame, columns: Mapping[str, Any] | None) -> Mat
 
 def _crystals_in(frame: pd.DataFrame, column: str, columns: Mapping[str, Any] | None) -> Materials:
     """Read a column of crystals of other libraries."""
-    others = frame.drop(columns=column)
-    ids = None if columns is None else columns["id"]
-    if ids is not None and ids not in others:
-        raise _no_column("id", ids, others.columns)
-    told = told_columns(_cells(others), ids)
-    properties = {one.name: one.as_property() for one in told.labels}
+    ids, properties = _beside_crystals(frame.drop(columns=column), columns)
     for label, row in zip(frame.index, cast(list[Row], frame.to_dict("records")), strict=True):
-        name = None if told.id is None else row[told.id]
+        name = None if ids is None else row[ids]
         yield f"#{label}" if name is None else str(name), _crystal(row[column], row, properties)
+
+
+def _beside_crystals(
+    others: pd.DataFrame, columns: Mapping[str, Any] | None
+) -> tuple[str | None, Mapping[str, PropertyColumn]]:
+    """Give the column of ids, and those of properties, that stand beside crystals."""
+    if columns is None:
+        told = told_columns(_cells(others))
+        return told.id, {name: one.as_property() for name, one in by_name(told.labels).items()}
+    properties: Mapping[str, PropertyColumn] = {}
+    if not _is_id(columns):
+        properties = mapping_of(columns).properties
+    named = {"id": columns["id"]} if "id" in columns else {}
+    named |= {f"properties.{name}": one.column for name, one in properties.items()}
+    for key, name in named.items():
+        if name not in others:
+            raise _no_column(key, name, others.columns)
+    return columns.get("id"), properties
+
+
+def _may_stand_beside(columns: Mapping[str, Any] | None) -> bool:
+    """Say whether what a user names may stand beside a column of crystals."""
+    return columns is None or columns.keys() <= {"id", "properties"}
 
 
 def _crystal(one: Any, row: Row, properties: Mapping[str, PropertyColumn]) -> Record | ValueError:

@@ -14,7 +14,7 @@ from omnimat.job.drafts.text import filled
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.split import Split
 from omnimat.sources.settings import IngestSettings
-from omnimat.sources.tables.told import Labelled, TableColumns
+from omnimat.sources.tables.told import Labelled, TableColumns, by_name
 
 Disorder = Literal["refuse", "nearest_ordered"]
 
@@ -63,14 +63,18 @@ def ingest_draft(
         labels: the table of labels, if there is one.
         split: where the split is written down, if it is.
         disorder: what becomes of crystals with partially occupied sites.
+
+    Raises:
+        UserError: two columns would be one label.
     """
     written = () if look.table is None else look.table.labels
+    properties = [one for one in written if split is None or one.column != split.column]
     return filled(
         "ingest",
         name=name,
         look=look,
         table=look.table,
-        properties=[one for one in written if split is None or one.column != split.column],
+        properties=list(by_name(properties).values()),
         labels=labels,
         split=split,
         disorder=disorder,

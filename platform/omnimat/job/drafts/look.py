@@ -21,6 +21,7 @@ from omnimat.sources.tables.told import (
     Labelled,
     TableColumns,
     best_id_column,
+    by_name,
     told_columns,
     told_labels,
 )
@@ -124,7 +125,8 @@ def look_at_labels(
         split_column: column of the splits, which is no label.
 
     Raises:
-        UserError: it cannot be read, lacks a column, or names none of the materials.
+        UserError: it cannot be read, lacks a column, names none of the materials, or has two
+            columns that would be one label.
     """
     from omnimat.sources.tables.files import read_columns
 
@@ -142,7 +144,7 @@ def look_at_labels(
     num_rows = max(len(values) for values in cells.values())
     aside = {best[0], split_column}
     labels = told_labels({k: v for k, v in cells.items() if k not in aside}, num_rows)
-    taken = aside | {one.column for one in labels}
+    taken = aside | {one.column for one in by_name(labels).values()}
     left_out = tuple(name for name in cells if name not in taken)
     return LabelsLook(path, best[0], best[1], num_rows, labels, left_out)
 

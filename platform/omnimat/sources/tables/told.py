@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from omnimat.base.errors import UserError
 from omnimat.materials.record import safe_id
 from omnimat.materials.values import LabelKind
 from omnimat.sources.labels.cells import likely_kind, read_cell
@@ -84,6 +85,7 @@ class TableColumns:
 
         Raises:
             ValueError: it has none.
+            UserError: two columns would be one label.
         """
         pattern = {"two_theta_degree": self.two_theta_degree, "intensity": self.intensity}
         keys = {
@@ -92,7 +94,7 @@ class TableColumns:
             "formula": self.formula,
             "text": self.text,
             "xrd": None if self.two_theta_degree is None else pattern,
-            "properties": {one.name: one.as_property() for one in self.labels},
+            "properties": {n: one.as_property() for n, one in by_name(self.labels).items()},
         }
         return TableMapping.model_validate({k: v for k, v in keys.items() if v is not None})
 
@@ -125,16 +127,25 @@ def told_columns(cells: Cells, id_column: str | None = None) -> TableColumns:
 
 
 def told_labels(cells: Cells, num_rows: int) -> tuple[Labelled, ...]:
-    """Tell which columns can be predicted: numbers, and classes that occur more than once.
+    """Tell which columns can be predicted: numbers, and classes that occur more than once."""
+    told = (_label(column, values, num_rows) for column, values in cells.items())
+    return tuple(label for label in told if label is not None)
 
-    Of two columns that would be one label, the first is.
+
+def by_name(labels: Iterable[Labelled]) -> dict[str, Labelled]:
+    """Give labels by their names.
+
+    Raises:
+        UserError: two columns would be one label.
     """
     found: dict[str, Labelled] = {}
-    for column, values in cells.items():
-        label = _label(column, values, num_rows)
-        if label is not None:
-            found.setdefault(label.name, label)
-    return tuple(found.values())
+    for label in labels:
+        if (other := found.setdefault(label.name, label)) is not label:
+            raise UserError(
+                f"columns {other.column!r} and {label.column!r} of the table would both be the "
+                f"label {label.name!r}; rename one of them, or take it out"
+            )
+    return found
 
 
 def best_id_column(cells: Cells, names: frozenset[str]) -> tuple[str, int] | None:
