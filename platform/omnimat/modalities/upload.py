@@ -21,7 +21,7 @@ Tensors = Mapping[str, ModalityTensors]
 
 def copied_ahead(
     items: Iterable[tuple[T, Sequence[Batch]]], device: torch.device
-) -> Iterator[tuple[T, list[Tensors]]]:
+) -> Iterator[tuple[T, Sequence[Tensors]]]:
     """Make items and copy their batches to a device, one item ahead of the caller.
 
     Args:
@@ -52,14 +52,14 @@ def _copied(
             {name: one.pinned().to(device) for name, one in tensors_of(batch).items()}
             for batch in batches
         ]
-        return tensors, beside.record_event()  # type: ignore[no-untyped-call]
+        return tensors, beside.record_event()
 
 
 def _take(
     batches: Sequence[Tensors], is_copied: torch.cuda.Event, stream: torch.cuda.Stream
 ) -> None:
     """Let a CUDA stream wait for copies, and keep their memory until it has used them."""
-    stream.wait_event(is_copied)  # type: ignore[no-untyped-call]
+    stream.wait_event(is_copied)
     for batch in batches:
         for modality in batch.values():
             for tensor in modality.tensors():
