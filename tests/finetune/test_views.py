@@ -73,7 +73,8 @@ def plan(settings, workspace):
 
 
 def curves(inputs, rows):
-    return inputs.batch(np.array(rows)).modalities["xrd"].arrays["intensity"].numpy()
+    (batch,) = inputs.batches([np.array(rows)])
+    return batch.modalities["xrd"].arrays["intensity"].numpy()
 
 
 def test_a_pattern_varies_with_seed_and_epoch_alone(plan):

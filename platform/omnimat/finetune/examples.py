@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,15 +16,16 @@ from torch import nn
 from omnimat.base.errors import UserError
 from omnimat.finetune.folds import Fold, FoldRule, Folds
 from omnimat.finetune.heads.tokens import Tokens
+from omnimat.finetune.kept import KeptInputs, fits
 from omnimat.finetune.model import FeatureBatch, autocast
 from omnimat.finetune.settings import MissingModalities
 from omnimat.finetune.tasks import TaskSettings, read_targets
 from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.materials.split import Split
 from omnimat.materials.targets import Targets
-from omnimat.modalities.batch import collate
+from omnimat.modalities.batch import Batch, collate
 from omnimat.modalities.layout import ID_COLUMN, PROPERTIES_COLUMN, Featurizer
-from omnimat.modalities.tensors import ModalityTensors
+from omnimat.modalities.upload import copied_ahead
 from omnimat.modalities.views import StoredViews
 from omnimat.nn.precision import exact_products
 from omnimat.stream.store import FeatureStore
@@ -36,11 +37,14 @@ _PART_SEED = 0
 class Inputs(Protocol):
     """What a network takes for N records."""
 
-    def batch(self, rows: NDArray[np.int64]) -> Any:
-        """Give the network's argument for these records, in this order."""
+    def batches(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[Any]:
+        """Give the network's argument for the records of each part, in their order."""
 
     def in_epoch(self, epoch: int) -> Inputs:
         """Give the inputs as they are in an epoch, which differ where features vary."""
+
+    def kept(self) -> Inputs:
+        """Give the same inputs, made ready for many passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +64,25 @@ class FeatureInputs:
     device: torch.device
     views: StoredViews | None = None
 
-    def batch(self, rows: NDArray[np.int64]) -> FeatureBatch:
-        """Collate these records for the encoders."""
+    def batches(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[FeatureBatch]:
+        """Collate the records of each part for the encoders, one part ahead of the caller."""
+        items = ((len(rows), [self._collated(rows)]) for rows in parts)
+        for num_records, (tensors,) in copied_ahead(items, self.device):
+            yield FeatureBatch(num_records, tensors)
+
+    def _collated(self, rows: NDArray[np.int64]) -> Batch:
         collated = collate(self.table.take(pa.array(rows)), self.featurizers)
-        if self.views is not None:
-            collated = self.views.of(collated, self.featurizers)
-        tensors = {
-            modality: ModalityTensors.from_numpy(arrays).to(self.device)
-            for modality, arrays in collated.modalities.items()
-        }
-        return FeatureBatch(len(rows), tensors)
+        return collated if self.views is None else self.views.of(collated, self.featurizers)
 
     def in_epoch(self, epoch: int) -> FeatureInputs:
         """Give the same records, through the views of this epoch."""
         return self if self.views is None else replace(self, views=self.views.in_epoch(epoch))
+
+    def kept(self) -> Inputs:
+        """Keep what does not vary on the device, if there is room for it."""
+        if self.views is not None or not fits(self.table.nbytes, self.device):
+            return self
+        return KeptInputs.of(self.table, self.featurizers, self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +91,19 @@ class EmbeddingInputs:
 
     embeddings: Tokens
 
-    def batch(self, rows: NDArray[np.int64]) -> Tokens:
-        """Give the network's argument for these records, in this order."""
-        places = torch.from_numpy(rows).to(self.embeddings.values.device)
-        return Tokens(self.embeddings.values[places], self.embeddings.present[places])
+    def batches(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[Tokens]:
+        """Give the embeddings of the records of each part, in their order."""
+        for rows in parts:
+            places = torch.from_numpy(rows).to(self.embeddings.values.device)
+            yield Tokens(self.embeddings.values[places], self.embeddings.present[places])
 
     def in_epoch(self, epoch: int) -> EmbeddingInputs:
         """Give the same: nothing varies."""
         del epoch
+        return self
+
+    def kept(self) -> EmbeddingInputs:
+        """Give the same, which is kept."""
         return self
 
 
@@ -236,4 +250,4 @@ def apply_in_batches(
     firsts = range(0, num_records, settings.batch_size)
     rows = (np.arange(first, min(first + settings.batch_size, num_records)) for first in firsts)
     with autocast(settings.precision, device), exact_products():
-        return [module(inputs.batch(part)) for part in rows]
+        return [module(batch) for batch in inputs.batches(rows)]

@@ -69,7 +69,10 @@ class Fit:
         """
         network = self._trained_network()
         optimizer = torch.optim.AdamW(
-            self._groups(network), lr=self.settings.lr, weight_decay=self.settings.weight_decay
+            self._groups(network),
+            lr=self.settings.lr,
+            weight_decay=self.settings.weight_decay,
+            fused=self._device.type == "cuda",
         )
         best_state = copy.deepcopy(network.state_dict())
         for epoch in range(self.settings.num_epochs):
@@ -83,11 +86,10 @@ class Fit:
 
     def _trained_network(self) -> nn.Module:
         """Give the part that learns; frozen encoders run once, before the head learns."""
-        if self.settings.variant not in FROZEN:
-            return self.model
-        self.train = self._embedded(self.train)
-        self.validation = self._embedded(self.validation)
-        return self.model.head
+        is_frozen = self.settings.variant in FROZEN
+        prepared = self._embedded if is_frozen else _kept
+        self.train, self.validation = prepared(self.train), prepared(self.validation)
+        return self.model.head if is_frozen else self.model
 
     def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """Give the parameters in groups, each with its fraction of the learning rate."""
@@ -122,12 +124,12 @@ class Fit:
         batches = np.array_split(generator.permutation(len(self.train)), num_batches)
         learned = [one.to(self._device) for one in self.codec.encode(self.train.targets)]
         network.train()
-        inputs = self.train.inputs.in_epoch(epoch)
+        inputs = self.train.inputs.in_epoch(epoch).batches(batches)
         total = torch.zeros((), device=self._device)
-        for index, rows in enumerate(batches):
+        for index, (rows, batch) in enumerate(zip(batches, inputs, strict=True)):
             lr = self._set_lr(optimizer, epoch * num_batches + index, num_batches)
             with autocast(self.settings.precision, self._device):
-                outputs = network(inputs.batch(rows)).float()
+                outputs = network(batch).float()
             wanted = [one[rows] for one in learned]
             loss = self.codec.losses(outputs, wanted, self.settings.regression_loss).mean()
             optimizer.zero_grad()
@@ -190,3 +192,7 @@ class Fit:
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+
+def _kept(examples: Examples) -> Examples:
+    return replace(examples, inputs=examples.inputs.kept())

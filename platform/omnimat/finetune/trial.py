@@ -84,6 +84,22 @@ def run_trial(
     """
     start_s = perf_counter()
     torch.set_num_threads(settings.num_threads)
+    fit = _fit(plan, settings)
+    fit.run(report)
+    state = {name: value.cpu().contiguous() for name, value in fit.model.state_dict().items()}
+    weights = save_tensors(state)
+    check_held()
+    write_atomically(folder / WEIGHTS_FILE, weights)
+    found = _result(plan, fit, start_s)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    result = found.model_copy(update={"weights_sha256": sha256})
+    check_held()
+    write_checked_json(folder / TRIAL, result.model_dump(mode="json"))
+    return result
+
+
+def _fit(plan: TrialPlan, settings: TrialSettings) -> Fit:
+    """Read what a trial learns from, and build what learns."""
     train = plan.examples("train", settings.fold, settings.train_fraction, settings.seed)
     validation = plan.examples("validation", settings.fold, seed=_VALIDATION_SEED)
     for task, targets in zip(plan.tasks, train.targets, strict=True):
@@ -94,24 +110,12 @@ def run_trial(
             )
     codec = JointCodec.fit(plan.tasks, train.targets)
     model = build_model(plan, settings, codec.num_outputs).to(plan.device)
-    fit = Fit(plan.tasks, settings, codec, model, train, validation)
-    fit.run(report)
-    state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-    weights = save_tensors(state)
-    check_held()
-    write_atomically(folder / WEIGHTS_FILE, weights)
-    found = _result(plan, fit, {"train": train, "validation": validation}, start_s)
-    sha256 = hashlib.sha256(weights).hexdigest()
-    result = found.model_copy(update={"weights_sha256": sha256})
-    check_held()
-    write_checked_json(folder / TRIAL, result.model_dump(mode="json"))
-    return result
+    return Fit(plan.tasks, settings, codec, model, train, validation)
 
 
-def _result(
-    plan: TrialPlan, fit: Fit, splits: Mapping[Split, Examples], start_s: float
-) -> TrialResult:
+def _result(plan: TrialPlan, fit: Fit, start_s: float) -> TrialResult:
     commit, is_dirty = code_commit()
+    splits: dict[Split, Examples] = {"train": fit.train, "validation": fit.validation}
     judged = zip(plan.tasks, fit.codec.codecs, splits["validation"].targets, strict=True)
     return TrialResult(
         plan_fingerprint=plan.fingerprint,

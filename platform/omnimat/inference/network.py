@@ -101,8 +101,7 @@ class Ensemble:
             return self._of_none
         inputs = FeatureInputs(table.combine_chunks(), featurizers, self._device)
         embedded, values = [], []
-        for rows in batches(table, featurizers):
-            batch = inputs.batch(rows)
+        for batch in inputs.batches(batches(table, featurizers)):
             with autocast(self._precision, self._device), exact_products():
                 tokens: Sequence[Tokens] = [member.encoder(batch) for member in self._members]
                 heads = zip(self._members, tokens, strict=True)
