@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,9 +16,10 @@ from upath import UPath
 
 from omnimat.base.errors import RunError
 from omnimat.materials.record import Record
-from omnimat.modalities.batch import collate, feature_table
+from omnimat.modalities.batch import Batch, collate, feature_table
 from omnimat.modalities.layout import QUARANTINE_COLUMN, Featurizer
 from omnimat.modalities.tensors import ModalityTensors
+from omnimat.modalities.upload import copied_ahead, tensors_of
 from omnimat.models.export import Card, load
 from omnimat.models.inputs import featurizers_of
 from omnimat.nn.devices import fastest_device
@@ -77,10 +79,8 @@ class ExportedEncoder:
         """
         features = store.of_modalities({self.card.modality: self.featurizer})
         starts = range(0, len(positions), batch_size)
-        columns = [
-            self.embed_table(features.table(positions[start : start + batch_size]))
-            for start in starts
-        ]
+        tables = (features.table(positions[start : start + batch_size]) for start in starts)
+        columns = [self._finite(column) for column in self._embedded(tables)]
         values = [torch.zeros(0, self.card.embedding_dim), *(c.values for c in columns)]
         present = [torch.zeros(0, dtype=torch.bool), *(c.present for c in columns)]
         return Column(torch.cat(values), torch.cat(present))
@@ -103,7 +103,9 @@ class ExportedEncoder:
 
     def embed_table(self, table: pa.Table) -> Column:
         """Embed the rows of a feature table as one batch; see ``embed_stored``."""
-        column = self.embed_unchecked(table)
+        return self._finite(self.embed_unchecked(table))
+
+    def _finite(self, column: Column) -> Column:
         if not column.values.isfinite().all():
             raise RunError(
                 f"run: the encoder in {self.folder} returns embeddings that are not finite: it "
@@ -111,17 +113,30 @@ class ExportedEncoder:
             )
         return column
 
-    @torch.no_grad()
     def embed_unchecked(self, table: pa.Table) -> Column:
         """Embed as ``embed_table`` does, but leave it to the caller if all of it is finite."""
-        modality = self.card.modality
-        arrays = collate(table, {modality: self.featurizer}).modalities[modality]
-        tensors = ModalityTensors.from_numpy(arrays)
-        values = torch.zeros(len(table), self.card.embedding_dim)
-        present = torch.zeros(len(table), dtype=torch.bool)
-        if len(tensors.rows):
+        batch = self._collated(table)
+        tensors = tensors_of(batch)[self.card.modality].to(self.device)
+        return self._column(batch, tensors)
+
+    def _embedded(self, tables: Iterable[pa.Table]) -> Iterator[Column]:
+        """Do the same to each table, while another thread makes the next one ready."""
+        batches = ((batch, [batch]) for batch in map(self._collated, tables))
+        for batch, (tensors,) in copied_ahead(batches, self.device):
+            yield self._column(batch, tensors[self.card.modality])
+
+    def _collated(self, table: pa.Table) -> Batch:
+        return collate(table, {self.card.modality: self.featurizer})
+
+    @torch.no_grad()
+    def _column(self, batch: Batch, tensors: ModalityTensors) -> Column:
+        """Embed the rows that have the modality; the others are zero."""
+        rows = torch.from_numpy(batch.modalities[self.card.modality].rows)
+        values = torch.zeros(len(batch.material_ids), self.card.embedding_dim)
+        present = torch.zeros(len(values), dtype=torch.bool)
+        if len(rows):
             with exact_products():
-                embedded = self.module(tensors.to(self.device).arrays)
-            values[tensors.rows] = F.normalize(embedded.float(), dim=-1).cpu()
-            present[tensors.rows] = True
+                embedded = self.module(tensors.arrays)
+            values[rows] = F.normalize(embedded.float(), dim=-1).cpu()
+            present[rows] = True
         return Column(values, present)
