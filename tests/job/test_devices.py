@@ -83,3 +83,39 @@ def test_an_evaluation_goes_on_elsewhere():
 def test_other_kinds_are_left_as_they_are(tiny_jobs):
     job = load(tiny_jobs / "jobs" / "data.yaml")
     assert job.on_devices(8) is job
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_cpus", "expected"),
+    [
+        ((), 64, 1),
+        (("stream.num_featurizers=auto",), 64, 63),
+        (("stream.num_featurizers=auto", "training.num_workers=4"), 64, 15),
+        (("stream.num_featurizers=auto", "stream.featurizer_num_cpus=2"), 64, 31),
+        (("stream.num_featurizers=auto",), 1, 1),
+        (("stream={read_from: store, num_featurizers: auto}", "training.num_workers=4"), 64, 64),
+    ],
+)
+def test_featurizers_take_the_cpus_that_are_left(tiny_jobs, overrides, num_cpus, expected):
+    """Half a CPU is set aside for each worker."""
+    job = load(tiny_jobs / "jobs" / "pretrain.yaml", overrides)
+    there = job.on_devices(0, num_cpus)
+    assert there.settings.stream.num_featurizers == expected
+    assert there.settings.fingerprint() == job.settings.fingerprint()
+
+
+def test_a_featurize_job_takes_every_cpu_if_it_may(tmp_path, tiny_jobs):
+    path = tiny_jobs / "jobs" / "features.yaml"
+    path.write_text(
+        "{kind: featurize, name: features, dataset: tiny-data, modalities: {xrd: {}}, "
+        "num_featurizers: auto}"
+    )
+    job = load(path)
+    assert [job.on_devices(0, number).settings.num_featurizers for number in (0.5, 8)] == [1, 8]
+    assert load(path, ["num_featurizers=3"]).on_devices(0, 8).settings.num_featurizers == 3
+
+
+def test_a_store_has_as_many_readers_as_are_asked_for(tiny_jobs):
+    asked = ["stream={read_from: store, num_readers: 3}", "training.num_workers=2"]
+    _, (_, readers) = load(tiny_jobs / "jobs" / "pretrain.yaml", asked).phases()
+    assert (readers.count, dict(readers.each)) == (6, {"CPU": 0.25})

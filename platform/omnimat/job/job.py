@@ -85,13 +85,14 @@ class Job(ABC, Generic[SettingsT]):
         del room
         return ()
 
-    def on_devices(self, num_gpus: float) -> Self:
+    def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
         """Give the same job with every ``auto`` decided.
 
         Args:
             num_gpus: how many GPUs there are, or may come to be.
+            num_cpus: how many logical CPUs there are, or may come to be.
         """
-        del num_gpus
+        del num_gpus, num_cpus
         return self
 
     def check(self) -> None:

@@ -59,8 +59,9 @@ def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> No
     from omnimat.job.preflight import check_fits
 
     with session():
-        num_gpus = Cluster.now().amount("GPU", {})
-        jobs = [job.on_devices(num_gpus) for job in jobs]
+        cluster = Cluster.now()
+        num_gpus, num_cpus = (cluster.amount(name, {}) for name in ("GPU", "CPU"))
+        jobs = [job.on_devices(num_gpus, num_cpus) for job in jobs]
         for job in jobs:
             check_fits(job)
         *needed, named = jobs

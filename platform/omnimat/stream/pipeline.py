@@ -76,7 +76,7 @@ class RayPipeline:
         """Say how many actors there are, what each of them takes, and where they run."""
         settings = self.settings
         compute = ray.data.ActorPoolStrategy(
-            size=1 if is_store else settings.num_featurizers,
+            size=settings.num_readers if is_store else settings.num_featurizer_actors,
             max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT_PER_ACTOR,
         )
         if is_store:  # what it maps into memory is used on the same machine

@@ -31,7 +31,7 @@ def pretrain(plan: RunPlan, fence: Fence) -> dict[str, Any]:
     if plan.store is not None:
         write_store(
             plan.store,
-            num_featurizers=plan.settings.stream.num_featurizers,
+            num_featurizers=plan.settings.stream.num_featurizer_actors,
             num_cpus=plan.settings.stream.featurizer_num_cpus,
             max_quarantined=1.0,  # of all records; those that are trained on are counted below
             label_selector=plan.settings.stream.featurizer_label_selector,

@@ -15,6 +15,7 @@ from omnimat.base.workspace import Workspace
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.objectives.registry import AnyObjective
 from omnimat.objectives.regression import RegressionSettings
+from omnimat.stream.featurize_settings import located_modalities
 from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED, MaxQuarantined
 from omnimat.stream.settings import ROLE_LABEL, StreamSettings
 from omnimat.stream.training_records import training_records
@@ -175,44 +176,6 @@ class TrainingSettings(Settings):
                 f"{num_workers} x num_micro_batches {self.num_micro_batches}, so that some workers "
                 f"would have nothing to do; set it to {fewest} or more, or take fewer workers"
             )
-
-
-def located_modalities(
-    modalities: ModalityChoices, dataset: str, workspace: Workspace
-) -> ModalityChoices:
-    """Give choices complete in themselves, statistics measured on a data set's training split."""
-    folder = workspace.dataset(dataset)
-    return modalities.located(workspace, functools.partial(training_records, folder))
-
-
-class FeaturizeSettings(Settings):
-    """A data set's features, made ahead of the runs that read them.
-
-    Attributes:
-        dataset: name of an ingested data set.
-        modalities: as in the pretrain job; of each the featurizer counts here.
-        num_featurizers: actors.
-        featurizer_num_cpus: logical CPUs of each.
-        max_quarantined: the largest share of the records that may be quarantined; with more the job
-            fails, and keeps what it has made.
-    """
-
-    of_the_machine: ClassVar[frozenset[str]] = frozenset({"max_quarantined"})
-
-    dataset: str
-    modalities: ModalityChoices
-    num_featurizers: int = Field(default=1, ge=1)
-    featurizer_num_cpus: float = Field(default=1.0, gt=0)
-    max_quarantined: MaxQuarantined = DEFAULT_MAX_QUARANTINED
-
-    def located(self, workspace: Workspace) -> Self:
-        """Give the same settings holding the files they name.
-
-        Raises:
-            UserError: a file is not to be had.
-        """
-        located = located_modalities(self.modalities, self.dataset, workspace)
-        return self.model_copy(update={"modalities": located})
 
 
 class PretrainSettings(Settings):

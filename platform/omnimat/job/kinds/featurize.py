@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job
-from omnimat.training.settings import FeaturizeSettings
+from omnimat.stream.featurize_settings import FeaturizeSettings
 
 
 class FeaturizeJob(Job[FeaturizeSettings]):
@@ -16,7 +18,16 @@ class FeaturizeJob(Job[FeaturizeSettings]):
     def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for all featurizers at once."""
         settings = self.settings
-        return ((Ask.featurizers(settings.num_featurizers, settings.featurizer_num_cpus),),)
+        return ((Ask.featurizers(settings.num_featurizer_actors, settings.featurizer_num_cpus),),)
+
+    def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
+        """Give each featurizer a CPU, if it is left open how many there are."""
+        del num_gpus
+        settings = self.settings
+        if settings.num_featurizers != "auto":
+            return self
+        number = max(1, int(num_cpus / max(1.0, settings.featurizer_num_cpus)))
+        return self.with_settings(settings.model_copy(update={"num_featurizers": number}))
 
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Featurize what the store does not hold yet."""
@@ -30,7 +41,7 @@ class FeaturizeJob(Job[FeaturizeSettings]):
             print(f"{self.name}: finished, nothing to do ({store.folder})", flush=True)
         write_store(
             store,
-            num_featurizers=settings.num_featurizers,
+            num_featurizers=settings.num_featurizer_actors,
             num_cpus=settings.featurizer_num_cpus,
             max_quarantined=settings.max_quarantined,
         )

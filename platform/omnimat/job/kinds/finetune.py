@@ -45,8 +45,9 @@ class FinetuneJob(RunJob[FinetuneSettings]):
             (trial,),
         )
 
-    def on_devices(self, num_gpus: float) -> Self:
+    def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
         """Give each trial a GPU if there is any."""
+        del num_cpus
         if self.settings.gpus_per_trial != "auto":
             return self
         update = {"gpus_per_trial": float(num_gpus >= 1)}

@@ -27,8 +27,9 @@ class PredictJob(RunJob[PredictSettings]):
         resources = settings.model_resources
         return ((featurizers, Ask("models", "num_models", settings.num_models, resources)),)
 
-    def on_devices(self, num_gpus: float) -> Self:
+    def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
         """Give each model a GPU if there is any."""
+        del num_cpus
         if self.settings.gpus_per_model != "auto":
             return self
         update = {"gpus_per_model": float(num_gpus >= 1)}

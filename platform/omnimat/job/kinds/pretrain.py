@@ -10,7 +10,8 @@ from omnimat.base.lease import Fence
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.held_out import is_ingested, refuse_missing
 from omnimat.job.job import Job, RunJob
-from omnimat.training.settings import PretrainSettings
+from omnimat.stream.settings import StreamSettings
+from omnimat.training.settings import PretrainSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from omnimat.training.plan import RunPlan
@@ -54,20 +55,24 @@ class PretrainJob(RunJob[PretrainSettings]):
         labels = stream.featurizer_label_selector
         if stream.read_from == "store":  # its featurizers run before the workers
             key = "stream.num_featurizers"
-            first = Ask("featurizers", key, stream.num_featurizers, each, labels)
+            first = Ask("featurizers", key, stream.num_featurizer_actors, each, labels)
             reader = {"CPU": stream.reader_num_cpus}
-            return ((first,), (workers, Ask("readers", "their readers", num_workers, reader)))
-        number = num_workers * stream.num_featurizers
+            number = num_workers * stream.num_readers
+            return ((first,), (workers, Ask("readers", "their readers", number, reader)))
+        number = num_workers * stream.num_featurizer_actors
         return ((workers, Ask("featurizers", "their featurizers", number, each, labels)),)
 
-    def on_devices(self, num_gpus: float) -> Self:
-        """Train on GPUs if each of the fewest workers can have one."""
-        training = self.settings.training
-        if training.use_gpu != "auto":
-            return self
-        use_gpu = num_gpus >= training.world_sizes[0]
-        training = training.model_copy(update={"use_gpu": use_gpu})
-        return self.with_settings(self.settings.model_copy(update={"training": training}))
+    def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
+        """Train on GPUs if each of the fewest workers can have one; share out the CPUs."""
+        training, stream = self.settings.training, self.settings.stream
+        if training.use_gpu == "auto":
+            use_gpu = num_gpus >= training.world_sizes[0]
+            training = training.model_copy(update={"use_gpu": use_gpu})
+        if stream.num_featurizers == "auto":
+            number = _num_featurizers(training, stream, num_cpus)
+            stream = stream.model_copy(update={"num_featurizers": number})
+        update = {"training": training, "stream": stream}
+        return self.with_settings(self.settings.model_copy(update=update))
 
     def check(self) -> None:
         """Plan the run if the data sets are there."""
@@ -99,3 +104,13 @@ class PretrainJob(RunJob[PretrainSettings]):
 
         print(expectation(self.plan, self.workspace), flush=True)
         pretrain(self.plan, fence)
+
+
+def _num_featurizers(training: TrainingSettings, stream: StreamSettings, num_cpus: float) -> int:
+    """Give each featurizer a CPU: of all if a store is filled first, else beside the workers."""
+    each = max(1.0, stream.featurizer_num_cpus)
+    if stream.read_from == "store":
+        return max(1, int(num_cpus / each))
+    num_workers = training.world_sizes[-1]
+    free = num_cpus / num_workers - training.cpus_per_worker
+    return max(1, int(free / each))

@@ -68,7 +68,7 @@ def work_of(plan: RunPlan) -> Work:
         num_steps=plan.num_steps,
         global_batch_size=plan.settings.training.global_batch_size,
         num_ahead=plan.manifest.num_records if is_ahead else 0,
-        num_ahead_actors=plan.settings.stream.num_featurizers,
+        num_ahead_actors=plan.settings.stream.num_featurizer_actors,
         featurizes_on_the_way=plan.store is None,
     )
 

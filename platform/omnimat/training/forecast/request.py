@@ -127,10 +127,9 @@ def _trained(settings: PretrainSettings, **update: Any) -> PretrainSettings:
 def _machines(settings: PretrainSettings) -> Machines:
     """Give what a run occupies if it shares nothing."""
     training, stream = settings.training, settings.stream
-    readers_each = 1 if stream.read_from == "store" else stream.num_featurizers
     return Machines(
         num_workers=training.num_workers,
-        num_featurizers=training.num_workers * readers_each,
+        num_featurizers=training.num_workers * stream.num_actors,
         device="cuda" if training.on_gpu else "cpu",
         cores_per_worker=1 if training.on_gpu else training.threads_per_worker,
     )
