@@ -94,12 +94,20 @@ def test_what_is_slowest_limits():
     assert alone.bottleneck == "featurizers"
     assert alone.samples_per_s == pytest.approx(100)
     fed = predict(RATES, WORK, machines(1, 20))
-    step_s = 0.02 + 64 * (0.001 + 1e-6 * 64 + 0.0001)
+    step_s = 0.02 + 64 * (0.001 + 1e-6 * 64)
     assert fed.bottleneck == "workers"
     assert fed.samples_per_s == pytest.approx(64 / step_s)
     crowded = predict(RATES, WORK, machines(1, 20, num_cores=2))
     assert crowded.bottleneck == "cores"
-    assert crowded.samples_per_s == pytest.approx(2 / (step_s / 64 + 0.01))
+    assert crowded.samples_per_s == pytest.approx(2 / (step_s / 64 + 0.0001 + 0.01))
+
+
+def test_a_batch_is_collated_beside_the_step_before():
+    step_s = 0.02 + 64 * (0.001 + 1e-6 * 64)
+    for collate_s, slowest_s in ((step_s / 128, step_s), (step_s / 32, 2 * step_s)):
+        rates = RATES.model_copy(update={"collate_s": collate_s})
+        found = predict(rates, WORK, machines(1, 100))
+        assert found.workers_per_s == pytest.approx(64 / slowest_s)
 
 
 def test_as_many_featurizers_as_needed_are_enough_and_one_less_is_not():

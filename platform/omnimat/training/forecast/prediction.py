@@ -125,7 +125,8 @@ def predict(rates: Rates, work: Work, machines: Machines) -> Prediction:
     shared_s = batch * core_s / cores + together_s
     actors = min(work.num_ahead_actors, cores)
     return Prediction(
-        workers_per_s=batch / (compute_s + collate_s + together_s),
+        # Another thread collates the next batch meanwhile.
+        workers_per_s=batch / max(compute_s + together_s, collate_s),
         featurizers_per_s=machines.num_featurizers / stream_s,
         cores_per_s=batch / shared_s if machines.num_cores else math.inf,
         num_steps=work.num_steps,
