@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from omnimat.stream.micro_batches import CutBatch, cut_batch
+
 
 def epoch_order(
     record_shards: NDArray[np.integer], *, seed: int, epoch: int, window_shards: int
@@ -72,6 +74,9 @@ class BatchPlan:
         seed: the seed of the order.
         window_shards: how many shards are mixed, as ``epoch_order`` does.
         num_micro_batches: how many micro-batches a global batch is cut into.
+        record_atoms: (n,) atoms of each record of the split; needed only with ``max_atoms``.
+        max_atoms: cut global batches into micro-batches of so many atoms at most instead, all
+            workers together; None counts records.
     """
 
     record_shards: NDArray[np.integer]
@@ -80,6 +85,8 @@ class BatchPlan:
     seed: int
     window_shards: int
     num_micro_batches: int = 1
+    record_atoms: NDArray[np.integer] | None = None
+    max_atoms: int | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -97,7 +104,10 @@ class BatchPlan:
         return len(self.record_shards) % self.global_batch_size
 
     def shares(self, world_size: int) -> list[list[NDArray[np.int64]]]:
-        """Divide every global batch alike among workers, as ``shares_of_batch`` does."""
+        """Divide every global batch alike among workers, as ``shares_of_batch`` does.
+
+        With ``max_atoms``, only the sizes of the workers' shares are those of every batch.
+        """
         return shares_of_batch(
             self.global_batch_size,
             world_size=world_size,
@@ -113,12 +123,33 @@ class BatchPlan:
             (steps, records of this worker's share) positions in ``record_shards``, from the step
             ``first_step`` of the epoch on, one micro-batch after another.
         """
+        batches = self._batches(epoch)[first_step:]
+        if self.max_atoms is None:
+            return batches[:, np.concatenate(self.shares(world_size)[rank])]
+        own = [cut.of_worker(rank, world_size) for cut in self._cut(batches)]
+        return np.array(own, np.int64).reshape(len(batches), -1)
+
+    def worker_sizes(
+        self, epoch: int, *, rank: int, world_size: int, first_step: int = 0
+    ) -> list[list[int]]:
+        """Count one worker's records in each micro-batch of the same steps."""
+        batches = self._batches(epoch)[first_step:]
+        if self.max_atoms is None:
+            return [[len(part) for part in self.shares(world_size)[rank]]] * len(batches)
+        return [cut.sizes_of_worker(rank, world_size) for cut in self._cut(batches)]
+
+    def _cut(self, batches: NDArray[np.int64]) -> list[CutBatch]:
+        assert self.record_atoms is not None
+        assert self.max_atoms is not None
+        return [cut_batch(batch, self.record_atoms, self.max_atoms) for batch in batches]
+
+    def _batches(self, epoch: int) -> NDArray[np.int64]:
+        """Give the global batches of an epoch, of shape (steps, records)."""
         order = epoch_order(
             self.record_shards, seed=self.seed, epoch=epoch, window_shards=self.window_shards
         )
         whole = order[: self.steps_per_epoch * self.global_batch_size]
-        batches = whole.reshape(self.steps_per_epoch, self.global_batch_size)
-        return batches[first_step:, np.concatenate(self.shares(world_size)[rank])]
+        return whole.reshape(self.steps_per_epoch, self.global_batch_size)
 
 
 def split_into_units(

@@ -147,16 +147,16 @@ class WorkerStream:
         Raises:
             StreamError: a share holds anything but the planned records in the planned order.
         """
-        sizes = [len(part) for part in self.plan.shares(self.world_size)[self.rank]]
-        num_records = sum(sizes)
+        num_records = sum(map(len, self.plan.shares(self.world_size)[self.rank]))
         nothing = self.source.schema.empty_table()
+        sizes = self._sizes(first_step)
         for units in _groups(self.units(first_step), num_records):
             ids = np.concatenate([unit["material_id"].to_numpy() for unit in units])
             tables = self.pipeline(self.source, units, num_records)
             for planned in ids.reshape(-1, num_records):
                 table = next(tables, nothing)
                 check_order(table, planned.repeat(self.source.views.num_views).tolist())
-                yield self._share(table, sizes)
+                yield self._share(table, next(sizes))
             check_order(next(tables, nothing), [])
 
     def count(self, share: Share) -> None:
@@ -174,6 +174,14 @@ class WorkerStream:
             for first, end in zip(firsts, ends, strict=True)
         )
         return Share(batches, rows, self.meter.clock() - started_s)
+
+    def _sizes(self, first_step: int) -> Iterator[list[int]]:
+        """Count this worker's records in each micro-batch, step by step."""
+        place = {"rank": self.rank, "world_size": self.world_size}
+        first_epoch, skipped_steps = divmod(first_step, self.plan.steps_per_epoch)
+        for epoch in range(first_epoch, self.plan.num_epochs):
+            yield from self.plan.worker_sizes(epoch, **place, first_step=skipped_steps)
+            skipped_steps = 0
 
     def units(self, first_step: int = 0) -> Iterator[ReadUnit]:
         """Give this worker's read units from a step of the run to its end, each of one epoch."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from upath import UPath
 
 from omnimat.base.errors import UserError
@@ -79,7 +81,15 @@ class RunPlan:
             seed=training.seed,
             window_shards=self.settings.stream.shuffle_window_shards,
             num_micro_batches=training.num_micro_batches,
+            record_atoms=self._num_atoms,
+            max_atoms=training.max_atoms_per_micro_batch,
         )
+
+    @property
+    def _num_atoms(self) -> NDArray[np.int64]:
+        """Atoms of each record in all its views; 0 where no structure is known."""
+        known = self.records["num_atoms"].fillna(0).to_numpy(dtype=np.int64)
+        return self.settings.objective.num_views * known
 
     @property
     def steps_per_epoch(self) -> int:

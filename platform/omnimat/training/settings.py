@@ -86,6 +86,10 @@ class TrainingSettings(Settings):
     normalisation then spans a micro-batch of all workers, not the whole batch. A micro-batch holds
     the same materials for any number of workers.
     """
+    max_atoms_per_micro_batch: int | None = Field(default=None, ge=1)
+    """Cut each batch by atoms instead, into as many micro-batches as it takes: none has more atoms,
+    all workers together, but for a material that alone has more. Workers have equal parts of them,
+    up to one material. The cut follows from the batch alone, so a resumed run has the same."""
     lr: float = Field(default=1e-4, gt=0)
     """Peak learning rate of AdamW."""
     warmup_epochs: float = Field(default=1.0, ge=0)
@@ -161,6 +165,15 @@ class TrainingSettings(Settings):
                 f"min_workers {self.min_workers} is more than num_workers {self.num_workers}"
             )
         self.check_batch_is_enough_for(self.num_workers)
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_cut(self) -> TrainingSettings:
+        if self.max_atoms_per_micro_batch is not None and self.num_micro_batches > 1:
+            raise ValueError(
+                f"max_atoms_per_micro_batch {self.max_atoms_per_micro_batch} and num_micro_batches "
+                f"{self.num_micro_batches} both say how a batch is cut; leave one of them out"
+            )
         return self
 
     def check_batch_is_enough_for(self, num_workers: int) -> None:

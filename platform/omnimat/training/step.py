@@ -40,8 +40,10 @@ def train_step(
         This worker's share of the loss, ``loss``, and of each of its parts, ``loss/<pair>``.
     """
     loss_of = BatchLoss.of(settings, inputs, num_rows, context, meter)
+    is_last = iter([False] * (len(inputs) - 1) + [True])
 
     def backward(loss: Tensor) -> None:
+        engine.set_gradient_accumulation_boundary(next(is_last))
         with meter.phase("backward"):
             engine.backward(loss, scale_wrt_gas=False)
         with meter.phase("optimizer"):
