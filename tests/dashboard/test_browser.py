@@ -6,7 +6,9 @@ import json
 from playwright.sync_api import expect
 from upath import UPath
 
+from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.store import LeaderboardStore
 
 PHONE = {"width": 390, "height": 844}
 
@@ -60,7 +62,29 @@ def test_the_overview_asks_the_server_for_what_it_does_not_hold(open_page, addre
     expect(page.locator(".filters output")).to_have_text("1 result")
     expect(page.get_by_role("searchbox")).to_be_focused()
     assert page.url.endswith("?q=lattice+frozen")
-    expect(page.locator(".plot .main-svg").first).to_be_attached()
+    expect(page.locator("td.cell-best, td.cell-tied, td.cell-worse")).to_have_count(1)
+
+
+def test_single_folds_are_one_click_from_their_mean(open_page, storage, tmp_path, serving):
+    url = f"sqlite:///{tmp_path / 'board.sqlite'}"
+    row = next(row for row in storage.rows if row.task == "formation energy" and row.seed == 0)
+    LeaderboardStore(url).upsert(row_of_fold(row, place) for place in range(2))
+    with serving(url, storage.root) as address:
+        page = open_page(address, viewport={"width": 1280, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+        page.get_by_role("link", name="0.20 ± 0.14").click()
+        fold = page.get_by_role("link", name="fold 1 of 2")
+        expect(fold).to_be_visible()
+        fold.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("formation energy, fold 1 of 2")
+
+
+def row_of_fold(row, place):
+    config = row.config | {"fold": {"property": "fold", "test": str(place), "num_folds": 2}}
+    changes = {"task": f"{row.task}, fold {place} of 2", "value": 0.1 + 0.2 * place}
+    return row.model_copy(
+        update=changes | {"config": config, "config_hash": fingerprint(config), "num_test": 400}
+    )
 
 
 def test_a_result_opens_with_its_figures(open_page, address, storage):

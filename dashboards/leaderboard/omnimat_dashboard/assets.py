@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 _OWN = {
     "site.css": "text/css; charset=utf-8",
     "models.css": "text/css; charset=utf-8",
+    "board.css": "text/css; charset=utf-8",
     "plotly.css": "text/css; charset=utf-8",
     "theme.js": "text/javascript; charset=utf-8",
     "runs.css": "text/css; charset=utf-8",

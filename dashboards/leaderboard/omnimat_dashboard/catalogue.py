@@ -9,6 +9,8 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from omnimat.leaderboard.board import Board, BoardCount, Summary
+from omnimat.leaderboard.contest import Contest, contests_of
+from omnimat.leaderboard.folds import may_be_of_fold
 from omnimat.leaderboard.origins import Origin
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard.links import model_slug
@@ -62,6 +64,20 @@ class Catalogue:
         """Give all summaries of each board, best first."""
         return self.remembered("everything", lambda: _by_board(self.store.summaries()))
 
+    def contests(self) -> list[Contest]:
+        """Give the best of each board, and all means over folds in place of single folds."""
+        return self.remembered("contests", self._contests)
+
+    def contests_among(self, summaries: Iterable[Summary]) -> list[Contest]:
+        """Rank some results, which come board by board; means over folds replace single folds."""
+        some = list(summaries)
+        of_folds = (one.config_hash for one in some if may_be_of_fold(one.board.task))
+        return contests_of(some, self.store.configs(of_folds))
+
+    def whole(self, contest: Contest) -> Contest:
+        """Give a contest with all of its results, of which it may have only the best."""
+        return contest if contest.means else Contest(contest.board, self.of_board(contest.board))
+
     def board(self, name: str) -> Board | None:
         """Find a board by its id."""
         return next((one.board for one in self.boards() if one.board.board_id == name), None)
@@ -109,6 +125,13 @@ class Catalogue:
                 known[key] = read()
             value: T = known[key]
             return value
+
+    def _contests(self) -> list[Contest]:
+        some = (
+            self.of_board(board) if may_be_of_fold(board.task) else best
+            for board, best in self.best().items()
+        )
+        return self.contests_among(one for of_board in some for one in of_board)
 
 
 def _by_board(summaries: Iterable[Summary]) -> dict[Board, list[Summary]]:

@@ -34,7 +34,7 @@ def dots(board: Board, summaries: Sequence[Summary], links: Links) -> Figure:
             {
                 "model": one.model,
                 "variant": one.variant,
-                "score": f"{scale.score(one.mean, one.std)} {scale.unit}",
+                "score": f"{scale.of_summary(one)} {scale.unit}",
                 "mean": one.mean,
                 "std": one.std,
                 "n": one.n,

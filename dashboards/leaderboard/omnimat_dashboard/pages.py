@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omnimat import __version__
 from omnimat.base.duration import duration
 from omnimat.base.workspace import Workspace
+from omnimat.leaderboard.board import untold_variant
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard import text
 from omnimat_dashboard.artifacts import Artifacts
@@ -160,6 +161,7 @@ def _environment() -> Environment:
         "shell": shlex.quote,
         "size": text.size,
         "unit": text.unit,
+        "untold": lambda variant, model: untold_variant(model, variant),
         "words": text.words,
     }
     environment.globals |= {

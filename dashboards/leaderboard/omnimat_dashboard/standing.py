@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -10,8 +11,9 @@ from time import monotonic
 from omnimat.base.errors import UserError
 from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.comparison import Scores, scores_in
+from omnimat.leaderboard.contest import Contest
 from omnimat.leaderboard.difference import Difference
-from omnimat.leaderboard.marks import MAX_COMPARED, Comparer, Marks, is_mean_over_materials, marks
+from omnimat.leaderboard.marks import Comparer, Marks, marks, num_files
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.catalogue import Catalogue
@@ -51,28 +53,33 @@ class Standing:
 
     def of(self, board: Board) -> Marks:
         """Give the marks of one board."""
+        return self.of_contest(Contest(board, ()))
+
+    def of_contest(self, contest: Contest) -> Marks:
+        """Give the marks of all results of a contest, of which it may have only the best."""
+        board = contest.board
         with self._lock:
             version = self._catalogue.version
             if version != self._version:
                 self._version, self._known = version, {}
             if not self._is_kept(board.board_id):
-                self._keep(board.board_id, self._compared(board))
+                self._keep(board.board_id, self._compared(self._catalogue.whole(contest)))
             return self._known[board.board_id]
 
-    def of_some(self, boards: Iterable[Board], max_files: int | None) -> dict[Board, Marks]:
-        """Give the marks of boards that have some, and of others as long as files may be read.
+    def of_some(self, contests: Iterable[Contest], max_files: int | None) -> dict[Board, Marks]:
+        """Give the marks of contests that have some, and of others as long as files may be read.
 
         Args:
-            boards: the boards.
+            contests: the contests.
             max_files: how many files may be read; None for any number.
         """
         found = {}
-        for board in boards:
-            if max_files is not None and not self._is_known(board):
-                if (num_files := self._num_files(board)) > max_files:
+        for contest in contests:
+            if max_files is not None and not self._is_known(contest.board):
+                if (needed := num_files(self._catalogue.whole(contest))) > max_files:
                     continue
-                max_files -= num_files
-            found[board] = self.of(board)
+                max_files -= needed
+            found[contest.board] = self.of_contest(contest)
         return found
 
     def _keep(self, board_id: str, found: Marks) -> None:
@@ -87,13 +94,7 @@ class Standing:
     def _is_known(self, board: Board) -> bool:
         return self._version == self._catalogue.version and self._is_kept(board.board_id)
 
-    def _num_files(self, board: Board) -> int:
-        """Count the files of predictions that it takes to compare the results of a board."""
-        if not is_mean_over_materials(board.metric):
-            return 0
-        return sum(one.n for one in self._catalogue.of_board(board)[:MAX_COMPARED])
-
-    def _compared(self, board: Board) -> Marks:
+    def _compared(self, contest: Contest) -> Marks:
         compare = Comparer(self._scores)
 
         def difference(first: Sequence[Row], second: Sequence[Row]) -> Difference:
@@ -104,9 +105,7 @@ class Standing:
                 self._differences[key] = compare(first, second)
             return self._differences[key]
 
-        store = self._catalogue.store
-        ranked = self._catalogue.of_board(board)
-        return marks(ranked, lambda group_id: store.rows(group_id=group_id), difference)
+        return marks(contest.ranked, partial(contest.rows, self._catalogue.store), difference)
 
     def _scores(self, row: Row) -> Scores:
         found = self._artifacts.predictions(row)

@@ -132,9 +132,9 @@ const SCALES = {
          tickvals: [...Array(18).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** (power - 9))) },
 };
 
-function curves({ x, y, scale, stacked, series }) {
+function curves({ x, y, scale, stacked, series }, width) {
   const lines = series.map((one, place) => ({
-    x: one.x, y: one.y, name: plain(one.name), mode: one.x.length > 1 ? "lines" : "markers",
+    x: one.x, y: one.y, name: wrapped(one.name, Math.max(24, Math.floor(width / 8))), mode: one.x.length > 1 ? "lines" : "markers",
     line: { color: category(place), width: stacked ? 0.5 : 2 },
     ...(stacked ? { stackgroup: "all", fillcolor: faded(hue(place), 0.6) } : {}),
     hovertemplate: `${plain(x)} %{x}: %{y:.4g}<extra>${plain(one.name)}</extra>`,

@@ -81,6 +81,15 @@ async function refresh(url) {
   document.dispatchEvent(new Event("contentchange"));
 }
 
+/* Parts that are closed at first */
+
+// An address may lead into such a part; not every browser opens it.
+function reveal() {
+  document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
+}
+addEventListener("hashchange", reveal);
+reveal();
+
 /* Pages of what goes on */
 
 const RENEWED_EVERY_S = 15;
