@@ -82,7 +82,7 @@ class Index:
         """
         place = path if isinstance(path, UPath) else UPath(path)
         with _as_a_sentence(place):
-            card = _card(place)
+            card = read_card(place)
             table = _content(place, MATERIALS, card)
             check_table(pq.read_schema(pa.BufferReader(table)))
             materials = parquet_frame(table)
@@ -111,6 +111,29 @@ class Index:
         if SPLIT not in self.materials:
             raise UserError(f"--split: {self.place} knows no splits; leave it out")
         return np.flatnonzero(self.materials[SPLIT] == split)
+
+
+def read_card(place: UPath) -> IndexCard:
+    """Read the card of an index alone, without its embeddings.
+
+    Raises:
+        UserError: the folder is no index, or its card cannot be read.
+    """
+    try:
+        data = Confined(place).read(CARD, str(place), _MAX_CARD_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{place} is no index: it has no {CARD}; make one with omnimat index"
+        ) from None
+    try:
+        strict_json.check(data)
+        return IndexCard.model_validate(parsed(data, place / CARD, _REMEDY))
+    except UserError:
+        raise
+    except ValidationError as error:
+        raise UserError(f"{place / CARD}: {first_mistake(error)}; {_REMEDY}") from error
+    except ValueError as error:
+        raise UserError(f"{place / CARD} cannot be read: {error}; {_REMEDY}") from error
 
 
 def check_free(path: UPath) -> None:
@@ -155,24 +178,6 @@ def write_index(path: UPath, origin: Origin, contents: Contents) -> Index:
 def _is_of_a_write(file: UPath) -> bool:
     """Say whether a write of an index that broke off may have left a file."""
     return file.name in {EMBEDDINGS, MATERIALS, LEFT_OUT} or file.name.endswith(TEMPORARY_SUFFIX)
-
-
-def _card(place: UPath) -> IndexCard:
-    try:
-        data = Confined(place).read(CARD, str(place), _MAX_CARD_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{place} is no index: it has no {CARD}; make one with omnimat index"
-        ) from None
-    try:
-        strict_json.check(data)
-        return IndexCard.model_validate(parsed(data, place / CARD, _REMEDY))
-    except UserError:
-        raise
-    except ValidationError as error:
-        raise UserError(f"{place / CARD}: {first_mistake(error)}; {_REMEDY}") from error
-    except ValueError as error:
-        raise UserError(f"{place / CARD} cannot be read: {error}; {_REMEDY}") from error
 
 
 def _content(place: UPath, name: str, card: IndexCard) -> memoryview:

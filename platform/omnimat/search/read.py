@@ -60,22 +60,45 @@ def read_query(given: str | Record, modality: str | None = None) -> Asked:
     Raises:
         UserError: it is none of these, or the file cannot be read.
     """
-    queries = [(one, one.load_query()) for one in MODALITIES.load_all().values()]
-    known = [(one, query) for one, query in queries if query is not None]
     if isinstance(given, Record):
-        return _of_parts(given.material_id, dict(given.parts), known, modality)
+        return _of_parts(given.material_id, dict(given.parts), _known(), modality)
     if os.path.isfile(given):
-        return _of_parts(given, _read_file(given), known, modality)
+        return _of_parts(given, _read_file(given), _known(), modality)
     if _has_known_ending(given):
         raise UserError(f"{given}: there is no such file")
-    for one, query in known:
-        part = _from_words(given, query)
-        if part is not None:
-            return _asked(one, query, {query.part: part})
+    if (asked := _of_words(given)) is not None:
+        return asked
     raise UserError(
         f"{given!r} is neither a file of a format that can be read ({kinds_of_files()}), nor a "
         "formula (LiFePO4), nor a sentence, which is several words in quotes"
     )
+
+
+def read_words(given: str) -> Record:
+    """Read a formula or a sentence, and never a file, whatever the words are.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if (asked := _of_words(given)) is None:
+        raise UserError(
+            f"{given!r} is neither a formula (LiFePO4) nor a sentence, which is several words"
+        )
+    return asked.record
+
+
+def _known() -> list[tuple[Modality, Query]]:
+    """Give the modalities by which a user may ask."""
+    queries = [(one, one.load_query()) for one in MODALITIES.load_all().values()]
+    return [(one, query) for one, query in queries if query is not None]
+
+
+def _of_words(given: str) -> Asked | None:
+    for one, query in _known():
+        part = _from_words(given, query)
+        if part is not None:
+            return _asked(one, query, {query.part: part})
+    return None
 
 
 def kinds_of_files() -> str:

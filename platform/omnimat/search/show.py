@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -14,7 +13,8 @@ from rich.text import Text
 
 from omnimat.base.characters import escaped
 from omnimat.base.json_records import as_records
-from omnimat.search.hits import CRYSTAL_SYSTEM, NUMBER, RANK, SIMILARITY, SYMBOL
+from omnimat.search.cells import cell, group, similarity, with_interval
+from omnimat.search.hits import CRYSTAL_SYSTEM, RANK, SIMILARITY
 from omnimat.search.materials import FORMULA, NAME
 from omnimat.search.search import Answer
 
@@ -62,30 +62,13 @@ def print_hits(
     for name in [*([SIMILARITY] if is_near else []), *properties]:
         table.add_column(_text(name))
     for _, hit in hits.iterrows():
-        cells = [hit[RANK], hit[NAME], hit[FORMULA], _group(hit), hit[CRYSTAL_SYSTEM]]
-        near = [f"{hit[SIMILARITY]:.4f}"] if is_near else []
-        told = [_with_interval(hit, name) for name in properties]
-        table.add_row(*(_text(_cell(one)) for one in [*cells, *near, *told]))
+        cells = [hit[RANK], hit[NAME], hit[FORMULA], group(hit), hit[CRYSTAL_SYSTEM]]
+        near = [similarity(hit)] if is_near else []
+        told = [with_interval(hit, name) for name in properties]
+        table.add_row(*(_text(cell(one)) for one in [*cells, *near, *told]))
     console.print(table)
     for note in notes:
         console.print(_text(note, style="yellow"))
-
-
-def _group(hit: pd.Series[Any]) -> str | None:
-    return f"{hit[SYMBOL]} ({hit[NUMBER]})" if hit[SYMBOL] else None
-
-
-def _with_interval(hit: pd.Series[Any], name: str) -> str:
-    """Write a value and, where there are any, the ends of its interval."""
-    ends = [_cell(hit[end]) for end in (f"{name}_low", f"{name}_high") if end in hit]
-    interval = f" [{', '.join(ends)}]" if ends and "-" not in ends else ""
-    return f"{_cell(hit[name])}{interval}"
-
-
-def _cell(value: Any) -> str:
-    if value is None or value is pd.NA or value != value:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _text(words: str, style: str = "") -> Text:
