@@ -59,7 +59,7 @@ def api_router(catalogue: Catalogue, metrics: Metrics, token: str | None) -> API
         """Write all the rows or none of them; a checked row is never replaced by another."""
         with metrics.post():
             _check_token(request, token)
-            body = await _read_body(request)
+            body = await read_body(request, MAX_BODY_BYTES)
             return {"written": await run_in_threadpool(_write, catalogue.store, body)}
 
     return router
@@ -90,14 +90,18 @@ def _check_token(request: Request, token: str | None) -> None:
         )
 
 
-async def _read_body(request: Request) -> bytes:
-    """Read a body of limited size, whatever its header says."""
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Read a body of limited size, whatever its header says.
+
+    Raises:
+        HTTPException: it is larger, or ends early.
+    """
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise HTTPException(413, f"send at most {MAX_BODY_BYTES} bytes at a time")
+            if len(body) > max_bytes:
+                raise HTTPException(413, f"send at most {max_bytes} bytes at a time")
     except ClientDisconnect as error:
         raise HTTPException(400, "the body ended early; send it again") from error
     return bytes(body)

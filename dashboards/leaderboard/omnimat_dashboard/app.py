@@ -19,11 +19,13 @@ from omnimat_dashboard.artifacts import DATASET_FILES
 from omnimat_dashboard.assets import NAMES, asset, fingerprint_of_assets
 from omnimat_dashboard.board import as_csv, as_json
 from omnimat_dashboard.links import Links
+from omnimat_dashboard.materials.routes import material_router
 from omnimat_dashboard.methods import Methods
 from omnimat_dashboard.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from omnimat_dashboard.metrics import Metrics
 from omnimat_dashboard.pages import Pages
 from omnimat_dashboard.query import Query
+from omnimat_dashboard.search.routes import search_router
 from omnimat_dashboard.security import (
     SecurityHeaders,
     allowed_hosts,
@@ -69,6 +71,8 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     for router in (_page_router(pages), _storage_router(pages), _download_router(pages)):
         app.include_router(router)
+    app.include_router(material_router(pages, _links))
+    app.include_router(search_router(pages, _links))
     app.include_router(_file_router(pages, metrics))
     app.include_router(api_router(pages.catalogue, metrics, token))
     _explain_errors(app, pages)

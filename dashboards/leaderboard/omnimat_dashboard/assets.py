@@ -16,10 +16,13 @@ _OWN = {
     "models.css": "text/css; charset=utf-8",
     "board.css": "text/css; charset=utf-8",
     "plotly.css": "text/css; charset=utf-8",
+    "materials.css": "text/css; charset=utf-8",
     "theme.js": "text/javascript; charset=utf-8",
     "runs.css": "text/css; charset=utf-8",
     "site.js": "text/javascript; charset=utf-8",
     "plots.js": "text/javascript; charset=utf-8",
+    "crystal.js": "text/javascript; charset=utf-8",
+    "search.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 _PLOTLY = "plotly.min.js"

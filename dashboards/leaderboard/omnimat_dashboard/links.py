@@ -56,6 +56,10 @@ class Links:
         """Give the address of a model's page by the name that its results have."""
         return self.page("models", model_slug(name))
 
+    def material(self, dataset: str, material_id: str) -> str:
+        """Give the address of a material's page, which only a server has."""
+        return self.page("materials", dataset, material_id)
+
     def compare(self, a: str, b: str) -> str:
         """Give the address of the comparison of two results, which only a server has."""
         return f"{self.root}compare?{urlencode({'a': a, 'b': b})}"

@@ -22,6 +22,9 @@ from omnimat_dashboard.compare import compare_page
 from omnimat_dashboard.dataset import dataset_page
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.maps import map_page, map_title
+from omnimat_dashboard.materials.finding import found_in
+from omnimat_dashboard.materials.page import Materials
+from omnimat_dashboard.materials.predicted import Predictions
 from omnimat_dashboard.model import model_page
 from omnimat_dashboard.models import models_page
 from omnimat_dashboard.overview import overview
@@ -30,6 +33,8 @@ from omnimat_dashboard.query import Query
 from omnimat_dashboard.result import result_page
 from omnimat_dashboard.run import run_page, together_page
 from omnimat_dashboard.runs import run_lines
+from omnimat_dashboard.search.page import Search
+from omnimat_dashboard.search.question import Question
 from omnimat_dashboard.security import content_security_policy
 from omnimat_dashboard.standing import Standing
 
@@ -43,6 +48,8 @@ class Pages:
         self.artifacts = Artifacts(workspace)
         self.packages = Packages(workspace.files)
         self.standing = Standing(self.catalogue, self.artifacts)
+        self.materials = Materials(self.artifacts, Predictions(self.catalogue, self.artifacts))
+        self._search = Search(self.materials, str(workspace.root))
         self._workspace = workspace
         self._environment = _environment()
 
@@ -62,7 +69,12 @@ class Pages:
     def result(self, links: Links, group_id: str) -> str | None:
         """Show one result."""
         page = result_page(self.catalogue, self.artifacts, group_id)
-        return None if page is None else self._render("result", links, page=page)
+        if page is None:
+            return None
+        if not links.is_static and page.board.dataset in self.artifacts.datasets():
+            for one in page.parities:
+                one.figure["materials"] = links.material(page.board.dataset, "")
+        return self._render("result", links, page=page)
 
     def compare(self, links: Links, a: str, b: str) -> str | None:
         """Compare two results."""
@@ -94,6 +106,30 @@ class Pages:
         page = dataset_page(self.artifacts, name, manifest.value)
         return self._render("dataset", links, page=page)
 
+    def materials_of(self, links: Links, dataset: str, wanted: str) -> str | None:
+        """List the materials of a data set that have an id or a formula."""
+        index = self.materials.records.index(dataset)
+        if dataset not in self.artifacts.datasets():
+            return None
+        if index.value is None:
+            return self.message(links, "These materials cannot be listed", index.reason)
+        found = found_in(index.value, wanted)
+        return self._render("materials", links, dataset=dataset, wanted=wanted, found=found)
+
+    def material(self, links: Links, dataset: str, material_id: str) -> str | None:
+        """Show one material."""
+        if not self.materials.records.has(dataset, material_id):
+            return None
+        page = self.materials.page(dataset, material_id)
+        if page.value is None:
+            return self.message(links, "This material cannot be read", page.reason)
+        return self._render("material", links, page=page.value)
+
+    def search(self, links: Links, question: Question, content: bytes | None) -> tuple[str, bool]:
+        """Show what can be asked and what was found, and say whether that went well."""
+        page = self._search.page(question, content)
+        return self._render("search", links, page=page), not page.error
+
     def maps(self, links: Links) -> str:
         """List the embedding maps in the storage."""
         found = {run: self.artifacts.maps(run) for run in self.artifacts.runs_with_maps()}
@@ -102,7 +138,12 @@ class Pages:
     def map(self, links: Links, run: str, name: str | None = None) -> str | None:
         """Show one embedding map, by default the first of the run."""
         page = map_page(self.artifacts, run, name)
-        return None if page is None else self._render("map", links, webgl=True, page=page)
+        if page is None:
+            return None
+        if page.figure is not None and not links.is_static:
+            dataset = self.materials.records.holding(page.figure["ids"])
+            page.figure["materials"] = "" if dataset is None else links.material(dataset, "")
+        return self._render("map", links, webgl=True, page=page)
 
     def runs(self, links: Links) -> str:
         """Say how far each run in the storage has come."""

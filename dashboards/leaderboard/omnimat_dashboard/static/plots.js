@@ -30,6 +30,9 @@ const VARIANTS = ["finetuned", "from_scratch", "frozen", "linear_probe", "pretra
 const SYSTEMS = ["triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic"];
 const words = (name) => name.replaceAll("_", " ");
 
+/** Where a click on each of some materials leads, if their data set has pages. */
+const materialPages = (figure, ids) => (figure.materials ? ids.map((id) => figure.materials + encodeURIComponent(id)) : undefined);
+
 /** Two lines of so many characters, the rest left out. */
 function wrapped(text, length) {
   if (text.length <= length) return plain(text);
@@ -180,6 +183,7 @@ function cloud(figure, width) {
   return {
     traces: clouds.map((one, place) => ({
       x: one.x, y: one.y, text: labels.map(plain), name: plain(one.name), mode: "markers",
+      customdata: materialPages(figure, labels),
       marker: { size: 6, color: faded(clouds.length > 1 ? hue(place) : "--accent", 0.55) },
       hovertemplate: `%{text}<br>%{x:.4g} → %{y:.4g}<extra>${plain(one.name)}</extra>`,
     })),
@@ -226,6 +230,7 @@ function mapTraces(figure, key) {
     type, mode: "markers", name: plain(name),
     x: places.map((place) => figure.x[place]), y: places.map((place) => figure.y[place]),
     text: places.map((place) => text[place] + told(place)),
+    customdata: materialPages(figure, places.map((place) => figure.ids[place])),
     marker: { size: figure.ids.length < 1500 ? 8 : 5, opacity: 0.75, ...marker }, hovertemplate: "%{text}<extra></extra>",
   });
   const everything = figure.ids.map((_, place) => place);
@@ -264,6 +269,7 @@ function map(figure, width, height) {
       type: traces[0].type, mode: "markers", name: "found", showlegend: false,
       x: places.map((place) => figure.x[place]), y: places.map((place) => figure.y[place]),
       text: places.map((place) => `<b>${formula(figure.formulas[place])}</b><br>${plain(figure.ids[place])}`),
+      customdata: materialPages(figure, places.map((place) => figure.ids[place])),
       marker: { size: 11, color: colour("--c1"), line: { color: colour("--card"), width: 1.5 } },
       hovertemplate: "%{text}<extra></extra>",
     });
@@ -289,7 +295,7 @@ function draw(figure) {
   if (!known.has(figure)) known.set(figure, JSON.parse(figure.querySelector("script").textContent));
   const { traces, layout: form, config = {} } = KINDS[kind](known.get(figure), canvas.clientWidth, canvas.clientHeight);
   Plotly.react(canvas, traces, form, { displayModeBar: false, responsive: false, ...config });
-  if (kind === "dots" && !figure.dataset.drawn) {
+  if (!figure.dataset.drawn) {
     canvas.on("plotly_click", ({ points }) => {
       if (points[0].customdata) location.href = points[0].customdata;
     });

@@ -1,0 +1,1 @@
+"""Search in the browser: what is asked, the process that answers it, and the page."""
