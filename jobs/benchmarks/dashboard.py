@@ -6,6 +6,9 @@
 The rows are results of three seeds, spread over boards, each with a configuration of its own. A
 page is asked for in the same process, through the whole application: ``after a write`` if a row has
 just been written, so that nothing is remembered; ``again`` if nothing has changed.
+
+A second table is of pages of materials and of searches, among a data set and an index of 150,000
+materials: ``first`` opens the index and loads the model, ``again`` is any later one.
 """
 
 import itertools
@@ -20,7 +23,9 @@ from typing import Any
 import click
 import numpy as np
 from fastapi.testclient import TestClient
+from many_materials import DATASET, write_materials
 from measure import report
+from upath import UPath
 
 from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.row import Row
@@ -121,12 +126,58 @@ def measure(url: str, store: LeaderboardStore, repeats: int) -> list[dict[str, A
     return rows
 
 
+CIF = "data_x\n" + "\n".join(
+    f"_cell_{name} {value}"
+    for name, value in {
+        "length_a": 5.64,
+        "length_b": 5.64,
+        "length_c": 5.64,
+        "angle_alpha": 90,
+        "angle_beta": 90,
+        "angle_gamma": 90,
+    }.items()
+)
+CIF += """
+_symmetry_space_group_name_H-M 'F m -3 m'
+loop_
+_atom_site_label
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+Na 0 0 0
+Cl 0.5 0 0
+"""
+
+
+def measure_materials(
+    url: str, root: UPath, material_id: str, repeats: int
+) -> list[dict[str, Any]]:
+    """Time pages of materials and searches, when all is warm."""
+    rows = []
+    with TestClient(create_app(url, str(root)), "http://127.0.0.1") as client:
+        asked: dict[str, Callable[[], Any]] = {
+            "material": lambda: client.get(f"/materials/{DATASET}/{material_id}"),
+            "materials by formula": lambda: client.get(f"/materials/{DATASET}?q=NaCl"),
+            "search, form alone": lambda: client.get("/search"),
+            "search by elements": lambda: client.get("/search?elements=O"),
+            "search by a CIF": lambda: client.post("/search?file=salt.cif", content=CIF),
+        }
+        for name, ask in asked.items():
+            start = time.perf_counter()
+            ask().raise_for_status()
+            first_ms = 1e3 * (time.perf_counter() - start)
+            again_ms = timed(lambda ask=ask: ask().raise_for_status(), lambda: None, repeats)
+            rows.append({"page": name, "first, ms": first_ms, "again, ms": again_ms})
+    return rows
+
+
 @click.command()
 @click.option("--rows", "number", default=100_000, show_default=True)
 @click.option("--boards", default=40, show_default=True)
+@click.option("--materials", "num_materials", default=150_000, show_default=True)
 @click.option("--repeats", default=20, show_default=True)
-def main(number: int, boards: int, repeats: int) -> None:
-    """Print the table."""
+def main(number: int, boards: int, num_materials: int, repeats: int) -> None:
+    """Print the tables."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "leaderboard.sqlite"
         url = f"sqlite:///{path}"
@@ -140,6 +191,14 @@ def main(number: int, boards: int, repeats: int) -> None:
             measure(url, store, repeats),
             rows_stored=number,
             boards=boards,
+            repeats=repeats,
+        )
+        root = UPath(folder) / "storage"
+        material_id = write_materials(root, num_materials)
+        report(
+            f"server time of materials and searches among {num_materials:,} materials",
+            measure_materials(url, root, material_id, repeats),
+            materials=num_materials,
             repeats=repeats,
         )
 
