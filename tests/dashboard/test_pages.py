@@ -455,7 +455,7 @@ def test_a_classification_shows_its_confusion_beside_the_papers(client, storage)
 def test_a_pretrained_result_shows_the_pretraining_and_chance(client, storage):
     row = next(row for row in storage.rows if row.metric == "top-10")
     page = get(client, f"/result/{row.group_id}")
-    assert [figure["y"] for figure in page.figures] == ["contrastive loss", "learning rate"]
+    assert [figure["y"] for figure in page.figures] == ["training loss", "learning rate"]
     assert "by chance 25.00 %" in page.text
     assert "Embedding maps of mini-retrieval" in page.text
 
