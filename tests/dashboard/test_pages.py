@@ -598,3 +598,32 @@ def test_a_file_that_holds_something_else_is_no_error_of_the_server(storage, ser
     with serve(row.model_copy(update=changed)) as client:
         text = get(client, f"/result/{row.group_id}").text
     assert text.count("it cannot be read") == 2
+
+
+def test_a_result_says_on_what_it_errs(client, storage):
+    page = get(client, f"/result/{storage.groups['formation energy', 'aligned']}")
+    assert "On what it errs" in page.text
+    assert "By atoms in the cell" in page.text
+    symbols = {title.partition(":")[0] for title in page.values("div", "title") if title}
+    assert len(symbols) > 90
+    tested = dict(
+        zip(storage.records["material_id"], storage.records["reduced_formula"], strict=True)
+    )
+    worst = [name for name in tested if name in page.text]
+    assert 10 <= len(worst) <= 20  # of 60, the worst and the best
+    clouds = [figure for figure in page.figures if figure["kind"] == "cloud"]
+    assert all(
+        label == f"{tested[label.split('(')[1][:-1]]} ({label.split('(')[1]}"
+        for cloud in clouds
+        for label in cloud["labels"]
+    )
+
+
+def test_a_result_of_another_version_of_its_data_set_says_so(storage, serve):
+    row = next(row for row in storage.rows if row.task == "crystal system")
+    changed = row.model_copy(update={"dataset_fingerprint": "another"})
+    with serve(changed, root=storage.root) as client:
+        page = get(client, f"/result/{changed.group_id}")
+    assert "in this storage is another version" in page.text
+    assert "The worst materials" in page.text
+    assert "By element" not in page.text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
@@ -75,6 +76,8 @@ class Artifacts:
         """Read from a storage, which may be empty."""
         self._workspace = workspace
         self.storage = workspace.files
+        self._index_lock = Lock()
+        self._indices: dict[str, pd.DataFrame] = {}
 
     def datasets(self) -> list[str]:
         """Name the finished data sets."""
@@ -131,6 +134,22 @@ class Artifacts:
         """Read the index of a data set's records."""
         path = self._workspace.dataset(dataset) / RECORDS_NAME
         return attempt(lambda: manifest.parsed_records(self._read(dataset, RECORDS_NAME), path))
+
+    def index(self, dataset: str, fingerprint: str) -> Found[pd.DataFrame]:
+        """Read the index of the data set of a row, if it is the one in this storage."""
+        found = self.manifest(dataset) if dataset in self.datasets() else _NO_FILE
+        if found.value is None:
+            return Found(None, f"data set {dataset} is not in this storage")
+        if found.value.dataset_fingerprint != fingerprint:
+            return Found(None, f"data set {dataset} in this storage is another version")
+        key = found.value.records_sha256
+        with self._index_lock:
+            if key not in self._indices:
+                read = self.records(dataset, found.value)
+                if read.value is None:
+                    return read
+                self._indices = {key: read.value}  # of one data set, since they are large
+            return Found(self._indices[key])
 
     def failures(self, dataset: str) -> Found[pd.DataFrame]:
         """Read what a data set's ingest refused: ``material_id`` and ``reason``."""

@@ -67,13 +67,21 @@ def is_classification(table: pd.DataFrame) -> bool:
     return isinstance(first, str | bool)
 
 
-def parity(table: pd.DataFrame, board: Board) -> Figure:
-    """Draw predicted against true values."""
+def parity(table: pd.DataFrame, board: Board, formulas: Mapping[str, str]) -> Figure:
+    """Draw predicted against true values.
+
+    Args:
+        table: the predictions.
+        board: where they are scored.
+        formulas: the formulas of materials by their ids, as far as they are known.
+    """
     true, predicted = _numbers(table["target"]), _numbers(table["prediction"])
     of = f" ({unit(board.unit)})" if board.unit else ""
     components = next((c for name, c in _COMPONENTS.items() if board.task.startswith(name)), ())
     axes = (f"true{of}", f"predicted{of}")
-    return cloud(true, predicted, table["material_id"].tolist(), axes=axes, groups=components)
+    ids = table["material_id"].astype(str).tolist()
+    labels = [f"{formulas[one]} ({one})" if one in formulas else one for one in ids]
+    return cloud(true, predicted, labels, axes=axes, groups=components)
 
 
 def statistics(table: pd.DataFrame) -> Mapping[str, float]:

@@ -16,6 +16,7 @@ from omnimat.leaderboard.overlap import seen_in
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
+from omnimat_dashboard.errors import Errors, errors_of
 from omnimat_dashboard.figures import Figure
 from omnimat_dashboard.history import learning, trials
 from omnimat_dashboard.papers import PaperTask, printed
@@ -85,6 +86,8 @@ class ResultPage:
         parities: predictions against the truth, for a regression.
         confusion: how often each class is taken for each, for a classification.
         predictions_missing: why there is neither.
+        errors: on what it errs; None without predictions.
+        index_missing: why nothing is known of the materials but their ids.
         per_class: what a paper prints for each class.
         seen: what pretraining has seen of the materials that judge it; seeds may differ.
         runs_with_maps: which of the runs it comes from have embedding maps.
@@ -104,6 +107,8 @@ class ResultPage:
     parities: Sequence[Parity]
     confusion: Confusion | None
     predictions_missing: str
+    errors: Errors | None
+    index_missing: str
     per_class: PaperTask | None
     seen: Sequence[str]
     runs_with_maps: Sequence[str]
@@ -121,8 +126,15 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
     drawn = _curves(artifacts, rows, board)
     tables = [(row, artifacts.predictions(row)) for row in rows]
     kept = [(row, found.value) for row, found in tables if found.value is not None]
-    shown = attempt(lambda: _predicted(kept, board)) if kept else Found(None, tables[0][1].reason)
+    index = artifacts.index(board.dataset, board.dataset_fingerprint)
+    shown = (
+        attempt(lambda: _predicted(kept, board, index.value))
+        if kept
+        else Found(None, tables[0][1].reason)
+    )
     parities, matrix = shown.value or ([], None)
+    tested = [table for _, table in kept]
+    errors = attempt(lambda: errors_of(tested, index.value)) if kept else Found(None)
     return ResultPage(
         board=board,
         scale=Scale.of(board),
@@ -137,6 +149,8 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
         parities=parities,
         confusion=matrix,
         predictions_missing=shown.reason,
+        errors=errors.value,
+        index_missing=index.reason,
         per_class=next((task for _, task in printed(board) if task.per_class), None),
         seen=[told for told in dict.fromkeys(map(_seen, rows)) if told],
         runs_with_maps=attempt(lambda: _with_maps(artifacts, rows[0])).value or (),
@@ -171,16 +185,26 @@ def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _predicted(
-    kept: Sequence[tuple[Row, pd.DataFrame]], board: Board
+    kept: Sequence[tuple[Row, pd.DataFrame]], board: Board, index: pd.DataFrame | None
 ) -> tuple[list[Parity], Confusion | None]:
     """Draw predictions against the truth, or count how often each class is taken for each."""
     if is_classification(kept[0][1]):
         return [], confusion([table for _, table in kept])
-    return [_parity(row, table, board) for row, table in kept[:MAX_PARITY_PLOTS]], None
+    formulas = _formulas(kept[0][1], index)
+    parities = [
+        Parity(row.seed, parity(table, board, formulas), statistics(table))
+        for row, table in kept[:MAX_PARITY_PLOTS]
+    ]
+    return parities, None
 
 
-def _parity(row: Row, table: pd.DataFrame, board: Board) -> Parity:
-    return Parity(row.seed, parity(table, board), statistics(table))
+def _formulas(table: pd.DataFrame, index: pd.DataFrame | None) -> dict[str, str]:
+    """Give the formulas of the tested materials by their ids."""
+    if index is None:
+        return {}
+    tested = index[index["material_id"].isin(table["material_id"].astype(str))]
+    known = tested.dropna(subset=["reduced_formula"])
+    return dict(zip(known["material_id"], known["reduced_formula"], strict=True))
 
 
 def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[list[Figure]]:
