@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from pathlib import Path
+from time import sleep
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
@@ -17,13 +19,14 @@ from fastapi.testclient import TestClient
 
 from omnimat.base.checked_json import write_checked_json
 from omnimat.base.child import Limits
+from omnimat.base.errors import RunError
 from omnimat.cli.main import main
 from omnimat.search.card import CARD
 from omnimat.search.search import search_run
 from omnimat_dashboard.app import create_app
 from omnimat_dashboard.search import searcher
 from omnimat_dashboard.search.question import Question
-from omnimat_dashboard.search.searcher import MAX_FILE_BYTES, plain_name
+from omnimat_dashboard.search.searcher import MAX_FILE_BYTES, Searcher, plain_name
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +40,14 @@ def place(workspace):
         yield SimpleNamespace(client=client, index=name, folder=index)
 
 
-def asked(place, status=200, content=None, **parameters):
+def asked(place, content=None, **parameters):
     """The page that answers, without its tags' attributes being changed."""
     given = {"index": place.index} | parameters
     if content is None:
         answer = place.client.get("/search", params=given)
     else:
         answer = place.client.post("/search", params=given, content=content)
-    assert answer.status_code == status
+    assert answer.status_code == 200
     return answer.text
 
 
@@ -118,16 +121,16 @@ def test_hits_have_pictures_and_lead_to_their_materials(place):
     ],
 )
 def test_what_cannot_be_answered_is_said(place, parameters, told):
-    assert told in complaint(asked(place, 422, **parameters))
+    assert told in complaint(asked(place, **parameters))
 
 
 def test_words_that_name_a_file_are_never_read_as_one(place, query_files):
-    assert "neither a formula" in complaint(asked(place, 422, near=query_files["structure"]))
+    assert "neither a formula" in complaint(asked(place, near=query_files["structure"]))
 
 
 @pytest.mark.parametrize("name", ["a.cif", "sample.xy", "x.json", "POSCAR", "x.db", "x.unknown"])
 def test_a_file_of_nonsense_is_named_and_nothing_of_it_stays(place, name):
-    told = complaint(asked(place, 422, content=b"\x00\xff nonsense <b>", file=f"../../{name}"))
+    told = complaint(asked(place, content=b"\x00\xff nonsense <b>", file=f"../../{name}"))
     assert told.startswith(f"{name}: ")
     assert not list(Path(tempfile.gettempdir()).glob("omnimat-search-*"))
 
@@ -143,8 +146,20 @@ def test_a_file_that_takes_too_long_ends_its_search_and_no_other(place, query_fi
     content = Path(query_files["structure"]).read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(searcher, "ANSWERING", Limits(max_cpu_s=0.002))
-        assert "CPU time" in complaint(asked(place, 422, content=content, file="a.cif"))
+        assert "CPU time" in complaint(asked(place, content=content, file="a.cif"))
     assert similarities(asked(place, content=content, file="a.cif"))[0] == "1.0000"
+
+
+def test_nobody_waits_for_ever_while_another_one_searches(place, workspace, monkeypatch):
+    monkeypatch.setattr(searcher, "_MAX_WAIT_S", 0.01)
+    asking, question = Searcher(str(workspace.root)), Question(index=place.index, near="ZnS")
+    with ThreadPoolExecutor() as threads:
+        # The first question starts a process that imports torch, which takes more than a second.
+        first = threads.submit(asking.answer, question)
+        sleep(0.3)
+        with pytest.raises(RunError, match="ask again in a minute"):
+            asking.answer(question)
+        assert first.result().num_materials == 30
 
 
 def test_an_index_whose_model_is_not_here_says_where_to_put_it(place, workspace):
@@ -155,7 +170,7 @@ def test_an_index_whose_model_is_not_here_says_where_to_put_it(place, workspace)
         del card["checksum"]
         card["origin"]["model"] = "gone"
         write_checked_json(copy / CARD, card)
-        told = complaint(asked(place, 422, near="ZnS", index="indexes/foreign"))
+        told = complaint(asked(place, near="ZnS", index="indexes/foreign"))
     finally:
         shutil.rmtree(copy.path)
     assert "'gone'" in told

@@ -125,10 +125,9 @@ class Pages:
             return self.message(links, "This material cannot be read", page.reason)
         return self._render("material", links, page=page.value)
 
-    def search(self, links: Links, question: Question, content: bytes | None) -> tuple[str, bool]:
-        """Show what can be asked and what was found, and say whether that went well."""
-        page = self._search.page(question, content)
-        return self._render("search", links, page=page), not page.error
+    def search(self, links: Links, question: Question, content: bytes | None) -> str:
+        """Show what can be asked, and what was found or why nothing could be."""
+        return self._render("search", links, page=self._search.page(question, content))
 
     def maps(self, links: Links) -> str:
         """List the embedding maps in the storage."""

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from omnimat.base.errors import RunError, UserError
+from omnimat.modalities.registry import MODALITIES
 from omnimat.search.card import IndexCard
 from omnimat.search.cells import group, similarity, with_interval
 from omnimat.search.hits import SIMILARITY
@@ -70,6 +71,12 @@ class SearchPage:
     dataset: str | None
     hits: Sequence[Hit]
     error: str
+
+    @property
+    def modalities(self) -> Sequence[str]:
+        """The modalities by which a user may ask."""
+        known = MODALITIES.load_all().values()
+        return [one.name for one in known if one.query is not None]
 
     @property
     def max_file_bytes(self) -> int:

@@ -41,5 +41,5 @@ def search_router(pages: Pages, links_of: Callable[[Request], Links]) -> APIRout
 
 
 def _answer(pages: Pages, links: Links, asked: Question, content: bytes | None) -> Response:
-    page, is_answered = pages.search(links, asked, content)
-    return HTMLResponse(page, status_code=200 if is_answered else 422)
+    """Answer, or say on the same page why not; browsers would report another status as a fault."""
+    return HTMLResponse(pages.search(links, asked, content))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 
 from omnimat.base.child import Child, ChildDiedError, LimitError, Limits
 from omnimat.base.errors import RunError, UserError
@@ -15,6 +15,7 @@ MAX_FILE_BYTES = 8 << 20
 PREPARING = Limits(max_cpu_s=300, max_memory_gb=16)
 ANSWERING = Limits(max_cpu_s=30, max_memory_gb=3)
 _MAX_WAIT_S = 20.0
+_MAX_WAITING = 4  # each keeps a thread of the server from other pages
 _MAX_NAME = 100
 
 
@@ -26,6 +27,7 @@ class Searcher:
         self._root = root
         self._child = Child()
         self._turn = Lock()
+        self._waiting = BoundedSemaphore(_MAX_WAITING)
 
     def answer(self, question: Question, content: bytes | None = None) -> Answer:
         """Answer a question.
@@ -38,6 +40,14 @@ class Searcher:
             UserError: the question, the index or the file cannot be read, or takes too much.
             RunError: others are still being answered.
         """
+        if not self._waiting.acquire(blocking=False):
+            raise RunError("several others are searching; ask again in a minute")
+        try:
+            return self._in_turn(question, content)
+        finally:
+            self._waiting.release()
+
+    def _in_turn(self, question: Question, content: bytes | None) -> Answer:
         if not self._turn.acquire(timeout=_MAX_WAIT_S):
             raise RunError("another search takes long; ask again in a minute")
         try:
