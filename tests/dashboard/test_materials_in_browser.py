@@ -85,6 +85,8 @@ def test_a_file_is_searched_by_and_its_hits_lead_to_their_pages(open_page, index
     expect(first).to_contain_text("1.0000", timeout=120_000)
     expect(page.get_by_role("heading", name="mine.cif")).to_be_visible()
     assert page.locator(".hit svg.crystal").count() == 10
+    foretold = omnimat.load("mp-small", "cpu").predict(str(path), progress=False).iloc[0]
+    assert f"{foretold.iloc[1]:.4g}" in page.locator("#answer .foretold").inner_text()
     first.get_by_role("link").click()
     expect(page).to_have_url(re.compile(f"/materials/{DATASET}/{material_id}$"))
 

@@ -161,7 +161,8 @@ class Materials:
             if not self.records.holds(dataset, index.materials["name"]):
                 continue
             near = self._neighbours(dataset, neighbours(index, row, NUM_NEIGHBOURS))
-            found.append(Nearby(listed, near, foretold(index, row), remarks(index, row)))
+            cells = index.materials.iloc[row]
+            found.append(Nearby(listed, near, foretold(cells), remarks(cells)))
         return found
 
     def _neighbours(self, dataset: str, hits: pd.DataFrame) -> list[Neighbour]:

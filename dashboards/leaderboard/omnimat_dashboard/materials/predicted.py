@@ -14,7 +14,6 @@ import pandas as pd
 
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.row import Row
-from omnimat.search.index import Index
 from omnimat.search.materials import PREDICTED
 from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.catalogue import Catalogue
@@ -136,21 +135,20 @@ class Predictions:
         return table
 
 
-def foretold(index: Index, row: int) -> list[Foretold]:
-    """Give the predictions that an index keeps of a material."""
-    cells = index.materials.iloc[row]
-    names = [str(one).removeprefix(PREDICTED) for one in cells.index if _is_value(str(one), cells)]
+def foretold(cells: Mapping[str, Any] | pd.Series[Any]) -> list[Foretold]:
+    """Give the predictions that a row of an index holds."""
+    columns = [str(one) for one in cells.keys()]  # noqa: SIM118 - a Series iterates over values
+    names = [one.removeprefix(PREDICTED) for one in columns if _is_value(one, cells)]
     return [_foretold(name, cells) for name in names if not _is_unknown(cells[PREDICTED + name])]
 
 
-def remarks(index: Index, row: int) -> str:
-    """Give the notes that the model of an index makes on its predictions of a material."""
-    cells = index.materials.iloc[row]
+def remarks(cells: Mapping[str, Any] | pd.Series[Any]) -> str:
+    """Give the notes that a model makes on its predictions in a row of an index."""
     noted = cells.get(f"{PREDICTED}notes")
     return "" if _is_unknown(noted) else str(noted)
 
 
-def _is_value(name: str, cells: pd.Series[Any]) -> bool:
+def _is_value(name: str, cells: Mapping[str, Any] | pd.Series[Any]) -> bool:
     """Say whether a column is a property, and neither an end of its interval nor a remark."""
     bare = name.removeprefix(PREDICTED)
     is_end = any(
@@ -160,7 +158,7 @@ def _is_value(name: str, cells: pd.Series[Any]) -> bool:
     return name.startswith(PREDICTED) and not is_end and bare not in {"notes", "distance"}
 
 
-def _foretold(name: str, cells: pd.Series[Any]) -> Foretold:
+def _foretold(name: str, cells: Mapping[str, Any] | pd.Series[Any]) -> Foretold:
     label, in_unit = parted(name)
     ends = [_plain(cells.get(f"{PREDICTED}{name}{end}")) for end in ("_low", "_high")]
     has_ends = not any(map(_is_unknown, ends))

@@ -17,6 +17,7 @@ from omnimat.search.hits import SIMILARITY
 from omnimat.search.materials import KNOWN, NAME, PREDICTED
 from omnimat_dashboard.materials.indexes import Listed
 from omnimat_dashboard.materials.page import Materials
+from omnimat_dashboard.materials.predicted import Foretold, foretold, remarks
 from omnimat_dashboard.materials.quantities import parted
 from omnimat_dashboard.periodic_table import Cell, periodic_table
 from omnimat_dashboard.search.question import Answer, Question
@@ -60,6 +61,8 @@ class SearchPage:
         answer: what was found; None if nothing was asked, or nothing can be said.
         dataset: the data set of the storage to which the materials belong; None if there is none.
         hits: the materials that were found.
+        foretold: what the model that made the index predicts of the crystal that was given.
+        remarks: its notes on these predictions.
         error: why there is no answer; empty if there is one, or nothing was asked.
     """
 
@@ -70,6 +73,8 @@ class SearchPage:
     answer: Answer | None
     dataset: str | None
     hits: Sequence[Hit]
+    foretold: Sequence[Foretold]
+    remarks: str
     error: str
 
     @property
@@ -128,6 +133,8 @@ class Search:
             answer=answer,
             dataset=about.dataset,
             hits=[] if answer is None else self._hits(answer, about.dataset),
+            foretold=[] if answer is None else foretold(answer.predicted),
+            remarks="" if answer is None else remarks(answer.predicted),
             error=error,
         )
 

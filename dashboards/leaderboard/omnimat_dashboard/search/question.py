@@ -120,6 +120,8 @@ class Answer:
         notes: whole sentences on what is not known, or not as it was given.
         columns: properties by which they were chosen and ordered.
         hits: cells by the columns of ``omnimat.search.hits.hits_of``, the best first.
+        predicted: what the model that made the index predicts of the crystal that was given, by
+            the columns of an index; empty if it predicts nothing.
     """
 
     source: str
@@ -128,6 +130,7 @@ class Answer:
     notes: Sequence[str]
     columns: Sequence[str]
     hits: Sequence[Mapping[str, Any]]
+    predicted: Mapping[str, Any]
 
 
 def _symbols(parameters: Sequence[tuple[str, str]], name: str) -> tuple[str, ...]:

@@ -7,23 +7,25 @@ here, so a server that nobody asks stays small.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any, Self
 
 from omnimat.base.errors import UserError
 from omnimat.base.filesystem import is_local
 from omnimat.base.json_records import as_records
 from omnimat.base.scratch import temporary_folder
 from omnimat.base.workspace import EXPORT, Workspace
-from omnimat.inference.model import load
+from omnimat.inference.model import Model, load
 from omnimat.inference.package import Package
 from omnimat.inference.shipped import shipped
 from omnimat.materials.record import Record
 from omnimat.search.encoders import Encoders
 from omnimat.search.index import Index
+from omnimat.search.materials import NAME, PREDICTED, under
 from omnimat.search.read import read_words
 from omnimat.search.screen import Criteria, Ranking, screened
 from omnimat_dashboard.artifacts import Artifacts
@@ -33,6 +35,31 @@ from omnimat_dashboard.search.question import Answer, Question
 MODELS = "models"  # the folder of packed models in a storage
 
 
+@dataclass(frozen=True)
+class _Maker:
+    """What made an index.
+
+    Attributes:
+        encoders: its encoders.
+        model: the packed model that has them; None if a run has.
+    """
+
+    encoders: Encoders
+    model: Model | None = None
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        """Take the encoders of a packed model."""
+        return cls(model.networks.encoders, model)
+
+    def predicted(self, path: str) -> Mapping[str, Any]:
+        """Predict the properties of the crystal in a file, by the columns of an index."""
+        if self.model is None or self.model.card.predictor is None:
+            return {}
+        (row,) = as_records(self.model.predict(path, progress=False))
+        return under(PREDICTED, {name: cell for name, cell in row.items() if name != NAME})
+
+
 def prepare(root: str, index: str) -> None:
     """Open an index and load the encoders that made it, so that an answer takes no longer.
 
@@ -40,8 +67,7 @@ def prepare(root: str, index: str) -> None:
         UserError: there is no such index, or no model that made it.
     """
     opened = _index(root, index)
-    origin = opened.card.origin
-    _encoders(root, origin.model, origin.encoder, origin.modality).load(origin.modality)
+    _maker_of(root, opened).encoders.load(opened.card.origin.modality)
 
 
 def answer(root: str, question: Question, content: bytes | None) -> Answer:
@@ -57,8 +83,7 @@ def answer(root: str, question: Question, content: bytes | None) -> Answer:
         UserError: the question or the file cannot be read.
     """
     index = _index(root, question.index)
-    origin = index.card.origin
-    encoders = _encoders(root, origin.model, origin.encoder, origin.modality)
+    maker = _maker_of(root, index)
     criteria = Criteria(
         question.where or None,
         question.elements,
@@ -69,14 +94,16 @@ def answer(root: str, question: Question, content: bytes | None) -> Answer:
         ranking = Ranking(
             near, question.modality or None, question.largest or None, question.smallest or None
         )
-        found = screened(encoders, index, criteria, ranking, question.top)
+        found = screened(maker.encoders, index, criteria, ranking, question.top)
+        predicted = maker.predicted(near) if isinstance(near, str) else {}
     return Answer(
-        source=origin.source,
+        source=index.card.origin.source,
         num_chosen=found.num_chosen,
         num_materials=found.num_materials,
         notes=found.notes,
         columns=found.columns,
         hits=as_records(found.hits),
+        predicted=predicted,
     )
 
 
@@ -116,36 +143,42 @@ def _index(root: str, name: str) -> Index:
     return found.value
 
 
+def _maker_of(root: str, index: Index) -> _Maker:
+    origin = index.card.origin
+    return _maker(root, origin.model, origin.encoder, origin.modality)
+
+
 @cache
-def _encoders(root: str, model: str, encoder: str, modality: str) -> Encoders:
-    """Find the model that made an index: a run, a package of the storage, or one that is shipped.
+def _maker(root: str, model: str, encoder: str, modality: str) -> _Maker:
+    """Find what made an index: a run, a package of the storage, or one that is shipped.
 
     Raises:
         UserError: none of them has this encoder.
     """
     for found in _candidates(Workspace.open(root), model):
-        if modality in found.cards and found.fingerprint_of(modality) == encoder:
-            return replace(found, load=cache(found.load))
+        encoders = found.encoders
+        if modality in encoders.cards and encoders.fingerprint_of(modality) == encoder:
+            return replace(found, encoders=replace(encoders, load=cache(encoders.load)))
     raise UserError(
         f"the index was made by {model!r}, which is neither a run of this storage, nor a package "
         f"in its folder {MODELS}, nor shipped with omnimat: put its package into {root}/{MODELS}"
     )
 
 
-def _candidates(workspace: Workspace, model: str) -> Iterator[Encoders]:
-    if model in Artifacts(workspace).runs() and (workspace.run(model) / EXPORT).exists():
-        yield Encoders.of_run(model, workspace.run(model))
-    if shipped(model) is not None:
-        yield load(model, "cpu").networks.encoders
+def _candidates(workspace: Workspace, name: str) -> Iterator[_Maker]:
+    if name in Artifacts(workspace).runs() and (workspace.run(name) / EXPORT).exists():
+        yield _Maker(Encoders.of_run(name, workspace.run(name)))
+    if shipped(name) is not None:
+        yield _Maker.of(load(name, "cpu"))
     if not is_local(workspace.root):
         return
     for path in sorted(Path(workspace.root.path, MODELS).glob("*")):
-        if _is_package_of(path, model):
-            yield load(path, "cpu").networks.encoders
+        if _is_package_of(path, name):
+            yield _Maker.of(load(path, "cpu"))
 
 
-def _is_package_of(path: Path, model: str) -> bool:
+def _is_package_of(path: Path, name: str) -> bool:
     try:
-        return Package(path).card.name == model
+        return Package(path).card.name == name
     except UserError:  # another file, or a damaged package
         return False
