@@ -44,9 +44,9 @@ class ModalityArrays:
 
     Attributes:
         rows: rows of the batch that have the modality, increasing, int64 of shape (n_present,).
-        arrays: each field concatenated over these rows, and for each ragged axis the counts
-            ``num_<axis>s``, int64 of shape (n_present,). Indices refer to positions in the batch.
-            All arrays are writable copies.
+        arrays: each field concatenated over these rows, or padded, and for each ragged axis the
+            counts ``num_<axis>s``, int64 of shape (n_present,). Indices refer to positions in the
+            batch. All arrays are writable copies.
     """
 
     rows: Counts
@@ -172,8 +172,18 @@ def _collate_modality(table: pa.Table, modality: str, fields: tuple[Field, ...])
             sizes = counts[field.counted_from]
             firsts = (np.cumsum(sizes) - sizes).astype(field.dtype)
             arrays[field.name] += np.repeat(firsts, counts[field.axis])
+        if field.is_padded:
+            arrays[field.name] = _padded(arrays[field.name], counts[field.axis])
     arrays |= {f"num_{axis}s": count for axis, count in counts.items() if axis != "material"}
     return ModalityArrays(np.flatnonzero(columns[fields[0]].is_valid()), arrays)
+
+
+def _padded(values: NDArray[Any], counts: Counts) -> NDArray[Any]:
+    """Lay the items of n materials in rows, (total, ...) -> (n, longest, ...)."""
+    longest = int(counts.max(initial=0))
+    rows = np.zeros((len(counts), longest, *values.shape[1:]), values.dtype)
+    rows[np.arange(longest) < counts[:, None]] = values
+    return rows
 
 
 def _values(field: Field, column: pa.ChunkedArray) -> NDArray[Any]:

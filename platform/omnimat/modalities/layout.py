@@ -46,6 +46,9 @@ class Field:
         axis: what the leading axis counts. With ``material`` there is one item per material; any
             other axis (``atom``, ``edge``, ``pair``) is ragged, and the batch gets ``num_<axis>s``.
         counted_from: ragged axis that this field indexes; collating shifts it to batch positions.
+        is_padded: whether collating lays the items of each material in a row of their own, as long
+            as the longest and filled up by zeros, instead of those of all one after another. Only
+            the host knows that length without waiting for a GPU.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Field:
     item_shape: tuple[int, ...] = ()
     axis: str = "material"
     counted_from: str | None = None
+    is_padded: bool = False
 
     @property
     def arrow_type(self) -> pa.DataType:

@@ -15,6 +15,7 @@ every worker correlates the rows of all workers, for its own part of the first i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -25,6 +26,7 @@ from omnimat.objectives.contrastive import DEFAULT_BLOCK_SIZE, GroupObjective
 from omnimat.objectives.temperature import TemperatureSettings
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from omnimat.objectives.alignment import Alignment
@@ -101,10 +103,18 @@ class BarlowTwinsSettings(GroupObjective):
         right = _products(others[half:])
         correlation = (left.T @ right / count).view(-1, *(width,) * (order - 1))
         agreements = _agreements(place, width, order)
-        target = correlation.new_tensor(_TARGETS[order])[agreements]
+        target = _targets_on(order, correlation.device).to(correlation.dtype)[agreements]
         on_diagonal = agreements == len(_TARGETS[order]) - 1
         squares = (correlation - target).square()
         return torch.where(on_diagonal, squares, self.off_diagonal_weight * squares).sum()
+
+
+@functools.cache
+def _targets_on(order: int, device: torch.device) -> Tensor:
+    """Keep the targets on a device: a GPU would be waited for to copy them there again."""
+    import torch
+
+    return torch.tensor(_TARGETS[order], dtype=torch.float64, device=device)
 
 
 def _standardized(values: Tensor, valid: Tensor, count: Tensor) -> Tensor:

@@ -120,14 +120,14 @@ class RegressionSettings(Settings):
         values = widened(given.arrays[vector.name].flatten(1))
         if self.scale is not None:
             values = (values - self.scale.mean) / self.scale.standard_deviation
-        has_source = torch.zeros(batch_size, dtype=torch.bool, device=device)
-        has_source[batch[self.source].rows] = True
-        mask, widths = known_of(vector, given)
+        nowhere = torch.zeros(batch_size, dtype=torch.bool, device=device)
+        has_source = nowhere.index_fill(0, batch[self.source].rows, True)
+        mask, places = known_of(vector, given)
         nothing = torch.zeros(batch_size, mask.shape[1], dtype=torch.bool, device=device)
         is_known = nothing.index_copy(0, given.rows, mask) & has_source[:, None]
         return Targets(
             values.new_zeros(batch_size, vector.size).index_copy(0, given.rows, values),
-            is_known.repeat_interleave(widths, dim=1),
+            is_known.index_select(1, places),
             is_known.sum(),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,9 +38,18 @@ class Targets:
 
 
 def known_of(vector: Vector, given: ModalityTensors) -> tuple[Tensor, Tensor]:
-    """Return what of n materials is known, (n, m), and the m numbers of columns that this is."""
-    widths = torch.tensor(vector.widths or (1,) * vector.size, device=given.rows.device)
+    """Return what of n materials is known, (n, m), and for each number its place among the m."""
+    device = given.rows.device
+    places = _places(vector, device)
     if vector.mask is None:
         shape = (len(given.rows), vector.size)
-        return torch.ones(shape, dtype=torch.bool, device=given.rows.device), widths
-    return given.arrays[vector.mask].bool(), widths
+        return torch.ones(shape, dtype=torch.bool, device=device), places
+    return given.arrays[vector.mask].bool(), places
+
+
+@functools.cache
+def _places(vector: Vector, device: torch.device) -> Tensor:
+    """Number the entries of the mask; it stays on the device, as copies would be waited for."""
+    widths = vector.widths or (1,) * vector.size
+    numbered = [place for place, width in enumerate(widths) for _ in range(width)]
+    return torch.tensor(numbered, device=device)

@@ -5,8 +5,13 @@ from torch import Tensor
 
 from omnimat.materials.crystals import from_pymatgen
 from omnimat.materials.record import Record
+from omnimat.modalities.structure import dimenetpp_network
 from omnimat.modalities.structure.dimenetpp import DimeNetPlusPlusSettings
-from omnimat.modalities.structure.dimenetpp_network import DimeNetPlusPlus, triplets
+from omnimat.modalities.structure.dimenetpp_network import (
+    DimeNetPlusPlus,
+    are_reverse,
+    joined_edges,
+)
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.testing.encoder_conformance import as_double
 from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
@@ -27,6 +32,12 @@ def graph(record: Record) -> tuple[Tensor, Tensor, int]:
     arrays = encoder_arrays([record], featurizer)
     index = torch.stack([arrays["edge_sources"], arrays["edge_targets"]]).long()
     return index, arrays["edge_vectors_angstrom"], len(arrays["atomic_numbers"])
+
+
+def triplets(index: Tensor, vectors: Tensor, num_atoms: int) -> Tensor:
+    """Cut out the pairs of edges that the network counts for nothing."""
+    pairs = joined_edges(index, num_atoms)
+    return pairs[:, ~are_reverse(index, vectors, pairs)]
 
 
 def test_rock_salt_has_1300_triplets() -> None:
@@ -51,6 +62,25 @@ def test_triplets_by_hand() -> None:
     given = triplets(index, vectors, num_atoms).T.tolist()
     assert len(given) == len(expected)
     assert {tuple(pair) for pair in given} == expected
+
+
+def test_a_reverse_edge_counts_as_if_it_were_left_out(monkeypatch) -> None:
+    """The network gives it a basis of zero, so that a GPU need not say how many there are."""
+    torch.manual_seed(0)
+    net = DimeNetPlusPlus(SETTINGS, 8).double()
+    arrays = as_double(encoder_arrays(example_records()[:3], featurizer_for(SETTINGS)))
+    masked = net(arrays)
+    gradients = torch.autograd.grad(masked.square().sum(), list(net.parameters()))
+    vectors = arrays["edge_vectors_angstrom"]
+    monkeypatch.setattr(
+        dimenetpp_network,
+        "joined_edges",
+        lambda index, num_atoms: triplets(index, vectors, num_atoms),
+    )
+    cut = net(arrays)
+    torch.testing.assert_close(masked, cut)
+    expected = torch.autograd.grad(cut.square().sum(), list(net.parameters()))
+    torch.testing.assert_close(gradients, expected)
 
 
 def test_without_edges_there_are_no_triplets() -> None:

@@ -125,3 +125,14 @@ def test_code_in_a_model_folder_is_never_run(bert, tmp_path):
     with pytest.raises(UserError, match=re.escape(str(folder))):
         HuggingFaceTextSettings(model=str(folder)).build(4)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_row_a_text_equals_texts_one_after_another(encoder):
+    encoder.double().eval()
+    arrays = texts(LENGTHS)
+    rows = torch.full((3, max(LENGTHS)), 7, dtype=torch.int32)  # beyond the ends, anything
+    for row, ids in zip(rows, arrays["token_ids"].split(LENGTHS), strict=True):
+        row[: len(ids)] = ids
+    torch.testing.assert_close(
+        encoder(arrays | {"token_ids": rows}), encoder(arrays), rtol=0, atol=0
+    )

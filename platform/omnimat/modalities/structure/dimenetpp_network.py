@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from omnimat.modalities.structure.crystal_network import (
     edge_index,
     lengths_and_directions,
+    owners,
     pool_atoms,
     starts_of,
     sum_at,
@@ -66,8 +67,10 @@ class DimeNetPlusPlus(nn.Module):
         """
         elements, index = arrays["atomic_numbers"].long(), edge_index(arrays)
         vectors_angstrom = arrays["edge_vectors_angstrom"]
-        pairs = triplets(index, vectors_angstrom, len(elements))
+        pairs = joined_edges(index, len(elements))
         radial, spherical = self._basis(vectors_angstrom, pairs)
+        # The layers on it have no bias, so a basis of zero is as if there were no such triplet.
+        spherical = spherical * ~are_reverse(index, vectors_angstrom, pairs)[:, None]
         edges = self.embedding(elements, radial, index)
         atoms = self.outputs[0](edges, radial, index[1], len(elements))
         for interaction, output in zip(self.interactions, self.outputs[1:], strict=True):
@@ -185,28 +188,34 @@ class Residual(nn.Module):
         return result
 
 
-def triplets(index: Tensor, vectors_angstrom: Tensor, num_atoms: int) -> Tensor:
-    """Pair every edge j -> i with all edges k -> j except its own reverse.
+def joined_edges(index: Tensor, num_atoms: int) -> Tensor:
+    """Pair every edge j -> i with all edges k -> j, its own reverse among them.
+
+    How many pairs there are depends on the graph. A GPU is waited for once, to tell this.
 
     Args:
         index: source and target of each edge, shape (2, edges).
-        vectors_angstrom: vectors from the source to the image of the target, shape (edges, 3).
         num_atoms: number of atoms in the batch.
 
     Returns:
-        The positions of the edges k -> j and j -> i of each triplet, shape (2, triplets).
+        The positions of the edges k -> j and j -> i, shape (2, pairs).
     """
     sources, targets = index
     by_target = torch.argsort(targets, stable=True)
-    num_into = torch.bincount(targets, minlength=num_atoms)
+    num_into = targets.new_zeros(num_atoms).index_add(0, targets, torch.ones_like(targets))
     num_joined = num_into[sources]
-    outgoing = torch.arange(len(sources), device=sources.device).repeat_interleave(num_joined)
+    outgoing = owners(num_joined, int(num_joined.sum()))
     within = torch.arange(len(outgoing), device=sources.device)
     within = within - starts_of(num_joined)[outgoing]
     incoming = by_target[starts_of(num_into)[sources[outgoing]] + within]
+    return torch.stack([incoming, outgoing])
+
+
+def are_reverse(index: Tensor, vectors_angstrom: Tensor, pairs: Tensor) -> Tensor:
+    """Say of each pair of edges whether one is the other's reverse, shape (pairs,)."""
+    (sources, targets), (incoming, outgoing) = index, pairs
     gap = (vectors_angstrom[incoming] + vectors_angstrom[outgoing]).square().sum(-1)
-    is_reverse = (sources[incoming] == targets[outgoing]) & (gap < _SAME_IMAGE_ANGSTROM**2)
-    return torch.stack([incoming, outgoing])[:, ~is_reverse]
+    return (sources[incoming] == targets[outgoing]) & (gap < _SAME_IMAGE_ANGSTROM**2)
 
 
 def _two_maps(width: int, between: int, out_width: int) -> nn.Sequential:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from omnimat.modalities.structure.batched_sums import lattice_sums
 from omnimat.modalities.structure.crystal_network import (
     edge_index,
+    owners,
     pool_atoms,
     starts_of,
     sum_at,
@@ -80,8 +81,11 @@ class PotNet(nn.Module):
         local = self.local_edges(arrays["edge_vectors_angstrom"])
         if self.infinite_edges is None:
             return local_index, local
-        pair_index, pairs = ordered_pairs(num_atoms)
-        infinite = self.infinite_edges(pair_potentials(arrays, num_atoms)[pairs])
+        potentials = pair_potentials(arrays, num_atoms)
+        # Of N^2 ordered pairs, N (N + 1) / 2 are stored. The shapes tell, without the device.
+        num_ordered = 2 * len(potentials) - len(arrays["atomic_numbers"])
+        pair_index, pairs = ordered_pairs(num_atoms, num_ordered)
+        infinite = self.infinite_edges(potentials.index_select(0, pairs))
         return torch.cat([local_index, pair_index], dim=1), torch.cat(
             [local, infinite.to(local.dtype)]
         )
@@ -174,19 +178,19 @@ def pair_potentials(arrays: Mapping[str, Tensor], num_atoms: Tensor) -> Tensor:
     return sums.to(arrays["edge_vectors_angstrom"].dtype)
 
 
-def ordered_pairs(num_atoms: Tensor) -> tuple[Tensor, Tensor]:
+def ordered_pairs(num_atoms: Tensor, total: int) -> tuple[Tensor, Tensor]:
     """Expand the stored pairs i <= j of each crystal to all N^2 ordered pairs.
 
     Args:
         num_atoms: number N of atoms of each crystal, int64 of shape (n,).
+        total: sum N^2, which the caller knows without asking the device.
 
     Returns:
         The positions of source and target of each ordered pair, shape (2, sum N^2), and the
         position of its unordered pair among the sum N (N + 1) / 2 stored ones, shape (sum N^2,).
     """
     num_ordered, num_stored = num_atoms.square(), num_atoms * (num_atoms + 1) // 2
-    crystals = torch.arange(len(num_atoms), device=num_atoms.device)
-    crystals = crystals.repeat_interleave(num_ordered)
+    crystals = owners(num_ordered, total)
     size = num_atoms[crystals]
     within = torch.arange(len(crystals), device=size.device) - starts_of(num_ordered)[crystals]
     i, j = within // size, within % size

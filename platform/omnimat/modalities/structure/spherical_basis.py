@@ -84,16 +84,26 @@ def radial_parts(x: Tensor, num_orders: int, num_roots: int, exponent: int) -> T
         The functions, computed in float64 and rounded to the dtype of ``x``, shape
         (edges, num_orders, num_roots).
     """
-    roots = bessel_roots(num_orders, num_roots)
-    orders = np.arange(num_orders)[:, None]
-    scale = np.sqrt(2) / np.abs(spherical_jn(orders + 1, roots))
     wide = x.double()[:, None]
+    roots, scales = _roots_and_scales(num_orders, num_roots, x.device)
     parts = [
-        spherical_bessel(order, wide * wide.new_tensor(roots[order]))
-        * wide.new_tensor(scale[order])
-        for order in range(num_orders)
+        spherical_bessel(order, wide * roots[order]) * scales[order] for order in range(num_orders)
     ]
     return (torch.stack(parts, dim=1) * envelope(wide, exponent)[..., None]).to(x.dtype)
+
+
+@functools.cache
+def _roots_and_scales(
+    num_orders: int, num_roots: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Give the roots and what normalises their functions, each (num_orders, num_roots) in float64.
+
+    They stay on the device: to copy them there for each batch would make the host wait for it.
+    """
+    roots = bessel_roots(num_orders, num_roots)
+    orders = np.arange(num_orders)[:, None]
+    scales = np.sqrt(2) / np.abs(spherical_jn(orders + 1, roots))
+    return torch.from_numpy(roots).to(device), torch.from_numpy(scales).to(device)
 
 
 def angular_parts(cosines: Tensor, num_orders: int) -> Tensor:

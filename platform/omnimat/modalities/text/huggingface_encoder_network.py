@@ -50,7 +50,7 @@ class HuggingFaceText(nn.Module):
         """Embed n descriptions.
 
         Args:
-            arrays: ``token_ids`` (total,) of all texts one after another, and ``num_tokens`` (n,).
+            arrays: ``token_ids`` (n, longest), a text a row, and ``num_tokens`` (n,).
 
         Returns:
             The embeddings, shape (n, embedding_dim).

@@ -17,7 +17,9 @@ def padded(token_ids: Tensor, num_tokens: Tensor, padding_id: int) -> tuple[Tens
     kernels reject empty batches, and in this way every parameter still gets a gradient, of zero.
 
     Args:
-        token_ids: ids of all texts one after another, shape (total,).
+        token_ids: ids of each text in a row of its own, shape (n, longest), whatever stands beyond
+            its end; or those of all texts one after another, shape (total,), whose longest length
+            a GPU has to be waited for.
         num_tokens: number of ids of each text, shape (n,).
         padding_id: id that fills the shorter texts.
 
@@ -30,8 +32,11 @@ def padded(token_ids: Tensor, num_tokens: Tensor, padding_id: int) -> tuple[Tens
     if num_tokens.numel() == 0:
         ids = token_ids.new_full((1, 1), padding_id, dtype=torch.int64)
         return ids, torch.ones_like(ids, dtype=torch.bool)
-    places = torch.arange(int(num_tokens.max()), device=token_ids.device)
-    is_token = places < num_tokens[:, None]
+    is_row = token_ids.dim() == 2
+    longest = token_ids.shape[1] if is_row else int(num_tokens.max())
+    is_token = torch.arange(longest, device=token_ids.device) < num_tokens[:, None]
+    if is_row:
+        return token_ids.long().masked_fill(~is_token, padding_id), is_token
     ids = torch.full(is_token.shape, padding_id, dtype=torch.int64, device=token_ids.device)
     return ids.masked_scatter(is_token, token_ids.long()), is_token
 

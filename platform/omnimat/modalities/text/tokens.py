@@ -55,7 +55,7 @@ class TextTokens(FeaturizerSettings):
     @property
     def fields(self) -> tuple[Field, ...]:
         """Field of the ids, which begin with the tokenizer's first special token ([CLS])."""
-        return (Field("token_ids", "int32", axis="token"),)
+        return (Field("token_ids", "int32", axis="token", is_padded=True),)
 
     @property
     def vocabulary_size(self) -> int | None:

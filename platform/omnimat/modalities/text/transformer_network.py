@@ -45,7 +45,7 @@ class TextTransformer(nn.Module):
         """Embed n descriptions.
 
         Args:
-            arrays: ``token_ids`` (total,) of all texts one after another, and ``num_tokens`` (n,).
+            arrays: ``token_ids`` (n, longest), a text a row, and ``num_tokens`` (n,).
 
         Returns:
             The embeddings, shape (n, embedding_dim).
