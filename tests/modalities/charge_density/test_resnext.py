@@ -17,3 +17,17 @@ def shifted_difference(padding: str) -> float:
 def test_circular_padding_sees_no_cell_wall() -> None:
     assert shifted_difference("circular") < 1e-12
     assert shifted_difference("zeros") > 1e-6
+
+
+def test_the_layout_of_a_gpu_changes_no_number():
+    torch.manual_seed(0)
+    blocks = DensityResNeXtSettings(preset="tiny").build(8).double().blocks
+    features = torch.randn(2, 8, 6, 6, 6, dtype=torch.float64)
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        given = features.contiguous(memory_format=layout).requires_grad_()
+        out = blocks(given)
+        assert out.is_contiguous(memory_format=layout)
+        gradients = torch.autograd.grad(out.square().sum(), [given, *blocks.parameters()])
+        results.append((out.detach(), gradients))
+    torch.testing.assert_close(*results)

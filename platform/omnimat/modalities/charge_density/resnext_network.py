@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -46,6 +47,8 @@ class DensityResNeXt(nn.Module):
         """
         density = arrays["density"].unsqueeze(1).to(self.stem.weight.dtype)
         features = _max_pool(F.relu(self.stem_norm(self.stem(density))), self.padding)
+        if features.is_cuda:  # whose convolutions multiply the channels of a point side by side
+            features = features.contiguous(memory_format=torch.channels_last_3d)
         embeddings: Tensor = self.head(self.blocks(features).mean(dim=(2, 3, 4)))
         return embeddings
 

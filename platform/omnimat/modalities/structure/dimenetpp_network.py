@@ -215,7 +215,8 @@ def are_reverse(index: Tensor, vectors_angstrom: Tensor, pairs: Tensor) -> Tenso
     """Say of each pair of edges whether one is the other's reverse, shape (pairs,)."""
     (sources, targets), (incoming, outgoing) = index, pairs
     gap = (vectors_angstrom[incoming] + vectors_angstrom[outgoing]).square().sum(-1)
-    return (sources[incoming] == targets[outgoing]) & (gap < _SAME_IMAGE_ANGSTROM**2)
+    is_reverse: Tensor = (sources[incoming] == targets[outgoing]) & (gap < _SAME_IMAGE_ANGSTROM**2)
+    return is_reverse
 
 
 def _two_maps(width: int, between: int, out_width: int) -> nn.Sequential:
