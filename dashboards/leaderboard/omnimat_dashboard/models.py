@@ -99,7 +99,9 @@ def _order(line: ModelLine) -> tuple[int, int, str]:
 
 def _pages_of(catalogue: Catalogue, packages: Mapping[str, Found[Packed]]) -> dict[str, str]:
     opened = {name: found.value for name, found in packages.items() if found.value is not None}
-    origins = [one for some in catalogue.origins().values() for one in some]
+    runs = {one.card.name for one in opened.values()}
+    everything = (one for some in catalogue.origins().values() for one in some)
+    origins = [one for one in everything if runs & {one.run_name, one.parent_run}]
     return {
         name: one.model for one in origins for name, packed in opened.items() if packed.holds(one)
     }

@@ -163,7 +163,7 @@ class Package:
             UserError: a file is missing or was changed.
         """
         files = {name: self.data(name) for name in self.card.files}
-        return _zipped(files | {CARD: _text(self.card)})
+        return _zipped(files | {CARD: self._read(CARD, _MAX_CARD_BYTES)})
 
     def held(self) -> Self:
         """Give the same package with all its files in memory, for processes that cannot reach it.

@@ -322,7 +322,15 @@ addEventListener("resize", () => {
   clearTimeout(resized);
   resized = setTimeout(redraw, 120);
 });
-addEventListener("beforeprint", () => document.querySelectorAll(".plot").forEach(draw));
+// Paper is white, whatever the screen is.
+addEventListener("beforeprint", () => {
+  document.documentElement.dataset.theme = "light";
+  document.querySelectorAll(".plot").forEach(draw);
+});
+addEventListener("afterprint", () => {
+  showTheme();
+  redraw();
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 document.addEventListener("themechange", redraw);
 document.addEventListener("contentchange", watch);
