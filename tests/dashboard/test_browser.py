@@ -226,7 +226,7 @@ def test_everything_goes_by_the_keyboard(open_page, address, storage):
     expect(page.get_by_role("heading", level=1)).to_have_text("Results")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/result/*")
+    page.wait_for_url("**/models/*")
 
 
 def test_a_folder_on_any_web_server_does_the_same(open_page, site, storage):
