@@ -107,7 +107,9 @@ def _drawn(artifacts: Artifacts, name: str) -> Found[pd.DataFrame | dict[str, An
         return min(kept, key=lambda left: float(left["validation_error"]), default=None)
 
     found = attempt(read)
-    return found if found.value is not None or found.reason else Found(None, "it has no curves yet")
+    if found.value is None:
+        return Found(None, found.reason or "it has no curves yet")
+    return Found(found.value)
 
 
 def _page(catalogue: Catalogue, name: str, files: RunFiles) -> RunPage:

@@ -79,8 +79,8 @@ def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
         content = json.dumps(as_json(summaries), indent=1)
         yield ("download", f"{board.board_id}.json"), content.encode()
         yield ("download", f"{board.board_id}.csv"), as_csv(summaries).encode()
-    for found in pages.packages.all().values():
-        if (packed := found.value) is not None and packed.can_be_downloaded:
+    for opened in pages.packages.all().values():
+        if (packed := opened.value) is not None and packed.can_be_downloaded:
             yield ("package", packed.file), pages.packages.archive(packed.file).value or b""
     for dataset in pages.artifacts.datasets():
         for name in DATASET_FILES:
