@@ -144,7 +144,7 @@ def print_profile(step: Callable[[], None]) -> None:
         for _ in range(NUM_PROFILED):
             step()
     averages = profile.key_averages()
-    print(averages.table(sort_by="self_cuda_time_total", row_limit=20, max_name_column_width=60))
+    print(averages.table(sort_by="self_device_time_total", row_limit=20, max_name_column_width=60))
 
 
 def _rows(found: Mapping[str, float], num_flops: int, device: torch.device) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from upath import UPath
 
 from omnimat.base.workspace import Workspace
 from omnimat.job.load import load
+from omnimat.nn.precision import exact_products
 from omnimat.testing.synthetic_store import DATASET, write_store
 from omnimat.training.plan import RunPlan, make_plan
 
@@ -20,6 +21,13 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUD
 def device(request) -> torch.device:
     """Where a test computes."""
     return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _exact():
+    """Compare what is computed in float32, not in TF32."""
+    with exact_products():
+        yield
 
 
 @pytest.fixture(scope="session")
