@@ -42,6 +42,14 @@ PURE = [
 WALKED = pkgutil.walk_packages(omnimat.modalities.__path__, "modalities.")
 EVERY_MODALITY = [module.name for module in WALKED]
 LEARNING = ["training.loop", "training.context", "training.engine", "training.checkpoint"]
+# What a machine needs that has a feature store and little but torch.
+WITHOUT_RECORDS = [
+    *LEARNING,
+    "finetune.trial",
+    "models.embed",
+    "testing.synthetic_store",
+    "job.load",
+]
 RECORDS_ONLY = [name for name in PURE if name.split(".")[0] in {"materials", "shards"}]
 NO_TORCH = [
     *RECORDS_ONLY,
@@ -63,6 +71,7 @@ NO_TORCH = [
         (PURE, {"ray", "deepspeed"}),
         (EVERY_MODALITY, {"ray", "deepspeed"}),
         (LEARNING, {"ray", "deepspeed"}),
+        (WITHOUT_RECORDS, {"ray", "deepspeed", "pymatgen", "ase", "gemmi", "sqlalchemy"}),
         (NO_TORCH, {"torch", "deepspeed"}),
         (RECORDS_ONLY, {"torch", "ray", "pymatgen", "matminer"}),
         (
@@ -70,7 +79,7 @@ NO_TORCH = [
             {"torch", "ray", "pymatgen"},
         ),
     ],
-    ids=["pure", "modalities", "learning", "no torch", "records", "leaderboard"],
+    ids=["pure", "modalities", "learning", "without records", "no torch", "records", "leaderboard"],
 )
 def test_importing_loads_nothing_it_should_not(modules, banned):
     names = ", ".join(f"omnimat.{name}" for name in modules)

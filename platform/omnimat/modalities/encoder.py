@@ -23,10 +23,13 @@ class EncoderSettings(PresetSettings):
             ``registry.ENCODERS``). It is not needed where the modality's folder names the encoder.
         network: import path (``module:name``) of the network, which is made of the settings and
             the width of the embedding.
+        has_fixed_shapes: whether the arrays of all materials have the same shapes, so that the
+            network can be compiled once for all batches.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ()
     network: ClassVar[str]
+    has_fixed_shapes: ClassVar[bool] = False
     type: str
 
     @property

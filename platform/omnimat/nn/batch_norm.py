@@ -83,8 +83,9 @@ class BatchNorm(nn.Module):
         """Normalise (n, C, ...) to the same shape and dtype."""
         if self.training and self.reduce_moments is not None:
             return self._normalise_over_workers(values, self.reduce_moments)
-        use_batch = self.training and values.numel() // values.shape[1] >= 2
-        if use_batch:
+        use_batch = False
+        if self.training and values.numel() // values.shape[1] >= 2:
+            use_batch = True  # not the comparison: compiled, that of a variable size is no boolean
             self.num_batches_tracked += 1
         return F.batch_norm(
             values,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -48,8 +48,12 @@ def _set_products(of_matrices: str, of_convolutions: bool) -> None:
 
 @contextmanager
 def single_precision(device: torch.device) -> Iterator[None]:
-    """Compute in float32 or better inside, also under autocast and where products may be fast."""
-    with torch.autocast(device.type, enabled=False), exact_products():
+    """Compute in float32 or better inside, also under autocast and where products may be fast.
+
+    In a compiled network products are what was allowed when it was compiled.
+    """
+    products = nullcontext() if torch.compiler.is_compiling() else exact_products()
+    with torch.autocast(device.type, enabled=False), products:
         yield
 
 

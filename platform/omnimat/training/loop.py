@@ -110,6 +110,10 @@ def build_model(settings: PretrainSettings) -> Multimodal:
         )
         for term in settings.regression
     }
+    if settings.training.compile:
+        for name, chosen in settings.modalities.encoders().items():
+            if chosen.has_fixed_shapes:
+                encoders[name].compile()  # when it is first called
     return Multimodal(
         encoders,
         settings.embedding_dim,

@@ -38,6 +38,7 @@ class TrainingSettings(Settings):
             "cpus_per_worker",
             "use_gpu",
             "threads_per_worker",
+            "compile",
             "max_failures",
             "report_interval_steps",
             "checkpoint_interval_epochs",
@@ -108,6 +109,10 @@ class TrainingSettings(Settings):
     precision: Precision = "fp32"
     """bf16 is autocast over fp32 parameters: basis functions and the loss stay in fp32. fast_fp32
     keeps all numbers in fp32 and only multiplies matrices in bfloat16 or TF32."""
+    compile: bool = False
+    """Have torch compile the encoders whose arrays have a fixed shape (charge density, DOS, XRD,
+    composition): after minutes at the start they take less time on a GPU. Graphs of crystals differ
+    in size and are left as they are. The numbers are the same up to rounding."""
     seed: int = Field(default=0, ge=0)
     """Decides the initial weights, the order of training, augmentation and dropout."""
 
@@ -155,6 +160,15 @@ class TrainingSettings(Settings):
             raise ValueError(
                 f"warmup_epochs {self.warmup_epochs:g} is more than num_epochs {self.num_epochs}; "
                 "the learning rate would never reach lr"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_compiled(self) -> TrainingSettings:
+        if self.compile and self.zero_stage == 3:
+            raise ValueError(
+                "compile needs whole weights, which zero_stage 3 divides; set zero_stage to 2, or "
+                "compile to false"
             )
         return self
 

@@ -32,6 +32,7 @@ class DensityResNeXtSettings(EncoderSettings):
         "tiny": {"stages": (1, 1, 1, 1), "stem_channels": 8, "width": 8, "cardinality": 2},
     }
     network: ClassVar[str] = "omnimat.modalities.charge_density.resnext_network:DensityResNeXt"
+    has_fixed_shapes: ClassVar[bool] = True
     type: Literal["density_resnext"] = "density_resnext"
     stages: tuple[PositiveInt, ...] = (3, 4, 6, 3)
     stem_channels: PositiveInt = 64

@@ -24,6 +24,7 @@ class CompositionMlpSettings(EncoderSettings):
         "tiny": {"hidden_widths": (64,)},
     }
     network: ClassVar[str] = "omnimat.modalities.composition.mlp_network:CompositionMlp"
+    has_fixed_shapes: ClassVar[bool] = True
     type: Literal["composition_mlp"] = "composition_mlp"
     input_width: PositiveInt = 132
     hidden_widths: tuple[PositiveInt, ...] = (512, 512)

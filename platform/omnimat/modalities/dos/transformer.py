@@ -45,6 +45,7 @@ class DosTransformerSettings(EncoderSettings):
         },
     }
     network: ClassVar[str] = "omnimat.modalities.dos.transformer_network:DosTransformer"
+    has_fixed_shapes: ClassVar[bool] = True
     type: Literal["dos_transformer"] = "dos_transformer"
     token_width: PositiveInt = 128
     num_blocks: PositiveInt = 4

@@ -29,6 +29,7 @@ class XrdCnnSettings(EncoderSettings):
         "tiny": {"widths": (8, 16, 32), "num_bins": 4},
     }
     network: ClassVar[str] = "omnimat.modalities.xrd.cnn_network:XrdCnn"
+    has_fixed_shapes: ClassVar[bool] = True
     type: Literal["xrd_cnn"] = "xrd_cnn"
     widths: tuple[PositiveInt, ...] = Field(default=(32, 64, 96, 128, 128), min_length=1)
     kernel_size: PositiveInt = 7
