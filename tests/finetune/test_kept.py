@@ -1,5 +1,7 @@
 """What stays on the device gives the batches that are collated anew each time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,9 @@ from omnimat.finetune.fit import Fit
 from omnimat.finetune.kept import KeptInputs, fits
 from omnimat.finetune.trial import run_trial
 from omnimat.finetune.trial_settings import TrialSettings
+from omnimat.modalities.batch import feature_table
+from omnimat.modalities.text.transformer import TextTransformerSettings
+from omnimat.testing.materials import example_records, featurizer_for
 
 NEEDS_CUDA = [
     pytest.mark.gpu,
@@ -43,6 +48,26 @@ def test_batches_equal_those_collated_anew(inputs, device):
                 assert array.device.type == device
                 assert array.dtype == other.arrays[key].dtype
                 assert torch.equal(array.cpu(), other.arrays[key]), key
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_texts_are_as_long_as_the_longest_of_their_batch(device):
+    records = [
+        replace(record, parts={} if place == 2 else {"text": record.parts["text"][: 9 * place]})
+        for place, record in enumerate(example_records(8), start=1)
+    ]
+    featurizers = {"text": featurizer_for(TextTransformerSettings(preset="tiny"))}
+    table = feature_table(records, featurizers).combine_chunks()
+    anew = FeatureInputs(table, featurizers, torch.device("cpu"))
+    own = KeptInputs.of(table, featurizers, torch.device(device))
+    parts = [np.array([7, 0]), np.array([0, 1, 2]), np.array([1]), np.arange(8)]
+    lengths = []
+    for found, twin in zip(own.batches(parts), anew.batches(parts), strict=True):
+        ours, theirs = (one.modalities["text"].arrays for one in (found, twin))
+        assert torch.equal(ours["token_ids"].cpu(), theirs["token_ids"])
+        assert torch.equal(ours["num_tokens"].cpu(), theirs["num_tokens"])
+        lengths.append(ours["token_ids"].shape[1])
+    assert lengths[2] == 0 < lengths[1] < lengths[0] == lengths[3]
 
 
 def test_a_batch_may_be_changed_without_harm(inputs):

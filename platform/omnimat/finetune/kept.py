@@ -131,8 +131,11 @@ class KeptModality:
         arrays = {}
         for field in self.fields:
             items = chosen.get(field.axis)
-            positions = places if items is None else items.positions
+            positions = places if items is None or field.is_padded else items.positions
             arrays[field.name] = self.arrays[field.name].index_select(0, positions)
+            if field.is_padded:
+                longest = int(self.axes[field.axis].counts[records].max(initial=0))
+                arrays[field.name] = arrays[field.name][:, :longest].contiguous()
             if field.counted_from is not None:
                 assert items is not None
                 begins = chosen[field.counted_from].begins
