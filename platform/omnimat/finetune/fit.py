@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from omnimat.base.errors import RunError
-from omnimat.finetune.codec import JointCodec
+from omnimat.finetune.codec import JointCodec, Learned
 from omnimat.finetune.examples import EmbeddingInputs, Examples, apply_in_batches
 from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import PropertyModel, autocast
@@ -47,6 +47,7 @@ class Fit:
             or the most frequent class, averaged over tasks: 0 is perfect, 1 is no better than
             guessing.
         best: the entry of the best epoch, the first of equal ones.
+        learned: the training targets of each task as they are learned, on the device.
     """
 
     tasks: Sequence[TaskSettings]
@@ -57,6 +58,7 @@ class Fit:
     validation: Examples
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
+    learned: Sequence[Learned] = ()
 
     def run(self, report: Callable[[dict[str, float]], None]) -> None:
         """Train, and leave the weights of the best epoch in the model.
@@ -74,6 +76,7 @@ class Fit:
             weight_decay=self.settings.weight_decay,
             fused=self._device.type == "cuda",
         )
+        self.learned = [one.to(self._device) for one in self.codec.encode(self.train.targets)]
         best_state = copy.deepcopy(network.state_dict())
         for epoch in range(self.settings.num_epochs):
             self.history.append(self._epoch(network, optimizer, epoch))
@@ -122,7 +125,6 @@ class Fit:
         generator = np.random.default_rng([self.settings.seed, epoch])
         num_batches = -(-len(self.train) // self.settings.batch_size)
         batches = np.array_split(generator.permutation(len(self.train)), num_batches)
-        learned = [one.to(self._device) for one in self.codec.encode(self.train.targets)]
         network.train()
         inputs = self.train.inputs.in_epoch(epoch).batches(batches)
         total = torch.zeros((), device=self._device)
@@ -130,7 +132,7 @@ class Fit:
             lr = self._set_lr(optimizer, epoch * num_batches + index, num_batches)
             with autocast(self.settings.precision, self._device):
                 outputs = network(batch).float()
-            wanted = [one[rows] for one in learned]
+            wanted = [one[rows] for one in self.learned]
             loss = self.codec.losses(outputs, wanted, self.settings.regression_loss).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
