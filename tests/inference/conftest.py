@@ -1,10 +1,17 @@
 import functools
+import json
+import resource
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from upath import UPath
 
+import omnimat
 from omnimat.base.checked_json import write_checked_json
+from omnimat.base.errors import UserError
 from omnimat.base.workspace import RESULT, TRIAL, Workspace
+from omnimat.cli.main import main
 from omnimat.finetune.outcome import trial_folder
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.rows import best_points
@@ -12,12 +19,16 @@ from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.trial import predict, run_trial
 from omnimat.finetune.tuning import judged
 from omnimat.inference.build import package
+from omnimat.inference.package import Package, stored
 from omnimat.materials.record import Record
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.sources.prototypes import Prototypes
+from omnimat.testing.packages import write_package
 from omnimat.training.settings import PretrainSettings
 
 NUM_RECORDS = 200
+SPARE_BYTES = 512 << 20
+WEIGHTS = "members/seed0.safetensors"
 TARGET = "volume_angstrom3_per_atom"
 PRETRAIN = {
     "dataset": "data",
@@ -124,3 +135,59 @@ def of_the_run(storage, sweep_settings):
         predict(plan, read_result(plan, trial, folder), folder, "test")
         for trial, folder in folders.items()
     ]
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    """The card and the other files of a package."""
+    folder = tmp_path_factory.mktemp("honest") / "model"
+    write_package(folder)
+    card = json.loads((folder / "card.json").read_text())
+    del card["checksum"]
+    return card, {name: (folder / name).read_bytes() for name in card["files"]}
+
+
+@pytest.fixture
+def little_memory(records, honest, tmp_path):
+    """Allow this process little more address space than it has, once all libraries are loaded."""
+    assert used(written(tmp_path / "warm", *honest), records[0]) == [None] * 5
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + SPARE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def written(folder, card, files, text=None):
+    """Write a package with the right hashes."""
+    described = {name: one.model_dump() for name, one in stored(files).items()}
+    more = card.get("more_files", {})
+    told = {key: value for key, value in card.items() if key != "more_files"}
+    told = json.dumps(told | {"files": described | more})
+    data_of = files | {"card.json": told.encode() if text is None else text}
+    for name, data in data_of.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def used(path, record):
+    """Use a package in every way; give for each why it was refused, or None."""
+    found = []
+    for use in (
+        lambda: Package(path).check(),
+        lambda: omnimat.load(path, "cpu").embed(record, progress=False),
+        lambda: omnimat.load(path, "cpu").predict(record, progress=False),
+    ):
+        try:
+            use()
+        except UserError as error:
+            found.append(str(error))
+        else:
+            found.append(None)
+    for command in (("models", "show", str(path)), ("models", "check", str(path))):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code in {0, 2}, (command, result.exception)
+        found.append(result.output if result.exit_code else None)
+    return found
