@@ -188,7 +188,7 @@ def tried(
     started_s = time.process_time()
     codec = JointCodec.fit(plan.tasks, train.targets)
     plan = replace(plan, head=MlpSettings(hidden_widths=way.hidden_widths))
-    model = build_model(plan, settings, codec.num_outputs)
+    model = build_model(plan, settings, codec.num_outputs).to(plan.device)
     if way.begins_frozen:
         most = min(PROBE_EPOCHS, 10 * settings.num_epochs)
         before = {
@@ -207,7 +207,11 @@ def tried(
 def test_error(fit: Fit, test: Examples) -> float:
     """Score what a trial predicts for the test split."""
     outputs = torch.cat(apply_in_batches(fit.model, test.inputs, len(test), fit.settings)).float()
-    (task,), (targets,), (values,) = fit.tasks, test.targets, fit.codec.decode(outputs.numpy())
+    (task,), (targets,), (values,) = (
+        fit.tasks,
+        test.targets,
+        fit.codec.decode(outputs.cpu().numpy()),
+    )
     return float(task.scoring.function(targets.known, values[targets.is_known]))
 
 
