@@ -31,7 +31,9 @@ def paths(storage):
     model = model_slug(storage.rows[0].model)
     results = ["/", f"/board/{board}", f"/result/{a}", f"/result/{energy}", f"/compare?a={a}&b={b}"]
     models = ["/models", f"/models/{model}"]
-    stored = ["/datasets", "/dataset/mp20-mini", "/maps", "/map/mini-retrieval"]
+    material = storage.records["material_id"].iloc[0]
+    stored = ["/datasets", "/dataset/mp20-mini", "/maps", "/map/mini-retrieval", "/search"]
+    stored += ["/materials/mp20-mini", f"/materials/mp20-mini/{material}"]
     runs = ["/runs", "/run/going", "/run/silent", "/run/mini-sweep", "/together?run=going"]
     return [*results, *models, *stored, *runs]
 

@@ -9,6 +9,7 @@ from upath import UPath
 from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.store import LeaderboardStore
+from omnimat_dashboard.links import model_slug
 
 PHONE = {"width": 390, "height": 844}
 
@@ -25,9 +26,9 @@ def models(page) -> list[str]:
 def test_a_board_is_sorted_and_its_address_remembers(open_page, address, storage):
     page = open_page(address + board(storage, "formation energy"))
     by_score = models(page)
-    page.get_by_role("link", name="Model").click()
+    page.get_by_role("link", name="Model", exact=True).click()
     assert models(page) == sorted(by_score, key=str.lower)
-    page.get_by_role("link", name="Model").click()
+    page.get_by_role("link", name="Model", exact=True).click()
     assert models(page) == sorted(by_score, key=str.lower, reverse=True)
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     page.reload()
@@ -88,14 +89,12 @@ def row_of_fold(row, place):
 
 
 def test_a_result_opens_with_its_figures(open_page, address, storage):
-    page = open_page(address)
-    section = page.locator("section", has_text="lattice lengths")
-    section.locator(".plot").first.scroll_into_view_if_needed()
-    expect(section.locator(".plot[data-drawn]").first).to_be_attached()  # it moves what is below it
-    section.locator(".model a").first.click()
+    page = open_page(address + board(storage, "lattice lengths, scaled"))
+    page.locator("tr.result .model a", has_text=storage.rows[0].model).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(storage.rows[0].model)
-    page.locator(".plot").last.scroll_into_view_if_needed()
-    expect(page.locator(".plot[data-drawn]")).to_have_count(5)
+    for plot in page.locator(".plot").all():
+        plot.scroll_into_view_if_needed()
+    expect(page.locator(".plot[data-drawn]")).to_have_count(page.locator(".plot").count())
     expect(page.locator(".plot .scatterlayer .point").first).to_be_attached()
     assert page.locator("pre").inner_text().startswith("omnimat leaderboard verify")
 
@@ -144,8 +143,8 @@ def background(page) -> int:
     return int(colour.partition("(")[2].partition(",")[0])
 
 
-def test_dark_follows_the_system_until_somebody_chooses(open_page, address):
-    page = open_page(address, color_scheme="dark")
+def test_dark_follows_the_system_until_somebody_chooses(open_page, address, storage):
+    page = open_page(address + board(storage, "crystal system"), color_scheme="dark")
     assert background(page) < 60
     expect(page.locator(".plot[data-drawn]").first).to_be_attached()
     text = page.locator(".plot .ytick text").first
@@ -165,7 +164,8 @@ def test_nothing_is_wider_than_a_phone(open_page, address, storage):
     a, b = groups["crystal system", "aligned"], groups["crystal system", "hostile"]
     paths = ["/", board(storage, "crystal system"), f"/result/{a}", f"/compare?a={a}&b={b}"]
     paths += ["/datasets", "/dataset/mp20-mini", "/maps", "/map/mini-retrieval"]
-    paths += ["/runs", "/run/going", "/run/mini-sweep"]
+    paths += ["/runs", "/run/going", "/run/mini-sweep", "/together?run=going", "/models"]
+    paths += [f"/models/{model_slug(row.model)}" for row in (storage.rows[0], storage.rows[-1])]
     page = open_page(address, viewport=PHONE)
     for path in paths:
         page.goto(address + path)
@@ -234,13 +234,13 @@ def test_a_folder_on_any_web_server_does_the_same(open_page, site, storage):
     expect(page.locator("section.card tr.result:visible")).to_have_count(3)
     page.get_by_role("link", name="lattice lengths, scaled", exact=True).last.click()
     page.wait_for_load_state()  # its script sorts the table, not the web server
-    page.get_by_role("link", name="Model").click()
+    page.get_by_role("link", name="Model", exact=True).click()
     assert models(page) == sorted(models(page), key=str.lower)
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()
     assert download.value.path().read_text().count("\n") == 4
     page.locator(".model a").first.click()
     expect(page.locator(".plot[data-drawn]").first).to_be_attached()
-    for name in ("Data sets", "Maps", "Runs", "Results"):
+    for name in ("Models", "Data sets", "Maps", "Runs", "Results"):
         page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
         expect(page.get_by_role("heading", level=1)).to_be_visible()
