@@ -10,8 +10,10 @@ import pytest
 from playwright.sync_api import expect
 
 from omnimat.base.confined import Confined
+from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
 from omnimat.inference.package import Package
+from omnimat.leaderboard.folds import FOLD
 from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.links import model_slug
@@ -64,6 +66,27 @@ def test_a_model_has_its_results_on_all_boards(page_of, storage):
     best = [one for one in page.results if one.placed.place == 1]
     assert page.line.num_best == len(best) == 3  # it is the one that errs least
     assert page_of("no such model") is None
+
+
+def test_folds_are_also_shown_by_their_mean(storage, serve):
+    first = next(row for row in storage.rows if row.task == "formation energy")
+
+    def of_fold(fold, value):
+        config = {**first.config, FOLD: {"property": "fold", "test": fold, "num_folds": 3}}
+        return first.model_copy(
+            update={
+                "task": f"{first.task}, fold {fold} of 3",
+                "config": config,
+                "config_hash": fingerprint(config),
+                "value": value,
+            }
+        )
+
+    with serve(of_fold("0", 0.25), of_fold("1", 0.75), root=storage.root) as client:
+        text = client.get(f"/models/{model_slug(first.model)}").text
+    assert "<b>formation energy</b>, mean over 2/3 folds" in text
+    assert "0.50 <span" in text
+    assert "fold 0 of 3" in text
 
 
 def test_the_lineage_goes_from_data_to_the_run_and_links_what_is_here(page_of):

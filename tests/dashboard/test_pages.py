@@ -23,6 +23,7 @@ from omnimat.base.workspace import Workspace
 from omnimat.finetune.tasks import note_of
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.contest import contests_of_boards
+from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.imported import IMPORTED, Published
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard import write_site
@@ -442,6 +443,21 @@ def test_a_result_shows_its_seeds_curves_and_predictions(client, storage):
     assert [cloud["name"] for cloud in page.figures[2]["clouds"]] == ["a", "b", "c"]
     for text in ("+ changes", "1 min 15 s", "315,012", "verify --run mini-lattice-lengths-scaled"):
         assert text in page.text
+
+
+def test_the_result_of_a_fold_shows_the_validation_of_its_task(storage, serve):
+    row = next(row for row in storage.rows if row.task == "formation energy")
+    config = {**row.config, FOLD: {"property": "fold", "test": "0", "num_folds": 5}}
+    update = {
+        "task": f"{row.task}, fold 0 of 5",
+        "config": config,
+        "config_hash": fingerprint(config),
+    }
+    of_fold = row.model_copy(update=update)
+    with serve(of_fold, root=storage.root) as client:
+        figures = get(client, f"/result/{of_fold.group_id}").figures
+    validation = next(one for one in figures if one.get("y") == "validation (eV/atom)")
+    assert validation["series"][0]["y"][0] == pytest.approx(0.8)
 
 
 def test_a_classification_shows_its_confusion_beside_the_papers(client, storage):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from omnimat.inference.compare import facts
-from omnimat.leaderboard.folds import FOLD
+from omnimat.leaderboard.folds import FOLD, FoldMean, fold_means, may_be_of_fold
 from omnimat.leaderboard.imported import IMPORTED, published_in
 from omnimat.leaderboard.origins import Origin
 from omnimat.leaderboard.row import Row
@@ -43,6 +43,7 @@ class ModelPage:
 
     Attributes:
         line: its name and how many results it has.
+        means: the means over several folds, each with how its values are written.
         results: its results, by task.
         lineages: where the results come from, for the newest runs.
         num_origins: how many runs there are.
@@ -55,6 +56,7 @@ class ModelPage:
     """
 
     line: ModelLine
+    means: Sequence[tuple[FoldMean, Scale]]
     results: Sequence[Line]
     lineages: Sequence[Lineage]
     num_origins: int
@@ -94,6 +96,7 @@ def model_page(
     curves = attempt(lambda: _curves(artifacts, shown, rows))
     return ModelPage(
         line=line_of(name, results),
+        means=_means(catalogue, results[:MAX_RESULTS]),
         results=[Line(one, Scale.of(one.summary.board)) for one in results[:MAX_RESULTS]],
         lineages=attempt(lambda: lineages(artifacts, shown, packed)).value or (),
         num_origins=len(origins),
@@ -104,6 +107,13 @@ def model_page(
         figures=curves.value or (),
         figures_missing=curves.reason or "no run of it has left its history in this storage",
     )
+
+
+def _means(catalogue: Catalogue, results: Iterable[Placed]) -> list[tuple[FoldMean, Scale]]:
+    summaries = (one.summary for one in results)
+    of_folds = [one for one in summaries if may_be_of_fold(one.board.task)]
+    found = fold_means(of_folds, catalogue.store.configs(one.config_hash for one in of_folds))
+    return [(one, Scale.of(one.summary.board)) for one in found if len(one.members) > 1]
 
 
 def _to_pack(

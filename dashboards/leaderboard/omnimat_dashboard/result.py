@@ -11,6 +11,7 @@ import pandas as pd
 
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
+from omnimat.leaderboard.folds import task_without_fold
 from omnimat.leaderboard.imported import is_imported, published_in
 from omnimat.leaderboard.overlap import seen_in
 from omnimat.leaderboard.row import Row
@@ -226,6 +227,7 @@ def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[li
 def _trial_curves(histories: Sequence[tuple[Row, Mapping[str, Any]]], board: Board) -> list[Figure]:
     of = f" ({unit(board.unit)})" if board.unit else ""
     # As `finetune.fit.validation_key` writes it; importing that would load torch.
-    validation = f"validation {board.task}"
+    task = task_without_fold(board.task, histories[0][0].config) or board.task
+    validation = f"validation {task}"
     panels = (("train_loss", "training loss"), (validation, f"validation{of}"))
     return trials([(f"seed {row.seed}", trial) for row, trial in histories], panels)

@@ -108,7 +108,7 @@ def fold_means(
     told: dict[str, tuple[str, str, int]] = {}
     for one in summaries:
         config = configs.get(one.config_hash, {})
-        if (task := _task_without_fold(one.board.task, config)) is None:
+        if (task := task_without_fold(one.board.task, config)) is None:
             continue
         fold = {key: value for key, value in config[FOLD].items() if key != "test"}
         board = one.board
@@ -120,7 +120,7 @@ def fold_means(
     return sorted(means, key=lambda mean: mean.order)
 
 
-def _task_without_fold(task: str, config: Mapping[str, Any]) -> str | None:
+def task_without_fold(task: str, config: Mapping[str, Any]) -> str | None:
     """Return the name of a task without that of its fold; None for the result of no fold."""
     fold = config.get(FOLD) if isinstance(config, Mapping) else None
     if not isinstance(fold, Mapping) or not {"property", "test", "num_folds"} <= fold.keys():
