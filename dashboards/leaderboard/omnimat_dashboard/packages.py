@@ -94,11 +94,14 @@ class Packages:
         found = {place: self._packed(place) for place in places}
         return found | {name: Found(one) for name, one in _shipped().items() if name not in found}
 
+    def opened(self) -> list[Packed]:
+        """Give the packages that can be opened."""
+        return [found.value for found in self.all().values() if found.value is not None]
+
     def of(self, origins: Iterable[Origin]) -> list[Packed]:
         """Give the packages that hold the weights of some of these runs."""
         wanted = list(origins)
-        opened = (found.value for found in self.all().values())
-        return [one for one in opened if one and any(one.holds(origin) for origin in wanted)]
+        return [one for one in self.opened() if any(one.holds(origin) for origin in wanted)]
 
     def archive(self, file: str) -> Found[bytes]:
         """Zip a package of the storage after holding each of its files against its card.
@@ -116,8 +119,7 @@ class Packages:
         return Package(self._storage.path(f"{MODELS}/{place}", "model"))
 
     def _archive(self, file: str) -> bytes:
-        opened = (found.value for found in self.all().values())
-        packed = next((one for one in opened if one and one.place and one.file == file), None)
+        packed = next((one for one in self.opened() if one.place and one.file == file), None)
         if packed is None:
             raise FileNotFoundError(file)
         if not packed.can_be_downloaded:

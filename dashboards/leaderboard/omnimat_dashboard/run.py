@@ -97,19 +97,18 @@ def together_page(artifacts: Artifacts, names: Sequence[str]) -> TogetherPage:
 
 def _drawn(artifacts: Artifacts, name: str) -> Found[pd.DataFrame | dict[str, Any]]:
     """Read the history of a pretraining, or the best trial of a sweep."""
-
-    def read() -> pd.DataFrame | dict[str, Any] | None:
-        files = artifacts.run(name)
-        if "training" in files.settings:
-            history = files.history()
-            return None if history.empty else history
-        kept = [left for _, left in files.trials().values() if left.get("history")]
-        return min(kept, key=lambda left: float(left["validation_error"]), default=None)
-
-    found = attempt(read)
+    found = attempt(lambda: _curve(artifacts.run(name)))
     if found.value is None:
         return Found(None, found.reason or "it has no curves yet")
     return Found(found.value)
+
+
+def _curve(files: RunFiles) -> pd.DataFrame | dict[str, Any] | None:
+    if "training" in files.settings:
+        history = files.history()
+        return None if history.empty else history
+    kept = [left for _, left in files.trials().values() if left.get("history")]
+    return min(kept, key=lambda left: float(left["validation_error"]), default=None)
 
 
 def _page(catalogue: Catalogue, name: str, files: RunFiles) -> RunPage:

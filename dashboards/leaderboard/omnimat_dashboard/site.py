@@ -79,9 +79,9 @@ def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
         content = json.dumps(as_json(summaries), indent=1)
         yield ("download", f"{board.board_id}.json"), content.encode()
         yield ("download", f"{board.board_id}.csv"), as_csv(summaries).encode()
-    for opened in pages.packages.all().values():
-        if (packed := opened.value) is not None and packed.can_be_downloaded:
-            yield ("package", packed.file), pages.packages.archive(packed.file).value or b""
+    for packed in pages.packages.opened():
+        if packed.can_be_downloaded and (content := pages.packages.archive(packed.file).value):
+            yield ("package", packed.file), content
     for dataset in pages.artifacts.datasets():
         for name in DATASET_FILES:
             found = pages.artifacts.dataset_file(dataset, name)
