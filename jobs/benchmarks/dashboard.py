@@ -149,6 +149,13 @@ Cl 0.5 0 0
 """
 
 
+def check_answered(answer: Any) -> None:
+    """Insist on an answer: the page of a search also says why there is none."""
+    answer.raise_for_status()
+    if 'class="missing' in answer.text.partition('id="answer"')[2]:
+        raise SystemExit("a search was not answered; ask for it in a browser to see why")
+
+
 def measure_materials(
     url: str, root: UPath, material_id: str, repeats: int
 ) -> list[dict[str, Any]]:
@@ -164,9 +171,9 @@ def measure_materials(
         }
         for name, ask in asked.items():
             start = time.perf_counter()
-            ask().raise_for_status()
+            check_answered(ask())
             first_ms = 1e3 * (time.perf_counter() - start)
-            again_ms = timed(lambda ask=ask: ask().raise_for_status(), lambda: None, repeats)
+            again_ms = timed(lambda ask=ask: check_answered(ask()), lambda: None, repeats)
             rows.append({"page": name, "first, ms": first_ms, "again, ms": again_ms})
     return rows
 
