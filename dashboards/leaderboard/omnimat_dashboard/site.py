@@ -80,8 +80,8 @@ def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
         yield ("download", f"{board.board_id}.json"), content.encode()
         yield ("download", f"{board.board_id}.csv"), as_csv(summaries).encode()
     for packed in pages.packages.opened():
-        if packed.can_be_downloaded and (content := pages.packages.archive(packed.file).value):
-            yield ("package", packed.file), content
+        if packed.can_be_downloaded and (archive := pages.packages.archive(packed.file).value):
+            yield ("package", packed.file), archive
     for dataset in pages.artifacts.datasets():
         for name in DATASET_FILES:
             found = pages.artifacts.dataset_file(dataset, name)
