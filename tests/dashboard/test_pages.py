@@ -364,6 +364,9 @@ def test_a_board_sorts_filters_and_gives_what_it_shows(client, storage):
     [records] = [link for link in links if ".json" in link]
     found = client.get(str(client.build_request("GET", path).url.join(records))).json()
     assert [one["variant"] for one in found] == ["from_scratch", "frozen"]
+    [paper] = [link for link in links if ".tex" in link]
+    table = client.get(str(client.build_request("GET", path).url.join(paper))).text
+    assert table.count("\\\\\n") == 3  # the heading and two results
 
 
 def test_board_and_result_tell_what_pretraining_saw(client, storage):

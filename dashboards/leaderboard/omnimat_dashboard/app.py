@@ -18,6 +18,7 @@ from omnimat_dashboard.api import api_router
 from omnimat_dashboard.artifacts import DATASET_FILES
 from omnimat_dashboard.assets import NAMES, asset, fingerprint_of_assets
 from omnimat_dashboard.board import as_csv, as_json
+from omnimat_dashboard.latex import as_latex
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.materials.routes import material_router
 from omnimat_dashboard.methods import Methods
@@ -108,7 +109,10 @@ def _page_router(pages: Pages) -> APIRouter:
 
     @router.get("/compare")
     def compare(request: Request, a: str = "", b: str = "") -> Response:
-        return _html(pages.compare(_links(request), a, b))
+        some = request.query_params.getlist("of")
+        if len(some) > 2:
+            return _html(pages.several(_links(request), some))
+        return _html(pages.compare(_links(request), *(some if len(some) == 2 else (a, b))))
 
     return router
 
@@ -203,12 +207,15 @@ def _download_router(pages: Pages) -> APIRouter:
     @router.get("/download/{board_id}.{kind}")
     def board_file(request: Request, board_id: str, kind: str) -> Response:
         board = catalogue.board(board_id)
-        if board is None or kind not in {"csv", "json"}:
+        if board is None or kind not in {"csv", "json", "tex"}:
             raise HTTPException(404)
         chosen = Query.of(request.query_params).chosen(catalogue.of_board(board))
         headers = _attachment(f"{board_id}.{kind}")
         if kind == "json":
             return JSONResponse(as_json(chosen), headers=headers)
+        if kind == "tex":
+            table = as_latex(board, chosen, pages.standing.of(board))
+            return Response(table, media_type="text/plain; charset=utf-8", headers=headers)
         return Response(as_csv(chosen), media_type="text/csv; charset=utf-8", headers=headers)
 
     return router

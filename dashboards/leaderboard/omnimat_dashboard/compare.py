@@ -99,7 +99,7 @@ def compare_page(
     catalogue: Catalogue, artifacts: Artifacts, first: str, second: str
 ) -> ComparePage | None:
     """Compare two results; None if one of them is unknown."""
-    a, b = _side(catalogue, first), _side(catalogue, second)
+    a, b = side_of(catalogue, first), side_of(catalogue, second)
     if a is None or b is None:
         return None
     differences, num_equal = config_differences(a.rows[0].config, b.rows[0].config)
@@ -125,7 +125,8 @@ def compare_page(
     )
 
 
-def _side(catalogue: Catalogue, group_id: str) -> Side | None:
+def side_of(catalogue: Catalogue, group_id: str) -> Side | None:
+    """Give a result with its rows and its rank; None if it is unknown."""
     rows = catalogue.store.rows(group_id=group_id)
     if not rows:
         return None
@@ -206,30 +207,31 @@ def _difference(a: Side, b: Side) -> str:
 
 def config_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Difference], int]:
     """List the keys of two configurations that differ, and count those that are equal."""
-    first, second = dict(_flat(a)), dict(_flat(b))
+    first, second = dict(flat(a)), dict(flat(b))
     keys = list(dict.fromkeys((*first, *second)))
     pairs = [(key, first.get(key, ABSENT), second.get(key, ABSENT)) for key in keys]
     differ = [Difference(*pair) for pair in pairs if pair[1] != pair[2]]
     return differ, len(pairs) - len(differ)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Give the leaves of a tree by their path."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", "none" if value is None else str(value)
 
 
 def _circumstances(a: Side, b: Side) -> Iterator[Difference]:
-    first, second = _told(a), _told(b)
+    first, second = circumstances_of(a), circumstances_of(b)
     for name, value in first.items():
         if value != second[name]:
             yield Difference(name, value, second[name])
 
 
-def _told(side: Side) -> dict[str, str]:
+def circumstances_of(side: Side) -> dict[str, str]:
+    """Tell how a result came about, as text."""
     rows = side.rows
 
     def all_of(values: Iterator[str]) -> str:

@@ -43,7 +43,7 @@ class Links:
         return self.root + "/".join(quote(part, safe="") for part in parts)
 
     def board(self, board: Board, extension: str = "") -> str:
-        """Give the address of a board's page, or with ``.csv`` or ``.json`` of its file."""
+        """Give the address of a board's page, or of its file with ``.csv``, ``.json``, ``.tex``."""
         if extension:
             return self.file("download", board.board_id + extension)
         return self.page("board", board.board_id)

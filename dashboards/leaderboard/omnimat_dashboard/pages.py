@@ -36,6 +36,7 @@ from omnimat_dashboard.runs import run_lines
 from omnimat_dashboard.search.page import Search
 from omnimat_dashboard.search.question import Question
 from omnimat_dashboard.security import content_security_policy
+from omnimat_dashboard.several import several_page
 from omnimat_dashboard.standing import Standing
 
 
@@ -90,6 +91,11 @@ class Pages:
         """Show one model, and compare one of its recipes with another."""
         page = model_page(self.catalogue, self.artifacts, self.packages, slug, recipe, against)
         return None if page is None else self._render("model", links, page=page)
+
+    def several(self, links: Links, group_ids: Sequence[str]) -> str | None:
+        """Compare three to six results."""
+        page = several_page(self.catalogue, self.artifacts, self.standing, group_ids)
+        return None if page is None else self._render("several", links, page=page)
 
     def datasets(self, links: Links) -> str:
         """List the data sets in the storage."""

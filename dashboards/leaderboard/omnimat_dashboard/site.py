@@ -15,6 +15,7 @@ from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard.artifacts import DATASET_FILES
 from omnimat_dashboard.assets import NAMES, asset
 from omnimat_dashboard.board import as_csv, as_json
+from omnimat_dashboard.latex import as_latex
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.pages import Pages
 from omnimat_dashboard.query import Query
@@ -79,6 +80,8 @@ def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
         content = json.dumps(as_json(summaries), indent=1)
         yield ("download", f"{board.board_id}.json"), content.encode()
         yield ("download", f"{board.board_id}.csv"), as_csv(summaries).encode()
+        table = as_latex(board, summaries, pages.standing.of(board))
+        yield ("download", f"{board.board_id}.tex"), table.encode()
     for packed in pages.packages.opened():
         if packed.can_be_downloaded and (archive := pages.packages.archive(packed.file).value):
             yield ("package", packed.file), archive

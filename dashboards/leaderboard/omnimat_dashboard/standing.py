@@ -82,6 +82,16 @@ class Standing:
             found[contest.board] = self.of_contest(contest)
         return found
 
+    def between(self, first: Sequence[Row], second: Sequence[Row]) -> Difference:
+        """Compare two results of one board by files of this storage.
+
+        Raises:
+            UserError: if their predictions cannot be read or scored.
+            ValueError: if they share no material, or one is predicted twice.
+        """
+        with self._lock:
+            return self._difference(Comparer(self._scores), first, second)
+
     def _keep(self, board_id: str, found: Marks) -> None:
         is_whole = all(mark.kind != "unknown" for mark in found.of.values())
         self._known_until_s[board_id] = inf if is_whole else monotonic() + RETRY_S
@@ -95,17 +105,18 @@ class Standing:
         return self._version == self._catalogue.version and self._is_kept(board.board_id)
 
     def _compared(self, contest: Contest) -> Marks:
-        compare = Comparer(self._scores)
+        rows_of = partial(contest.rows, self._catalogue.store)
+        return marks(contest.ranked, rows_of, partial(self._difference, Comparer(self._scores)))
 
-        def difference(first: Sequence[Row], second: Sequence[Row]) -> Difference:
-            key = _proof(first), _proof(second)
-            if key not in self._differences:
-                if len(self._differences) >= _MAX_KEPT:
-                    self._differences.clear()
-                self._differences[key] = compare(first, second)
-            return self._differences[key]
-
-        return marks(contest.ranked, partial(contest.rows, self._catalogue.store), difference)
+    def _difference(
+        self, compare: Comparer, first: Sequence[Row], second: Sequence[Row]
+    ) -> Difference:
+        key = _proof(first), _proof(second)
+        if key not in self._differences:
+            if len(self._differences) >= _MAX_KEPT:
+                self._differences.clear()
+            self._differences[key] = compare(first, second)
+        return self._differences[key]
 
     def _scores(self, row: Row) -> Scores:
         found = self._artifacts.predictions(row)

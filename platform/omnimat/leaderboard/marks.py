@@ -112,6 +112,18 @@ def corrected_p_values(p_values: Sequence[float]) -> list[float]:
     return [float(one) for one in corrected]
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct the p-values of several tests as Holm (1979) does, so that few are shown by chance.
+
+    The smallest of n is multiplied by n, the next by n - 1, and none falls below one before it.
+    """
+    values, corrected, so_far = np.asarray(p_values, np.float64), np.empty(len(p_values)), 0.0
+    for place, index in enumerate(np.argsort(values, kind="stable")):
+        so_far = max(so_far, min(1.0, float(values[index]) * (len(values) - place)))
+        corrected[index] = so_far
+    return [float(one) for one in corrected]
+
+
 def num_files(contest: Contest) -> int:
     """Count the files of predictions that it takes to compare the results of a contest."""
     is_read = len(contest.ranked) > 1 and is_mean_over_materials(contest.board.metric)

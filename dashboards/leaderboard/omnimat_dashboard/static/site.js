@@ -149,16 +149,17 @@ function sort(link) {
 
 /* Comparison */
 
+const MAX_COMPARED = 6;
 const chosen = () => all('.pick input:checked');
 
 function choose(box) {
-  for (const other of chosen().filter((one) => one !== box).slice(0, -1)) other.checked = false;
-  find("#compare button").disabled = chosen().length !== 2;
+  for (const other of chosen().filter((one) => one !== box).slice(MAX_COMPARED - 1)) other.checked = false;
+  find("#compare button").disabled = chosen().length < 2;
 }
 
 function compare() {
-  const [a, b] = chosen().map((box) => box.value);
-  if (b) location.href = `${find("#compare").getAttribute("action")}?a=${a}&b=${b}`;
+  const parameters = new URLSearchParams(chosen().map((box) => ["of", box.value]));
+  if (chosen().length > 1) location.href = `${find("#compare").getAttribute("action")}?${parameters}`;
 }
 
 /* Keys */

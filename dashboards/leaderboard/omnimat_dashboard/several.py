@@ -1,0 +1,128 @@
+"""Three to six results of one board: every pair of them, and how their configurations differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from omnimat.leaderboard.difference import SIGNIFICANCE, Difference
+from omnimat.leaderboard.marks import holm
+from omnimat_dashboard.artifacts import Artifacts, Found, attempt
+from omnimat_dashboard.catalogue import Catalogue
+from omnimat_dashboard.compare import ABSENT, Side, circumstances_of, flat, side_of
+from omnimat_dashboard.standing import Standing
+from omnimat_dashboard.text import Scale
+
+MAX_RESULTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the result of a line stands to that of a column.
+
+    Attributes:
+        kind: ``better``, ``worse``, ``tied`` if no difference is shown, or ``unknown``.
+        told: the numbers, or why it is unknown.
+    """
+
+    kind: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Varied:
+    """One thing that the results do not have in common, as text for each of them."""
+
+    name: str
+    told: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralPage:
+    """Several results.
+
+    Attributes:
+        sides: the results, best first.
+        is_comparable: whether all are on one board; if not, their numbers say nothing.
+        verdicts: how each stands to each, by their places in ``sides``.
+        differences: what differs in their configurations.
+        num_equal: how many keys of the configurations are equal.
+        circumstances: what else differs: code, machine, cost.
+    """
+
+    sides: Sequence[Side]
+    is_comparable: bool
+    verdicts: Mapping[tuple[int, int], Verdict]
+    differences: Sequence[Varied]
+    num_equal: int
+    circumstances: Sequence[Varied]
+
+
+def several_page(
+    catalogue: Catalogue, artifacts: Artifacts, standing: Standing, group_ids: Sequence[str]
+) -> SeveralPage | None:
+    """Compare results with each other; None if one is unknown, or they are fewer or more."""
+    wanted = list(dict.fromkeys(group_ids))
+    if not 2 < len(wanted) <= MAX_RESULTS:
+        return None
+    sides = [side for name in wanted if (side := side_of(catalogue, name)) is not None]
+    if len(sides) < len(wanted):
+        return None
+    is_comparable = len({side.board for side in sides}) == 1
+    if is_comparable:
+        sides.sort(key=lambda side: side.place)
+    differences, num_equal = _varied([dict(flat(side.rows[0].config)) for side in sides])
+    return SeveralPage(
+        sides=sides,
+        is_comparable=is_comparable,
+        verdicts=_verdicts(sides, artifacts, standing) if is_comparable else {},
+        differences=differences,
+        num_equal=num_equal,
+        circumstances=_varied([circumstances_of(side) for side in sides])[0],
+    )
+
+
+def _verdicts(
+    sides: Sequence[Side], artifacts: Artifacts, standing: Standing
+) -> dict[tuple[int, int], Verdict]:
+    """Compare every pair; p-values are corrected for their number."""
+    pairs = list(combinations(range(len(sides)), 2))
+    found = {pair: _between(sides, *pair, artifacts, standing) for pair in pairs}
+    known = {pair: one.value for pair, one in found.items() if one.value and one.value.has_enough}
+    p_values = dict(zip(known, holm([one.p_value for one in known.values()]), strict=True))
+    verdicts = {}
+    for (a, b), one in found.items():
+        if (a, b) in known:
+            first, second = _told(known[a, b], p_values[a, b], sides[a].scale)
+        else:
+            first = second = Verdict("unknown", one.reason or "too few materials in common")
+        verdicts[a, b], verdicts[b, a] = first, second
+    return verdicts
+
+
+def _between(
+    sides: Sequence[Side], a: int, b: int, artifacts: Artifacts, standing: Standing
+) -> Found[Difference]:
+    missing = (artifacts.predictions(row).reason for row in (*sides[a].rows, *sides[b].rows))
+    if reason := next(filter(None, missing), ""):
+        return Found(None, reason)
+    return attempt(lambda: standing.between(sides[a].rows, sides[b].rows))
+
+
+def _told(one: Difference, p_value: float, scale: Scale) -> tuple[Verdict, Verdict]:
+    told = f"p = {p_value:.2g} over {one.num_materials:,} materials"
+    if not (one.is_shown and p_value < SIGNIFICANCE):
+        return Verdict("tied", told), Verdict("tied", told)
+    by = f"by {scale.rounded(abs(one.difference), one.high - one.low)} {scale.unit}".rstrip()
+    better, worse = Verdict("better", f"{by}, {told}"), Verdict("worse", f"{by}, {told}")
+    is_first = (one.difference > 0) == scale.higher_is_better
+    return (better, worse) if is_first else (worse, better)
+
+
+def _varied(told: Sequence[Mapping[str, str]]) -> tuple[list[Varied], int]:
+    """Give what is not the same in all, and count what is."""
+    names = dict.fromkeys(name for one in told for name in one)
+    rows = [Varied(name, [one.get(name, ABSENT) for one in told]) for name in names]
+    differ = [row for row in rows if len(set(row.told)) > 1]
+    return differ, len(rows) - len(differ)
