@@ -23,7 +23,7 @@ DROP = """([name, text]) => {
     document.body.dispatchEvent(event);
   }
 }"""
-CHANGED = "before => document.querySelector('.turning svg').innerHTML !== before"
+CHANGED = "before => document.querySelector('.turning .crystal').innerHTML !== before"
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +54,29 @@ def fits(page) -> bool:
 
 
 def seen(page) -> str:
-    return page.locator(".turning svg").inner_html()
+    return page.locator(".turning .crystal").inner_html()
 
 
 def test_a_crystal_turns_by_keys_and_by_mouse(open_page, indexed, cif):
     page = open_page(f"{indexed}/materials/{DATASET}/{cif[1]}")
     expect(page.locator(".turn-hint")).to_be_visible()
-    drawn = page.locator(".turning svg circle").count()
+    drawn = page.locator(".turning .crystal circle").count()
     first = seen(page)
     page.locator(".turning").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function(CHANGED, arg=first)
-    assert page.locator(".turning svg circle").count() == drawn
-    second, box = seen(page), page.locator(".turning svg").bounding_box()
+    assert page.locator(".turning .crystal circle").count() == drawn
+    second, box = seen(page), page.locator(".turning .crystal").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.mouse.down()
     page.mouse.move(box["x"] + 140, box["y"] + 120, steps=4)
     page.mouse.up()
     page.wait_for_function(CHANGED, arg=second)
-    width = page.locator(".turning svg").get_attribute("viewBox").split()[2]
+    width = page.locator(".turning .crystal").get_attribute("viewBox").split()[2]
     page.keyboard.press("+")
-    expect(page.locator(".turning svg")).not_to_have_attribute("viewBox", re.compile(f" {width} "))
+    expect(page.locator(".turning .crystal")).not_to_have_attribute(
+        "viewBox", re.compile(f" {width} ")
+    )
 
 
 def test_a_file_is_searched_by_and_its_hits_lead_to_their_pages(open_page, indexed, cif):

@@ -23,7 +23,7 @@ from omnimat_dashboard.periodic_table import Cell, periodic_table
 from omnimat_dashboard.search.question import Answer, Question
 from omnimat_dashboard.search.searcher import MAX_FILE_BYTES, Searcher
 
-MAX_FACTS = 3  # of a hit, where nothing else decides what is shown
+MAX_FACTS = 4  # of a hit, where nothing else decides what is shown
 _ENDS = ("_low", "_high", "_probability")
 _REMARKS = {f"{PREDICTED}notes", f"{PREDICTED}distance"}
 
