@@ -141,4 +141,7 @@ def test_points_of_maps_and_parity_plots_lead_to_materials(open_page, indexed, s
     leads = leads.replace(".plot .canvas", ".plot.square .canvas")
     page.wait_for_function(leads)
     page.goto(page.evaluate(f"new URL(({leads})(), location.href).href"))
+    expect(page).to_have_url(
+        re.compile(f"/materials/{DATASET}/{storage.records['material_id'][0]}$")
+    )
     expect(page.get_by_role("heading", name="Crystal")).to_be_visible()

@@ -158,7 +158,8 @@ def _errors(scores: pd.DataFrame, board: Board) -> Figure:
     of = f" ({unit(board.unit)})" if board.unit else ""
     axes = (f"|error| of A{of}", f"|error| of B{of}")
     x, y = scores["a"].to_numpy(), scores["b"].to_numpy()
-    return cloud(x, y, [str(name) for name in scores.index], axes=axes)
+    names = [str(name) for name in scores.index]
+    return cloud(x, y, names, ids=names, axes=axes)
 
 
 def _closer(scores: pd.DataFrame) -> str:

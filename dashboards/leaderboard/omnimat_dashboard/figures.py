@@ -87,6 +87,7 @@ def cloud(
     y: NDArray[np.float64],
     labels: Sequence[str],
     *,
+    ids: Sequence[str],
     axes: tuple[str, str],
     groups: Sequence[str] = (),
 ) -> Figure:
@@ -96,6 +97,7 @@ def cloud(
         x: (N,) or (N, k) numbers.
         y: numbers of the same shape.
         labels: N names of the points.
+        ids: N ids of their materials.
         axes: the titles of the axes.
         groups: k names, if there are points of k kinds.
     """
@@ -109,12 +111,13 @@ def cloud(
         counts, _, _ = np.histogram2d(columns_x.ravel(), columns_y.ravel(), bins=(edges, edges))
         return figure | {"kind": "density", "bins": DENSITY_BINS} | _filled(counts, edges)
     names = [str(label) for label, kept in zip(labels, keep, strict=True) if kept]
+    kept_ids = [one for one, kept in zip(ids, keep, strict=True) if kept]
     kinds = groups if len(groups) == columns_x.shape[1] else [""] * columns_x.shape[1]
     clouds = [
         {"name": kind, "x": rounded(one_x), "y": rounded(one_y)}
         for kind, one_x, one_y in zip(kinds, columns_x.T, columns_y.T, strict=True)
     ]
-    return figure | {"kind": "cloud", "labels": names, "clouds": clouds}
+    return figure | {"kind": "cloud", "labels": names, "ids": kept_ids, "clouds": clouds}
 
 
 def rounded(values: NDArray[Any], digits: int = 5) -> list[float | None]:

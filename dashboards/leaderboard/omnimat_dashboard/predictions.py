@@ -81,7 +81,7 @@ def parity(table: pd.DataFrame, board: Board, formulas: Mapping[str, str]) -> Fi
     axes = (f"true{of}", f"predicted{of}")
     ids = table["material_id"].astype(str).tolist()
     labels = [f"{formulas[one]} ({one})" if one in formulas else one for one in ids]
-    return cloud(true, predicted, labels, axes=axes, groups=components)
+    return cloud(true, predicted, labels, ids=ids, axes=axes, groups=components)
 
 
 def statistics(table: pd.DataFrame) -> Mapping[str, float]:

@@ -179,11 +179,11 @@ function square({ axes, limits }, width) {
 }
 
 function cloud(figure, width) {
-  const { clouds, labels } = figure;
+  const { clouds, labels, ids } = figure;
   return {
     traces: clouds.map((one, place) => ({
       x: one.x, y: one.y, text: labels.map(plain), name: plain(one.name), mode: "markers",
-      customdata: materialPages(figure, labels),
+      customdata: materialPages(figure, ids),
       marker: { size: 6, color: faded(clouds.length > 1 ? hue(place) : "--accent", 0.55) },
       hovertemplate: `%{text}<br>%{x:.4g} → %{y:.4g}<extra>${plain(one.name)}</extra>`,
     })),
