@@ -94,7 +94,7 @@ class Pages:
 
     def several(self, links: Links, group_ids: Sequence[str]) -> str | None:
         """Compare three to six results."""
-        page = several_page(self.catalogue, self.artifacts, self.standing, group_ids)
+        page = several_page(self.catalogue, self.standing, group_ids)
         return None if page is None else self._render("several", links, page=page)
 
     def datasets(self, links: Links) -> str:

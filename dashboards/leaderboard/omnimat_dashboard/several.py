@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from omnimat.base.errors import RunError, UserError
 from omnimat.leaderboard.difference import SIGNIFICANCE, Difference
-from omnimat.leaderboard.marks import holm
-from omnimat_dashboard.artifacts import Artifacts, Found, attempt
+from omnimat.leaderboard.marks import DifferenceOf, holm
+from omnimat_dashboard.artifacts import Found
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.compare import ABSENT, Side, circumstances_of, flat, side_of
 from omnimat_dashboard.standing import Standing
@@ -60,7 +61,7 @@ class SeveralPage:
 
 
 def several_page(
-    catalogue: Catalogue, artifacts: Artifacts, standing: Standing, group_ids: Sequence[str]
+    catalogue: Catalogue, standing: Standing, group_ids: Sequence[str]
 ) -> SeveralPage | None:
     """Compare results with each other; None if one is unknown, or they are fewer or more."""
     wanted = list(dict.fromkeys(group_ids))
@@ -76,19 +77,17 @@ def several_page(
     return SeveralPage(
         sides=sides,
         is_comparable=is_comparable,
-        verdicts=_verdicts(sides, artifacts, standing) if is_comparable else {},
+        verdicts=_verdicts(sides, standing.comparer()) if is_comparable else {},
         differences=differences,
         num_equal=num_equal,
         circumstances=_varied([circumstances_of(side) for side in sides])[0],
     )
 
 
-def _verdicts(
-    sides: Sequence[Side], artifacts: Artifacts, standing: Standing
-) -> dict[tuple[int, int], Verdict]:
+def _verdicts(sides: Sequence[Side], compare: DifferenceOf) -> dict[tuple[int, int], Verdict]:
     """Compare every pair; p-values are corrected for their number."""
     pairs = list(combinations(range(len(sides)), 2))
-    found = {pair: _between(sides, *pair, artifacts, standing) for pair in pairs}
+    found = {(a, b): _between(sides[a], sides[b], compare) for a, b in pairs}
     known = {pair: one.value for pair, one in found.items() if one.value and one.value.has_enough}
     p_values = dict(zip(known, holm([one.p_value for one in known.values()]), strict=True))
     verdicts = {}
@@ -101,13 +100,11 @@ def _verdicts(
     return verdicts
 
 
-def _between(
-    sides: Sequence[Side], a: int, b: int, artifacts: Artifacts, standing: Standing
-) -> Found[Difference]:
-    missing = (artifacts.predictions(row).reason for row in (*sides[a].rows, *sides[b].rows))
-    if reason := next(filter(None, missing), ""):
-        return Found(None, reason)
-    return attempt(lambda: standing.between(sides[a].rows, sides[b].rows))
+def _between(a: Side, b: Side, compare: DifferenceOf) -> Found[Difference]:
+    try:
+        return Found(compare(a.rows, b.rows))
+    except (UserError, RunError, ValueError) as error:
+        return Found(None, str(error))
 
 
 def _told(one: Difference, p_value: float, scale: Scale) -> tuple[Verdict, Verdict]:

@@ -13,7 +13,7 @@ from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.comparison import Scores, scores_in
 from omnimat.leaderboard.contest import Contest
 from omnimat.leaderboard.difference import Difference
-from omnimat.leaderboard.marks import Comparer, Marks, marks, num_files
+from omnimat.leaderboard.marks import Comparer, DifferenceOf, Marks, marks, num_files
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.catalogue import Catalogue
@@ -82,15 +82,19 @@ class Standing:
             found[contest.board] = self.of_contest(contest)
         return found
 
-    def between(self, first: Sequence[Row], second: Sequence[Row]) -> Difference:
-        """Compare two results of one board by files of this storage.
+    def comparer(self) -> DifferenceOf:
+        """Give what compares two results of one board, one pair at a time.
 
-        Raises:
-            UserError: if their predictions cannot be read or scored.
-            ValueError: if they share no material, or one is predicted twice.
+        It raises ``UserError`` if predictions cannot be read or scored, and ``ValueError`` if two
+        results share no material, or one is predicted twice.
         """
-        with self._lock:
-            return self._difference(Comparer(self._scores), first, second)
+        compare = Comparer(self._scores)
+
+        def between(first: Sequence[Row], second: Sequence[Row]) -> Difference:
+            with self._lock:
+                return self._difference(compare, first, second)
+
+        return between
 
     def _keep(self, board_id: str, found: Marks) -> None:
         is_whole = all(mark.kind != "unknown" for mark in found.of.values())
