@@ -48,7 +48,7 @@ WITHOUT_RECORDS = [
     "finetune.trial",
     "models.embed",
     "testing.synthetic_store",
-    "job.load",
+    "job.kinds.pretrain",
 ]
 RECORDS_ONLY = [name for name in PURE if name.split(".")[0] in {"materials", "shards"}]
 NO_TORCH = [

@@ -8,7 +8,6 @@ from typing import Any
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.job.job import Job
-from omnimat.job.kinds.ingest import IngestJob
 from omnimat.shards.manifest import MANIFEST_NAME
 from omnimat.training.held_out import HeldOut
 
@@ -31,7 +30,7 @@ def refuse_missing(
     Raises:
         UserError: a data set is missing.
     """
-    made = [job.workspace.dataset(job.name) for job in needed if isinstance(job, IngestJob)]
+    made = [job.workspace.dataset(job.name) for job in needed if job.kind == "ingest"]
     for one in held_out:
         folder = workspace.dataset(one.dataset)
         if not is_ingested(workspace, one.dataset) and folder not in made:
