@@ -37,6 +37,13 @@ class PlainEngine:
     def __init__(self, model: nn.Module, settings: TrainingSettings, device: torch.device) -> None:
         self.module, self._settings, self._device = model, settings, device
         self.optimizer = adamw(model, settings, device)
+        for group in self.optimizer.param_groups:
+            group["fused"] = True  # on a CPU too: the other kind looks at its count of steps there
+        self._is_last = True
+
+    def set_gradient_accumulation_boundary(self, is_boundary: bool) -> None:
+        """Say whether the next micro-batch is the last of its step."""
+        self._is_last = is_boundary
 
     def __call__(self, *inputs: Any) -> Any:
         """Embed a micro-batch in the precision of the run."""
@@ -50,7 +57,9 @@ class PlainEngine:
         loss.backward()
 
     def step(self) -> None:
-        """Update the parameters after the only micro-batch."""
+        """Update the parameters after the last micro-batch."""
+        if not self._is_last:
+            return
         if self._settings.gradient_clip:
             nn.utils.clip_grad_norm_(self.module.parameters(), self._settings.gradient_clip)
         self.optimizer.step()
