@@ -65,6 +65,16 @@ def test_under_torchrun_each_machine_looks_at_its_own_gpus(
     assert gpus_of_all(16) == expected
 
 
+def test_encoders_take_a_gpu_each_where_there_is_one(tmp_path):
+    path = tmp_path / "evaluate.yaml"
+    path.write_text("{kind: evaluate, name: judged, dataset: tiny-data, run: tiny}")
+    job = load(path)
+    assert len(job.on_devices(0).phases()) == 1  # this process embeds
+    assert gpus(job.on_devices(2), "encoders") == 1
+    job = load(path, ["gpus_per_encoder=0"])
+    assert len(job.on_devices(2).phases()) == 1
+
+
 def test_a_run_goes_on_elsewhere(tiny_jobs, finetune):
     for path in (tiny_jobs / "jobs" / "pretrain.yaml", finetune):
         on_cpus, on_gpus = (load(path).on_devices(number).settings for number in (0, 8))

@@ -22,6 +22,7 @@ def in_parallel(
     function: Callable[..., T],
     calls: Mapping[Key, tuple[Any, ...]],
     again: Callable[..., T] | None = None,
+    num_gpus: float = 0.0,
 ) -> Iterator[tuple[Key, T]]:
     """Run one Ray task per call, only so many at a time, and yield the results as they arrive.
 
@@ -33,12 +34,12 @@ def in_parallel(
         calls: its arguments, by the key of each result.
         again: body of every further try. It gets one after any other exception too, except those
             that explain themselves.
+        num_gpus: how many GPUs each task asks of Ray.
     """
-    slots = ray.cluster_resources().get("CPU", 1.0) / num_cpus
-    limit = max(1, int(slots)) * _IN_FLIGHT_PER_SLOT
+    limit = _num_slots({"CPU": num_cpus, "GPU": num_gpus}) * _IN_FLIGHT_PER_SLOT
     # Ray itself would try a task that crashes its worker again in the same way.
     first, later = (
-        ray.remote(one).options(num_cpus=num_cpus, max_retries=0)
+        ray.remote(one).options(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0)
         for one in (function, again or function)
     )
     waiting, num_tries = list(calls)[::-1], dict.fromkeys(calls, 0)
@@ -59,6 +60,14 @@ def in_parallel(
             waiting.append(key)
         else:
             yield key, result
+
+
+def _num_slots(each: Mapping[str, float]) -> int:
+    """Count the tasks that the cluster can hold now; at least 1."""
+    there = ray.cluster_resources()
+    return max(
+        1, min(int(there.get(name, 1.0) / amount) for name, amount in each.items() if amount)
+    )
 
 
 def _helps_to_try_again(error: RayError, num_tries: int, may_differ: bool) -> bool:

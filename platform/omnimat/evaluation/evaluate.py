@@ -15,7 +15,7 @@ from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.base.files import write_atomically
 from omnimat.base.lease import Fence
-from omnimat.base.provenance import code_commit, hardware, sha256_of
+from omnimat.base.provenance import code_commit, sha256_of
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
 from omnimat.evaluation.leakage import Judging, find_leakage
@@ -60,7 +60,8 @@ def evaluate(
         LostError: another process has taken the run over.
     """
     start_s = time.perf_counter()
-    torch.set_num_threads(settings.num_threads)
+    if settings.num_threads != "auto":
+        torch.set_num_threads(settings.num_threads)
     run, check_held, parent = fence.folder, fence.check, workspace.run(settings.run)
     pretraining = read_pretraining(parent)
     cards = read_cards(parent)
@@ -78,7 +79,8 @@ def evaluate(
         num_cpus=settings.featurizer_num_cpus,
         max_quarantined=settings.max_quarantined,
     )
-    embedder = Embedder(parent, cards, location.dataset, location.open(), settings.batch_size)
+    embedder = _embedder(parent, cards, location, settings)
+    common["hardware"] = embedder.hardware()
     split = _embedded(embedder, settings, fence)
     overlap = leakage.of_parts({settings.split: split.material_ids.tolist()})
     print(f"{name}: {overlap.sentence}", flush=True)
@@ -111,6 +113,23 @@ def evaluate(
     write_checked_json(run / RESULT, result)
     location.losses().say(name)
     return rows
+
+
+def _embedder(
+    parent: UPath, cards: Mapping[str, Card], location: StoreLocation, settings: EvaluateSettings
+) -> Embedder:
+    """Embed in this process, or on the GPUs of the cluster where the job takes any."""
+    told = (parent, cards, location.dataset, location.open(), settings.batch_size)
+    if not settings.encoder_gpus:
+        return Embedder(*told)
+    from omnimat.evaluation.on_gpus import EmbedderOnGpus
+
+    return EmbedderOnGpus(
+        *told,
+        features=location,
+        gpus_per_encoder=settings.encoder_gpus,
+        num_threads=settings.num_threads,
+    )
 
 
 def _refuse_other_encoders(
@@ -188,6 +207,5 @@ def _common(
         "checkpoint_sha256": sha256_of(export),
         "parent_run": settings.run,
         "run_name": name,
-        "hardware": hardware(),
         "samples_seen": next(iter(cards.values())).samples_seen,
     }

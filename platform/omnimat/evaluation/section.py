@@ -34,6 +34,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from upath import UPath
 
+from omnimat.base.provenance import hardware
 from omnimat.base.settings import Settings
 from omnimat.evaluation.duplicates import DUPLICATE_RULES, DuplicateRule
 from omnimat.leaderboard.finding import Finding
@@ -80,21 +81,37 @@ class Embedder:
 
     def positions(self, split: Split) -> NDArray[np.int64]:
         """Give the rows of the store that belong to a split."""
-        return np.flatnonzero((self.store.records["split"] == split).to_numpy())
+        return positions_in(self.store, split)
 
     def column(self, modality: str, split: Split) -> Column:
         """Embed one modality of a split, with the rows of ``positions(split)``."""
+        return self.columns([modality], split)[modality]
+
+    def columns(self, modalities: Collection[str], split: Split) -> dict[str, Column]:
+        """Embed several, by modality."""
         positions = self.positions(split)
-        return self.encoder(modality).embed_stored(self.store, positions, self.batch_size)
+        return {
+            modality: self.encoder(modality).embed_stored(self.store, positions, self.batch_size)
+            for modality in modalities
+        }
+
+    def hardware(self) -> dict[str, Any]:
+        """Describe the machine that embeds."""
+        return hardware()
 
     def embed(self, split: Split, duplicates: DuplicateRule = "symmetry") -> EmbeddedSplit:
         """Embed a split with every encoder."""
-        columns = {modality: self.column(modality, split) for modality in self.cards}
+        columns = self.columns(self.cards, split)
         embeddings = Embeddings(
             {modality: column.values for modality, column in columns.items()},
             {modality: column.present for modality, column in columns.items()},
         )
         return EmbeddedSplit(split, self.positions(split), embeddings, self, duplicates)
+
+
+def positions_in(store: FeatureStore, split: Split) -> NDArray[np.int64]:
+    """Give the rows of a store that belong to a split."""
+    return np.flatnonzero((store.records["split"] == split).to_numpy())
 
 
 # No slots: cached_property needs a __dict__.

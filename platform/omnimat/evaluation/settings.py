@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
@@ -56,16 +56,29 @@ class AnyEvaluation(DownstreamSettings):
     Attributes:
         split: the materials that are queries and candidates.
         batch_size: how many materials are embedded at a time.
-        num_threads: how many threads torch uses.
+        num_threads: how many threads torch uses, in this process and in tasks that embed. ``auto``
+            leaves it to torch, which takes the cores that a process may use, or
+            ``OMP_NUM_THREADS``.
+        gpus_per_encoder: how many logical GPUs the task has that embeds with an encoder; with 0,
+            this process embeds. ``auto`` is one where the cluster has any.
         duplicates: which materials count as the same (see ``evaluation.duplicates``).
     """
 
-    of_the_machine: ClassVar[frozenset[str]] = DownstreamSettings.of_the_machine | {"num_threads"}
+    of_the_machine: ClassVar[frozenset[str]] = DownstreamSettings.of_the_machine | {
+        "num_threads",
+        "gpus_per_encoder",
+    }
 
     split: Split = "test"
     batch_size: int = Field(default=256, ge=1)
-    num_threads: int = Field(default=1, ge=1)
+    num_threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    gpus_per_encoder: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
     duplicates: DuplicateRule = "symmetry"
+
+    @property
+    def encoder_gpus(self) -> float:
+        """GPUs of a task that embeds; 0 while that is left open."""
+        return 0.0 if self.gpus_per_encoder == "auto" else self.gpus_per_encoder
 
     @property
     def sections(self) -> dict[str, Section]:
