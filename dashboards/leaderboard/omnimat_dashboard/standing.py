@@ -13,7 +13,7 @@ from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.comparison import Scores, scores_in
 from omnimat.leaderboard.contest import Contest
 from omnimat.leaderboard.difference import Difference
-from omnimat.leaderboard.marks import Comparer, DifferenceOf, Marks, marks, num_files
+from omnimat.leaderboard.marks import MAX_COMPARED, Comparer, DifferenceOf, Marks, marks, num_files
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.catalogue import Catalogue
@@ -76,11 +76,23 @@ class Standing:
         found = {}
         for contest in contests:
             if max_files is not None and not self._is_known(contest.board):
-                if (needed := num_files(self._catalogue.whole(contest))) > max_files:
+                if (needed := self._num_files(contest)) > max_files:
                     continue
                 max_files -= needed
             found[contest.board] = self.of_contest(contest)
         return found
+
+    def _num_files(self, contest: Contest) -> int:
+        """Count the files that a comparison reads, by the results that are known without reading.
+
+        Of a board these are its best; the others count as many files as these on average.
+        """
+        if not contest.ranked:
+            return 0
+        totals = {one.board: one.num_results for one in self._catalogue.boards()}
+        known = contest.ranked[:MAX_COMPARED]
+        num_compared = min(MAX_COMPARED, totals.get(contest.board, len(known)))
+        return round(num_files(contest) * max(1.0, num_compared / len(known)))
 
     def comparer(self) -> DifferenceOf:
         """Give what compares two results of one board, one pair at a time.
