@@ -336,6 +336,13 @@ def test_several_runs_are_drawn_in_one_plot(artifacts):
     assert many.left_out[f"r{MAX_TOGETHER - 1}"] == f"only {MAX_TOGETHER} are drawn"
 
 
+def test_a_long_run_does_not_hide_a_short_one(tmp_path, begin_run):
+    for name, steps in (("short", range(10, 30, 10)), ("long", range(10, 90, 10))):
+        begin_run(UPath(tmp_path) / "runs" / name, *steps)
+    page = together_page(Artifacts(Workspace(UPath(tmp_path))), ["short", "long"])
+    assert [one["name"] for one in page.figures[0]["series"]] == ["long", "short"]
+
+
 def test_runs_are_chosen_in_the_browser(open_page, address):
     page = open_page(f"{address}/runs")
     page.clock.install()

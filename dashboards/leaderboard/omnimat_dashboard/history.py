@@ -41,8 +41,9 @@ def speed(history: pd.DataFrame) -> list[Figure]:
 def together(histories: Mapping[str, pd.DataFrame]) -> list[Figure]:
     """Draw several pretraining runs in one plot a metric, by the names of the runs.
 
-    Losses can be compared where the objectives are the same.
+    Short runs are drawn last, lest long ones hide them.
     """
+    drawn = sorted(histories.items(), key=lambda named: len(named[1]), reverse=True)
     panels: tuple[tuple[str, str, AxisScale], ...] = (
         ("loss", "training loss", "linear"),
         ("lr", "learning rate", "from zero"),
@@ -52,7 +53,7 @@ def together(histories: Mapping[str, pd.DataFrame]) -> list[Figure]:
     return [
         curves("step", title, series, scale=scale)
         for column, title, scale in panels
-        if (series := [_series(h, column, name) for name, h in histories.items() if column in h])
+        if (series := [_series(h, column, name) for name, h in drawn if column in h])
     ]
 
 
