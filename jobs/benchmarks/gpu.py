@@ -61,7 +61,7 @@ class Size:
 
 
 FULL = Size(("training.num_epochs=500",), 2048, 100, 4, 20_000, 8192, 150.0)
-TINY = Size(("preset=tiny",), 100, 2, 1, 40, 256, 150.0)
+TINY = Size(("preset=tiny",), 100, 2, 1, 40, 256, 900.0)
 
 
 def absent(names: tuple[str, ...]) -> list[str]:
