@@ -152,8 +152,12 @@ def test_more_workers_exchange_more_and_never_gain_more_than_their_number():
 
 def test_a_faster_worker_computes_faster_and_collates_as_before():
     fast = predict(RATES, WORK, machines(1, 64, speedup=10))
-    step_s = (0.02 + 64 * (0.001 + 1e-6 * 64)) / 10 + 64 * 0.0001
+    step_s = (0.02 + 64 * (0.001 + 1e-6 * 64)) / 10
     assert fast.workers_per_s == pytest.approx(64 / step_s)
+    fastest = predict(RATES, WORK, machines(1, 64, speedup=100))
+    assert fastest.workers_per_s == pytest.approx(
+        1 / 0.0001
+    )  # it waits for the thread that collates
 
 
 def test_threads_of_a_worker_are_cores():
