@@ -43,8 +43,8 @@ def blobs():
     return (values * lengths).astype(np.float32), direction
 
 
-# Numba compiles UMAP for ten seconds.
-@pytest.mark.parametrize("method", [pytest.param("umap", marks=pytest.mark.slow), "tsne"])
+# Numba compiles UMAP for half a minute.
+@pytest.mark.parametrize("method", [pytest.param("umap", marks=pytest.mark.soak), "tsne"])
 def test_a_map_keeps_neighbours_and_is_the_same_each_time(blobs, method):
     values, direction = blobs
     settings = MapsSettings(perplexity=10)

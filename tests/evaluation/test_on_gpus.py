@@ -47,7 +47,8 @@ print(json.dumps({
 @pytest.mark.ray
 @pytest.mark.slow
 def test_tasks_embed_what_this_process_embeds(workspace, write_features, embedder, tmp_path):
-    shutil.copytree(str(workspace.root), tmp_path / "storage")
+    without = shutil.ignore_patterns("features")  # which another test may have left
+    shutil.copytree(str(workspace.root), tmp_path / "storage", ignore=without)
     workspace = Workspace(UPath(tmp_path / "storage"))
     write_features(workspace, "prototypes", featurizers_of(read_cards(workspace.run("pre"))))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}

@@ -161,8 +161,9 @@ def test_the_page_of_a_result_shows_what_its_package_predicts(storage, board, mo
     scripts = re.findall(r"<script[^>]*application/json[^>]*>(.*?)</script>", page.text, re.DOTALL)
     clouds = [one for one in map(json.loads, scripts) if one["kind"] == "cloud"]
     assert len(clouds) == len(rows) == 2
-    names = clouds[0]["labels"]
-    assert [one["labels"] for one in clouds] == [names, names]
+    labels = clouds[0]["labels"]
+    assert [one["labels"] for one in clouds] == [labels, labels]
+    names = [label.partition("(")[2].removesuffix(")") for label in labels]  # behind the formula
     shown = np.mean([one["clouds"][0]["y"] for one in clouds], axis=0)
     monkeypatch.setenv("OMNIMAT_STORAGE", str(storage.root))
     table = model.predict("dataset:data").set_index("name")

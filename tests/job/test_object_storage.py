@@ -23,7 +23,7 @@ from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.checkpoint_folders import newest_checkpoint
 from omnimat.training.history import read_history, read_reports
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.soak]  # two minutes
 
 ROOT = "s3://bucket/omnimat"
 MODALITIES = """\

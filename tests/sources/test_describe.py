@@ -74,6 +74,7 @@ def test_texts_are_made_where_they_can_be():
     assert "more than 5 s of CPU time" in failures[1][1]
 
 
+@pytest.mark.soak
 def test_shards_hold_the_texts_and_have_the_same_bytes_again(tmp_path):
     (tmp_path / "cifs").mkdir()
     for name, lattice in (("a", 4.1), ("b", 4.3)):

@@ -75,7 +75,7 @@ def arrays_of(kind, size: int) -> dict[str, torch.Tensor]:
     return {"energies_ev": torch.randn(size, 16), "dos_per_ev": torch.rand(size, 16)}
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # torch compiles for half a minute
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++")
 def test_it_computes_the_same(tmp_path, monkeypatch):
     """For several sizes of a batch, an empty one among them, in training and in evaluation."""

@@ -94,6 +94,8 @@ def test_a_worker_ends_at_its_next_report(workspace, new_settings, tmp_path):
     plan = make_plan("run", new_settings(), workspace)
     (said,) = run_workers(train, 1, plan, tmp_path / "run")
     assert " on the-other (process " in said
-    assert [report["step"] for report in read_reports(run)] == list(range(1, LAST_STEP + 1))
+    # The batch that brings the loss is made beside the step before it, which may report or not.
+    steps = [report["step"] for report in read_reports(run)]
+    assert steps in ([*range(1, LAST_STEP)], [*range(1, LAST_STEP + 1)])
     newest = newest_checkpoint(run)  # that of the last step may have been under way
     assert newest is None or newest.name.startswith(f"{LAST_STEP:09d}-")

@@ -2,14 +2,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from pymatgen.analysis.diffraction.xrd import XRDCalculator
+from pymatgen.analysis.diffraction.xrd import WAVELENGTHS, XRDCalculator
 from pymatgen.core import Lattice, Structure
 
 from omnimat.materials.record import Record
 from omnimat.materials.record import Structure as RecordStructure
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.features import XrdPattern
-from omnimat.modalities.xrd.scattering import scattering_coefficients
+from omnimat.modalities.xrd.scattering import WAVELENGTHS_ANGSTROM, scattering_coefficients
 
 
 def test_nacl_has_nine_peaks(record_of, nacl):
@@ -225,3 +225,7 @@ def test_a_reflection_at_180_degrees_stays_finite():
 
 
 ORIGIN = np.zeros((1, 3))
+
+
+def test_wavelengths_are_those_of_pymatgen():
+    assert WAVELENGTHS_ANGSTROM == WAVELENGTHS

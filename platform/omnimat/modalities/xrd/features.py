@@ -19,11 +19,11 @@ from omnimat.modalities.origin import Origin, columns_of, of_origin
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.curves import averaged, lower_envelope, scaled
 from omnimat.modalities.xrd.scattering import (
+    WAVELENGTHS_ANGSTROM,
     blocks,
     extent,
     half_sphere,
     structure_factors,
-    tables,
 )
 
 Float = NDArray[np.floating[Any]]
@@ -92,10 +92,9 @@ class XrdPattern(FeaturizerSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if isinstance(self.radiation, str) and self.radiation != DEFAULT_RADIATION:
-            known = tables().WAVELENGTHS
-            if self.radiation not in known:
-                raise ValueError(f"radiation must be one of {', '.join(known)}, or in angstrom")
+        if isinstance(self.radiation, str) and self.radiation not in WAVELENGTHS_ANGSTROM:
+            known = ", ".join(WAVELENGTHS_ANGSTROM)
+            raise ValueError(f"radiation must be one of {known}, or in angstrom")
         if not 0 <= self.two_theta_min_degree < self.two_theta_max_degree <= 180:
             raise ValueError("two_theta_min_degree and two_theta_max_degree must rise in [0, 180]")
         return self
@@ -110,16 +109,16 @@ class XrdPattern(FeaturizerSettings):
     def wavelength_angstrom(self) -> float:
         """Wavelength of the radiation."""
         if isinstance(self.radiation, str):
-            return float(tables().WAVELENGTHS[self.radiation])
+            return WAVELENGTHS_ANGSTROM[self.radiation]
         return self.radiation
 
     def doublet_angstrom(self) -> tuple[float, float]:
         """Return the wavelengths of the two lines of the radiation, the stronger one first.
 
         Raises:
-            ValueError: it is no doublet that pymatgen knows.
+            ValueError: it is no doublet of ``WAVELENGTHS_ANGSTROM``.
         """
-        known = tables().WAVELENGTHS
+        known = WAVELENGTHS_ANGSTROM
         lines = [f"{self.radiation}{place}" for place in (1, 2)]
         if not set(lines) <= known.keys():
             doublets = [name for name in known if {f"{name}1", f"{name}2"} <= known.keys()]
@@ -127,7 +126,7 @@ class XrdPattern(FeaturizerSettings):
                 f"radiation {self.radiation} has no second line; choose one of "
                 f"{', '.join(doublets)}, or set second_line to 0"
             )
-        first, second = (float(known[name]) for name in lines)
+        first, second = (known[name] for name in lines)
         return first, second
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,34 @@ from numpy.typing import NDArray
 from omnimat.materials.record import Structure
 
 Float = NDArray[np.floating[Any]]
+
+WAVELENGTHS_ANGSTROM: Mapping[str, float] = {
+    "CuKa": 1.54184,
+    "CuKa2": 1.54439,
+    "CuKa1": 1.54056,
+    "CuKb1": 1.39222,
+    "MoKa": 0.71073,
+    "MoKa2": 0.71359,
+    "MoKa1": 0.7093,
+    "MoKb1": 0.63229,
+    "CrKa": 2.291,
+    "CrKa2": 2.29361,
+    "CrKa1": 2.2897,
+    "CrKb1": 2.08487,
+    "FeKa": 1.93735,
+    "FeKa2": 1.93998,
+    "FeKa1": 1.93604,
+    "FeKb1": 1.75661,
+    "CoKa": 1.79026,
+    "CoKa2": 1.79285,
+    "CoKa1": 1.78896,
+    "CoKb1": 1.63079,
+    "AgKa": 0.560885,
+    "AgKa2": 0.563813,
+    "AgKa1": 0.559421,
+    "AgKb1": 0.497082,
+}
+"""Wavelengths by name, those of pymatgen, whose import settings do not need."""
 
 # An array of this many complex numbers has 4 MiB, and about six of its size are held at a time.
 _NUMBERS_PER_BLOCK = 2**18
@@ -68,7 +96,7 @@ def structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray[
 
 @cache
 def tables() -> Any:
-    """Import pymatgen's tables; with matplotlib this takes 0.6 s, which settings do not need."""
+    """Import pymatgen's tables; with matplotlib this takes 0.6 s."""
     from pymatgen.analysis.diffraction import xrd
 
     return xrd
