@@ -47,7 +47,6 @@ def test_what_is_chosen_suits_any_number_of_labels(num_known, kind):
         num_epochs=chosen.num_epochs,
         batch_size=chosen.batch_size,
         patience=chosen.patience,
-        encoder_lr_fraction=chosen.encoder_lr_fraction,
     )
     assert (chosen.num_folds > 0) == (num_known < 500)
     assert (chosen.variants == ("linear_probe",)) == (labels.num_train < 100)
@@ -58,10 +57,9 @@ def test_what_is_chosen_suits_any_number_of_labels(num_known, kind):
     assert str(chosen.num_epochs) in " ".join(chosen.reasons)
 
 
-def test_fewer_labels_move_the_encoder_less():
-    fractions = [tuned(Labels(n, n, "number")).encoder_lr_fraction for n in (200, 900, 5_000)]
-    assert fractions == [0.1, 0.1, 1.0]
-    assert any("of the head's rate" in one for one in tuned(Labels(200, 200, "number")).reasons)
+def test_the_fewest_labels_move_no_encoder():
+    variants = [tuned(Labels(n, n, "number")).variants for n in (99, 100, 5_000)]
+    assert variants == [("linear_probe",), ("finetuned",), ("finetuned",)]
     assert any("chance" in one for one in tuned(Labels(20, 12, "number")).reasons)
 
 
@@ -76,7 +74,7 @@ def test_few_labels_are_judged_by_folds_before_the_model_is_made(tmp_path):
         settings = job.settings
         assert isinstance(settings, FinetuneSettings)
         assert (settings.model, settings.run) == ("my model.zip", "")
-        assert settings.trial.encoder_lr_fraction == 0.1
+        assert settings.trial.encoder_lr_fraction == 1
         (task,) = settings.tasks
         assert (task.name, task.target, task.unit) == ("hardness", "hardness_gpa", "GPa")
     assert folds.settings.trial == last.settings.trial

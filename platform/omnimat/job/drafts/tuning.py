@@ -1,7 +1,8 @@
 """How a network is fine-tuned, by how many labels there are, and why.
 
-The numbers are rules of thumb: few labels cannot move all weights of an encoder without wear, and
-few test materials say little of an error. Each is a key of the job file, where a user changes it.
+The rules rest on ``jobs/benchmarks/finetune_rules.py``: from some 200 labels on it is best to train
+all weights at one rate; with 50 no way is shown to differ, and a probe takes a third of the time.
+Few test materials say little of an error. Each is a key of the job file, where a user changes it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from omnimat.finetune.trial_settings import Variant
 from omnimat.job.drafts.sizes import finetune_sizes
 from omnimat.materials.values import LabelKind
 
-_FEW, _SOME, _MANY = 100, 1000, 10_000  # training materials with a label
+_FEW, _MANY = 100, 10_000  # training materials with a label
 _FEWEST = 50  # labels, below which a warning is due
 _MOST_FOR_FOLDS = 500  # labels
 _NUM_FOLDS = 5
@@ -45,7 +46,6 @@ class Tuning:
         num_epochs: how often it goes through the training records at most.
         batch_size: how many records a step takes.
         patience: after how many epochs without a better validation error it stops; None for never.
-        encoder_lr_fraction: the encoder's learning rate as a fraction of the head's.
         num_folds: how many folds measure the error; 0 for the split of the data set alone.
         reasons: why, in whole lines.
     """
@@ -56,7 +56,6 @@ class Tuning:
     num_epochs: int
     batch_size: int
     patience: int | None = None
-    encoder_lr_fraction: float = 1.0
     num_folds: int = 0
     reasons: tuple[str, ...] = ()
 
@@ -86,9 +85,8 @@ def tuned(labels: Labels, num_folds: int | None = None) -> Tuning:
         num_folds: how many folds measure the error; None leaves it to the number of labels.
     """
     sizes = finetune_sizes(labels.num_train)
-    is_probe, is_slow = labels.num_train < _FEW, labels.num_train < _SOME
+    is_probe, is_large = labels.num_train < _FEW, labels.num_train >= _MANY
     num_epochs = _PROBE_EPOCHS if is_probe else sizes.num_epochs
-    is_large = labels.num_train >= _MANY
     if num_folds is None:
         num_folds = _NUM_FOLDS if labels.num_known < _MOST_FOR_FOLDS else 0
     chosen = Tuning(
@@ -98,7 +96,6 @@ def tuned(labels: Labels, num_folds: int | None = None) -> Tuning:
         num_epochs=num_epochs,
         batch_size=sizes.batch_size,
         patience=max(3, num_epochs // 5),
-        encoder_lr_fraction=0.1 if is_slow and not is_probe else 1.0,
         num_folds=num_folds,
     )
     return _with_reasons(chosen, labels)
@@ -128,11 +125,6 @@ def _of_variant(chosen: Tuning, labels: Labels) -> str:
         return (
             f"linear probe: {labels.num_train} training labels are too few to move the weights of "
             "an encoder, so a linear layer on its embeddings learns alone"
-        )
-    if chosen.encoder_lr_fraction < 1:
-        return (
-            f"fine-tuned slowly: with {labels.num_train} training labels, the encoder learns at "
-            f"{chosen.encoder_lr_fraction:g} of the head's rate"
         )
     return f"fine-tuned whole: {labels.num_train} training labels are enough for all weights"
 
