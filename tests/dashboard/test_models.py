@@ -161,6 +161,16 @@ def test_a_package_of_the_storage_is_shown_and_given_away(packed, serve, tmp_pat
             }
 
 
+def test_a_result_says_what_the_intervals_of_its_package_hold(packed, serve):
+    (score,) = [one.score for one in Package(PACKAGE).card.predictor.predicted if one.calibration]
+    row = packed.model_copy(update={"task": "volume", "num_test": score.num_test})
+    other = row.model_copy(update={"seed": 1, "num_test": score.num_test + 1, "model": "another"})
+    with serve(row, other) as client:
+        text = client.get(f"/result/{row.group_id}").text
+        assert f"They hold {score.coverage:.1%} of these {score.num_test}" in text
+        assert "They hold" not in client.get(f"/result/{other.group_id}").text
+
+
 def test_a_run_that_can_be_packed_says_the_command(packed, serve, tmp_path):
     shutil.rmtree(tmp_path / "models")
     with serve(packed) as client:

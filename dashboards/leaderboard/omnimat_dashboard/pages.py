@@ -69,7 +69,7 @@ class Pages:
 
     def result(self, links: Links, group_id: str) -> str | None:
         """Show one result."""
-        page = result_page(self.catalogue, self.artifacts, group_id)
+        page = result_page(self.catalogue, self.artifacts, self.packages, group_id)
         if page is None:
             return None
         if not links.is_static and page.board.dataset in self.artifacts.datasets():

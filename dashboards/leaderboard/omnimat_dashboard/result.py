@@ -20,6 +20,8 @@ from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.errors import Errors, errors_of
 from omnimat_dashboard.figures import Figure
 from omnimat_dashboard.history import learning, trials
+from omnimat_dashboard.intervals import told_intervals
+from omnimat_dashboard.packages import Packages
 from omnimat_dashboard.papers import PaperTask, printed
 from omnimat_dashboard.predictions import (
     Confusion,
@@ -87,6 +89,7 @@ class ResultPage:
         parities: predictions against the truth, for a regression.
         confusion: how often each class is taken for each, for a classification.
         predictions_missing: why there is neither.
+        intervals: what the intervals of packages of its weights hold, a sentence each.
         errors: on what it errs; None without predictions.
         index_missing: why nothing is known of the materials but their ids.
         per_class: what a paper prints for each class.
@@ -108,6 +111,7 @@ class ResultPage:
     parities: Sequence[Parity]
     confusion: Confusion | None
     predictions_missing: str
+    intervals: Sequence[str]
     errors: Errors | None
     index_missing: str
     per_class: PaperTask | None
@@ -116,7 +120,9 @@ class ResultPage:
     provenance: Sequence[tuple[str, str]]
 
 
-def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> ResultPage | None:
+def result_page(
+    catalogue: Catalogue, artifacts: Artifacts, packages: Packages, group_id: str
+) -> ResultPage | None:
     """Collect what is known about a result; None if nothing is."""
     rows = sorted(catalogue.store.rows(group_id=group_id), key=lambda row: row.seed)
     if not rows:
@@ -150,6 +156,7 @@ def result_page(catalogue: Catalogue, artifacts: Artifacts, group_id: str) -> Re
         parities=parities,
         confusion=matrix,
         predictions_missing=shown.reason,
+        intervals=attempt(lambda: told_intervals(packages, rows[0])).value or (),
         errors=errors.value,
         index_missing=index.reason,
         per_class=next((task for _, task in printed(board) if task.per_class), None),
