@@ -3,7 +3,7 @@
 
     python jobs/benchmarks/gpu.py
 
-It is for a machine that is lent for minutes, which has torch and whose other libraries are not
+It is for a machine that is hired for minutes, which has torch and whose other libraries are not
 known. So it draws its own features, needs neither Ray nor pymatgen, does without DeepSpeed where
 that is missing, and says what is missing. On a GPU it takes MultiMat at full size and less than
 eight minutes; on a CPU it takes tiny networks and a few steps, which shows that it works.
