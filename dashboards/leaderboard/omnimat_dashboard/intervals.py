@@ -20,25 +20,10 @@ def told_intervals(packages: Packages, row: Row) -> list[str]:
         f"The intervals of {packed.name} are to hold {one.calibration.coverage:.0%} of true "
         f"values. They hold {one.score.coverage:.1%} of these {one.score.num_test:,}, as its card "
         "says."
-        for packed in packages.of([_origin(row)])
+        for packed in packages.of([Origin.of(row)])
         for one in _predicted(packed.card.predictor.predicted if packed.card.predictor else (), row)
         if one.calibration is not None
     ]
-
-
-def _origin(row: Row) -> Origin:
-    """Say from which run a row comes."""
-    return Origin(
-        model=row.model,
-        variant=row.variant,
-        run_name=row.run_name,
-        parent_run=row.parent_run,
-        dataset=row.dataset,
-        dataset_fingerprint=row.dataset_fingerprint,
-        group_id=row.group_id,
-        num_results=1,
-        newest=row.created_at,
-    )
 
 
 def _predicted(quantities: tuple[Predicted, ...], row: Row) -> Iterator[Predicted]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import RowMapping, Select, func, select
 
+from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.schema import boards, groups, rows
 
 _SHARED = (
@@ -45,6 +46,21 @@ class Origin:
     group_id: str
     num_results: int
     newest: datetime
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Give the origin of one row."""
+        return cls(
+            model=row.model,
+            variant=row.variant,
+            run_name=row.run_name,
+            parent_run=row.parent_run,
+            dataset=row.dataset,
+            dataset_fingerprint=row.dataset_fingerprint,
+            group_id=row.group_id,
+            num_results=1,
+            newest=row.created_at,
+        )
 
 
 def origins_query() -> Select[Any]:
