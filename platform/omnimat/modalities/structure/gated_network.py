@@ -23,6 +23,7 @@ from omnimat.modalities.structure.crystal_network import (
 from omnimat.modalities.structure.elements import MAX_ATOMIC_NUMBER
 from omnimat.modalities.structure.gated import GatedGraphSettings
 from omnimat.modalities.structure.gated_sum import gated_sum
+from omnimat.modalities.structure.ghosts import with_ghosts
 from omnimat.modalities.structure.legendre import legendre_sums
 
 # Keeps a sum over some 16 neighbours at the size of its terms.
@@ -70,8 +71,9 @@ class GatedGraph(nn.Module):
         Returns:
             The embeddings, shape (n, embedding_dim).
         """
-        atoms = self.atom_states(arrays)
-        return pool_atoms(self.head(atoms), arrays["num_atoms"].long(), self.settings.pool)
+        padded = with_ghosts(arrays)
+        atoms = self.head(self.atom_states(padded))
+        return pool_atoms(atoms, padded["num_atoms"].long(), self.settings.pool)[:-1]
 
     def atom_states(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """Compute the state of each atom, shape (atoms, hidden_width), before the head."""
