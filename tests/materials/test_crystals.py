@@ -1,8 +1,9 @@
+import gemmi
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from omnimat.materials.crystals import symmetry_properties
+from omnimat.materials.crystals import crystal_system, space_group_symbol, symmetry_properties
 
 PLACES = [[0, 0, 0], [0.5, 0.5, 0.5]]
 
@@ -24,3 +25,16 @@ def test_spglib_is_not_asked_about_what_is_no_crystal(lattice, places, reason):
 def test_a_crystal_has_a_space_group():
     found = symmetry_properties(Structure(Lattice.cubic(4.12), ["Cs", "Cl"], PLACES))
     assert found == {"space_group_number": 221, "crystal_system": "cubic"}
+
+
+def test_space_groups_have_the_crystal_systems_of_another_library():
+    for number in range(1, 231):
+        theirs = gemmi.find_spacegroup_by_number(number).crystal_system_str()
+        assert crystal_system(number) == theirs
+    for number in (0, 231, -1):
+        with pytest.raises(ValueError, match="numbered 1 to 230"):
+            crystal_system(number)
+
+
+def test_a_space_group_has_a_symbol():
+    assert [space_group_symbol(number) for number in (2, 14, 225)] == ["P-1", "P12_1/c1", "Fm-3m"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 # The tolerance with which the Materials Project assigns space groups.
 SYMMETRY_TOLERANCE_ANGSTROM = 0.1
+_CRYSTAL_SYSTEMS = (
+    "triclinic",
+    "monoclinic",
+    "orthorhombic",
+    "tetragonal",
+    "trigonal",
+    "hexagonal",
+    "cubic",
+)
+_LAST_SPACE_GROUPS = (2, 15, 74, 142, 167, 194, 230)  # of each crystal system
 
 
 def from_pymatgen(structure: PymatgenStructure) -> Structure:
@@ -102,24 +112,22 @@ def symmetry_properties(structure: PymatgenStructure) -> dict[str, Any]:
     return {"space_group_number": number, "crystal_system": crystal_system(number)}
 
 
-@functools.cache
 def crystal_system(space_group_number: int) -> str:
     """Return one of the seven crystal systems in lower case.
 
     Raises:
         ValueError: the number is not in 1..230.
     """
-    from pymatgen.symmetry.groups import SpaceGroup
+    if not 1 <= space_group_number <= _LAST_SPACE_GROUPS[-1]:
+        raise ValueError(f"{space_group_number} is no space group: they are numbered 1 to 230")
+    return _CRYSTAL_SYSTEMS[bisect_left(_LAST_SPACE_GROUPS, space_group_number)]
 
-    return str(SpaceGroup.from_int_number(space_group_number).crystal_system)
 
-
-@functools.cache
 def space_group_symbol(space_group_number: int) -> str:
     """Return the Hermann-Mauguin symbol of a space group, such as ``Fm-3m``."""
-    from pymatgen.symmetry.groups import SpaceGroup
+    from pymatgen.symmetry.groups import sg_symbol_from_int_number
 
-    return str(SpaceGroup.from_int_number(space_group_number).symbol)
+    return str(sg_symbol_from_int_number(space_group_number))
 
 
 def lattice_properties(niggli: PymatgenStructure) -> dict[str, list[float]]:

@@ -25,6 +25,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 # platform take at most 10.
 _MAX_OPERATIONS_PER_TENSOR = 50
 _MAX_OTHER_OPERATIONS = 2_000
+# Without memory there is nothing to fill. Torch would import its compiler for that.
+_RANDOM_FILLS = (torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default)
 # Of constant tables that are no weights, which the file does not hold.
 _MAX_OTHER_ELEMENTS = 2**24
 
@@ -88,11 +90,16 @@ class _Limits(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._operations_left = _MAX_OPERATIONS_PER_TENSOR * num_tensors + _MAX_OTHER_OPERATIONS
         self._max_elements = size_bytes + _MAX_OTHER_ELEMENTS  # an element has at least a byte
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; to say so, torch would import its compiler: 1 s of CPU."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self._operations_left -= 1
         if self._operations_left < 0:
             raise MisfitError(f"the network is larger than the {self._num_tensors} tensors there")
-        made = func(*args, **(kwargs or {}))
+        made = args[0] if func in _RANDOM_FILLS else func(*args, **(kwargs or {}))
         if isinstance(made, Tensor) and made.numel() > self._max_elements:
             raise MisfitError(
                 f"the network has a tensor of {made.numel()} numbers, and the file less"

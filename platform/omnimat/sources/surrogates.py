@@ -8,7 +8,6 @@ provenance.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from omnimat.materials.crystals import to_pymatgen
 from omnimat.materials.record import Structure
 from omnimat.modalities.dos import DensityOfStates
+from omnimat.modalities.xrd.scattering import scattering_coefficients, scattering_table
 
 if TYPE_CHECKING:
     from pymatgen.core import Element
@@ -102,30 +102,13 @@ def density_of_states(structure: Structure) -> DensityOfStates:
 @functools.cache
 def _is_tabulated(element: Element) -> bool:
     orbitals = element.data.get("Atomic orbitals")
-    return element.symbol in _scattering_parameters() and isinstance(orbitals, dict)
-
-
-@functools.cache
-def _scattering_parameters() -> Mapping[str, Sequence[tuple[float, float]]]:
-    """Return the fitted parameters by symbol.
-
-    Their module imports matplotlib, so it is imported only when it is needed.
-    """
-    from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
-
-    parameters: Mapping[str, Sequence[tuple[float, float]]] = ATOMIC_SCATTERING_PARAMS
-    return parameters
+    return element.symbol in scattering_table() and isinstance(orbitals, dict)
 
 
 def _form_factor(number: int, squared_per_angstrom2: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the X-ray form factor at ``|g|^2`` (without 2 pi) from electron form factors."""
-    from pymatgen.core import Element
-
     s_squared = squared_per_angstrom2 / 4
-    electron = sum(
-        a * np.exp(-b * s_squared)
-        for a, b in _scattering_parameters()[Element.from_Z(number).symbol]
-    )
+    electron = sum(a * np.exp(-b * s_squared) for a, b in scattering_coefficients(number).T)
     return np.asarray(number - _MOTT_BETHE * s_squared * electron)
 
 

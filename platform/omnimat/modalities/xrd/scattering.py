@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -95,20 +97,23 @@ def structure_factors(structure: Structure, miller: Float, g: Float) -> NDArray[
 
 
 @cache
-def tables() -> Any:
-    """Import pymatgen's tables; with matplotlib this takes 0.6 s."""
-    from pymatgen.analysis.diffraction import xrd
-
-    return xrd
+def scattering_table() -> Mapping[str, Sequence[tuple[float, float]]]:
+    """Read pymatgen's a and b by symbol; the module that holds them would import matplotlib too."""
+    file = files("pymatgen.analysis.diffraction") / "atomic_scattering_params.json"
+    table: Mapping[str, Sequence[tuple[float, float]]] = json.loads(file.read_text())
+    return table
 
 
 @cache
 def scattering_coefficients(atomic_number: int) -> Float:
-    """Return the fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2), shape (2, terms)."""
+    """Return the fitted a and b of f(s) = Z - 41.78214 s^2 sum a exp(-b s^2), shape (2, terms).
+
+    Raises:
+        ValueError: the table lacks the element.
+    """
     from pymatgen.core import Element  # 0.3 s of import
 
     symbol = Element.from_Z(atomic_number).symbol
-    known = tables().ATOMIC_SCATTERING_PARAMS
-    if symbol not in known:
+    if symbol not in scattering_table():
         raise ValueError(f"no X-ray scattering factor is known for {symbol}")
-    return np.array(known[symbol], dtype=np.float64).T
+    return np.array(scattering_table()[symbol], dtype=np.float64).T
