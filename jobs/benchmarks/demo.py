@@ -3,8 +3,8 @@
 
     python jobs/benchmarks/demo.py --before ../an-older-checkout
 
-The demo of ``make demo`` runs after installation, on an empty storage, from this checkout and from
-those named, in turn. All of them use the libraries of this environment.
+What ``make demo`` runs after ``make env``, on an empty storage, from this checkout and from those
+named, in turn.
 """
 
 import os
@@ -26,10 +26,9 @@ HERE = JOBS.parent
 def demo(checkout: Path, folder: Path) -> dict[str, float]:
     """Run the demo of a checkout on a storage that is new; give what it took."""
     mark = secrets.token_hex(8)
-    code = os.pathsep.join(map(str, [checkout / "platform", checkout / "dashboards/leaderboard"]))
-    environment = clean_environment(
-        PYTHONPATH=code, OMNIMAT_STORAGE=str(folder / mark), **{MARK: mark}
-    )
+    path = os.pathsep.join([str(checkout / ".venv/bin"), os.environ["PATH"]])
+    environment = clean_environment(OMNIMAT_STORAGE=str(folder / mark), **{MARK: mark})
+    environment["PATH"] = path
     command = [str(checkout / "infra/demo.sh"), *map(str, free_ports(2))]
     return Start(command, environment, Clock(mark), folder).measure()
 

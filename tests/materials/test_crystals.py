@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from omnimat.materials.crystals import crystal_system, space_group_symbol, symmetry_properties
+from omnimat.materials.crystals import (
+    crystal_system,
+    from_pymatgen,
+    niggli_reduced,
+    space_group_symbol,
+    symmetry_properties,
+)
 
 PLACES = [[0, 0, 0], [0.5, 0.5, 0.5]]
 
@@ -38,3 +44,16 @@ def test_space_groups_have_the_crystal_systems_of_another_library():
 
 def test_a_space_group_has_a_symbol():
     assert [space_group_symbol(number) for number in (2, 14, 225)] == ["P-1", "P12_1/c1", "Fm-3m"]
+
+
+def test_the_reduced_cell_is_that_of_pymatgen_to_the_last_digit():
+    cell = Structure(Lattice.from_parameters(4, 5, 6, 70, 80, 65), ["Na", "Cl"], PLACES)
+    skewed = cell.make_supercell([[1, 0, 0], [2, 1, 0], [0, 3, 1]], in_place=False)
+    for crystal in (cell, skewed, Structure(Lattice.cubic(4.12), ["Cs", "Cl"], PLACES)):
+        reduced = crystal.get_reduced_structure()
+        standard = Lattice.from_parameters(*reduced.lattice.parameters)
+        theirs = from_pymatgen(Structure(standard, reduced.species, reduced.frac_coords))
+        ours = niggli_reduced(from_pymatgen(crystal))
+        assert (ours.lattice_angstrom == theirs.lattice_angstrom).all()
+        assert (ours.frac_coords == theirs.frac_coords).all()
+        assert (ours.atomic_numbers == theirs.atomic_numbers).all()

@@ -130,7 +130,7 @@ def space_group_symbol(space_group_number: int) -> str:
     return str(sg_symbol_from_int_number(space_group_number))
 
 
-def lattice_properties(niggli: PymatgenStructure) -> dict[str, list[float]]:
+def lattice_properties(niggli: Structure) -> dict[str, list[float]]:
     """Return the lattice parameters of a Niggli-reduced cell as regression targets.
 
     The cell is not made primitive. So its volume, and with it the lengths, depend on how many
@@ -142,19 +142,34 @@ def lattice_properties(niggli: PymatgenStructure) -> dict[str, list[float]]:
         divided by the cube root of the number of atoms) and ``lattice_angles_degree`` (alpha, beta,
         gamma), each a list of three numbers.
     """
-    lengths = np.array(niggli.lattice.abc)
+    from pymatgen.core import Lattice
+
+    lattice = Lattice(niggli.lattice_angstrom)
+    lengths = np.array(lattice.abc)
     return {
         "lattice_lengths_angstrom": lengths.tolist(),
-        "lattice_lengths_scaled_angstrom": (lengths / np.cbrt(len(niggli))).tolist(),
-        "lattice_angles_degree": np.array(niggli.lattice.angles).tolist(),
+        "lattice_lengths_scaled_angstrom": (lengths / np.cbrt(len(niggli.frac_coords))).tolist(),
+        "lattice_angles_degree": np.array(lattice.angles).tolist(),
     }
 
 
-def niggli_reduced(structure: PymatgenStructure) -> PymatgenStructure:
-    """Niggli-reduce the cell and turn it into pymatgen's standard orientation, as CDVAE does."""
-    from pymatgen.core import Lattice
-    from pymatgen.core import Structure as PymatgenStructure
+def niggli_reduced(structure: Structure) -> Structure:
+    """Niggli-reduce the cell and turn it into pymatgen's standard orientation, as CDVAE does.
 
-    reduced = structure.get_reduced_structure()
-    lattice = Lattice.from_parameters(*reduced.lattice.parameters)
-    return PymatgenStructure(lattice, reduced.species_and_occu, reduced.frac_coords)
+    It does what pymatgen's ``Structure.get_reduced_structure`` does, to the last digit, without
+    an object for each site.
+    """
+    from pymatgen.core import Lattice
+
+    given = Lattice(structure.lattice_angstrom)
+    reduced, places = given.get_niggli_reduced_lattice(), structure.frac_coords
+    if reduced != given:
+        # Atom by atom, as pymatgen multiplies them: together, the last digits would be others.
+        places = np.array(
+            [reduced.get_fractional_coords(given.get_cartesian_coords(one)) for one in places]
+        )
+    return Structure(
+        lattice_angstrom=np.array(Lattice.from_parameters(*reduced.parameters).matrix),
+        atomic_numbers=structure.atomic_numbers,
+        frac_coords=np.mod(np.mod(places, 1.0), 1.0),  # of -1e-17, one is 1.0
+    )

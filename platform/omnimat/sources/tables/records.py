@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnimat.materials.crystals import (
-    from_pymatgen,
     lattice_properties,
     niggli_reduced,
     symmetry_properties,
@@ -119,11 +118,10 @@ def _structure(
     structure, notes = found
     provenance |= notes
     if mapping.niggli_reduce:
-        crystal = niggli_reduced(to_pymatgen(structure))
-        structure = from_pymatgen(crystal)
+        structure = niggli_reduced(structure)
         check_arrays(structure)
         if mapping.lattice_properties:
-            properties |= lattice_properties(crystal)
+            properties |= lattice_properties(structure)
     if "space_group_number" not in mapping.properties:
         properties |= _symmetry(structure)
     return {"structure": structure}
