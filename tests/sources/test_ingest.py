@@ -85,6 +85,9 @@ def test_ingest(settings, tmp_path):
         raw = read_records(destination, rows)
         gaps = [decode(r.material_id, r.members).properties["band_gap_ev"] for r in raw]
         assert gaps == [[0, 1, 3], [5, 7, 8, 9], [10]][shard]
+    alone = UPath(tmp_path) / "alone"
+    ingest(settings, "demo", alone, report_progress=False, on_ray=False)
+    assert contents(alone) == contents(destination)
 
 
 @pytest.mark.ray

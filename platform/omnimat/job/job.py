@@ -118,6 +118,11 @@ class Job(ABC, Generic[SettingsT]):
         """Folder on which the job alone works, if it still has something to do there."""
         return None
 
+    @property
+    def needs_ray(self) -> bool:
+        """Whether the job runs on Ray, even if one has to be started for it."""
+        return True
+
     def refuse_held(self) -> None:
         """Raise an error if another process does this job, before any cluster is asked.
 

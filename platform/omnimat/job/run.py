@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> No
     for job in jobs:
         job.refuse_held()
         job.reach(fresh=fresh and job is jobs[-1])
+    with _ray(jobs) as jobs_there:
+        *needed, named = jobs_there
+        for job in needed:
+            job.run()
+        named.run(is_asked_for=True, fresh=fresh)
+
+
+@contextmanager
+def _ray(jobs: list[Job[Any]]) -> Iterator[list[Job[Any]]]:
+    """Be on a Ray if a job needs one, which has room for all; give the jobs as they run there."""
+    if not any(job.needs_ray for job in jobs):
+        yield jobs
+        return
     from omnimat.cluster.capacity import Cluster
     from omnimat.cluster.session import session
     from omnimat.job.preflight import check_fits
@@ -61,13 +75,10 @@ def run(path: Path, overrides: Sequence[str] = (), *, fresh: bool = False) -> No
     with session():
         cluster = Cluster.now()
         num_gpus, num_cpus = (cluster.amount(name, {}) for name in ("GPU", "CPU"))
-        jobs = [job.on_devices(num_gpus, num_cpus) for job in jobs]
-        for job in jobs:
+        decided = [job.on_devices(num_gpus, num_cpus) for job in jobs]
+        for job in decided:
             check_fits(job)
-        *needed, named = jobs
-        for job in needed:
-            job.run()
-        named.run(is_asked_for=True, fresh=fresh)
+        yield decided
 
 
 def train(path: Path, overrides: Sequence[str], *, fresh: bool) -> None:

@@ -94,9 +94,12 @@ class Run(Protocol):
     """Calls a function with many arguments, anywhere, and yields the results as they arrive."""
 
     def __call__(
-        self, function: Callable[..., T], calls: Mapping[Key, tuple[Any, ...]]
+        self,
+        function: Callable[..., T],
+        calls: Mapping[Key, tuple[Any, ...]],
+        again: Callable[..., T] | None = None,
     ) -> Iterator[tuple[Key, T]]:
-        """Call ``function(*calls[key])`` for every key."""
+        """Call ``function(*calls[key])`` for every key, and ``again`` where that failed."""
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,12 +17,12 @@ from omnimat.base.lease import Lease
 from omnimat.base.provenance import sha256_of
 from omnimat.base.retry import patiently
 from omnimat.base.settings import fingerprint, first_mistake
-from omnimat.cluster.metrics import RayMetrics
+from omnimat.cluster.metrics import RayMetrics, Watcher
 from omnimat.cluster.tasks import in_parallel
 from omnimat.materials.record import Failure, Record
 from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, Manifest, shard_name
 from omnimat.shards.writer import write_shard
-from omnimat.sources.base import RemoteSource, check_not_empty
+from omnimat.sources.base import RemoteSource, Run, check_not_empty
 from omnimat.sources.checker import Checker
 from omnimat.sources.describe import describe_missing
 from omnimat.sources.finished import finished
@@ -32,6 +32,7 @@ from omnimat.sources.labels.joins import read_joins, remembered_joins
 from omnimat.sources.labels.report import report_labels
 from omnimat.sources.merge import ShardReport, duplicates, merge
 from omnimat.sources.settings import IngestSettings
+from omnimat.sources.small import in_turn
 from omnimat.sources.summary import summary
 
 _REPORTS_PREFIX = ".reports-"
@@ -43,6 +44,7 @@ def ingest(
     destination: UPath,
     report_progress: bool = True,
     retry_failures: bool = True,
+    on_ray: bool = True,
 ) -> Manifest:
     """Write the data set ``name`` to ``destination`` and return its manifest.
 
@@ -58,6 +60,7 @@ def ingest(
             was not and why, and what was not read.
         retry_failures: whether failures of a finished data set are tried again, which is not wanted
             where other jobs merely need it.
+        on_ray: whether shards are written by tasks of Ray, or one after another by this process.
 
     Raises:
         UserError: a path of the source is missing, other settings or other input files were
@@ -68,13 +71,16 @@ def ingest(
     if existing is not None and not (retry_failures and _can_retry(settings, destination)):
         return existing
     with Lease.acquire(destination, f"ingest {name}") as lease:
-        return _ingest(settings, name, lease, report_progress)
+        return _ingest(settings, name, lease, report_progress, on_ray)
 
 
-def _ingest(settings: IngestSettings, name: str, lease: Lease, report_progress: bool) -> Manifest:
+def _ingest(
+    settings: IngestSettings, name: str, lease: Lease, report_progress: bool, on_ray: bool
+) -> Manifest:
     destination = lease.folder
     existing = finished(settings, name, destination)
-    located, description = _harvested(settings, destination, report_progress)
+    run: Run = functools.partial(in_parallel, settings.num_cpus_per_task) if on_ray else in_turn
+    located, description = _harvested(settings, destination, run, report_progress)
     check_not_empty(located.source)
     if existing is not None:
         if existing.source["snapshot"] == description["snapshot"]:
@@ -88,8 +94,8 @@ def _ingest(settings: IngestSettings, name: str, lease: Lease, report_progress: 
     num_shards = -(-num_items // settings.records_per_shard)
     reports: dict[int, ShardReport] = {}
     bar = tqdm(total=num_shards, desc=f"ingest {name}", disable=not report_progress)
-    with bar, RayMetrics(name) as watch:
-        write = functools.partial(_write_shards, located, destination, content_hash(inputs))
+    with bar, _watcher(name, on_ray) as watch:
+        write = functools.partial(_write_shards, run, located, destination, content_hash(inputs))
         for shard, report in write(dict.fromkeys(range(num_shards), ())):
             lease.check()
             reports[shard] = report
@@ -128,31 +134,36 @@ def _can_retry(settings: IngestSettings, destination: UPath) -> bool:
 
 
 def _harvested(
-    settings: IngestSettings, destination: UPath, report_progress: bool
+    settings: IngestSettings, destination: UPath, run: Run, report_progress: bool
 ) -> tuple[IngestSettings, dict[str, Any]]:
     """Locate the source, harvest it if it is remote, and describe it for the manifest."""
     located = settings.located()
     description = settings.source.model_dump(mode="json")
     source = located.source
     if isinstance(source, RemoteSource):
-        run = functools.partial(in_parallel, settings.num_cpus_per_task)
         source = source.harvest(destination, run, report_progress)
         description["snapshot"] = UPath(str(source.snapshot)).name
     return located.model_copy(update={"source": source}), description
 
 
+def _watcher(name: str, on_ray: bool) -> AbstractContextManager[Watcher]:
+    """Give what shows the progress where Ray shows it, and nowhere otherwise."""
+    return RayMetrics(name) if on_ray else nullcontext(lambda told: None)
+
+
 def _write_shards(
+    run: Run,
     settings: IngestSettings,
     destination: UPath,
     inputs: str,
     excluded_ids: Mapping[int, tuple[str, ...]],
 ) -> Iterator[tuple[int, ShardReport]]:
-    """Run one task per shard."""
+    """Run one task per shard, by Ray or in turn."""
     calls = {
         shard: (settings, destination, shard, excluded, inputs)
         for shard, excluded in excluded_ids.items()
     }
-    return in_parallel(settings.num_cpus_per_task, write_slice, calls, again=write_guarded_slice)
+    return run(write_slice, calls, again=write_guarded_slice)
 
 
 def _told(reports: Mapping[int, ShardReport], num_shards: int) -> dict[str, float]:

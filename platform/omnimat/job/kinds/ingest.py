@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,13 @@ class IngestJob(Job[IngestSettings]):
         """Folder of the data set, until it has its manifest."""
         folder = self.workspace.dataset(self.name)
         return None if (folder / MANIFEST_NAME).exists() else folder
+
+    @property
+    def needs_ray(self) -> bool:
+        """Whether a Ray is there, or would have more to do than starting takes."""
+        from omnimat.sources.small import is_small
+
+        return bool(os.environ.get("RAY_ADDRESS")) or not is_small(self.settings)
 
     def check(self) -> None:
         """Look for the files of the source and read the tables beside it.
@@ -60,4 +68,10 @@ class IngestJob(Job[IngestSettings]):
         from omnimat.sources.ingest import ingest
 
         folder = self.workspace.dataset(self.name)
-        ingest(self.settings, self.name, folder, retry_failures=is_asked_for)
+        ingest(
+            self.settings,
+            self.name,
+            folder,
+            retry_failures=is_asked_for,
+            on_ray=self.needs_ray,
+        )
