@@ -1,10 +1,12 @@
 import copy
 import json
+from contextlib import contextmanager
 from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 from upath import UPath
 
 from omnimat.base.errors import RunError, UserError
@@ -39,6 +41,17 @@ def store(workspace, pretraining):
     return StoreLocation.of(workspace, "prototypes", pretraining.modalities.featurizers()).open()
 
 
+@contextmanager
+def threads_of_networks():
+    """Note with how many threads the networks of this process compute."""
+    seen: set[int] = set()
+    hook = register_module_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
 @pytest.fixture(scope="module")
 def rows(on_ray, workspace):
     settings = EvaluateSettings(
@@ -49,7 +62,13 @@ def rows(on_ray, workspace):
         discovery={"candidates": "test"},
         zero_shot={"tasks": [CUBIC]},
     )
-    return evaluate("eval", settings, workspace, leased(workspace.run("eval")))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # nobody but the job file may take these away
+    with threads_of_networks() as seen:
+        rows = evaluate("eval", settings, workspace, leased(workspace.run("eval")))
+    torch.set_num_threads(before)
+    assert seen == {2}
+    return rows
 
 
 CUBIC = {

@@ -8,7 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from click.testing import CliRunner
+from torch.nn.modules.module import register_module_forward_hook
 
 import omnimat
 from omnimat.base.errors import UserError
@@ -50,6 +52,27 @@ def run(*arguments):
     result = CliRunner().invoke(main, [str(one) for one in arguments])
     assert result.exit_code == 0, result.output
     return result
+
+
+WAYS = {
+    "embed": lambda model, given, place: model.embed(given),
+    "predict": lambda model, given, place: model.predict(given),
+    "index": omnimat.index,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_networks_compute_with_the_threads_that_torch_was_given(model, files, tmp_path, way):
+    """As many as there are cores, unless somebody says otherwise; nothing takes them away."""
+    seen, before = set(), torch.get_num_threads()
+    torch.set_num_threads(3)
+    hook = register_module_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
+    try:
+        WAYS[way](model, str(files / "m00.cif"), tmp_path / "made")
+    finally:
+        hook.remove()
+        torch.set_num_threads(before)
+    assert seen == {3}
 
 
 def test_it_holds_what_the_model_embeds_and_predicts(model, files, made):

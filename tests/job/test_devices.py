@@ -1,9 +1,13 @@
 """One job file: on the GPUs of a cluster that has them, on the CPUs of one that has none."""
 
+import joblib
 import pytest
 import torch
+from click.testing import CliRunner
 
+from omnimat.cli.main import main
 from omnimat.evaluation.settings import EvaluateSettings
+from omnimat.job.here import left_open
 from omnimat.job.load import load
 from omnimat.job.train import gpus_of_all
 
@@ -114,15 +118,53 @@ def test_featurizers_take_the_cpus_that_are_left(tiny_jobs, overrides, num_cpus,
     assert there.settings.fingerprint() == job.settings.fingerprint()
 
 
-def test_a_featurize_job_takes_every_cpu_if_it_may(tmp_path, tiny_jobs):
-    path = tiny_jobs / "jobs" / "features.yaml"
-    path.write_text(
-        "{kind: featurize, name: features, dataset: tiny-data, modalities: {xrd: {}}, "
-        "num_featurizers: auto}"
-    )
-    job = load(path)
-    assert [job.on_devices(0, number).settings.num_featurizers for number in (0.5, 8)] == [1, 8]
-    assert load(path, ["num_featurizers=3"]).on_devices(0, 8).settings.num_featurizers == 3
+def job_of(kind: str, folder, *others: str):
+    """Load a job that leaves open how many featurizers it has."""
+    keys = {
+        "featurize": "dataset: tiny-data, modalities: {xrd: {}}",
+        "evaluate": "dataset: tiny-data, run: tiny",
+        "finetune": "dataset: tiny-data, run: tiny, modalities: [xrd], learning_rates: [0.1], "
+        "seeds: [0], tasks: [{name: volume, target: volume, unit: A^3}]",
+        "predict": "dataset: tiny-data, model: mp-small, num_models: 2",
+    }
+    path = folder / "jobs" / "open.yaml"
+    told = f"kind: {kind}, name: open, {keys[kind]}, num_featurizers: auto"
+    path.write_text(f"{{{told}}}")
+    return load(path, others)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("featurize", [1, 8]), ("evaluate", [1, 8]), ("finetune", [1, 8]), ("predict", [1, 6])],
+)
+def test_a_job_takes_every_cpu_if_it_may(tiny_jobs, kind, expected):
+    """Models of a predict job have theirs at the same time."""
+    job = job_of(kind, tiny_jobs)
+
+    def asked(one) -> int:
+        [count] = [ask.count for phase in one.phases() for ask in phase if "feat" in ask.who]
+        return count
+
+    there = [job.on_devices(0, number) for number in (0.5, 8)]
+    assert [one.settings.num_featurizers for one in there] == expected
+    assert [asked(one) for one in there] == expected
+    assert {one.settings.fingerprint() for one in there} == {job.settings.fingerprint()}
+    wide = job_of(kind, tiny_jobs, "featurizer_num_cpus=2").on_devices(0, 8)
+    assert wide.settings.num_featurizers == expected[1] // 2
+    told = job_of(kind, tiny_jobs, "num_featurizers=3").on_devices(0, 8)
+    assert (told.settings.num_featurizers, left_open(told)) == (3, [])
+
+
+def test_a_check_says_what_is_left_open_on_this_machine(tiny_jobs, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    [line] = left_open(job_of("predict", tiny_jobs))
+    assert line.startswith("num_featurizers: auto is 4 on a cluster of 6 CPUs")
+    overrides = ["stream.num_featurizers=auto", "training.num_workers=4"]
+    job = load(tiny_jobs / "jobs" / "pretrain.yaml", overrides)
+    [line] = left_open(job, 64)
+    assert line.startswith("stream.num_featurizers: auto is 15 on a cluster of 64 CPUs")
+    told = CliRunner().invoke(main, ["check", str(tiny_jobs / "jobs" / "open.yaml")]).stdout
+    assert "open: num_featurizers: auto is 4" in told
 
 
 def test_a_store_has_as_many_readers_as_are_asked_for(tiny_jobs):

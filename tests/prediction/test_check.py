@@ -128,7 +128,8 @@ def test_another_model_or_input_under_the_name_is_refused(job, begin, crystals, 
 def test_all_actors_run_at_the_same_time_and_a_gpu_is_taken_where_there_is_one(job):
     loaded = load_as(PredictJob, job(num_featurizers=3, num_models=2, model_num_cpus=0.5))
     ((featurizers, models),) = loaded.on_devices(0).phases()
-    assert featurizers == Ask.featurizers(3, 1.0)
+    assert featurizers == Ask.featurizers(loaded.settings)
+    assert (featurizers.count, featurizers.each) == (3, {"CPU": 1.0})
     assert (models.count, models.each) == (2, {"CPU": 0.5})
     ((_, models),) = loaded.on_devices(4).phases()
     assert models.each == {"CPU": 0.5, "GPU": 1.0}

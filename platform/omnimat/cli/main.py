@@ -120,12 +120,13 @@ def train(job_file: Path, overrides: tuple[str, ...], fresh: bool, launcher: str
 @_overrides
 def check(job_files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Check job files, and the files of all jobs they need, without running anything."""
+    from omnimat.job.here import left_open
     from omnimat.job.run import checked
 
     for path in job_files:
         jobs = checked(path, overrides)
         for place, job in enumerate(jobs):
-            for remark in job.remarks(jobs[:place]):
+            for remark in [*job.remarks(jobs[:place]), *left_open(job)]:
                 say(f"{job.name}: {remark}")
         say(f"{path}: ok")
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from upath import UPath
 
 from omnimat.base.checked_json import write_checked_json
@@ -18,6 +17,7 @@ from omnimat.base.lease import Fence
 from omnimat.base.provenance import code_commit, sha256_of
 from omnimat.base.workspace import EXPORT, RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
+from omnimat.cluster.threads import use_threads
 from omnimat.evaluation.leakage import Judging, find_leakage
 from omnimat.evaluation.section import EmbeddedSplit, Embedder, task_on
 from omnimat.evaluation.settings import EvaluateSettings, name_on_rows
@@ -60,8 +60,7 @@ def evaluate(
         LostError: another process has taken the run over.
     """
     start_s = time.perf_counter()
-    if settings.num_threads != "auto":
-        torch.set_num_threads(settings.num_threads)
+    use_threads(settings.num_threads)
     run, check_held, parent = fence.folder, fence.check, workspace.run(settings.run)
     pretraining = read_pretraining(parent)
     cards = read_cards(parent)
@@ -75,7 +74,7 @@ def evaluate(
     _refuse_other_encoders(board, settings, config, common)
     write_store(
         location,
-        num_featurizers=settings.num_featurizers,
+        num_featurizers=settings.num_featurizer_actors,
         num_cpus=settings.featurizer_num_cpus,
         max_quarantined=settings.max_quarantined,
     )

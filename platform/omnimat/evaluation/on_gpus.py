@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-import torch
 from upath import UPath
 
 from omnimat.base.provenance import hardware
 from omnimat.cluster.tasks import in_parallel
+from omnimat.cluster.threads import use_threads
 from omnimat.evaluation.section import Embedder, positions_in
 from omnimat.materials.split import Split
 from omnimat.models.embed import ExportedEncoder
@@ -64,8 +64,7 @@ def embed_split(
     num_threads: int | Literal["auto"],
 ) -> Column:
     """Embed one modality of a split in a process of its own."""
-    if num_threads != "auto":
-        torch.set_num_threads(num_threads)
+    use_threads(num_threads)
     store = features.open()
     encoder = ExportedEncoder.load(export)
     return encoder.embed_stored(store, positions_in(store, split), batch_size)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from omnimat.base.registry import Registry
-from omnimat.base.settings import Settings
 from omnimat.evaluation.duplicates import DuplicateRule
 from omnimat.evaluation.section import Section
 from omnimat.materials.split import Split
-from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED, MaxQuarantined
+from omnimat.stream.featurizers import FeaturizerSettings
 from omnimat.verification.outcome import UnreachableError
 
 # They run in this order; each is a key of the job file.
@@ -27,27 +26,16 @@ SECTIONS: Registry[type[Section]] = Registry(
 )
 
 
-class DownstreamSettings(Settings):
+class DownstreamSettings(FeaturizerSettings):
     """What every job on top of a pretraining run says.
 
     Attributes:
         dataset: the name of an ingested data set.
         run: the name of the pretraining run whose exported encoders are used.
-        num_featurizers: how many actors make the features, where these are not there yet.
-        featurizer_num_cpus: how many logical CPUs each of them has.
-        max_quarantined: the largest share of the records that may be quarantined; with more the job
-            fails, and keeps what it has made.
     """
-
-    of_the_machine: ClassVar[frozenset[str]] = frozenset(
-        {"num_featurizers", "featurizer_num_cpus", "max_quarantined"}
-    )
 
     dataset: str
     run: str
-    num_featurizers: int = Field(default=1, ge=1)
-    featurizer_num_cpus: float = Field(default=1.0, gt=0)
-    max_quarantined: MaxQuarantined = DEFAULT_MAX_QUARANTINED
 
 
 class AnyEvaluation(DownstreamSettings):
@@ -58,7 +46,8 @@ class AnyEvaluation(DownstreamSettings):
         batch_size: how many materials are embedded at a time.
         num_threads: how many threads torch uses, in this process and in tasks that embed. ``auto``
             leaves it to torch, which takes the cores that a process may use, or
-            ``OMP_NUM_THREADS``.
+            ``OMP_NUM_THREADS``; the driver of a submitted job takes all cores of its machine even
+            though Ray sets that to one.
         gpus_per_encoder: how many logical GPUs the task has that embeds with an encoder; with 0,
             this process embeds. ``auto`` is one where the cluster has any.
         duplicates: which materials count as the same (see ``evaluation.duplicates``).

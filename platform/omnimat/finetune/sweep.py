@@ -84,7 +84,7 @@ def run_sweep(
     for store in plan.stores:
         write_store(
             store,
-            num_featurizers=settings.num_featurizers,
+            num_featurizers=settings.num_featurizer_actors,
             num_cpus=settings.featurizer_num_cpus,
             max_quarantined=settings.max_quarantined,
         )

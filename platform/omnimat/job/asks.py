@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from omnimat.stream.featurizers import FeaturizerSettings
 from omnimat.stream.settings import FEATURIZER_NODES
 
 
@@ -28,9 +29,11 @@ class Ask:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def featurizers(cls, count: int, num_cpus: float) -> Self:
-        """Ask for the actors that fill a feature store."""
-        return cls("featurizers", "num_featurizers", count, {"CPU": num_cpus}, FEATURIZER_NODES)
+    def featurizers(cls, settings: FeaturizerSettings) -> Self:
+        """Ask for the actors that featurize for a job."""
+        each = {"CPU": settings.featurizer_num_cpus}
+        count = settings.num_featurizer_actors
+        return cls("featurizers", "num_featurizers", count, each, FEATURIZER_NODES)
 
 
 Room = Callable[[Mapping[str, float]], int]

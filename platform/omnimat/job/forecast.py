@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from omnimat.base.errors import UserError
+from omnimat.job.here import cpus, left_open
 from omnimat.job.kinds.predict import PredictJob
 from omnimat.job.kinds.pretrain import PretrainJob
 from omnimat.job.load import load
@@ -51,14 +52,19 @@ def _of_pretrain(job: PretrainJob, request: Request) -> Told:
     from omnimat.training.forecast.forecast import as_json, table
     from omnimat.training.forecast.request import answer, settled
 
-    job = job.with_settings(settled(job.settings, request)).prepared()
+    job = job.with_settings(settled(job.settings, request))
+    lines = left_open(job, request.num_cores)
+    job = job.on_devices(0, cpus(request.num_cores)).prepared()
     rows, assumptions = answer(job.plan, job.workspace, request)
-    return Told(table(rows), [as_json(row) for row in rows], assumptions)
+    return Told(table(rows), [as_json(row) for row in rows], lines + assumptions)
 
 
 def _of_predict(job: PredictJob, request: Request) -> Told:
     from omnimat.prediction.forecast import assumptions, forecast, table
     from omnimat.prediction.plan import make_plan
 
-    found = forecast(job.settings, make_plan(job.settings, job.workspace), request)
-    return Told(table(found, request), [found.as_json(request)], assumptions(found, request))
+    lines = left_open(job, request.num_cores)
+    settings = job.settings.with_featurizers(job.free_cpus(cpus(request.num_cores)))
+    found = forecast(settings, make_plan(settings, job.workspace), request)
+    lines += assumptions(found, request)
+    return Told(table(found, request), [found.as_json(request)], lines)

@@ -144,7 +144,7 @@ def forecast(settings: PredictSettings, plan: Plan, request: Request) -> Forecas
         rates = replace(rates, answer_s=rates.answer_s / request.gpu_speedup)
     return Forecast(
         num_rows=round(plan.rows.num_items() * rates.rows_per_item),
-        num_featurizers=settings.num_featurizers,
+        num_featurizers=settings.num_featurizer_actors,
         num_models=request.num_gpus or settings.num_models,
         on_gpu=wants_gpu or has_gpu,
         num_cores=request.num_cores,

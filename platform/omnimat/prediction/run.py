@@ -111,7 +111,7 @@ def _answered(
         fn_constructor_args=(plan.rows, plan.featurizers, settings.item_limits, fence),
         batch_size=None,  # a part
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=settings.num_featurizers),
+        compute=ray.data.ActorPoolStrategy(size=settings.num_featurizer_actors),
         num_cpus=settings.featurizer_num_cpus,
         label_selector=on_labelled(FEATURIZER_NODES),
     )

@@ -8,16 +8,15 @@ from pydantic import Field, model_validator
 
 from omnimat.base.child import Limits
 from omnimat.base.registry import OneOf
-from omnimat.base.settings import Settings
 from omnimat.modalities.registry import ModalityName
 from omnimat.sources.base import RemoteSource, Source
 from omnimat.sources.settings import SOURCES
-from omnimat.stream.losses import DEFAULT_MAX_QUARANTINED, MaxQuarantined
+from omnimat.stream.featurizers import FeaturizerSettings
 
 Output = Literal["predictions", "embeddings", "both"]
 
 
-class PredictSettings(Settings):
+class PredictSettings(FeaturizerSettings):
     """A packed model and the materials to which it is applied.
 
     Attributes:
@@ -28,29 +27,20 @@ class PredictSettings(Settings):
         modality: the modality whose encoder embeds; None for the first that the model has.
         rows_per_part: how many materials a part of the table holds, and so a start that was killed
             may have to do again; of a data set fewer, where its records are large.
-        num_featurizers: how many actors read and featurize.
-        featurizer_num_cpus: how many logical CPUs each of them has.
         num_models: how many actors apply the model.
         model_num_cpus: how many logical CPUs each of them has; torch uses as many threads.
         gpus_per_model: how many logical GPUs each of them has; ``auto`` is one where the cluster
             has any.
-        max_quarantined: the largest share of the materials that may be quarantined; with more the
-            job fails, and keeps what it has made.
         max_item_cpu_s: largest CPU time of reading one material; one that takes more is
             quarantined.
         max_item_memory_gb: largest memory of the same, in 10^9 bytes.
     """
 
-    of_the_machine: ClassVar[frozenset[str]] = frozenset(
-        {
-            "num_featurizers",
-            "featurizer_num_cpus",
-            "num_models",
-            "model_num_cpus",
-            "gpus_per_model",
-            "max_quarantined",
-        }
-    )
+    of_the_machine: ClassVar[frozenset[str]] = FeaturizerSettings.of_the_machine | {
+        "num_models",
+        "model_num_cpus",
+        "gpus_per_model",
+    }
 
     model: str
     dataset: str | None = None
@@ -58,12 +48,9 @@ class PredictSettings(Settings):
     output: Output = "predictions"
     modality: ModalityName | None = None
     rows_per_part: int = Field(default=2048, ge=1)
-    num_featurizers: int = Field(default=1, ge=1)
-    featurizer_num_cpus: float = Field(default=1.0, gt=0)
     num_models: int = Field(default=1, ge=1)
     model_num_cpus: float = Field(default=1.0, gt=0)
     gpus_per_model: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    max_quarantined: MaxQuarantined = DEFAULT_MAX_QUARANTINED
     max_item_cpu_s: int = Field(default=120, ge=1)
     max_item_memory_gb: float = Field(default=4.0, gt=0)
 

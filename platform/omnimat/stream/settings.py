@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from omnimat.base.settings import Settings
+from omnimat.stream.featurizers import NumFeaturizers
 
 ROLE_LABEL = "omnimat.io/role"
 """The label that says what a node of a cluster is for; the files in ``infra`` set it."""
@@ -33,7 +34,7 @@ class StreamSettings(Settings):
 
     read_from: Literal["shards", "store"] = "shards"
     """``shards`` featurizes on the way; ``store`` reads what a featurize job wrote."""
-    num_featurizers: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    num_featurizers: NumFeaturizers = 1
     """Actors that featurize. ``auto``: as many as the CPUs that the cluster has beside its train
     workers, shared among these; give a number where nodes of their own carry the labels."""
     featurizer_num_cpus: float = Field(default=0.25, gt=0)

@@ -25,19 +25,19 @@ class EvaluateJob(RunJob[EvaluateSettings]):
     def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for the featurizers, and then for one encoder, if any has a GPU."""
         settings = self.settings
-        featurizers = Ask.featurizers(settings.num_featurizers, settings.featurizer_num_cpus)
+        featurizers = Ask.featurizers(settings)
         if not settings.encoder_gpus:
             return ((featurizers,),)
         each = {"CPU": 1.0, "GPU": settings.encoder_gpus}
         return ((featurizers,), (Ask("encoders", "gpus_per_encoder", 1, each),))
 
     def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
-        """Give each encoder a GPU if there is any."""
-        del num_cpus
-        if self.settings.gpus_per_encoder != "auto":
-            return self
-        update = {"gpus_per_encoder": float(num_gpus >= 1)}
-        return self.with_settings(self.settings.model_copy(update=update))
+        """Give each featurizer a CPU, and each encoder a GPU if there is any."""
+        settings = self.settings.with_featurizers(num_cpus)
+        if settings.gpus_per_encoder == "auto":
+            update = {"gpus_per_encoder": float(num_gpus >= 1)}
+            settings = settings.model_copy(update=update)
+        return self.with_settings(settings)
 
     def check(self) -> None:
         """Find out where the leaderboard is, which is written to only at the end."""

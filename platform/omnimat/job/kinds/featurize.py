@@ -17,17 +17,12 @@ class FeaturizeJob(Job[FeaturizeSettings]):
 
     def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for all featurizers at once."""
-        settings = self.settings
-        return ((Ask.featurizers(settings.num_featurizer_actors, settings.featurizer_num_cpus),),)
+        return ((Ask.featurizers(self.settings),),)
 
     def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
         """Give each featurizer a CPU, if it is left open how many there are."""
         del num_gpus
-        settings = self.settings
-        if settings.num_featurizers != "auto":
-            return self
-        number = max(1, int(num_cpus / max(1.0, settings.featurizer_num_cpus)))
-        return self.with_settings(settings.model_copy(update={"num_featurizers": number}))
+        return self.with_settings(self.settings.with_featurizers(num_cpus))
 
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Featurize what the store does not hold yet."""

@@ -40,18 +40,14 @@ class FinetuneJob(RunJob[FinetuneSettings]):
         """Ask for the featurizers, and then for one trial: the others can wait for it."""
         settings = self.settings
         trial = Ask("trials", "cpus_per_trial and gpus_per_trial", 1, settings.trial_resources)
-        return (
-            (Ask.featurizers(settings.num_featurizers, settings.featurizer_num_cpus),),
-            (trial,),
-        )
+        return ((Ask.featurizers(settings),), (trial,))
 
     def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
-        """Give each trial a GPU if there is any."""
-        del num_cpus
-        if self.settings.gpus_per_trial != "auto":
-            return self
-        update = {"gpus_per_trial": float(num_gpus >= 1)}
-        return self.with_settings(self.settings.model_copy(update=update))
+        """Give each featurizer a CPU, and each trial a GPU if there is any."""
+        settings = self.settings.with_featurizers(num_cpus)
+        if settings.gpus_per_trial == "auto":
+            settings = settings.model_copy(update={"gpus_per_trial": float(num_gpus >= 1)})
+        return self.with_settings(settings)
 
     def check(self) -> None:
         """Find out where the leaderboard is, which is written to only at the end.

@@ -23,17 +23,19 @@ class PredictJob(RunJob[PredictSettings]):
     def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
         """Ask for all actors at once: features go from the ones to the others."""
         settings = self.settings
-        featurizers = Ask.featurizers(settings.num_featurizers, settings.featurizer_num_cpus)
-        resources = settings.model_resources
-        return ((featurizers, Ask("models", "num_models", settings.num_models, resources)),)
+        models = Ask("models", "num_models", settings.num_models, settings.model_resources)
+        return ((Ask.featurizers(settings), models),)
 
     def on_devices(self, num_gpus: float, num_cpus: float = 1.0) -> Self:
-        """Give each model a GPU if there is any."""
-        del num_cpus
-        if self.settings.gpus_per_model != "auto":
-            return self
-        update = {"gpus_per_model": float(num_gpus >= 1)}
-        return self.with_settings(self.settings.model_copy(update=update))
+        """Give each featurizer a CPU that no model takes, and each model a GPU if there is any."""
+        settings = self.settings.with_featurizers(self.free_cpus(num_cpus))
+        if settings.gpus_per_model == "auto":
+            settings = settings.model_copy(update={"gpus_per_model": float(num_gpus >= 1)})
+        return self.with_settings(settings)
+
+    def free_cpus(self, num_cpus: float) -> float:
+        """Count the CPUs of a cluster that no model takes."""
+        return num_cpus - self.settings.num_models * self.settings.model_num_cpus
 
     def check(self) -> None:
         """Open the model and, if it is there, the input."""

@@ -10,6 +10,7 @@ from omnimat.base.lease import Fence
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.held_out import is_ingested, refuse_missing
 from omnimat.job.job import Job, RunJob
+from omnimat.stream.featurizers import num_that_fit
 from omnimat.stream.settings import StreamSettings
 from omnimat.training.settings import PretrainSettings, TrainingSettings
 
@@ -108,9 +109,6 @@ class PretrainJob(RunJob[PretrainSettings]):
 
 def _num_featurizers(training: TrainingSettings, stream: StreamSettings, num_cpus: float) -> int:
     """Give each featurizer a CPU: of all if a store is filled first, else beside the workers."""
-    each = max(1.0, stream.featurizer_num_cpus)
-    if stream.read_from == "store":
-        return max(1, int(num_cpus / each))
-    num_workers = training.world_sizes[-1]
-    free = num_cpus / num_workers - training.cpus_per_worker
-    return max(1, int(free / each))
+    if stream.read_from == "shards":
+        num_cpus = num_cpus / training.world_sizes[-1] - training.cpus_per_worker
+    return num_that_fit(num_cpus, stream.featurizer_num_cpus)
