@@ -4,18 +4,13 @@
     python jobs/benchmarks/dashboard.py
 
 The rows are results of three seeds, spread over boards, each with a configuration of its own. A
-page is asked for in the same process, through the whole application: ``after a write`` if a row has
-just been written, so that nothing is remembered; ``again`` if nothing has changed.
-
-A second table is of pages of materials and of searches, among a data set and an index of 150,000
-materials: ``first`` opens the index and loads the model, ``again`` is any later one.
+page is asked for in the same process, through the whole application: ``first`` by a server that has
+just started, ``after a write`` if a row has just been written, ``again`` if nothing has changed.
 """
 
 import itertools
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,9 +18,7 @@ from typing import Any
 import click
 import numpy as np
 from fastapi.testclient import TestClient
-from many_materials import DATASET, write_materials
-from measure import report
-from upath import UPath
+from measure import median_ms, report
 
 from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.row import Row
@@ -74,17 +67,6 @@ def make_rows(number: int, boards: int, seeds: int = 3) -> Iterator[Row]:
             )
 
 
-def timed(ask: Callable[[], Any], before: Callable[[], Any], repeats: int) -> float:
-    """Give the median milliseconds that asking takes, without what is done before it."""
-    times_ms = []
-    for _ in range(repeats):
-        before()
-        start = time.perf_counter()
-        ask()
-        times_ms.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times_ms)
-
-
 def measure(url: str, store: LeaderboardStore, repeats: int) -> list[dict[str, Any]]:
     """Time each page after a write, and again when nothing has changed."""
     counter = itertools.count()
@@ -107,84 +89,30 @@ def measure(url: str, store: LeaderboardStore, repeats: int) -> list[dict[str, A
         "runs": "/runs",
     }
     rows = []
-    with TestClient(create_app(url), "http://127.0.0.1") as client:
-        for name, path in pages.items():
+    for name, path in pages.items():
+        with TestClient(create_app(url), "http://127.0.0.1") as client:
 
-            def ask(path: str = path) -> None:
+            def ask(client: TestClient = client, path: str = path) -> None:
                 client.get(path).raise_for_status()
 
-            ask()
-            after_write, again = timed(ask, write, repeats), timed(ask, lambda: None, repeats)
             rows.append(
                 {
                     "page": name,
-                    "after a write, ms": after_write,
-                    "again, ms": again,
+                    "first, ms": median_ms(ask, 1),
+                    "after a write, ms": median_ms(ask, repeats, before=write),
+                    "again, ms": median_ms(ask, repeats),
                     "HTML, kB": len(client.get(path).content) / 1e3,
                 }
             )
     return rows
 
 
-CIF = "data_x\n" + "\n".join(
-    f"_cell_{name} {value}"
-    for name, value in {
-        "length_a": 5.64,
-        "length_b": 5.64,
-        "length_c": 5.64,
-        "angle_alpha": 90,
-        "angle_beta": 90,
-        "angle_gamma": 90,
-    }.items()
-)
-CIF += """
-_symmetry_space_group_name_H-M 'F m -3 m'
-loop_
-_atom_site_label
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-Na 0 0 0
-Cl 0.5 0 0
-"""
-
-
-def check_answered(answer: Any) -> None:
-    """Insist on an answer: the page of a search also says why there is none."""
-    answer.raise_for_status()
-    if 'class="missing' in answer.text.partition('id="answer"')[2]:
-        raise SystemExit("a search was not answered; ask for it in a browser to see why")
-
-
-def measure_materials(
-    url: str, root: UPath, material_id: str, repeats: int
-) -> list[dict[str, Any]]:
-    """Time pages of materials and searches, when all is warm."""
-    rows = []
-    with TestClient(create_app(url, str(root)), "http://127.0.0.1") as client:
-        asked: dict[str, Callable[[], Any]] = {
-            "material": lambda: client.get(f"/materials/{DATASET}/{material_id}"),
-            "materials by formula": lambda: client.get(f"/materials/{DATASET}?q=NaCl"),
-            "search, form alone": lambda: client.get("/search"),
-            "search by elements": lambda: client.get("/search?elements=O"),
-            "search by a CIF": lambda: client.post("/search?file=salt.cif", content=CIF),
-        }
-        for name, ask in asked.items():
-            start = time.perf_counter()
-            check_answered(ask())
-            first_ms = 1e3 * (time.perf_counter() - start)
-            again_ms = timed(lambda ask=ask: check_answered(ask()), lambda: None, repeats)
-            rows.append({"page": name, "first, ms": first_ms, "again, ms": again_ms})
-    return rows
-
-
 @click.command()
 @click.option("--rows", "number", default=100_000, show_default=True)
 @click.option("--boards", default=40, show_default=True)
-@click.option("--materials", "num_materials", default=150_000, show_default=True)
 @click.option("--repeats", default=20, show_default=True)
-def main(number: int, boards: int, num_materials: int, repeats: int) -> None:
-    """Print the tables."""
+def main(number: int, boards: int, repeats: int) -> None:
+    """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "leaderboard.sqlite"
         url = f"sqlite:///{path}"
@@ -198,14 +126,6 @@ def main(number: int, boards: int, num_materials: int, repeats: int) -> None:
             measure(url, store, repeats),
             rows_stored=number,
             boards=boards,
-            repeats=repeats,
-        )
-        root = UPath(folder) / "storage"
-        material_id = write_materials(root, num_materials)
-        report(
-            f"server time of materials and searches among {num_materials:,} materials",
-            measure_materials(url, root, material_id, repeats),
-            materials=num_materials,
             repeats=repeats,
         )
 

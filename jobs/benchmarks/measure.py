@@ -26,6 +26,19 @@ DATA = {
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+def median_ms(
+    ask: Callable[[], Any], repeats: int, before: Callable[[], Any] = lambda: None
+) -> float:
+    """Give the median milliseconds that asking takes, without what is done before it."""
+    times_ms = []
+    for _ in range(repeats):
+        before()
+        start = time.perf_counter()
+        ask()
+        times_ms.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times_ms)
+
+
 def interleaved(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Time functions in turn, so that a busy moment of the machine affects all of them alike.
 

@@ -81,7 +81,7 @@ def test_a_mean_over_some_folds_follows_those_over_all(folded):
         ("1/2 folds", False),
     ]
     assert cells[0].one.mean == pytest.approx(0.4)
-    assert [one.task for one in matrix.columns[0].folds] == [
+    assert [one.task for one in contest.folds] == [
         "energy, fold 0 of 2",
         "energy, fold 1 of 2",
     ]

@@ -84,7 +84,7 @@ def test_folds_are_also_shown_by_their_mean(storage, serve):
 
     with serve(of_fold("0", 0.25), of_fold("1", 0.75), root=storage.root) as client:
         text = client.get(f"/models/{model_slug(first.model)}").text
-    assert "<b>formation energy</b>, mean over 2/3 folds" in text
+    assert ">formation energy, mean over 2/3 folds</a>" in text
     assert "0.50 <span" in text
     assert "fold 0 of 3" in text
 
@@ -124,7 +124,7 @@ def test_a_recipe_is_compared_with_that_of_any_rival(page_of, storage, catalogue
     chosen = next(one for one in recipe.choices if "lattice" in one.name)
     found = page_of(ALIGNED, recipe=chosen.group_id, against=other.group_id).recipe
     assert (found.chosen, found.against) == (chosen.group_id, other.group_id)
-    differing = {one.name: (one.a, one.b) for one in found.differences}
+    differing = {one.name: tuple(one.told) for one in found.differences}
     assert differing["start"] == ("aligned", "scratch")
     assert found.num_equal + len(differing) == 4
     assert page_of(ALIGNED, recipe="nonsense", against="../..").recipe == recipe

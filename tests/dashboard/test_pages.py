@@ -22,7 +22,7 @@ from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
 from omnimat.finetune.tasks import note_of
 from omnimat.leaderboard.columns import board_of
-from omnimat.leaderboard.contest import contests_of_boards
+from omnimat.leaderboard.contest import Contest, contests_of_boards
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.imported import IMPORTED, Published
 from omnimat.leaderboard.store import LeaderboardStore
@@ -524,11 +524,11 @@ def test_results_are_compared_again_only_if_their_predictions_are_others(storage
     [contest] = contests_of_boards(store.summaries())
     assert contest.board == board
     assert standing.of_some([contest], max_files=8) == {}
-    first = standing.of(board)
+    first = standing.of(Contest(board, ()))
     assert artifacts.num_read == 9
     assert standing.of_some([contest], max_files=0) == {board: first}
     store.upsert([rows[0].model_copy(update={"task": "another board"})])
-    assert standing.of(board) == first
+    assert standing.of(Contest(board, ())) == first
     assert artifacts.num_read == 9
 
 
@@ -541,14 +541,14 @@ def test_what_could_not_be_compared_is_tried_again(storage, tmp_path, monkeypatc
     workspace = Workspace.open(str(root), storage.url)
     standing = Standing(Catalogue(storage.store), Artifacts(workspace))
     board = board_of(rows[0])
-    assert "unknown" in {mark.kind for mark in standing.of(board).of.values()}
+    assert "unknown" in {mark.kind for mark in standing.of(Contest(board, ())).of.values()}
     (tmp_path / "away.parquet").rename(away)
     version = standing.version
-    assert "unknown" in {mark.kind for mark in standing.of(board).of.values()}
+    assert "unknown" in {mark.kind for mark in standing.of(Contest(board, ())).of.values()}
     assert standing.version == version
     monkeypatch.setattr("omnimat_dashboard.standing.monotonic", lambda: monotonic() + RETRY_S)
     assert standing.version != version
-    assert "unknown" not in {mark.kind for mark in standing.of(board).of.values()}
+    assert "unknown" not in {mark.kind for mark in standing.of(Contest(board, ())).of.values()}
 
 
 def test_a_data_set_shows_splits_coverage_elements_and_what_was_refused(client, storage, hostile):

@@ -28,6 +28,10 @@ SECTIONS = [
 
 # Statements that make the newest schema the first one again.
 FIRST = (
+    "DROP INDEX ix_leaderboard_groups_last_write",
+    "DROP INDEX ix_leaderboard_groups_model",
+    "DROP INDEX ix_leaderboard_rows_parent_run",
+    "ALTER TABLE leaderboard_groups DROP COLUMN last_write",
     "ALTER TABLE leaderboard_rows RENAME COLUMN checked_at TO verified_at",
     "ALTER TABLE leaderboard_rows RENAME COLUMN checked_with TO verified_with",
     "UPDATE leaderboard_rows SET status = 'verified' WHERE status = 'recomputed'",

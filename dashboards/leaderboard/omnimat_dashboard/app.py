@@ -206,15 +206,15 @@ def _download_router(pages: Pages) -> APIRouter:
 
     @router.get("/download/{board_id}.{kind}")
     def board_file(request: Request, board_id: str, kind: str) -> Response:
-        board = catalogue.board(board_id)
-        if board is None or kind not in {"csv", "json", "tex"}:
+        contest = catalogue.contest(board_id)
+        if contest is None or kind not in {"csv", "json", "tex"}:
             raise HTTPException(404)
-        chosen = Query.of(request.query_params).chosen(catalogue.of_board(board))
+        chosen = Query.of(request.query_params).chosen(contest.ranked)
         headers = _attachment(f"{board_id}.{kind}")
         if kind == "json":
             return JSONResponse(as_json(chosen), headers=headers)
         if kind == "tex":
-            table = as_latex(board, chosen, pages.standing.of(board))
+            table = as_latex(contest, chosen, pages.standing.of(contest))
             return Response(table, media_type="text/plain; charset=utf-8", headers=headers)
         return Response(as_csv(chosen), media_type="text/csv; charset=utf-8", headers=headers)
 

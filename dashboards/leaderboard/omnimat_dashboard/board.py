@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from omnimat.finetune.tasks import note_of
 from omnimat.leaderboard.board import Board, BoardCount, Summary
+from omnimat.leaderboard.contest import Contest
 from omnimat.leaderboard.exchange import as_cell
 from omnimat.leaderboard.imported import Published
 from omnimat.leaderboard.marks import Marks
@@ -32,22 +33,25 @@ class Line:
     """A result in the table.
 
     Attributes:
-        place: its rank on the whole board, from 1.
+        place: its rank on the whole board, from 1; None for a mean over some of the folds.
         summary: the result.
+        extent: what its score is a mean of: ``3 seeds``, ``5 folds``.
         is_hidden: whether the query leaves it out, though the page contains it.
     """
 
-    place: int
+    place: int | None
     summary: Summary
+    extent: str
     is_hidden: bool
 
 
 @dataclass(frozen=True, slots=True)
 class BoardPage:
-    """One board.
+    """One board, which may be of means over folds.
 
     Attributes:
-        board: the board.
+        contest: what is ranked on it.
+        above: the board of the means over folds that this one is a fold of; None for any other.
         scale: how its values are written.
         lines: the lines of the table.
         num_results: how many results the board has.
@@ -65,7 +69,8 @@ class BoardPage:
         marks: which results differ from the best.
     """
 
-    board: Board
+    contest: Contest
+    above: Board | None
     scale: Scale
     lines: Sequence[Line]
     num_results: int
@@ -82,12 +87,17 @@ class BoardPage:
     note: str
     marks: Marks
 
+    @property
+    def board(self) -> Board:
+        """What the results share."""
+        return self.contest.board
+
 
 def board_page(
-    catalogue: Catalogue, marks: Marks, board: Board, query: Query, links: Links
+    catalogue: Catalogue, marks: Marks, contest: Contest, query: Query, links: Links
 ) -> BoardPage:
     """Lay out a board."""
-    everything = catalogue.of_board(board)
+    board, everything = contest.board, contest.ranked
     found = query.chosen(everything)
     is_complete = len(everything) <= PAGE_LENGTH or links.is_static
     wanted = {one.group_id for one in found}
@@ -98,23 +108,24 @@ def board_page(
         num_pages = max(1, -(-len(found) // PAGE_LENGTH))
         start = (min(query.page, num_pages) - 1) * PAGE_LENGTH
         shown = found[start : start + PAGE_LENGTH]
-    places = {one.group_id: place for place, one in enumerate(everything, start=1)}
-    best = sorted(found, key=lambda one: places[one.group_id])[:MAX_DOTS]
+    best = [one for one in everything if one.group_id in wanted][:MAX_DOTS]
+    above = catalogue.means_over(board)
     return BoardPage(
-        board=board,
+        contest=contest,
+        above=None if above is None else above.board,
         scale=Scale.of(board),
-        lines=[Line(places[o.group_id], o, o.group_id not in wanted) for o in shown],
+        lines=_lines(contest, shown, wanted),
         num_results=len(everything),
         num_found=len(found),
         is_complete=is_complete,
         num_pages=num_pages,
         query=query,
         variants=sorted({one.variant for one in everything}),
-        figure=dots(board, best, links),
+        figure=_figure(contest, best, links),
         papers=printed(board),
-        tested=_tested(catalogue, everything),
-        seen=_told(catalogue.store.overlaps, shown),
-        published=_told(catalogue.store.published, shown),
+        tested=_tested(catalogue, contest),
+        seen=_told(catalogue.store.overlaps, contest, shown),
+        published=_told(catalogue.store.published, contest, shown),
         note=note_of(board.task),
         marks=marks,
     )
@@ -149,16 +160,40 @@ def row_record(row: Row) -> dict[str, Any]:
 _FIELDS = [one.name for kind in (Summary, Board) for one in fields(kind) if one.name != "board"]
 
 
-def _tested(catalogue: Catalogue, summaries: Sequence[Summary]) -> list[int]:
-    if not summaries:
+def _lines(contest: Contest, shown: Sequence[Summary], wanted: Collection[str]) -> list[Line]:
+    places = contest.places
+    return [
+        Line(places.get(one.group_id), one, contest.extent(one), one.group_id not in wanted)
+        for one in shown
+    ]
+
+
+def _figure(contest: Contest, best: Sequence[Summary], links: Links) -> Figure:
+    figure = dots(contest.board, best, links)
+    extents = [{"extent": contest.extent(one)} for one in best]
+    entries = zip(figure["entries"], extents, strict=True)
+    return figure | {"entries": [entry | extent for entry, extent in entries]}
+
+
+def _tested(catalogue: Catalogue, contest: Contest) -> list[int]:
+    """Give how many materials each seed of the best result was tested on, in all of its folds."""
+    if not contest.ranked:
         return []
-    rows = catalogue.store.rows(group_id=summaries[0].group_id)
-    return sorted({row.num_test for row in rows})
+    best = contest.ranked[0]
+    if best.group_id in contest.means:
+        return [best.num_test]
+    return sorted({row.num_test for row in catalogue.store.rows(group_id=best.group_id)})
 
 
 def _told(
-    read: Callable[[Iterable[str]], Mapping[str, Sequence[T]]], summaries: Sequence[Summary]
+    read: Callable[[Iterable[str]], Mapping[str, Sequence[T]]],
+    contest: Contest,
+    summaries: Sequence[Summary],
 ) -> list[tuple[Summary, T]]:
-    """Read something of results, and lay it out in their order."""
-    told = read(one.group_id for one in summaries)
-    return [(one, what) for one in summaries for what in told.get(one.group_id, ())]
+    """Read something of results, of means that of their folds, and lay it out in their order."""
+    told = read(part.group_id for one in summaries for part in contest.members(one))
+    found: list[tuple[Summary, T]] = []
+    for one in summaries:
+        of_folds = [what for part in contest.members(one) for what in told.get(part.group_id, ())]
+        found += [(one, it) for place, it in enumerate(of_folds) if it not in of_folds[:place]]
+    return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -14,30 +12,18 @@ from omnimat.leaderboard.folds import may_be_of_fold
 from omnimat.leaderboard.origins import Origin
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard.links import model_slug
+from omnimat_dashboard.results import Results
 
 T = TypeVar("T")
-K = TypeVar("K")
 
 BEST_OF_BOARD = 8  # how many results of a board the overview shows
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A result and where it stands.
-
-    Attributes:
-        summary: the result.
-        place: its rank on its board, from 1.
-        num_results: how many results the board has.
-    """
-
-    summary: Summary
-    place: int
-    num_results: int
-
-
 class Catalogue:
-    """Boards and summaries of a store, each read only once as long as the store stays the same."""
+    """The results of a store, and what was made of them as long as nobody writes into it.
+
+    After a write, only the results that it has changed are read.
+    """
 
     def __init__(self, store: LeaderboardStore) -> None:
         """Read from a store."""
@@ -46,71 +32,78 @@ class Catalogue:
         self._version = ""
         self._known: dict[str, Any] = {}
         self._reading: dict[str, Lock] = {}
+        self._results = Results()
 
     @property
     def version(self) -> str:
         """A text that changes with every write."""
         return self.store.version()
 
+    def results(self) -> Results:
+        """Give all results."""
+        return self.remembered("results", self._read)
+
     def boards(self) -> list[BoardCount]:
         """Give every board with its counts."""
-        return self.remembered("boards", self.store.boards)
+        return list(self.results().counts.values())
 
     def best(self) -> dict[Board, list[Summary]]:
         """Give the best few summaries of each board, best first."""
-        return self.remembered("best", lambda: _by_board(self.store.summaries(limit=BEST_OF_BOARD)))
-
-    def everything(self) -> dict[Board, list[Summary]]:
-        """Give all summaries of each board, best first."""
-        return self.remembered("everything", lambda: _by_board(self.store.summaries()))
+        boards = self.results().boards
+        return {board: ranked[:BEST_OF_BOARD] for board, ranked in boards.items()}
 
     def contests(self) -> list[Contest]:
         """Give the best of each board, and all means over folds in place of single folds."""
         return self.remembered("contests", self._contests)
 
-    def contests_among(self, summaries: Iterable[Summary]) -> list[Contest]:
-        """Rank some results, which come board by board; means over folds replace single folds."""
-        some = list(summaries)
-        of_folds = (one.config_hash for one in some if may_be_of_fold(one.board.task))
-        return contests_of(some, self.store.configs(of_folds))
+    def contest(self, board_id: str) -> Contest | None:
+        """Find what is ranked under the id of a board, which may be one of means over folds."""
+        board = self.board(board_id)
+        if board is not None:
+            return Contest(board, self.of_board(board))
+        return next((one for one in self.of_folds() if one.board.board_id == board_id), None)
+
+    def contest_of(self, result_id: str) -> Contest | None:
+        """Find where a result, or a mean over folds, is ranked."""
+        if of_folds := next((one for one in self.of_folds() if result_id in one.means), None):
+            return of_folds
+        one = self.results().by_id.get(result_id)
+        return None if one is None else Contest(one.board, self.of_board(one.board))
+
+    def of_folds(self) -> list[Contest]:
+        """Give the rankings of means over folds."""
+        return [one for one in self.contests() if one.means]
+
+    def means_over(self, board: Board) -> Contest | None:
+        """Give the ranking of the means that results of a board are part of, if it is of a fold."""
+        return next((one for one in self.of_folds() if board in one.folds), None)
 
     def whole(self, contest: Contest) -> Contest:
         """Give a contest with all of its results, of which it may have only the best."""
         return contest if contest.means else Contest(contest.board, self.of_board(contest.board))
 
+    def every_contest(self) -> list[Contest]:
+        """Give all boards with all of their results, and the rankings of means over folds."""
+        boards = self.results().boards.items()
+        return [*(Contest(board, ranked) for board, ranked in boards), *self.of_folds()]
+
     def board(self, name: str) -> Board | None:
         """Find a board by its id."""
-        return next((one.board for one in self.boards() if one.board.board_id == name), None)
+        return self.remembered("board ids", self._boards_by_id).get(name)
 
     def of_board(self, board: Board) -> list[Summary]:
         """Give all summaries of a board, best first."""
-        return self.remembered(board.board_id, lambda: self.store.summaries(board))
-
-    def models(self) -> dict[str, list[Placed]]:
-        """Give the results of each model by its name, in the order of the boards."""
-        return self.remembered("models", lambda: _by_model(self.everything()))
+        return self.results().boards.get(board, [])
 
     def model_names(self) -> dict[str, str]:
         """Give the names of all models by the ends of their addresses."""
         return self.remembered(
-            "model names", lambda: {model_slug(name): name for name in self.models()}
+            "model names", lambda: {model_slug(name): name for name in self.results().models}
         )
 
-    def origins(self) -> dict[str, list[Origin]]:
-        """Give the runs that each model's results come from by its name, the newest first."""
-        return self.remembered(
-            "origins", lambda: _grouped(self.store.origins(), lambda one: one.model)
-        )
-
-    def descendants(self) -> dict[str, list[Origin]]:
-        """Give what has started from each pretraining run by that run's name."""
-        return self.remembered(
-            "descendants",
-            lambda: _grouped(
-                (one for some in self.origins().values() for one in some),
-                lambda one: one.parent_run,
-            ),
-        )
+    def descendants(self, run: str) -> list[Origin]:
+        """Give what has started from a pretraining run, the newest first."""
+        return self.store.origins(parents=[run])
 
     def remembered(self, key: str, read: Callable[[], T]) -> T:
         """Give what was read under a key since the last write, or read it."""
@@ -126,29 +119,16 @@ class Catalogue:
             value: T = known[key]
             return value
 
+    def _read(self) -> Results:
+        self._results = self._results.after(self.store.changes(self._results.version))
+        return self._results
+
+    def _boards_by_id(self) -> dict[str, Board]:
+        return {board.board_id: board for board in self.results().boards}
+
     def _contests(self) -> list[Contest]:
-        some = (
-            self.of_board(board) if may_be_of_fold(board.task) else best
-            for board, best in self.best().items()
-        )
-        return self.contests_among(one for of_board in some for one in of_board)
-
-
-def _by_board(summaries: Iterable[Summary]) -> dict[Board, list[Summary]]:
-    return _grouped(summaries, lambda one: one.board)
-
-
-def _by_model(boards: Mapping[Board, Sequence[Summary]]) -> dict[str, list[Placed]]:
-    placed = (
-        Placed(one, place, len(ranked))
-        for ranked in boards.values()
-        for place, one in enumerate(ranked, start=1)
-    )
-    return _grouped(placed, lambda one: one.summary.model)
-
-
-def _grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    groups: dict[K, list[T]] = defaultdict(list)
-    for item in items:
-        groups[key(item)].append(item)
-    return dict(groups)
+        boards, some = self.results().boards, self.best()
+        of_folds = {board: boards[board] for board in some if may_be_of_fold(board.task)}
+        hashes = (one.config_hash for ranked in of_folds.values() for one in ranked)
+        chosen = (one for ranked in (some | of_folds).values() for one in ranked)
+        return contests_of(chosen, self.store.configs(hashes))

@@ -11,9 +11,10 @@ import pandas as pd
 
 from omnimat.base.duration import duration
 from omnimat.leaderboard.board import Board, Summary
-from omnimat.leaderboard.columns import board_of
-from omnimat.leaderboard.comparison import Comparison, compare, material_scores
+from omnimat.leaderboard.comparison import Comparison, compare, material_scores, scores_by_seed
+from omnimat.leaderboard.contest import Contest
 from omnimat.leaderboard.difference import MIN_MATERIALS
+from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.imported import is_imported
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
@@ -29,19 +30,37 @@ class Side:
     """One of the two results.
 
     Attributes:
-        summary: the result, averaged over its seeds.
-        rows: one row for each seed.
-        place: its rank on its board, from 1.
+        contest: where it is ranked.
+        summary: the result, averaged over its seeds, or over folds.
+        rows: one row for each seed, in each fold.
     """
 
+    contest: Contest
     summary: Summary
     rows: Sequence[Row]
-    place: int
 
     @property
     def board(self) -> Board:
         """The board on which it is ranked."""
-        return self.summary.board
+        return self.contest.board
+
+    @property
+    def place(self) -> int | None:
+        """Its rank on the board, from 1; None for a mean over some of the folds."""
+        return self.contest.places.get(self.summary.group_id)
+
+    @property
+    def extent(self) -> str:
+        """What its score is a mean of: ``3 seeds``, ``5 folds``."""
+        return self.contest.extent(self.summary)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its configuration, which for a mean does not say which fold was tested."""
+        config = self.rows[0].config
+        if self.summary.group_id not in self.contest.means:
+            return config
+        return config | {FOLD: {key: it for key, it in config[FOLD].items() if key != "test"}}
 
     @property
     def scale(self) -> Scale:
@@ -50,12 +69,11 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that the two do not have in common, as text."""
+class Varied:
+    """One thing that results do not have in common, as text for each of them."""
 
     name: str
-    a: str
-    b: str
+    told: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +100,9 @@ class ComparePage:
     a: Side
     b: Side
     is_comparable: bool
-    differences: Sequence[Difference]
+    differences: Sequence[Varied]
     num_equal: int
-    circumstances: Sequence[Difference]
+    circumstances: Sequence[Varied]
     difference: str
     verdict: str
     scope: str
@@ -102,7 +120,7 @@ def compare_page(
     a, b = side_of(catalogue, first), side_of(catalogue, second)
     if a is None or b is None:
         return None
-    differences, num_equal = config_differences(a.rows[0].config, b.rows[0].config)
+    differences, num_equal = varied_configs([a.config, b.config])
     is_comparable = a.board == b.board
     found: Found[Comparison] = _compared(artifacts, a, b) if is_comparable else Found(None)
     scores = None if found.value is None else _scores(artifacts, a, b)
@@ -113,7 +131,7 @@ def compare_page(
         is_comparable=is_comparable,
         differences=differences,
         num_equal=num_equal,
-        circumstances=list(_circumstances(a, b)),
+        circumstances=varied([circumstances_of(a), circumstances_of(b)])[0],
         difference=_difference(a, b),
         verdict="" if found.value is None else _verdict(found.value, a.scale),
         scope="" if found.value is None else found.value.scope,
@@ -125,14 +143,13 @@ def compare_page(
     )
 
 
-def side_of(catalogue: Catalogue, group_id: str) -> Side | None:
-    """Give a result with its rows and its rank; None if it is unknown."""
-    rows = catalogue.store.rows(group_id=group_id)
-    if not rows:
+def side_of(catalogue: Catalogue, result_id: str) -> Side | None:
+    """Give a result, or a mean over folds, with its rows; None if it is unknown."""
+    contest = catalogue.contest_of(result_id)
+    if contest is None:
         return None
-    ranked = catalogue.of_board(board_of(rows[0]))
-    place = next(place for place, one in enumerate(ranked) if one.group_id == group_id)
-    return Side(ranked[place], rows, place + 1)
+    one = next(one for one in contest.ranked if one.group_id == result_id)
+    return Side(contest, one, contest.rows(catalogue.store, result_id))
 
 
 def _compared(artifacts: Artifacts, a: Side, b: Side) -> Found[Comparison]:
@@ -147,7 +164,9 @@ def _scores(artifacts: Artifacts, a: Side, b: Side) -> pd.DataFrame:
     """Give the score of each material, averaged over seeds, in the columns ``a`` and ``b``."""
     sides = {
         name: pd.concat(
-            [material_scores(row, artifacts.storage) for row in side.rows], axis=1, join="inner"
+            scores_by_seed(side.rows, lambda row: material_scores(row, artifacts.storage)),
+            axis=1,
+            join="inner",
         ).mean(axis=1)
         for name, side in (("a", a), ("b", b))
     }
@@ -206,13 +225,17 @@ def _difference(a: Side, b: Side) -> str:
     return f"The means differ by A - B = {value} {scale.unit}".rstrip() + "."
 
 
-def config_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Difference], int]:
-    """List the keys of two configurations that differ, and count those that are equal."""
-    first, second = dict(flat(a)), dict(flat(b))
-    keys = list(dict.fromkeys((*first, *second)))
-    pairs = [(key, first.get(key, ABSENT), second.get(key, ABSENT)) for key in keys]
-    differ = [Difference(*pair) for pair in pairs if pair[1] != pair[2]]
-    return differ, len(pairs) - len(differ)
+def varied_configs(configs: Sequence[Mapping[str, Any]]) -> tuple[list[Varied], int]:
+    """List the keys of configurations that differ, and count those that are equal."""
+    return varied([dict(flat(one)) for one in configs])
+
+
+def varied(told: Sequence[Mapping[str, str]]) -> tuple[list[Varied], int]:
+    """Give what is not the same in all, and count what is."""
+    names = dict.fromkeys(name for one in told for name in one)
+    rows = [Varied(name, [one.get(name, ABSENT) for one in told]) for name in names]
+    differ = [row for row in rows if len(set(row.told)) > 1]
+    return differ, len(rows) - len(differ)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -222,13 +245,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", "none" if value is None else str(value)
-
-
-def _circumstances(a: Side, b: Side) -> Iterator[Difference]:
-    first, second = circumstances_of(a), circumstances_of(b)
-    for name, value in first.items():
-        if value != second[name]:
-            yield Difference(name, value, second[name])
 
 
 def circumstances_of(side: Side) -> dict[str, str]:
@@ -248,11 +264,11 @@ def circumstances_of(side: Side) -> dict[str, str]:
         ),
         "code": all_of(row.code_commit[:12] + " + changes" * row.code_dirty for row in rows),
         "hardware": all_of(hardware(row.hardware) for row in rows),
-        "time, all seeds": (
+        "time, in all": (
             "not known" if is_imported(rows[0]) else duration(sum(row.wall_time_s for row in rows))
         ),
         "samples seen, a seed": all_of(
             "not known" if is_imported(row) else f"{row.samples_seen:,}" for row in rows
         ),
-        "materials tested": all_of(f"{row.num_test:,}" for row in rows),
+        "materials tested": f"{side.summary.num_test:,}",
     }

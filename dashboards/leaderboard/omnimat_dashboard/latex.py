@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from omnimat.base.characters import escaped
-from omnimat.leaderboard.board import Board, Summary, untold_variant
+from omnimat.leaderboard.board import Summary, untold_variant
+from omnimat.leaderboard.contest import Contest
 from omnimat.leaderboard.marks import Marks
 from omnimat_dashboard.text import Scale, words
 
@@ -25,26 +26,28 @@ _SPECIAL = {
 _NOTE = "% Needs \\usepackage{booktabs}. Bold: the best; =: not shown to differ from the best."
 
 
-def as_latex(board: Board, summaries: Sequence[Summary], marks: Marks) -> str:
+def as_latex(contest: Contest, summaries: Sequence[Summary], marks: Marks) -> str:
     """Write a line for each result, with the digits of the pages; the best is bold.
 
     Args:
-        board: the board.
-        summaries: the results, in the order of the lines.
+        contest: what is ranked on the board, or means over folds.
+        summaries: those of its results that are wanted, in the order of the lines.
         marks: how they stand to the best, which is a matter of the whole board.
     """
+    board = contest.board
     scale = Scale.of(board)
     arrow = r"$\uparrow$" if scale.higher_is_better else r"$\downarrow$"
     lines = [
-        rf"{_text(_name(one))} & {_score(one, scale, marks)} & {one.n} \\" for one in summaries
+        rf"{_text(_name(one))} & {_score(one, scale, marks)} & {contest.extent(one)} \\"
+        for one in summaries
     ]
     return "\n".join(
         [
             f"% {_comment(f'{board.task} on {board.dataset}, split {board.split_sha256}')}",
             _NOTE,
-            r"\begin{tabular}{lrr}",
+            r"\begin{tabular}{lrl}",
             r"\toprule",
-            rf"Model & {_text(scale.label)} {arrow} & Seeds \\",
+            rf"Model & {_text(scale.label)} {arrow} & Mean of \\",
             r"\midrule",
             *lines,
             r"\bottomrule",

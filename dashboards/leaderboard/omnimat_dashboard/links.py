@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from omnimat.base.settings import fingerprint
@@ -65,6 +66,7 @@ class Links:
         return f"{self.root}compare?{urlencode({'a': a, 'b': b})}"
 
 
+@lru_cache(maxsize=2**17)
 def model_slug(name: str) -> str:
     """Give the last part of the address of a model's page: readable, and of no other name."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_MAX_SLUG].strip("-")

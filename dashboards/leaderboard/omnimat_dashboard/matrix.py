@@ -9,7 +9,6 @@ from statistics import fmean
 
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.contest import Contest
-from omnimat.leaderboard.folds import FoldMean
 from omnimat.leaderboard.marks import Marks
 from omnimat_dashboard.papers import printed
 from omnimat_dashboard.text import Scale
@@ -64,18 +63,6 @@ class Column:
     def board(self) -> Board:
         """What its results share."""
         return self.contest.board
-
-    @property
-    def means(self) -> Sequence[FoldMean]:
-        """The means over folds, best first; none for a task without folds."""
-        ids = (one.group_id for one in self.contest.ranked)
-        return [self.contest.means[name] for name in ids if name in self.contest.means]
-
-    @property
-    def folds(self) -> Sequence[Board]:
-        """The boards of single folds."""
-        boards = dict.fromkeys(one.board for mean in self.means for one in mean.members)
-        return sorted(boards, key=lambda board: board.task)
 
     def cells(self) -> dict[Key, Cell]:
         """Give the best result of each model, the best model first."""

@@ -11,13 +11,14 @@ from omnimat.leaderboard.imported import IMPORTED, published_in
 from omnimat.leaderboard.origins import Origin
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, attempt
-from omnimat_dashboard.catalogue import Catalogue, Placed
+from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure
 from omnimat_dashboard.history import together, trials
 from omnimat_dashboard.lineage import Lineage, lineages
 from omnimat_dashboard.models import ModelLine, line_of
 from omnimat_dashboard.packages import Packages, Packed
 from omnimat_dashboard.recipe import Recipe, recipe_of
+from omnimat_dashboard.results import Placed
 from omnimat_dashboard.text import Scale
 
 MAX_RESULTS = 200  # lines of the table
@@ -86,16 +87,16 @@ def model_page(
         recipe: the id of a result of this model whose recipe is shown; the newest by default.
         against: the id of a result whose recipe it is compared with.
     """
-    name = catalogue.model_names().get(slug)
-    if name is None:
+    found, name = catalogue.results(), catalogue.model_names().get(slug)
+    if name is None or name not in found.models:
         return None
-    results, origins = catalogue.models()[name], catalogue.origins()[name]
+    results, origins = found.placed(name), catalogue.store.origins(model=name)
     shown = origins[:MAX_ORIGINS]
     rows = {one.group_id: catalogue.store.rows(group_id=one.group_id) for one in shown}
     packed = attempt(lambda: packages.of(origins)).value or []
     curves = attempt(lambda: _curves(artifacts, shown, rows))
     return ModelPage(
-        line=line_of(name, results),
+        line=line_of(name, found.models[name], found.num_best().get(name, 0)),
         means=_means(catalogue, results[:MAX_RESULTS]),
         results=[Line(one, Scale.of(one.summary.board)) for one in results[:MAX_RESULTS]],
         lineages=attempt(lambda: lineages(artifacts, shown, packed)).value or (),

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from omnimat.leaderboard.board import Summary
 from omnimat_dashboard.artifacts import Found
-from omnimat_dashboard.catalogue import Catalogue, Placed
+from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.packages import Packages, Packed
 from omnimat_dashboard.query import PAGE_LENGTH, Query
+from omnimat_dashboard.results import Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,19 @@ class ModelsPage:
 
 def models_page(catalogue: Catalogue, packages: Packages, query: Query) -> ModelsPage:
     """List the models that a query asks for, and the packages."""
-    words = query.text.casefold().split()
-    everything = catalogue.remembered("model lines", lambda: _lines(catalogue))
-    lines = [one for one in everything if all(word in one.name.casefold() for word in words)]
-    num_pages = max(1, -(-len(lines) // PAGE_LENGTH))
+    words, results = query.text.casefold().split(), catalogue.results()
+    everything = catalogue.remembered("model order", lambda: _names(results))
+    names = [name for name in everything if all(word in name.casefold() for word in words)]
+    num_pages = max(1, -(-len(names) // PAGE_LENGTH))
     start = (min(query.page, num_pages) - 1) * PAGE_LENGTH
-    found = packages.all()
+    num_best, found = results.num_best(), packages.all()
     return ModelsPage(
-        lines=lines[start : start + PAGE_LENGTH],
-        num_found=len(lines),
+        lines=[
+            line_of(name, results.models[name], num_best.get(name, 0))
+            for name in names[start : start + PAGE_LENGTH]
+            if name in results.models
+        ],
+        num_found=len(names),
         num_pages=num_pages,
         query=query,
         packages=found,
@@ -76,32 +82,33 @@ def models_page(catalogue: Catalogue, packages: Packages, query: Query) -> Model
     )
 
 
-def line_of(name: str, results: Sequence[Placed]) -> ModelLine:
-    """Sum up the results of a model."""
+def line_of(name: str, results: Sequence[Summary], num_best: int) -> ModelLine:
+    """Sum up the results of a model, which is the best on so many boards."""
     return ModelLine(
         name=name,
-        variants=sorted({one.summary.variant for one in results}),
+        variants=sorted({one.variant for one in results}),
         num_results=len(results),
-        num_boards=len({one.summary.board for one in results}),
-        num_best=sum(one.place == 1 and one.num_results > 1 for one in results),
-        newest=max(one.summary.newest for one in results),
+        num_boards=len({one.board for one in results}),
+        num_best=num_best,
+        newest=max(one.newest for one in results),
     )
 
 
-def _lines(catalogue: Catalogue) -> list[ModelLine]:
-    found = catalogue.models().items()
-    return sorted((line_of(name, results) for name, results in found), key=_order)
+def _names(results: Results) -> list[str]:
+    """Name the models, those first that are the best on most boards."""
+    num_best = results.num_best()
 
+    def order(name: str) -> tuple[int, int, str]:
+        num_boards = len({one.board for one in results.models[name]})
+        return -num_best.get(name, 0), -num_boards, name.casefold()
 
-def _order(line: ModelLine) -> tuple[int, int, str]:
-    return -line.num_best, -line.num_boards, line.name.casefold()
+    return sorted(results.models, key=order)
 
 
 def _pages_of(catalogue: Catalogue, packages: Mapping[str, Found[Packed]]) -> dict[str, str]:
     opened = {name: found.value for name, found in packages.items() if found.value is not None}
-    runs = {one.card.name for one in opened.values()}
-    everything = (one for some in catalogue.origins().values() for one in some)
-    origins = [one for one in everything if runs & {one.run_name, one.parent_run}]
+    runs = sorted({one.card.name for one in opened.values()})
+    origins = [*catalogue.store.origins(runs=runs), *catalogue.store.origins(parents=runs)]
     return {
         name: one.model for one in origins for name, packed in opened.items() if packed.holds(one)
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from omnimat.leaderboard.board import Board, Summary
+from omnimat.base.words import natural
+from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.contest import Contest
 from omnimat_dashboard.catalogue import BEST_OF_BOARD, Catalogue
 from omnimat_dashboard.figures import Figure
@@ -54,13 +54,11 @@ class Overview:
 
 
 def overview(catalogue: Catalogue, standing: Standing, query: Query, links: Links) -> Overview:
-    """Choose what to show; the whole store is read only for a search."""
+    """Choose what to show."""
     counts = catalogue.boards()
     contests, num_found = catalogue.contests(), None
     if query.is_search:
-        found = {b: query.chosen(all_) for b, all_ in catalogue.everything().items()}
-        num_found = sum(map(len, found.values()))
-        contests = catalogue.contests_among(_best_of(found))
+        contests, num_found = _found(catalogue, query)
     tasks = [one for one in contests if not is_retrieval(one.board)]
     retrieval = [one for one in contests if is_retrieval(one.board)]
     chances = catalogue.store.chances(_ids(contests))
@@ -82,8 +80,15 @@ def overview(catalogue: Catalogue, standing: Standing, query: Query, links: Link
     )
 
 
-def _best_of(found: Mapping[Board, Sequence[Summary]]) -> list[Summary]:
-    return [one for some in found.values() for one in some[:BEST_OF_BOARD]]
+def _found(catalogue: Catalogue, query: Query) -> tuple[list[Contest], int]:
+    """Give the best results of each board that are searched for, and count all of them."""
+    found, num_found = [], 0
+    for contest in map(catalogue.whole, catalogue.contests()):
+        if chosen := query.chosen(contest.ranked):
+            num_found += len(chosen)
+            shown = chosen if contest.means else chosen[:BEST_OF_BOARD]
+            found.append(replace(contest, ranked=shown))
+    return found, num_found
 
 
 def _ids(contests: Iterable[Contest]) -> list[str]:
@@ -109,13 +114,12 @@ def _columns(
             chance=next((c for one in contest.ranked for c in chances.get(one.group_id, ())), None),
             papers=papers_of(contest.board),
         )
-        for contest in sorted(contests, key=_natural)
+        for contest in sorted(contests, key=_order)
     ]
 
 
-def _natural(contest: Contest) -> tuple[str, bool, str, bool, list[tuple[int, str]]]:
+def _order(contest: Contest) -> tuple[str, bool, str, bool, list[tuple[int, str]]]:
     """Order as people do: means over folds first, scores before ranks, top-5 before top-10."""
     board = contest.board
-    parts = re.split(r"(\d+)", board.metric)
-    numbers = [(int(part), "") if part.isdigit() else (0, part) for part in parts]
-    return board.dataset, not contest.means, board.task, not board.higher_is_better, numbers
+    scores_first = not board.higher_is_better
+    return board.dataset, not contest.means, board.task, scores_first, natural(board.metric)

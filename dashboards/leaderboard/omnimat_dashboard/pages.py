@@ -20,6 +20,7 @@ from omnimat_dashboard.board import board_page
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.compare import compare_page
 from omnimat_dashboard.dataset import dataset_page
+from omnimat_dashboard.fold_mean import fold_mean_page
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.maps import map_page, map_title
 from omnimat_dashboard.materials.finding import found_in
@@ -61,14 +62,17 @@ class Pages:
 
     def board(self, links: Links, board_id: str, query: Query) -> str | None:
         """Show all results of a board."""
-        board = self.catalogue.board(board_id)
-        if board is None:
+        contest = self.catalogue.contest(board_id)
+        if contest is None:
             return None
-        page = board_page(self.catalogue, self.standing.of(board), board, query, links)
+        marks = self.standing.of(contest)
+        page = board_page(self.catalogue, marks, contest, query, links)
         return self._render("board", links, page=page)
 
     def result(self, links: Links, group_id: str) -> str | None:
-        """Show one result."""
+        """Show one result, or a mean over folds."""
+        if mean := fold_mean_page(self.catalogue, self.standing, group_id):
+            return self._render("fold_mean", links, page=mean)
         page = result_page(self.catalogue, self.artifacts, self.packages, group_id)
         if page is None:
             return None

@@ -9,7 +9,7 @@ from typing import Any
 from omnimat.leaderboard.imported import IMPORTED
 from omnimat.leaderboard.origins import Origin
 from omnimat_dashboard.catalogue import Catalogue
-from omnimat_dashboard.compare import Difference, config_differences
+from omnimat_dashboard.compare import Varied, varied_configs
 from omnimat_dashboard.text import words
 
 MAX_RIVALS = 50  # other models whose recipe is offered for comparison
@@ -47,7 +47,7 @@ class Recipe:
     choices: Sequence[Choice]
     against: str
     rivals: Sequence[Choice]
-    differences: Sequence[Difference]
+    differences: Sequence[Varied]
     num_equal: int
 
 
@@ -70,11 +70,11 @@ def recipe_of(
     rivals = [*others, *_rivals(catalogue, name)]
     other = next((one for one in rivals if one.group_id == against), (*rivals, None)[0])
     config = catalogue.store.rows(group_id=chosen.group_id)[0].config
-    differences: Sequence[Difference] = ()
+    differences: Sequence[Varied] = ()
     num_equal = 0
     if other is not None:
         theirs = catalogue.store.rows(group_id=other.group_id)[0].config
-        differences, num_equal = config_differences(config, theirs)
+        differences, num_equal = varied_configs([config, theirs])
     return Recipe(
         config=config,
         chosen=chosen.group_id,
@@ -89,8 +89,8 @@ def recipe_of(
 def _rivals(catalogue: Catalogue, name: str) -> list[Choice]:
     """Give a result of each other model on the same boards; imported ones have no recipe."""
     found: dict[str, Choice] = {}
-    for board in dict.fromkeys(one.summary.board for one in catalogue.models()[name]):
-        for one in catalogue.everything()[board]:
+    for board in dict.fromkeys(one.summary.board for one in catalogue.results().placed(name)):
+        for one in catalogue.of_board(board):
             if one.model != name and one.variant != IMPORTED and len(found) < MAX_RIVALS:
                 found.setdefault(one.model, Choice(one.group_id, one.model))
     return list(found.values())

@@ -181,5 +181,5 @@ def _report(metrics: Mapping[Any, float]) -> str:
 
 def _descendants(catalogue: Catalogue, name: str) -> list[Origin]:
     """Give what has started from a run, each model once."""
-    found = catalogue.descendants().get(name, [])
+    found = catalogue.descendants(name)
     return list({one.model: one for one in found}.values())[:MAX_RESULTS]

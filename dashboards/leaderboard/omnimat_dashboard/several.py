@@ -11,7 +11,14 @@ from omnimat.leaderboard.difference import SIGNIFICANCE, Difference
 from omnimat.leaderboard.marks import DifferenceOf, holm
 from omnimat_dashboard.artifacts import Found
 from omnimat_dashboard.catalogue import Catalogue
-from omnimat_dashboard.compare import ABSENT, Side, circumstances_of, flat, side_of
+from omnimat_dashboard.compare import (
+    Side,
+    Varied,
+    circumstances_of,
+    side_of,
+    varied,
+    varied_configs,
+)
 from omnimat_dashboard.standing import Standing
 from omnimat_dashboard.text import Scale
 
@@ -29,14 +36,6 @@ class Verdict:
 
     kind: str
     told: str
-
-
-@dataclass(frozen=True, slots=True)
-class Varied:
-    """One thing that the results do not have in common, as text for each of them."""
-
-    name: str
-    told: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +71,16 @@ def several_page(
         return None
     is_comparable = len({side.board for side in sides}) == 1
     if is_comparable:
-        sides.sort(key=lambda side: side.place)
-    differences, num_equal = _varied([dict(flat(side.rows[0].config)) for side in sides])
+        ids = [one.group_id for one in sides[0].contest.ranked]
+        sides.sort(key=lambda side: ids.index(side.summary.group_id))
+    differences, num_equal = varied_configs([side.config for side in sides])
     return SeveralPage(
         sides=sides,
         is_comparable=is_comparable,
         verdicts=_verdicts(sides, standing.comparer()) if is_comparable else {},
         differences=differences,
         num_equal=num_equal,
-        circumstances=_varied([circumstances_of(side) for side in sides])[0],
+        circumstances=varied([circumstances_of(side) for side in sides])[0],
     )
 
 
@@ -115,11 +115,3 @@ def _told(one: Difference, p_value: float, scale: Scale) -> tuple[Verdict, Verdi
     better, worse = Verdict("better", f"{by}, {told}"), Verdict("worse", f"{by}, {told}")
     is_first = (one.difference > 0) == scale.higher_is_better
     return (better, worse) if is_first else (worse, better)
-
-
-def _varied(told: Sequence[Mapping[str, str]]) -> tuple[list[Varied], int]:
-    """Give what is not the same in all, and count what is."""
-    names = dict.fromkeys(name for one in told for name in one)
-    rows = [Varied(name, [one.get(name, ABSENT) for one in told]) for name in names]
-    differ = [row for row in rows if len(set(row.told)) > 1]
-    return differ, len(rows) - len(differ)

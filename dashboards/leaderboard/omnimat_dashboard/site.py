@@ -59,9 +59,10 @@ def _pages(pages: Pages) -> Iterator[tuple[tuple[str, ...], str]]:
     yield ("models",), pages.models(top, EVERYTHING)
     for slug in pages.catalogue.model_names():
         yield ("models", slug), pages.model(below, slug) or ""
-    for board, summaries in pages.catalogue.everything().items():
-        yield ("board", board.board_id), pages.board(below, board.board_id, EVERYTHING) or ""
-        for one in summaries:
+    for contest in pages.catalogue.every_contest():
+        name = contest.board.board_id
+        yield ("board", name), pages.board(below, name, EVERYTHING) or ""
+        for one in contest.ranked:
             yield ("result", one.group_id), pages.result(below, one.group_id) or ""
     for name in pages.artifacts.datasets():
         yield ("dataset", name), pages.dataset(below, name) or ""
@@ -76,12 +77,13 @@ def _pages(pages: Pages) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _files(pages: Pages) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    for board, summaries in pages.catalogue.everything().items():
-        content = json.dumps(as_json(summaries), indent=1)
-        yield ("download", f"{board.board_id}.json"), content.encode()
-        yield ("download", f"{board.board_id}.csv"), as_csv(summaries).encode()
-        table = as_latex(board, summaries, pages.standing.of(board))
-        yield ("download", f"{board.board_id}.tex"), table.encode()
+    for contest in pages.catalogue.every_contest():
+        name, ranked = contest.board.board_id, contest.ranked
+        content = json.dumps(as_json(ranked), indent=1)
+        yield ("download", f"{name}.json"), content.encode()
+        yield ("download", f"{name}.csv"), as_csv(ranked).encode()
+        table = as_latex(contest, ranked, pages.standing.of(contest))
+        yield ("download", f"{name}.tex"), table.encode()
     for packed in pages.packages.opened():
         if packed.can_be_downloaded and (archive := pages.packages.archive(packed.file).value):
             yield ("package", packed.file), archive

@@ -51,11 +51,7 @@ class Standing:
         num_known = sum(self._is_kept(board_id) for board_id in list(self._known))
         return f"{self._num_compared}.{num_known}"
 
-    def of(self, board: Board) -> Marks:
-        """Give the marks of one board."""
-        return self.of_contest(Contest(board, ()))
-
-    def of_contest(self, contest: Contest) -> Marks:
+    def of(self, contest: Contest) -> Marks:
         """Give the marks of all results of a contest, of which it may have only the best."""
         board = contest.board
         with self._lock:
@@ -79,7 +75,7 @@ class Standing:
                 if (needed := self._num_files(contest)) > max_files:
                     continue
                 max_files -= needed
-            found[contest.board] = self.of_contest(contest)
+            found[contest.board] = self.of(contest)
         return found
 
     def _num_files(self, contest: Contest) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection
 
 
@@ -18,3 +19,9 @@ def shortened(text: str, max_characters: int = 80) -> str:
     """Put a text of any length on one line of a message."""
     line = " ".join(text.split())
     return line if len(line) <= max_characters else f"{line[:max_characters]}..."
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Return a sort key that orders numbers in a text as numbers: ``top-5`` before ``top-10``."""
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]

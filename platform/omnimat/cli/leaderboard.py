@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from omnimat.leaderboard.board import Summary
     from omnimat.leaderboard.row import Row
-    from omnimat.leaderboard.store import LeaderboardStore, StoredRow
+    from omnimat.leaderboard.store import LeaderboardStore
+    from omnimat.leaderboard.stored_row import StoredRow
 
 EXIT_CHECK_FAILED = 1
 MAX_FILES = 300  # of predictions, which `show` reads to compare results

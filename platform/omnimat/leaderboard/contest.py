@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from omnimat.base.words import natural
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.folds import FoldMean, fold_means
 from omnimat.leaderboard.row import Row
@@ -25,6 +26,29 @@ class Contest:
     board: Board
     ranked: Sequence[Summary]
     means: Mapping[str, FoldMean] = field(default_factory=dict)
+
+    @property
+    def folds(self) -> Sequence[Board]:
+        """The boards of single folds in their order; none where results are of no fold."""
+        members = (one.board for mean in self.means.values() for one in mean.members)
+        return sorted(dict.fromkeys(members), key=lambda board: natural(board.task))
+
+    @property
+    def ranked_means(self) -> Sequence[FoldMean]:
+        """The means over folds, best first."""
+        ids = (one.group_id for one in self.ranked)
+        return [self.means[name] for name in ids if name in self.means]
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """The ranks of results by their ids, from 1; a mean over some of the folds has none."""
+        ranked = enumerate(self.ranked, start=1)
+        return {one.group_id: place for place, one in ranked if self.is_whole(one)}
+
+    def members(self, one: Summary) -> Sequence[Summary]:
+        """Give the results that a mean over folds is of; any other result stands for itself."""
+        mean = self.means.get(one.group_id)
+        return (one,) if mean is None else mean.members
 
     def rows(self, store: LeaderboardStore, result_id: str) -> list[Row]:
         """Read the rows of a result, of a mean those of all its folds."""

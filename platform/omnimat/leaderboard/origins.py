@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -63,8 +64,13 @@ class Origin:
         )
 
 
-def origins_query() -> Select[Any]:
-    """Select the origins of all results; columns that hold no JSON, so that it stays quick."""
+def origins_query(
+    model: str | None, runs: Collection[str] | None, parents: Collection[str] | None
+) -> Select[Any]:
+    """Select the origins of results; columns that hold no JSON, so that it stays quick."""
+    wanted = [] if model is None else [groups.c.model == model]
+    wanted += [] if runs is None else [rows.c.run_name.in_(runs)]
+    wanted += [] if parents is None else [rows.c.parent_run.in_(parents)]
     return (
         select(
             *_SHARED,
@@ -74,6 +80,7 @@ def origins_query() -> Select[Any]:
         )
         .join(groups, rows.c.group_id == groups.c.group_id)
         .join(boards, groups.c.board_id == boards.c.board_id)
+        .where(*wanted)
         .group_by(*_SHARED)
     )
 

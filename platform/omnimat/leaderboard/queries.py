@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    ColumnElement,
     Insert,
     RowMapping,
     Select,
@@ -68,8 +69,8 @@ def insert_new(dialect: str, table: Any) -> Insert:
     return insert.on_conflict_do_nothing()
 
 
-def board_counts() -> Select[Any]:
-    """Count the groups and rows of each board, and how many rows were checked."""
+def board_counts(board_ids: Sequence[str] | None = None) -> Select[Any]:
+    """Count the groups and rows of these boards or of all, and how many rows were checked."""
     is_recomputed = case((rows.c.status != "self_reported", 1), else_=0)
     is_reproduced = case((rows.c.status == "reproduced", 1), else_=0)
     one = (
@@ -80,6 +81,7 @@ def board_counts() -> Select[Any]:
             func.sum(is_reproduced).label("num_reproduced"),
             func.max(rows.c.created_at).label("newest"),
         )
+        .where(*_is_among(rows.c.group_id, _on_boards(board_ids)))
         .group_by(rows.c.group_id)
         .cte("one")
     )
@@ -99,6 +101,22 @@ def board_counts() -> Select[Any]:
     return select(*_BOARD, *(counts.c[name] for name in (*_COUNTS, "newest"))).join(
         counts, boards.c.board_id == counts.c.board_id
     )
+
+
+def _on_boards(board_ids: Sequence[str] | None) -> Select[Any] | None:
+    if board_ids is None:
+        return None
+    return select(groups.c.group_id).where(groups.c.board_id.in_(board_ids))
+
+
+def _is_among(column: Any, wanted: Any) -> list[ColumnElement[bool]]:
+    return [] if wanted is None else [column.in_(wanted)]
+
+
+def results(group_ids: Sequence[str] | None) -> Select[Any]:
+    """Select these groups or all, with their boards; one without rows may be among them."""
+    joined = select(groups, *_BOARD).join(boards, groups.c.board_id == boards.c.board_id)
+    return joined.where(*_is_among(groups.c.group_id, group_ids))
 
 
 def ranking(
@@ -158,7 +176,7 @@ def repetitions(group_ids: Sequence[str] | None) -> Select[Any]:
             for name in ("group_id", "seed", "value", "num_test", "status", "created_at")
         )
     )
-    return query if group_ids is None else query.where(rows.c.group_id.in_(group_ids))
+    return query.where(*_is_among(rows.c.group_id, group_ids))
 
 
 def details(key: str, group_ids: Sequence[str]) -> Select[Any]:
@@ -183,16 +201,22 @@ def as_summaries(found: Sequence[RowMapping], repeated: Iterable[Repetition]) ->
     Returns:
         The results, board by board (by task, data set and metric), the best first on each.
     """
+    places = {line["group_id"]: line["place"] for line in found}
+    summaries = averaged(found, repeated)
+    return sorted(summaries, key=lambda one: (board_order(one.board), places[one.group_id]))
+
+
+def averaged(found: Sequence[RowMapping], repeated: Iterable[Repetition]) -> list[Summary]:
+    """Average the rows of groups, without those that have none."""
     members: dict[str, list[Repetition]] = {}
     for row in repeated:
         members.setdefault(row.group_id, []).append(row)
     known = {line["board_id"]: line for line in found}
     boards_by_id = {board_id: _board(line) for board_id, line in known.items()}
-    order = sorted(boards_by_id, key=lambda board_id: board_order(boards_by_id[board_id]))
-    places = {board_id: place for place, board_id in enumerate(order)}
-    lines = sorted(found, key=lambda line: (places[line["board_id"]], line["place"]))
     return [
-        _summary(line, boards_by_id[line["board_id"]], members[line["group_id"]]) for line in lines
+        _summary(line, boards_by_id[line["board_id"]], members[line["group_id"]])
+        for line in found
+        if line["group_id"] in members
     ]
 
 

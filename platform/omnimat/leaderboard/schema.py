@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 VERSION_TABLE = "leaderboard_schema_version"
-HEAD = "0003"
+HEAD = "0004"
 
 metadata = MetaData()
 
@@ -62,7 +62,11 @@ groups = Table(
     Column("model", String, nullable=False),
     Column("variant", String, nullable=False),
     Column("config_hash", ForeignKey(configs.c.config_hash), nullable=False),
+    # The number of the write that changed, added or removed one of its rows last.
+    Column("last_write", BigInteger, nullable=False, server_default="0"),
     Index("ix_leaderboard_groups_board_id", "board_id"),
+    Index("ix_leaderboard_groups_last_write", "last_write"),
+    Index("ix_leaderboard_groups_model", "model"),
 )
 
 # Instants are ISO 8601 text in UTC, to the microsecond, so that their order is that of time.
@@ -101,6 +105,7 @@ rows = Table(
     # Holds everything that averages over seeds need, so that they need not read the rows.
     Index("ix_leaderboard_rows_summary", "group_id", "value", "status", "created_at", "seed"),
     Index("ix_leaderboard_rows_run_name", "run_name"),
+    Index("ix_leaderboard_rows_parent_run", "parent_run"),
 )
 
 # The column of each field of ``Row``. Where two tables have a column of one name, as references do,
@@ -109,5 +114,5 @@ ROW_COLUMNS: dict[str, Column[Any]] = {
     column.name: column
     for table in (configs, boards, groups, rows)
     for column in table.columns
-    if column.name not in {"row_id", "group_id", "board_id"}
+    if column.name not in {"row_id", "group_id", "board_id", "last_write"}
 }

@@ -77,8 +77,7 @@ def _wanted(
     members: list[Summary] = []
     for contest in contests:
         for one in contest.ranked:
-            mean = contest.means.get(one.group_id)
-            its = (one,) if mean is None else mean.members
+            its = contest.members(one)
             if of_run is None or any(member.group_id in of_run for member in its):
                 results.append(one)
                 members += its

@@ -2,72 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, delete, false, insert, select, update
 
 from omnimat.base.errors import UserError
-from omnimat.base.settings import first_mistake
 from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
+from omnimat.leaderboard.changes import Changes, Version, read_changes, read_version
 from omnimat.leaderboard.database import Database
 from omnimat.leaderboard.finding import CHANCE, chance_in
 from omnimat.leaderboard.imported import IMPORTED, Published, published_in
-from omnimat.leaderboard.legible import AS_STORED
 from omnimat.leaderboard.origins import Origin, as_origin, origins_query
-from omnimat.leaderboard.overlap import (
-    OVERLAP,
-    TRAINING_OVERLAP,
-    AnyOverlap,
-    overlap_in,
-    training_overlap_in,
-)
+from omnimat.leaderboard.overlap import AnyOverlap
+from omnimat.leaderboard.parts import parts
 from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
 from omnimat.leaderboard.row import STATUSES, Row, Status
-from omnimat.leaderboard.unusable import UnusableError
-
-T = TypeVar("T")
-
-_IDS_AT_A_TIME = 500  # databases limit the number of values in a statement
-_OVERLAPS: Mapping[str, Callable[[Any], AnyOverlap | None]] = {
-    OVERLAP: overlap_in,
-    TRAINING_OVERLAP: training_overlap_in,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRow:
-    """A row as it lies in the database, where anybody may have changed it.
-
-    Attributes:
-        row_id: the id that it is stored under.
-        group_id: the id of the group that it is stored under.
-        board_id: the id of its group's board; None where the group or the board is missing.
-        values: what the database has for the fields of ``Row``.
-    """
-
-    row_id: str
-    group_id: str
-    board_id: str | None
-    values: dict[str, Any]
-
-    def row(self) -> Row:
-        """Read the row.
-
-        Raises:
-            UnusableError: if it is not a row any more, since something else wrote to the database.
-        """
-        try:
-            return Row.model_validate(self.values, context=AS_STORED)
-        except ValidationError as error:
-            raise UnusableError(
-                f"row {self.row_id} of the leaderboard was changed by hand "
-                f"({first_mistake(error)}); restore the database from a copy"
-            ) from error
+from omnimat.leaderboard.stored_row import StoredRow, rows_by_id, stored_rows
+from omnimat.leaderboard.told import told, told_overlaps
 
 
 class LeaderboardStore:
@@ -127,6 +81,7 @@ class LeaderboardStore:
             for table, values in columns.of_shared(new):
                 connection.execute(queries.insert_new(dialect, table), values)
             connection.execute(queries.upsert(dialect), [columns.of_row(row) for row in new])
+            _note_write(connection, (row.group_id for row in new))
             _refuse_other_content(connection, new)
 
     def mark(self, rows: Iterable[Row], status: Status, checked_with: str) -> list[Row]:
@@ -146,7 +101,7 @@ class LeaderboardStore:
             _count_write(connection)
             same = {
                 row_id: row
-                for row_id, row in _rows_by_id(connection, list(checked)).items()
+                for row_id, row in rows_by_id(connection, list(checked)).items()
                 if row.content == checked[row_id].content
             }
             marks = {
@@ -156,15 +111,16 @@ class LeaderboardStore:
             }
             wanted = STATUSES.index(status)
             less = [one for one, row in same.items() if STATUSES.index(row.status) < wanted]
-            for ids in _parts(less):
+            for ids in parts(less):
                 chosen = schema.rows.c.row_id.in_(ids)
                 connection.execute(update(schema.rows).where(chosen).values(marks))
+            _note_write(connection, (same[row_id].group_id for row_id in less))
         return list(same.values())
 
     def stored(self, *, task: str | None = None, run_name: str | None = None) -> list[StoredRow]:
         """Give rows as they lie in the database, in the order of ``rows``."""
         with self._database.reading() as connection:
-            return _stored(connection, task=task, run_name=run_name)
+            return stored_rows(connection, task=task, run_name=run_name)
 
     def rows(
         self,
@@ -175,7 +131,7 @@ class LeaderboardStore:
     ) -> list[Row]:
         """Give rows, ordered by task, metric, model, variant and seed."""
         with self._database.reading() as connection:
-            found = _stored(connection, group_id=group_id, task=task, run_name=run_name)
+            found = stored_rows(connection, group_id=group_id, task=task, run_name=run_name)
         return [stored.row() for stored in found]
 
     def checked(self, row_ids: Sequence[str] | None = None, **wanted: Any) -> list[Row]:
@@ -185,10 +141,10 @@ class LeaderboardStore:
             row_ids: the ids of the rows; None for any.
             wanted: what fields of the rows must be.
         """
-        parts = [None] if row_ids is None else list(_parts(row_ids))
         with self._database.reading() as connection:
-            found = [one for part in parts for one in _stored(connection, part, **wanted)]
-        return [one.row() for one in found if one.values["status"] != "self_reported"]
+            found = [stored_rows(connection, part, **wanted) for part in parts(row_ids)]
+        checked = (one for part in found for one in part if one.values["status"] != "self_reported")
+        return [one.row() for one in checked]
 
     def remove(self, prefix: str) -> int:
         """Take a result with all its rows, or one row, off the leaderboard.
@@ -219,12 +175,14 @@ class LeaderboardStore:
                 )
             _count_write(connection)
             [(name, one)] = found
-            return connection.execute(delete(schema.rows).where(rows[name] == one)).rowcount
+            its = rows[name] == one
+            _note_write(connection, connection.scalars(select(rows.group_id).where(its)).all())
+            return connection.execute(delete(schema.rows).where(its)).rowcount
 
     def row(self, row_id: str) -> Row | None:
         """Give the row of this id, or None."""
         with self._database.reading() as connection:
-            found = _stored(connection, row_id=row_id)
+            found = stored_rows(connection, row_id=row_id)
         return found[0].row() if found else None
 
     def group_ids(self, prefix: str) -> list[str]:
@@ -237,8 +195,16 @@ class LeaderboardStore:
     def version(self) -> str:
         """Give a token, unique to this database, that changes with every write; for caches."""
         with self._database.reading() as connection:
-            state = connection.execute(select(schema.state)).one()
-        return f"{state.database_id}-{state.num_writes}"
+            return str(read_version(connection))
+
+    def changes(self, since: Version | None) -> Changes:
+        """Give the results that were written since a version; for caches.
+
+        Args:
+            since: the version of the changes that were read last; None for all results.
+        """
+        with self._database.reading() as connection:
+            return read_changes(connection, since)
 
     def boards(self) -> list[BoardCount]:
         """Count what is on each board, ordered by task, data set and metric."""
@@ -270,16 +236,29 @@ class LeaderboardStore:
         with self._database.reading() as connection:
             ranking = queries.ranking(board, task, run_name, limit)
             found = connection.execute(ranking).mappings().all()
-            parts = [None] if is_all else list(_parts([line["group_id"] for line in found]))
+            ids = None if is_all else [line["group_id"] for line in found]
             repeated = [
-                row for part in parts for row in connection.execute(queries.repetitions(part))
+                row for part in parts(ids) for row in connection.execute(queries.repetitions(part))
             ]
             return queries.as_summaries(found, repeated)
 
-    def origins(self) -> list[Origin]:
-        """Give the runs that the results of each model come from, the newest first."""
+    def origins(
+        self,
+        *,
+        model: str | None = None,
+        runs: Collection[str] | None = None,
+        parents: Collection[str] | None = None,
+    ) -> list[Origin]:
+        """Give the runs that the results of each model come from, the newest first.
+
+        Args:
+            model: selects the results of this model.
+            runs: selects the results of these runs.
+            parents: selects the results that have begun where one of these runs ended.
+        """
+        query = origins_query(model, runs, parents)
         with self._database.reading() as connection:
-            found = [as_origin(line) for line in connection.execute(origins_query()).mappings()]
+            found = [as_origin(line) for line in connection.execute(query).mappings()]
         return sorted(found, key=lambda one: (one.newest, one.run_name, one.model), reverse=True)
 
     def overlaps(self, group_ids: Iterable[str]) -> dict[str, list[AnyOverlap]]:
@@ -288,34 +267,18 @@ class LeaderboardStore:
         Returns:
             The different overlaps of each result's seeds; nothing for a result that tells of none.
         """
-        ids = list(group_ids)
-        found: dict[str, list[AnyOverlap]] = {}
-        for key, read in _OVERLAPS.items():
-            told: dict[str, list[AnyOverlap]] = self._told(key, read, ids)
-            for group_id, overlaps in told.items():
-                found.setdefault(group_id, []).extend(overlaps)
-        return found
+        with self._database.reading() as connection:
+            return told_overlaps(connection, group_ids)
 
     def published(self, group_ids: Iterable[str]) -> dict[str, list[Published]]:
         """Give where imported results of these ids come from; nothing for any other result."""
-        return self._told(IMPORTED, published_in, group_ids)
+        with self._database.reading() as connection:
+            return told(connection, IMPORTED, published_in, group_ids)
 
     def chances(self, group_ids: Iterable[str]) -> dict[str, list[float]]:
         """Give what guessing scores, by the account of the rows of these ids; it is no error."""
-        return self._told(CHANCE, chance_in, group_ids)
-
-    def _told(
-        self, key: str, read: Callable[[Any], T | None], group_ids: Iterable[str]
-    ) -> dict[str, list[T]]:
-        """Give the different things that the rows of results tell under a key of their details."""
-        found: dict[str, list[T]] = {}
         with self._database.reading() as connection:
-            for part in _parts(sorted(set(group_ids))):
-                for line in connection.execute(queries.details(key, part)):
-                    one, known = read({key: line.told}), found.get(line.group_id, [])
-                    if one is not None and one not in known:
-                        found[line.group_id] = [*known, one]
-        return found
+            return told(connection, CHANCE, chance_in, group_ids)
 
     def configs(self, config_hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Give configurations by their hashes."""
@@ -324,7 +287,7 @@ class LeaderboardStore:
         with self._database.reading() as connection:
             return {
                 found.config_hash: found.config
-                for part in _parts(wanted)
+                for part in parts(wanted)
                 for found in connection.execute(select(table).where(table.c.config_hash.in_(part)))
             }
 
@@ -335,35 +298,16 @@ def _count_write(connection: Connection) -> None:
     connection.execute(update(schema.state).values(num_writes=num_writes + 1))
 
 
+def _note_write(connection: Connection, group_ids: Iterable[str]) -> None:
+    """Note in groups that this write has changed them."""
+    groups, this = schema.groups, select(schema.state.c.num_writes).scalar_subquery()
+    for part in parts(sorted(set(group_ids))):
+        changed = update(groups).where(groups.c.group_id.in_(part))
+        connection.execute(changed.values(last_write=this))
+
+
 def _refuse_other_content(connection: Connection, rows: Sequence[Row]) -> None:
     wanted = {row.row_id: row for row in rows}
-    for stored in _rows_by_id(connection, list(wanted)).values():
+    for stored in rows_by_id(connection, list(wanted)).values():
         if stored.status != "self_reported":
             refuse_other_result(stored, wanted[stored.row_id].result)
-
-
-def _rows_by_id(connection: Connection, row_ids: Sequence[str]) -> dict[str, Row]:
-    parts = (_stored(connection, ids) for ids in _parts(row_ids))
-    return {stored.row_id: stored.row() for part in parts for stored in part}
-
-
-def _stored(
-    connection: Connection, row_ids: Sequence[str] | None = None, **wanted: Any
-) -> list[StoredRow]:
-    query = queries.stored_rows(**wanted)
-    if row_ids is not None:
-        query = query.where(schema.rows.c.row_id.in_(row_ids))
-    keys = ("row_id", "group_id", "board_id")
-    return [
-        StoredRow(
-            line["row_id"],
-            line["group_id"],
-            line["board_id"],
-            {name: value for name, value in line.items() if name not in keys},
-        )
-        for line in connection.execute(query).mappings()
-    ]
-
-
-def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + _IDS_AT_A_TIME] for start in range(0, len(ids), _IDS_AT_A_TIME))

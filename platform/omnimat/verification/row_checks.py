@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.row import Row
-from omnimat.leaderboard.store import StoredRow
+from omnimat.leaderboard.stored_row import StoredRow
 from omnimat.verification.dataset import check_of_row
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import Remark, UnreachableError

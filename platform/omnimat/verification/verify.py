@@ -15,7 +15,8 @@ from omnimat.base.errors import UserError
 from omnimat.base.provenance import code_commit
 from omnimat.base.retry import reason
 from omnimat.leaderboard.row import STATUSES, Row
-from omnimat.leaderboard.store import LeaderboardStore, StoredRow
+from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.leaderboard.stored_row import StoredRow
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import (
     FaultError,

@@ -74,7 +74,7 @@ function dots({ entries, references, factor, axis: title }, width) {
     ? plain(shortened(lane.paper ? name(lane) : `${words(lane.variant)}: ${name(lane)}`, Math.floor(width / 7.2)))
     : wrapped(name(lane), 50));
   const told = (entry) => `<b>${plain(entry.score)}</b>, ${plain(words(entry.variant))}<br>${wrapped(name(entry), 70)}<br>` +
-    (entry.n === 1 ? "one seed: no deviation" : `mean ± standard deviation of ${entry.n} seeds`);
+    (entry.std === null ? `${entry.extent}: no deviation` : `mean ± standard deviation of ${entry.extent}`);
   const variants = [...new Set(entries.map((entry) => entry.variant))];
   const shade = (variant) => category(VARIANTS.includes(variant) ? VARIANTS.indexOf(variant) : 5);
   const traces = variants.map((variant) => {

@@ -90,6 +90,11 @@ function reveal() {
 addEventListener("hashchange", reveal);
 reveal();
 
+// Long tables that a phone shows when somebody asks for them.
+if (matchMedia("(max-width: 46rem)").matches) {
+  for (const part of all("details.long")) part.open = false;
+}
+
 /* Pages of what goes on */
 
 const RENEWED_EVERY_S = 15;
