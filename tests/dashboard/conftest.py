@@ -23,6 +23,7 @@ from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.finetune.fit import validation_key
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.leaderboard.folds import fold_means
 from omnimat.leaderboard.metrics import METRICS
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
@@ -74,6 +75,10 @@ SEEN = {
         }
     }
 }
+
+
+# Models that are judged by two folds: how far they are off, and how many folds are done.
+FOLDED = {"near": (0.05, 2), "middle": (0.06, 2), "far": (0.9, 2), "part": (0.05, 1)}
 
 
 def write_dataset(folder: UPath, num_materials: int) -> Manifest:
@@ -356,6 +361,42 @@ def new_report():
 def storage(tmp_path_factory):
     """Not to be written to."""
     return write_storage(tmp_path_factory.mktemp("storage"))
+
+
+@pytest.fixture(scope="session")
+def folds(storage, tmp_path_factory):
+    """Two folds of 30 materials; the last model has predicted one of them."""
+    root = UPath(tmp_path_factory.mktemp("folds"))
+    first = next(row for row in storage.rows if row.task == "formation energy")
+    table = pd.read_parquet(storage.root / first.predictions_uri)
+    rows = []
+    for model, (error, num_done) in FOLDED.items():
+        for fold in range(num_done):
+            part = table.iloc[fold::2].copy()
+            signs = [1 if place % 3 else -0.5 for place in range(len(part))]
+            part["prediction"] = part["target"] + [error * sign for sign in signs]
+            path = root / f"{model}-{fold}.parquet"
+            part.to_parquet(path.path)
+            of_fold = {"property": "fold", "test": str(fold), "num_folds": 2}
+            config = {"start": model, "fold": of_fold}
+            update = {
+                "task": f"formation energy, fold {fold} of {2}",
+                "model": model,
+                "variant": "finetuned",
+                "value": float((part["prediction"] - part["target"]).abs().mean()),
+                "num_test": len(part),
+                "config": config,
+                "config_hash": fingerprint(config),
+                "predictions_uri": path.name,
+                "predictions_sha256": sha256_of(path),
+                "status": "self_reported",
+            }
+            rows.append(first.model_copy(update=update))
+    store = LeaderboardStore(f"sqlite:///{root / 'leaderboard.sqlite'}")
+    store.upsert(rows)
+    summaries = store.summaries()
+    means = fold_means(summaries, store.configs(one.config_hash for one in summaries))
+    return root, store, {mean.members[0].model: mean for mean in means}
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,23 @@ def test_dark_printed_and_narrow_pages_can_be_read(open_page, address, paths):
     assert found == []
 
 
+def test_pages_of_folds_keep_nobody_out(open_page, folds, serving):
+    root, _, means = folds
+    near, far = means["near"], means["far"]
+    paths = ["/", f"/board/{near.summary.board.board_id}", f"/result/{means['part'].mean_id}"]
+    paths += [f"/compare?a={near.mean_id}&b={far.mean_id}"]
+    found = []
+    with serving(f"sqlite:///{root / 'leaderboard.sqlite'}", root) as address:
+        for scheme in ("light", "dark"):
+            page = open_page(address, color_scheme=scheme, viewport={"width": 390, "height": 844})
+            for path in paths:
+                page.goto(address + path)
+                found += serious(page)
+                assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+                assert page.evaluate(STUCK) == [], path
+    assert found == []
+
+
 def test_figures_are_printed_dark_on_white(open_page, address):
     page = open_page(f"{address}/run/going", color_scheme="dark")
     expect(page.locator(".plot[data-drawn]").first).to_be_attached()

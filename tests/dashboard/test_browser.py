@@ -179,6 +179,7 @@ def test_nothing_is_wider_than_a_phone(open_page, address, storage):
         page.wait_for_load_state("networkidle")
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= PHONE["width"], path
+        assert page.locator("details.long[open]").count() == 0, path
 
 
 def test_the_page_of_a_run_goes_on_with_it(open_page, tmp_path, begin_run, new_report, serving):

@@ -5,56 +5,10 @@ import io
 import re
 
 import pytest
-from upath import UPath
 
 from omnimat.base.confined import Confined
-from omnimat.base.provenance import sha256_of
-from omnimat.base.settings import fingerprint
 from omnimat.leaderboard.comparison import compare
-from omnimat.leaderboard.folds import fold_means
-from omnimat.leaderboard.store import LeaderboardStore
 from omnimat_dashboard import write_site
-
-NUM_FOLDS = 2
-MODELS = {"near": (0.05, 2), "middle": (0.06, 2), "far": (0.9, 2), "part": (0.05, 1)}
-
-
-@pytest.fixture(scope="module")
-def folds(storage, tmp_path_factory):
-    """Two folds of 30 materials; the last model has predicted one of them."""
-    import pandas as pd
-
-    root = UPath(tmp_path_factory.mktemp("folds"))
-    first = next(row for row in storage.rows if row.task == "formation energy")
-    table = pd.read_parquet(storage.root / first.predictions_uri)
-    rows = []
-    for model, (error, num_done) in MODELS.items():
-        for fold in range(num_done):
-            part = table.iloc[fold::NUM_FOLDS].copy()
-            signs = [1 if place % 3 else -0.5 for place in range(len(part))]
-            part["prediction"] = part["target"] + [error * sign for sign in signs]
-            path = root / f"{model}-{fold}.parquet"
-            part.to_parquet(path.path)
-            of_fold = {"property": "fold", "test": str(fold), "num_folds": NUM_FOLDS}
-            config = {"start": model, "fold": of_fold}
-            update = {
-                "task": f"formation energy, fold {fold} of {NUM_FOLDS}",
-                "model": model,
-                "variant": "finetuned",
-                "value": float((part["prediction"] - part["target"]).abs().mean()),
-                "num_test": len(part),
-                "config": config,
-                "config_hash": fingerprint(config),
-                "predictions_uri": path.name,
-                "predictions_sha256": sha256_of(path),
-                "status": "self_reported",
-            }
-            rows.append(first.model_copy(update=update))
-    store = LeaderboardStore(f"sqlite:///{root / 'leaderboard.sqlite'}")
-    store.upsert(rows)
-    summaries = store.summaries()
-    means = fold_means(summaries, store.configs(one.config_hash for one in summaries))
-    return root, store, {mean.members[0].model: mean for mean in means}
 
 
 @pytest.fixture
@@ -89,6 +43,12 @@ def test_a_task_with_folds_is_one_column_and_one_board(client, folds):
         assert f'href="../board/{member.board.board_id}"' in page
         above = client.get(f"/board/{member.board.board_id}").text
         assert f'href="../board/{board.board_id}"' in above
+
+
+def test_a_mean_that_is_searched_for_is_compared_with_the_best_of_all(client):
+    text = client.get("/?q=far+folds").text
+    assert text.count("cell-worse") == 1
+    assert 'class="number cell-best' not in text
 
 
 def test_the_downloads_of_a_board_of_means_hold_the_means(client, folds):

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from omnimat.finetune.tasks import note_of
 from omnimat.leaderboard.board import Board, BoardCount, Summary
@@ -22,8 +22,6 @@ from omnimat_dashboard.links import Links
 from omnimat_dashboard.papers import Paper, PaperTask, printed
 from omnimat_dashboard.query import PAGE_LENGTH, Query
 from omnimat_dashboard.text import Scale
-
-T = TypeVar("T")
 
 MAX_DOTS = 40  # how many lines the plot has; the table has all
 
@@ -63,8 +61,8 @@ class BoardPage:
         figure: a plot of the best results that were found.
         papers: the papers that print numbers for this task.
         tested: how many materials were tested, according to the rows of the best result.
-        seen: what pretraining has seen of the tested materials, by the results on this page.
-        published: where imported results on this page come from.
+        seen: what pretraining has seen of the tested materials, and the results that tell it.
+        published: where imported results come from, and which these are.
         note: what the catalogue of tasks tells beside these results; empty if nothing.
         marks: which results differ from the best.
     """
@@ -82,8 +80,8 @@ class BoardPage:
     figure: Figure
     papers: Sequence[tuple[Paper, PaperTask]]
     tested: Sequence[int]
-    seen: Sequence[tuple[Summary, AnyOverlap]]
-    published: Sequence[tuple[Summary, Published]]
+    seen: Sequence[tuple[str, Sequence[Summary]]]
+    published: Sequence[tuple[str, Sequence[Summary]]]
     note: str
     marks: Marks
 
@@ -186,14 +184,15 @@ def _tested(catalogue: Catalogue, contest: Contest) -> list[int]:
 
 
 def _told(
-    read: Callable[[Iterable[str]], Mapping[str, Sequence[T]]],
+    read: Callable[[Iterable[str]], Mapping[str, Sequence[AnyOverlap | Published]]],
     contest: Contest,
     summaries: Sequence[Summary],
-) -> list[tuple[Summary, T]]:
-    """Read something of results, of means that of their folds, and lay it out in their order."""
+) -> list[tuple[str, Sequence[Summary]]]:
+    """Read something of results, of means that of their folds, and who tells the same."""
     told = read(part.group_id for one in summaries for part in contest.members(one))
-    found: list[tuple[Summary, T]] = []
+    found: dict[str, dict[str, Summary]] = {}
     for one in summaries:
-        of_folds = [what for part in contest.members(one) for what in told.get(part.group_id, ())]
-        found += [(one, it) for place, it in enumerate(of_folds) if it not in of_folds[:place]]
-    return found
+        for part in contest.members(one):
+            for what in told.get(part.group_id, ()):
+                found.setdefault(what.sentence, {})[one.group_id] = one
+    return [(sentence, list(its.values())) for sentence, its in found.items()]

@@ -79,8 +79,8 @@ class Catalogue:
         return next((one for one in self.of_folds() if board in one.folds), None)
 
     def whole(self, contest: Contest) -> Contest:
-        """Give a contest with all of its results, of which it may have only the best."""
-        return contest if contest.means else Contest(contest.board, self.of_board(contest.board))
+        """Give a contest with all of its results, of which it may have only some."""
+        return self.contest(contest.board.board_id) or contest
 
     def every_contest(self) -> list[Contest]:
         """Give all boards with all of their results, and the rankings of means over folds."""

@@ -21,8 +21,7 @@ from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.figures import Figure, cloud
 from omnimat_dashboard.text import Scale, hardware, unit
-
-ABSENT = "—"
+from omnimat_dashboard.varied import Varied, varied, varied_configs
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,6 @@ class Side:
     def scale(self) -> Scale:
         """How its values are written."""
         return Scale.of(self.board)
-
-
-@dataclass(frozen=True, slots=True)
-class Varied:
-    """One thing that results do not have in common, as text for each of them."""
-
-    name: str
-    told: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,28 +214,6 @@ def _difference(a: Side, b: Side) -> str:
     scale = a.scale
     value = scale.number(a.summary.mean - b.summary.mean)
     return f"The means differ by A - B = {value} {scale.unit}".rstrip() + "."
-
-
-def varied_configs(configs: Sequence[Mapping[str, Any]]) -> tuple[list[Varied], int]:
-    """List the keys of configurations that differ, and count those that are equal."""
-    return varied([dict(flat(one)) for one in configs])
-
-
-def varied(told: Sequence[Mapping[str, str]]) -> tuple[list[Varied], int]:
-    """Give what is not the same in all, and count what is."""
-    names = dict.fromkeys(name for one in told for name in one)
-    rows = [Varied(name, [one.get(name, ABSENT) for one in told]) for name in names]
-    differ = [row for row in rows if len(set(row.told)) > 1]
-    return differ, len(rows) - len(differ)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Give the leaves of a tree by their path."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", "none" if value is None else str(value)
 
 
 def circumstances_of(side: Side) -> dict[str, str]:

@@ -11,12 +11,13 @@ import pandas as pd
 from omnimat.materials.split import SPLITS
 from omnimat.modalities.registry import MODALITIES, parts
 from omnimat.shards.manifest import Manifest
-from omnimat_dashboard.artifacts import DATASET_FILES, Artifacts
+from omnimat_dashboard.artifacts import DATASET_FILES, Artifacts, Found
 from omnimat_dashboard.figures import Figure, bars
 from omnimat_dashboard.periodic_table import Cell, periodic_table
 
 MAX_FAILURES = 200  # how many are shown; the file has all
 MAX_REASONS = 12
+MAX_KEPT = 100  # data sets whose counts are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +66,64 @@ class DatasetPage:
     files: Sequence[str]
 
 
-def dataset_page(artifacts: Artifacts, name: str, manifest: Manifest) -> DatasetPage:
-    """Collect what is known about a data set."""
-    records = artifacts.records(name, manifest)
-    failures = artifacts.failures(name)
-    table, refused = records.value, failures.value
-    splits: dict[str, int] = {
-        split: n for split in SPLITS if (n := manifest.split_counts.get(split, 0))
-    }
-    return DatasetPage(
-        name=name,
-        manifest=manifest,
-        splits=splits,
-        coverage=[] if table is None else _coverage(table, splits),
-        elements=[] if table is None else periodic_table(table["reduced_formula"].dropna()),
-        sizes=None if table is None else _sizes(table),
-        records_missing=records.reason,
-        failures=[] if refused is None else _records(refused.head(MAX_FAILURES)),
-        reasons=[] if refused is None else _reasons(refused),
-        failures_missing=failures.reason,
-        size_bytes=sum(shard.size_bytes for shard in manifest.shards),
-        files=DATASET_FILES,
-    )
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the index of a data set tells.
+
+    Attributes:
+        coverage: how many materials have each modality.
+        elements: the periodic table, with the share of materials that have each element.
+        sizes: how many atoms the cells have.
+    """
+
+    coverage: Sequence[Coverage] = ()
+    elements: Sequence[Cell] = ()
+    sizes: Figure | None = None
+
+
+class DatasetPages:
+    """The pages of data sets; an index is read and counted once, as long as it stays the same."""
+
+    def __init__(self, artifacts: Artifacts) -> None:
+        """Show what lies in a storage."""
+        self._artifacts = artifacts
+        self._contents: dict[str, Contents] = {}
+
+    def page(self, name: str, manifest: Manifest) -> DatasetPage:
+        """Collect what is known about a data set."""
+        splits = {split: n for split in SPLITS if (n := manifest.split_counts.get(split, 0))}
+        contents, failures = self._counted(name, manifest, splits), self._artifacts.failures(name)
+        told, refused = contents.value or Contents(), failures.value
+        return DatasetPage(
+            name=name,
+            manifest=manifest,
+            splits=splits,
+            coverage=told.coverage,
+            elements=told.elements,
+            sizes=told.sizes,
+            records_missing=contents.reason,
+            failures=[] if refused is None else _records(refused.head(MAX_FAILURES)),
+            reasons=[] if refused is None else _reasons(refused),
+            failures_missing=failures.reason,
+            size_bytes=sum(shard.size_bytes for shard in manifest.shards),
+            files=DATASET_FILES,
+        )
+
+    def _counted(self, name: str, manifest: Manifest, splits: Mapping[str, int]) -> Found[Contents]:
+        key = manifest.records_sha256
+        if key not in self._contents:
+            read = self._artifacts.records(name, manifest)
+            if read.value is None:
+                return Found(None, read.reason)
+            if len(self._contents) >= MAX_KEPT:
+                self._contents.clear()
+            self._contents[key] = _contents(read.value, splits)
+        return Found(self._contents[key])
+
+
+def _contents(table: pd.DataFrame, splits: Mapping[str, int]) -> Contents:
+    formulas = table["reduced_formula"].dropna()
+    return Contents(_coverage(table, splits), periodic_table(formulas), _sizes(table))
 
 
 def _coverage(table: pd.DataFrame, splits: Mapping[str, int]) -> list[Coverage]:

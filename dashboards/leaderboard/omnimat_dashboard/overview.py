@@ -52,6 +52,14 @@ class Overview:
     num_recomputed: int
     variants: Sequence[str]
 
+    @property
+    def signs(self) -> frozenset[str]:
+        """What the cells of the matrices say beside their scores, so that it is explained."""
+        lines = (line for matrix in self.matrices for line in matrix.lines)
+        cells = [cell for line in lines for cell in line.cells if cell is not None]
+        told = {said for cell in cells for said in (cell.kind, cell.one.status)}
+        return frozenset(told | {"part" for cell in cells if not cell.is_whole})
+
 
 def overview(catalogue: Catalogue, standing: Standing, query: Query, links: Links) -> Overview:
     """Choose what to show."""

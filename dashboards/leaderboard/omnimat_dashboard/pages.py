@@ -19,7 +19,7 @@ from omnimat_dashboard.assets import fingerprint_of_assets, plotly_style_ids
 from omnimat_dashboard.board import board_page
 from omnimat_dashboard.catalogue import Catalogue
 from omnimat_dashboard.compare import compare_page
-from omnimat_dashboard.dataset import dataset_page
+from omnimat_dashboard.dataset import DatasetPages
 from omnimat_dashboard.fold_mean import fold_mean_page
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.maps import map_page, map_title
@@ -52,6 +52,7 @@ class Pages:
         self.standing = Standing(self.catalogue, self.artifacts)
         self.materials = Materials(self.artifacts, Predictions(self.catalogue, self.artifacts))
         self._search = Search(self.materials, str(workspace.root))
+        self._datasets = DatasetPages(self.artifacts)
         self._workspace = workspace
         self._environment = _environment()
 
@@ -113,7 +114,7 @@ class Pages:
         manifest = self.artifacts.manifest(name)
         if manifest.value is None:
             return self.message(links, "This data set cannot be read", manifest.reason)
-        page = dataset_page(self.artifacts, name, manifest.value)
+        page = self._datasets.page(name, manifest.value)
         return self._render("dataset", links, page=page)
 
     def materials_of(self, links: Links, dataset: str, wanted: str) -> str | None:

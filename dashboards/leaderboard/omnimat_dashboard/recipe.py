@@ -9,8 +9,8 @@ from typing import Any
 from omnimat.leaderboard.imported import IMPORTED
 from omnimat.leaderboard.origins import Origin
 from omnimat_dashboard.catalogue import Catalogue
-from omnimat_dashboard.compare import Varied, varied_configs
 from omnimat_dashboard.text import words
+from omnimat_dashboard.varied import Varied, varied_configs
 
 MAX_RIVALS = 50  # other models whose recipe is offered for comparison
 

@@ -11,16 +11,10 @@ from omnimat.leaderboard.difference import SIGNIFICANCE, Difference
 from omnimat.leaderboard.marks import DifferenceOf, holm
 from omnimat_dashboard.artifacts import Found
 from omnimat_dashboard.catalogue import Catalogue
-from omnimat_dashboard.compare import (
-    Side,
-    Varied,
-    circumstances_of,
-    side_of,
-    varied,
-    varied_configs,
-)
+from omnimat_dashboard.compare import Side, circumstances_of, side_of
 from omnimat_dashboard.standing import Standing
 from omnimat_dashboard.text import Scale
+from omnimat_dashboard.varied import Varied, varied, varied_configs
 
 MAX_RESULTS = 6
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, false, insert, select, update
+from sqlalchemy import false, insert, select, update
 
-from omnimat.base.errors import UserError
 from omnimat.leaderboard import columns, queries, schema
 from omnimat.leaderboard.board import Board, BoardCount, Summary
 from omnimat.leaderboard.changes import Changes, Version, read_changes, read_version
@@ -18,10 +16,11 @@ from omnimat.leaderboard.imported import IMPORTED, Published, published_in
 from omnimat.leaderboard.origins import Origin, as_origin, origins_query
 from omnimat.leaderboard.overlap import AnyOverlap
 from omnimat.leaderboard.parts import parts
-from omnimat.leaderboard.replacement import refuse_other_result, refuse_twice
-from omnimat.leaderboard.row import STATUSES, Row, Status
-from omnimat.leaderboard.stored_row import StoredRow, rows_by_id, stored_rows
+from omnimat.leaderboard.replacement import refuse_twice
+from omnimat.leaderboard.row import Row, Status
+from omnimat.leaderboard.stored_row import StoredRow, stored_rows
 from omnimat.leaderboard.told import told, told_overlaps
+from omnimat.leaderboard.writing import mark_rows, remove_rows, write_rows
 
 
 class LeaderboardStore:
@@ -76,13 +75,7 @@ class LeaderboardStore:
         if not new:
             return
         with self._database.writing() as connection:
-            _count_write(connection)
-            dialect = self._database.dialect
-            for table, values in columns.of_shared(new):
-                connection.execute(queries.insert_new(dialect, table), values)
-            connection.execute(queries.upsert(dialect), [columns.of_row(row) for row in new])
-            _note_write(connection, (row.group_id for row in new))
-            _refuse_other_content(connection, new)
+            write_rows(connection, new)
 
     def mark(self, rows: Iterable[Row], status: Status, checked_with: str) -> list[Row]:
         """Mark rows that ``omnimat.verification``, which alone may call this, has checked.
@@ -98,24 +91,7 @@ class LeaderboardStore:
         """
         checked = {row.row_id: row for row in rows}
         with self._database.writing() as connection:
-            _count_write(connection)
-            same = {
-                row_id: row
-                for row_id, row in rows_by_id(connection, list(checked)).items()
-                if row.content == checked[row_id].content
-            }
-            marks = {
-                "status": status,
-                "checked_at": columns.instant(datetime.now(UTC)),
-                "checked_with": checked_with,
-            }
-            wanted = STATUSES.index(status)
-            less = [one for one, row in same.items() if STATUSES.index(row.status) < wanted]
-            for ids in parts(less):
-                chosen = schema.rows.c.row_id.in_(ids)
-                connection.execute(update(schema.rows).where(chosen).values(marks))
-            _note_write(connection, (same[row_id].group_id for row_id in less))
-        return list(same.values())
+            return mark_rows(connection, checked, status, checked_with)
 
     def stored(self, *, task: str | None = None, run_name: str | None = None) -> list[StoredRow]:
         """Give rows as they lie in the database, in the order of ``rows``."""
@@ -158,26 +134,8 @@ class LeaderboardStore:
         Raises:
             UserError: if no id begins like this, or several do.
         """
-        rows = schema.rows.c
         with self._database.writing() as connection:
-            found = {
-                (name, one)
-                for name in ("group_id", "row_id")
-                for one in connection.scalars(
-                    select(rows[name]).where(rows[name].startswith(prefix, autoescape=True))
-                )
-            }
-            if len(found) != 1:
-                which = f"{len(found)} results and rows" if found else "no result or row"
-                raise UserError(
-                    f"{prefix!r} begins the id of {which}; `omnimat leaderboard show` prints the "
-                    "ids of results, and `omnimat leaderboard verify --all` those of rows"
-                )
-            _count_write(connection)
-            [(name, one)] = found
-            its = rows[name] == one
-            _note_write(connection, connection.scalars(select(rows.group_id).where(its)).all())
-            return connection.execute(delete(schema.rows).where(its)).rowcount
+            return remove_rows(connection, prefix)
 
     def row(self, row_id: str) -> Row | None:
         """Give the row of this id, or None."""
@@ -290,24 +248,3 @@ class LeaderboardStore:
                 for part in parts(wanted)
                 for found in connection.execute(select(table).where(table.c.config_hash.in_(part)))
             }
-
-
-def _count_write(connection: Connection) -> None:
-    """Take the turn to write; on PostgreSQL the next writer waits here."""
-    num_writes = schema.state.c.num_writes
-    connection.execute(update(schema.state).values(num_writes=num_writes + 1))
-
-
-def _note_write(connection: Connection, group_ids: Iterable[str]) -> None:
-    """Note in groups that this write has changed them."""
-    groups, this = schema.groups, select(schema.state.c.num_writes).scalar_subquery()
-    for part in parts(sorted(set(group_ids))):
-        changed = update(groups).where(groups.c.group_id.in_(part))
-        connection.execute(changed.values(last_write=this))
-
-
-def _refuse_other_content(connection: Connection, rows: Sequence[Row]) -> None:
-    wanted = {row.row_id: row for row in rows}
-    for stored in rows_by_id(connection, list(wanted)).values():
-        if stored.status != "self_reported":
-            refuse_other_result(stored, wanted[stored.row_id].result)
