@@ -84,13 +84,12 @@ def test_pages_of_folds_keep_nobody_out(open_page, folds, serving):
     paths += [f"/compare?a={near.mean_id}&b={far.mean_id}"]
     found = []
     with serving(f"sqlite:///{root / 'leaderboard.sqlite'}", root) as address:
-        for scheme in ("light", "dark"):
-            page = open_page(address, color_scheme=scheme, viewport={"width": 390, "height": 844})
-            for path in paths:
-                page.goto(address + path)
-                found += serious(page)
-                assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
-                assert page.evaluate(STUCK) == [], path
+        page = open_page(address, color_scheme="dark", viewport={"width": 390, "height": 844})
+        for path in paths:
+            page.goto(address + path)
+            found += serious(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+            assert page.evaluate(STUCK) == [], path
     assert found == []
 
 

@@ -9,7 +9,7 @@ from omnimat.leaderboard.contest import Contest, contests_of_boards, contests_of
 from omnimat.leaderboard.folds import FoldMean
 from omnimat.leaderboard.marks import Mark, Marks
 from omnimat_dashboard.fractions import label_curves
-from omnimat_dashboard.heat_map import METRIC, heat_maps
+from omnimat_dashboard.heat_map import MERGED, METRIC, gain_of_merging, heat_maps
 from omnimat_dashboard.matrix import MAX_COLUMNS, MAX_LINES, Column, matrices
 from omnimat_dashboard.text import Scale
 
@@ -110,6 +110,16 @@ def test_retrieval_is_one_map_a_model_with_chance_beside():
     )
     assert one.metric == METRIC
     assert (validation.rest, validation.chance) == ("(validation split)", "")
+
+
+def test_what_counting_duplicates_gains_is_said():
+    def maps(metric, share):
+        found = [result(board("retrieval a -> b", metric, "", higher=True), "m", share)]
+        return heat_maps(contests_of_boards(found), {}, metric)
+
+    plain = maps(METRIC, 0.5)
+    assert gain_of_merging(plain, maps(MERGED, 0.625)) == "12.5"
+    assert gain_of_merging(plain, []) == ""
 
 
 def test_curves_of_labels_join_the_parts_of_one_model(folded):

@@ -91,7 +91,9 @@ class DatasetPages:
 
     def page(self, name: str, manifest: Manifest) -> DatasetPage:
         """Collect what is known about a data set."""
-        splits = {split: n for split in SPLITS if (n := manifest.split_counts.get(split, 0))}
+        splits: dict[str, int] = {
+            split: n for split in SPLITS if (n := manifest.split_counts.get(split, 0))
+        }
         contents, failures = self._counted(name, manifest, splits), self._artifacts.failures(name)
         told, refused = contents.value or Contents(), failures.value
         return DatasetPage(

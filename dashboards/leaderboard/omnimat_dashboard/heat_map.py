@@ -89,6 +89,18 @@ def heat_maps(
     return maps[:MAX_MAPS]
 
 
+def gain_of_merging(plain: Iterable[HeatMap], merged: Iterable[HeatMap]) -> str:
+    """Say what the largest share gains where duplicates count, in per cent points."""
+
+    def shares(maps: Iterable[HeatMap]) -> dict[tuple[str, ...], float]:
+        found = (heat.one for one in maps for heat in one.heats.values())
+        return {(o.board.task, o.board.split_sha256, o.model, o.variant): o.mean for o in found}
+
+    before = shares(plain)
+    gains = [mean - before[key] for key, mean in shares(merged).items() if key in before]
+    return f"{100 * max(gains):.1f}" if gains else ""
+
+
 def _heat_map(
     rest: str,
     pairs: Mapping[tuple[str, str], Summary],

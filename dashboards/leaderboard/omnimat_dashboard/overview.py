@@ -11,7 +11,14 @@ from omnimat.leaderboard.contest import Contest
 from omnimat_dashboard.catalogue import BEST_OF_BOARD, Catalogue
 from omnimat_dashboard.figures import Figure
 from omnimat_dashboard.fractions import label_curves
-from omnimat_dashboard.heat_map import MERGED, METRIC, HeatMap, heat_maps, is_retrieval
+from omnimat_dashboard.heat_map import (
+    MERGED,
+    METRIC,
+    HeatMap,
+    gain_of_merging,
+    heat_maps,
+    is_retrieval,
+)
 from omnimat_dashboard.links import Links
 from omnimat_dashboard.matrix import Column, Matrix, matrices, papers_of
 from omnimat_dashboard.papers import Paper, PaperTask, printed
@@ -51,6 +58,11 @@ class Overview:
     num_rows: int
     num_recomputed: int
     variants: Sequence[str]
+
+    @property
+    def gain_of_merging(self) -> str:
+        """By how many per cent points merging raises a share at most; empty if that is unknown."""
+        return gain_of_merging(self.heat_maps, self.merged)
 
     @property
     def signs(self) -> frozenset[str]:
