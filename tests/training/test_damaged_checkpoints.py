@@ -21,10 +21,10 @@ from omnimat.testing.poison import OLD_NAMES, listed, poison, put, seal
 from omnimat.training.checkpoint_folders import FOLDER
 from omnimat.training.checkpoint_manifest import MANIFEST
 from omnimat.training.context import WorkerContext
-from omnimat.training.loop import _build_or_resume, build_model, train_worker
+from omnimat.training.loop import build_model, build_or_resume, train_worker
 from omnimat.training.plan import RunPlan, make_plan
 from omnimat.training.result import finish
-from omnimat.training.resume import _bring
+from omnimat.training.resume import _bring, newest_state
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,9 @@ def resume(plan: RunPlan, folders: list[Path]) -> list[tuple[int, str]]:
         with contextlib.redirect_stdout(said):
             try:
                 model = build_model(plan.settings)
-                step = _build_or_resume(model, plan.settings.training, context)[1].step
+                with newest_state(context) as saved:
+                    build_or_resume(model, plan.settings.training, context, saved)
+                    step = saved.progress.step
             except RunError as error:
                 print(error)
         outcomes.append((step, said.getvalue()))

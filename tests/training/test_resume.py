@@ -17,8 +17,9 @@ from omnimat.training.context import WorkerContext
 from omnimat.training.engine import whole_parameters
 from omnimat.training.engine_state import all_pieces
 from omnimat.training.history import read_reports
-from omnimat.training.loop import _build_or_resume, build_model, train_worker
+from omnimat.training.loop import build_model, build_or_resume, train_worker
 from omnimat.training.plan import RunPlan, make_plan
+from omnimat.training.resume import newest_state
 
 pytestmark = pytest.mark.slow
 
@@ -41,8 +42,9 @@ def go_on(plans: dict[int, RunPlan], folder: Path) -> dict[int, dict[str, torch.
     for stage, plan in plans.items():
         context = WorkerContext(UPath(folder / str(stage)), torch.device("cpu"))
         training = plan.settings.training
-        engine, done = _build_or_resume(build_model(plan.settings), training, context)
-        assert done.step == plan.steps_per_epoch
+        with newest_state(context) as saved:
+            assert saved.progress.step == plan.steps_per_epoch
+            engine = build_or_resume(build_model(plan.settings), training, context, saved)
         with whole_parameters(engine):
             state = {f"weights/0/{name}": v.clone() for name, v in everything(engine).items()}
         for piece in all_pieces(engine):

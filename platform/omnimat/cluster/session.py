@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import ray
-import torch
+from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.exceptions import LocalRayletDiedError, NodeDiedError, RayError, RaySystemError
 
 from omnimat.base.errors import RunError
@@ -40,18 +40,7 @@ def session() -> Iterator[None]:
     Raises:
         RunError: no Ray answers or starts, it is of another version, or it ended meanwhile.
     """
-    if address := os.environ.get("RAY_ADDRESS"):
-        with _explained(f"the Ray at {address}, which RAY_ADDRESS names, cannot be used", _OTHER):
-            _check_answers(address)
-            ray.init(address="auto", runtime_env={"env_vars": {"RAY_ADDRESS": address}})
-        if left := remove_leftovers():
-            print(f"freed {len(left)} placement groups that ended jobs still held", flush=True)
-    else:
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        # Ray counts GPUs that a torch built for the CPU cannot use.
-        num_gpus = None if torch.cuda.is_available() else 0
-        with _explained("Ray does not start on this machine", _LOGS):
-            ray.init(address="local", include_dashboard=False, num_gpus=num_gpus)
+    _connect()
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
@@ -64,6 +53,32 @@ def session() -> Iterator[None]:
         ) from error
     finally:
         ray.shutdown()
+
+
+def _connect() -> None:
+    if address := os.environ.get("RAY_ADDRESS"):
+        with _explained(f"the Ray at {address}, which RAY_ADDRESS names, cannot be used", _OTHER):
+            _check_answers(address)
+            ray.init(address="auto", runtime_env={"env_vars": {"RAY_ADDRESS": address}})
+        if left := remove_leftovers():
+            print(f"freed {len(left)} placement groups that ended jobs still held", flush=True)
+    else:
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        with _explained("Ray does not start on this machine", _LOGS):
+            ray.init(address="local", include_dashboard=False, num_gpus=_num_usable_gpus())
+
+
+def _num_usable_gpus() -> int | None:
+    """Count the GPUs as 0 if none can be used, and leave it to Ray if all can.
+
+    Ray counts GPUs that a torch built for the CPU cannot use. Where it sees none, torch, which
+    takes more than a second to import, is not asked.
+    """
+    if get_accelerator_manager_for_resource("GPU").get_current_node_num_accelerators() == 0:
+        return 0
+    import torch
+
+    return None if torch.cuda.is_available() else 0
 
 
 @contextmanager

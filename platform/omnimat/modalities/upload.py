@@ -22,18 +22,23 @@ Tensors = Mapping[str, ModalityTensors]
 def copied_ahead(
     items: Iterable[tuple[T, Sequence[Batch]]], device: torch.device
 ) -> Iterator[tuple[T, Sequence[Tensors]]]:
-    """Make items and copy their batches to a device, one item ahead of the caller.
+    """Make items and copy their batches to a device, one item ahead of the caller, from now on.
 
     Args:
         items: things with their batches; another thread asks for them.
         device: where the tensors are put.
     """
     if device.type != "cuda":
-        yield from ahead(((item, [*map(tensors_of, batches)]) for item, batches in items))
-        return
+        return ahead(((item, [*map(tensors_of, batches)]) for item, batches in items))
     beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    copies = ((item, *_copied(batches, device, beside)) for item, batches in items)
-    for item, tensors, is_copied in ahead(copies):
+    copies = ahead((item, *_copied(batches, device, beside)) for item, batches in items)
+    return _taken(copies, device)
+
+
+def _taken(
+    copies: Iterator[tuple[T, list[Tensors], torch.cuda.Event]], device: torch.device
+) -> Iterator[tuple[T, Sequence[Tensors]]]:
+    for item, tensors, is_copied in copies:
         _take(tensors, is_copied, torch.cuda.current_stream(device))
         yield item, tensors
 

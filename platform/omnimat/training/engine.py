@@ -54,6 +54,9 @@ def build_engine(
     # On a CPU, DeepSpeed would compile a shared-memory collective at every first start. That needs
     # a compiler and tens of seconds, and gloo works without it.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # DeepSpeed's engines import its Muon optimizer, of which three functions ask to be compiled.
+    # That alone loads torch's compiler, a second of CPU, for an optimizer that is not used here.
+    deepspeed.runtime.compiler.compile = lambda: lambda function: function
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=adamw(model, settings, device),

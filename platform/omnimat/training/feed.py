@@ -5,13 +5,13 @@ The values and their order are those of ``micro_batch`` applied to each batch in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from omnimat.modalities.batch import Batch
-from omnimat.modalities.upload import copied_ahead, tensors_of
-from omnimat.stream.worker import WorkerStream
+from omnimat.modalities.upload import Tensors, copied_ahead, tensors_of
+from omnimat.stream.worker import Share, WorkerStream
 from omnimat.training.loss import MicroBatch
 
 
@@ -20,6 +20,9 @@ def feed(
 ) -> Iterator[list[MicroBatch]]:
     """Give the micro-batches of each step from ``first_step`` to the end of the run.
 
+    The first ones are made from now on, so that whoever calls this before they build an engine
+    does not wait for what reads and featurizes.
+
     The stream counts a share when it is given here, so that neither its audit nor its meter knows
     of what only lies ready.
 
@@ -27,7 +30,13 @@ def feed(
         StreamError: the stream delivers other records than were planned.
     """
     shares = ((share, share.batches) for share in stream.shares(first_step))
-    for share, copies in copied_ahead(shares, device):
+    return _counted(copied_ahead(shares, device), stream)
+
+
+def _counted(
+    shares: Iterator[tuple[Share, Sequence[Tensors]]], stream: WorkerStream
+) -> Iterator[list[MicroBatch]]:
+    for share, copies in shares:
         stream.count(share)
         sizes = (len(batch.material_ids) for batch in share.batches)
         yield list(zip(copies, sizes, strict=True))

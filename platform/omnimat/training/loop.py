@@ -23,11 +23,12 @@ from omnimat.training.gather import (
     join_over_workers,
     make_batch_norm_global,
 )
+from omnimat.training.loss import MicroBatch
 from omnimat.training.meter import Meter, progress_line
 from omnimat.training.model import Multimodal
 from omnimat.training.plan import RunPlan
 from omnimat.training.regressor import Regressor
-from omnimat.training.resume import newest_state
+from omnimat.training.resume import SavedState, newest_state
 from omnimat.training.settings import PretrainSettings, TrainingSettings
 from omnimat.training.shared_clock import SharedClock
 from omnimat.training.step import seed_step, set_lr, train_step
@@ -49,13 +50,18 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
     torch.manual_seed(training.seed)  # the same on every worker, hence the same initial weights
     model = build_model(plan.settings)
     make_batch_norm_global(model)
-    engine, done = _build_or_resume(model.to(context.device), training, context)
     stream = plan.stream(context.rank, context.world_size, pipeline)
+    with newest_state(context) as saved:
+        done = Progress(step=0) if saved is None else saved.progress
+        batches = feed(stream, context.device, done.step)  # its processes start meanwhile
+        engine = build_or_resume(model.to(context.device), training, context, saved)
     stream.audit.quarantined.update(done.quarantined)
     context.tell(_standing(done.step, stream, context))  # the run may hang before its first report
     meter = Meter(training.global_batch_size, Stopwatch(context.device), stream.meter)
     with _checkpoint_store(plan, context, done.step) as checkpoints:
-        for metrics, is_checkpoint in _steps(engine, plan, stream, context, meter, done.step):
+        for metrics, is_checkpoint in _steps(
+            engine, plan, stream, batches, context, meter, done.step
+        ):
             checkpoints.check()
             if context.rank == 0:
                 print(progress_line(metrics, plan.num_steps), flush=True)
@@ -69,17 +75,16 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
     checkpoints.prune()
 
 
-def _build_or_resume(
-    model: Multimodal, training: TrainingSettings, context: WorkerContext
-) -> tuple[Any, Progress]:
-    """Wrap the model in an engine and load the newest checkpoint, if there is one."""
-    with newest_state(context) as saved:
-        if saved is not None:
-            saved.load_weights(model)
-        engine = build_engine(model, training, context.device, context.world_size)
-        if saved is not None:
-            saved.load_optimizer(engine)
-    return engine, Progress(step=0) if saved is None else saved.progress
+def build_or_resume(
+    model: Multimodal, training: TrainingSettings, context: WorkerContext, saved: SavedState | None
+) -> Any:
+    """Wrap the model in an engine, and load the saved state into both if there is one."""
+    if saved is not None:
+        saved.load_weights(model)
+    engine = build_engine(model, training, context.device, context.world_size)
+    if saved is not None:
+        saved.load_optimizer(engine)
+    return engine
 
 
 def _checkpoint_store(plan: RunPlan, context: WorkerContext, first_step: int) -> CheckpointStore:
@@ -128,6 +133,7 @@ def _steps(
     engine: Any,
     plan: RunPlan,
     stream: WorkerStream,
+    batches: Iterator[list[MicroBatch]],
     context: WorkerContext,
     meter: Meter,
     first_step: int,
@@ -137,7 +143,7 @@ def _steps(
     training = plan.settings.training
     num_rows = plan.num_rows(context.world_size)
     clock = SharedClock(training.checkpoint_interval_minutes)
-    for inputs in meter.waiting(feed(stream, context.device, first_step)):
+    for inputs in meter.waiting(batches):
         lr = set_lr(engine, plan, step)
         seed_step(training.seed, step, context.rank)
         with fast_products(training.precision == "fast_fp32"):

@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray.train
-import ray.train.torch
+from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+    get_or_create_autoscaling_coordinator,
+)
+from ray.data._internal.stats import get_or_create_stats_actor
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from omnimat.base.errors import RunError, UserError
 from omnimat.base.lease import Fence
@@ -20,13 +24,9 @@ from omnimat.base.scratch import temporary_folder
 from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
 from omnimat.cluster.session import is_own
-from omnimat.nn.devices import gpu_variables
-from omnimat.stream.pipeline import RayPipeline
-from omnimat.training.context import WorkerContext
-from omnimat.training.loop import train_worker
+from omnimat.training.listening import PATIENCE
 from omnimat.training.plan import RunPlan
 from omnimat.training.ray_process_group import OneAddressConfig
-from omnimat.training.rendezvous import PATIENCE
 from omnimat.training.settings import TrainingSettings
 
 # Ray Train passes these from the driver's environment to its controller and workers.
@@ -68,12 +68,19 @@ def fit(plan: RunPlan, fence: Fence) -> None:
         _unless_set(_RAY_TRAIN_ENVIRONMENT | timeout),
         temporary_folder("ray-train") as folder,
     ):
+        _start_helpers()
         try:
             _trainer(plan, fence, str(folder)).fit()
         except ray.train.TrainingFailedError as error:
             raise known_reason(error) or error from None
         finally:  # Ray Train leaves its own handler behind, which would later exit with code 0
             signal.signal(signal.SIGINT, on_interrupt)
+
+
+def _start_helpers() -> None:
+    """Begin to start the actors of which Ray Train and Ray Data would each wait for their own."""
+    get_or_create_autoscaling_coordinator()
+    get_or_create_stats_actor()
 
 
 @contextmanager
@@ -88,7 +95,7 @@ def _unless_set(variables: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
-class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
+class LeanTrainer(DataParallelTrainer):  # type: ignore[misc]
     """A trainer without the helpers of Ray Train that this run has no use for.
 
     Each is a process that takes two seconds of CPU to start. The data sets of the run are none of
@@ -102,12 +109,12 @@ class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
         return [one for one in super()._create_default_callbacks() if not isinstance(one, unused)]
 
 
-def _trainer(plan: RunPlan, fence: Fence, folder: str) -> ray.train.torch.TorchTrainer:
+def _trainer(plan: RunPlan, fence: Fence, folder: str) -> LeanTrainer:
     training = plan.settings.training
     return LeanTrainer(
         _train_loop,
         train_loop_config={"plan": plan, "fence": fence},
-        torch_config=OneAddressConfig(timeout_s=int(PATIENCE.total_seconds())),
+        backend_config=OneAddressConfig(timeout_s=int(PATIENCE.total_seconds())),
         scaling_config=ray.train.ScalingConfig(
             num_workers=_num_workers(training),
             use_gpu=training.on_gpu,
@@ -155,11 +162,18 @@ def known_reason(error: ray.train.TrainingFailedError) -> RunError | UserError |
 
 
 def _train_loop(config: dict[str, Any]) -> None:
+    """Train as one worker. Torch is imported here, so that the driver does not wait for it."""
+    from ray.train.torch import get_device
+
+    from omnimat.stream.pipeline import RayPipeline
+    from omnimat.training.context import WorkerContext
+    from omnimat.training.loop import train_worker
+
     plan: RunPlan = config["plan"]
     logging.getLogger().setLevel(logging.WARNING)  # Ray Train's INFO repeats every report in full
     fence: Fence = config["fence"]
     with RayMetrics(fence.folder.name) as metrics:
-        device = ray.train.torch.get_device()
+        device = get_device()
         context = WorkerContext(fence.folder, device, (metrics,), fence.check)
         try:
             train_worker(plan, context, RayPipeline(plan.settings.stream, context.world_size))
@@ -170,4 +184,8 @@ def _train_loop(config: dict[str, Any]) -> None:
 
 
 def _worker_environment(*, use_gpu: bool) -> dict[str, Any]:
-    return {"env_vars": gpu_variables() if use_gpu else {"DS_ACCELERATOR": "cpu"}}
+    if not use_gpu:
+        return {"env_vars": {"DS_ACCELERATOR": "cpu"}}
+    from omnimat.nn.devices import gpu_variables
+
+    return {"env_vars": gpu_variables()}

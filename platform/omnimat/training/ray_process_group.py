@@ -1,31 +1,44 @@
 """The process group of Ray Train's workers, whose store listens on their cluster's address alone.
 
 Ray Train's own setup opens a store that listens on every address of the machine (Ray 2.60 with
-torch 2.13).
+torch 2.13). Its controller, which has no use for torch, would also import it before any worker is
+started; so this module imports it on the workers alone, whom the controller sends its functions.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import ray
 import ray.train
-import ray.train.torch
-import torch.distributed as dist
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from ray.exceptions import GetTimeoutError
+from ray.train.backend import Backend, BackendConfig
 
-from omnimat.training.rendezvous import listening_store
+from omnimat.training.listening import listening_store
+
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+LEAVE_TIMEOUT_S = 30.0
 
 _opened: list[TCPStore] = []  # a store lives as long as its process, or until the next one
 
 
-class OneAddressConfig(ray.train.torch.TorchConfig):  # type: ignore[misc]
-    """Ray Train's configuration of torch, except that its workers meet in a store of ours."""
+@dataclass
+class OneAddressConfig(BackendConfig):  # type: ignore[misc]
+    """What Ray Train knows of torch.
+
+    Attributes:
+        timeout_s: how long workers wait for each other.
+    """
+
+    timeout_s: int
 
     @property
     def backend_cls(self) -> type[Any]:
@@ -33,7 +46,9 @@ class OneAddressConfig(ray.train.torch.TorchConfig):  # type: ignore[misc]
         return _OneAddressBackend
 
 
-class _OneAddressBackend(ray.train.torch.TorchConfig().backend_cls):  # type: ignore[misc]
+class _OneAddressBackend(Backend):  # type: ignore[misc]
+    share_cuda_visible_devices = True
+
     def on_start(self, worker_group: Any, backend_config: OneAddressConfig) -> None:
         """Have the first worker open a store, and all of them join by it."""
         address, port = worker_group.execute_single(0, _open)
@@ -41,6 +56,14 @@ class _OneAddressBackend(ray.train.torch.TorchConfig().backend_cls):  # type: ig
         backend = "nccl" if has_gpus else "gloo"
         timeout_s = backend_config.timeout_s
         ray.get(worker_group.execute_async(_join, backend, address, port, timeout_s))
+
+    def on_shutdown(self, worker_group: Any, backend_config: OneAddressConfig) -> None:
+        """Have the workers leave, as far as they still answer."""
+        del backend_config
+        try:
+            ray.get(worker_group.execute_async(_leave), timeout=LEAVE_TIMEOUT_S)
+        except GetTimeoutError:
+            print(f"workers did not leave their group within {LEAVE_TIMEOUT_S:g} s", flush=True)
 
 
 def _open() -> tuple[str, int]:
@@ -52,6 +75,9 @@ def _open() -> tuple[str, int]:
 
 def _join(backend: str, address: str, port: int, timeout_s: float) -> None:
     """Join the process group, and leave in the environment what torchrun would leave there."""
+    import torch.distributed as dist
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     told = {
@@ -70,6 +96,13 @@ def _join(backend: str, address: str, port: int, timeout_s: float) -> None:
     timeout = timedelta(seconds=timeout_s)
     store = TCPStore(address, port, is_master=False, timeout=timeout, wait_for_workers=False)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+
+
+def _leave() -> None:
+    import torch.distributed as dist
+
+    if dist.get_world_size() > 1:
+        dist.destroy_process_group()
 
 
 def _interface_of(address: str) -> str | None:

@@ -6,11 +6,8 @@ address of the machine (torch 2.13).
 
 from __future__ import annotations
 
-import socket
 import sys
-from datetime import timedelta
 
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.elastic.rendezvous import (
     RendezvousHandler,
@@ -21,22 +18,11 @@ from torch.distributed.elastic.rendezvous import (
 )
 
 from omnimat.base.lease import CheckHeld, unleased
+from omnimat.training.listening import listening_store
 
 BACKEND = "omnimat-one-machine"
 LOOPBACK = "127.0.0.1"
-PATIENCE = timedelta(hours=1)
-"""How long workers wait for each other: one may have the data set of a run to look through, or a
-large checkpoint to read and check. NCCL's own ten minutes would end the run meanwhile."""
 LOOPBACK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
-
-
-def listening_store(address: str) -> TCPStore:
-    """Make a store that listens on one address of this machine, at a free port."""
-    listener = socket.create_server((address, 0))
-    port = listener.getsockname()[1]
-    return TCPStore(
-        address, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()
-    )
 
 
 class OneMachine(RendezvousHandler):

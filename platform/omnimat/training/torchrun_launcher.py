@@ -38,9 +38,10 @@ from omnimat.stream.prefetch import prefetched
 from omnimat.stream.worker import in_process
 from omnimat.training.context import WorkerContext
 from omnimat.training.gather import agree
+from omnimat.training.listening import PATIENCE
 from omnimat.training.loop import train_worker
 from omnimat.training.plan import RunPlan
-from omnimat.training.rendezvous import BACKEND, LOOPBACK, LOOPBACK_INTERFACE, PATIENCE
+from omnimat.training.rendezvous import BACKEND, LOOPBACK, LOOPBACK_INTERFACE
 from omnimat.training.result import finish
 
 Opened = tuple[RunPlan, Fence]

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import scipy.signal
 
 from omnimat.modalities.charge_density.features import ChargeDensityGrid
+from omnimat.modalities.charge_density.resampling import resampled
 
 
 def smooth_density(shape) -> np.ndarray:
@@ -18,6 +20,20 @@ def test_resampling_is_exact_for_smooth_densities(record_of, nacl, shape):
     assert density.shape == (32, 32, 32)
     # The tolerance is that of single precision.
     np.testing.assert_allclose(density, smooth_density((32, 32, 32)), atol=5e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("num_points", [1, 8, 9, 15, 16, 33])
+@pytest.mark.parametrize("shape", [(16, 3, 9), (4, 16, 15)])
+def test_resampling_equals_that_of_scipy_to_the_last_bit(shape, num_points, dtype):
+    grid = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    expected = grid
+    for axis in (0, 1, 2):
+        if shape[axis] != num_points:
+            expected = scipy.signal.resample(expected, num_points, axis=axis)
+    found = resampled(grid, num_points)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_grid_of_the_right_size_is_untouched(record_of, nacl):

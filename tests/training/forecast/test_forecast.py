@@ -8,11 +8,11 @@ from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
 from omnimat.stream.store import StoreCard
 from omnimat.training.forecast.comparison import comparison_s, num_others
+from omnimat.training.forecast.expectation import expectation
 from omnimat.training.forecast.forecast import Prices, assumptions, forecasts
 from omnimat.training.forecast.measure import num_embedding_bytes
 from omnimat.training.forecast.prediction import Machines
 from omnimat.training.forecast.rates import Rates, StepCost, rates_file
-from omnimat.training.forecast.request import expectation
 from omnimat.training.plan import make_plan
 from omnimat.training.settings import PretrainSettings
 

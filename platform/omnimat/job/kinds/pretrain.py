@@ -100,7 +100,7 @@ class PretrainJob(RunJob[PretrainSettings]):
 
     def execute(self, fence: Fence) -> None:
         """Train on workers of Ray."""
-        from omnimat.training.forecast.request import expectation
+        from omnimat.training.forecast.expectation import expectation
         from omnimat.training.pretrain import pretrain
 
         print(expectation(self.plan, self.workspace), flush=True)

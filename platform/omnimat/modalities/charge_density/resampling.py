@@ -26,9 +26,20 @@ def resampled(
     Returns:
         The grid, with ``num_points`` points along these axes.
     """
-    from scipy.signal import resample  # 0.4 s of import
-
     for axis in axes:
         if grid.shape[axis] != num_points:
-            grid = resample(grid, num_points, axis=axis)
+            grid = _resampled_along(grid, num_points, axis)
     return grid
+
+
+def _resampled_along(grid: NDArray[Float], num_points: int, axis: int) -> NDArray[Float]:
+    """Do what ``scipy.signal.resample`` does, in its order, without half a second of imports."""
+    from scipy.fft import irfft, rfft
+
+    num_before = grid.shape[axis]
+    num_fewer = min(num_points, num_before)
+    series = rfft(np.moveaxis(grid, axis, -1))[..., : num_fewer // 2 + 1]
+    if num_fewer % 2 == 0:  # its last term stands alone on the smaller grid, in a pair on the other
+        series[..., -1] *= 2 if num_points < num_before else 0.5
+    after: NDArray[Float] = irfft(series / (num_before / num_points), n=num_points)
+    return np.moveaxis(after, -1, axis)

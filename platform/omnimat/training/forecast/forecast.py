@@ -20,6 +20,7 @@ from omnimat.training.forecast.prediction import (
 )
 from omnimat.training.forecast.rates import Rates
 from omnimat.training.plan import RunPlan
+from omnimat.training.settings import PretrainSettings
 
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 EXTRAPOLATES_BEYOND = 4.0
@@ -70,6 +71,17 @@ def work_of(plan: RunPlan) -> Work:
         num_ahead=plan.manifest.num_records if is_ahead else 0,
         num_ahead_actors=plan.settings.stream.num_featurizer_actors,
         featurizes_on_the_way=plan.store is None,
+    )
+
+
+def machines_of(settings: PretrainSettings) -> Machines:
+    """Give what a run occupies if it shares nothing."""
+    training, stream = settings.training, settings.stream
+    return Machines(
+        num_workers=training.num_workers,
+        num_featurizers=training.num_workers * stream.num_actors,
+        device="cuda" if training.on_gpu else "cpu",
+        cores_per_worker=1 if training.on_gpu else training.threads_per_worker,
     )
 
 

@@ -9,9 +9,8 @@ import torch
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.training.forecast.forecast import Forecast, Prices, assumptions, forecasts, work_of
+from omnimat.training.forecast.forecast import Forecast, Prices, assumptions, forecasts, machines_of
 from omnimat.training.forecast.measure import measure
-from omnimat.training.forecast.prediction import Machines, predict
 from omnimat.training.forecast.rates import Rates, known_rates, rates_file
 from omnimat.training.plan import RunPlan
 from omnimat.training.settings import PretrainSettings
@@ -78,7 +77,7 @@ def answer(
             "times as fast as one core here a GPU is taken to be"
         )
     largest = replace(
-        _machines(plan.settings),
+        machines_of(plan.settings),
         num_cores=request.num_cores,
         speedup=speedup,
         interconnect_gbit_per_s=request.interconnect_gbit_per_s,
@@ -86,23 +85,6 @@ def answer(
     prices = Prices(request.gpu_hour, request.core_hour)
     rows = list(forecasts(plan, rates, largest, prices))
     return rows, assumptions(rates, rows)
-
-
-def expectation(plan: RunPlan, workspace: Workspace) -> str:
-    """Say in a line how fast a run should be and what limits it, if its rates are known."""
-    try:
-        rates = known_rates(plan, workspace)
-    except UserError as error:  # no reason not to train
-        return f"expected speed: unknown; {error}"
-    if rates is None:
-        return "expected speed: unknown; omnimat plan measures what this job takes"
-    expected = predict(rates, work_of(plan), _machines(plan.settings))
-    return (
-        f"expected: {expected.samples_per_s:,.0f} samples/s, limited by {expected.bottleneck} "
-        f"(workers could take {expected.workers_per_s:,.0f}, what feeds them gives "
-        f"{expected.featurizers_per_s:,.0f}; as measured {rates.measured_at} on "
-        f"{rates.measured_on})"
-    )
 
 
 def _rates(plan: RunPlan, workspace: Workspace, *, again: bool) -> Rates:
@@ -122,14 +104,3 @@ def _trained(settings: PretrainSettings, **update: Any) -> PretrainSettings:
     """Give settings with other values of ``training``, which are not validated."""
     training = settings.training.model_copy(update=update)
     return settings.model_copy(update={"training": training})
-
-
-def _machines(settings: PretrainSettings) -> Machines:
-    """Give what a run occupies if it shares nothing."""
-    training, stream = settings.training, settings.stream
-    return Machines(
-        num_workers=training.num_workers,
-        num_featurizers=training.num_workers * stream.num_actors,
-        device="cuda" if training.on_gpu else "cpu",
-        cores_per_worker=1 if training.on_gpu else training.threads_per_worker,
-    )
