@@ -109,6 +109,8 @@ def predictions(task: str, ids: list[str], off: float, seed: int) -> pd.DataFram
         target = truth.normal(2.0, 0.7, shape)
         guess = target + noise.normal(0, 0.1 * off, shape)
     columns = {"material_id": ids, "target": list(target), "prediction": list(guess)}
+    if task == "crystal system":
+        columns["probability"] = noise.uniform(0.5, 1, number)
     return pd.DataFrame(columns | {"split": "test"})
 
 
@@ -182,7 +184,22 @@ def finetune_rows(root: UPath, manifest: Manifest, ids: list[str], seeds: int) -
     return rows
 
 
-def retrieval_rows(root: UPath, manifest: Manifest) -> list[Row]:
+def write_embeddings(path: UPath, ids: list[str]) -> None:
+    """What an evaluation leaves: three modalities that are alike, and texts of two in three."""
+    numbers, number = np.random.default_rng(0), len(ids)
+    common = numbers.standard_normal((number, 8)).astype(np.float32)
+    arrays = {"material_id": np.array(ids), "duplicate_group": np.arange(number) // 2}
+    for modality in ("structure", "xrd", "text"):
+        noise = numbers.standard_normal((number, 8)).astype(np.float32)
+        arrays[modality] = common + noise
+        arrays[f"{modality}_present"] = np.arange(number) % 3 < (2 if modality == "text" else 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path.path, **arrays)
+
+
+def retrieval_rows(root: UPath, manifest: Manifest, ids: list[str]) -> list[Row]:
+    path = root / "runs" / "mini-retrieval" / "embeddings.npz"
+    write_embeddings(path, ids)
     config = {"pretrain": {"objective": {"type": "clip"}}, "split": "test"}
     common = {
         "model": "mini-anchored",
@@ -196,8 +213,8 @@ def retrieval_rows(root: UPath, manifest: Manifest) -> list[Row]:
         "config_hash": fingerprint(config),
         "code_commit": "c" * 40,
         "code_dirty": False,
-        "predictions_uri": "runs/mini-retrieval/embeddings.npz",
-        "predictions_sha256": "e" * 64,
+        "predictions_uri": Confined(root).name_of(path),
+        "predictions_sha256": sha256_of(path),
         "parent_run": "mini-anchored",
         "run_name": "mini-retrieval",
         "hardware": HARDWARE,
@@ -312,7 +329,7 @@ def write_storage(
     records = manifest.records(root / "datasets" / DATASET)
     ids = records["material_id"].tolist()
     tested = ids if num_test is None else [f"mp-{number}" for number in range(num_test)]
-    rows = finetune_rows(root, manifest, tested, seeds) + retrieval_rows(root, manifest)
+    rows = finetune_rows(root, manifest, tested, seeds) + retrieval_rows(root, manifest, ids)
     write_history(root / "runs" / "mini-anchored")
     write_map(root / "runs" / "mini-retrieval", records)
     write_runs(root / "runs")

@@ -29,7 +29,9 @@ def paths(storage):
     board = next(board_of(row).board_id for row in storage.rows if row.task == "crystal system")
     energy = groups["formation energy", "aligned"]
     model = model_slug(storage.rows[0].model)
+    retrieval = next(row.group_id for row in storage.rows if row.task.startswith("retrieval"))
     results = ["/", f"/board/{board}", f"/result/{a}", f"/result/{energy}", f"/compare?a={a}&b={b}"]
+    results.append(f"/result/{retrieval}")
     models = ["/models", f"/models/{model}"]
     material = storage.records["material_id"].iloc[0]
     stored = ["/datasets", "/dataset/mp20-mini", "/maps", "/map/mini-retrieval", "/search"]

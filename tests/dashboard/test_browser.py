@@ -96,6 +96,9 @@ def test_a_result_opens_with_its_figures(open_page, address, storage):
         plot.scroll_into_view_if_needed()
     expect(page.locator(".plot[data-drawn]")).to_have_count(page.locator(".plot").count())
     expect(page.locator(".plot .scatterlayer .point").first).to_be_attached()
+    calibration = page.get_by_role("region", name="Calibration")
+    calibration.get_by_text("The same in numbers").click()
+    expect(calibration.get_by_role("row")).to_have_count(7)  # six tens of materials
     assert page.locator("pre").inner_text().startswith("omnimat leaderboard verify")
 
 
@@ -170,6 +173,7 @@ def test_nothing_is_wider_than_a_phone(open_page, address, storage):
     groups = storage.groups
     a, b = groups["crystal system", "aligned"], groups["crystal system", "hostile"]
     paths = ["/", board(storage, "crystal system"), f"/result/{a}", f"/compare?a={a}&b={b}"]
+    paths += [f"/result/{storage.rows[0].group_id}", f"/result/{storage.rows[-1].group_id}"]
     paths += ["/datasets", "/dataset/mp20-mini", "/maps", "/map/mini-retrieval"]
     paths += ["/runs", "/run/going", "/run/mini-sweep", "/together?run=going", "/models"]
     paths += [f"/models/{model_slug(row.model)}" for row in (storage.rows[0], storage.rows[-1])]

@@ -35,7 +35,19 @@ def test_errors_are_means_over_seeds_and_the_worst_come_first():
         ("1 to 2", 2, 0.75),
         ("33 to 64", 1, 4.0),
     ]
-    assert [one.share for one in found.sizes] == [0.1875, 1.0]
+
+
+def test_systems_are_in_order_and_few_materials_are_marked():
+    errors = [1.0] * MIN_COUNT + [2.0] * MIN_COUNT + [9.0, 5.0]
+    names = ["cubic"] * MIN_COUNT + ["triclinic"] * MIN_COUNT + ["hexagonal"]
+    systems = {f"mp-{place}": name for place, name in enumerate(names)}  # of one it is not known
+    found = errors_of([table(errors)], None, systems).systems
+    assert [(one.name, one.count, one.error, one.is_few) for one in found] == [
+        ("triclinic", MIN_COUNT, 2.0, False),
+        ("hexagonal", 1, 9.0, True),
+        ("cubic", MIN_COUNT, 1.0, False),
+    ]
+    assert [one.share for one in found] == [1.0, 1.0, 0.5]
 
 
 def test_errors_of_classes_are_shares_that_are_wrong():
@@ -45,7 +57,7 @@ def test_errors_of_classes_are_shares_that_are_wrong():
     assert found.is_of_classes
     assert [one.error for one in found.worst] == [1.0, 0.5, 0.0]
     assert found.worst[0].prediction == "cubic"
-    assert (found.elements, found.sizes) == ([], [])
+    assert (found.elements, found.systems, found.sizes) == ([], [], [])
 
 
 def test_errors_of_several_numbers_are_their_mean():

@@ -440,7 +440,7 @@ def test_a_long_board_comes_in_pages(storage, serve):
 def test_a_result_shows_its_seeds_curves_and_predictions(client, storage):
     page = get(client, f"/result/{storage.groups['lattice lengths, scaled', 'aligned']}")
     kinds = [figure["kind"] for figure in page.figures]
-    assert kinds == ["curves", "curves", "cloud", "cloud", "cloud"]
+    assert kinds == ["curves", "curves", "cloud", "cloud", "cloud", "curves"]
     assert [one["mark"] for one in page.figures[0]["series"]] == [10, 10, 10]
     assert page.figures[1]["series"][0]["y"] == [0.8 / epoch**0.5 for epoch in range(1, 13)]
     assert [cloud["name"] for cloud in page.figures[2]["clouds"]] == ["a", "b", "c"]
@@ -469,6 +469,9 @@ def test_a_classification_shows_its_confusion_beside_the_papers(client, storage)
     assert "98.1" in page.text  # cubic, Table 3
     shades = [value for value in page.values("td", "class") if value and "diagonal" in value]
     assert len(shades) == 6
+    [reliability] = [figure for figure in page.figures if figure["kind"] == "shares"]
+    assert reliability["x"] == sorted(reliability["x"])
+    assert "Expected calibration error" in page.text
 
 
 def test_a_pretrained_result_shows_the_pretraining_and_chance(client, storage):
@@ -477,6 +480,17 @@ def test_a_pretrained_result_shows_the_pretraining_and_chance(client, storage):
     assert [figure["y"] for figure in page.figures] == ["training loss", "learning rate"]
     assert "by chance 25.00 %" in page.text
     assert "Embedding maps of mini-retrieval" in page.text
+    assert page.text.count("at random") == 3
+    assert page.values("th", "scope").count("row") == 6
+    assert "shows the first five of 60" in page.text
+
+
+def test_a_retrieval_whose_embeddings_are_gone_says_so(storage, serve):
+    row = next(row for row in storage.rows if row.task.startswith("retrieval"))
+    with serve(row) as client:
+        text = get(client, f"/result/{row.group_id}").text
+    assert "embeddings.npz" in text
+    assert "No examples here" in text
 
 
 def test_a_comparison_tells_whether_they_differ(client, storage):
@@ -597,6 +611,7 @@ def test_scripts_and_styles_are_kept_by_browsers(client):
         "site.css",
         "plotly.css",
         "models.css",
+        "result.css",
     ):
         answer = client.get(f"/static/{name}")
         assert "immutable" in answer.headers["cache-control"]
@@ -623,6 +638,8 @@ def test_a_result_says_on_what_it_errs(client, storage):
     page = get(client, f"/result/{storage.groups['formation energy', 'aligned']}")
     assert "On what it errs" in page.text
     assert "By atoms in the cell" in page.text
+    assert "By crystal system" in page.text
+    assert "omnimat package mini-formation-energy --variant finetuned" in page.text
     symbols = {title.partition(":")[0] for title in page.values("div", "title") if title}
     assert len(symbols) > 90
     tested = dict(

@@ -59,6 +59,13 @@ def test_classes_are_the_sorted_training_labels_and_others_count_as_wrong():
     assert codec.guess(2).tolist() == ["b", "b"]
 
 
+def test_the_probability_is_the_largest_of_softmax():
+    outputs = np.array([[0, 0], [3, 1], [-500, 500], [1000, 0]], np.float32)
+    found = ClassIndex(labels=("a", "b"), most_frequent="a").probability(outputs)
+    slow = torch.from_numpy(outputs).double().softmax(1).amax(1)
+    np.testing.assert_allclose(found, slow.numpy(), rtol=1e-12)
+
+
 TASKS = (
     TaskSettings(name="gap", target="gap_ev", transform="log10"),
     TaskSettings(name="lengths", target="abc"),

@@ -191,10 +191,9 @@ def test_a_class_is_learned(plan, tmp_path):
     plan = replaced_task(plan, name="weight", target="is_heavy", kind="classification")
     result = run(plan, trial(num_epochs=20), tmp_path)
     assert only(result.validation_metrics) >= 5 / 6
-    assert set(only(predict(plan, result, UPath(tmp_path), "test"))["prediction"]) <= {
-        "True",
-        "False",
-    }
+    table = only(predict(plan, result, UPath(tmp_path), "test"))
+    assert set(table["prediction"]) <= {"True", "False"}
+    assert table["probability"].between(0.5, 1).all()  # of the likelier of two
 
 
 def test_a_result_is_found_again_only_for_the_same_trial(plan, tmp_path):

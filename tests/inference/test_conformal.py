@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from omnimat.inference.conformal import Calibration, covered
+from omnimat.inference.conformal import LEVELS, Calibration, covered
 from omnimat.inference.domain import Reference
 
 
@@ -21,6 +21,26 @@ def test_intervals_hold_the_stated_share_of_new_materials(members, num_materials
         shares.append(covered(truth[new], mean[new], calibration.half_widths(spread[new])))
     error = 4 * np.std(shares) / np.sqrt(len(shares))
     assert 0.9 - error < np.mean(shares) < 0.9 + 1 / (num_materials + 1) + error
+
+
+def test_intervals_of_every_level_hold_their_share_of_new_materials():
+    generator = np.random.default_rng(0)
+    truth, mean, spread = generator.standard_normal((3, 20_000))
+    seen, new = slice(10_000), slice(10_000, None)
+    calibration = Calibration.fit(truth[seen], mean[seen], np.abs(spread[seen]))
+    held = calibration.held(truth[new], mean[new], np.abs(spread[new]))
+    assert tuple(held) == LEVELS
+    # Each share is known to 0.005 on either split; four standard errors of their difference.
+    assert max(abs(share - wanted) for wanted, share in held.items()) < 0.03
+    widths = calibration.half_widths(np.abs(spread[new]))
+    assert held[0.9] == pytest.approx(covered(truth[new], mean[new], widths), abs=1e-3)
+
+
+def test_few_materials_give_few_levels_and_an_old_card_gives_its_own():
+    nine = Calibration.fit(np.arange(9.0), np.zeros(9), np.zeros(9))
+    assert [one.coverage for one in nine.levels] == [*LEVELS[:-1]]
+    old = nine.model_copy(update={"levels": ()})
+    assert old.held(np.arange(18.0), np.zeros(18), np.zeros(18)) == {0.9: 0.5}
 
 
 def test_too_few_materials_give_no_interval():

@@ -7,13 +7,14 @@ set that was copied from elsewhere may hold links. So all files are read through
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from omnimat.base.confined import Confined, beside
 from omnimat.base.errors import RunError, UserError
@@ -21,7 +22,15 @@ from omnimat.base.files import parquet_frame
 from omnimat.base.workspace import DATASETS, RUNS, TRIAL, Workspace, attempt_of
 from omnimat.leaderboard.predictions import read_predictions
 from omnimat.leaderboard.row import Row
-from omnimat.shards.manifest import FAILURES_NAME, MANIFEST_NAME, RECORDS_NAME, Manifest
+from omnimat.modalities.storage import decode_npy, unpack_npz
+from omnimat.shards.manifest import (
+    FAILURES_NAME,
+    MANIFEST_NAME,
+    RECORDS_NAME,
+    Manifest,
+    shard_name,
+)
+from omnimat.shards.reader import RawRecord, read_records
 from omnimat_dashboard.run_files import (
     MAX_FILE_BYTES,
     MAX_JSON_BYTES,
@@ -35,6 +44,7 @@ T = TypeVar("T")
 
 MAPS = "maps"
 DATASET_FILES = (MANIFEST_NAME, RECORDS_NAME, FAILURES_NAME)
+_MAX_SHARD_BYTES = 1 << 50  # only a few records of it are read
 PREDICTION_COLUMNS = frozenset({"material_id", "target", "prediction"})
 
 # A file of another version or of other software may hold anything.
@@ -151,6 +161,16 @@ class Artifacts:
                 self._indices = {key: read.value}  # of one data set, since they are large
             return Found(self._indices[key])
 
+    def raw_records(self, dataset: str, rows: pd.DataFrame) -> Found[list[RawRecord]]:
+        """Read records of a data set, some rows of its index, from shards of this storage."""
+        names = [f"{DATASETS}/{dataset}/{shard_name(int(one))}" for one in set(rows["shard"])]
+
+        def read() -> list[RawRecord]:
+            shards = [self.storage.file(name, "dataset", _MAX_SHARD_BYTES) for name in names]
+            return read_records(shards[0].parent, rows) if shards else []
+
+        return attempt(read)
+
     def failures(self, dataset: str) -> Found[pd.DataFrame]:
         """Read what a data set's ingest refused: ``material_id`` and ``reason``."""
         return attempt(lambda: _failures(self._read(dataset, FAILURES_NAME, MAX_JSON_BYTES)))
@@ -179,6 +199,17 @@ class Artifacts:
         if not row.predictions_uri.endswith(".parquet"):
             return Found(None, f"{_name(row.predictions_uri)} holds no predictions to plot")
         return attempt(lambda: _predictions(row, self.storage))
+
+    def embeddings(self, row: Row, names: Collection[str]) -> Found[dict[str, NDArray[Any]]]:
+        """Read some arrays of the embeddings that a row's value follows from, if they are there.
+
+        Args:
+            row: the row.
+            names: names of arrays, as ``evaluation.stored`` explains them.
+        """
+        if not row.predictions_uri.endswith(".npz"):
+            return Found(None, "the row names no embeddings")
+        return attempt(lambda: _arrays(row, self.storage, names))
 
     def _read(self, dataset: str, name: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         return self.storage.read(f"{DATASETS}/{dataset}/{name}", "dataset", max_bytes)
@@ -215,6 +246,11 @@ def _predictions(row: Row, storage: Confined) -> pd.DataFrame:
     if missing := PREDICTION_COLUMNS - set(table.columns):
         raise ValueError(f"{_name(row.predictions_uri)} lacks {', '.join(sorted(missing))}")
     return table
+
+
+def _arrays(row: Row, storage: Confined, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    packed = unpack_npz(read_predictions(row, storage, MAX_FILE_BYTES), names)
+    return {name: decode_npy(content, "biufU") for name, content in packed.items()}
 
 
 def _failures(data: bytes) -> pd.DataFrame:

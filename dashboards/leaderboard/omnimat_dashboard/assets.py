@@ -15,6 +15,7 @@ _OWN = {
     "site.css": "text/css; charset=utf-8",
     "models.css": "text/css; charset=utf-8",
     "board.css": "text/css; charset=utf-8",
+    "result.css": "text/css; charset=utf-8",
     "plotly.css": "text/css; charset=utf-8",
     "materials.css": "text/css; charset=utf-8",
     "theme.js": "text/javascript; charset=utf-8",

@@ -1,8 +1,8 @@
-"""On what a model errs: by element, by size of the cell, and on which materials most."""
+"""On what a model errs: by element, crystal system and size, and on which materials most."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from omnimat.leaderboard.metrics import METRICS
-from omnimat_dashboard.periodic_table import ErrorCell, periodic_errors
+from omnimat_dashboard.periodic_table import MIN_COUNT, ErrorCell, periodic_errors
+from omnimat_dashboard.predictions import CRYSTAL_SYSTEMS
 
 NUM_EXTREMES = 10  # how many of the worst materials are shown, and of the best
 _SIZES = (0, 2, 4, 8, 16, 32, 64, np.inf)  # atoms
@@ -25,13 +26,15 @@ class Bin:
         name: what they have in common.
         count: how many there are.
         error: their mean error.
-        share: the error as a share of that of the worst bin, 0 to 1.
+        share: the error as a share of that of the worst bin that is not few, 0 to 1.
+        is_few: whether they are too few to say anything.
     """
 
     name: str
     count: int
     error: float
     share: float
+    is_few: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Errors:
     Attributes:
         is_of_classes: whether an error is the share of seeds that are wrong.
         elements: the periodic table of errors; empty if the formulas are not known.
+        systems: the errors by crystal system; empty if that is not known.
         sizes: the errors by the number of atoms in the cell; empty if that is not known.
         worst: the materials with the largest errors, the largest first.
         best: those with the smallest, the smallest first.
@@ -68,19 +72,25 @@ class Errors:
 
     is_of_classes: bool
     elements: Sequence[ErrorCell]
+    systems: Sequence[Bin]
     sizes: Sequence[Bin]
     worst: Sequence[Extreme]
     best: Sequence[Extreme]
     num_materials: int
 
 
-def errors_of(tables: Sequence[pd.DataFrame], records: pd.DataFrame | None) -> Errors:
+def errors_of(
+    tables: Sequence[pd.DataFrame],
+    records: pd.DataFrame | None,
+    systems: Mapping[str, str] | None = None,
+) -> Errors:
     """Average the errors of all seeds, and sort them by what is known of the materials.
 
     Args:
         tables: the predictions of each seed, with the columns ``material_id``, ``target`` and
             ``prediction``.
         records: the index of the data set, or None.
+        systems: the crystal systems of materials by their ids, as far as they are known.
 
     Raises:
         ValueError: the predictions cannot be scored.
@@ -100,6 +110,7 @@ def errors_of(tables: Sequence[pd.DataFrame], records: pd.DataFrame | None) -> E
     return Errors(
         is_of_classes=is_of_classes,
         elements=periodic_errors(formulas, errors) if len(formulas) else [],
+        systems=_by_system(errors, systems or {}),
         sizes=_by_size(errors, known["num_atoms"]) if len(known.columns) else [],
         worst=shown.extremes(ids[::-1][:NUM_EXTREMES]),
         best=shown.extremes(ids[:NUM_EXTREMES]),
@@ -123,11 +134,27 @@ def _by_size(errors: pd.Series[float], num_atoms: pd.Series[Any]) -> list[Bin]:
         f"{low + 1} to {high}" if np.isfinite(high) else f"more than {low}"
         for low, high in pairwise(_SIZES)
     ]
-    bins = pd.cut(known, list(_SIZES), labels=names)
-    found = errors.reindex(known.index).groupby(bins, observed=True).agg(["size", "mean"])
-    most = float(found["mean"].max()) if len(found) else 0.0
+    return _bins(errors, pd.cut(known, list(_SIZES), labels=names))
+
+
+def _by_system(errors: pd.Series[float], systems: Mapping[str, str]) -> list[Bin]:
+    known = pd.Series(systems, dtype=object).reindex(errors.index).dropna()
+    return _bins(errors, pd.Series(pd.Categorical(known, CRYSTAL_SYSTEMS), index=known.index))
+
+
+def _bins(errors: pd.Series[float], kinds: pd.Series[Any]) -> list[Bin]:
+    """Average errors by the kind of material; both have the ids of materials as their index."""
+    known = kinds.dropna()
+    found = errors.reindex(known.index).groupby(known, observed=True).agg(["size", "mean"])
+    most = float(found["mean"][found["size"] >= MIN_COUNT].max()) if len(found) else 0.0
     return [
-        Bin(str(name), int(row["size"]), float(row["mean"]), float(row["mean"]) / (most or 1.0))
+        Bin(
+            name=str(name),
+            count=int(row["size"]),
+            error=float(row["mean"]),
+            share=min(float(row["mean"]) / most, 1.0) if most > 0 else 0.0,
+            is_few=row["size"] < MIN_COUNT,
+        )
         for name, row in found.iterrows()
     ]
 

@@ -20,6 +20,7 @@ Figure = dict[str, Any]
 AxisScale = Literal["linear", "from zero", "log"]
 
 MAX_POINTS = 2_000  # a larger cloud of SVG points is slow and says less than a density
+NUM_OUTLIERS = 200  # of the points above a density; the others are drawn at random
 DENSITY_BINS = 64
 
 
@@ -68,7 +69,8 @@ def curves(
     Args:
         x: the title of the horizontal axis.
         y: the title of the vertical axis.
-        series: ``name``, ``x`` and ``y`` of each line; ``mark`` is the x of a point to point out.
+        series: ``name``, ``x`` and ``y`` of each line; ``mark`` is the x of a point to point out,
+            and ``points`` says whether all points are drawn.
         scale: the scale of the vertical axis.
         stacked: whether the lines lie on top of each other, since they add up to a whole.
     """
@@ -91,7 +93,7 @@ def cloud(
     axes: tuple[str, str],
     groups: Sequence[str] = (),
 ) -> Figure:
-    """Draw points against the diagonal, or their density if they are many.
+    """Draw points against the diagonal; if they are many, some of them above their density.
 
     Args:
         x: (N,) or (N, k) numbers.
@@ -102,22 +104,65 @@ def cloud(
         groups: k names, if there are points of k kinds.
     """
     columns_x, columns_y = x.reshape(len(x), -1), y.reshape(len(y), -1)
-    keep = np.asarray(np.isfinite(np.hstack((columns_x, columns_y))).all(axis=1))
+    keep = np.flatnonzero(np.isfinite(np.hstack((columns_x, columns_y))).all(axis=1))
     columns_x, columns_y = columns_x[keep], columns_y[keep]
     low, high = _limits(columns_x, columns_y)
     figure: Figure = {"axes": axes, "limits": [low, high], "num_points": columns_x.size}
     if columns_x.size > MAX_POINTS:
         edges = np.linspace(low, high, DENSITY_BINS + 1)
         counts, _, _ = np.histogram2d(columns_x.ravel(), columns_y.ravel(), bins=(edges, edges))
-        return figure | {"kind": "density", "bins": DENSITY_BINS} | _filled(counts, edges)
-    names = [str(label) for label, kept in zip(labels, keep, strict=True) if kept]
-    kept_ids = [one for one, kept in zip(ids, keep, strict=True) if kept]
+        figure |= {"kind": "density", "bins": DENSITY_BINS} | _filled(counts, edges)
+        some = notable(columns_x, columns_y, MAX_POINTS // columns_x.shape[1])
+        columns_x, columns_y, keep = columns_x[some], columns_y[some], keep[some]
+    else:
+        figure["kind"] = "cloud"
     kinds = groups if len(groups) == columns_x.shape[1] else [""] * columns_x.shape[1]
     clouds = [
         {"name": kind, "x": rounded(one_x), "y": rounded(one_y)}
         for kind, one_x, one_y in zip(kinds, columns_x.T, columns_y.T, strict=True)
     ]
-    return figure | {"kind": "cloud", "labels": names, "ids": kept_ids, "clouds": clouds}
+    rows = keep.tolist()
+    shown = {"labels": [str(labels[row]) for row in rows], "ids": [ids[row] for row in rows]}
+    return figure | shown | {"clouds": clouds}
+
+
+def notable(x: NDArray[np.float64], y: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+    """Choose rows to point at: those that are farthest off, and others at random.
+
+    Args:
+        x: (N, k) numbers.
+        y: numbers of the same shape.
+        most: how many are chosen, of which a tenth are the farthest off.
+
+    Returns:
+        (most,) rows in ascending order, the same for the same numbers.
+    """
+    order = np.argsort(-np.abs(y - x).max(axis=1), kind="stable")
+    num_outliers = min(NUM_OUTLIERS, most // 10)
+    rest = np.random.default_rng(0).permutation(order[num_outliers:])[: most - num_outliers]
+    return np.sort(np.concatenate((order[:num_outliers], rest)))
+
+
+def share_against_share(
+    axes: tuple[str, str], points: Sequence[tuple[float, float, str]], spans: NDArray[np.float64]
+) -> Figure:
+    """Draw shares that were found against those that were said; right ones lie on the diagonal.
+
+    Args:
+        axes: the titles of the axes, in per cent.
+        points: what was said, what was found, both 0 to 1, and the words for it.
+        spans: how far what was found is uncertain to either side.
+    """
+    said, found, words = zip(*points, strict=True)
+    return {
+        "kind": "shares",
+        "axes": axes,
+        "limits": [0, 100],
+        "x": rounded(100 * np.array(said)),
+        "y": rounded(100 * np.array(found)),
+        "spans": rounded(100 * spans),
+        "words": words,
+    }
 
 
 def rounded(values: NDArray[Any], digits: int = 5) -> list[float | None]:

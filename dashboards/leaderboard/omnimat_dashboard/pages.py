@@ -31,7 +31,7 @@ from omnimat_dashboard.models import models_page
 from omnimat_dashboard.overview import overview
 from omnimat_dashboard.packages import Packages
 from omnimat_dashboard.query import Query
-from omnimat_dashboard.result import result_page
+from omnimat_dashboard.result import Results
 from omnimat_dashboard.run import run_page, together_page
 from omnimat_dashboard.runs import run_lines
 from omnimat_dashboard.search.page import Search
@@ -49,6 +49,7 @@ class Pages:
         self.catalogue = Catalogue(store)
         self.artifacts = Artifacts(workspace)
         self.packages = Packages(workspace.files)
+        self._results = Results(self.catalogue, self.artifacts, self.packages)
         self.standing = Standing(self.catalogue, self.artifacts)
         self.materials = Materials(self.artifacts, Predictions(self.catalogue, self.artifacts))
         self._search = Search(self.materials, str(workspace.root))
@@ -74,13 +75,13 @@ class Pages:
         """Show one result, or a mean over folds."""
         if mean := fold_mean_page(self.catalogue, self.standing, group_id):
             return self._render("fold_mean", links, page=mean)
-        page = result_page(self.catalogue, self.artifacts, self.packages, group_id)
+        page = self._results.page(group_id)
         if page is None:
             return None
-        if not links.is_static and page.board.dataset in self.artifacts.datasets():
-            for one in page.parities:
-                one.figure["materials"] = links.material(page.board.dataset, "")
-        return self._render("result", links, page=page)
+        has_pages = not links.is_static and page.board.dataset in self.artifacts.datasets()
+        for one in page.performance.parities if page.performance and has_pages else ():
+            one.figure["materials"] = links.material(page.board.dataset, "")
+        return self._render("result", links, page=page, has_pages=has_pages)
 
     def compare(self, links: Links, a: str, b: str) -> str | None:
         """Compare two results."""

@@ -15,7 +15,7 @@ from omnimat_dashboard.figures import Figure, cloud
 from omnimat_dashboard.text import unit
 
 # As crystallography orders them, from the least to the most symmetric.
-_CRYSTAL_SYSTEMS = (
+CRYSTAL_SYSTEMS = (
     "triclinic",
     "monoclinic",
     "orthorhombic",
@@ -131,6 +131,6 @@ def _count(truth: NDArray[Any], guess: NDArray[Any], labels: list[str]) -> NDArr
 
 
 def _ordered(labels: set[str]) -> list[str]:
-    if labels <= set(_CRYSTAL_SYSTEMS):
-        return [label for label in _CRYSTAL_SYSTEMS if label in labels]
+    if labels <= set(CRYSTAL_SYSTEMS):
+        return [label for label in CRYSTAL_SYSTEMS if label in labels]
     return sorted(labels)

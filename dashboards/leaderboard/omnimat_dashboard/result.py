@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.folds import task_without_fold
@@ -17,22 +15,16 @@ from omnimat.leaderboard.overlap import seen_in
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.catalogue import Catalogue
-from omnimat_dashboard.errors import Errors, errors_of
 from omnimat_dashboard.figures import Figure
+from omnimat_dashboard.heat_map import is_retrieval
 from omnimat_dashboard.history import learning, trials
-from omnimat_dashboard.intervals import told_intervals
 from omnimat_dashboard.packages import Packages
 from omnimat_dashboard.papers import PaperTask, printed
-from omnimat_dashboard.predictions import (
-    Confusion,
-    confusion,
-    is_classification,
-    parity,
-    statistics,
-)
+from omnimat_dashboard.performance import Performance, formulas_of, performance_of
+from omnimat_dashboard.retrieved import Retrievals, Retrieved
+from omnimat_dashboard.systems import Systems
 from omnimat_dashboard.text import Scale, hardware, moment, unit
 
-MAX_PARITY_PLOTS = 3
 MAX_RIVALS = 50  # how many other results are offered for comparison
 
 _FACTS: Mapping[str, Callable[[Row], str]] = {
@@ -63,12 +55,18 @@ _IMPORTED_FACTS: Mapping[str, Callable[[Row], str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Parity:
-    """The predictions of one seed against the truth."""
+class RetrievalPart:
+    """Examples of a retrieval.
+
+    Attributes:
+        seed: the seed whose embeddings were searched.
+        found: the examples, or why there are none.
+        formulas: reduced formulas of materials by their ids, as far as they are known.
+    """
 
     seed: int
-    figure: Figure
-    statistics: Mapping[str, float]
+    found: Found[Retrieved]
+    formulas: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +84,8 @@ class ResultPage:
         is_imported: whether nobody here has trained it.
         curves: how it learned.
         curves_missing: why there are no curves.
-        parities: predictions against the truth, for a regression.
-        confusion: how often each class is taken for each, for a classification.
-        predictions_missing: why there is neither.
-        intervals: what the intervals of packages of its weights hold, a sentence each.
-        errors: on what it errs; None without predictions.
-        index_missing: why nothing is known of the materials but their ids.
+        performance: how it does on each material; None for a retrieval.
+        retrieval: examples of a retrieval, or why there are none; None for all else.
         per_class: what a paper prints for each class.
         seen: what pretraining has seen of the materials that judge it; seeds may differ.
         runs_with_maps: which of the runs it comes from have embedding maps.
@@ -108,62 +102,64 @@ class ResultPage:
     is_imported: bool
     curves: Sequence[Figure]
     curves_missing: str
-    parities: Sequence[Parity]
-    confusion: Confusion | None
-    predictions_missing: str
-    intervals: Sequence[str]
-    errors: Errors | None
-    index_missing: str
+    performance: Performance | None
+    retrieval: RetrievalPart | None
     per_class: PaperTask | None
     seen: Sequence[str]
     runs_with_maps: Sequence[str]
     provenance: Sequence[tuple[str, str]]
 
 
-def result_page(
-    catalogue: Catalogue, artifacts: Artifacts, packages: Packages, group_id: str
-) -> ResultPage | None:
-    """Collect what is known about a result; None if nothing is."""
-    rows = sorted(catalogue.store.rows(group_id=group_id), key=lambda row: row.seed)
-    if not rows:
-        return None
-    board = board_of(rows[0])
-    everything = catalogue.of_board(board)
-    place = [one.group_id for one in everything].index(group_id)
-    drawn = _curves(artifacts, rows, board)
-    tables = [(row, artifacts.predictions(row)) for row in rows]
-    kept = [(row, found.value) for row, found in tables if found.value is not None]
-    index = artifacts.index(board.dataset, board.dataset_fingerprint)
-    shown = (
-        attempt(lambda: _predicted(kept, board, index.value))
-        if kept
-        else Found(None, tables[0][1].reason)
-    )
-    parities, matrix = shown.value or ([], None)
-    tested = [table for _, table in kept]
-    errors = attempt(lambda: errors_of(tested, index.value)) if kept else Found(None)
-    return ResultPage(
-        board=board,
-        scale=Scale.of(board),
-        summary=everything[place],
-        rows=rows,
-        place=place + 1,
-        num_results=len(everything),
-        rivals=[one for one in everything if one.group_id != group_id][:MAX_RIVALS],
-        is_imported=is_imported(rows[0]),
-        curves=drawn.value or (),
-        curves_missing=drawn.reason,
-        parities=parities,
-        confusion=matrix,
-        predictions_missing=shown.reason,
-        intervals=attempt(lambda: told_intervals(packages, rows[0])).value or (),
-        errors=errors.value,
-        index_missing=index.reason,
-        per_class=next((task for _, task in printed(board) if task.per_class), None),
-        seen=[told for told in dict.fromkeys(map(_seen, rows)) if told],
-        runs_with_maps=attempt(lambda: _with_maps(artifacts, rows[0])).value or (),
-        provenance=_provenance(rows),
-    )
+class Results:
+    """The results of one store, with the files of one storage."""
+
+    def __init__(self, catalogue: Catalogue, artifacts: Artifacts, packages: Packages) -> None:
+        """Show a store, a storage and its packages."""
+        self._catalogue, self._artifacts, self._packages = catalogue, artifacts, packages
+        self._systems, self._retrievals = Systems(artifacts), Retrievals(artifacts)
+
+    def page(self, group_id: str) -> ResultPage | None:
+        """Collect what is known about a result; None if nothing is."""
+        rows = sorted(self._catalogue.store.rows(group_id=group_id), key=lambda row: row.seed)
+        if not rows:
+            return None
+        board = board_of(rows[0])
+        everything = self._catalogue.of_board(board)
+        place = [one.group_id for one in everything].index(group_id)
+        drawn = _curves(self._artifacts, rows, board)
+        is_searched = is_retrieval(board)
+        return ResultPage(
+            board=board,
+            scale=Scale.of(board),
+            summary=everything[place],
+            rows=rows,
+            place=place + 1,
+            num_results=len(everything),
+            rivals=[one for one in everything if one.group_id != group_id][:MAX_RIVALS],
+            is_imported=is_imported(rows[0]),
+            curves=drawn.value or (),
+            curves_missing=drawn.reason,
+            performance=None if is_searched else self._performance(rows, board),
+            retrieval=self._retrieval(rows[0], board) if is_searched else None,
+            per_class=next((task for _, task in printed(board) if task.per_class), None),
+            seen=[told for told in dict.fromkeys(map(_seen, rows)) if told],
+            runs_with_maps=attempt(lambda: _with_maps(self._artifacts, rows[0])).value or (),
+            provenance=_provenance(rows),
+        )
+
+    def _performance(self, rows: Sequence[Row], board: Board) -> Performance:
+        return performance_of(rows, board, self._artifacts, self._packages, self._systems)
+
+    def _retrieval(self, row: Row, board: Board) -> RetrievalPart:
+        found = self._retrievals.of(row)
+        index = self._artifacts.index(board.dataset, board.dataset_fingerprint)
+        return RetrievalPart(row.seed, found, formulas_of(index.value, _named(found.value)))
+
+
+def _named(retrieved: Retrieved | None) -> list[str]:
+    """Name the materials that are shown."""
+    examples = retrieved.examples if retrieved else ()
+    return [name for one in examples for name in (one.material_id, *one.found)]
 
 
 def _seen(row: Row) -> str:
@@ -190,29 +186,6 @@ def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
         else:
             facts += [(f"{name}, seed {row.seed}", v) for row, v in zip(rows, values, strict=True)]
     return facts
-
-
-def _predicted(
-    kept: Sequence[tuple[Row, pd.DataFrame]], board: Board, index: pd.DataFrame | None
-) -> tuple[list[Parity], Confusion | None]:
-    """Draw predictions against the truth, or count how often each class is taken for each."""
-    if is_classification(kept[0][1]):
-        return [], confusion([table for _, table in kept])
-    formulas = _formulas(kept[0][1], index)
-    parities = [
-        Parity(row.seed, parity(table, board, formulas), statistics(table))
-        for row, table in kept[:MAX_PARITY_PLOTS]
-    ]
-    return parities, None
-
-
-def _formulas(table: pd.DataFrame, index: pd.DataFrame | None) -> dict[str, str]:
-    """Give the formulas of the tested materials by their ids."""
-    if index is None:
-        return {}
-    tested = index[index["material_id"].isin(table["material_id"].astype(str))]
-    known = tested.dropna(subset=["reduced_formula"])
-    return dict(zip(known["material_id"], known["reduced_formula"], strict=True))
 
 
 def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[list[Figure]]:

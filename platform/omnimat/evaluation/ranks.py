@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Counts = NDArray[np.int64]
 
 # Float32 rounds a similarity by 1e-7, and differently in batches of different sizes.
-_AS_NEAR = 1e-6
+AS_NEAR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def rank_pairs(
     if not (queries.isfinite().all() and keys.isfinite().all()):
         raise ValueError("an embedding is not finite")
     queries, keys = (functional.normalize(x.detach().float(), dim=1) for x in (queries, keys))
-    with exact_products():  # TF32 would round a similarity by a thousand times ``_AS_NEAR``
+    with exact_products():  # TF32 would round a similarity by a thousand times ``AS_NEAR``
         return _ranked(queries, keys, groups, tile)
 
 
@@ -176,8 +176,8 @@ def _count(
         limits = similarities[rows].unsqueeze(1)
         for first in range(0, len(keys), tile[1]):
             found = queries[rows] @ keys[first : first + tile[1]].T
-            nearer[rows] += (found > limits + _AS_NEAR).sum(1)
-            near[rows] += (found >= limits - _AS_NEAR).sum(1)
+            nearer[rows] += (found > limits + AS_NEAR).sum(1)
+            near[rows] += (found >= limits - AS_NEAR).sum(1)
     return nearer.cpu().numpy(), near.cpu().numpy()
 
 
@@ -208,9 +208,9 @@ class _Duplicates:
             found, limits = queries[rows] @ keys[rows].T, own[rows].unsqueeze(1)
             best[rows] = found.amax(1)
             size[rows] = len(rows)
-            right[rows] = _sums(found >= found.amax(1, keepdim=True) - _AS_NEAR)
-            nearer[rows] = _sums(found > limits + _AS_NEAR)
-            near[rows] = _sums(found >= limits - _AS_NEAR) - 1
+            right[rows] = _sums(found >= found.amax(1, keepdim=True) - AS_NEAR)
+            nearer[rows] = _sums(found > limits + AS_NEAR)
+            near[rows] = _sums(found >= limits - AS_NEAR) - 1
         return cls(size, best, right, nearer, near)
 
 

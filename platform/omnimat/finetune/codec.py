@@ -108,6 +108,12 @@ class ClassIndex(Settings):
         labels: NDArray[np.str_] = np.array(self.labels)[outputs.argmax(axis=1)]
         return labels
 
+    def probability(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Map (N, labels) outputs to the (N,) probabilities of the most likely labels, 0 to 1."""
+        below = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
+        chances: NDArray[np.float64] = 1 / np.exp(below).sum(axis=1)
+        return chances
+
     def guess(self, num_records: int) -> NDArray[np.str_]:
         """Predict the most frequent training label for every record."""
         return np.full(num_records, self.most_frequent)
@@ -201,9 +207,13 @@ class JointCodec(Settings):
 
     def decode(self, outputs: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Map (N, num_outputs) to the predictions of each task."""
-        ends = np.cumsum([codec.num_outputs for codec in self.codecs])[:-1]
-        parts = np.split(outputs, ends, axis=1)
+        parts = self.parts(outputs)
         return [codec.decode(part) for codec, part in zip(self.codecs, parts, strict=True)]
+
+    def parts(self, outputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Take (N, num_outputs) apart into the outputs of each task."""
+        ends = np.cumsum([codec.num_outputs for codec in self.codecs])[:-1]
+        return np.split(outputs, ends, axis=1)
 
 
 def _learned(codec: TargetCodec, targets: Targets) -> Learned:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save as save_tensors
 from torch import nn
 from upath import UPath
@@ -18,7 +21,7 @@ from omnimat.base.files import write_atomically
 from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import TRIAL
-from omnimat.finetune.codec import JointCodec, count_unseen
+from omnimat.finetune.codec import ClassIndex, JointCodec, TargetCodec, count_unseen
 from omnimat.finetune.examples import Examples, apply_in_batches
 from omnimat.finetune.fit import Fit, validation_key
 from omnimat.finetune.heads.head import HeadSettings
@@ -144,23 +147,35 @@ def predict(
 
     Returns:
         For each task, by name, a table of the records whose target is known, with the columns
-        ``material_id``, ``target``, ``prediction`` and ``split``. Where a target is several
+        ``material_id``, ``target``, ``prediction`` and ``split``, and ``probability`` where the
+        prediction is a class: how likely the network holds it, 0 to 1. Where a target is several
         numbers, its cell is an array.
     """
     torch.set_num_threads(result.settings.num_threads)
     examples = plan.examples(split, result.settings.fold)
     model = build_model(plan, result.settings, result.codec.num_outputs)
     model.load_state_dict(read_weights(result, folder))
-    parts = apply_in_batches(model.to(plan.device), examples.inputs, len(examples), result.settings)
-    predictions = result.codec.decode(torch.cat(parts).float().cpu().numpy())
+    batches = apply_in_batches(
+        model.to(plan.device), examples.inputs, len(examples), result.settings
+    )
+    parts = result.codec.parts(torch.cat(batches).float().cpu().numpy())
+    judged = zip(plan.tasks, examples.targets, result.codec.codecs, parts, strict=True)
     return {
         task.name: pd.DataFrame(
             {
                 "material_id": examples.material_ids[targets.is_known],
                 "target": list(targets.known),
-                "prediction": list(predicted[targets.is_known]),
+                **_predicted(codec, outputs[targets.is_known]),
                 "split": split,
             }
         )
-        for task, targets, predicted in zip(plan.tasks, examples.targets, predictions, strict=True)
+        for task, targets, codec, outputs in judged
     }
+
+
+def _predicted(codec: TargetCodec, outputs: NDArray[np.float32]) -> dict[str, list[Any]]:
+    """Map the (N, k) outputs of a task to the columns that tell what is predicted."""
+    columns = {"prediction": list(codec.decode(outputs))}
+    if isinstance(codec, ClassIndex):
+        columns["probability"] = codec.probability(outputs).tolist()
+    return columns

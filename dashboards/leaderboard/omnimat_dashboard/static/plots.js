@@ -137,7 +137,7 @@ const SCALES = {
 
 function curves({ x, y, scale, stacked, series }, width) {
   const lines = series.map((one, place) => ({
-    x: one.x, y: one.y, name: wrapped(one.name, Math.max(24, Math.floor(width / 8))), mode: one.x.length > 1 ? "lines" : "markers",
+    x: one.x, y: one.y, name: wrapped(one.name, Math.max(24, Math.floor(width / 8))), mode: one.x.length < 2 ? "markers" : one.points ? "lines+markers" : "lines",
     line: { color: category(place), width: stacked ? 0.5 : 2 },
     ...(stacked ? { stackgroup: "all", fillcolor: faded(hue(place), 0.6) } : {}),
     hovertemplate: `${plain(x)} %{x}: %{y:.4g}<extra>${plain(one.name)}</extra>`,
@@ -178,23 +178,41 @@ function square({ axes, limits }, width) {
   };
 }
 
-function cloud(figure, width) {
+function clouds(figure, marker) {
   const { clouds, labels, ids } = figure;
+  return clouds.map((one, place) => ({
+    x: one.x, y: one.y, text: labels.map(plain), name: plain(one.name), mode: "markers",
+    customdata: materialPages(figure, ids), marker: marker(place),
+    hovertemplate: `%{text}<br>%{x:.4g} → %{y:.4g}<extra>${plain(one.name)}</extra>`,
+  }));
+}
+
+function cloud(figure, width) {
+  const isOne = figure.clouds.length === 1;
   return {
-    traces: clouds.map((one, place) => ({
-      x: one.x, y: one.y, text: labels.map(plain), name: plain(one.name), mode: "markers",
-      customdata: materialPages(figure, ids),
-      marker: { size: 6, color: faded(clouds.length > 1 ? hue(place) : "--accent", 0.55) },
-      hovertemplate: `%{text}<br>%{x:.4g} → %{y:.4g}<extra>${plain(one.name)}</extra>`,
-    })),
-    layout: layout({ ...square(figure, width), showlegend: clouds.length > 1 }),
+    traces: clouds(figure, (place) => ({ size: 6, color: faded(isOne ? "--accent" : hue(place), 0.55) })),
+    layout: layout({ ...square(figure, width), showlegend: !isOne }),
+  };
+}
+
+// What was found against what was said, in per cent.
+function shares(figure, width) {
+  return {
+    traces: [{
+      x: figure.x, y: figure.y, text: figure.words.map(plain), mode: "lines+markers", cliponaxis: false,
+      line: { color: colour("--accent"), width: 1.5 }, marker: { color: colour("--accent"), size: 8 },
+      error_y: { type: "data", array: figure.spans, color: faded("--accent", 0.6), thickness: 1.5, width: 3 },
+      hovertemplate: "%{text}<extra></extra>",
+    }],
+    layout: layout(square(figure, width)),
   };
 }
 
 const VIRIDIS = ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725"];
 const scaleOf = (colours) => colours.map((one, place) => [place / (colours.length - 1), one]);
 
-// Squares rather than plotly's heatmap: sharp at any size, and empty where nothing is.
+// Squares rather than plotly's heatmap: sharp at any size, and empty where nothing is. The points
+// above them are there for the mouse alone; they would hide the density.
 function density(figure, width) {
   const bar = 58;
   const form = square(figure, width - bar);
@@ -202,16 +220,16 @@ function density(figure, width) {
   const decades = [...Array(Math.floor(Math.log10(most)) + 1).keys()];
   return {
     traces: [{
-      x: figure.x, y: figure.y, text: figure.counts, mode: "markers",
+      x: figure.x, y: figure.y, mode: "markers",
       marker: {
         symbol: "square", size: (form.width - form.margin.l - form.margin.r) / figure.bins + 0.3, line: { width: 0 },
         opacity: 1, color: figure.counts.map((count) => Math.log10(count)), colorscale: scaleOf(VIRIDIS), showscale: true,
         colorbar: { thickness: 10, outlinewidth: 0, tickvals: decades, ticktext: decades.map((power) => `${10 ** power}`),
                     title: { text: "count", side: "right", font: { size: 12 } }, len: 0.9 },
       },
-      hovertemplate: "%{x:.4g} → %{y:.4g}: %{text}<extra></extra>",
-    }],
-    layout: layout({ ...form, width: form.width + bar, height: form.height,
+      hoverinfo: "skip",
+    }, ...clouds(figure, () => ({ size: 4, opacity: 0 }))],
+    layout: layout({ ...form, width: form.width + bar, height: form.height, showlegend: false,
                      margin: { ...form.margin, r: form.margin.r + bar } }),
   };
 }
@@ -286,7 +304,7 @@ function map(figure, width, height) {
 
 /* Drawing */
 
-const KINDS = { dots, curves, bars, cloud, density, map };
+const KINDS = { dots, curves, bars, cloud, density, shares, map };
 const known = new WeakMap();
 
 function draw(figure) {
