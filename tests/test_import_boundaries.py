@@ -62,6 +62,11 @@ NO_TORCH = [
     "stream.featurize",
     "stream.pipeline",
     "leaderboard.store",
+    # A driver of Ray, and the controller of Ray Train, which has its workers' process group set up.
+    "cluster.session",
+    "training.pretrain",
+    "training.ray_process_group",
+    "training.forecast.expectation",
 ]
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from upath import UPath
 
-from omnimat.testing.ray_head import clean_environment, descendants, kill, start
+from omnimat.testing.ray_head import clean_environment, descendants, kill, named, start
 from omnimat.testing.waiting import LIMIT_S, wait_for
 from omnimat.training.checkpoint import Progress
 from omnimat.training.checkpoint_folders import newest_checkpoint
@@ -26,6 +26,18 @@ OF_THE_CLUSTER = {
     "ActorLocationTracker",
     "_AutoscalingCoordinatorActor",
     "_UsageCollectionActor",  # of any driver that reads data
+}
+# Each other process that Ray Train or Ray Data might start takes two seconds for nothing.
+STARTED_BY_A_LOCAL_RUN = {
+    "TrainController",
+    "RayTrainWorker",
+    "SynchronizationActor",
+    "MapWorker",
+    "_AutoscalingCoordinatorActor",
+    "_StatsActor",
+    "ActorLocationTracker",
+    "DashboardAgent",
+    "RuntimeEnvAgent",
 }
 LIST_LIVE = """
 import json
@@ -118,6 +130,13 @@ def test_job_that_never_fits_fails_at_once(ray_head, tiny_jobs):
     assert "Traceback" not in said
 
 
+def started(family: list[psutil.Process]) -> list[str]:
+    """Give the classes of the actors, and the agents, that have a process, as ``ps`` shows them."""
+    titles = (" ".join(process.cmdline()) for process in named(family, "ray::"))
+    found = (re.match(r"ray::(?:\w+:)?(\w+)", title) for title in titles)
+    return sorted(one[1] for one in found if one is not None and one[1] != "IDLE")
+
+
 def test_interrupted_local_run_leaves_no_process_and_no_result(tiny_jobs, tmp_path):
     run, log = tmp_path / "storage" / "runs" / "tiny", tmp_path / "log"
     environment = clean_environment(OMNIMAT_STORAGE=str(tmp_path / "storage"))
@@ -128,6 +147,7 @@ def test_interrupted_local_run_leaves_no_process_and_no_result(tiny_jobs, tmp_pa
         wait_for(lambda: checkpointed_step(run) or process.poll() is not None)
         family = descendants(process.pid)
         assert any(p.name() == "raylet" for p in family), log.read_text()
+        assert started(family) == sorted(STARTED_BY_A_LOCAL_RUN)
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) != 0
         _, left = psutil.wait_procs(family, timeout=LIMIT_S)

@@ -78,10 +78,10 @@ def settings_of(world_size: int, zero_stage: int, num_micro_batches: int) -> Pre
                     else {"max_atoms_per_micro_batch": -num_micro_batches}
                 ),
                 "global_batch_size": 15,
-                "num_epochs": 6,
+                "num_epochs": 4,
                 "lr": 1e-2,
                 "report_interval_steps": 1,
-                "checkpoint_interval_epochs": 6,
+                "checkpoint_interval_epochs": 4,
             },
         }
     )

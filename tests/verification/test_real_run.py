@@ -1,13 +1,8 @@
 """What jobs really write can be proven: ingest, pretraining, evaluation, fine-tuning, verify."""
 
-import subprocess
-
 import pytest
-from click.testing import CliRunner
 
-from omnimat.cli.main import main
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.testing.ray_head import clean_environment
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -42,26 +37,16 @@ trial: {num_epochs: 1, batch_size: 16}
 }
 
 
-def test_every_row_of_a_real_run_is_reproduced(tiny_jobs, tmp_path, monkeypatch):
-    """Of a run on a Ray of its own."""
+def test_every_row_of_a_real_run_is_reproduced(tiny_jobs, tmp_path, run_here, monkeypatch):
     for name, text in DOWNSTREAM.items():
         (tiny_jobs / "jobs" / name).write_text(text)
     with (tiny_jobs / "jobs" / "data.yaml").open("a") as file:
         file.write(SPLIT)
-    storage = str(tmp_path / "storage")
-    finished = subprocess.run(
-        ["omnimat", "run", "jobs/finetune.yaml"],
-        cwd=tiny_jobs,
-        env=clean_environment(OMNIMAT_STORAGE=storage),
-        capture_output=True,
-        text=True,
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    monkeypatch.setenv("OMNIMAT_STORAGE", storage)
-    checked = CliRunner().invoke(
-        main, ["leaderboard", "verify", "--all", "--rerun", "--sample", "3"]
-    )
-    assert checked.exit_code == 0, checked.output
+    monkeypatch.setenv("OMNIMAT_STORAGE", str(tmp_path / "storage"))
+    code, said = run_here(tiny_jobs, "run", "jobs/finetune.yaml")
+    assert code == 0, said
+    code, said = run_here(tiny_jobs, "leaderboard", "verify", "--all", "--rerun", "--sample", "3")
+    assert code == 0, said
     rows = LeaderboardStore(f"sqlite:///{tmp_path / 'storage' / 'leaderboard.sqlite'}").rows()
     assert {row.status for row in rows} == {"reproduced"}
     assert {row.task for row in rows} >= {"crystal system", "density"}

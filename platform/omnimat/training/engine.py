@@ -47,7 +47,17 @@ def build_engine(
     model: nn.Module, settings: TrainingSettings, device: torch.device, world_size: int
 ) -> Any:
     """Wrap the model in a DeepSpeed engine with torch's AdamW, which compiles nothing."""
-    if device.type == "cpu":
+    engine, *_ = imported_deepspeed(device.type).initialize(
+        model=model,
+        optimizer=adamw(model, settings, device),
+        config=deepspeed_config(settings, world_size),
+    )
+    return engine
+
+
+def imported_deepspeed(device: str) -> Any:
+    """Import DeepSpeed for a kind of device, without what it would compile."""
+    if device == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed  # only once the accelerator is set: DeepSpeed looks for one on import
 
@@ -57,12 +67,7 @@ def build_engine(
     # DeepSpeed's engines import its Muon optimizer, of which three functions ask to be compiled.
     # That alone loads torch's compiler, a second of CPU, for an optimizer that is not used here.
     deepspeed.runtime.compiler.compile = lambda: lambda function: function
-    engine, *_ = deepspeed.initialize(
-        model=model,
-        optimizer=adamw(model, settings, device),
-        config=deepspeed_config(settings, world_size),
-    )
-    return engine
+    return deepspeed
 
 
 def adamw(model: nn.Module, settings: TrainingSettings, device: torch.device) -> torch.optim.AdamW:

@@ -13,6 +13,7 @@ import ray.train
 from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
     get_or_create_autoscaling_coordinator,
 )
+from ray.data._internal.execution.node_trackers import get_or_create_actor_location_tracker
 from ray.data._internal.stats import get_or_create_stats_actor
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -33,6 +34,8 @@ from omnimat.training.settings import TrainingSettings
 _RAY_TRAIN_ENVIRONMENT = {
     # With the patch, print would also log each line, and both end up in the same place.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # That workers have ended or failed is noticed so many seconds later at most; by default 2.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
 }
 # How long the starts of a worker group may fail, summed over the whole life of a run: without a
 # spare node, replacing a lost one takes minutes or even a day. (An elastic run that lacks room for
@@ -78,9 +81,14 @@ def fit(plan: RunPlan, fence: Fence) -> None:
 
 
 def _start_helpers() -> None:
-    """Begin to start the actors of which Ray Train and Ray Data would each wait for their own."""
+    """Begin to start the actors of Ray Train and Ray Data that these would wait for one by one.
+
+    They belong to the cluster and have no environment of their own, so that they get processes
+    that a new Ray starts anyway.
+    """
     get_or_create_autoscaling_coordinator()
     get_or_create_stats_actor()
+    get_or_create_actor_location_tracker()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omnimat.formats.cif.reader import crystal_of
 from omnimat.formats.document_entries import record as entry_record
 from omnimat.formats.format import Reading
 from omnimat.formats.poscar import parse as parse_poscar
@@ -67,7 +66,11 @@ def _read(
         return _of_document(json.loads(value) if isinstance(value, str) else value, reading)
     if not isinstance(value, str):
         raise ValueError(f"structure: {shown(value)} is no text")
-    return crystal_of(value, reading) if columns.cif is not None else parse_poscar(value)
+    if columns.cif is None:
+        return parse_poscar(value)
+    from omnimat.formats.cif.reader import crystal_of  # 0.1 s of import, also to read settings
+
+    return crystal_of(value, reading)
 
 
 def _of_document(document: Any, reading: Reading) -> Found:
