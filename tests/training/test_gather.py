@@ -10,6 +10,7 @@ from omnimat.modalities.composition.mlp import CompositionMlpSettings
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.modalities.text.mlp import TextMlpSettings
 from omnimat.modalities.xrd.cnn import XrdCnnSettings
+from omnimat.nn.checkpointing import checkpoint_layers
 from omnimat.objectives.all_pairs_clip import AllPairsClipSettings
 from omnimat.objectives.anchored_clip import AnchoredClipSettings
 from omnimat.objectives.barlow_twins import BarlowTwinsSettings
@@ -141,14 +142,25 @@ def gradients(world_size: int) -> dict:
         )
         for objective, modalities in CASES
         for num_micro_batches in (1, 2)
+    } | {
+        # One process keeps all activations; of several, each computes them again, with collectives.
+        "checkpointed": gradients_of(
+            AllPairsClipSettings(), ("text", "xrd"), world_size, 2, is_checkpointed=world_size > 1
+        )
     }
 
 
 def gradients_of(
-    objective: AnyObjective, modalities: tuple[str, ...], world_size: int, num_micro_batches: int
+    objective: AnyObjective,
+    modalities: tuple[str, ...],
+    world_size: int,
+    num_micro_batches: int,
+    is_checkpointed: bool = False,
 ) -> dict:
     rank = torch.distributed.get_rank()
     model = build(modalities, objective.num_heads).double()
+    if is_checkpointed:
+        checkpoint_layers(model)
     make_batch_norm_global(model)
     micro_batches, num_rows = share_in_micro_batches(
         rank, world_size, num_micro_batches, objective.num_views

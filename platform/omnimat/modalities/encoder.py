@@ -16,7 +16,8 @@ class EncoderSettings(PresetSettings):
     """Settings that build an encoder; each subclass has a literal ``type``.
 
     Settings are read by whoever only checks a job file, so the network, which needs torch, is
-    another file, and imported when it is built.
+    another file, and imported when it is built. Its deep part is an ``nn.ModuleList`` of layers,
+    which ``training.activation_checkpointing`` computes again in the backward pass.
 
     Attributes:
         modalities: modalities that an encoder of another package serves (see

@@ -86,7 +86,7 @@ class BatchNorm(nn.Module):
         use_batch = False
         if self.training and values.numel() // values.shape[1] >= 2:
             use_batch = True  # not the comparison: compiled, that of a variable size is no boolean
-            self.num_batches_tracked += 1
+            self.num_batches_tracked.add_(1)
         return F.batch_norm(
             values,
             self.running_mean,
@@ -121,7 +121,7 @@ class BatchNorm(nn.Module):
         weight = self.momentum * enough.to(self.running_mean.dtype)
         self.running_mean.lerp_(mean.to(weight.dtype), weight)
         self.running_var.lerp_(unbiased_variance.to(weight.dtype), weight)
-        self.num_batches_tracked += enough.all()
+        self.num_batches_tracked.add_(enough.all())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # module.bfloat16() must not round the running statistics.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,7 @@ from omnimat.materials.record import Record
 from omnimat.modalities.encoder import EncoderSettings
 from omnimat.modalities.layout import Featurizer
 from omnimat.models.export import Card, load, save
+from omnimat.nn.checkpointing import checkpoint_layers
 from omnimat.testing.materials import (
     Rewrite,
     encoder_arrays,
@@ -124,6 +126,16 @@ class EncoderConformance:
             assert parameter.grad is not None, f"{name} has no gradient"
             assert bool(parameter.grad.any()), f"{name} has a zero gradient"
             assert bool(parameter.grad.isfinite().all()), f"{name} has no finite gradient"
+
+    @pytest.mark.parametrize("num_materials", [0, 6])
+    def test_layers_that_are_computed_again_train_alike(self, num_materials: int) -> None:
+        """Activation checkpointing changes no bit of gradients, statistics and random numbers."""
+        encoder, arrays = self.build(), self.arrays(num_materials)
+        again = copy.deepcopy(encoder)
+        checkpoint_layers(again)
+        assert again.state_dict().keys() == encoder.state_dict().keys()
+        trained = [_trained(one, arrays) for one in (encoder, again)]
+        torch.testing.assert_close(*trained, rtol=0, atol=0)
 
     def test_inputs_are_left_alone(self) -> None:
         """The arrays are not written to."""
@@ -232,3 +244,12 @@ def trainable(encoder: nn.Module) -> dict[str, nn.Parameter]:
 def as_double(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the arrays with floating-point values in double precision."""
     return {k: v.double() if v.is_floating_point() else v for k, v in arrays.items()}
+
+
+def _trained(encoder: nn.Module, arrays: Mapping[str, Tensor]) -> tuple[object, ...]:
+    """Run both passes; return embeddings, gradients, statistics and the next random numbers."""
+    torch.manual_seed(0)
+    embeddings = encoder(arrays)
+    embeddings.square().sum().backward()
+    gradients = {name: parameter.grad for name, parameter in encoder.named_parameters()}
+    return embeddings.detach(), gradients, dict(encoder.named_buffers()), torch.rand(3)

@@ -18,13 +18,13 @@ micro-batch, not twice. Without batch normalisation, or with it in evaluation mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from omnimat.nn.checkpointing import buffers_kept
 from omnimat.objectives.embeddings import Embeddings
 
 Embedded = tuple[Embeddings, Tensor]
@@ -51,7 +51,7 @@ def accumulate_gradients(
     Returns:
         The loss, a scalar without a graph.
     """
-    with _buffers_kept(model):
+    with buffers_kept(model):
         seeds = []
         cached = []
         for arguments in micro_batches:
@@ -101,17 +101,6 @@ def _joined(parts: Sequence[Embeddings]) -> Embeddings:
         present=along_rows([part.present for part in parts]),
         predictions=along_rows([part.predictions for part in parts]),
     )
-
-
-@contextmanager
-def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Restore the running statistics at the end of the context."""
-    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in kept:
-            buffer.copy_(value)
 
 
 def _rng_states() -> list[Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from omnimat.nn.checkpointing import checkpoint_layers
 from omnimat.nn.precision import fast_products
 from omnimat.objectives.regression import vector_of
 from omnimat.stream.losses import QUARANTINED
@@ -115,6 +116,9 @@ def build_model(settings: PretrainSettings) -> Multimodal:
         )
         for term in settings.regression
     }
+    if settings.training.activation_checkpointing:
+        for encoder in encoders.values():
+            checkpoint_layers(encoder)
     if settings.training.compile:
         for name, chosen in settings.modalities.encoders().items():
             if chosen.has_fixed_shapes:

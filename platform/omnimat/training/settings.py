@@ -39,6 +39,7 @@ class TrainingSettings(Settings):
             "use_gpu",
             "threads_per_worker",
             "compile",
+            "activation_checkpointing",
             "max_failures",
             "report_interval_steps",
             "checkpoint_interval_epochs",
@@ -113,6 +114,10 @@ class TrainingSettings(Settings):
     """Have torch compile the encoders whose arrays have a fixed shape (charge density, DOS, XRD,
     composition): after minutes at the start they take less time on a GPU. Graphs of crystals differ
     in size and are left as they are. The numbers are the same up to rounding."""
+    activation_checkpointing: bool = False
+    """Keep of each layer of the encoders only what goes in, and compute the rest again in the
+    backward pass: a step takes a fraction of the memory and about a third more time. The numbers
+    are the same. Layers are the members of an encoder's ``nn.ModuleList``s."""
     seed: int = Field(default=0, ge=0)
     """Decides the initial weights, the order of training, augmentation and dropout."""
 

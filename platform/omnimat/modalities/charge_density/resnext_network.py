@@ -30,7 +30,7 @@ class DensityResNeXt(nn.Module):
                 stride = 2 if stage > 0 and position == 0 else 1
                 blocks.append(Bottleneck(channels, settings.width * 2**stage, stride, settings))
                 channels = blocks[-1].out_channels
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(channels, embedding_dim)
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
@@ -49,7 +49,9 @@ class DensityResNeXt(nn.Module):
         features = _max_pool(F.relu(self.stem_norm(self.stem(density))), self.padding)
         if features.is_cuda:  # whose convolutions multiply the channels of a point side by side
             features = features.contiguous(memory_format=torch.channels_last_3d)
-        embeddings: Tensor = self.head(self.blocks(features).mean(dim=(2, 3, 4)))
+        for block in self.blocks:
+            features = block(features)
+        embeddings: Tensor = self.head(features.mean(dim=(2, 3, 4)))
         return embeddings
 
 

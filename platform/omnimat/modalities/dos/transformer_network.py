@@ -28,7 +28,7 @@ class DosTransformer(nn.Module):
         self.energies = SinglePrecisionLinear(1, width)
         self.densities = SinglePrecisionLinear(1, width)
         self.mix = _mixing_layers(settings.num_mixing_layers, width)
-        self.blocks = nn.Sequential(*[Block(settings) for _ in range(settings.num_blocks)])
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.num_blocks))
         # In the published model the mean is the embedding; a linear map only changes its width.
         same = width == embedding_dim
         self.head = nn.Identity() if same else nn.Linear(width, embedding_dim)
@@ -45,7 +45,9 @@ class DosTransformer(nn.Module):
         energies = self.energies(arrays["energies_ev"][..., None] / self.energy_scale_ev)
         densities = self.densities(arrays["dos_per_ev"][..., None] / self.dos_scale_per_ev)
         tokens = self.mix(torch.cat([energies, densities], dim=-1)).to(self.energies.weight.dtype)
-        embeddings: Tensor = self.head(self.blocks(tokens).mean(dim=1))
+        for block in self.blocks:
+            tokens = block(tokens)
+        embeddings: Tensor = self.head(tokens.mean(dim=1))
         return embeddings
 
 

@@ -29,11 +29,9 @@ class XrdCnn(nn.Module):
         self.stem = nn.Sequential(
             _convolution(2, widths[0], kernel_size, 2), BatchNorm(widths[0]), nn.ReLU()
         )
-        self.blocks = nn.Sequential(
-            *[
-                ResidualBlock(before, after, kernel_size)
-                for before, after in itertools.pairwise(widths)
-            ]
+        self.blocks = nn.ModuleList(
+            ResidualBlock(before, after, kernel_size)
+            for before, after in itertools.pairwise(widths)
         )
         self.pool = nn.AdaptiveAvgPool1d(settings.num_bins)
         self.head = nn.Linear(settings.num_bins * widths[-1], embedding_dim)
@@ -53,7 +51,9 @@ class XrdCnn(nn.Module):
         # see.
         position = torch.linspace(-1, 1, intensity.shape[1], device=intensity.device)
         channels = torch.stack([intensity, position.expand_as(intensity)], dim=1)
-        features = self.blocks(self.stem(channels.to(self.head.weight.dtype)))
+        features = self.stem(channels.to(self.head.weight.dtype))
+        for block in self.blocks:
+            features = block(features)
         embeddings: Tensor = self.head(self.pool(features).flatten(1))
         return embeddings
 
