@@ -29,10 +29,12 @@ DENSITY, SYSTEM = "density_g_per_cm3", "crystal_system"
 KNOWN = ([DENSITY, SYSTEM], [SYSTEM], [DENSITY], [])
 """What one material after another knows."""
 WEIGHTS = {"structure|text": 1.0, "structure->properties": 2.0, "structure->text": 1.0}
+# Runs of so many micro-batches also compute the layers' activations again in the backward pass.
+CHECKPOINTED = 3
 CASES = [(zero_stage, num) for zero_stage in (0, 1, 2, 3) for num in (2, 3)]
-# By atoms, of which a material has six at most. With so few, some micro-batches hold a single
-# material, and then one of two workers has none.
-BY_ATOMS = [(zero_stage, -8) for zero_stage in (0, 1, 2, 3)]
+# By edges, of which a material of six atoms has 6 x 16 + 36. With so few, some micro-batches hold a
+# single material, and then one of two workers has none.
+BY_EDGES = [(zero_stage, -180) for zero_stage in (0, 1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +74,11 @@ def settings_of(world_size: int, zero_stage: int, num_micro_batches: int) -> Pre
             "training": {
                 "num_workers": world_size,
                 "zero_stage": zero_stage,
+                "activation_checkpointing": num_micro_batches == CHECKPOINTED,
                 **(
                     {"num_micro_batches": num_micro_batches}
                     if num_micro_batches > 0
-                    else {"max_atoms_per_micro_batch": -num_micro_batches}
+                    else {"max_edges_per_micro_batch": -num_micro_batches}
                 ),
                 "global_batch_size": 15,
                 "num_epochs": 4,
@@ -111,12 +114,12 @@ def whole(some_labels, tmp_path_factory) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def two_workers(some_labels, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("two")
-    run_workers(train, 2, some_labels, folder, 2, CASES + BY_ATOMS)
+    run_workers(train, 2, some_labels, folder, 2, CASES + BY_EDGES)
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("zero_stage", "num_micro_batches"), CASES + BY_ATOMS)
+@pytest.mark.parametrize(("zero_stage", "num_micro_batches"), CASES + BY_EDGES)
 def test_micro_batches_train_like_whole_batches(zero_stage, num_micro_batches, whole, two_workers):
     # float32 sums in another order, through AdamW, whose first steps act like a sign.
     ours = losses(two_workers, zero_stage, num_micro_batches)
@@ -134,7 +137,18 @@ def test_a_batch_that_leaves_a_worker_without_work_is_refused():
 
 
 def test_a_batch_is_cut_in_one_way():
-    with pytest.raises(ValidationError, match=r"max_atoms_per_micro_batch 8 .* leave one of them"):
-        settings_of(1, 1, -8).training.model_validate(
-            {"num_micro_batches": 2, "max_atoms_per_micro_batch": 8}
+    with pytest.raises(
+        ValidationError, match=r"max_edges_per_micro_batch 180 .* leave one of them"
+    ):
+        settings_of(1, 1, -180).training.model_validate(
+            {"num_micro_batches": 2, "max_edges_per_micro_batch": 180}
         )
+
+
+def test_edges_bound_only_what_has_graphs():
+    given = settings_of(1, 1, -180).model_dump()
+    given["modalities"].pop("structure")
+    given["modalities"]["composition"] = {}
+    given["regression"] = []
+    with pytest.raises(ValidationError, match=r"max_edges.* no modality of the run is a crystal"):
+        PretrainSettings.model_validate(given)

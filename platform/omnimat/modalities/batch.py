@@ -16,13 +16,12 @@ from omnimat.materials.record import Record
 from omnimat.modalities.layout import (
     ID_COLUMN,
     Arrays,
+    Counts,
     Extractor,
     Featurizer,
     Field,
     feature_schema,
 )
-
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

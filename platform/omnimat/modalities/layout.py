@@ -23,6 +23,7 @@ from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Record
 
 Arrays = dict[str, NDArray[np.generic]]
+Counts = NDArray[np.int64]
 
 Extractor = Callable[[Record], Arrays | None]
 """Returns one modality's arrays of a record: a featurizer, or a random view made with one."""
@@ -129,6 +130,9 @@ class Featurizer(Protocol):
     def outside(self) -> str | None:
         """What it reads besides the record and its settings, such as a model; None for most."""
 
+    def num_edges(self, num_atoms: Counts) -> Counts:
+        """Say about how many edges the graphs of crystals of so many atoms have, shape (n,)."""
+
     def model_dump(self, *, mode: str = ...) -> dict[str, Any]:
         """Return its settings; a featurizer consists only of them."""
 
@@ -173,6 +177,10 @@ class FeaturizerSettings(Settings):
     def outside(self) -> str | None:
         """Nothing, as for most featurizers."""
         return None
+
+    def num_edges(self, num_atoms: Counts) -> Counts:
+        """No edges, as for most featurizers."""
+        return np.zeros_like(num_atoms)
 
     def located(self, workspace: Workspace, training: TrainingRecords) -> Self:
         """Return the featurizer itself, since most need no files and no statistics."""

@@ -1,7 +1,8 @@
-"""Cutting global batches into micro-batches that hold so many atoms at most.
+"""Cutting global batches into micro-batches that hold so many edges at most.
 
-What a step needs of memory follows from its atoms, of which batches of equally many crystals have
-very different numbers. The cut depends on the batch alone, not on the number of workers.
+What a step needs of memory follows from the edges of its graphs, of which batches of equally many
+crystals have very different numbers. The cut depends on the batch alone, not on the number of
+workers.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class CutBatch:
         """Deal the records out in turn, and give those of one worker.
 
         Every worker has as many of a batch as without a cut. Since the largest come first, their
-        atoms in a micro-batch differ by those of one record at most.
+        edges in a micro-batch differ by those of one record at most.
         """
         return self.positions[rank::world_size]
 
@@ -42,22 +43,22 @@ class CutBatch:
         return sizes
 
 
-def cut_batch(batch: Positions, num_atoms: NDArray[np.integer], max_atoms: int) -> CutBatch:
+def cut_batch(batch: Positions, num_edges: NDArray[np.integer], max_edges: int) -> CutBatch:
     """Cut a batch in its order; a record that is larger is a micro-batch of its own.
 
     Args:
         batch: (B,) positions of records, B at least 1.
-        num_atoms: atoms of each record of the split.
-        max_atoms: how many atoms a micro-batch may have.
+        num_edges: edges of each record of the split.
+        max_edges: how many edges a micro-batch may have.
     """
-    atoms = num_atoms[batch]
+    edges = num_edges[batch]
     ends, used = [], 0
-    for place, number in enumerate(atoms.tolist()):
-        if used and used + number > max_atoms:
+    for place, number in enumerate(edges.tolist()):
+        if used and used + number > max_edges:
             ends.append(place)
             used = 0
         used += number
     ends.append(len(batch))
     micro_batch = np.searchsorted(ends, np.arange(len(batch)), side="right")
-    order = np.lexsort((-atoms.astype(np.int64), micro_batch))
+    order = np.lexsort((-edges.astype(np.int64), micro_batch))
     return CutBatch(batch[order], np.array(ends))

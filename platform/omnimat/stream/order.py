@@ -74,8 +74,8 @@ class BatchPlan:
         seed: the seed of the order.
         window_shards: how many shards are mixed, as ``epoch_order`` does.
         num_micro_batches: how many micro-batches a global batch is cut into.
-        record_atoms: (n,) atoms of each record of the split; needed only with ``max_atoms``.
-        max_atoms: cut global batches into micro-batches of so many atoms at most instead, all
+        record_edges: (n,) edges of each record of the split; needed only with ``max_edges``.
+        max_edges: cut global batches into micro-batches of so many edges at most instead, all
             workers together; None counts records.
     """
 
@@ -85,8 +85,8 @@ class BatchPlan:
     seed: int
     window_shards: int
     num_micro_batches: int = 1
-    record_atoms: NDArray[np.integer] | None = None
-    max_atoms: int | None = None
+    record_edges: NDArray[np.integer] | None = None
+    max_edges: int | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -106,7 +106,7 @@ class BatchPlan:
     def shares(self, world_size: int) -> list[list[NDArray[np.int64]]]:
         """Divide every global batch alike among workers, as ``shares_of_batch`` does.
 
-        With ``max_atoms``, only the sizes of the workers' shares are those of every batch.
+        With ``max_edges``, only the sizes of the workers' shares are those of every batch.
         """
         return shares_of_batch(
             self.global_batch_size,
@@ -124,7 +124,7 @@ class BatchPlan:
             ``first_step`` of the epoch on, one micro-batch after another.
         """
         batches = self._batches(epoch)[first_step:]
-        if self.max_atoms is None:
+        if self.max_edges is None:
             return batches[:, np.concatenate(self.shares(world_size)[rank])]
         own = [cut.of_worker(rank, world_size) for cut in self._cut(batches)]
         return np.array(own, np.int64).reshape(len(batches), -1)
@@ -134,14 +134,14 @@ class BatchPlan:
     ) -> list[list[int]]:
         """Count one worker's records in each micro-batch of the same steps."""
         batches = self._batches(epoch)[first_step:]
-        if self.max_atoms is None:
+        if self.max_edges is None:
             return [[len(part) for part in self.shares(world_size)[rank]]] * len(batches)
         return [cut.sizes_of_worker(rank, world_size) for cut in self._cut(batches)]
 
     def _cut(self, batches: NDArray[np.int64]) -> list[CutBatch]:
-        assert self.record_atoms is not None
-        assert self.max_atoms is not None
-        return [cut_batch(batch, self.record_atoms, self.max_atoms) for batch in batches]
+        assert self.record_edges is not None
+        assert self.max_edges is not None
+        return [cut_batch(batch, self.record_edges, self.max_edges) for batch in batches]
 
     def _batches(self, epoch: int) -> NDArray[np.int64]:
         """Give the global batches of an epoch, of shape (steps, records)."""

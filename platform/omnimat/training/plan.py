@@ -81,15 +81,15 @@ class RunPlan:
             seed=training.seed,
             window_shards=self.settings.stream.shuffle_window_shards,
             num_micro_batches=training.num_micro_batches,
-            record_atoms=self._num_atoms,
-            max_atoms=training.max_atoms_per_micro_batch,
+            record_edges=self._num_edges,
+            max_edges=training.max_edges_per_micro_batch,
         )
 
     @property
-    def _num_atoms(self) -> NDArray[np.int64]:
-        """Atoms of each record in all its views; 0 where no structure is known."""
-        known = self.records["num_atoms"].fillna(0).to_numpy(dtype=np.int64)
-        return self.settings.objective.num_views * known
+    def _num_edges(self) -> NDArray[np.int64]:
+        """About how many edges each record has in all its views; 0 where no structure is known."""
+        num_atoms = self.records["num_atoms"].fillna(0).to_numpy(dtype=np.int64)
+        return self.settings.objective.num_views * self.settings.num_edges(num_atoms)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from omnimat.base.errors import UserError
@@ -88,10 +90,15 @@ class TrainingSettings(Settings):
     normalisation then spans a micro-batch of all workers, not the whole batch. A micro-batch holds
     the same materials for any number of workers.
     """
-    max_atoms_per_micro_batch: int | None = Field(default=None, ge=1)
-    """Cut each batch by atoms instead, into as many micro-batches as it takes: none has more atoms,
-    all workers together, but for a material that alone has more. Workers have equal parts of them,
-    up to one material. The cut follows from the batch alone, so a resumed run has the same."""
+    max_edges_per_micro_batch: int | None = Field(default=None, ge=1)
+    """Cut each batch by the edges of its crystal graphs instead, into as many micro-batches as it
+    takes: none has more edges, all workers together, but for a material that alone has more.
+    Workers have equal parts of them, up to one material. The cut follows from the batch alone, so a
+    resumed run has the same.
+
+    An atom counts for ``max_neighbors`` edges, and with lattice sums every ordered pair of atoms of
+    a crystal counts for one more. Graphs have 4 to 16 % more, since several neighbours are
+    often equally far away. The triplets of DimeNet++ are in proportion to the edges."""
     lr: float = Field(default=1e-4, gt=0)
     """Peak learning rate of AdamW."""
     warmup_epochs: float = Field(default=1.0, ge=0)
@@ -188,9 +195,9 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _one_way_to_cut(self) -> TrainingSettings:
-        if self.max_atoms_per_micro_batch is not None and self.num_micro_batches > 1:
+        if self.max_edges_per_micro_batch is not None and self.num_micro_batches > 1:
             raise ValueError(
-                f"max_atoms_per_micro_batch {self.max_atoms_per_micro_batch} and num_micro_batches "
+                f"max_edges_per_micro_batch {self.max_edges_per_micro_batch} and num_micro_batches "
                 f"{self.num_micro_batches} both say how a batch is cut; leave one of them out"
             )
         return self
@@ -264,6 +271,22 @@ class PretrainSettings(Settings):
                 f"remove modalities.{next(iter(augmented))}.augmentation"
             )
         return self
+
+    @model_validator(mode="after")
+    def _can_be_cut_by_edges(self) -> PretrainSettings:
+        limit = self.training.max_edges_per_micro_batch
+        if limit is not None and not self.num_edges(np.ones(1, np.int64)).any():
+            raise UserError(
+                f"training.max_edges_per_micro_batch is {limit}, but no modality of the run is a "
+                "crystal graph; set num_micro_batches instead"
+            )
+        return self
+
+    def num_edges(self, num_atoms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Say about how many edges crystals of so many atoms have in all modalities, shape (n,)."""
+        featurizers = self.modalities.featurizers().values()
+        counts = [featurizer.num_edges(num_atoms) for featurizer in featurizers]
+        return np.sum([np.zeros_like(num_atoms), *counts], axis=0)
 
     def located(self, workspace: Workspace) -> Self:
         """Give the same settings holding the files they name, so that these count as settings.

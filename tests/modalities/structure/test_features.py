@@ -7,6 +7,7 @@ from omnimat.materials.record import Record
 from omnimat.materials.record import Structure as RecordStructure
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.structure.lattice_sums import lattice_sums
+from omnimat.testing.materials import example_records
 
 
 def edges(arrays) -> np.ndarray:
@@ -271,3 +272,22 @@ def test_the_reduced_lattice_is_the_shortest_of_the_same_crystal(record_of, tric
         np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), expected, rtol=1e-6)
         assert abs(np.linalg.det(reduced)) == pytest.approx(triclinic.volume, rel=1e-6)
     assert "reduced_lattice_angstrom" not in CrystalGraph()(record_of(triclinic))
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        CrystalGraph(),
+        CrystalGraph(edge_mode="reference", max_neighbors=12, lattice_sums="in_encoder"),
+        CrystalGraph(neighbors="within_cutoff", cutoff_angstrom=8.0, lattice_sums="none"),
+        within(5),
+    ],
+)
+def test_the_number_of_atoms_tells_about_how_many_edges_there_are(graph):
+    structures = [record.structure for record in example_records(40, max_atoms=20)]
+    num_atoms = np.array([len(structure.atomic_numbers) for structure in structures])
+    edges = sum(len(graph.of_structure(one)["edge_sources"]) for one in structures)
+    if graph.lattice_sums != "none":
+        edges += int((num_atoms**2).sum())
+    assert 0.8 < edges / graph.num_edges(num_atoms).sum() < 1.4
+    assert graph.num_edges(np.array([0])) == 0

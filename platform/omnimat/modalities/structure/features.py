@@ -46,6 +46,7 @@ LATTICE_FIELD = Field("reduced_lattice_angstrom", "float32", (3, 3))
 _TIE_ANGSTROM = 1e-3
 _COINCIDENT_ANGSTROM = 1e-3
 _RADIUS_GROWTH = 1.25
+_ANGSTROM3_PER_ATOM = 15.0
 _LARGEST_ATOMIC_NUMBER = 118
 # Of an atom, a search usually finds some dozens. A pair takes about 200 bytes.
 _MAX_PAIRS_PER_ATOM = 5000
@@ -130,6 +131,17 @@ class CrystalGraph(FeaturizerSettings):
         lattice = (LATTICE_FIELD,) if self.reduced_lattice else ()
         return EDGE_FIELDS + lattice + LATTICE_SUM_FIELDS[self.lattice_sums]
 
+    def num_edges(self, num_atoms: Int) -> Int:
+        """Say about how many edges crystals of so many atoms have, shape (n,).
+
+        Each atom counts for the neighbours that it looks for, though ties and the reverses of edges
+        add some; with lattice sums every ordered pair of atoms is one more edge.
+        """
+        per_atom = self.max_neighbors or _neighbors_within(self.cutoff_angstrom)
+        if self.edge_mode == "reference":
+            per_atom *= 2
+        return num_atoms * (per_atom + (num_atoms if self.lattice_sums != "none" else 0))
+
     def __call__(self, record: Record) -> Arrays | None:
         """Return the graph, or None where the record has no structure.
 
@@ -196,6 +208,11 @@ class CrystalGraph(FeaturizerSettings):
             if self.neighbors == "within_cutoff" or counts.min() >= self.max_neighbors:
                 return _nearest(found, self.max_neighbors, num_atoms)
             radius *= _RADIUS_GROWTH
+
+
+def _neighbors_within(radius_angstrom: float) -> int:
+    """Count the atoms in a sphere where each takes the volume that it takes in most solids."""
+    return math.ceil(4 / 3 * math.pi * radius_angstrom**3 / _ANGSTROM3_PER_ATOM)
 
 
 def _check(structure: Structure) -> None:
