@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The speed of networks on the same graphs: ours, and torch_geometric's CGConv and SchNet."""
+"""The speed of networks on the same crystals: ours, their published form, and two of PyG."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -16,9 +16,11 @@ from omnimat.modalities.structure.cgcnn import CgcnnSettings
 from omnimat.modalities.structure.crystal_network import AtomEmbedding, crystal_of_atom, edge_index
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.structure.gated import GatedGraphSettings
+from omnimat.modalities.structure.potnet import PotNetSettings
 from omnimat.nn.precision import fast_products
 from omnimat.stream.training_records import training_records
 from omnimat.testing.materials import encoder_arrays, example_records
+from omnimat.testing.published_graphs import in_published_form
 
 EMBEDDING_DIM = 128
 CUTOFF_ANGSTROM = 8.0
@@ -69,14 +71,31 @@ class SchNetNetwork(nn.Module):
         return predicted
 
 
-NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
-    "cgcnn paper": lambda: CgcnnSettings().build(EMBEDDING_DIM),
-    "gated_graph tiny": lambda: GatedGraphSettings(preset="tiny").build(EMBEDDING_DIM),
-    "gated_graph small": lambda: GatedGraphSettings().build(EMBEDDING_DIM),
-    "gated_graph base": lambda: GatedGraphSettings(preset="base").build(EMBEDDING_DIM),
-    "torch_geometric CGConv": CgConvNetwork,
-    "torch_geometric SchNet": SchNetNetwork,
+WITHIN = CrystalGraph(
+    neighbors="within_cutoff",
+    cutoff_angstrom=CUTOFF_ANGSTROM,
+    max_neighbors=MAX_NEIGHBORS,
+    lattice_sums="none",
+)
+WITH_SUMS = CrystalGraph()
+NETWORKS: Mapping[str, tuple[CrystalGraph, Callable[[], nn.Module]]] = {
+    "cgcnn paper": (WITHIN, lambda: CgcnnSettings().build(EMBEDDING_DIM)),
+    "cgcnn paper, published form": (
+        WITHIN,
+        lambda: in_published_form(CgcnnSettings().build(EMBEDDING_DIM)),
+    ),
+    "torch_geometric CGConv": (WITHIN, CgConvNetwork),
+    "torch_geometric SchNet": (WITHIN, SchNetNetwork),
+    "potnet paper": (WITH_SUMS, lambda: PotNetSettings().build(EMBEDDING_DIM)),
+    "potnet paper, published form": (
+        WITH_SUMS,
+        lambda: in_published_form(PotNetSettings().build(EMBEDDING_DIM)),
+    ),
+    "gated_graph tiny": (WITHIN, lambda: GatedGraphSettings(preset="tiny").build(EMBEDDING_DIM)),
+    "gated_graph small": (WITHIN, lambda: GatedGraphSettings().build(EMBEDDING_DIM)),
+    "gated_graph base": (WITHIN, lambda: GatedGraphSettings(preset="base").build(EMBEDDING_DIM)),
 }
+PUBLISHED = ", published form"
 
 
 def crystals(count: int, folder: str | None) -> tuple[Record, ...]:
@@ -104,33 +123,47 @@ def step_of(network: nn.Module, arrays: Arrays, *, is_fast: bool) -> Callable[[]
 @click.option("--threads", default=1, show_default=True, help="Number of threads of torch.")
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--dataset", "folder", help="Folder of a data set; default: built-in prototypes.")
-def main(batch: int, threads: int, repeats: int, folder: str | None) -> None:
-    """Time forward, backward and AdamW on graphs of 12 neighbours within 8 angstrom."""
+@click.option("--network", "chosen", multiple=True, help="Start of names to measure; default: all.")
+@click.option("--fast/--exact", "is_fast", help="Multiply float32 in bfloat16 or TF32, or not.")
+def main(
+    batch: int,
+    threads: int,
+    repeats: int,
+    folder: str | None,
+    chosen: tuple[str, ...],
+    is_fast: bool,
+) -> None:
+    """Time forward, backward and AdamW of networks in turn.
+
+    Graphs hold 12 neighbours within 8 angstrom, and PotNet's the nearest 16 and the lattice sums.
+    """
     torch.set_num_threads(threads)
-    graph = CrystalGraph(
-        neighbors="within_cutoff",
-        cutoff_angstrom=CUTOFF_ANGSTROM,
-        max_neighbors=MAX_NEIGHBORS,
-        lattice_sums="none",
-    )
-    arrays = encoder_arrays(crystals(batch, folder), graph)
+    records = crystals(batch, folder)
+    arrays = {graph: encoder_arrays(records, graph) for graph in (WITHIN, WITH_SUMS)}
     steps = {}
-    for name, build in NETWORKS.items():
-        torch.manual_seed(0)
-        steps[f"{name}, fp32"] = step_of(build(), arrays, is_fast=False)
-        steps[f"{name}, fast_fp32"] = step_of(build(), arrays, is_fast=True)
+    for name, (graph, build) in NETWORKS.items():
+        if name.startswith(chosen or ("",)):
+            torch.manual_seed(0)
+            steps[name] = step_of(build(), arrays[graph], is_fast=is_fast)
     seconds = interleaved(steps, repeats)
-    today = seconds["cgcnn paper, fp32"]
     rows = [
         {
             "network": name,
             "crystals_per_s": round(batch / one, 1),
-            "speed / CGCNN's in fp32": round(today / one, 2),
+            "ms": round(1000 * one, 1),
+            "time / published form": _ratio(one, seconds.get(name + PUBLISHED)),
+            "time / CGCNN's": _ratio(one, seconds.get("cgcnn paper")),
         }
         for name, one in seconds.items()
     ]
-    shape = {"atoms": len(arrays["atomic_numbers"]), "edges": len(arrays["edge_sources"])}
-    report("networks on the same graphs", rows, batch=batch, threads=threads, **shape)
+    shape = {"atoms": len(arrays[WITHIN]["atomic_numbers"])}
+    shape["edges"] = len(arrays[WITHIN]["edge_sources"])
+    conditions = {"batch": batch, "threads": threads, "is_fast": is_fast, **shape}
+    report("networks on the same crystals", rows, **conditions)
+
+
+def _ratio(seconds: float, other: float | None) -> float | None:
+    return None if other is None else round(seconds / other, 2)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
+import copy
+
 import torch
 
-from omnimat.modalities.structure.cgcnn_network import GatedConv
+from omnimat.modalities.structure.cgcnn import CgcnnSettings
+from omnimat.testing.encoder_conformance import as_double
+from omnimat.testing.materials import encoder_arrays, example_records, featurizer_for
+from omnimat.testing.published_graphs import in_published_form
 
 
-def test_split_by_atom_and_edge_it_is_the_linear_layer_of_the_paper() -> None:
-    torch.manual_seed(0)
-    convolution = GatedConv(width=8, edge_width=5).double()
-    nodes = torch.randn(6, 8, dtype=torch.float64, requires_grad=True)
-    edges = torch.randn(40, 5, dtype=torch.float64)
-    sources, targets = torch.randint(0, 6, (2, 40))
-    split = convolution._joint(nodes, sources, targets, edges)
-    whole = convolution.linear(torch.cat([nodes[targets], nodes[sources], edges], dim=-1))
-    torch.testing.assert_close(split, whole)
-    parameters = [nodes, convolution.linear.weight, convolution.linear.bias]
-    for one, other in zip(
-        torch.autograd.grad(split.sin().sum(), parameters),
-        torch.autograd.grad(whole.sin().sum(), parameters),
-        strict=True,
-    ):
-        torch.testing.assert_close(one, other)
+def test_it_equals_its_published_form() -> None:
+    settings = CgcnnSettings(preset="tiny")
+    ours = settings.build(8).double()
+    published = in_published_form(copy.deepcopy(ours))
+    arrays = as_double(encoder_arrays(example_records(), featurizer_for(settings)))
+    results = []
+    for network in (ours, published):
+        embeddings = network(arrays)
+        embeddings.sin().sum().backward()
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+        results.append((embeddings.detach(), gradients, dict(network.named_buffers())))
+    torch.testing.assert_close(*results)

@@ -1,3 +1,4 @@
+import copy
 from typing import Any
 
 import numpy as np
@@ -17,42 +18,28 @@ from omnimat.modalities.structure.potnet_network import (
     ordered_pairs,
     pair_potentials,
 )
+from omnimat.testing.encoder_conformance import as_double
 from omnimat.testing.materials import encoder_arrays, example_records
+from omnimat.testing.published_graphs import in_published_form
 
 
 def tiny(**changes: object) -> PotNet:
     return PotNet(PotNetSettings(preset="tiny", **changes), embedding_dim=8)
 
 
-def slow_convolution(conv: PotentialConv, x: Tensor, index: Tensor, e: Tensor) -> Tensor:
-    """Compute the published form, with both atoms and the edge concatenated for two MLPs."""
-    sources, targets = index
-    z = torch.cat([x[targets], x[sources], e], dim=1)
-    parts = (conv.from_target.weight, conv.from_source.weight, conv.from_edge.weight)
-    hidden = F.linear(z, torch.cat(parts, dim=1), conv.from_target.bias)
-    gate, content = hidden.chunk(2, dim=1)
-    gate, content = conv.gate(F.silu(gate)), conv.content(F.silu(content))
-    normal = F.batch_norm(gate, None, None, conv.gate_norm.weight, conv.gate_norm.bias, True)
-    total = torch.zeros_like(x)
-    for target, message in zip(targets, torch.sigmoid(normal) * content, strict=True):
-        total[target] = total[target] + message
-    normal = F.batch_norm(total, None, None, conv.norm.weight, conv.norm.bias, True)
-    return F.relu(x + normal)
-
-
-def test_the_convolution_equals_its_published_form() -> None:
-    conv = PotentialConv(8).double()
-    x = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
-    e = torch.randn(20, 8, dtype=torch.float64, requires_grad=True)
-    index = torch.randint(0, 5, (2, 20))
-    weights = torch.randn(5, 8, dtype=torch.float64)
-    inputs = [x, e, *conv.parameters()]
-    fast, slow = conv(x, index, e), slow_convolution(conv, x, index, e)
-    torch.testing.assert_close(fast, slow)
-    torch.testing.assert_close(
-        torch.autograd.grad((fast * weights).sum(), inputs),
-        torch.autograd.grad((slow * weights).sum(), inputs),
-    )
+@pytest.mark.parametrize("where", ["featurized", "none"])
+def test_it_equals_its_published_form(where: LatticeSums) -> None:
+    settings = PotNetSettings(preset="tiny", lattice_sums=where != "none")
+    ours = settings.build(8).double()
+    published = in_published_form(copy.deepcopy(ours))
+    arrays = as_double(encoder_arrays(example_records(), CrystalGraph(lattice_sums=where)))
+    results = []
+    for network in (ours, published):
+        embeddings = network(arrays)
+        embeddings.sin().sum().backward()
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+        results.append((embeddings.detach(), gradients, dict(network.named_buffers())))
+    torch.testing.assert_close(*results)
 
 
 def test_the_split_weights_start_like_the_whole_layer() -> None:
@@ -90,10 +77,20 @@ def test_edges_by_hand() -> None:
     f = -0.801 * -1.0451499 - 0.074 * 0.0162252 + 0.145 * 1.0011
     centres, spacing = torch.linspace(-4, 4, 16), 8 / 15
     basis = torch.sqrt(1 + ((f - centres) / spacing) ** 2)
-    infinite = net.infinite_edges
+    infinite, pairs = net.infinite_edges, torch.tensor([0, 0, 0])
     assert infinite is not None
     expected = infinite.norm.eval()(F.softplus(infinite.linear(basis))[None])
-    torch.testing.assert_close(infinite(potentials), expected)
+    torch.testing.assert_close(infinite(potentials, pairs), expected)
+
+
+def test_both_directions_of_a_pair_count_in_the_statistics() -> None:
+    infinite = tiny().infinite_edges
+    assert infinite is not None
+    potentials, pairs = torch.randn(3, 3), torch.tensor([0, 1, 1, 2])  # of two atoms
+    each = torch.arange(4)
+    torch.testing.assert_close(
+        infinite(potentials, pairs)[pairs], infinite(potentials[pairs], each)
+    )
 
 
 class Moved(CrystalGraph):

@@ -63,31 +63,37 @@ class PotNet(nn.Module):
             The embeddings, shape (n, embedding_dim).
         """
         num_atoms = arrays["num_atoms"].long()
-        index, edges = self._edges(arrays, num_atoms)
+        index, edges, features_of = self._edges(arrays, num_atoms)
         elements = self.element_features[arrays["atomic_numbers"].long()]
         nodes = self.atoms(elements.to(self.atoms.weight.dtype))
         for convolution in self.convolutions:
-            nodes = convolution(nodes, index, edges)
+            nodes = convolution(nodes, index, edges, features_of)
         embeddings: Tensor = self.head(pool_atoms(nodes, num_atoms))
         return embeddings
 
-    def _edges(self, arrays: Mapping[str, Tensor], num_atoms: Tensor) -> tuple[Tensor, Tensor]:
+    def _edges(
+        self, arrays: Mapping[str, Tensor], num_atoms: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Join local and infinite edges.
 
         Returns:
-            Sources and targets, shape (2, edges), and features of the edges, shape (edges, width).
+            Sources and targets, shape (2, edges); features, shape (n, width), one row for both
+            directions of a pair of atoms; and the row of each edge, shape (edges,).
         """
         local_index = edge_index(arrays)
         local = self.local_edges(arrays["edge_vectors_angstrom"])
+        rows = torch.arange(len(local), device=local.device)
         if self.infinite_edges is None:
-            return local_index, local
+            return local_index, local, rows
         potentials = pair_potentials(arrays, num_atoms)
         # Of N^2 ordered pairs, N (N + 1) / 2 are stored. The shapes tell, without the device.
         num_ordered = 2 * len(potentials) - len(arrays["atomic_numbers"])
         pair_index, pairs = ordered_pairs(num_atoms, num_ordered)
-        infinite = self.infinite_edges(potentials.index_select(0, pairs))
-        return torch.cat([local_index, pair_index], dim=1), torch.cat(
-            [local, infinite.to(local.dtype)]
+        infinite = self.infinite_edges(potentials, pairs)
+        return (
+            torch.cat([local_index, pair_index], dim=1),
+            torch.cat([local, infinite.to(local.dtype)]),
+            torch.cat([rows, pairs + len(local)]),
         )
 
 
@@ -117,14 +123,20 @@ class InfiniteEdges(nn.Module):
         self.linear = SinglePrecisionLinear(self.num_centres, settings.hidden_width)
         self.norm = BatchNorm(settings.hidden_width)
 
-    def forward(self, potentials: Tensor) -> Tensor:
-        """Map (pairs, 3) to (pairs, width)."""
+    def forward(self, potentials: Tensor, pairs: Tensor) -> Tensor:
+        """Map stored pairs of atoms, (stored, 3), to (stored, width).
+
+        Args:
+            potentials: lattice sums of each stored pair, shape (stored, 3).
+            pairs: stored pair of each ordered pair, shape (ordered,). The statistics of the batch
+                are over the ordered pairs.
+        """
         # Not written as a matrix product, which autocast would compute in half precision.
         total = sum(c * potentials[:, k] for k, c in enumerate(self.coefficients))
         offsets = centre_offsets(torch.as_tensor(total), self.num_centres)
         embedded = F.softplus(self.linear(torch.sqrt(1 + offsets.square())))
-        normal: Tensor = self.norm(embedded)
-        return normal
+        normal: Tensor = self.norm(embedded.index_select(0, pairs))
+        return normal.index_select(0, _firsts(pairs, len(potentials)))
 
 
 class PotentialConv(nn.Module):
@@ -132,7 +144,8 @@ class PotentialConv(nn.Module):
 
     Here z_ij = [x_i, x_j, e_ij], and a and b are each Linear, SiLU, Linear. The first Linear of
     both is split into one part for each of x_i, x_j and e_ij, so that the parts for x are computed
-    once per atom rather than once per edge. The result is the same.
+    once per atom, and that for e once for both directions of a pair of atoms. The result is the
+    same.
     """
 
     def __init__(self, width: int) -> None:
@@ -149,17 +162,20 @@ class PotentialConv(nn.Module):
             for parameter in linear.parameters():
                 nn.init.uniform_(parameter, -bound, bound)
 
-    def forward(self, nodes: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
+    def forward(self, nodes: Tensor, index: Tensor, edges: Tensor, features_of: Tensor) -> Tensor:
         """Update nodes of shape (atoms, width) by messages along edges.
 
         Args:
             nodes: state of each atom, shape (atoms, width).
-            edge_index: source and target of each edge, shape (2, edges).
-            edges: features of each edge, shape (edges, width).
+            index: source and target of each edge, shape (2, edges).
+            edges: features that edges share, shape (n, width).
+            features_of: row of each edge's features, shape (edges,).
         """
-        sources, targets = edge_index
-        joint = self.from_target(nodes)[targets] + self.from_source(nodes)[sources]
-        gate, content = F.silu(joint + self.from_edge(edges)).chunk(2, dim=-1)
+        sources, targets = index
+        joint = self.from_edge(edges).index_select(0, features_of)
+        joint += self.from_target(nodes).index_select(0, targets)
+        joint += self.from_source(nodes).index_select(0, sources)
+        gate, content = F.silu(joint).chunk(2, dim=-1)
         openness = torch.sigmoid(self.gate_norm(self.gate(gate)))
         incoming = sum_at(openness * self.content(content), targets, len(nodes))
         updated: Tensor = F.relu(nodes + self.norm(incoming))
@@ -197,6 +213,12 @@ def ordered_pairs(num_atoms: Tensor, total: int) -> tuple[Tensor, Tensor]:
     low, high = torch.minimum(i, j), torch.maximum(i, j)
     stored = starts_of(num_stored)[crystals] + low * size - low * (low - 1) // 2 + high - low
     return torch.stack([j, i]) + starts_of(num_atoms)[crystals], stored
+
+
+def _firsts(pairs: Tensor, num_stored: int) -> Tensor:
+    """Return the first ordered pair of each stored pair, shape (num_stored,)."""
+    places = torch.arange(len(pairs), device=pairs.device)
+    return places.new_full((num_stored,), len(pairs)).scatter_reduce_(0, pairs, places, "amin")
 
 
 def centre_offsets(values: Tensor, num_centres: int) -> Tensor:
