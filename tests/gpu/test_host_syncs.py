@@ -111,8 +111,7 @@ def second_step(system: str) -> list[str]:
     [
         ("multimat/pretrain", []),
         ("unimat/pretrain-xrd-composition", []),
-        # How many pairs of edges meet at an atom only the graph can tell.
-        ("unimat/pretrain-structure-xrd", ["_local_scalar_dense"]),
+        ("unimat/pretrain-structure-xrd", []),
         ("clac/pretrain", []),
         ("gated_graph", []),
         ("cgcnn", []),

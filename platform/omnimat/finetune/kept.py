@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnimat.finetune.model import FeatureBatch
-from omnimat.modalities.batch import Counts, ModalityArrays, collate
+from omnimat.modalities.batch import Counts, ModalityArrays, collate, joined_counts
 from omnimat.modalities.layout import Featurizer, Field
 from omnimat.modalities.tensors import ModalityTensors
 
@@ -93,12 +93,14 @@ class KeptModality:
         arrays: each field of the n records, on the device. What counts items along an axis counts
             from the first item of its own record.
         axes: the ragged axes.
+        joined: for each axis along which a field joins items, the pairs of each of the n records.
     """
 
     fields: tuple[Field, ...]
     places: NDArray[np.int64]
     arrays: Mapping[str, Tensor]
     axes: Mapping[str, RaggedAxis]
+    joined: Mapping[str, Counts]
 
     @classmethod
     def of(
@@ -119,6 +121,7 @@ class KeptModality:
             places=places,
             arrays={name: torch.from_numpy(array).to(device) for name, array in arrays.items()},
             axes={axis: RaggedAxis.of(each, device) for axis, each in counts.items()},
+            joined=joined_counts(fields, collated.arrays),
         )
 
     def batch(self, rows: NDArray[np.int64], device: torch.device) -> ModalityTensors:
@@ -141,6 +144,9 @@ class KeptModality:
                 begins = chosen[field.counted_from].begins
                 arrays[field.name] += items.spread(begins.to(arrays[field.name].dtype))
         arrays |= {f"num_{name}s": items.counts for name, items in chosen.items()}
+        for name, counts in self.joined.items():
+            shape = int(counts[records].sum()), 0
+            arrays[f"joined_{name}s"] = torch.empty(shape, dtype=torch.int32, device=device)
         return ModalityTensors(torch.from_numpy(present).to(device, non_blocking=True), arrays)
 
 

@@ -174,6 +174,8 @@ def _collate_modality(table: pa.Table, modality: str, fields: tuple[Field, ...])
         if field.is_padded:
             arrays[field.name] = _padded(arrays[field.name], counts[field.axis])
     arrays |= {f"num_{axis}s": count for axis, count in counts.items() if axis != "material"}
+    for axis, count in joined_counts(fields, arrays).items():
+        arrays[f"joined_{axis}s"] = np.empty((count.sum(), 0), np.int32)
     return ModalityArrays(np.flatnonzero(columns[fields[0]].is_valid()), arrays)
 
 
@@ -183,6 +185,25 @@ def _padded(values: NDArray[Any], counts: Counts) -> NDArray[Any]:
     rows = np.zeros((len(counts), longest, *values.shape[1:]), values.dtype)
     rows[np.arange(longest) < counts[:, None]] = values
     return rows
+
+
+def joined_counts(fields: Iterable[Field], arrays: Arrays) -> dict[str, Counts]:
+    """Count the pairs of items that a field joins, for each axis and material, shape (n_present,).
+
+    Args:
+        fields: fields of a modality.
+        arrays: their collated arrays.
+    """
+    joined: dict[str, Counts] = {}
+    for field in fields:
+        if field.joins is not None:
+            ends, starts = arrays[field.name], arrays[field.joins]
+            counts = arrays[f"num_{field.axis}s"]
+            num_ending = np.bincount(ends, minlength=int(starts.max(initial=-1)) + 1)
+            before = np.concatenate([[0], np.cumsum(num_ending[starts])])
+            lasts = np.cumsum(counts)
+            joined[field.axis] = before[lasts] - before[lasts - counts]
+    return joined
 
 
 def _values(field: Field, column: pa.ChunkedArray) -> NDArray[Any]:

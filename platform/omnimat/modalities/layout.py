@@ -50,6 +50,9 @@ class Field:
         is_padded: whether collating lays the items of each material in a row of their own, as long
             as the longest and filled up by zeros, instead of those of all one after another. Only
             the host knows that length without waiting for a GPU.
+        joins: field along the same axis. Collating also tells how many pairs of items there are of
+            which one has here what the other has there: by the length of ``joined_<axis>s``, an
+            array of shape (pairs, 0), since only the host knows it without waiting for a GPU.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Field:
     axis: str = "material"
     counted_from: str | None = None
     is_padded: bool = False
+    joins: str | None = None
 
     @property
     def arrow_type(self) -> pa.DataType:

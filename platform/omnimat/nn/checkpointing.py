@@ -23,7 +23,7 @@ def checkpoint_layers(network: nn.Module) -> None:
     random numbers (dropout) are the same in both passes.
     """
     for layer in layers_of(network):
-        layer.forward = partial(_checkpointed, layer, layer.forward)  # type: ignore[method-assign]
+        layer.forward = partial(_checkpointed, layer, layer.forward)
 
 
 def layers_of(network: nn.Module) -> Iterator[nn.Module]:

@@ -228,6 +228,7 @@ class CrystalEncoderConformance(EncoderConformance):
         """A crystal without edges has a finite embedding and finite gradients."""
         encoder = self.build()
         none = {"edge_sources": (0,), "edge_targets": (0,), "edge_vectors_angstrom": (0, 3)}
+        none["joined_edges"] = (0, 0)
         arrays = self.arrays(2) | {name: torch.zeros(shape) for name, shape in none.items()}
         embeddings = encoder(arrays)
         assert bool(embeddings.isfinite().all())

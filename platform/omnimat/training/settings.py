@@ -286,7 +286,8 @@ class PretrainSettings(Settings):
         """Say about how many edges crystals of so many atoms have in all modalities, shape (n,)."""
         featurizers = self.modalities.featurizers().values()
         counts = [featurizer.num_edges(num_atoms) for featurizer in featurizers]
-        return np.sum([np.zeros_like(num_atoms), *counts], axis=0)
+        total: NDArray[np.int64] = np.sum([np.zeros_like(num_atoms), *counts], axis=0)
+        return total
 
     def located(self, workspace: Workspace) -> Self:
         """Give the same settings holding the files they name, so that these count as settings.

@@ -75,7 +75,7 @@ def test_a_reverse_edge_counts_as_if_it_were_left_out(monkeypatch) -> None:
     monkeypatch.setattr(
         dimenetpp_network,
         "joined_edges",
-        lambda index, num_atoms: triplets(index, vectors, num_atoms),
+        lambda index, num_atoms, _: triplets(index, vectors, num_atoms),
     )
     cut = net(arrays)
     torch.testing.assert_close(masked, cut)
@@ -86,6 +86,13 @@ def test_a_reverse_edge_counts_as_if_it_were_left_out(monkeypatch) -> None:
 def test_without_edges_there_are_no_triplets() -> None:
     none = torch.zeros(2, 0, dtype=torch.int64)
     assert triplets(none, torch.zeros(0, 3), 3).shape == (2, 0)
+
+
+def test_collating_tells_how_many_edges_meet() -> None:
+    arrays = encoder_arrays(example_records()[:5], featurizer_for(SETTINGS))
+    index = torch.stack([arrays["edge_sources"], arrays["edge_targets"]]).long()
+    counted = joined_edges(index, len(arrays["atomic_numbers"]))
+    assert arrays["joined_edges"].shape == (counted.shape[1], 0)
 
 
 def test_edges_beyond_the_cutoff_count_for_nothing() -> None:

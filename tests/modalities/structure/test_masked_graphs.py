@@ -46,5 +46,6 @@ def test_a_masked_edge_is_as_if_it_were_not_there(settings):
     kept[EVERY_SEVENTH] = False
     edges = ("edge_sources", "edge_targets", "edge_vectors_angstrom")
     removed = arrays | {name: arrays[name][kept] for name in edges}
+    removed.pop("joined_edges")
     # The float32 sums run over fewer zeros.
     torch.testing.assert_close(encoder(arrays), encoder(removed), rtol=1e-4, atol=1e-5)

@@ -61,13 +61,15 @@ class DimeNetPlusPlus(nn.Module):
         Args:
             arrays: ``atomic_numbers`` (atoms,), ``edge_sources`` and ``edge_targets`` (edges,) as
                 positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,).
+                The length of ``joined_edges`` tells how many pairs of edges meet at an atom;
+                without it a GPU is waited for once.
 
         Returns:
             The embeddings, shape (n, embedding_dim).
         """
         elements, index = arrays["atomic_numbers"].long(), edge_index(arrays)
         vectors_angstrom = arrays["edge_vectors_angstrom"]
-        pairs = joined_edges(index, len(elements))
+        pairs = joined_edges(index, len(elements), _num_joined(arrays))
         radial, spherical = self._basis(vectors_angstrom, pairs)
         # The layers on it have no bias, so a basis of zero is as if there were no such triplet.
         spherical = spherical * ~are_reverse(index, vectors_angstrom, pairs)[:, None]
@@ -188,14 +190,18 @@ class Residual(nn.Module):
         return result
 
 
-def joined_edges(index: Tensor, num_atoms: int) -> Tensor:
-    """Pair every edge j -> i with all edges k -> j, its own reverse among them.
+def _num_joined(arrays: Mapping[str, Tensor]) -> int | None:
+    """Return how many pairs of edges meet at an atom, if collating has told it."""
+    return len(arrays["joined_edges"]) if "joined_edges" in arrays else None
 
-    How many pairs there are depends on the graph. A GPU is waited for once, to tell this.
+
+def joined_edges(index: Tensor, num_atoms: int, num_pairs: int | None = None) -> Tensor:
+    """Pair every edge j -> i with all edges k -> j, its own reverse among them.
 
     Args:
         index: source and target of each edge, shape (2, edges).
         num_atoms: number of atoms in the batch.
+        num_pairs: number of pairs. If it is not known, a GPU is waited for to tell it.
 
     Returns:
         The positions of the edges k -> j and j -> i, shape (2, pairs).
@@ -204,7 +210,7 @@ def joined_edges(index: Tensor, num_atoms: int) -> Tensor:
     by_target = torch.argsort(targets, stable=True)
     num_into = targets.new_zeros(num_atoms).index_add(0, targets, torch.ones_like(targets))
     num_joined = num_into[sources]
-    outgoing = owners(num_joined, int(num_joined.sum()))
+    outgoing = owners(num_joined, int(num_joined.sum()) if num_pairs is None else num_pairs)
     within = torch.arange(len(outgoing), device=sources.device)
     within = within - starts_of(num_joined)[outgoing]
     incoming = by_target[starts_of(num_into)[sources[outgoing]] + within]

@@ -21,7 +21,7 @@ Int = NDArray[np.int64]
 EDGE_FIELDS = (
     Field("atomic_numbers", "int32", axis="atom"),
     Field("edge_sources", "int32", axis="edge", counted_from="atom"),
-    Field("edge_targets", "int32", axis="edge", counted_from="atom"),
+    Field("edge_targets", "int32", axis="edge", counted_from="atom", joins="edge_sources"),
     Field("edge_vectors_angstrom", "float32", (3,), axis="edge"),
 )
 
