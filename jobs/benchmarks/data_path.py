@@ -174,7 +174,7 @@ class PlainTraining:
         num_batches = -(-len(examples) // batch_size)
         parts = np.array_split(np.arange(len(examples)), num_batches)
         (learned,) = codec.encode(examples.targets)
-        wanted = [learned[rows].values for rows in parts]
+        wanted = [learned[torch.from_numpy(rows)].values for rows in parts]
         return list(zip(examples.inputs.batches(parts), wanted, strict=True))
 
     def epoch(self) -> None:

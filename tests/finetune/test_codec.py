@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from omnimat.finetune.codec import ClassIndex, JointCodec, Standardiser, count_unseen
+from omnimat.finetune.codec import ClassIndex, JointCodec, Learned, Standardiser, count_unseen
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.materials.targets import Targets
 
@@ -106,13 +106,24 @@ def test_the_joint_loss_is_each_tasks_own_over_the_records_that_have_it(regressi
 def test_a_task_without_any_target_in_a_batch_gives_zero_and_no_gradient():
     codec, targets = joint()
     outputs = torch.randn(1, codec.num_outputs, requires_grad=True)
-    learned = [one[np.array([1])] for one in codec.encode(targets)]
+    learned = [one[torch.tensor([1])] for one in codec.encode(targets)]
     losses = codec.losses(outputs, learned, "squared")
     assert losses[0] == 0
     losses.sum().backward()
     assert outputs.grad is not None
     assert outputs.grad[0, 0] == 0
     assert outputs.grad.isfinite().all()
+
+
+def test_records_that_all_have_a_target_are_averaged_as_masked_ones_are():
+    values, losses = torch.zeros(37, 1), torch.randn(37, requires_grad=True)
+    found = []
+    for mask in (None, torch.ones(37, dtype=torch.bool)):
+        mean = Learned(values, mask).mean(losses)
+        found.append((mean, torch.autograd.grad(mean, losses)[0]))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)  # bit by bit
+    codec, targets = joint()
+    assert [one.is_learned is None for one in codec.encode(targets)] == [False, True, False]
 
 
 def test_a_class_that_training_never_saw_teaches_nothing():

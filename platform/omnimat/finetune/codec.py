@@ -128,19 +128,33 @@ class Learned:
 
     Attributes:
         values: (N, k) float32 or (N,) int64; anything finite where nothing is learned.
-        is_learned: (N,) bool, which is false for an unknown target or an unseen class.
+        is_learned: (N,) bool, which is false for an unknown target or an unseen class; None where
+            something is learned of every record.
     """
 
     values: Tensor
-    is_learned: Tensor
+    is_learned: Tensor | None
 
-    def __getitem__(self, rows: Any) -> Learned:
-        """Give those of some records."""
-        return Learned(self.values[rows], self.is_learned[rows])
+    def __getitem__(self, rows: Tensor) -> Learned:
+        """Give those of (n,) records, by their places on the same device."""
+        is_learned = self.is_learned
+        return Learned(
+            self.values.index_select(0, rows),
+            None if is_learned is None else is_learned.index_select(0, rows),
+        )
 
     def to(self, device: torch.device) -> Learned:
         """Move to a device."""
-        return Learned(self.values.to(device), self.is_learned.to(device))
+        is_learned = self.is_learned
+        return Learned(
+            self.values.to(device), None if is_learned is None else is_learned.to(device)
+        )
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """Average the (n,) losses of records of which something is learned; 0 if there are none."""
+        if self.is_learned is None:
+            return losses.mean()
+        return losses.where(self.is_learned, 0).sum() / self.is_learned.sum().clamp(min=1)
 
 
 class JointCodec(Settings):
@@ -199,11 +213,7 @@ class JointCodec(Settings):
             )
             for part, one in zip(parts, learned, strict=True)
         ]
-        kept = [
-            torch.where(one.is_learned, loss, 0).sum() / one.is_learned.sum().clamp(min=1)
-            for loss, one in zip(each, learned, strict=True)
-        ]
-        return torch.stack(kept)
+        return torch.stack([one.mean(loss) for loss, one in zip(each, learned, strict=True)])
 
     def decode(self, outputs: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Map (N, num_outputs) to the predictions of each task."""
@@ -224,7 +234,7 @@ def _learned(codec: TargetCodec, targets: Targets) -> Learned:
     is_learned = torch.from_numpy(targets.is_known)
     if isinstance(codec, ClassIndex):
         is_learned = is_learned & (values != _UNSEEN)
-    return Learned(values, is_learned)
+    return Learned(values, None if is_learned.all() else is_learned)
 
 
 def count_unseen(codec: TargetCodec, targets: Targets) -> int:

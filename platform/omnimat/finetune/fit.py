@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -77,12 +76,12 @@ class Fit:
             fused=self._device.type == "cuda",
         )
         self.learned = [one.to(self._device) for one in self.codec.encode(self.train.targets)]
-        best_state = copy.deepcopy(network.state_dict())
+        best_state = _weights(network)
         for epoch in range(self.settings.num_epochs):
             self.history.append(self._epoch(network, optimizer, epoch))
             report(self.history[-1])
             if self._is_best(self.history[-1]):
-                self.best, best_state = self.history[-1], copy.deepcopy(network.state_dict())
+                self.best, best_state = self.history[-1], _weights(network)
             elif self._is_out_of_patience():
                 break
         network.load_state_dict(best_state)
@@ -96,7 +95,7 @@ class Fit:
 
     def _groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """Give the parameters in groups, each with its fraction of the learning rate."""
-        if self.settings.variant != "finetuned":
+        if self.settings.variant != "finetuned" or self.settings.encoder_lr_fraction == 1:
             return [{"params": list(network.parameters()), _LR_FRACTION: 1.0}]
         parts = ((self.model.encoder, self.settings.encoder_lr_fraction), (self.model.head, 1.0))
         return [{"params": list(part.parameters()), _LR_FRACTION: own} for part, own in parts]
@@ -127,12 +126,15 @@ class Fit:
         batches = np.array_split(generator.permutation(len(self.train)), num_batches)
         network.train()
         inputs = self.train.inputs.in_epoch(epoch).batches(batches)
-        total = torch.zeros((), device=self._device)
+        device = self._device
+        in_precision = autocast(self.settings.precision, device)
+        total = torch.zeros((), device=device)
         for index, (rows, batch) in enumerate(zip(batches, inputs, strict=True)):
             lr = self._set_lr(optimizer, epoch * num_batches + index, num_batches)
-            with autocast(self.settings.precision, self._device):
+            with in_precision:
                 outputs = network(batch).float()
-            wanted = [one[rows] for one in self.learned]
+            places = torch.from_numpy(rows).to(device, non_blocking=True)
+            wanted = [one[places] for one in self.learned]
             loss = self.codec.losses(outputs, wanted, self.settings.regression_loss).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -194,6 +196,13 @@ class Fit:
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+
+def _weights(network: nn.Module) -> dict[str, Any]:
+    """Copy what a network has learned so far."""
+    state: dict[str, Any] = network.state_dict()
+    state.update({name: value.clone() for name, value in state.items()})
+    return state
 
 
 def _kept(examples: Examples) -> Examples:

@@ -40,11 +40,20 @@ class ModalityEncoders(nn.ModuleDict):
         for modality, encoder in self.items():
             tensors = batch.modalities[modality]
             embedded = encoder(tensors.arrays)
-            empty = embedded.new_zeros(batch.num_records, embedded.shape[1])
-            nowhere = torch.zeros(batch.num_records, dtype=torch.bool, device=embedded.device)
-            values[modality] = empty.index_copy(0, tensors.rows, embedded)
-            present[modality] = nowhere.index_fill(0, tensors.rows, True)
+            values[modality], present[modality] = _spread(embedded, tensors.rows, batch.num_records)
         return Tokens.stack(tuple(values), values, present)
+
+
+def _spread(embedded: Tensor, rows: Tensor, num_records: int) -> tuple[Tensor, Tensor]:
+    """Put (m, d) embeddings into their rows, ascending, of (n, d), and say in which (n,) they are.
+
+    Where every record has one, they are given as they are: nothing is copied.
+    """
+    if len(rows) == num_records:
+        return embedded, torch.ones(num_records, dtype=torch.bool, device=embedded.device)
+    empty = embedded.new_zeros(num_records, embedded.shape[1])
+    nowhere = torch.zeros(num_records, dtype=torch.bool, device=embedded.device)
+    return empty.index_copy(0, rows, embedded), nowhere.index_fill(0, rows, True)
 
 
 class PropertyModel(nn.Module):
