@@ -64,3 +64,15 @@ def test_a_process_is_gone_once_it_has_ended_or_its_number_is_anothers():
         ended.kill()
         wait_for(lambda: process.is_gone(ended.pid, of_it, process.machine()))  # still a zombie
     assert process.is_gone(ended.pid, of_it, process.machine())
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("max 100000", 8), ("250000 100000", 3), ("50000 100000", 1), ("9900000 100000", 8), ("", 8)],
+)
+def test_cores_are_those_that_a_container_leaves(quota, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(process, "_QUOTA", tmp_path / "cpu.max")
+    assert process.num_cores() == 8
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert process.num_cores() == expected

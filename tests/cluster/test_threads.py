@@ -43,7 +43,7 @@ def test_a_submitted_driver_takes_all_cores_that_ray_leaves_idle(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(threads, "cpu_count", lambda: 3)
+    monkeypatch.setattr(threads, "num_cores", lambda: 3)
     use_threads("auto")
     assert torch.get_num_threads() == expected
     of_blas = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]

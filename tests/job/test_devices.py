@@ -1,12 +1,12 @@
 """One job file: on the GPUs of a cluster that has them, on the CPUs of one that has none."""
 
-import joblib
 import pytest
 import torch
 from click.testing import CliRunner
 
 from omnimat.cli.main import main
 from omnimat.evaluation.settings import EvaluateSettings
+from omnimat.job import here
 from omnimat.job.here import left_open
 from omnimat.job.load import load
 from omnimat.job.train import gpus_of_all
@@ -126,6 +126,7 @@ def job_of(kind: str, folder, *others: str):
         "finetune": "dataset: tiny-data, run: tiny, modalities: [xrd], learning_rates: [0.1], "
         "seeds: [0], tasks: [{name: volume, target: volume, unit: A^3}]",
         "predict": "dataset: tiny-data, model: mp-small, num_models: 2",
+        "index": "dataset: tiny-data, model: mp-small, num_models: 2",
     }
     path = folder / "jobs" / "open.yaml"
     told = f"kind: {kind}, name: open, {keys[kind]}, num_featurizers: auto"
@@ -135,7 +136,13 @@ def job_of(kind: str, folder, *others: str):
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("featurize", [1, 8]), ("evaluate", [1, 8]), ("finetune", [1, 8]), ("predict", [1, 6])],
+    [
+        ("featurize", [1, 8]),
+        ("evaluate", [1, 8]),
+        ("finetune", [1, 8]),
+        ("predict", [1, 6]),
+        ("index", [1, 6]),
+    ],
 )
 def test_a_job_takes_every_cpu_if_it_may(tiny_jobs, kind, expected):
     """Models of a predict job have theirs at the same time."""
@@ -156,7 +163,7 @@ def test_a_job_takes_every_cpu_if_it_may(tiny_jobs, kind, expected):
 
 
 def test_a_check_says_what_is_left_open_on_this_machine(tiny_jobs, monkeypatch):
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    monkeypatch.setattr(here, "num_cores", lambda: 6)
     [line] = left_open(job_of("predict", tiny_jobs))
     assert line.startswith("num_featurizers: auto is 4 on a cluster of 6 CPUs")
     overrides = ["stream.num_featurizers=auto", "training.num_workers=4"]

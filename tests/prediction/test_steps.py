@@ -14,18 +14,22 @@ from omnimat.base.child import Limits
 from omnimat.base.errors import RunError
 from omnimat.base.lease import LostError
 from omnimat.base.workspace import RESULT, Workspace
+from omnimat.prediction import indexing
+from omnimat.prediction import run as running
 from omnimat.prediction.answering import REPORT, Answer
 from omnimat.prediction.featurizing import ERROR, Featurize, block_of, features_of
+from omnimat.prediction.indexing import INDEX, index
 from omnimat.prediction.parts import MAX_TRIES, PartReport, Tries, kept_parts
 from omnimat.prediction.plan import make_plan
 from omnimat.prediction.progress import QUARANTINED, Progress, write_result
 from omnimat.prediction.rows import Part, parts_of
 from omnimat.prediction.run import predict
-from omnimat.prediction.settings import PredictSettings
+from omnimat.prediction.settings import IndexSettings, PredictSettings
+from omnimat.search.index import Index
 from omnimat.search.materials import formula_told
 from omnimat.testing.hostile_source import Hostile
 from omnimat.testing.leased import leased
-from omnimat.testing.packages import TARGET
+from omnimat.testing.packages import TARGET, write_package
 
 # A float32 sum depends in its last digits on the batch that a material is in.
 TOLERANCE = 1e-6
@@ -100,6 +104,69 @@ def test_the_parts_of_a_job_are_an_index_that_is_screened_by_elements(
     oxides = omnimat.screen(python, index, elements=["O"], top=len(records))
     wanted = {name for name, formula in formulas.items() if "O" in Composition(formula)}
     assert set(oxides["name"]) == wanted != set()
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Have the parts made one after the other here, as the actors make them."""
+
+    def answered(parts, plan, settings, fence):
+        told = (plan.rows, plan.featurizers, settings.item_limits, fence, settings.wanted)
+        featurize, answer = Featurize(*told), Answer(plan.package.held(), settings, fence)
+        for part in parts:
+            block = answer(featurize(block_of(part)))
+            assert block[ERROR][0].as_py() == ""
+            yield part.number, PartReport.model_validate_json(block[REPORT][0].as_py())
+
+    monkeypatch.setattr(running, "_answered", answered)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("predicts", [True, False])
+def test_an_index_job_makes_what_one_process_makes(
+    predicts, records, tmp_path, write_records, monkeypatch
+):
+    """It was ended when all parts were there; then one of them was damaged."""
+    write_package(tmp_path / "model", predicts=predicts)
+    workspace = Workspace(UPath(tmp_path / "storage"))
+    shards, test = [records[:20], records[20:]], {one.material_id for one in records[::3]}
+    splits = {True: "test", False: "train"}
+    write_records(workspace.dataset("data"), shards, lambda name: splits[name in test])
+    chosen = {"model": str(tmp_path / "model"), "dataset": "data", "rows_per_part": 7}
+    settings, fence = IndexSettings(**chosen), leased(UPath(tmp_path / "made"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexing, "write_index", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            index("data", settings, workspace, fence)
+    assert not (fence.folder / RESULT).exists()
+    damaged, *others = sorted((fence.folder / "parts").iterdir(), key=str)
+    stamps = [file.stat().st_mtime_ns for file in others]
+    flip_bit(damaged)
+    index("data", settings, workspace, fence)
+    assert [file.stat().st_mtime_ns for file in others] == stamps
+    made = Index.open(fence.folder / INDEX)
+    assert json.loads((fence.folder / RESULT).read_text())["num_rows"] == len(made) == 30
+
+    python = omnimat.load(tmp_path / "model")
+    wanted = omnimat.index(python, str(workspace.dataset("data")), tmp_path / "index")
+    assert made.card.origin.encoder == wanted.card.origin.encoder
+    assert ("predicted.distance" in wanted.materials) == predicts
+    assert {"split", "known.crystal_system", "reduced_formula"} <= set(wanted.materials)
+    np.testing.assert_allclose(made.embeddings, wanted.embeddings, atol=TOLERANCE)
+    pd.testing.assert_frame_equal(made.materials, wanted.materials, check_like=True, rtol=TOLERANCE)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_index_job_says_what_it_had_to_leave_out(model, crystals, tmp_path):
+    source = {"path": str(crystals)}
+    settings = IndexSettings(model=str(model), source=source, max_quarantined=0.1)
+    fence = leased(UPath(tmp_path / "made"))
+    index("crystals", settings, Workspace(UPath(tmp_path)), fence)
+    made = Index.open(fence.folder / INDEX)
+    assert len(made) == 30
+    assert made.left_out()["name"].tolist() == ["broken", "empty"]
+    assert all(made.left_out()["reason"])
 
 
 def test_the_rows_stand_in_the_order_of_the_input_however_they_are_cut(made, crystals):

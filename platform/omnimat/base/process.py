@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import getpass
 import hashlib
+import math
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds in each period, of all processes together
 _ENDED_STATES = frozenset("ZX")  # a zombie, which waits only for its parent to look, and a dead one
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 _WATCH_INTERVAL_S = 0.5
@@ -79,6 +81,24 @@ def is_gone(pid: int, ticks: int, of_machine: str) -> bool:
     except PermissionError:  # it is another user's, and may be hidden from this one
         return start_ticks(pid) not in {None, ticks}
     return start_ticks(pid) != ticks
+
+
+def num_cores() -> int:
+    """Count the CPU cores that this process may use, within the quota of its container."""
+    if hasattr(os, "sched_getaffinity"):
+        there = len(os.sched_getaffinity(0))
+    else:
+        there = os.cpu_count() or 1
+    return max(1, min(there, math.ceil(_quota_cores())))
+
+
+def _quota_cores() -> float:
+    """Read how many cores' worth of time a container has; infinity where there is no limit."""
+    try:
+        quota, period = _QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return sys.maxsize
+    return sys.maxsize if quota == "max" else int(quota) / int(period)
 
 
 def end_with_parent(parent: int) -> None:

@@ -21,6 +21,7 @@ _ATTEMPT = re.compile(r"([^@]+)(?:@([2-9]|[1-9][0-9]+))?")
 DATASETS = "datasets"
 RUNS = "runs"
 PREDICTIONS = "predictions"
+INDEXES = "indexes"
 # What a run leaves in its folder: its result, which is written last, its history, during the run
 # and at its end, its encoders, and the folder of a sweep's trials.
 RESULT = "result.json"

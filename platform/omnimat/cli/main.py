@@ -176,11 +176,11 @@ _PRICE = click.FloatRange(min=0)
 @click.option("--measure-again", is_flag=True, help="Measure even if the rates are known.")
 @_json
 def plan(job_file: Path, overrides: tuple[str, ...], is_json: bool, **asked: Any) -> None:
-    """Forecast time, cost and bottleneck of a pretrain or predict job.
+    """Forecast time, cost and bottleneck of a pretrain, predict or index job.
 
-    Of a predict job, this reads, featurizes and predicts a few hundred rows here. Of a pretrain
-    job, it featurizes and trains on a few batches here, once, keeps the measured rates in the
-    storage, and forecasts more and more workers.
+    Of a predict or index job, this reads, featurizes and predicts a few hundred rows here. Of a
+    pretrain job, it featurizes and trains on a few batches here, once, keeps the measured rates in
+    the storage, and forecasts more and more workers.
 
     To measure a GPU, run it on a machine that has one. There `use_gpu: auto` is taken to mean GPUs;
     elsewhere it means CPUs unless --gpus says how many GPUs there will be. The data set

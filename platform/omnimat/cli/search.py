@@ -70,6 +70,9 @@ def index(
     Parquet table or a folder of tables of embeddings that were made with MODEL. The index is a
     folder that `omnimat search --index` and `omnimat screen` read. Properties that a file, a table
     or a data set gives with a material are known of it, and so is what --known says.
+
+    This takes one process. Millions of materials are a job of kind index, which runs on a cluster
+    and can be resumed.
     """
     if not inputs and dataset is None:
         raise UserError("INPUT: give at least one, or --dataset NAME")

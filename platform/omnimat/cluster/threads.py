@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from joblib import cpu_count
 from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from threadpoolctl import threadpool_limits
+
+from omnimat.base.process import num_cores
 
 OMP_NUM_THREADS = "OMP_NUM_THREADS"
 
@@ -25,7 +26,7 @@ def use_threads(num_threads: int | Literal["auto"]) -> None:
     if num_threads == "auto":
         if not is_bound_by_ray(os.environ):
             return
-        num_threads = cpu_count()
+        num_threads = num_cores()
     torch.set_num_threads(num_threads)
     threadpool_limits(num_threads, user_api="blas")
 

@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from upath import UPath
 
 from omnimat.base.errors import UserError
+from omnimat.base.files import read_file
 from omnimat.inference.card import Predictor
 from omnimat.inference.columns import DISTANCE, NAME, NOTES, columns_of
 from omnimat.search.index import UNIT_TOLERANCE
-from omnimat.search.materials import FORMULA, KNOWN, PREDICTED, SPLIT, Chunk
+from omnimat.search.materials import FACTS, FORMULA, KNOWN, PREDICTED, SPLIT, Chunk, facts_in
 
 # What names the material, its embedding and the reason why it has none: the job ``predict`` writes
 # the first of each, ``omnimat embed`` the second.
@@ -53,7 +55,7 @@ def embedding_parts(inputs: Any) -> list[Path]:
     return [file for files in found for file in files]
 
 
-def chunk_of(file: Path, width: int, encoder: str, predicted: Collection[str]) -> Chunk:
+def chunk_of(file: Path | UPath, width: int, encoder: str, predicted: Collection[str]) -> Chunk:
     """Read a table of embeddings.
 
     Args:
@@ -67,7 +69,7 @@ def chunk_of(file: Path, width: int, encoder: str, predicted: Collection[str]) -
         UserError: the table cannot be read, or its embeddings are none of the model.
     """
     try:
-        table = pq.ParquetFile(file).read()
+        table = pq.ParquetFile(pa.BufferReader(read_file(UPath(file)))).read()
         _check_made_by(table, encoder)
         name, vector = _named(table, _NAMES), _named(table, _VECTORS)
         vectors = _vectors(table[vector].combine_chunks(), width)
@@ -75,12 +77,15 @@ def chunk_of(file: Path, width: int, encoder: str, predicted: Collection[str]) -
         raise UserError(f"inputs: {file}: {' '.join(str(error).split())}") from error
     why = next((one for one in _REASONS if one in table.column_names), None)
     reasons = [None] * len(table) if why is None else table[why].to_pylist()
-    others = [one for one in table.column_names if one not in {name, vector}]
+    told = facts_in(table[FACTS].to_pylist()) if FACTS in table.column_names else {}
+    own = {name, vector, FACTS, *(set(_REASONS) - set(predicted))}
+    others = [one for one in table.column_names if one not in own]
+    cells = {_column(one, predicted): _cells(table[one]) for one in others}
     return Chunk(
         names=[str(one) for one in table[name].to_pylist()],
         vectors=vectors,
         reasons=[str(one or "it has no embedding") for one in reasons],
-        columns={_column(one, predicted): table[one].to_pylist() for one in others},
+        columns=told | cells,
     )
 
 
@@ -124,6 +129,11 @@ def _check_made_by(table: pa.Table, encoder: str) -> None:
             "its embeddings were made by another model, or from another modality, and cannot be "
             "compared with those of this one: name the modality, or embed the materials again"
         )
+
+
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """Give the cells of a column; an empty text says nothing."""
+    return [None if cell == "" else cell for cell in column.to_pylist()]
 
 
 def _column(name: str, predicted: Collection[str]) -> str:

@@ -33,7 +33,7 @@ class Told:
 
 
 def forecast(path: Path, overrides: Sequence[str], request: Request) -> Told:
-    """Forecast a pretrain job (``training.forecast``) or a predict job (``prediction.forecast``).
+    """Forecast a pretrain job (``training.forecast``) or one that applies a model (``prediction``).
 
     Raises:
         UserError: the job cannot be run as it is, or not be forecast.
@@ -44,7 +44,7 @@ def forecast(path: Path, overrides: Sequence[str], request: Request) -> Told:
     if isinstance(job, PredictJob):
         return _of_predict(job, request)
     raise UserError(
-        f"{path}: kind {job.kind} is not forecast; give a job of kind pretrain or predict"
+        f"{path}: kind {job.kind} is not forecast; give a job of kind pretrain, predict or index"
     )
 
 

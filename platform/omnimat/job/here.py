@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from omnimat.base.process import num_cores
 from omnimat.job.job import Job
 
 _FEATURIZERS = "num_featurizers"
@@ -32,11 +33,7 @@ def left_open(job: Job[Any], num_cpus: float | None = None) -> list[str]:
 
 def cpus(num_cpus: float | None) -> float:
     """Count the CPUs of a cluster; None for those of this machine that a process may use."""
-    if num_cpus is not None:
-        return num_cpus
-    from joblib import cpu_count
-
-    return float(cpu_count())
+    return float(num_cores()) if num_cpus is None else num_cpus
 
 
 def _at(job: Job[Any], key: str) -> Any:

@@ -233,6 +233,7 @@ KINDS: Registry[type[Job[Any]]] = Registry(
         "finetune": "omnimat.job.kinds.finetune:FinetuneJob",
         "evaluate": "omnimat.job.kinds.evaluate:EvaluateJob",
         "predict": "omnimat.job.kinds.predict:PredictJob",
+        "index": "omnimat.job.kinds.index:IndexJob",
         "pipeline": "omnimat.job.kinds.pipeline:PipelineJob",
     },
 )

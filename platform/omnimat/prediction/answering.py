@@ -23,7 +23,7 @@ from omnimat.prediction.featurizing import (
     part_of,
 )
 from omnimat.prediction.parts import PartFile, PartReport, part_name, write_part
-from omnimat.prediction.settings import PredictSettings
+from omnimat.prediction.settings import AppliedSettings
 
 REPORT = "report"
 
@@ -31,7 +31,7 @@ REPORT = "report"
 class Answer:
     """Answers for parts and writes them."""
 
-    def __init__(self, package: Package, settings: PredictSettings, fence: Fence) -> None:
+    def __init__(self, package: Package, settings: AppliedSettings, fence: Fence) -> None:
         """Answer for the holder of a folder.
 
         Args:
@@ -43,7 +43,7 @@ class Answer:
         has_gpu = settings.model_resources.get("GPU")
         device = on_gpu(torch.device("cuda")) if has_gpu else torch.device("cpu")
         unpacked = Unpacked(package, device)
-        self._asked = Asked(unpacked, settings.output, settings.modality)
+        self._asked = Asked(unpacked, settings.wanted, settings.modality)
         self._fence = fence
 
     def __call__(self, block: pa.Table) -> pa.Table:

@@ -16,8 +16,8 @@ from omnimat.inference.columns import DISTANCE, NAME, NOTES, columns_of
 from omnimat.inference.parts import stamped
 from omnimat.inference.unpacked import Embeddings, Unpacked
 from omnimat.modalities.layout import ID_COLUMN, Featurizer
-from omnimat.prediction.settings import Output
-from omnimat.search.materials import FORMULA
+from omnimat.prediction.featurizing import told_of
+from omnimat.prediction.settings import Wanted
 
 EMBEDDING = "embedding"
 
@@ -41,12 +41,12 @@ class Answers:
 class Asked:
     """A model, and what is asked of it."""
 
-    def __init__(self, unpacked: Unpacked, output: Output, modality: str | None) -> None:
+    def __init__(self, unpacked: Unpacked, wanted: Wanted, modality: str | None) -> None:
         """Ask a model.
 
         Args:
             unpacked: its networks.
-            output: what is asked.
+            wanted: what is asked; for an index it predicts if it can.
             modality: the modality whose encoder embeds; None for the first that the model has.
 
         Raises:
@@ -54,8 +54,12 @@ class Asked:
                 whose column would be there twice.
         """
         self._unpacked = unpacked
-        self._predictor = None if output == "embeddings" else unpacked.predictor
-        self._modality = None if output == "predictions" else unpacked.modality(modality)
+        self._is_for_index = wanted == "index"
+        only_embeds = self._is_for_index and unpacked.card.predictor is None
+        is_silent = wanted == "embeddings" or only_embeds
+        self._predictor = None if is_silent else unpacked.predictor
+        self._modality = None if wanted == "predictions" else unpacked.modality(modality)
+        self._told = tuple(told_of(wanted))
         self._encoder = self._modality and unpacked.encoders.fingerprint_of(self._modality)
         self._schema = self._columns()
 
@@ -69,7 +73,8 @@ class Asked:
     def answer(self, features: pa.Table) -> Answers:
         """Answer for N materials that are ``featurized`` by these featurizers.
 
-        Of a material for which one of two answers is missing the other is given, with a note.
+        Of a material for which one of two answers is missing the other is given, with a note; an
+        index leaves out what has no embedding.
         """
         ids = features[ID_COLUMN].to_pylist()
         table = pd.DataFrame({ID_COLUMN: ids, NOTES: ""})
@@ -83,18 +88,22 @@ class Asked:
             table[EMBEDDING] = pd.Series(_cells(embedded), table.index, object)
             table[NOTES] = _both(table[NOTES].tolist(), embedded.notes)
             reasons.append(embedded.notes)
-        table[FORMULA] = features[FORMULA].to_pylist()
+        for name in self._told:
+            table[name] = features[name].to_pylist()
+        if self._is_for_index:
+            reasons = reasons[-1:]
         is_bad = np.array([all(each) for each in zip(*reasons, strict=True)], np.bool_)
         rows = pa.Table.from_pandas(table[~is_bad], self._schema, preserve_index=False)
-        bad = table[is_bad]
+        why = reasons[0] if self._is_for_index else table[NOTES]
+        bad = [(ids[row], why[row]) for row in np.flatnonzero(is_bad).tolist()]
         rows = rows.replace_schema_metadata(None)
         if self._encoder is not None:
             rows = stamped(rows, self._encoder)
-        return Answers(rows, tuple(zip(bad[ID_COLUMN], bad[NOTES], strict=True)))
+        return Answers(rows, tuple(bad))
 
     def _columns(self) -> pa.Schema:
         """Give the columns of the table: id, formula, predictions, distance, embedding, notes."""
-        columns = [(ID_COLUMN, pa.string()), (FORMULA, pa.string())]
+        columns = [(name, pa.string()) for name in (ID_COLUMN, *self._told)]
         if self._predictor is not None:
             columns += [*_predicted_columns(self._predictor), (DISTANCE, pa.float64())]
         if self._modality is not None:

@@ -8,7 +8,7 @@ would bury its sentence in tracebacks.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,8 @@ from omnimat.modalities.batch import Quarantined
 from omnimat.modalities.layout import Featurizer
 from omnimat.prediction.parts import Tries
 from omnimat.prediction.rows import Part, read
-from omnimat.search.materials import FORMULA, formula_told
+from omnimat.prediction.settings import Wanted
+from omnimat.search.materials import FACTS, FORMULA, facts_told, formula_told
 from omnimat.sources.base import Source
 from omnimat.sources.items import guarded_items
 
@@ -45,23 +46,37 @@ def features_of(block: pa.Table) -> pa.Table:
     return pa.ipc.open_stream(block[FEATURES][0].as_buffer()).read_all()
 
 
-def features_and_formulas(
-    records: Sequence[Record | Quarantined], featurizers: Mapping[str, Featurizer]
+def features_and_told(
+    records: Sequence[Record | Quarantined],
+    featurizers: Mapping[str, Featurizer],
+    wanted: Wanted = "predictions",
 ) -> pa.Table:
-    """Featurize N materials, by their ids, with a column ``reduced_formula``, null where unknown.
+    """Featurize N materials, by their ids, with columns of what their records tell.
 
     See ``omnimat.inference.features.featurized`` for the other columns.
     """
-    told = [None if isinstance(one, Quarantined) else formula_told(one) for one in records]
     table = featurized([one.material_id for one in records], records, featurizers)
-    return table.append_column(FORMULA, pa.array(told, pa.string()))
+    for name, tell in told_of(wanted).items():
+        told = [None if isinstance(one, Quarantined) else tell(one) for one in records]
+        table = table.append_column(name, pa.array(told, pa.string()))
+    return table
+
+
+def told_of(wanted: Wanted) -> Mapping[str, Callable[[Record], str | None]]:
+    """Give the columns of what records tell: their formula or, for an index, all that is known."""
+    return {FACTS: facts_told} if wanted == "index" else {FORMULA: formula_told}
 
 
 class Featurize:
     """Reads and featurizes parts."""
 
     def __init__(
-        self, rows: Source, featurizers: Mapping[str, Featurizer], limits: Limits, fence: Fence
+        self,
+        rows: Source,
+        featurizers: Mapping[str, Featurizer],
+        limits: Limits,
+        fence: Fence,
+        wanted: Wanted = "predictions",
     ) -> None:
         """Read for the holder of a folder.
 
@@ -70,7 +85,9 @@ class Featurize:
             featurizers: one a modality.
             limits: limits of reading one row.
             fence: the right to the folder in which the job writes.
+            wanted: what the job makes.
         """
+        self._wanted: Wanted = wanted
         self._rows, self._featurizers, self._limits = rows, featurizers, limits
         self._tries = Tries(fence)
 
@@ -88,7 +105,7 @@ class Featurize:
             what = f"rows {part.start} to {part.stop - 1} of the input"
             records = patiently(lambda: self._records(part, was_in_vain), what)
             read_s = time.perf_counter() - started_s
-            features = features_and_formulas(records, self._featurizers)
+            features = features_and_told(records, self._featurizers, self._wanted)
             featurize_s = time.perf_counter() - started_s - read_s
         cells = {FEATURES: _cell(features), READ_S: [read_s], FEATURIZE_S: [featurize_s]}
         return block_of(part, **cells, **{ERROR: [""]})

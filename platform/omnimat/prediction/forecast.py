@@ -19,10 +19,10 @@ from omnimat.base.errors import UserError
 from omnimat.base.files import parquet_bytes
 from omnimat.inference.unpacked import Unpacked
 from omnimat.prediction.answers import Asked
-from omnimat.prediction.featurizing import features_and_formulas
+from omnimat.prediction.featurizing import features_and_told
 from omnimat.prediction.plan import Plan
 from omnimat.prediction.rows import num_rows_of, read
-from omnimat.prediction.settings import PredictSettings
+from omnimat.prediction.settings import AppliedSettings
 from omnimat.training.forecast.prediction import START_S
 from omnimat.training.forecast.request import Request
 
@@ -125,7 +125,7 @@ class Forecast:
         }
 
 
-def forecast(settings: PredictSettings, plan: Plan, request: Request) -> Forecast:
+def forecast(settings: AppliedSettings, plan: Plan, request: Request) -> Forecast:
     """Read, featurize and answer some rows of the input here, and forecast the whole job.
 
     Raises:
@@ -154,14 +154,14 @@ def forecast(settings: PredictSettings, plan: Plan, request: Request) -> Forecas
     )
 
 
-def measured(settings: PredictSettings, plan: Plan, device: torch.device) -> Rates:
+def measured(settings: AppliedSettings, plan: Plan, device: torch.device) -> Rates:
     """Measure rows at a few places of the input, on one core and one device.
 
     Raises:
         UserError: the input has no rows.
     """
     num_items = num_rows_of(plan.rows)
-    asked = Asked(Unpacked(plan.package, device), settings.output, settings.modality)
+    asked = Asked(Unpacked(plan.package, device), settings.wanted, settings.modality)
     span = min(num_items, ITEMS_PER_SPAN)
     starts = np.unique(np.linspace(0, num_items - span, NUM_SPANS).astype(int))
     seconds, count = np.zeros(3), 0
@@ -220,13 +220,15 @@ def assumptions(found: Forecast, request: Request) -> list[str]:
 
 
 def _span(
-    settings: PredictSettings, plan: Plan, asked: Asked, start: int
+    settings: AppliedSettings, plan: Plan, asked: Asked, start: int
 ) -> tuple[np.ndarray[Any, Any], int]:
     """Take some rows all the way; give the seconds of each stage, and how many rows they are."""
     records, read_s = _timed(
         lambda: read(plan.rows, start, start + ITEMS_PER_SPAN, settings.item_limits)
     )
-    features, featurize_s = _timed(lambda: features_and_formulas(records, plan.featurizers))
+    features, featurize_s = _timed(
+        lambda: features_and_told(records, plan.featurizers, settings.wanted)
+    )
     _, answer_s = _timed(lambda: _answered(asked, features))
     return np.array([read_s, featurize_s, answer_s]), len(records)
 

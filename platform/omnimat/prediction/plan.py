@@ -13,7 +13,7 @@ from omnimat.modalities.layout import Featurizer
 from omnimat.prediction.answers import Asked
 from omnimat.prediction.origin import Origin
 from omnimat.prediction.rows import rows_of
-from omnimat.prediction.settings import PredictSettings
+from omnimat.prediction.settings import AppliedSettings
 from omnimat.sources.base import Source
 
 
@@ -34,7 +34,7 @@ class Plan:
     origin: Origin
 
 
-def make_plan(settings: PredictSettings, workspace: Workspace) -> Plan:
+def make_plan(settings: AppliedSettings, workspace: Workspace) -> Plan:
     """Open model and input.
 
     Raises:
@@ -45,7 +45,7 @@ def make_plan(settings: PredictSettings, workspace: Workspace) -> Plan:
     return Plan(package, featurizers, rows, Origin.of(package.card, rows))
 
 
-def open_model(settings: PredictSettings) -> tuple[Package, dict[str, Featurizer]]:
+def open_model(settings: AppliedSettings) -> tuple[Package, dict[str, Featurizer]]:
     """Open the model, and build the featurizers of all that it takes for what is asked.
 
     Raises:
@@ -53,4 +53,4 @@ def open_model(settings: PredictSettings) -> tuple[Package, dict[str, Featurizer
     """
     package = opened(settings.model)
     unpacked = Unpacked(package, torch.device("cpu"))
-    return package, Asked(unpacked, settings.output, settings.modality).featurizers
+    return package, Asked(unpacked, settings.wanted, settings.modality).featurizers

@@ -18,7 +18,7 @@ from omnimat.modalities.layout import ID_COLUMN
 from omnimat.prediction.origin import Origin
 from omnimat.prediction.parts import PartFile, PartReport
 from omnimat.prediction.rows import Part
-from omnimat.prediction.settings import PredictSettings
+from omnimat.prediction.settings import AppliedSettings
 from omnimat.stream.losses import Losses
 
 QUARANTINED = "quarantined.parquet"
@@ -92,7 +92,7 @@ class Progress:
 
 def write_result(
     progress: Progress,
-    settings: PredictSettings,
+    settings: AppliedSettings,
     origin: Origin,
     quarantined: PartFile,
     check_held: CheckHeld,

@@ -18,7 +18,7 @@ from omnimat.base.workspace import Workspace
 from omnimat.materials.record import Failure, Record
 from omnimat.materials.validation import validate
 from omnimat.modalities.batch import Quarantined
-from omnimat.prediction.settings import PredictSettings
+from omnimat.prediction.settings import AppliedSettings
 from omnimat.shards.manifest import Manifest
 from omnimat.shards.reader import read_records
 from omnimat.sources.base import Source, SourceSettings, check_not_empty
@@ -108,7 +108,7 @@ def _records(path: str, fingerprint: str) -> pd.DataFrame:
     return manifest.records(folder)
 
 
-def rows_of(settings: PredictSettings, workspace: Workspace) -> Source:
+def rows_of(settings: AppliedSettings, workspace: Workspace) -> Source:
     """Give the rows of a job, with absolute paths.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import ray.data
 from tqdm import tqdm
@@ -21,11 +21,17 @@ from omnimat.prediction.parts import PARTS, PartReport, kept_parts, remove_lefto
 from omnimat.prediction.plan import Plan, make_plan
 from omnimat.prediction.progress import Progress, write_result
 from omnimat.prediction.rows import Part, parts_of
-from omnimat.prediction.settings import PredictSettings
+from omnimat.prediction.settings import AppliedSettings
 from omnimat.stream.settings import FEATURIZER_NODES
 
 
-def predict(name: str, settings: PredictSettings, workspace: Workspace, fence: Fence) -> None:
+def predict(
+    name: str,
+    settings: AppliedSettings,
+    workspace: Workspace,
+    fence: Fence,
+    complete: Callable[[Plan, Progress], None] = lambda plan, progress: None,
+) -> None:
     """Make a prediction in the folder that is held; killed and run again, this goes on.
 
     Args:
@@ -33,6 +39,7 @@ def predict(name: str, settings: PredictSettings, workspace: Workspace, fence: F
         settings: what is asked, and of what.
         workspace: where data sets are.
         fence: the right to the folder.
+        complete: makes what is made of all parts, before the result is written.
 
     Raises:
         UserError: model or input are missing, or not those with which the prediction was begun.
@@ -56,6 +63,7 @@ def predict(name: str, settings: PredictSettings, workspace: Workspace, fence: F
     progress.losses.check(settings.max_quarantined)
     fence.check()
     remove_leftovers(fence.folder)
+    complete(plan, progress)
     write_result(progress, settings, plan.origin, quarantined, fence.check)
     print(summary(name, progress, num_per_s), flush=True)
 
@@ -75,7 +83,7 @@ def summary(name: str, progress: Progress, num_per_s: float) -> str:
 def _follow(
     name: str,
     progress: Progress,
-    settings: PredictSettings,
+    settings: AppliedSettings,
     reports: Iterator[tuple[int, PartReport]],
 ) -> None:
     """Note what becomes of the missing parts, and end early if too much is lost."""
@@ -97,7 +105,7 @@ def _follow(
 
 
 def _answered(
-    parts: Sequence[Part], plan: Plan, settings: PredictSettings, fence: Fence
+    parts: Sequence[Part], plan: Plan, settings: AppliedSettings, fence: Fence
 ) -> Iterator[tuple[int, PartReport]]:
     """Have parts made on two pools of actors, and give the report of each as it is there.
 
@@ -108,7 +116,13 @@ def _answered(
         return
     features = ray.data.from_blocks([block_of(part) for part in parts]).map_batches(
         Featurize,
-        fn_constructor_args=(plan.rows, plan.featurizers, settings.item_limits, fence),
+        fn_constructor_args=(
+            plan.rows,
+            plan.featurizers,
+            settings.item_limits,
+            fence,
+            settings.wanted,
+        ),
         batch_size=None,  # a part
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=settings.num_featurizer_actors),

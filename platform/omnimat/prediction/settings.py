@@ -1,4 +1,4 @@
-"""What a prediction is; importing this loads neither Ray nor torch."""
+"""What a prediction or an index is; importing this loads neither Ray nor torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from omnimat.sources.settings import SOURCES
 from omnimat.stream.featurizers import FeaturizerSettings
 
 Output = Literal["predictions", "embeddings", "both"]
+Wanted = Output | Literal["index"]
+"""What is wanted of a model: an output, or all that an index holds."""
 
 
-class PredictSettings(FeaturizerSettings):
+class AppliedSettings(FeaturizerSettings):
     """A packed model and the materials to which it is applied.
 
     Attributes:
         model: folder or zip that ``omnimat package`` made.
         dataset: name of an ingested data set with the materials; or else a ``source``.
         source: where the materials are read from, as in an ingest job; without ``type``, files.
-        output: what is written of each material.
         modality: the modality whose encoder embeds; None for the first that the model has.
         rows_per_part: how many materials a part of the table holds, and so a start that was killed
             may have to do again; of a data set fewer, where its records are large.
@@ -45,7 +46,6 @@ class PredictSettings(FeaturizerSettings):
     model: str
     dataset: str | None = None
     source: Annotated[Source, OneOf(SOURCES, default="files")] | None = None
-    output: Output = "predictions"
     modality: ModalityName | None = None
     rows_per_part: int = Field(default=2048, ge=1)
     num_models: int = Field(default=1, ge=1)
@@ -77,8 +77,37 @@ class PredictSettings(FeaturizerSettings):
             )
         return self
 
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted of the model."""
+        raise NotImplementedError
+
+
+class PredictSettings(AppliedSettings):
+    """A packed model and the materials for which it predicts or that it embeds.
+
+    Attributes:
+        output: what is written of each material.
+    """
+
+    output: Output = "predictions"
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted of the model."""
+        return self.output
+
     @model_validator(mode="after")
     def _embeds_if_a_modality_is_named(self) -> Self:
         if self.modality is not None and self.output == "predictions":
             raise ValueError("modality: it says what embeds; set output to embeddings or both")
         return self
+
+
+class IndexSettings(AppliedSettings):
+    """A packed model and the materials that it embeds, and predicts if it can, for searches."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted of the model."""
+        return "index"

@@ -24,6 +24,8 @@ from omnimat.modalities.composition import formula_of
 
 NAME, FORMULA, SPLIT = "name", "reduced_formula", "split"
 KNOWN, PREDICTED = "known.", "predicted."
+FACTS = "facts"
+"""Column of a part of an index, with what its records tell."""
 SPACE_GROUP, SYSTEM = f"{KNOWN}space_group_number", f"{KNOWN}crystal_system"
 
 _NUMBERS = pa.list_(pa.float64())
@@ -85,6 +87,16 @@ def facts_of(record: Record) -> dict[str, Any]:
     if record.structure is not None and "space_group_number" not in known:
         known |= symmetry_properties(to_pymatgen(record.structure))
     return {FORMULA: formula_told(record)} | under(KNOWN, known)
+
+
+def facts_told(record: Record) -> str:
+    """Give the facts of a record as JSON, which ``facts_in`` reads."""
+    return json.dumps(facts_of(record), default=lambda value: value.tolist())
+
+
+def facts_in(cells: Sequence[str]) -> dict[str, list[Any]]:
+    """Lay out as columns what ``facts_told`` gave of each material."""
+    return rows_as_columns([json.loads(cell) for cell in cells])
 
 
 def formula_told(record: Record) -> str | None:

@@ -17,7 +17,7 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.card import Network, PackageCard, Predicted, Predictor, Score, Trained
 from omnimat.inference.conformal import Calibration
 from omnimat.inference.domain import Domain, Reference
-from omnimat.inference.package import REFERENCE, member_file, stored, write
+from omnimat.inference.package import REFERENCE, encoder_file, member_file, stored, write
 from omnimat.modalities.choices import ModalityChoices
 from omnimat.models.export import Card
 
@@ -36,13 +36,16 @@ _CODECS = (
 )
 
 
-def write_package(path: Path, seeds: Sequence[int] = (0, 1), target: str = TARGET) -> None:
+def write_package(
+    path: Path, seeds: Sequence[int] = (0, 1), target: str = TARGET, *, predicts: bool = True
+) -> None:
     """Write a package that embeds structures and predicts a number, three numbers and a class.
 
     Args:
         path: folder or zip to write.
         seeds: of its members.
         target: name of the number.
+        predicts: if not, it only embeds.
     """
     choice = ModalityChoices.model_validate(_CHOICES).chosen()["structure"]
     encoder = Card(
@@ -62,14 +65,17 @@ def write_package(path: Path, seeds: Sequence[int] = (0, 1), target: str = TARGE
         precision="fp32",
         seeds=tuple(seeds),
     )
-    files = {member_file(seed): _member(network, encoder, seed) for seed in seeds}
-    files[REFERENCE] = _reference()
+    if predicts:
+        files = {member_file(seed): _member(network, encoder, seed) for seed in seeds}
+        files[REFERENCE] = _reference()
+    else:
+        files = {encoder_file("structure"): _encoder(encoder)}
     card = PackageCard(
         omnimat=__version__,
         name=path.stem,
         files=stored(files),
         encoders={"structure": encoder},
-        predictor=_predictor(network, target),
+        predictor=_predictor(network, target) if predicts else None,
         trained=(Trained(dataset="none", dataset_fingerprint="none", licences=(), run="none"),),
         config={},
     )
@@ -82,6 +88,13 @@ def _member(network: Network, encoder: Card, seed: int) -> bytes:
         head = network.head.build(("structure",), EMBEDDING_DIM, network.codec.num_outputs)
         model = PropertyModel({"structure": encoder.build()}, head)
     data: bytes = save_tensors(dict(model.state_dict()))
+    return data
+
+
+def _encoder(card: Card) -> bytes:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        data: bytes = save_tensors(dict(card.build().state_dict()))
     return data
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from omnimat.base.lease import Fence
 from omnimat.base.workspace import PREDICTIONS
 from omnimat.job.asks import Ask, Phase, Room
 from omnimat.job.job import Job, RunJob
-from omnimat.prediction.settings import PredictSettings
+from omnimat.prediction.settings import AppliedSettings, PredictSettings
 from omnimat.shards.manifest import MANIFEST_NAME
 
 
-class PredictJob(RunJob[PredictSettings]):
+class PredictJob(RunJob[AppliedSettings]):
     """Applies a packed model to the materials of a source or of a data set."""
 
     kind = "predict"
-    settings_type = PredictSettings
+    settings_type: ClassVar[type[AppliedSettings]] = PredictSettings
     among = PREDICTIONS
 
     def phases(self, room: Room | None = None) -> tuple[Phase, ...]:
