@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from omnimat.inference.compare import facts
-from omnimat.leaderboard.folds import FOLD, FoldMean, fold_means, may_be_of_fold
+from omnimat.leaderboard.contest import Contest
+from omnimat.leaderboard.folds import FOLD, FoldMean
 from omnimat.leaderboard.imported import IMPORTED, published_in
 from omnimat.leaderboard.origins import Origin
 from omnimat.leaderboard.row import Row
@@ -39,13 +40,34 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class MeanLine:
+    """A mean over several folds of the model.
+
+    Attributes:
+        mean: the folds.
+        contest: where the mean is ranked.
+        scale: how its values are written.
+    """
+
+    mean: FoldMean
+    contest: Contest
+    scale: Scale
+
+    @property
+    def place(self) -> int | None:
+        """Its rank, from 1; None if folds are missing."""
+        return self.contest.places.get(self.mean.mean_id)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPage:
     """One model.
 
     Attributes:
         line: its name and how many results it has.
-        means: the means over several folds, each with how its values are written.
-        results: its results, by task.
+        means: the means over several folds.
+        results: its other results, by task.
+        num_left_out: how many more there are.
         lineages: where the results come from, for the newest runs.
         num_origins: how many runs there are.
         packages: the packages that hold its weights, each with what its card says in short.
@@ -57,8 +79,9 @@ class ModelPage:
     """
 
     line: ModelLine
-    means: Sequence[tuple[FoldMean, Scale]]
+    means: Sequence[MeanLine]
     results: Sequence[Line]
+    num_left_out: int
     lineages: Sequence[Lineage]
     num_origins: int
     packages: Sequence[tuple[Packed, Mapping[str, str]]]
@@ -91,14 +114,17 @@ def model_page(
     if name is None or name not in found.models:
         return None
     results, origins = found.placed(name), catalogue.store.origins(model=name)
-    shown = origins[:MAX_ORIGINS]
+    means, shown = _means(catalogue, name), origins[:MAX_ORIGINS]
+    of_means = {member.group_id for one in means for member in one.mean.members}
+    others = [one for one in results if one.summary.group_id not in of_means]
     rows = {one.group_id: catalogue.store.rows(group_id=one.group_id) for one in shown}
     packed = attempt(lambda: packages.of(origins)).value or []
     curves = attempt(lambda: _curves(artifacts, shown, rows))
     return ModelPage(
         line=line_of(name, found.models[name], found.num_best().get(name, 0)),
-        means=_means(catalogue, results[:MAX_RESULTS]),
-        results=[Line(one, Scale.of(one.summary.board)) for one in results[:MAX_RESULTS]],
+        means=means,
+        results=[Line(one, Scale.of(one.summary.board)) for one in others[:MAX_RESULTS]],
+        num_left_out=max(0, len(others) - MAX_RESULTS),
         lineages=attempt(lambda: lineages(artifacts, shown, packed)).value or (),
         num_origins=len(origins),
         packages=[(one, facts(one.card)) for one in packed],
@@ -110,11 +136,13 @@ def model_page(
     )
 
 
-def _means(catalogue: Catalogue, results: Iterable[Placed]) -> list[tuple[FoldMean, Scale]]:
-    summaries = (one.summary for one in results)
-    of_folds = [one for one in summaries if may_be_of_fold(one.board.task)]
-    found = fold_means(of_folds, catalogue.store.configs(one.config_hash for one in of_folds))
-    return [(one, Scale.of(one.summary.board)) for one in found if len(one.members) > 1]
+def _means(catalogue: Catalogue, name: str) -> list[MeanLine]:
+    return [
+        MeanLine(mean, contest, Scale.of(contest.board))
+        for contest in catalogue.of_folds()
+        for mean in contest.ranked_means
+        if mean.summary.model == name and len(mean.members) > 1
+    ]
 
 
 def _to_pack(
