@@ -139,7 +139,8 @@ def finetune_rows(root: UPath, manifest: Manifest, ids: list[str], seeds: int) -
     for task, (metric, unit) in TASKS.items():
         run = root / "runs" / f"mini-{task.replace(', ', '-').replace(' ', '-')}"
         for key, (model, variant, off) in MODELS.items():
-            config = {"task": task, "trial": {"lr": 1e-3, "layers": [1, 2]}, "start": key}
+            trial = {"lr": 1e-3, "layers": [1, 2], "parts": [{"splits": ["test"]}, {"name": "b"}]}
+            config = {"task": task, "trial": trial, "start": key}
             for seed in range(seeds):
                 table = predictions(task, ids, off, seed)
                 path = run / "predictions" / f"{key}-seed{seed}.parquet"

@@ -126,7 +126,7 @@ def test_a_recipe_is_compared_with_that_of_any_rival(page_of, storage, catalogue
     assert (found.chosen, found.against) == (chosen.group_id, other.group_id)
     differing = {one.name: tuple(one.told) for one in found.differences}
     assert differing["start"] == ("aligned", "scratch")
-    assert found.num_equal + len(differing) == 4
+    assert found.num_equal + len(differing) == 5
     assert page_of(ALIGNED, recipe="nonsense", against="../..").recipe == recipe
 
 

@@ -498,7 +498,7 @@ def test_a_comparison_tells_whether_they_differ(client, storage):
     a, b = groups["formation energy", "aligned"], groups["formation energy", "hostile"]
     page = get(client, f"/compare?a={a}&b={b}")
     assert "A is better, by" in page.text
-    assert "1 of 4 keys differs" in page.text
+    assert "1 of 5 keys differs" in page.text
     assert [figure["kind"] for figure in page.figures] == ["cloud"]
     same = get(client, f"/compare?a={a}&b={a}")
     assert "No difference is shown" in same.text
