@@ -1,6 +1,7 @@
 """The loop and its checkpoints on real processes, without Ray."""
 
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from omnimat.stream.source import Source
 from omnimat.stream.timing import StreamMeter
 from omnimat.stream.worker import in_process
 from omnimat.testing.distributed import run_workers
+from omnimat.testing.waiting import LIMIT_S
+from omnimat.training import loop
 from omnimat.training.checkpoint_folders import checkpoints, newest_checkpoint
 from omnimat.training.context import WorkerContext
+from omnimat.training.engine import build_engine
 from omnimat.training.gather import join_over_workers
 from omnimat.training.history import read_reports
 from omnimat.training.loop import train_worker
@@ -113,6 +117,29 @@ def test_a_killed_run_ends_like_one_that_was_not(
             (one, card), (other, _) = (load(folder / "export" / modality) for folder in newest)
             torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
             assert card.samples_seen == plan.num_steps * 8
+
+
+def train_with_an_engine_that_waits(plan: RunPlan, folder: Path) -> None:
+    """Train with an engine that is built only once somebody makes features."""
+    begun = threading.Event()
+
+    def beginning(source: Source, units, num_rows):
+        begun.set()
+        yield from in_process(source, units, num_rows)
+
+    def build(*arguments):
+        assert begun.wait(LIMIT_S)
+        return build_engine(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "build_engine", build)
+        train_worker(plan, WorkerContext(UPath(folder), torch.device("cpu")), beginning)
+
+
+def test_features_are_made_while_the_engine_is_built(workspace, new_settings, tmp_path):
+    plan = make_plan("run", new_settings(num_epochs=1), workspace)
+    run_workers(train_with_an_engine_that_waits, 1, plan, tmp_path)
+    assert losses(tmp_path).index.tolist() == [1, 2, 3]
 
 
 def kept_steps(plan: RunPlan, folder: Path) -> list[int]:

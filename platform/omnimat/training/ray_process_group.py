@@ -101,7 +101,7 @@ def _join(backend: str, address: str, port: int, timeout_s: float) -> None:
 def _leave() -> None:
     import torch.distributed as dist
 
-    if dist.get_world_size() > 1:
+    if dist.is_initialized() and dist.get_world_size() > 1:
         dist.destroy_process_group()
 
 
