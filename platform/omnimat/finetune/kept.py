@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnimat.finetune.model import FeatureBatch
-from omnimat.modalities.batch import Counts, ModalityArrays, collate, joined_counts
-from omnimat.modalities.layout import Featurizer, Field
+from omnimat.modalities.batch import ModalityArrays, collate, joined_counts
+from omnimat.modalities.layout import Counts, Featurizer, Field
 from omnimat.modalities.tensors import ModalityTensors
 
 # Of the memory that is free. Several trials may share a device, and each keeps two splits.

@@ -187,7 +187,7 @@ def _padded(values: NDArray[Any], counts: Counts) -> NDArray[Any]:
     return rows
 
 
-def joined_counts(fields: Iterable[Field], arrays: Arrays) -> dict[str, Counts]:
+def joined_counts(fields: Iterable[Field], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Counts]:
     """Count the pairs of items that a field joins, for each axis and material, shape (n_present,).
 
     Args:

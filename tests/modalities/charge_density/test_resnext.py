@@ -1,4 +1,5 @@
 import torch
+from torch import nn
 
 from omnimat.modalities.charge_density.resnext import DensityResNeXtSettings
 
@@ -22,6 +23,7 @@ def test_circular_padding_sees_no_cell_wall() -> None:
 def test_the_layout_of_a_gpu_changes_no_number():
     torch.manual_seed(0)
     blocks = DensityResNeXtSettings(preset="tiny").build(8).double().blocks
+    blocks = nn.Sequential(*blocks)
     features = torch.randn(2, 8, 6, 6, 6, dtype=torch.float64)
     results = []
     for layout in (torch.contiguous_format, torch.channels_last_3d):
