@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import pandas as pd
 
 from omnimat.materials.split import SPLITS
 from omnimat.modalities.registry import MODALITIES, parts
-from omnimat.shards.manifest import Manifest
+from omnimat.shards.manifest import RECORDS_NAME, Manifest
 from omnimat_dashboard.artifacts import DATASET_FILES, Artifacts, Found
 from omnimat_dashboard.figures import Figure, bars
 from omnimat_dashboard.periodic_table import Cell, periodic_table
@@ -82,7 +83,7 @@ class Contents:
 
 
 class DatasetPages:
-    """The pages of data sets; an index is read and counted once, as long as it stays the same."""
+    """The pages of data sets; an index is counted once, as long as it stays the same."""
 
     def __init__(self, artifacts: Artifacts) -> None:
         """Show what lies in a storage."""
@@ -112,8 +113,11 @@ class DatasetPages:
         )
 
     def _counted(self, name: str, manifest: Manifest, splits: Mapping[str, int]) -> Found[Contents]:
-        key = manifest.records_sha256
-        if key not in self._contents:
+        data = self._artifacts.dataset_file(name, RECORDS_NAME)
+        if data.value is None:
+            return Found(None, data.reason)
+        key = sha256(data.value).hexdigest()
+        if key != manifest.records_sha256 or key not in self._contents:
             read = self._artifacts.records(name, manifest)
             if read.value is None:
                 return Found(None, read.reason)

@@ -238,7 +238,7 @@ function density(figure, width) {
 
 const HAS_WEBGL = Boolean(document.createElement("canvas").getContext("webgl"));
 
-function mapTraces(figure, key) {
+function mapTraces(figure, key, narrow) {
   const by = figure.colours.find((one) => one.key === key);
   const type = HAS_WEBGL ? "scattergl" : "scatter";
   const text = figure.ids.map((id, place) => `<b>${formula(figure.formulas[place])}</b><br>${plain(id)}`);
@@ -257,8 +257,9 @@ function mapTraces(figure, key) {
     const known = everything.filter((place) => by.values[place] != null);
     const rest = everything.filter((place) => by.values[place] == null);
     const scale = { color: known.map((place) => by.values[place]), colorscale: scaleOf(VIRIDIS), showscale: true,
-                    colorbar: { title: { text: `${plain(by.title)} (${plain(by.unit)})`, side: "right" },
-                                thickness: 12, outlinewidth: 0 } };
+                    colorbar: { title: { text: `${plain(by.title)} (${plain(by.unit)})`, side: narrow ? "top" : "right" },
+                                thickness: 12, outlinewidth: 0,
+                                ...(narrow ? { orientation: "h", y: 0, yanchor: "top" } : {}) } };
     return [trace(rest, "not known", { color: faded("--faint", 0.4) }), trace(known, by.title, scale)];
   }
   const counts = new Map();
@@ -276,7 +277,7 @@ function map(figure, width, height) {
   const select = document.getElementById("colour");
   const by = figure.colours.find((one) => one.key === select?.value);
   const bare = { showgrid: false, showticklabels: false, showline: false, fixedrange: false, title: { text: "" } };
-  const traces = mapTraces(figure, select?.value);
+  const traces = mapTraces(figure, select?.value, width < 640);
   const wanted = document.getElementById("find").value.trim().toLowerCase();
   const places = wanted ? figure.ids.map((_, place) => place).filter((place) =>
     figure.ids[place].toLowerCase() === wanted || figure.formulas[place].toLowerCase().startsWith(wanted)) : [];
