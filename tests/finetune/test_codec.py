@@ -126,6 +126,20 @@ def test_records_that_all_have_a_target_are_averaged_as_masked_ones_are():
     assert [one.is_learned is None for one in codec.encode(targets)] == [False, True, False]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_task_alone_loses_what_it_loses_among_others(place):
+    codec, targets = joint()
+    outputs = torch.randn(4, codec.num_outputs, generator=torch.Generator().manual_seed(0))
+    outputs.requires_grad_()
+    among = codec.losses(outputs, codec.encode(targets), "squared")[place : place + 1]
+    widths = [one.num_outputs for one in codec.codecs]
+    alone = JointCodec(codecs=codec.codecs[place : place + 1])
+    part = outputs.split(widths, dim=1)[place]
+    loss = alone.losses(part, alone.encode(targets[place : place + 1]), "squared")
+    gradients = [torch.autograd.grad(one, outputs)[0] for one in (loss, among)]
+    torch.testing.assert_close([loss, gradients[0]], [among, gradients[1]], rtol=0, atol=0)
+
+
 def test_a_class_that_training_never_saw_teaches_nothing():
     codec, targets = joint()
     unseen = Targets(np.array(["a", "z"]), np.array([True, True]))

@@ -204,7 +204,9 @@ class JointCodec(Settings):
         import torch.nn.functional as F
 
         loss_of_numbers = {"squared": F.mse_loss, "absolute": F.l1_loss}[regression]
-        parts = torch.split(outputs, [codec.num_outputs for codec in self.codecs], dim=1)
+        is_alone = len(self.codecs) == 1  # then there is nothing to cut and to join
+        widths = [codec.num_outputs for codec in self.codecs]
+        parts = (outputs,) if is_alone else torch.split(outputs, widths, dim=1)
         each = [
             (
                 F.cross_entropy(part, one.values.clamp(min=0), reduction="none")
@@ -213,7 +215,8 @@ class JointCodec(Settings):
             )
             for part, one in zip(parts, learned, strict=True)
         ]
-        return torch.stack([one.mean(loss) for loss, one in zip(each, learned, strict=True)])
+        means = [one.mean(loss) for loss, one in zip(each, learned, strict=True)]
+        return means[0].reshape(1) if is_alone else torch.stack(means)
 
     def decode(self, outputs: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Map (N, num_outputs) to the predictions of each task."""

@@ -47,6 +47,8 @@ class Fit:
             guessing.
         best: the entry of the best epoch, the first of equal ones.
         learned: the training targets of each task as they are learned, on the device.
+        guessed: the error of each task on the validation part if one guesses; 1 where that is 0,
+            since there is nothing to compare with.
     """
 
     tasks: Sequence[TaskSettings]
@@ -58,6 +60,7 @@ class Fit:
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
     learned: Sequence[Learned] = ()
+    guessed: Sequence[float] = ()
 
     def run(self, report: Callable[[dict[str, float]], None]) -> None:
         """Train, and leave the weights of the best epoch in the model.
@@ -76,6 +79,7 @@ class Fit:
             fused=self._device.type == "cuda",
         )
         self.learned = [one.to(self._device) for one in self.codec.encode(self.train.targets)]
+        self.guessed = self._guessed()
         best_state = _weights(network)
         for epoch in range(self.settings.num_epochs):
             self.history.append(self._epoch(network, optimizer, epoch))
@@ -165,18 +169,22 @@ class Fit:
         self._finite(float(outputs.sum()), epoch)
         predictions = self.codec.decode(outputs.cpu().numpy())
         scores, errors = {}, []
-        tasks = zip(
-            self.tasks, self.codec.codecs, self.validation.targets, predictions, strict=True
-        )
-        for task, codec, targets, predicted in tasks:
+        tasks = zip(self.tasks, self.guessed, self.validation.targets, predictions, strict=True)
+        for task, guessed, targets, predicted in tasks:
             kept = predicted[targets.is_known]
             if task.kind == "regression":  # a power of ten may overflow where its exponent does not
                 self._finite(float(np.abs(kept).max()), epoch)
             scores[validation_key(task)] = task.scoring.function(targets.known, kept)
-            guessed = task.scoring.error(targets.known, codec.guess(len(kept)))
-            # Where guessing is perfect, there is nothing to compare with.
-            errors.append(task.scoring.error(targets.known, kept) / (guessed or 1.0))
+            errors.append(task.scoring.error(targets.known, kept) / guessed)
         return {"validation_error": fmean(errors), **scores}
+
+    def _guessed(self) -> list[float]:
+        """Give the error of guessing for each task."""
+        each = zip(self.tasks, self.codec.codecs, self.validation.targets, strict=True)
+        return [
+            task.scoring.error(targets.known, codec.guess(len(targets.known))) or 1.0
+            for task, codec, targets in each
+        ]
 
     def _finite(self, value: float, epoch: int) -> float:
         if not np.isfinite(value):

@@ -89,7 +89,8 @@ class KeptModality:
 
     Attributes:
         fields: what its featurizer returns.
-        places: (N,) the place of each record among the n, -1 where it lacks the modality.
+        places: (N,) the place of each record among the n, -1 where it lacks the modality; None
+            where none does, so that records and places are the same.
         arrays: each field of the n records, on the device. What counts items along an axis counts
             from the first item of its own record.
         axes: the ragged axes.
@@ -97,7 +98,7 @@ class KeptModality:
     """
 
     fields: tuple[Field, ...]
-    places: NDArray[np.int64]
+    places: NDArray[np.int64] | None
     arrays: Mapping[str, Tensor]
     axes: Mapping[str, RaggedAxis]
     joined: Mapping[str, Counts]
@@ -118,7 +119,7 @@ class KeptModality:
         arrays = {field.name: _own_indices(field, collated, counts) for field in fields}
         return cls(
             fields=fields,
-            places=places,
+            places=None if len(collated.rows) == num_records else places,
             arrays={name: torch.from_numpy(array).to(device) for name, array in arrays.items()},
             axes={axis: RaggedAxis.of(each, device) for axis, each in counts.items()},
             joined=joined_counts(fields, collated.arrays),
@@ -126,9 +127,7 @@ class KeptModality:
 
     def batch(self, rows: NDArray[np.int64], device: torch.device) -> ModalityTensors:
         """Gather the records at these rows, in this order."""
-        own = self.places[rows]
-        present = np.flatnonzero(own >= 0)
-        records = own[present]
+        present, records = self._present(rows)
         places = torch.from_numpy(records).to(device, non_blocking=True)
         chosen = {name: axis.chosen(records, places) for name, axis in self.axes.items()}
         arrays = {}
@@ -148,6 +147,14 @@ class KeptModality:
             shape = int(counts[records].sum()), 0
             arrays[f"joined_{name}s"] = torch.empty(shape, dtype=torch.int32, device=device)
         return ModalityTensors(torch.from_numpy(present).to(device, non_blocking=True), arrays)
+
+    def _present(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find which of these rows have the modality, and their places."""
+        if self.places is None:
+            return np.arange(len(rows)), rows
+        own = self.places[rows]
+        present = np.flatnonzero(own >= 0)
+        return present, own[present]
 
 
 def _own_indices(

@@ -94,7 +94,7 @@ class Asked:
             reasons = reasons[-1:]
         is_bad = np.array([all(each) for each in zip(*reasons, strict=True)], np.bool_)
         rows = pa.Table.from_pandas(table[~is_bad], self._schema, preserve_index=False)
-        why = reasons[0] if self._is_for_index else table[NOTES]
+        why = reasons[0] if self._is_for_index else table[NOTES].tolist()
         bad = [(ids[row], why[row]) for row in np.flatnonzero(is_bad).tolist()]
         rows = rows.replace_schema_metadata(None)
         if self._encoder is not None:
