@@ -35,7 +35,10 @@ _FACTS: Mapping[str, Callable[[Row], str]] = {
     "Split sha256": lambda row: row.split_sha256,
     "Code": lambda row: row.code_commit + " with uncommitted changes" * row.code_dirty,
     "Hardware": lambda row: hardware(row.hardware),
-    "Chosen on validation": lambda row: json.dumps(row.hyperparameters),
+    "Chosen on validation": lambda row: (
+        ", ".join(f"{name} {json.dumps(value)}" for name, value in row.hyperparameters.items())
+        or "nothing"
+    ),
     "Made": lambda row: moment(row.created_at),
     "Checkpoint": lambda row: row.checkpoint_uri or "none",
     "Predictions": lambda row: row.predictions_uri or "none",
