@@ -207,3 +207,12 @@ def test_the_script_gets_the_same_crystal():
 def test_a_crystal_of_very_many_atoms_is_not_drawn():
     places = np.random.default_rng(0).random((MAX_ATOMS + 1, 3))
     assert picture_of(crystal(50 * np.eye(3), [6] * len(places), places)) is None
+
+
+def test_an_index_of_a_job_is_found_too(place, storage, tmp_path):
+    shutil.copytree(place.root.path, tmp_path / "storage")
+    indexes = tmp_path / "storage" / "indexes"
+    (indexes / "of-job").mkdir()
+    (indexes / "mini").rename(indexes / "of-job" / "index")
+    with TestClient(create_app(storage.url, str(tmp_path / "storage")), "http://127.0.0.1") as one:
+        assert 'value="indexes/of-job/index"' in one.get("/search").text

@@ -1,4 +1,4 @@
-"""The indexes of a storage: ``indexes/<name>``, and those that searches of runs have made.
+"""The indexes of a storage: ``indexes/<name>``, made by hand, by a job or by searches of a run.
 
 Opening one holds all of its files against their hashes, so it stays open until its card changes.
 Nothing here loads a network: neighbours are found among embeddings that are there.
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from upath import UPath
 
-from omnimat.base.workspace import RUNS
+from omnimat.base.workspace import INDEXES, RUNS
 from omnimat.search.card import CARD, IndexCard
 from omnimat.search.hits import hits_of
 from omnimat.search.index import Index, read_card
@@ -23,7 +23,7 @@ from omnimat.search.nearest import nearest
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.run_files import ask
 
-INDEXES = "indexes"
+OF_JOB = "index"  # the folder of what a job of kind index made (``omnimat.prediction.indexing``)
 SEARCH = "search"  # the folder of a run's indexes (``omnimat.search.of_run``)
 MAX_LISTED = 50
 _MAX_REMEMBERED = 6
@@ -85,7 +85,8 @@ class Indexes:
 
     def _names(self) -> list[str]:
         root = self._artifacts.storage.root
-        patterns = (f"{INDEXES}/*/{CARD}", f"{RUNS}/*/{SEARCH}/*/*/{CARD}")
+        places = (f"{INDEXES}/*", f"{INDEXES}/*/{OF_JOB}", f"{RUNS}/*/{SEARCH}/*/*")
+        patterns = [f"{place}/{CARD}" for place in places]
         found = [path for one in patterns for path in ask(partial(_glob, root, one), root)]
         return sorted(self._artifacts.storage.name_of(path.parent) for path in found)
 
