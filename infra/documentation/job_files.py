@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 
 from documentation.keys import KeyTables, written
@@ -55,13 +56,16 @@ class _Reference:
 
     def index(self) -> str:
         kinds = [
-            f"| [`{kind}`]({kind}.md) | {cell(self._definitions[name]['description'])} |"
+            f"| [`{kind}`]({posixpath.basename(page_of(kind))}) | {self._description(name)} |"
             for kind, name in self._kinds.items()
         ]
         any_kind = self._definitions[next(iter(self._kinds.values()))]
         keys = {key: one for key, one in any_kind["properties"].items() if key in self._common}
         table = self._tables.table(keys, any_kind["required"], _INDEX)
         return _lines(_INTRODUCTION, *kinds, _BELOW_KINDS, *table)
+
+    def _description(self, name: str) -> str:
+        return cell(self._definitions[name]["description"])
 
     def kind(self, kind: str, example: str | None) -> str:
         definition, address = self._definitions[self._kinds[kind]], page_of(kind)

@@ -38,8 +38,8 @@ class Part:
 
 
 def page_of(kind: str) -> str:
-    """Give the address of the page of a kind of job."""
-    return f"{FOLDER}/{kind}.md"
+    """Give the address of the page of a kind of job; ``index.md`` is the page above them all."""
+    return f"{FOLDER}/{'index-job' if kind == 'index' else kind}.md"
 
 
 def kinds_of(schema: Schema) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 from documentation.commands import below
 from documentation.job_files import pages as job_pages
 from documentation.keys import KeyTables
-from documentation.parts import kinds_of, parts_of
+from documentation.parts import kinds_of, page_of, parts_of
 
 from omnimat.cli.main import main
 from omnimat.job.header import JobHeader
@@ -33,7 +33,7 @@ def test_every_kind_has_a_page_with_every_key(schema, reference):
     assert set(kinds_of(schema)) == set(KINDS.names)
     for kind, name in kinds_of(schema).items():
         keys = set(schema["$defs"][name]["properties"]) - set(JobHeader.model_fields)
-        page = reference[f"reference/job-files/{kind}.md"]
+        page = reference[page_of(kind)]
         assert keys <= rows(page.partition("\n## ")[2].partition("\n## ")[0])
     assert set(JobHeader.model_fields) <= rows(reference["reference/job-files/index.md"])
 

@@ -42,6 +42,7 @@ class StreamMeter:
     """
 
     clock: Callable[[], float] = time.perf_counter
+    _began_s: float = field(default_factory=time.perf_counter)
     _num_rows: int = 0
     _seconds: dict[str, float] = field(default_factory=dict)
     _waited_s: float = 0.0
@@ -88,6 +89,8 @@ class StreamMeter:
     def _queued_rows(self, elapsed_s: float) -> float:
         """Multiply the mean wait by the rows a second over at least that time."""
         mean_wait_s = self._waited_s / max(self._num_rows, 1)
+        if not self._readings:  # rows were made ready before the trainer began to count its time
+            elapsed_s = max(elapsed_s, time.perf_counter() - self._began_s)
         self._readings.append((self._num_rows, elapsed_s))
         num_rows = sum(rows for rows, _ in self._readings)
         seconds = sum(seconds for _, seconds in self._readings)

@@ -1,4 +1,6 @@
-"""The shipped mappings give the records that omnimat 0.1.0 made of the same rows, to the bit.
+"""The shipped mappings give the records that omnimat 0.1.0 made of the same rows, to 14 digits.
+
+Processors differ in the last two, since linear algebra adds up in another order on each.
 
 ``expected.json`` was written by the sources ``parquet`` and ``mp20`` of that version, from the
 tables that this file writes. Floats in it are written so that they are read back exactly.
@@ -109,6 +111,15 @@ def told(record) -> dict:
     }
 
 
+def rounded(value):
+    """Round each float to 14 significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    return float(f"{value:.14g}") if isinstance(value, float) else value
+
+
 @pytest.mark.parametrize("mapping", ["multimodal", "cells", "mp20"])
 def test_the_records_are_the_same(tmp_path, mapping):
     write_tables(tmp_path)
@@ -117,4 +128,5 @@ def test_the_records_are_the_same(tmp_path, mapping):
     found = [told(record) for record in source.read(0, source.num_items())]
     expected = json.loads(EXPECTED.read_text())[mapping]
     # Through JSON, 1 and 1.0 stay different texts.
-    assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
+    texts = [json.dumps(rounded(one), sort_keys=True) for one in (found, expected)]
+    assert texts[0] == texts[1]

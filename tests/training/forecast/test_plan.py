@@ -110,7 +110,7 @@ def test_other_kinds_of_job_are_refused(plan):
     refused = CliRunner().invoke(main, ["plan", "jobs/data.yaml"])
     assert refused.exit_code == 2
     assert "jobs/data.yaml: kind ingest" in refused.output
-    assert "a job of kind pretrain or predict" in refused.output
+    assert "a job of kind pretrain, predict or index" in refused.output
 
 
 def test_damaged_rates_are_refused(plan, storage):

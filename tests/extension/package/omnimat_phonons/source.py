@@ -18,7 +18,7 @@ class PhononPrototypes(Prototypes):
 
     def read(self, start: int, stop: int) -> Iterator[Record | Failure]:
         """Read the crystals of a slice."""
-        for place, item in enumerate(super().read(start, stop)):
+        for place, item in enumerate(super().read(start, stop), start):
             known = isinstance(item, Record) and place % 4 != 3
             yield item.with_part("phonon_dos", debye(item)) if known else item
 
