@@ -26,6 +26,7 @@ from omnimat_dashboard.systems import Systems
 from omnimat_dashboard.text import Scale, hardware, moment, unit
 
 MAX_RIVALS = 50  # how many other results are offered for comparison
+_DISCOVERY = "discovery"  # whose files hold candidates for each target, and no prediction
 
 _FACTS: Mapping[str, Callable[[Row], str]] = {
     "Run": lambda row: row.run_name,
@@ -131,6 +132,7 @@ class Results:
         place = [one.group_id for one in everything].index(group_id)
         drawn = _curves(self._artifacts, rows, board)
         is_searched = is_retrieval(board)
+        has_none = is_searched or rows[0].section == _DISCOVERY
         return ResultPage(
             board=board,
             scale=Scale.of(board),
@@ -142,7 +144,7 @@ class Results:
             is_imported=is_imported(rows[0]),
             curves=drawn.value or (),
             curves_missing=drawn.reason,
-            performance=None if is_searched else self._performance(rows, board),
+            performance=None if has_none else self._performance(rows, board),
             retrieval=self._retrieval(rows[0], board) if is_searched else None,
             per_class=next((task for _, task in printed(board) if task.per_class), None),
             seen=[told for told in dict.fromkeys(map(_seen, rows)) if told],
