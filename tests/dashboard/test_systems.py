@@ -6,7 +6,7 @@ import pytest
 
 from omnimat.base.workspace import Workspace
 from omnimat.shards.reader import RawRecord, read_records
-from omnimat_dashboard.artifacts import Artifacts, Found
+from omnimat_dashboard.artifacts import Artifacts
 from omnimat_dashboard.systems import MAX_READ_BYTES, Systems
 
 
@@ -56,7 +56,7 @@ def test_what_a_record_does_not_say_is_not_known(
     artifacts, storage, monkeypatch, properties, system
 ):
     members = {} if properties is None else {"properties.json": properties}
-    raw = Found([RawRecord(storage.records["material_id"].iloc[0], members)])
+    raw = [RawRecord(storage.records["material_id"].iloc[0], members)]
     monkeypatch.setattr(Artifacts, "raw_records", lambda *_: raw)
     ids = storage.records["material_id"].iloc[:1]
     found = Systems(artifacts).of("any", "1", storage.records.iloc[:1], ids)

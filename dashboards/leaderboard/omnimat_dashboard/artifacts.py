@@ -161,15 +161,14 @@ class Artifacts:
                 self._indices = {key: read.value}  # of one data set, since they are large
             return Found(self._indices[key])
 
-    def raw_records(self, dataset: str, rows: pd.DataFrame) -> Found[list[RawRecord]]:
-        """Read records of a data set, some rows of its index, from shards of this storage."""
+    def raw_records(self, dataset: str, rows: pd.DataFrame) -> list[RawRecord]:
+        """Read records of a data set, some rows of its index, from shards of this storage.
+
+        Whoever calls it asks for it by ``attempt``.
+        """
         names = [f"{DATASETS}/{dataset}/{shard_name(int(one))}" for one in set(rows["shard"])]
-
-        def read() -> list[RawRecord]:
-            shards = [self.storage.file(name, "dataset", _MAX_SHARD_BYTES) for name in names]
-            return read_records(shards[0].parent, rows) if shards else []
-
-        return attempt(read)
+        shards = [self.storage.file(name, "dataset", _MAX_SHARD_BYTES) for name in names]
+        return read_records(shards[0].parent, rows) if shards else []
 
     def failures(self, dataset: str) -> Found[pd.DataFrame]:
         """Read what a data set's ingest refused: ``material_id`` and ``reason``."""

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from omnimat.leaderboard.metrics import METRICS
+from omnimat.materials.crystals import CRYSTAL_SYSTEMS
 from omnimat_dashboard.periodic_table import MIN_COUNT, ErrorCell, periodic_errors
-from omnimat_dashboard.predictions import CRYSTAL_SYSTEMS
 
 NUM_EXTREMES = 10  # how many of the worst materials are shown, and of the best
 _SIZES = (0, 2, 4, 8, 16, 32, 64, np.inf)  # atoms

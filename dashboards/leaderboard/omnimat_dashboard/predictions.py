@@ -11,19 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omnimat.leaderboard.board import Board
+from omnimat.materials.crystals import CRYSTAL_SYSTEMS
 from omnimat_dashboard.figures import Figure, cloud
 from omnimat_dashboard.text import unit
 
-# As crystallography orders them, from the least to the most symmetric.
-CRYSTAL_SYSTEMS = (
-    "triclinic",
-    "monoclinic",
-    "orthorhombic",
-    "tetragonal",
-    "trigonal",
-    "hexagonal",
-    "cubic",
-)
 _COMPONENTS = {"lattice lengths": ("a", "b", "c"), "lattice angles": ("alpha", "beta", "gamma")}
 MAX_CLASSES = 30
 SHADES = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from threading import Lock
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from omnimat.materials.crystals import crystal_system
 from omnimat.shards.codec import PROPERTIES
 from omnimat.shards.reader import RawRecord
-from omnimat_dashboard.artifacts import Artifacts, Found
+from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 
 MAX_READ_BYTES = 512 << 20  # of the records of one result
 _MAX_REMEMBERED = 4  # data sets
@@ -59,7 +60,8 @@ class Systems:
         if (size_bytes := int(rows["size_bytes"].sum())) > MAX_READ_BYTES:
             return f"the records of these materials have {size_bytes >> 20:,} MiB"
         for start in range(0, len(rows), _AT_ONCE):
-            read = self._artifacts.raw_records(dataset, rows.iloc[start : start + _AT_ONCE])
+            some = rows.iloc[start : start + _AT_ONCE]
+            read = attempt(partial(self._artifacts.raw_records, dataset, some))
             if read.value is None:
                 return read.reason
             known.update((one.material_id, _system(one)) for one in read.value)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The tolerance with which the Materials Project assigns space groups.
 SYMMETRY_TOLERANCE_ANGSTROM = 0.1
-_CRYSTAL_SYSTEMS = (
+CRYSTAL_SYSTEMS = (  # from the least to the most symmetric
     "triclinic",
     "monoclinic",
     "orthorhombic",
@@ -120,7 +120,7 @@ def crystal_system(space_group_number: int) -> str:
     """
     if not 1 <= space_group_number <= _LAST_SPACE_GROUPS[-1]:
         raise ValueError(f"{space_group_number} is no space group: they are numbered 1 to 230")
-    return _CRYSTAL_SYSTEMS[bisect_left(_LAST_SPACE_GROUPS, space_group_number)]
+    return CRYSTAL_SYSTEMS[bisect_left(_LAST_SPACE_GROUPS, space_group_number)]
 
 
 def space_group_symbol(space_group_number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -18,7 +19,7 @@ Wanted = Output | Literal["index"]
 """What is wanted of a model: an output, or all that an index holds."""
 
 
-class AppliedSettings(FeaturizerSettings):
+class AppliedSettings(FeaturizerSettings, ABC):
     """A packed model and the materials to which it is applied.
 
     Attributes:
@@ -78,9 +79,9 @@ class AppliedSettings(FeaturizerSettings):
         return self
 
     @property
+    @abstractmethod
     def wanted(self) -> Wanted:
         """What is wanted of the model."""
-        raise NotImplementedError
 
 
 class PredictSettings(AppliedSettings):

@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from omnimat.base.workspace import DATASETS
 from omnimat.materials.record import Record, Structure
 from omnimat.shards.codec import decode
-from omnimat.shards.manifest import Manifest, shard_name
-from omnimat.shards.reader import RawRecord, read_records
+from omnimat.shards.manifest import Manifest
+from omnimat.shards.reader import RawRecord
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 
 # Parts that pages show. A charge density takes megabytes, and nothing here draws it.
@@ -92,7 +91,7 @@ class Records:
         places = index.index.get_indexer(pd.Index(names))
         rows = index.iloc[places[places >= 0]]
         small = rows[rows["size_bytes"] <= MAX_RECORD_BYTES]
-        read = attempt(lambda: self._raw(dataset, small)).value or []
+        read = attempt(lambda: self._artifacts.raw_records(dataset, small)).value or []
         decoded = (attempt(partial(_decoded, raw, {"structure"})).value for raw in read)
         return {
             one.material_id: one.structure
@@ -134,7 +133,7 @@ class Records:
         facts = row.iloc[0]
         if int(facts["size_bytes"]) > MAX_RECORD_BYTES:
             raise ValueError(f"it has {facts['size_bytes']:,} bytes, which are too many to show")
-        (raw,) = self._raw(dataset, row)
+        (raw,) = self._artifacts.raw_records(dataset, row)
         held = [str(one).removeprefix("has_") for one in row if str(one).startswith("has_")]
         return StoredRecord(
             record=_decoded(raw, _READ),
@@ -143,15 +142,6 @@ class Records:
             num_atoms=None if pd.isna(facts["num_atoms"]) else int(facts["num_atoms"]),
             held=tuple(one for one in held if facts[f"has_{one}"]),
         )
-
-    def _raw(self, dataset: str, rows: pd.DataFrame) -> list[RawRecord]:
-        """Read records from shards that lie in the storage."""
-        if not len(rows):
-            return []
-        names = [f"{DATASETS}/{dataset}/{shard_name(int(one))}" for one in set(rows["shard"])]
-        storage = self._artifacts.storage
-        shards = [storage.file(name, "dataset", _MAX_SHARD_BYTES) for name in names]
-        return read_records(shards[0].parent, rows)
 
 
 def _decoded(raw: RawRecord, wanted: Collection[str]) -> Record:
