@@ -134,8 +134,8 @@ class EncoderConformance:
         again = copy.deepcopy(encoder)
         checkpoint_layers(again)
         assert again.state_dict().keys() == encoder.state_dict().keys()
-        trained = [_trained(one, arrays) for one in (encoder, again)]
-        torch.testing.assert_close(*trained, rtol=0, atol=0)
+        found = [trained(one, arrays) for one in (encoder, again)]
+        torch.testing.assert_close(*found, rtol=0, atol=0)
 
     def test_inputs_are_left_alone(self) -> None:
         """The arrays are not written to."""
@@ -247,8 +247,8 @@ def as_double(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k: v.double() if v.is_floating_point() else v for k, v in arrays.items()}
 
 
-def _trained(encoder: nn.Module, arrays: Mapping[str, Tensor]) -> tuple[object, ...]:
-    """Run both passes; return embeddings, gradients, statistics and the next random numbers."""
+def trained(encoder: nn.Module, arrays: Mapping[str, Tensor]) -> tuple[object, ...]:
+    """Run both passes; give embeddings, gradients, statistics and the next random numbers."""
     torch.manual_seed(0)
     embeddings = encoder(arrays)
     embeddings.square().sum().backward()

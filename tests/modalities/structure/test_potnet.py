@@ -18,7 +18,7 @@ from omnimat.modalities.structure.potnet_network import (
     ordered_pairs,
     pair_potentials,
 )
-from omnimat.testing.encoder_conformance import as_double
+from omnimat.testing.encoder_conformance import as_double, trained
 from omnimat.testing.materials import encoder_arrays, example_records
 from omnimat.testing.published_graphs import in_published_form
 
@@ -33,13 +33,7 @@ def test_it_equals_its_published_form(where: LatticeSums) -> None:
     ours = settings.build(8).double()
     published = in_published_form(copy.deepcopy(ours))
     arrays = as_double(encoder_arrays(example_records(), CrystalGraph(lattice_sums=where)))
-    results = []
-    for network in (ours, published):
-        embeddings = network(arrays)
-        embeddings.sin().sum().backward()
-        gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
-        results.append((embeddings.detach(), gradients, dict(network.named_buffers())))
-    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*(trained(one, arrays) for one in (ours, published)))
 
 
 def test_the_split_weights_start_like_the_whole_layer() -> None:
