@@ -139,7 +139,7 @@ class _Augmentations(Settings):
         chosen = self.chosen()
         for modality in chosen.keys() & featurizers.keys():
             try:
-                chosen[modality].check(featurizers[modality])
+                chosen[modality].check_stored(featurizers[modality])
             except ValueError as error:
                 raise UserError(f"augmentation.{modality}: {error}") from error
 

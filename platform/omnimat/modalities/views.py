@@ -41,6 +41,14 @@ class AugmentationSettings(Settings):
 class ArrayAugmentationSettings(AugmentationSettings):
     """How a modality varies whose stored arrays can be varied too, without their records."""
 
+    def check_stored(self, featurizer: Any) -> None:
+        """Refuse a featurizer whose stored arrays cannot be varied; most that fit can be.
+
+        Raises:
+            ValueError: the featurizer does not fit; the message says what to change.
+        """
+        self.check(featurizer)
+
     @abstractmethod
     def vary(
         self, arrays: Arrays, featurizer: Any, generators: Sequence[np.random.Generator]

@@ -5,6 +5,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from omnimat.materials.validation import shortest_distance_angstrom
+from omnimat.modalities.batch import collate, feature_table
 from omnimat.modalities.structure.augment import (
     StructureAugmentation,
     displace_atoms,
@@ -97,3 +98,69 @@ def test_no_strength_changes_nothing(record_of, triclinic):
     graph = CrystalGraph(lattice_sums="none")(record_of(triclinic))
     for name, values in none.masked(graph, np.random.default_rng(6)).items():
         np.testing.assert_array_equal(values, graph[name])
+
+
+STORED = CrystalGraph(
+    neighbors="within_cutoff", max_neighbors=8, lattice_sums="none", reduced_lattice=True
+)
+
+
+def stored_graphs(record_of, structures):
+    records = [record_of(one) for one in structures]
+    batch = collate(feature_table(records, {"structure": STORED}), {"structure": STORED})
+    return batch.modalities["structure"].arrays
+
+
+def generators(*seeds):
+    return [np.random.default_rng(seed) for seed in seeds]
+
+
+def test_a_stored_graph_varies_as_its_crystal_does(record_of, nacl):
+    halves = 2.715 * (1 - np.eye(3))
+    si = Structure(Lattice(halves), ["Si"] * 2, [[0] * 3, [0.25] * 3])
+    arrays = stored_graphs(record_of, [nacl, si])
+    before = copy.deepcopy(arrays)
+    varied = StructureAugmentation(displacement=0.1, strain=0.05).vary(
+        arrays, STORED, generators(1, 2)
+    )
+    for name, values in before.items():
+        np.testing.assert_array_equal(arrays[name], values)  # what is stored is as it was
+        assert varied[name].dtype == values.dtype
+    for name in ("edge_sources", "edge_targets", "num_atoms", "atomic_numbers"):
+        np.testing.assert_array_equal(varied[name], before[name])
+    # Both crystals are stretched alone, and each edge ends where its atom has moved.
+    firsts = np.concatenate([[0], np.cumsum(before["num_edges"])])
+    for i, cell in enumerate(before["reduced_lattice_angstrom"].astype(np.float64)):
+        stretch = np.linalg.solve(cell, varied["reduced_lattice_angstrom"][i])
+        np.testing.assert_allclose(stretch, stretch.T, atol=1e-6)  # float32 cells
+        factors = np.linalg.eigvalsh(stretch)
+        assert 1 - 1e-6 <= factors.min() < factors.max() <= 1.05 + 1e-6
+        edges = slice(firsts[i], firsts[i + 1])
+        moved = np.linalg.solve(stretch.T, varied["edge_vectors_angstrom"][edges].T).T
+        shifts = moved - before["edge_vectors_angstrom"][edges]
+        ends = before["edge_targets"][edges] - before["edge_sources"][edges]
+        np.testing.assert_allclose(shifts[ends == 0], 0, atol=1e-5)  # an atom and its image
+        lengths = np.linalg.norm(before["edge_vectors_angstrom"][edges], axis=1)
+        assert 0 < np.abs(shifts).max() <= 0.2 * lengths.min()
+
+
+def test_a_stored_graph_without_strength_stays_as_it_is(record_of, nacl):
+    arrays = stored_graphs(record_of, [nacl])
+    varied = StructureAugmentation(displacement=0, strain=0).vary(arrays, STORED, generators(1))
+    for name, values in arrays.items():
+        np.testing.assert_allclose(varied[name], values, atol=1e-6)  # rounding of float32
+
+
+def test_parts_of_a_stored_graph_are_hidden(record_of, nacl):
+    arrays = stored_graphs(record_of, [nacl, nacl])
+    hiding = StructureAugmentation(displacement=0, strain=0, masked_atoms=0.5, masked_edges=0.25)
+    varied = hiding.vary(arrays, STORED, generators(1, 2))
+    hidden = (varied["atomic_numbers"] == 0).reshape(2, -1)
+    np.testing.assert_array_equal(hidden.sum(axis=1), [4, 4])
+    cut = (varied["edge_vectors_angstrom"] == 0).all(axis=1)
+    assert cut.sum() == 2 * round(0.25 * arrays["num_edges"][0])
+
+
+def test_stored_lattice_sums_cannot_vary():
+    with pytest.raises(ValueError, match="lattice_sums to none"):
+        StructureAugmentation().check_stored(CrystalGraph())
