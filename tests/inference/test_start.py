@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 from upath import UPath
 
+from omnimat.base.checked_json import write_checked_json
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
 from omnimat.evaluation.overlap import find_overlap, same_formula
@@ -19,7 +20,7 @@ from omnimat.inference.package import Package, stored
 from omnimat.inference.start import as_run, opened, seen_by
 from omnimat.job.run import checked
 from omnimat.models.export import load as load_export
-from omnimat.models.inputs import export_folder, featurizers_of, read_cards
+from omnimat.models.inputs import export_folder, featurizers_of, read_cards, read_pretraining
 from omnimat.training.seen import Materials, UnknownPretrainingError, pretraining_of
 
 TASK = {"name": "group", "target": "space_group_number"}
@@ -49,6 +50,18 @@ def job(tmp_path, storage):
         return path
 
     return job
+
+
+def test_how_a_run_of_another_version_was_trained_hides_not_what_it_has_seen(storage):
+    older = storage.run("older")
+    shutil.copytree(storage.run("pre"), older)
+    result = read_pretraining(older)
+    result["settings"]["training"]["a_key_that_is_gone"] = 100
+    write_checked_json(older / "result.json", result)
+    seen = pretraining_of(storage, "older", read_cards(older))
+    own = pretraining_of(storage, "pre", read_cards(storage.run("pre")))
+    assert seen.materials.fingerprint == own.materials.fingerprint
+    shutil.rmtree(older)
 
 
 def test_its_encoders_become_a_run_that_is_named_by_their_content(storage, pre, elsewhere):

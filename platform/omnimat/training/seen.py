@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 from pydantic import ValidationError
@@ -163,7 +163,7 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
         result = read_pretraining(workspace.run(run))
         if PACKAGE in result:
             return SeenElsewhere.model_validate(result[PACKAGE]["seen"]).pretraining(run)
-        settings = PretrainSettings.model_validate(result["settings"])
+        settings = PretrainSettings.model_validate(_of_what_is_seen(result["settings"]))
     except UnknownPretrainingError:
         raise
     except UserError as error:
@@ -193,3 +193,8 @@ def pretraining_of(workspace: Workspace, run: str, cards: Mapping[str, Card]) ->
             "a data set that it held out was ingested again with other materials; pretrain again",
         )
     return pretraining
+
+
+def _of_what_is_seen(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out how a run was trained, so that keys of another version are no hindrance."""
+    return {key: value for key, value in settings.items() if key not in ("training", "stream")}
