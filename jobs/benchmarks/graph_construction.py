@@ -1,10 +1,12 @@
 #!/usr/bin/env python
 """The speed of building crystal graphs, against what others use to find the same neighbours.
 
-All of them find every periodic neighbour within the cutoff and give indices and vectors; they take
-turns. torch_geometric is not among them, since its radius_graph knows no periodic cells.
+They find every periodic neighbour within the cutoff, or across the faces of Voronoi cells, and give
+indices and vectors; they take turns. torch_geometric is not among them, since its radius_graph
+knows no periodic cells.
 """
 
+import math
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -19,6 +21,9 @@ from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.testing.materials import example_records
 
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
+Build = Callable[[PymatgenStructure, float], Edges]
+
+FACES = CrystalGraph(neighbors="voronoi", max_neighbors=None, lattice_sums="none")
 
 
 def of_neighbor_list(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
@@ -50,6 +55,23 @@ def of_ase(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
     return sources, targets, vectors
 
 
+def of_voronoi_nn(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
+    """Use pymatgen's Voronoi cells, of the atoms within 10 angstrom."""
+    from pymatgen.analysis.local_env import VoronoiNN
+
+    del cutoff_angstrom
+    finder = VoronoiNN(tol=0, cutoff=10, compute_adj_neighbors=False)
+    smallest = 4 * math.pi * FACES.min_solid_angle_fraction
+    rows = [
+        (i, face["site"].index, *(face["site"].coords - crystal[i].coords))
+        for i, cell in enumerate(finder.get_all_voronoi_polyhedra(crystal))
+        for face in cell.values()
+        if face["solid_angle"] >= smallest
+    ]
+    table = np.array(rows).reshape(-1, 5)
+    return table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:]
+
+
 @click.command()
 @click.option("--materials", default=30, show_default=True)
 @click.option("--max-atoms", default=20, show_default=True)
@@ -65,34 +87,48 @@ def main(materials: int, max_atoms: int, cutoff_angstrom: float, repeats: int) -
         max_neighbors=None,
         lattice_sums="none",
     )
-    others: dict[str, Callable[[PymatgenStructure, float], Edges]] = {
-        "pymatgen get_neighbor_list": of_neighbor_list,
-        "pymatgen get_all_neighbors": of_all_neighbors,
+    within = "omnimat within_cutoff"
+    ours = {within: (graph, cutoff_angstrom), "omnimat voronoi": (FACES, math.inf)}
+    peers: dict[str, tuple[str, Build]] = {
+        "pymatgen get_neighbor_list": (within, of_neighbor_list),
+        "pymatgen get_all_neighbors": (within, of_all_neighbors),
+        "pymatgen VoronoiNN": ("omnimat voronoi", of_voronoi_nn),
     }
     if find_spec("ase"):
-        others["ase neighbor_list"] = of_ase
-    functions: dict[str, Callable[[], object]] = {"omnimat": lambda: [graph(r) for r in records]}
-    for name, build in others.items():
-        check(records, crystals, graph, build, cutoff_angstrom)
+        peers["ase neighbor_list"] = (within, of_ase)
+    functions: dict[str, Callable[[], object]] = {
+        name: lambda graph=graph: [graph(r) for r in records] for name, (graph, _) in ours.items()
+    }
+    for name, (like, build) in peers.items():
+        check(records, crystals, ours[like][0], build, ours[like][1])
         functions[name] = lambda build=build: [build(c, cutoff_angstrom) for c in crystals]
     seconds = interleaved(functions, repeats)
     rows = [
         {
             "by": name,
             "ms_per_crystal": round(1000 * value / len(records), 3),
-            "time_over_ours": round(value / seconds["omnimat"], 2),
+            "crystals_per_s": round(len(records) / value, 1),
+            "time_over_ours": round(value / seconds[peers[name][0] if name in peers else name], 2),
         }
         for name, value in seconds.items()
     ]
-    edges = sum(len(graph(record)["edge_sources"]) for record in records)
-    report("crystal graphs", rows, crystals=len(records), edges=edges, cutoff=cutoff_angstrom)
+    atoms = sum(len(crystal) for crystal in crystals)
+    edges = [sum(len(one(r)["edge_sources"]) for r in records) for one, _ in ours.values()]
+    report(
+        "crystal graphs",
+        rows,
+        crystals=len(records),
+        atoms=atoms,
+        edges=edges,
+        cutoff=cutoff_angstrom,
+    )
 
 
 def check(
     records: tuple[Record, ...],
     crystals: list[PymatgenStructure],
     graph: CrystalGraph,
-    build: Callable[[PymatgenStructure, float], Edges],
+    build: Build,
     cutoff_angstrom: float,
 ) -> None:
     """Make sure that both find the same lengths, or the times could not be compared."""

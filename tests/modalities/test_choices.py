@@ -11,6 +11,7 @@ from omnimat.modalities.text.tokenizer import TokenizerSettings, fit_tokenizer
 from omnimat.testing.materials import no_records
 
 WITHIN_5 = {"neighbors": "within_cutoff", "cutoff_angstrom": 5.0}
+VORONOI = {"neighbors": "voronoi", "max_neighbors": None, "lattice_sums": "none"}
 
 
 def structure(**keys: object) -> ModalityChoice:
@@ -32,6 +33,10 @@ def test_potnet_is_the_default() -> None:
         ({"type": "painn"}, WITHIN_5),
         ({"type": "painn"}, WITHIN_5 | {"cutoff_angstrom": 6.0}),
         ({"type": "dimenetpp"}, WITHIN_5 | {"cutoff_angstrom": 7.0}),
+        ({"type": "painn"}, VORONOI),
+        ({"type": "gated_graph"}, VORONOI),
+        ({"type": "gated_graph", "multiplicity": True}, VORONOI | {"multiplicity": True}),
+        ({"type": "gated_graph"}, VORONOI | {"multiplicity": True}),
     ],
 )
 def test_a_featurizer_that_serves(encoder: dict, featurizer: dict) -> None:
@@ -55,6 +60,11 @@ def test_a_featurizer_that_serves(encoder: dict, featurizer: dict) -> None:
         ({}, {"lattice_sums": True}, "'featurized', 'in_encoder' or 'none'"),
         ({"type": "painn"}, {}, r"painn .* 5\.0 angstrom.*featurizer"),
         ({"type": "dimenetpp"}, WITHIN_5, r"dimenetpp .* 7\.0 angstrom"),
+        (
+            {"type": "gated_graph", "multiplicity": True},
+            VORONOI,
+            r"gated_graph .*featurizer\.multiplicity to true",
+        ),
     ],
 )
 def test_a_featurizer_that_does_not(encoder: dict, featurizer: dict, sentence: str) -> None:

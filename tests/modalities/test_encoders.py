@@ -70,6 +70,20 @@ class TestGatedGraphThatKnowsTheCell(CrystalEncoderConformance):
     featurizer = OF_THE_LATTICE
 
 
+class TestGatedGraphOnVoronoiCells(CrystalEncoderConformance):
+    settings = GatedGraphSettings(preset="tiny", multiplicity=True)
+    featurizer = CrystalGraph(
+        neighbors="voronoi", max_neighbors=None, lattice_sums="none", multiplicity=True
+    )
+    invariant_under = (permuted, rotated, translated, repeated)
+
+    def build(self) -> torch.nn.Module:
+        """Let the multiplicity count, which a new network makes nothing of."""
+        encoder = super().build()
+        torch.nn.init.normal_(encoder.get_parameter("sites.weight"))
+        return encoder
+
+
 class TestPaiNN(CrystalEncoderConformance):
     settings = PaiNNSettings(preset="tiny")
     invariant_under = (permuted, rotated, translated, repeated)

@@ -34,6 +34,13 @@ class TestCrystalGraphForAnEncoderThatSums(FeaturizerConformance):
     needs = ("structure",)
 
 
+class TestCrystalGraphOfVoronoiCells(FeaturizerConformance):
+    featurizer = CrystalGraph(
+        neighbors="voronoi", max_neighbors=None, lattice_sums="none", multiplicity=True
+    )
+    needs = ("structure",)
+
+
 class TestDosCurve(FeaturizerConformance):
     featurizer = DosCurve()
     needs = ("dos",)

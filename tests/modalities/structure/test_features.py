@@ -3,6 +3,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
+from omnimat.base.settings import identity
 from omnimat.materials.record import Record
 from omnimat.materials.record import Structure as RecordStructure
 from omnimat.modalities.structure.features import CrystalGraph
@@ -156,9 +157,24 @@ def test_the_nearest_need_a_number():
         CrystalGraph(max_neighbors=None)
 
 
+def test_all_faces_of_a_cell_count():
+    with pytest.raises(ValueError, match=r"voronoi.*max_neighbors to null"):
+        CrystalGraph(neighbors="voronoi")
+
+
+def voronoi(**keys) -> CrystalGraph:
+    return CrystalGraph(neighbors="voronoi", max_neighbors=None, lattice_sums="none", **keys)
+
+
 def test_neighbors_are_part_of_the_fingerprint():
     graphs = [CrystalGraph(), CrystalGraph(neighbors="within_cutoff"), within(4), within(5)]
-    assert len({graph.fingerprint() for graph in graphs}) == 4
+    graphs += [voronoi(), voronoi(min_solid_angle_fraction=0.01), CrystalGraph(multiplicity=True)]
+    assert len({graph.fingerprint() for graph in graphs}) == len(graphs)
+
+
+def test_what_is_not_asked_for_is_no_part_of_the_identity():
+    """So that what was featurized before these options existed is found again."""
+    assert identity(CrystalGraph()) == {"type": "crystal_graph"}
 
 
 def test_permutation(record_of, triclinic):
@@ -281,6 +297,7 @@ def test_the_reduced_lattice_is_the_shortest_of_the_same_crystal(record_of, tric
         CrystalGraph(edge_mode="reference", max_neighbors=12, lattice_sums="in_encoder"),
         CrystalGraph(neighbors="within_cutoff", cutoff_angstrom=8.0, lattice_sums="none"),
         within(5),
+        voronoi(),
     ],
 )
 def test_the_number_of_atoms_tells_about_how_many_edges_there_are(graph):

@@ -16,6 +16,7 @@ GRAPH = CrystalGraph(
     max_neighbors=12,
     lattice_sums="none",
     reduced_lattice=True,
+    multiplicity=True,
 )
 
 
@@ -30,10 +31,18 @@ def without_ghosts(network: GatedGraph, arrays: dict[str, Tensor]) -> Tensor:
 def test_ghosts_change_neither_embeddings_nor_gradients(lattice: LatticeUse, pool: str) -> None:
     torch.manual_seed(0)
     settings = GatedGraphSettings.model_validate(
-        {"type": "gated_graph", "preset": "tiny", "lattice": lattice, "pool": pool}
+        {
+            "type": "gated_graph",
+            "preset": "tiny",
+            "lattice": lattice,
+            "pool": pool,
+            "multiplicity": True,
+        }
     )
     network = settings.build(16).double()
     assert isinstance(network, GatedGraph)
+    assert network.sites is not None
+    torch.nn.init.normal_(network.sites.weight)
     arrays = as_double(encoder_arrays(example_records(), GRAPH))
     assert len(with_ghosts(arrays)["edge_sources"]) > len(arrays["edge_sources"])
     found = []

@@ -48,7 +48,14 @@ def sorted_edges(arrays):
     return rows[np.lexsort(rows.T)]
 
 
-@pytest.mark.parametrize("graph", [{}, {"neighbors": "within_cutoff", "cutoff_angstrom": 5.0}])
+@pytest.mark.parametrize(
+    "graph",
+    [
+        {},
+        {"neighbors": "within_cutoff", "cutoff_angstrom": 5.0},
+        {"neighbors": "voronoi", "max_neighbors": None},
+    ],
+)
 def test_graphs_and_lattice_sums(right, graph):
     left = left_handed(right)
     validate(left)

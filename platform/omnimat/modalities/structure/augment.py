@@ -55,7 +55,7 @@ class StructureAugmentation(ArrayAugmentationSettings):
         if record.structure is None:
             return None
         moved = self.moved(record.structure, generator)
-        return self.masked(featurizer.of_structure(moved), generator)
+        return self.masked(featurizer.of_structure(moved, before=record.structure), generator)
 
     def check_stored(self, featurizer: CrystalGraph) -> None:
         """Refuse graphs with lattice sums, which would no longer be those of the moved atoms.

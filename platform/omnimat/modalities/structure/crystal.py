@@ -36,11 +36,11 @@ class CrystalEncoderSettings(EncoderSettings):
                 "featurizer.lattice_sums to none"
             )
         cutoff = self.needs_cutoff_angstrom
-        reaches = featurizer.neighbors == "within_cutoff" and cutoff is not None
-        if cutoff and not (reaches and featurizer.cutoff_angstrom >= cutoff):
+        if cutoff is not None and not _holds_all_within(featurizer, cutoff):
             raise ValueError(
                 f"the encoder {self.type} takes the neighbours within {cutoff} angstrom: set "
-                f"featurizer.neighbors to within_cutoff and featurizer.cutoff_angstrom to {cutoff}"
+                "featurizer.neighbors to within_cutoff and featurizer.cutoff_angstrom to "
+                f"{cutoff}, or featurizer.neighbors to voronoi"
             )
         return self
 
@@ -51,7 +51,10 @@ class CrystalEncoderSettings(EncoderSettings):
 
     @property
     def needs_cutoff_angstrom(self) -> float | None:
-        """Radius within which the graph must hold all neighbours; None if any graph will do."""
+        """Radius beyond which edges have no effect; None if all have one.
+
+        Up to there a graph must hold all neighbours, or all that share a face of a Voronoi cell.
+        """
         return None
 
 
@@ -70,3 +73,10 @@ class CutoffEncoderSettings(CrystalEncoderSettings):
     def needs_cutoff_angstrom(self) -> float:
         """The cutoff of the encoder."""
         return self.cutoff_angstrom
+
+
+def _holds_all_within(graph: CrystalGraph, cutoff_angstrom: float) -> bool:
+    """Say whether no neighbour that the graph is to hold is left out below the cutoff."""
+    if graph.neighbors == "within_cutoff":
+        return graph.cutoff_angstrom >= cutoff_angstrom
+    return graph.neighbors == "voronoi"

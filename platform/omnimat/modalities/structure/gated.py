@@ -25,9 +25,10 @@ class GatedGraphSettings(CutoffEncoderSettings):
     """Settings of the gated graph network.
 
     It takes ``featurizer: {neighbors: within_cutoff, cutoff_angstrom: 8, max_neighbors: 12,
-    lattice_sums: none}``. Its embedding does not change when a crystal is rotated, shifted or
-    described by another cell, unless ``lattice`` tells the network of the cell. ``tiny`` is for
-    tests, ``small`` for CPUs, ``base`` for GPUs.
+    lattice_sums: none}``, or ``{neighbors: voronoi, max_neighbors: null, lattice_sums: none}``. Its
+    embedding does not change when a crystal is rotated, shifted or described by another cell,
+    unless ``lattice`` tells the network of the cell. ``tiny`` is for tests, ``small`` for CPUs,
+    ``base`` for GPUs.
 
     Attributes:
         hidden_width: width of the state of each atom.
@@ -43,6 +44,9 @@ class GatedGraphSettings(CutoffEncoderSettings):
             lengths, the angles between them and the number of atoms, so that to predict a lattice
             is to copy it: no finding, but a test. Which of two equally long vectors comes first
             makes no difference.
+        multiplicity: whether each atom is told which fraction of the crystal's atoms are equivalent
+            to it by symmetry, which needs ``featurizer: {multiplicity: true}``. A new network makes
+            nothing of it yet.
         expansion: hidden width of the MLP of each atom, as a multiple of ``hidden_width``.
     """
 
@@ -73,20 +77,26 @@ class GatedGraphSettings(CutoffEncoderSettings):
     num_densities: NonNegativeInt = 16
     max_degree: int = Field(default=3, ge=1, le=3)
     lattice: LatticeUse = "none"
+    multiplicity: bool = False
     expansion: PositiveInt = 2
     cutoff_angstrom: PositiveFloat = 8.0
 
     def fitted_to(self, featurizer: Featurizer) -> Self:
-        """Insist that the graph holds the lattice where the network is told of it.
+        """Insist that the graph holds what the network is told beyond the edges.
 
         Raises:
             ValueError: it does not, or the graph is not one for the cutoff.
         """
         fitted = super().fitted_to(featurizer)
-        is_told = isinstance(featurizer, CrystalGraph) and featurizer.reduced_lattice
-        if self.lattice != "none" and not is_told:
+        assert isinstance(featurizer, CrystalGraph)  # or it would not have been fitted
+        if self.lattice != "none" and not featurizer.reduced_lattice:
             raise ValueError(
                 f"the encoder {self.type} with lattice: {self.lattice} takes the lattice vectors: "
                 "set featurizer.reduced_lattice to true"
+            )
+        if self.multiplicity and not featurizer.multiplicity:
+            raise ValueError(
+                f"the encoder {self.type} with multiplicity: true takes the multiplicity of each "
+                "atom: set featurizer.multiplicity to true"
             )
         return fitted

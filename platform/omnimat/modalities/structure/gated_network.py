@@ -59,6 +59,7 @@ class GatedGraph(nn.Module):
             nn.SiLU(),
             nn.Linear(settings.expansion * width, embedding_dim),
         )
+        self.sites = _from_zero(nn.Linear(1, width, bias=False)) if settings.multiplicity else None
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """Embed n crystals.
@@ -66,7 +67,8 @@ class GatedGraph(nn.Module):
         Args:
             arrays: ``atomic_numbers`` (atoms,), ``edge_sources`` and ``edge_targets`` (edges,) as
                 positions in the batch, ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,),
-                and with a lattice ``reduced_lattice_angstrom`` (n, 3, 3).
+                with a lattice ``reduced_lattice_angstrom`` (n, 3, 3), and with multiplicity
+                ``site_multiplicity`` (atoms,).
 
         Returns:
             The embeddings, shape (n, embedding_dim).
@@ -79,6 +81,8 @@ class GatedGraph(nn.Module):
         """Compute the state of each atom, shape (atoms, hidden_width), before the head."""
         index, numbers = edge_index(arrays), arrays["atomic_numbers"].long()
         atoms = self.atoms(numbers) + self.elements(numbers)
+        if self.sites is not None:
+            atoms = atoms + self.sites(arrays["site_multiplicity"][:, None].to(atoms.dtype))
         lengths, directions = lengths_and_directions(
             arrays["edge_vectors_angstrom"], self.settings.cutoff_angstrom
         )
@@ -240,6 +244,12 @@ class GatedLayer(nn.Module):
         atoms = atoms + self.gathered(_MESSAGE_SCALE * gathered)
         updated: Tensor = atoms + self.mlp(atoms)
         return updated
+
+
+def _from_zero(linear: nn.Linear) -> nn.Linear:
+    """Let a map begin at zero, so that what it adds makes no difference at first."""
+    nn.init.zeros_(linear.weight)
+    return linear
 
 
 def smeared(values: Tensor, largest: float, num_centres: int) -> Tensor:

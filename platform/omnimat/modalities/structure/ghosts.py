@@ -24,7 +24,7 @@ def with_ghosts(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         arrays: of n crystals, ``atomic_numbers`` (atoms,), ``edge_sources`` and ``edge_targets``
             (edges,), ``edge_vectors_angstrom`` (edges, 3), ``num_atoms`` (n,), and it may be
-            ``reduced_lattice_angstrom`` (n, 3, 3).
+            ``reduced_lattice_angstrom`` (n, 3, 3) and ``site_multiplicity`` (atoms,).
 
     Returns:
         The same of n + 1 crystals, with at most a 32nd more atoms and edges, but one atom. The
@@ -45,6 +45,8 @@ def with_ghosts(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
         lattices = arrays["reduced_lattice_angstrom"]
         unit = torch.eye(3, dtype=lattices.dtype, device=lattices.device)
         padded["reduced_lattice_angstrom"] = torch.cat([lattices, unit[None]])
+    if "site_multiplicity" in arrays:
+        padded["site_multiplicity"] = F.pad(arrays["site_multiplicity"], (0, more_atoms))
     return padded
 
 
