@@ -39,10 +39,11 @@ class StreamMeter:
 
     Attributes:
         clock: gives the seconds by which the trainer's own process is timed.
+        since_s: the time of the last reading, or when the stream began.
     """
 
     clock: Callable[[], float] = time.perf_counter
-    _began_s: float = field(default_factory=time.perf_counter)
+    since_s: float = field(default_factory=time.time)
     _num_rows: int = 0
     _seconds: dict[str, float] = field(default_factory=dict)
     _waited_s: float = 0.0
@@ -62,7 +63,7 @@ class StreamMeter:
         self._add("collate", collate_s)
         self._waited_s += float((now_s - table[_READY_COLUMN].to_numpy()).sum())
 
-    def read(self, elapsed_s: float) -> dict[str, float]:
+    def read(self, now_s: float) -> dict[str, float]:
         """Give what the rows since the last reading cost, and start anew.
 
         How many rows lie ready follows from how long they do, by Little's law. The clock of its
@@ -70,7 +71,7 @@ class StreamMeter:
         differ by a second, the count is off by the rows of a second.
 
         Args:
-            elapsed_s: the time since the last reading, or since the stream began; above 0.
+            now_s: the time, later than that of the last reading.
 
         Returns:
             ``<stage>_rows_per_s``: how many rows a second each stage handles while it works, in one
@@ -82,15 +83,13 @@ class StreamMeter:
             for stage, seconds in self._seconds.items()
             if seconds > 0
         }
-        queued_rows = self._queued_rows(elapsed_s)
-        self._num_rows, self._seconds, self._waited_s = 0, {}, 0.0
+        queued_rows = self._queued_rows(now_s - self.since_s)
+        self.since_s, self._num_rows, self._seconds, self._waited_s = now_s, 0, {}, 0.0
         return rates | {"queued_rows": queued_rows}
 
     def _queued_rows(self, elapsed_s: float) -> float:
         """Multiply the mean wait by the rows a second over at least that time."""
         mean_wait_s = self._waited_s / max(self._num_rows, 1)
-        if not self._readings:  # rows were made ready before the trainer began to count its time
-            elapsed_s = max(elapsed_s, time.perf_counter() - self._began_s)
         self._readings.append((self._num_rows, elapsed_s))
         num_rows = sum(rows for rows, _ in self._readings)
         seconds = sum(seconds for _, seconds in self._readings)

@@ -26,6 +26,7 @@ so there is a single queue, between the actors and the trainer.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class Meter:
         metrics |= {f"{name}_s": seconds.get(name, 0.0) / self._num_steps for name in PHASES}
         metrics["data_wait_share"] = metrics["data_wait_s"] / step_s
         self._shares, self._num_steps = {}, 0
-        return metrics | self.stream.read(elapsed_s)
+        return metrics | self.stream.read(time.time())
 
 
 def progress_line(metrics: Mapping[str, float], num_steps: int) -> str:
