@@ -14,7 +14,7 @@ from omnimat.cluster.tasks import in_parallel
 from omnimat.shards.codec import decode
 from omnimat.shards.manifest import MANIFEST_NAME, Manifest
 from omnimat.shards.reader import read_records
-from omnimat.sources.ingest import ingest, write_slice
+from omnimat.sources.ingest import ingest, ingest_in_turn, write_slice
 from omnimat.sources.inputs import content_hash, input_files
 from omnimat.sources.prototypes import Prototypes
 from omnimat.sources.settings import IngestSettings
@@ -86,7 +86,7 @@ def test_ingest(settings, tmp_path):
         gaps = [decode(r.material_id, r.members).properties["band_gap_ev"] for r in raw]
         assert gaps == [[0, 1, 3], [5, 7, 8, 9], [10]][shard]
     alone = UPath(tmp_path) / "alone"
-    ingest(settings, "demo", alone, report_progress=False, on_ray=False)
+    ingest_in_turn(settings, "demo", alone, report_progress=False)
     assert contents(alone) == contents(destination)
 
 

@@ -1,10 +1,11 @@
-"""Turns a source into shards with one Ray task per shard; it can be resumed and is reproducible."""
+"""Turns a source into shards, each by a task of its own; it can be resumed and is reproducible."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -44,9 +45,8 @@ def ingest(
     destination: UPath,
     report_progress: bool = True,
     retry_failures: bool = True,
-    on_ray: bool = True,
 ) -> Manifest:
-    """Write the data set ``name`` to ``destination`` and return its manifest.
+    """Write the data set ``name`` to ``destination`` by tasks of Ray, and return its manifest.
 
     If it is killed at any point and run again, it continues and ends with the same bytes. A
     finished data set of the same settings is returned as it is. Only items that a remote source
@@ -60,27 +60,57 @@ def ingest(
             was not and why, and what was not read.
         retry_failures: whether failures of a finished data set are tried again, which is not wanted
             where other jobs merely need it.
-        on_ray: whether shards are written by tasks of Ray, or one after another by this process.
 
     Raises:
         UserError: a path of the source is missing, other settings or other input files were
             ingested here before, or another process is ingesting here.
         RunError: a remote source does not answer.
     """
+    means = _Means(
+        functools.partial(in_parallel, settings.num_cpus_per_task),
+        lambda: RayMetrics(name),
+        report_progress,
+    )
+    return _ingest_unless_finished(settings, name, destination, retry_failures, means)
+
+
+def ingest_in_turn(
+    settings: IngestSettings, name: str, destination: UPath, report_progress: bool = True
+) -> Manifest:
+    """Do what ``ingest`` does in this process, one shard after another, to the same bytes."""
+    means = _Means(in_turn, lambda: nullcontext(lambda told: None), report_progress)
+    return _ingest_unless_finished(settings, name, destination, retry_failures=True, means=means)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """How a data set is written.
+
+    Attributes:
+        run: runs the parts of the work.
+        watcher: shows elsewhere how far it is.
+        report_progress: whether this process tells it, and at the end what came out.
+    """
+
+    run: Run
+    watcher: Callable[[], AbstractContextManager[Watcher]]
+    report_progress: bool
+
+
+def _ingest_unless_finished(
+    settings: IngestSettings, name: str, destination: UPath, retry_failures: bool, means: _Means
+) -> Manifest:
     existing = finished(settings, name, destination)
     if existing is not None and not (retry_failures and _can_retry(settings, destination)):
         return existing
     with Lease.acquire(destination, f"ingest {name}") as lease:
-        return _ingest(settings, name, lease, report_progress, on_ray)
+        return _ingest(settings, name, lease, means)
 
 
-def _ingest(
-    settings: IngestSettings, name: str, lease: Lease, report_progress: bool, on_ray: bool
-) -> Manifest:
+def _ingest(settings: IngestSettings, name: str, lease: Lease, means: _Means) -> Manifest:
     destination = lease.folder
     existing = finished(settings, name, destination)
-    run: Run = functools.partial(in_parallel, settings.num_cpus_per_task) if on_ray else in_turn
-    located, description = _harvested(settings, destination, run, report_progress)
+    located, description = _harvested(settings, destination, means)
     check_not_empty(located.source)
     if existing is not None:
         if existing.source["snapshot"] == description["snapshot"]:
@@ -93,9 +123,11 @@ def _ingest(
         raise UserError(f"the source of {name} has no items: check source.path")
     num_shards = -(-num_items // settings.records_per_shard)
     reports: dict[int, ShardReport] = {}
-    bar = tqdm(total=num_shards, desc=f"ingest {name}", disable=not report_progress)
-    with bar, _watcher(name, on_ray) as watch:
-        write = functools.partial(_write_shards, run, located, destination, content_hash(inputs))
+    bar = tqdm(total=num_shards, desc=f"ingest {name}", disable=not means.report_progress)
+    with bar, means.watcher() as watch:
+        write = functools.partial(
+            _write_shards, means.run, located, destination, content_hash(inputs)
+        )
         for shard, report in write(dict.fromkeys(range(num_shards), ())):
             lease.check()
             reports[shard] = report
@@ -105,7 +137,7 @@ def _ingest(
             lease.check()
             reports[shard] = report
         watch(_told(reports, num_shards))
-    if report_progress:
+    if means.report_progress:
         print(_summary(name, reports, located.source.remarks()))
     in_order = [reports[shard] for shard in range(num_shards)]
     lease.check()
@@ -119,11 +151,11 @@ def _ingest(
         reports=in_order,
         destination=destination,
     )
-    if report_progress and told:
+    if means.report_progress and told:
         print("\n".join(told), flush=True)
     for directory in list(destination.glob(f"{_REPORTS_PREFIX}*")):
         directory.fs.rm(directory.path, recursive=True)
-    if report_progress and manifest.num_failures:
+    if means.report_progress and manifest.num_failures:
         print(f"All reasons: {destination / FAILURES_NAME}")
     return manifest
 
@@ -134,21 +166,16 @@ def _can_retry(settings: IngestSettings, destination: UPath) -> bool:
 
 
 def _harvested(
-    settings: IngestSettings, destination: UPath, run: Run, report_progress: bool
+    settings: IngestSettings, destination: UPath, means: _Means
 ) -> tuple[IngestSettings, dict[str, Any]]:
     """Locate the source, harvest it if it is remote, and describe it for the manifest."""
     located = settings.located()
     description = settings.source.model_dump(mode="json")
     source = located.source
     if isinstance(source, RemoteSource):
-        source = source.harvest(destination, run, report_progress)
+        source = source.harvest(destination, means.run, means.report_progress)
         description["snapshot"] = UPath(str(source.snapshot)).name
     return located.model_copy(update={"source": source}), description
-
-
-def _watcher(name: str, on_ray: bool) -> AbstractContextManager[Watcher]:
-    """Give what shows the progress where Ray shows it, and nowhere otherwise."""
-    return RayMetrics(name) if on_ray else nullcontext(lambda told: None)
 
 
 def _write_shards(

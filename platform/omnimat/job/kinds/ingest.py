@@ -65,13 +65,10 @@ class IngestJob(Job[IngestSettings]):
 
     def run(self, *, is_asked_for: bool = False, fresh: bool = False) -> None:
         """Ingest; what a remote source failed to give is tried again only if the user asks."""
-        from omnimat.sources.ingest import ingest
+        from omnimat.sources.ingest import ingest, ingest_in_turn
 
         folder = self.workspace.dataset(self.name)
-        ingest(
-            self.settings,
-            self.name,
-            folder,
-            retry_failures=is_asked_for,
-            on_ray=self.needs_ray,
-        )
+        if self.needs_ray:
+            ingest(self.settings, self.name, folder, retry_failures=is_asked_for)
+        else:
+            ingest_in_turn(self.settings, self.name, folder)
