@@ -20,6 +20,7 @@ from omnimat.finetune.sweep import run_sweep
 from omnimat.finetune.trial import run_trial
 from omnimat.finetune.trial_settings import Contender
 from omnimat.finetune.tuning import SweepError, num_slots
+from omnimat.job.attempt import open_run
 from omnimat.leaderboard.overlap import overlap_in
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.inputs import read_cards
@@ -226,6 +227,29 @@ def test_a_sweep_killed_half_way_goes_on_with_a_grown_grid_to_the_rows_of_one_th
     stored = [row for row in LeaderboardStore(url).rows() if row.seed < 2]
     found = {row.row_id: row.model_dump(exclude=made_by) for row in stored}
     assert found == {row.row_id: row.model_dump(exclude=made_by) for row in rows}
+
+
+def test_a_sweep_that_has_finished_goes_on_with_another_seed(on_ray, workspace, settings):
+    changes = {"variants": ("from_scratch",), "learning_rates": (1e-2,)}
+    changes |= {"trial": {"num_epochs": 1, "batch_size": 16}}
+
+    def run(*seeds):
+        values = settings.model_dump() | changes | {"seeds": seeds}
+        wider = FinetuneSettings.model_validate(values)
+        lease = open_run("wider", wider, workspace, fresh=False)
+        if lease is None:
+            return None
+        with lease:
+            return run_sweep("wider", wider, workspace, lease.fence)
+
+    (first,) = run(0)
+    (path,) = workspace.run("wider").glob("trials/*/trial.json")
+    made_ns = path.stat().st_mtime_ns
+    rows = run(0, 1)
+    assert [row.seed for row in rows] == [0, 1]
+    assert rows[0].result == first.result
+    assert path.stat().st_mtime_ns == made_ns
+    assert run(0, 1) is None
 
 
 def test_a_failed_trial_is_named_and_leaves_no_row(on_ray, workspace, settings, tmp_path):

@@ -13,6 +13,7 @@ from upath import UPath
 from omnimat.base.errors import UserError
 from omnimat.base.lease import Lease, LostError
 from omnimat.base.lease_files import FOLDER
+from omnimat.base.settings import Settings
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cli.main import main
 from omnimat.job.attempt import open_run
@@ -46,14 +47,30 @@ def test_a_sweep_that_has_not_ended_goes_on_with_another_grid(open_sweep):
             open_sweep(other)
 
 
-def test_one_that_has_ended_is_what_it_is(open_sweep, finetune):
-    run = open_sweep()
-    settings = load(finetune).settings
+def finish(run: UPath, settings: Settings) -> None:
     (run / RESULT).write_text(f'{{"config_hash": "{settings.fingerprint()}"}}')
+
+
+def test_one_that_has_ended_goes_on_only_with_another_grid(open_sweep, finetune):
+    run = open_sweep()
+    finish(run, load(finetune).settings)
     assert open_sweep() is None
     assert open_sweep("trial.num_threads=4") is None
     with pytest.raises(UserError, match="was made under other settings"):
-        open_sweep("seeds=[0]")
+        open_sweep("trial.num_epochs=3")
+    assert open_sweep(*GRID) == run
+    finish(run, load(finetune, GRID).settings)
+    assert open_sweep(*GRID) is None
+
+
+def test_a_pretraining_that_has_ended_is_what_it_is(storage, finetune):
+    job = load(finetune.parent / "pretrain.yaml")
+    with job.attempt(fresh=False) as lease:
+        finish(lease.folder, job.settings)
+    assert job.attempt(fresh=False) is None
+    other = load(finetune.parent / "pretrain.yaml", ["training.num_epochs=7"])
+    with pytest.raises(UserError, match="was made under other settings"):
+        other.attempt(fresh=False)
 
 
 JOBS = ("data.yaml", "tokens.yaml", "pretrain.yaml", "finetune.yaml", "evaluate.yaml")
@@ -73,7 +90,7 @@ def storage(tmp_path, monkeypatch):
     """Where jobs of this process would write, if it could start a Ray."""
     monkeypatch.setenv("OMNIMAT_STORAGE", str(tmp_path / "storage"))
     monkeypatch.setenv("OMNIMAT_LEASE_STALE_AFTER_S", "0.6")
-    monkeypatch.setattr("omnimat.cluster.session.session", lambda: pytest.fail("it asks for Ray"))
+    monkeypatch.setattr("omnimat.cluster.session.session", lambda _: pytest.fail("it asks for Ray"))
     return UPath(tmp_path / "storage")
 
 

@@ -23,7 +23,8 @@ def open_run(
 
     Args:
         name: name of the run.
-        settings: settings of the run. Only what was begun under the same settings goes on.
+        settings: settings of the run. Only what was begun under the same settings goes on, or
+            under those of them that it must keep (``Settings.claim``), even if it has finished.
         workspace: where runs are kept.
         fresh: begin anew beside what is there.
         among: folder of all runs of its kind.
@@ -47,22 +48,47 @@ def open_run(
         return lease
 
 
-def _has_finished(run: UPath, name: str, settings: Settings) -> bool:
-    """Say so if a run has finished, and refuse one that was made under other settings."""
-    for file, expected in ((RESULT, settings.fingerprint()), (CLAIM, settings.claim())):
-        if (run / file).exists():
-            _check(run / file, name, expected)
+def is_complete(run: UPath, settings: Settings) -> bool:
+    """Say whether a run has finished with all that its settings ask for.
+
+    One that need not keep all of its settings, as a sweep that may grow, can have finished with
+    others.
+    """
     if not (run / RESULT).exists():
         return False
+    return not _may_grow(settings) or _hash_in(run / RESULT) == settings.fingerprint()
+
+
+def _may_grow(settings: Settings) -> bool:
+    return settings.claim() != settings.fingerprint()
+
+
+def _has_finished(run: UPath, name: str, settings: Settings) -> bool:
+    """Say so if a run has finished, and refuse one that was made under other settings."""
+    is_claimed = (run / CLAIM).exists()
+    if is_claimed:
+        _check(run / CLAIM, name, settings.claim())
+    if not (run / RESULT).exists():
+        return False
+    if is_claimed and not is_complete(run, settings):
+        print(
+            f"{name}: finished under settings that were changed since; goes on ({run})", flush=True
+        )
+        return False
+    _check(run / RESULT, name, settings.fingerprint())
     print(f"{name}: finished, nothing to do ({run})", flush=True)
     return True
 
 
 def _check(record: UPath, name: str, expected: str) -> None:
-    remedy = f"restore it from a copy, or begin anew beside {record.parent} with --fresh"
-    if read_checked_json(record, remedy).get("config_hash") != expected:
+    if _hash_in(record) != expected:
         raise UserError(
             f"name: run {name!r} was made under other settings or by another version of omnimat; "
             f"choose another name, begin anew beside {record.parent} with --fresh, or take it out "
             "of needs where another job can use it as it is"
         )
+
+
+def _hash_in(record: UPath) -> object:
+    remedy = f"restore it from a copy, or begin anew beside {record.parent} with --fresh"
+    return read_checked_json(record, remedy).get("config_hash")

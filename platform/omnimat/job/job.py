@@ -31,9 +31,9 @@ from upath import UPath
 from omnimat.base.lease import Fence, Lease, take_over
 from omnimat.base.registry import Registry
 from omnimat.base.settings import Settings
-from omnimat.base.workspace import RESULT, RUNS, Workspace
+from omnimat.base.workspace import RUNS, Workspace
 from omnimat.job.asks import Phase, Room
-from omnimat.job.attempt import open_run
+from omnimat.job.attempt import is_complete, open_run
 from omnimat.job.header import JobHeader
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -196,7 +196,7 @@ class RunJob(Job[SettingsT]):
     def unfinished(self) -> UPath | None:
         """Folder of the run's newest attempt, unless it has finished."""
         run = self.workspace.run(self.name, self.among)
-        return None if (run / RESULT).exists() else run
+        return None if is_complete(run, self.settings) else run
 
     def attempt(self, *, fresh: bool) -> Lease | None:
         """Take the lease of the folder in which the run begins or goes on; None if it has finished.
