@@ -60,6 +60,21 @@ def test_the_downloads_of_a_board_of_means_hold_the_means(client, folds):
     assert "2 folds" in client.get(f"{address}.tex").text
 
 
+def test_programs_get_the_means_and_the_rows_of_their_folds(client, folds):
+    _, store, means = folds
+    boards = client.get("/api/boards").json()
+    (board,) = [one for one in boards if one["task"] == "formation energy, 2 folds"]
+    asked = {"board": board["board_id"]}
+    found = {one["model"]: one for one in client.get("/api/summaries", params=asked).json()}
+    assert {name: one["mean"] for name, one in found.items()} == {
+        name: mean.summary.mean for name, mean in means.items()
+    }
+    assert (board["num_results"], board["num_rows"]) == (len(means), len(store.rows()))
+    asked = {"group_id": found["near"]["group_id"]}
+    rows = client.get("/api/rows", params=asked).json()
+    assert {row["row_id"] for row in rows} == {row.row_id for row in rows_of(store, means["near"])}
+
+
 def test_a_mean_has_a_page_that_leads_to_its_folds(client, folds):
     mean = folds[2]["part"]
     text = client.get(f"/result/{mean.mean_id}").text

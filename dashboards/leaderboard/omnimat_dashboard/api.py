@@ -31,28 +31,35 @@ def api_router(catalogue: Catalogue, metrics: Metrics, token: str | None) -> API
 
     @router.get("/boards")
     def boards() -> list[dict[str, Any]]:
-        """List the boards, each with its counts."""
-        found = catalogue.boards()
+        """List the boards with their counts, and after them those of means over folds."""
+        found = [*catalogue.boards(), *catalogue.boards_of_means()]
         ids = ({"board_id": one.board.board_id} for one in found)
         return [name | record for name, record in zip(ids, as_json(found), strict=True)]
 
     @router.get("/summaries")
     def summaries(board: str) -> list[dict[str, Any]]:
-        """Give the results of a board by its ``board_id``: averaged over seeds, best first."""
-        found = catalogue.board(board)
+        """Give the results of a board by its ``board_id``: averaged over seeds, best first.
+
+        Those of a board of means over folds are such means, as the pages show them.
+        """
+        found = catalogue.contest(board)
         if found is None:
             raise HTTPException(404, f"no board has the id {board!r}; /api/boards lists them")
-        return as_json(catalogue.of_board(found))
+        return as_json(found.ranked)
 
     @router.get("/rows")
     def rows(
         group_id: str | None = None, task: str | None = None, run_name: str | None = None
     ) -> list[dict[str, Any]]:
-        """Give the rows of a result, a task or a run, each with all its proof."""
+        """Give the rows of a result, a task or a run, each with all its proof.
+
+        Those of a mean over folds are the rows of all its folds.
+        """
         if group_id is None and task is None and run_name is None:
             raise HTTPException(422, "name a group_id, a task or a run_name")
-        found = catalogue.store.rows(group_id=group_id, task=task, run_name=run_name)
-        return [row_record(row) for row in found]
+        ids = [None] if group_id is None else catalogue.averaged(group_id)
+        found = (catalogue.store.rows(group_id=one, task=task, run_name=run_name) for one in ids)
+        return [row_record(row) for rows in found for row in rows]
 
     @router.post("/rows")
     async def write(request: Request) -> dict[str, int]:

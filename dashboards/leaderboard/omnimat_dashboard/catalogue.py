@@ -74,6 +74,26 @@ class Catalogue:
         """Give the rankings of means over folds."""
         return [one for one in self.contests() if one.means]
 
+    def boards_of_means(self) -> list[BoardCount]:
+        """Give the boards of means over folds; their rows are those of all folds."""
+        counts = self.results().counts
+        return [
+            BoardCount(
+                board=contest.board,
+                num_results=len(contest.ranked),
+                num_rows=sum(one.n for one in contest.ranked),
+                num_recomputed=sum(counts[fold].num_recomputed for fold in contest.folds),
+                num_reproduced=sum(counts[fold].num_reproduced for fold in contest.folds),
+                newest=max(one.newest for one in contest.ranked),
+            )
+            for contest in self.of_folds()
+        ]
+
+    def averaged(self, result_id: str) -> list[str]:
+        """Give the ids of the results that a mean over folds is of; another stands for itself."""
+        means = (one.means[result_id] for one in self.of_folds() if result_id in one.means)
+        return [one.group_id for mean in means for one in mean.members] or [result_id]
+
     def means_over(self, board: Board) -> Contest | None:
         """Give the ranking of the means that results of a board are part of, if it is of a fold."""
         return next((one for one in self.of_folds() if board in one.folds), None)
