@@ -6,16 +6,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 
 import ray
-from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.exceptions import LocalRayletDiedError, NodeDiedError, RayError, RaySystemError
 
 from omnimat.base.errors import RunError
 from omnimat.base.words import shortened
+from omnimat.cluster import own
 from omnimat.cluster.leftovers import remove_leftovers
 
 _ANSWER_TIMEOUT_S = 10.0
@@ -30,17 +32,20 @@ def is_own() -> bool:
 
 
 @contextmanager
-def session() -> Iterator[None]:
+def session(imports: Sequence[str] = ()) -> Iterator[None]:
     """Connect to the cluster of ``RAY_ADDRESS``, or start a Ray of our own and stop it at the end.
 
-    Left to itself, Ray would attach to any cluster that it finds on this machine. The workers of a
-    Ray of our own get their share of a busy machine, unless ``RAY_worker_niceness`` is set: Ray's
-    default of 15 would leave all of it to others.
+    Left to itself, Ray would attach to any cluster that it finds on this machine.
+
+    Args:
+        imports: modules to import meanwhile. One that fails fails again where it is used.
 
     Raises:
         RunError: no Ray answers or starts, it is of another version, or it ended meanwhile.
     """
-    _connect()
+    with ThreadPoolExecutor(1) as meanwhile:
+        meanwhile.submit(lambda: [import_module(name) for name in imports])
+        _connect()
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
@@ -63,22 +68,8 @@ def _connect() -> None:
         if left := remove_leftovers():
             print(f"freed {len(left)} placement groups that ended jobs still held", flush=True)
     else:
-        os.environ.setdefault("RAY_worker_niceness", "0")
         with _explained("Ray does not start on this machine", _LOGS):
-            ray.init(address="local", include_dashboard=False, num_gpus=_num_usable_gpus())
-
-
-def _num_usable_gpus() -> int | None:
-    """Count the GPUs as 0 if none can be used, and leave it to Ray if all can.
-
-    Ray counts GPUs that a torch built for the CPU cannot use. Where it sees none, torch, which
-    takes more than a second to import, is not asked.
-    """
-    if get_accelerator_manager_for_resource("GPU").get_current_node_num_accelerators() == 0:
-        return 0
-    import torch
-
-    return None if torch.cuda.is_available() else 0
+            own.start()
 
 
 @contextmanager

@@ -46,12 +46,14 @@ class Job(ABC, Generic[SettingsT]):
     Attributes:
         kind: name of the kind in job files.
         settings_type: class of the settings.
+        imports: modules that ``run`` needs; they are imported while Ray starts.
         header: the keys that every job file has.
         settings: all other keys of the file, as the room reads them that does the work.
     """
 
     kind: ClassVar[str]
     settings_type: ClassVar[type[Settings]]
+    imports: ClassVar[tuple[str, ...]] = ()
 
     header: JobHeader
     settings: SettingsT

@@ -72,7 +72,7 @@ def _ray(jobs: list[Job[Any]]) -> Iterator[list[Job[Any]]]:
     from omnimat.cluster.session import session
     from omnimat.job.preflight import check_fits
 
-    with session():
+    with session([name for job in jobs for name in job.imports]):
         cluster = Cluster.now()
         num_gpus, num_cpus = (cluster.amount(name, {}) for name in ("GPU", "CPU"))
         decided = [job.on_devices(num_gpus, num_cpus) for job in jobs]

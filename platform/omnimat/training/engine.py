@@ -62,8 +62,9 @@ def imported_deepspeed(device: str) -> Any:
     import deepspeed  # only once the accelerator is set: DeepSpeed looks for one on import
 
     # On a CPU, DeepSpeed would compile a shared-memory collective at every first start. That needs
-    # a compiler and tens of seconds, and gloo works without it.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # a compiler and tens of seconds, and gloo works without it. To find out which operators could
+    # be compiled, which is asked for this one alone, DeepSpeed would compile others.
+    deepspeed.ops.__compatible_ops__ = {}
     # DeepSpeed's engines import its Muon optimizer, of which three functions ask to be compiled.
     # That alone loads torch's compiler, a second of CPU, for an optimizer that is not used here.
     deepspeed.runtime.compiler.compile = lambda: lambda function: function

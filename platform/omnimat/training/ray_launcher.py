@@ -17,6 +17,7 @@ from ray.data._internal.execution.node_trackers import get_or_create_actor_locat
 from ray.data._internal.stats import get_or_create_stats_actor
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from omnimat.base.errors import RunError, UserError
@@ -26,6 +27,7 @@ from omnimat.cluster.metrics import RayMetrics
 from omnimat.cluster.placement import on_labelled
 from omnimat.cluster.session import is_own
 from omnimat.training.listening import PATIENCE
+from omnimat.training.own_ray import OwnController, ReadyFeaturizer
 from omnimat.training.plan import RunPlan
 from omnimat.training.ray_process_group import OneAddressConfig
 from omnimat.training.settings import TrainingSettings
@@ -36,6 +38,8 @@ _RAY_TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     # That workers have ended or failed is noticed so many seconds later at most; by default 2.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Nor does it say that its own controller waits.
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
 }
 # How long the starts of a worker group may fail, summed over the whole life of a run: without a
 # spare node, replacing a lost one takes minutes or even a day. (An elastic run that lacks room for
@@ -71,7 +75,6 @@ def fit(plan: RunPlan, fence: Fence) -> None:
         _unless_set(_RAY_TRAIN_ENVIRONMENT | timeout),
         temporary_folder("ray-train") as folder,
     ):
-        _start_helpers()
         try:
             _trainer(plan, fence, str(folder)).fit()
         except ray.train.TrainingFailedError as error:
@@ -111,10 +114,24 @@ class LeanTrainer(DataParallelTrainer):  # type: ignore[misc]
     """
 
     def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
         unused: tuple[type, ...] = (DatasetsCallback,)
         if is_own():
             unused += (PlacementGroupCleanerCallback,)
-        return [one for one in super()._create_default_callbacks() if not isinstance(one, unused)]
+            callbacks.append(ReadyFeaturizer())
+        return [one for one in callbacks if not isinstance(one, unused)]
+
+    def _initialize_and_run_controller(self, **settings: Any) -> ray.train.Result:
+        if not is_own():
+            _start_helpers()
+            return super()._initialize_and_run_controller(**settings)
+        controller = ray.remote(num_cpus=0)(OwnController).remote(
+            get_env_vars_to_propagate(), **settings
+        )
+        _start_helpers()
+        self._register_sigint_handler(controller)
+        ray.get(controller.run.remote())
+        return ray.get(controller.get_result.remote())
 
 
 def _trainer(plan: RunPlan, fence: Fence, folder: str) -> LeanTrainer:
@@ -193,7 +210,7 @@ def _train_loop(config: dict[str, Any]) -> None:
 
 def _worker_environment(*, use_gpu: bool) -> dict[str, Any]:
     if not use_gpu:
-        return {"env_vars": {"DS_ACCELERATOR": "cpu"}}
+        return {}
     from omnimat.nn.devices import gpu_variables
 
     return {"env_vars": gpu_variables()}

@@ -23,6 +23,7 @@ class PretrainJob(RunJob[PretrainSettings]):
 
     kind = "pretrain"
     settings_type = PretrainSettings
+    imports = ("omnimat.training.pretrain", "omnimat.training.forecast.expectation")
 
     @cached_property
     def plan(self) -> RunPlan:
