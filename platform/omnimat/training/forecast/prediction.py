@@ -12,8 +12,12 @@ from typing import Literal
 
 from omnimat.training.forecast.rates import Rates
 
-START_S = 30.0
-"""Seconds from the submission to the first step on a cluster whose nodes are running."""
+START_S = 15.0
+"""Seconds from the submission to the first step on a cluster whose nodes are running.
+
+``jobs/benchmarks/start.py`` measured 13.5 on two cores, by ``ray job submit``, and 21 on two slower
+ones: Ray's processes and their imports, which a larger run does not make longer.
+"""
 
 Bottleneck = Literal["workers", "featurizers", "cores"]
 
