@@ -76,7 +76,7 @@ class CutoffEncoderSettings(CrystalEncoderSettings):
 
 
 def _holds_all_within(graph: CrystalGraph, cutoff_angstrom: float) -> bool:
-    """Say whether no neighbour that the graph is to hold is left out below the cutoff."""
+    """Say whether the graph leaves no neighbour of its kind out below the cutoff."""
     if graph.neighbors == "within_cutoff":
         return graph.cutoff_angstrom >= cutoff_angstrom
     return graph.neighbors == "voronoi"

@@ -1,14 +1,15 @@
 """Neighbours that share a face with the Voronoi cell of an atom.
 
-The cell of an atom at the origin is the set of points x that are no nearer to any other atom p, so
-x . q <= 1 for q = 2 p / |p|^2. It is the polar dual of the convex hull of all q: to each vertex of
-the hull belongs a face of the cell, and to each facet n . q = d of the hull the corner n / d.
+The cell of an atom at the origin is the set of points x that are no nearer to any other atom p:
+x . q <= 1 with q = 2 p / |p|^2. So it is the polar dual of the convex hull of all q. A vertex of
+the hull stands for a face of the cell, and a facet n . q = d of the hull for the corner n / d.
 
-Atoms within a radius R suffice. If no corner of their cell is farther than R / 2, an atom beyond R
-cuts nothing off, since all points of the plane halfway to it are farther than R / 2. The lattice
-vectors are always among the atoms, so the cell is never open.
+It is enough to know the atoms within a radius R if no corner of the cell that they make is farther
+than R / 2: the plane halfway to an atom beyond R is farther than R / 2 everywhere, and cuts nothing
+off. Images of the atom itself along each lattice vector always take part, so no cell is open.
 
-An atom and its neighbour see their common face under the same angle, as it is mirrored in itself.
+A face lies in the plane halfway between two atoms, which mirrors one into the other. So both see it
+under the same solid angle, and what is large enough for one is large enough for the other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _RADIUS_GROWTH = 2.0
 
 
 def sharing_faces(structure: Structure, min_fraction: float) -> Neighbors:
-    """Find the images with which the Voronoi cell of each atom shares a face that is large enough.
+    """Find the images with which each atom shares a face of its Voronoi cell that is large enough.
 
     Args:
         structure: a crystal of at least one atom.
@@ -85,10 +86,10 @@ def solid_angles(vectors_angstrom: Float, counts: Int) -> tuple[Float, float]:
     middles /= np.bincount(ends, minlength=len(middles))[:, None].clip(min=1)
     # A face is made of triangles between its middle and two corners. Each is met from both corners.
     owners = faces[:, _CORNERS].ravel()
-    triangles = _triangles(
+    angles = _of_triangles(
         middles[owners], corners.repeat(len(_SIDES), axis=0), corners[sides[:, _SIDES].ravel()]
     )
-    totals = np.bincount(owners, weights=triangles, minlength=len(middles))
+    totals = np.bincount(owners, weights=angles, minlength=len(middles))
     return totals / (2 * 4 * np.pi), float(np.linalg.norm(corners, axis=1).max())
 
 
@@ -108,7 +109,7 @@ def _cells(vectors_angstrom: Float, counts: Int) -> tuple[Float, Int, Int]:
     for duals in np.split(2 * vectors_angstrom / squared, np.cumsum(counts)[:-1]):
         try:
             hull = ConvexHull(duals)
-        except (QhullError, ValueError) as error:
+        except QhullError as error:
             raise ValueError("the Voronoi cell of an atom is open or flat") from error
         if hull.equations[:, 3].max() >= 0:
             raise ValueError("the Voronoi cell of an atom is open")
@@ -120,7 +121,7 @@ def _cells(vectors_angstrom: Float, counts: Int) -> tuple[Float, Int, Int]:
     return np.concatenate(corners), np.concatenate(faces), np.concatenate(sides)
 
 
-def _triangles(a: Float, b: Float, c: Float) -> Float:
+def _of_triangles(a: Float, b: Float, c: Float) -> Float:
     """Return the solid angles of triangles (Van Oosterom and Strackee, IEEE BME-30, 125, 1983)."""
     volumes = np.abs((a * np.cross(b, c)).sum(axis=1))
     lengths = [np.linalg.norm(one, axis=1) for one in (a, b, c)]
