@@ -70,6 +70,30 @@ def test_a_batch_split_over_two_workers_is_one_batch(shape: tuple[int, ...], siz
             torch.testing.assert_close(getattr(worker, name), statistic)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("is_shared", [False, True], ids=["one worker", "two workers"])
+def test_a_row_that_counts_often_is_as_many_rows(shape: tuple[int, ...], is_shared: bool) -> None:
+    plain = BatchNorm(5).double()
+    randomise(plain)
+    counted = copy.deepcopy(plain)
+    if is_shared:
+        other = local_moments(torch.randn(shape, dtype=torch.float64))
+        for layer in (plain, counted):
+            layer.reduce_moments = lambda own: torch.stack([own, other])
+    values = (3 * torch.randn(shape, dtype=torch.float64) + 2).requires_grad_()
+    twin = values.detach().clone().requires_grad_()
+    counts = torch.arange(len(values)) + 1
+    rows = torch.arange(len(values)).repeat_interleave(counts)
+
+    weights = torch.randn(len(rows), *shape[1:], dtype=torch.float64)
+    (plain(values[rows]) * weights).sum().backward()
+    (counted(twin, counts.double())[rows] * weights).sum().backward()
+
+    torch.testing.assert_close(twin.grad, values.grad)
+    torch.testing.assert_close(counted.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(dict(counted.state_dict()), dict(plain.state_dict()))
+
+
 def test_merging_keeps_precision_far_from_zero() -> None:
     # A plain sum of squares would lose all digits: the mean is 10^4 standard deviations.
     values = (1e4 + torch.randn(64, 3, dtype=torch.float64)).float()

@@ -20,20 +20,21 @@ from omnimat.nn.precision import at_least_single, widened
 ReduceMoments = Callable[[Tensor], Tensor]
 
 
-def local_moments(values: Tensor) -> Tensor:
+def local_moments(values: Tensor, counts: Tensor | None = None) -> Tensor:
     """Return the count, mean and M2 (sum of squared deviations) of each channel.
 
     Args:
         values: batch of shape (n, C, ...), where n may be 0.
+        counts: how often each row counts, shape (n,); None for once.
 
     Returns:
         The three moments, shape (3, C); all are zero for an empty batch.
     """
-    axes = [0, *range(2, values.dim())]
-    count = values.numel() // values.shape[1]
-    mean = values.sum(axes) / max(count, 1)
-    deviation = values - _along_channels(mean, values)
-    return torch.stack([torch.full_like(mean, count), mean, deviation.square().sum(axes)])
+    num_rows = len(values) if counts is None else counts.sum()
+    count = values.new_zeros(values.shape[1]) + num_rows * values.shape[2:].numel()
+    mean = _channel_sums(values, counts) / count.clamp(min=1)
+    squares = (values - _along_channels(mean, values)).square()
+    return torch.stack([count, mean, _channel_sums(squares, counts)])
 
 
 def merge_moments(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,10 +80,15 @@ class BatchNorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0))
         self.reduce_moments: ReduceMoments | None = None
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Normalise (n, C, ...) to the same shape and dtype."""
-        if self.training and self.reduce_moments is not None:
-            return self._normalise_over_workers(values, self.reduce_moments)
+    def forward(self, values: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Normalise (n, C, ...) to the same shape and dtype.
+
+        Args:
+            values: batch of shape (n, C, ...).
+            counts: how often each row counts in the statistics, shape (n,); None for once.
+        """
+        if self.training and (self.reduce_moments is not None or counts is not None):
+            return self._normalise_by_moments(values, counts)
         use_batch = False
         if self.training and values.numel() // values.shape[1] >= 2:
             use_batch = True  # not the comparison: compiled, that of a variable size is no boolean
@@ -98,9 +104,11 @@ class BatchNorm(nn.Module):
             eps=self.eps,
         )
 
-    def _normalise_over_workers(self, values: Tensor, reduce_moments: ReduceMoments) -> Tensor:
+    def _normalise_by_moments(self, values: Tensor, counts: Tensor | None) -> Tensor:
         wide = widened(values)
-        count, mean, squares = merge_moments(reduce_moments(local_moments(wide)))
+        moments = local_moments(wide, counts)
+        of_workers = moments[None] if self.reduce_moments is None else self.reduce_moments(moments)
+        count, mean, squares = merge_moments(of_workers)
         enough = count >= 2
         self._track(enough, mean.detach(), squares.detach() / (count - 1).clamp(min=1))
         mean = torch.where(enough, mean, self.running_mean)
@@ -132,6 +140,13 @@ class BatchNorm(nn.Module):
             if at_least_single(converted.dtype) != converted.dtype:
                 setattr(self, name, statistic.to(converted.device))
         return self
+
+
+def _channel_sums(values: Tensor, counts: Tensor | None) -> Tensor:
+    """Sum (n, C, ...) over all but the channels, each row as often as it counts."""
+    if counts is not None:
+        values = values * counts.view(-1, *[1] * (values.dim() - 1))
+    return values.sum([0, *range(2, values.dim())])
 
 
 def _along_channels(channel_values: Tensor, like: Tensor) -> Tensor:

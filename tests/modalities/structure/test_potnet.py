@@ -9,12 +9,14 @@ from torch import Tensor
 
 from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays
+from omnimat.modalities.structure import potnet_network
 from omnimat.modalities.structure.augment import StructureAugmentation
 from omnimat.modalities.structure.features import CrystalGraph, LatticeSums
 from omnimat.modalities.structure.potnet import PotNetSettings
 from omnimat.modalities.structure.potnet_network import (
     PotentialConv,
     PotNet,
+    distinct,
     ordered_pairs,
     pair_potentials,
 )
@@ -64,8 +66,9 @@ def test_edges_by_hand() -> None:
     d, centres = 2.5, torch.linspace(-4, 4, 64)
     spacing = 8 / 63
     basis = torch.exp(-(((-0.75 / d - centres) / spacing) ** 2))
-    given = net.local_edges(torch.tensor([[0.0, d, 0.0]]))
-    torch.testing.assert_close(given[0], F.silu(net.local_edges.linear(basis)))
+    features, rows = net.local_edges(torch.tensor([[0.0, d, 0.0], [-d, 0.0, 0.0]]))
+    torch.testing.assert_close(features, F.silu(net.local_edges.linear(basis))[None])
+    assert rows.tolist() == [0, 0]
 
     potentials = torch.tensor([[-1.0451499, 0.0162252, 1.0011]])
     f = -0.801 * -1.0451499 - 0.074 * 0.0162252 + 0.145 * 1.0011
@@ -74,17 +77,36 @@ def test_edges_by_hand() -> None:
     infinite, pairs = net.infinite_edges, torch.tensor([0, 0, 0])
     assert infinite is not None
     expected = infinite.norm.eval()(F.softplus(infinite.linear(basis))[None])
-    torch.testing.assert_close(infinite(potentials, pairs), expected)
+    features, rows = infinite(potentials, pairs)
+    torch.testing.assert_close(features, expected)
+    assert rows.tolist() == [0, 0, 0]
 
 
-def test_both_directions_of_a_pair_count_in_the_statistics() -> None:
-    infinite = tiny().infinite_edges
-    assert infinite is not None
-    potentials, pairs = torch.randn(3, 3), torch.tensor([0, 1, 1, 2])  # of two atoms
-    each = torch.arange(4)
-    torch.testing.assert_close(
-        infinite(potentials, pairs)[pairs], infinite(potentials[pairs], each)
-    )
+def every_edge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute the slow twin: features of each edge for itself, as on a GPU."""
+    monkeypatch.setattr(potnet_network, "distinct", lambda v: (v, torch.arange(len(v))))
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_equal_edges_are_computed_once(is_masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = tiny().double()
+    twin = copy.deepcopy(ours)
+    arrays = as_double(encoder_arrays(example_records(), CrystalGraph()))
+    if is_masked:
+        arrays["edge_vectors_angstrom"][::7] = 0  # of most, one direction alone
+    num_edges = len(arrays["edge_sources"])
+    assert len(ours.local_edges(arrays["edge_vectors_angstrom"])[0]) < num_edges / 2
+    found = trained(ours, arrays)
+    every_edge_alone(monkeypatch)
+    assert len(twin.local_edges(arrays["edge_vectors_angstrom"])[0]) == num_edges
+    torch.testing.assert_close(found, trained(twin, arrays))
+
+
+def test_no_gpu_is_asked_how_many_edges_differ() -> None:
+    values = torch.empty(5, device="meta")  # which cannot tell
+    same, rows = distinct(values)
+    assert same is values
+    assert rows.shape == (5,)
 
 
 class Moved(CrystalGraph):

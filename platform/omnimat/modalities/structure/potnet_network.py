@@ -77,23 +77,23 @@ class PotNet(nn.Module):
         """Join local and infinite edges.
 
         Returns:
-            Sources and targets, shape (2, edges); features, shape (n, width), one row for both
-            directions of a pair of atoms; and the row of each edge, shape (edges,).
+            Sources and targets, shape (2, edges); features, shape (n, width), one row for all
+            edges that are equally long or have equal sums; and the row of each edge, shape
+            (edges,).
         """
         local_index = edge_index(arrays)
-        local = self.local_edges(arrays["edge_vectors_angstrom"])
-        rows = torch.arange(len(local), device=local.device)
+        local, local_rows = self.local_edges(arrays["edge_vectors_angstrom"])
         if self.infinite_edges is None:
-            return local_index, local, rows
+            return local_index, local, local_rows
         potentials = pair_potentials(arrays, num_atoms)
         # Of N^2 ordered pairs, N (N + 1) / 2 are stored. The shapes tell, without the device.
         num_ordered = 2 * len(potentials) - len(arrays["atomic_numbers"])
         pair_index, pairs = ordered_pairs(num_atoms, num_ordered)
-        infinite = self.infinite_edges(potentials, pairs)
+        infinite, infinite_rows = self.infinite_edges(potentials, pairs)
         return (
             torch.cat([local_index, pair_index], dim=1),
             torch.cat([local, infinite.to(local.dtype)]),
-            torch.cat([rows, pairs + len(local)]),
+            torch.cat([local_rows, infinite_rows + len(local)]),
         )
 
 
@@ -105,12 +105,13 @@ class LocalEdges(nn.Module):
         self.num_centres = num_centres
         self.linear = nn.Linear(num_centres, width)
 
-    def forward(self, edge_vectors_angstrom: Tensor) -> Tensor:
-        """Map (edges, 3) to (edges, width)."""
-        distances_angstrom = torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1)
-        offsets = centre_offsets(_LOCAL_SCALE_ANGSTROM / distances_angstrom, self.num_centres)
+    def forward(self, edge_vectors_angstrom: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (edges, 3) to features of n lengths, (n, width), and the row of each, (edges,)."""
+        lengths = torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1)
+        lengths_angstrom, rows = distinct(lengths)
+        offsets = centre_offsets(_LOCAL_SCALE_ANGSTROM / lengths_angstrom, self.num_centres)
         basis = torch.exp(-offsets.square())
-        return F.silu(self.linear(basis.to(self.linear.weight.dtype)))
+        return F.silu(self.linear(basis.to(self.linear.weight.dtype))), rows
 
 
 class InfiniteEdges(nn.Module):
@@ -123,20 +124,25 @@ class InfiniteEdges(nn.Module):
         self.linear = SinglePrecisionLinear(self.num_centres, settings.hidden_width)
         self.norm = BatchNorm(settings.hidden_width)
 
-    def forward(self, potentials: Tensor, pairs: Tensor) -> Tensor:
-        """Map stored pairs of atoms, (stored, 3), to (stored, width).
+    def forward(self, potentials: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed the pairs of atoms by n different totals.
 
         Args:
             potentials: lattice sums of each stored pair, shape (stored, 3).
             pairs: stored pair of each ordered pair, shape (ordered,). The statistics of the batch
                 are over the ordered pairs.
+
+        Returns:
+            The features, shape (n, width), and the row of each ordered pair, shape (ordered,).
         """
         # Not written as a matrix product, which autocast would compute in half precision.
         total = sum(c * potentials[:, k] for k, c in enumerate(self.coefficients))
-        offsets = centre_offsets(torch.as_tensor(total), self.num_centres)
+        totals, rows_of_stored = distinct(torch.as_tensor(total))
+        rows = rows_of_stored.index_select(0, pairs)
+        counts = totals.new_zeros(len(totals)).index_add(0, rows, totals.new_ones(len(rows)))
+        offsets = centre_offsets(totals, self.num_centres)
         embedded = F.softplus(self.linear(torch.sqrt(1 + offsets.square())))
-        normal: Tensor = self.norm(embedded.index_select(0, pairs))
-        return normal.index_select(0, _firsts(pairs, len(potentials)))
+        return self.norm(embedded, counts), rows
 
 
 class PotentialConv(nn.Module):
@@ -215,10 +221,21 @@ def ordered_pairs(num_atoms: Tensor, total: int) -> tuple[Tensor, Tensor]:
     return torch.stack([j, i]) + starts_of(num_atoms)[crystals], stored
 
 
-def _firsts(pairs: Tensor, num_stored: int) -> Tensor:
-    """Return the first ordered pair of each stored pair, shape (num_stored,)."""
-    places = torch.arange(len(pairs), device=pairs.device)
-    return places.new_full((num_stored,), len(pairs)).scatter_reduce_(0, pairs, places, "amin")
+def distinct(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the different ones of m numbers, so that what follows from them is computed once.
+
+    Symmetry, and that each edge has a reverse, makes many equal to the last bit. How many differ, a
+    GPU would have to be waited for, so there each number is taken for a different one.
+
+    Args:
+        values: numbers, shape (m,).
+
+    Returns:
+        The different numbers, shape (n,), and which of them each number is, int64 of shape (m,).
+    """
+    if not values.is_cpu:
+        return values, torch.arange(len(values), device=values.device)
+    return torch.unique(values, return_inverse=True)
 
 
 def centre_offsets(values: Tensor, num_centres: int) -> Tensor:
