@@ -9,14 +9,13 @@ from torch import Tensor
 
 from omnimat.materials.record import Record
 from omnimat.modalities.layout import Arrays
-from omnimat.modalities.structure import potnet_network
 from omnimat.modalities.structure.augment import StructureAugmentation
+from omnimat.modalities.structure.crystal_network import distinct
 from omnimat.modalities.structure.features import CrystalGraph, LatticeSums
 from omnimat.modalities.structure.potnet import PotNetSettings
 from omnimat.modalities.structure.potnet_network import (
     PotentialConv,
     PotNet,
-    distinct,
     ordered_pairs,
     pair_potentials,
 )
@@ -29,12 +28,18 @@ def tiny(**changes: object) -> PotNet:
     return PotNet(PotNetSettings(preset="tiny", **changes), embedding_dim=8)
 
 
-@pytest.mark.parametrize("where", ["featurized", "none"])
-def test_it_equals_its_published_form(where: LatticeSums) -> None:
+@pytest.mark.parametrize(
+    ("where", "is_masked"), [("featurized", False), ("featurized", True), ("none", False)]
+)
+def test_it_equals_its_published_form(where: LatticeSums, is_masked: bool) -> None:
     settings = PotNetSettings(preset="tiny", lattice_sums=where != "none")
     ours = settings.build(8).double()
     published = in_published_form(copy.deepcopy(ours))
     arrays = as_double(encoder_arrays(example_records(), CrystalGraph(lattice_sums=where)))
+    vectors = arrays["edge_vectors_angstrom"]
+    if is_masked:
+        vectors[::7] = 0  # of most edges, one direction alone
+    assert len(ours.local_edges(vectors)[0]) < len(published.local_edges(vectors)[0]) / 2
     torch.testing.assert_close(*(trained(one, arrays) for one in (ours, published)))
 
 
@@ -80,26 +85,6 @@ def test_edges_by_hand() -> None:
     features, rows = infinite(potentials, pairs)
     torch.testing.assert_close(features, expected)
     assert rows.tolist() == [0, 0, 0]
-
-
-def every_edge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute the slow twin: features of each edge for itself, as on a GPU."""
-    monkeypatch.setattr(potnet_network, "distinct", lambda v: (v, torch.arange(len(v))))
-
-
-@pytest.mark.parametrize("is_masked", [False, True])
-def test_equal_edges_are_computed_once(is_masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = tiny().double()
-    twin = copy.deepcopy(ours)
-    arrays = as_double(encoder_arrays(example_records(), CrystalGraph()))
-    if is_masked:
-        arrays["edge_vectors_angstrom"][::7] = 0  # of most, one direction alone
-    num_edges = len(arrays["edge_sources"])
-    assert len(ours.local_edges(arrays["edge_vectors_angstrom"])[0]) < num_edges / 2
-    found = trained(ours, arrays)
-    every_edge_alone(monkeypatch)
-    assert len(twin.local_edges(arrays["edge_vectors_angstrom"])[0]) == num_edges
-    torch.testing.assert_close(found, trained(twin, arrays))
 
 
 def test_no_gpu_is_asked_how_many_edges_differ() -> None:

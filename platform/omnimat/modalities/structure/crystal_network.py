@@ -48,6 +48,24 @@ def lengths_and_directions(
     return lengths, edge_vectors_angstrom / lengths
 
 
+def distinct(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the different ones of m numbers, so that what follows from them is computed once.
+
+    Symmetry, and that each edge has a reverse, makes many equal to the last bit. How many differ, a
+    GPU would have to be waited for, so there each number is taken for a different one.
+
+    Args:
+        values: numbers, shape (m,).
+
+    Returns:
+        The different numbers, shape (n,), and which of them each number is, int64 of shape (m,).
+    """
+    if not values.is_cpu:
+        return values, torch.arange(len(values), device=values.device)
+    found: tuple[Tensor, Tensor] = torch.unique(values, return_inverse=True)
+    return found
+
+
 def sum_at(values: Tensor, positions: Tensor, num_positions: int) -> Tensor:
     """Sum the values at each position, in at least float32 whatever their own precision.
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from omnimat.modalities.structure.batched_sums import lattice_sums
 from omnimat.modalities.structure.crystal_network import (
+    distinct,
     edge_index,
     owners,
     pool_atoms,
@@ -107,11 +108,14 @@ class LocalEdges(nn.Module):
 
     def forward(self, edge_vectors_angstrom: Tensor) -> tuple[Tensor, Tensor]:
         """Map (edges, 3) to features of n lengths, (n, width), and the row of each, (edges,)."""
-        lengths = torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1)
-        lengths_angstrom, rows = distinct(lengths)
+        lengths_angstrom, rows = distinct(torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1))
+        return self.of_lengths(lengths_angstrom), rows
+
+    def of_lengths(self, lengths_angstrom: Tensor) -> Tensor:
+        """Map lengths, shape (n,), to features of shape (n, width)."""
         offsets = centre_offsets(_LOCAL_SCALE_ANGSTROM / lengths_angstrom, self.num_centres)
         basis = torch.exp(-offsets.square())
-        return F.silu(self.linear(basis.to(self.linear.weight.dtype))), rows
+        return F.silu(self.linear(basis.to(self.linear.weight.dtype)))
 
 
 class InfiniteEdges(nn.Module):
@@ -135,14 +139,20 @@ class InfiniteEdges(nn.Module):
         Returns:
             The features, shape (n, width), and the row of each ordered pair, shape (ordered,).
         """
-        # Not written as a matrix product, which autocast would compute in half precision.
-        total = sum(c * potentials[:, k] for k, c in enumerate(self.coefficients))
-        totals, rows_of_stored = distinct(torch.as_tensor(total))
+        totals, rows_of_stored = distinct(self.totals(potentials))
         rows = rows_of_stored.index_select(0, pairs)
         counts = totals.new_zeros(len(totals)).index_add(0, rows, totals.new_ones(len(rows)))
+        return self.norm(self.embedded(totals), counts), rows
+
+    def totals(self, potentials: Tensor) -> Tensor:
+        """Return the weighted total of each pair's sums, (pairs, 3) to (pairs,)."""
+        # Not written as a matrix product, which autocast would compute in half precision.
+        return torch.as_tensor(sum(c * potentials[:, k] for k, c in enumerate(self.coefficients)))
+
+    def embedded(self, totals: Tensor) -> Tensor:
+        """Map totals, shape (n,), to features before they are normalised, shape (n, width)."""
         offsets = centre_offsets(totals, self.num_centres)
-        embedded = F.softplus(self.linear(torch.sqrt(1 + offsets.square())))
-        return self.norm(embedded, counts), rows
+        return F.softplus(self.linear(torch.sqrt(1 + offsets.square())))
 
 
 class PotentialConv(nn.Module):
@@ -150,8 +160,7 @@ class PotentialConv(nn.Module):
 
     Here z_ij = [x_i, x_j, e_ij], and a and b are each Linear, SiLU, Linear. The first Linear of
     both is split into one part for each of x_i, x_j and e_ij, so that the parts for x are computed
-    once per atom, and that for e once for both directions of a pair of atoms. The result is the
-    same.
+    once per atom, and that for e once for all edges that share it. The result is the same.
     """
 
     def __init__(self, width: int) -> None:
@@ -219,23 +228,6 @@ def ordered_pairs(num_atoms: Tensor, total: int) -> tuple[Tensor, Tensor]:
     low, high = torch.minimum(i, j), torch.maximum(i, j)
     stored = starts_of(num_stored)[crystals] + low * size - low * (low - 1) // 2 + high - low
     return torch.stack([j, i]) + starts_of(num_atoms)[crystals], stored
-
-
-def distinct(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the different ones of m numbers, so that what follows from them is computed once.
-
-    Symmetry, and that each edge has a reverse, makes many equal to the last bit. How many differ, a
-    GPU would have to be waited for, so there each number is taken for a different one.
-
-    Args:
-        values: numbers, shape (m,).
-
-    Returns:
-        The different numbers, shape (n,), and which of them each number is, int64 of shape (m,).
-    """
-    if not values.is_cpu:
-        return values, torch.arange(len(values), device=values.device)
-    return torch.unique(values, return_inverse=True)
 
 
 def centre_offsets(values: Tensor, num_centres: int) -> Tensor:
