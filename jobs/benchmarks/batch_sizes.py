@@ -11,21 +11,21 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 import numpy as np
 import torch
 from measure import in_fresh_process, peak_mb, report, start_peak_mb
-from torch import Tensor, nn
+from torch import Tensor
 from upath import UPath
 
 from omnimat.materials.record import Record
 from omnimat.modalities.batch import collate, feature_table
-from omnimat.modalities.structure.crystal_network import pool_atoms
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.structure.gated import GatedGraphSettings
 from omnimat.modalities.structure.gated_network import GatedGraph
+from omnimat.modalities.structure.ghosts import with_ghosts
 from omnimat.modalities.tensors import ModalityTensors
 from omnimat.nn.precision import fast_products
 from omnimat.stream.training_records import training_records
@@ -37,17 +37,15 @@ GRAPH = CrystalGraph(
 PRECISIONS = ("float32", "fast_fp32", "bf16")
 
 
-class AsTheyAre(nn.Module):
-    """The same network on graphs without ghosts."""
+Embed = Callable[[Mapping[str, Tensor]], Tensor]
 
-    def __init__(self, network: GatedGraph) -> None:
-        super().__init__()
-        self.network = network
 
-    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
-        """Embed n crystals, shape (n, embedding_dim)."""
-        atoms = self.network.head(self.network.atom_states(arrays))
-        return pool_atoms(atoms, arrays["num_atoms"].long())
+def ways(network: GatedGraph) -> Mapping[str, Embed]:
+    """Give the ways to compare, whichever of them the network takes by itself."""
+    return {
+        "as they are": network.of_graphs,
+        "ghosts": lambda arrays: network.of_graphs(with_ghosts(arrays))[:-1],
+    }
 
 
 def batches(records: Sequence[Record], size: int, count: int) -> list[Mapping[str, Tensor]]:
@@ -63,7 +61,9 @@ def batches(records: Sequence[Record], size: int, count: int) -> list[Mapping[st
     ]
 
 
-def measured(network: nn.Module, drawn: Sequence[Mapping[str, Tensor]], precision: str) -> None:
+def measured(
+    network: GatedGraph, embed: Embed, drawn: Sequence[Mapping[str, Tensor]], precision: str
+) -> None:
     """Learn from each batch once, and print what a step of the later half takes."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
     before_mb, seconds = start_peak_mb(), []
@@ -71,7 +71,7 @@ def measured(network: nn.Module, drawn: Sequence[Mapping[str, Tensor]], precisio
         started_s = time.process_time()
         with fast_products(precision == "fast_fp32"):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                outputs = network(arrays)
+                outputs = embed(arrays)
             optimizer.zero_grad()
             outputs.float().square().mean().backward()
             optimizer.step()
@@ -101,8 +101,8 @@ def main(batch: int, steps: int, repeats: int, dataset: str | None, one: str | N
         stream = training_records(UPath(dataset), ["structure"])
         records = tuple(itertools.islice(stream, kept))
     network = GatedGraphSettings().build(128)
-    drawn = batches(records, batch, steps)
-    measured(network if way == "ghosts" else AsTheyAre(network), drawn, precision)
+    assert isinstance(network, GatedGraph)
+    measured(network, ways(network)[way], batches(records, batch, steps), precision)
 
 
 def compare(repeats: int, *conditions: object) -> None:

@@ -41,6 +41,15 @@ def exact_products() -> AbstractContextManager[None]:
     return fast_products(enabled=False)
 
 
+def may_be_reduced(weight: Tensor) -> bool:
+    """Say whether products with a weight are now, or may be, multiplied in less than float32."""
+    return (
+        at_least_single(weight.dtype) != weight.dtype
+        or torch.is_autocast_enabled(weight.device.type)
+        or torch.get_float32_matmul_precision() != "highest"
+    )
+
+
 def _set_products(of_matrices: str, of_convolutions: bool) -> None:
     torch.set_float32_matmul_precision(of_matrices)
     torch.backends.cudnn.allow_tf32 = of_convolutions

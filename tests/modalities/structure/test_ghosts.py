@@ -1,12 +1,14 @@
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import Tensor
 
-from omnimat.modalities.structure.crystal_network import pool_atoms
 from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.structure.gated import GatedGraphSettings, LatticeUse
 from omnimat.modalities.structure.gated_network import GatedGraph
 from omnimat.modalities.structure.ghosts import with_ghosts
+from omnimat.nn.precision import fast_products
 from omnimat.testing.encoder_conformance import as_double
 from omnimat.testing.materials import encoder_arrays, example_records
 
@@ -18,12 +20,6 @@ GRAPH = CrystalGraph(
     reduced_lattice=True,
     multiplicity=True,
 )
-
-
-def without_ghosts(network: GatedGraph, arrays: dict[str, Tensor]) -> Tensor:
-    """The slow twin: the graphs as they are."""
-    atoms = network.head(network.atom_states(arrays))
-    return pool_atoms(atoms, arrays["num_atoms"].long(), network.settings.pool)
 
 
 @pytest.mark.parametrize("pool", ["mean", "sum"])
@@ -46,11 +42,36 @@ def test_ghosts_change_neither_embeddings_nor_gradients(lattice: LatticeUse, poo
     arrays = as_double(encoder_arrays(example_records(), GRAPH))
     assert len(with_ghosts(arrays)["edge_sources"]) > len(arrays["edge_sources"])
     found = []
-    for embedded in (network(arrays), without_ghosts(network, arrays)):
+    for is_fast in (True, False):  # which products in double precision leave as they are
         network.zero_grad()
+        with fast_products(is_fast):
+            embedded = network(arrays)
         embedded.sin().sum().backward()
         found.append((embedded, [one.grad for one in network.parameters()]))
     torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("is_autocast", [False, True])
+@pytest.mark.parametrize("is_fast", [False, True])
+def test_ghosts_come_where_products_are_reduced(
+    is_fast: bool, is_autocast: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    states = GatedGraph.atom_states
+
+    def noted(network: GatedGraph, arrays: Mapping[str, Tensor]) -> Tensor:
+        sizes.append(len(arrays["num_atoms"]))
+        return states(network, arrays)
+
+    monkeypatch.setattr(GatedGraph, "atom_states", noted)
+    network = GatedGraphSettings(preset="tiny").build(16).to(dtype)
+    arrays = encoder_arrays(example_records()[:2], GRAPH)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=is_autocast)
+    with fast_products(is_fast), autocast, torch.no_grad():
+        assert len(network(arrays)) == 2
+    is_reduced = is_fast or is_autocast or dtype == torch.bfloat16
+    assert sizes == [3 if is_reduced else 2]
 
 
 def test_batches_have_few_sizes_which_are_little_larger() -> None:

@@ -25,6 +25,7 @@ from omnimat.modalities.structure.gated import GatedGraphSettings
 from omnimat.modalities.structure.gated_sum import gated_sum
 from omnimat.modalities.structure.ghosts import with_ghosts
 from omnimat.modalities.structure.legendre import legendre_sums
+from omnimat.nn.precision import may_be_reduced
 
 # Keeps a sum over some 16 neighbours at the size of its terms.
 _MESSAGE_SCALE = 0.25
@@ -73,9 +74,14 @@ class GatedGraph(nn.Module):
         Returns:
             The embeddings, shape (n, embedding_dim).
         """
-        padded = with_ghosts(arrays)
-        atoms = self.head(self.atom_states(padded))
-        return pool_atoms(atoms, padded["num_atoms"].long(), self.settings.pool)[:-1]
+        if may_be_reduced(self.atoms.linear.weight):
+            return self.of_graphs(with_ghosts(arrays))[:-1]
+        return self.of_graphs(arrays)
+
+    def of_graphs(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Embed n crystals as they are, without ghosts; the same arguments and results."""
+        atoms = self.head(self.atom_states(arrays))
+        return pool_atoms(atoms, arrays["num_atoms"].long(), self.settings.pool)
 
     def atom_states(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """Compute the state of each atom, shape (atoms, hidden_width), before the head."""

@@ -3,7 +3,8 @@
 Each batch has its own number of atoms and of edges. For each size it has not met, oneDNN writes
 new machine code, and keeps it, and the allocator has no block that fits: a seventh of a training
 step in bfloat16 and most of its memory (``jobs/benchmarks/batch_sizes.py``). With at most 32 sizes
-from each power of two to the next, nearly all are met again.
+from each power of two to the next, nearly all are met again. Products in float32 need no code of
+their own, so there ghosts would only cost.
 """
 
 from __future__ import annotations
