@@ -29,7 +29,7 @@ OF_THE_CLUSTER = {
 }
 # Each other process that Ray Train or Ray Data might start takes two seconds for nothing.
 STARTED_BY_A_LOCAL_RUN = {
-    "TrainController",
+    "OwnController",
     "RayTrainWorker",
     "SynchronizationActor",
     "MapWorker",
@@ -148,6 +148,8 @@ def test_interrupted_local_run_leaves_no_process_and_no_result(tiny_jobs, tmp_pa
         family = descendants(process.pid)
         assert any(p.name() == "raylet" for p in family), log.read_text()
         assert started(family) == sorted(STARTED_BY_A_LOCAL_RUN)
+        for of_a_cluster in ("/dashboard.py", "/monitor.py"):
+            assert not named(family, of_a_cluster)
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) != 0
         _, left = psutil.wait_procs(family, timeout=LIMIT_S)

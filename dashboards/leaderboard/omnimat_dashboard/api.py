@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -57,7 +58,7 @@ def api_router(catalogue: Catalogue, metrics: Metrics, token: str | None) -> API
         """
         if group_id is None and task is None and run_name is None:
             raise HTTPException(422, "name a group_id, a task or a run_name")
-        ids = [None] if group_id is None else catalogue.averaged(group_id)
+        ids: Sequence[str | None] = [None] if group_id is None else catalogue.averaged(group_id)
         found = (catalogue.store.rows(group_id=one, task=task, run_name=run_name) for one in ids)
         return [row_record(row) for rows in found for row in rows]
 

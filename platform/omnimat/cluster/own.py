@@ -37,10 +37,9 @@ def make_ready() -> None:
     Where none lies ready, Ray starts two processes for a task: one for it alone, since no actor
     gets a process that has run a task, and one that then lies ready.
     """
-    _nothing.remote()
+    ray.remote(num_cpus=0)(_nothing).remote()
 
 
-@ray.remote(num_cpus=0)
 def _nothing() -> None:
     pass
 
