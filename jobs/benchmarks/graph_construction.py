@@ -62,14 +62,16 @@ def of_voronoi_nn(crystal: PymatgenStructure, cutoff_angstrom: float) -> Edges:
     del cutoff_angstrom
     finder = VoronoiNN(tol=0, cutoff=10, compute_adj_neighbors=False)
     smallest = 4 * math.pi * FACES.min_solid_angle_fraction
-    rows = [
-        (i, face["site"].index, *(face["site"].coords - crystal[i].coords))
-        for i, cell in enumerate(finder.get_all_voronoi_polyhedra(crystal))
-        for face in cell.values()
-        if face["solid_angle"] >= smallest
+    found = [
+        (i, face["site_index"], *face["image"])
+        for i, faces in enumerate(finder.get_all_nn_info(crystal))
+        for face in faces
+        if face["poly_info"]["solid_angle"] >= smallest
     ]
-    table = np.array(rows).reshape(-1, 5)
-    return table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:]
+    table = np.array(found, dtype=int).reshape(-1, 5)
+    sources, targets, images = table[:, 0], table[:, 1], table[:, 2:]
+    steps = crystal.frac_coords[targets] + images - crystal.frac_coords[sources]
+    return sources, targets, steps @ crystal.lattice.matrix
 
 
 @click.command()

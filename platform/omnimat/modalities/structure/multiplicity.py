@@ -23,7 +23,11 @@ def site_multiplicity(structure: Structure) -> NDArray[np.float64]:
     import spglib  # trainers look for no symmetry
 
     check_arrays(structure)  # spglib might not survive what is no crystal
-    cell = (structure.lattice_angstrom, structure.frac_coords, structure.atomic_numbers)
+    cell = (
+        structure.lattice_angstrom.tolist(),
+        structure.frac_coords.tolist(),
+        structure.atomic_numbers.tolist(),
+    )
     try:
         found = spglib.get_symmetry_dataset(cell, symprec=SYMMETRY_TOLERANCE_ANGSTROM)
     except spglib.SpglibError as error:
