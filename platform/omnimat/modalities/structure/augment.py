@@ -22,6 +22,7 @@ from omnimat.modalities.structure.features import CrystalGraph
 from omnimat.modalities.views import ArrayAugmentationSettings
 
 MASKED_ATOMIC_NUMBER = 0
+_ENDS = ("edge_sources", "edge_targets")
 _VARIED = ("atomic_numbers", "edge_vectors_angstrom", "reduced_lattice_angstrom")
 
 
@@ -79,11 +80,12 @@ class StructureAugmentation(ArrayAugmentationSettings):
         for i, generator in enumerate(generators):
             atoms = slice(last_atoms[i] - arrays["num_atoms"][i], last_atoms[i])
             edges = slice(last_edges[i] - arrays["num_edges"][i], last_edges[i])
-            ends = (arrays[end][edges] - atoms.start for end in ("edge_sources", "edge_targets"))
+            sources, targets = (arrays[end][edges] - atoms.start for end in _ENDS)
             places = {"atomic_numbers": atoms, "edge_vectors_angstrom": edges}
             graph = {name: varied[name][place] for name, place in places.items()}
             stretch = random_stretch(self.strain, generator)
-            changed = self.masked(self._distorted(graph, *ends, stretch, generator), generator)
+            distorted = self._distorted(graph, sources, targets, stretch, generator)
+            changed = self.masked(distorted, generator)
             for name, place in places.items():
                 varied[name][place] = changed[name]
             if "reduced_lattice_angstrom" in varied:
