@@ -9,10 +9,9 @@ not change their input, and the same pattern and state of the generator give the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -22,24 +21,51 @@ from omnimat.modalities.origin import of_origin
 from omnimat.modalities.views import ArrayAugmentationSettings
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.curves import scaled
+from omnimat.modalities.xrd.disturb import Disturbances, disturbed
 from omnimat.modalities.xrd.features import TOP_INTENSITY, Reflections, XrdPattern
 
 Float = NDArray[np.floating[Any]]
 
-_BACKGROUND_DEGREE = 3
+_BACKGROUND_TERMS = 4
 _BACKGROUND_DECAY_DEGREE = (5.0, 30.0)
-# A shift is not applied if it leaves less than this fraction of the strongest peak in the range.
-_LEAST_TOP = 0.01
-_ROUNDING = 1e-9  # of a step
-_SPREAD_LENGTH_DEGREE = 1.0
-_LORENTZIAN_REACH = 10.0  # in half widths; 6 % of the area lie beyond
+_IMPURITY_LINES = 4
+
+
+class _Uniform(NamedTuple):
+    """Independent numbers from 0 to 1, shape (n, 1), or (n, k) for several of a kind."""
+
+    zero_shift: Float
+    strain: Float
+    second_line: Float
+    intensity_spread: Float
+    impurity: Float
+    line_height: Float
+    line_place: Float
+    broadening: Float
+    lorentzian: Float
+    background: Float
+    coefficients: Float
+    decay: Float
+    cubic_share: Float
+    poisson_noise: Float
+    gaussian_noise: Float
+
+
+_SEVERAL = {
+    "line_height": _IMPURITY_LINES,
+    "line_place": _IMPURITY_LINES,
+    "coefficients": _BACKGROUND_TERMS,
+}
+_NUM_UNIFORM = [_SEVERAL.get(name, 1) for name in _Uniform._fields]
 
 
 class XrdAugmentation(ArrayAugmentationSettings):
     """How strongly a pattern is changed.
 
     Each strength is the upper end of a range from which the actual strength is drawn. With all
-    strengths at 0 and ``texture`` at 1, a pattern stays as it is.
+    strengths at 0 and ``texture`` at 1, a pattern stays as it is. Between the points of the grid a
+    pattern is taken to be straight, so the grid should have two points or more in the standard
+    deviation of a peak; with one, a shift makes the peaks wider by a twelfth on the average.
 
     Attributes:
         zero_shift_degree: largest shift of the whole pattern in either direction, as caused by the
@@ -58,7 +84,7 @@ class XrdAugmentation(ArrayAugmentationSettings):
             0.8.
         poisson_noise: largest relative standard deviation of counting noise on the strongest peak,
             which is one over the square root of its counts; elsewhere the noise follows from the
-            intensity. Typical: 0.005 (40,000 counts) to 0.05 (400 counts).
+            intensity. It is normal. Typical: 0.005 (40,000 counts) to 0.05 (400 counts).
         gaussian_noise: largest standard deviation of noise that does not depend on the intensity,
             relative to the strongest peak. Typical: 0.001 to 0.01.
         second_line: largest intensity of the K alpha 2 line relative to K alpha 1. The pattern of a
@@ -68,11 +94,20 @@ class XrdAugmentation(ArrayAugmentationSettings):
             profile: the Lorentzian has the same full width at half maximum as the Gaussian.
             Typical: 0.5 to 1.
         intensity_spread: largest standard deviation of the logarithm of a random factor on the
-            intensity, which varies over a degree. It takes the place of texture where only a curve
-            is known, and of vibrations and large grains. Typical: 0.3 to 1.
+            intensity. It takes the place of texture where only a curve is known, and of vibrations
+            and large grains. Typical: 0.3 to 1.5.
+        intensity_spread_degree: over what angle that factor changes. With 1 neighbouring peaks keep
+            their ratio; with about twice the width of a peak every peak has a factor of its own.
+            Typical: 0.2 to 1.
+        impurity: largest height of the four lines of an impurity, at random angles, relative to the
+            strongest peak. Typical: 0.05 to 0.2.
+        rarity: how rare strong disturbances are. The strengths of broadening, background, noise,
+            intensity spread and impurity are their upper ends times a uniform number from 0 to 1 to
+            the power of this. With 1 all are equally likely; with 2 to 3 most patterns are clean
+            and a few are bad, as in a collection of measurements. Typical: 1 to 3.
     """
 
-    revision: ClassVar[int] = 2  # since curves are shifted by another spline
+    revision: ClassVar[int] = 3  # since patterns are shifted by lines and counting noise is normal
 
     zero_shift_degree: float = Field(default=0.1, ge=0, le=2)
     strain: float = Field(default=0.01, ge=0, le=0.1)
@@ -84,6 +119,9 @@ class XrdAugmentation(ArrayAugmentationSettings):
     second_line: float = Field(default=0.0, ge=0, le=1)
     lorentzian: float = Field(default=0.0, ge=0, le=1)
     intensity_spread: float = Field(default=0.0, ge=0, le=3)
+    intensity_spread_degree: float = Field(default=1.0, ge=0.05, le=30)
+    impurity: float = Field(default=0.0, ge=0, le=1)
+    rarity: float = Field(default=1.0, ge=1, le=5)
 
     def check(self, featurizer: XrdPattern) -> None:
         """Refuse a second line of a radiation whose two lines are not known.
@@ -120,9 +158,10 @@ class XrdAugmentation(ArrayAugmentationSettings):
 
         Where a background is taken off, that was done to what is stored, and is done again.
         """
-        pairs = zip(arrays["intensity"], generators, strict=True)
-        varied = [self.disturbed(curve, featurizer, generator) for curve, generator in pairs]
-        return arrays | {"intensity": np.stack(varied)}
+        curves = arrays["intensity"]
+        return arrays | {
+            "intensity": disturbed(curves, featurizer, self.drawn(featurizer, generators))
+        }
 
     def measured(
         self, structure: Structure, pattern: XrdPattern, generator: np.random.Generator
@@ -162,65 +201,47 @@ class XrdAugmentation(ArrayAugmentationSettings):
         Returns:
             The intensities from 0 to 100, shape (num_points,).
         """
-        curve: Float = intensity.astype(np.float64) / TOP_INTENSITY
-        curve = self._respread(curve, pattern.step_degree, generator)
-        curve = self._shifted(curve, pattern, generator)
-        curve = self._broadened(curve, pattern.step_degree, generator)
-        grid = pattern.two_theta_degree
-        curve = curve + self.background * generator.uniform() * _background(grid, generator)
-        return pattern.finished(self._noisy(curve, generator)).astype(np.float32)
+        return disturbed(intensity[None], pattern, self.drawn(pattern, [generator]))[0]
 
-    def _respread(self, curve: Float, step_degree: float, generator: np.random.Generator) -> Float:
-        """Multiply by the exponential of a smooth random function."""
-        if self.intensity_spread == 0:
-            return curve
-        spread = self.intensity_spread * generator.uniform()
-        points = np.arange(len(curve)) * (step_degree / _SPREAD_LENGTH_DEGREE)
-        knots = generator.standard_normal(int(points[-1]) + 2)
-        return _topped(curve * np.exp(spread * np.interp(points, np.arange(len(knots)), knots)))
+    def drawn(self, pattern: XrdPattern, generators: Sequence[np.random.Generator]) -> Disturbances:
+        """Draw what is done to a pattern from each of n generators, which are advanced."""
+        span = pattern.num_points * pattern.step_degree
+        num_knots = int(span / self.intensity_spread_degree) + 2
+        one, normal = _drawn(generators, num_knots + pattern.num_points)
+        spread = self._strength("intensity_spread", one.intensity_spread)
+        height = self._strength("impurity", one.impurity)
+        first, last = _BACKGROUND_DECAY_DEGREE
+        return Disturbances(
+            zero_shift_degree=self.zero_shift_degree * (2 * one.zero_shift - 1),
+            strain=self.strain * (2 * one.strain - 1),
+            second_line=self.second_line * one.second_line if self.second_line else None,
+            log_factors=spread * normal[:, :num_knots] if self.intensity_spread else None,
+            knot_degree=self.intensity_spread_degree,
+            line_height=height * one.line_height if self.impurity else None,
+            line_degree=pattern.two_theta_min_degree + span * one.line_place,
+            broadening_sigma_degree=self._strength("broadening_sigma_degree", one.broadening),
+            lorentzian=self.lorentzian * one.lorentzian,
+            background=self._strength("background", one.background) if self.background else None,
+            coefficients=2 * one.coefficients - 1,
+            decay_degree=first + (last - first) * one.decay,
+            cubic_share=one.cubic_share,
+            poisson_noise=self._strength("poisson_noise", one.poisson_noise),
+            gaussian_noise=self._strength("gaussian_noise", one.gaussian_noise),
+            normal=normal[:, num_knots:],
+        )
 
-    def _shifted(self, curve: Float, pattern: XrdPattern, generator: np.random.Generator) -> Float:
-        """Move the intensity of each angle to its shifted angle; beyond the range it is 0."""
-        grid = pattern.two_theta_degree
-        zero = generator.uniform(-self.zero_shift_degree, self.zero_shift_degree)
-        strain = generator.uniform(-self.strain, self.strain)
-        sines = (1 + strain) * np.sin(np.radians(grid - zero) / 2)
-        moved = np.zeros_like(curve)
-        for share, ratio in self._lines(pattern, generator):
-            sources = np.degrees(2 * np.arcsin((sines * ratio).clip(-1, 1)))
-            moved += share * _at(sources, curve, pattern)
-        return _topped(moved) if moved.max() > _LEAST_TOP else curve
+    def _strength(self, name: str, uniform: Float) -> Float:
+        strength: Float = getattr(self, name) * uniform**self.rarity
+        return strength
 
-    def _lines(
-        self, pattern: XrdPattern, generator: np.random.Generator
-    ) -> list[tuple[float, float]]:
-        """Draw the lines of the radiation: shares, and ratios of the mean wavelength to theirs."""
-        if self.second_line == 0:
-            return [(1.0, 1.0)]
-        second = self.second_line * generator.uniform()
-        shares = np.array([1.0, second]) / (1 + second)
-        ratios = pattern.wavelength_angstrom / np.array(pattern.doublet_angstrom())
-        return list(zip(shares.tolist(), ratios.tolist(), strict=True))
 
-    def _broadened(self, curve: Float, step_degree: float, generator: np.random.Generator) -> Float:
-        from scipy.ndimage import convolve1d, gaussian_filter1d
-
-        sigma = generator.uniform(0, self.broadening_sigma_degree) / step_degree
-        share = self.lorentzian * generator.uniform() if self.lorentzian > 0 else 0.0
-        if sigma == 0:
-            return curve
-        broad = gaussian_filter1d(curve, sigma, mode="nearest")
-        if share > 0:
-            tails = convolve1d(curve, _lorentzian(sigma), mode="nearest")
-            broad = (1 - share) * broad + share * tails
-        return _topped(broad)
-
-    def _noisy(self, curve: Float, generator: np.random.Generator) -> Float:
-        relative = self.poisson_noise * generator.uniform()
-        if relative > 0:
-            curve = generator.poisson(curve / relative**2) * relative**2
-        sigma = self.gaussian_noise * generator.uniform()
-        return curve + sigma * generator.standard_normal(len(curve))
+def _drawn(
+    generators: Sequence[np.random.Generator], num_normal: int
+) -> tuple[_Uniform, NDArray[np.float32]]:
+    """Draw uniform numbers, and normal ones of shape (n, num_normal), from n generators."""
+    uniform = np.stack([one.random(sum(_NUM_UNIFORM)) for one in generators])
+    normal = np.stack([one.standard_normal(num_normal, np.float32) for one in generators])
+    return _Uniform(*np.split(uniform, np.cumsum(_NUM_UNIFORM)[:-1], axis=1)), normal
 
 
 def march_dollase(cosines: Float, r: float) -> Float:
@@ -247,37 +268,3 @@ def _random_plane(generator: np.random.Generator) -> NDArray[np.int64]:
     planes = np.indices((3, 3, 3)).reshape(3, -1).T - 1
     plane: NDArray[np.int64] = planes[generator.integers(len(planes) // 2)]
     return plane  # the second half of the list is 0 0 0 and the opposites of these
-
-
-def _background(grid: Float, generator: np.random.Generator) -> Float:
-    """Draw a smooth curve with values from 0 to 1."""
-    places = np.linspace(-1, 1, len(grid))
-    cubic = chebyshev.chebval(places, generator.uniform(-1, 1, _BACKGROUND_DEGREE + 1))
-    decay = np.exp(-(grid - grid[0]) / generator.uniform(*_BACKGROUND_DECAY_DEGREE))
-    share = generator.uniform()
-    mixture = share * _topped(cubic - cubic.min()) + (1 - share) * decay
-    return _topped(mixture - mixture.min())
-
-
-def _at(angles: Float, curve: Float, pattern: XrdPattern) -> Float:
-    """Interpolate a curve by a cubic spline; beyond its ends it is 0, and it is never negative."""
-    from scipy.ndimage import map_coordinates  # 0.2 s of import
-
-    places = (angles - pattern.two_theta_min_degree) / pattern.step_degree
-    inside = (places > -_ROUNDING) & (places < len(curve) - 1 + _ROUNDING)
-    values = map_coordinates(curve, places[None], order=3, mode="nearest")
-    return np.where(inside, values, 0.0).clip(min=0)
-
-
-def _lorentzian(sigma: float) -> Float:
-    """Return a Lorentzian of the half width of a Gaussian, shape (2n + 1,), with the sum 1."""
-    half_width = sigma * np.sqrt(2 * np.log(2))
-    reach = int(np.ceil(_LORENTZIAN_REACH * half_width))
-    profile = 1 / (1 + (np.arange(-reach, reach + 1) / half_width) ** 2)
-    normalised: Float = profile / profile.sum()
-    return normalised
-
-
-def _topped(curve: Float) -> Float:
-    scaled: Float = curve / curve.max()
-    return scaled

@@ -26,8 +26,11 @@ class XrdCnn(nn.Module):
         super().__init__()
         self.intensity_power = settings.intensity_power
         widths, kernel_size = settings.widths, settings.kernel_size
+        stride = settings.stem_stride
         self.stem = nn.Sequential(
-            _convolution(2, widths[0], kernel_size, 2), BatchNorm(widths[0]), nn.ReLU()
+            _convolution(2, widths[0], max(kernel_size, 2 * stride + 1), stride),
+            BatchNorm(widths[0]),
+            nn.ReLU(),
         )
         self.blocks = nn.ModuleList(
             ResidualBlock(before, after, kernel_size)

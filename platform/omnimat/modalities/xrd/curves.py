@@ -30,30 +30,35 @@ def averaged(grid: Float, step: float, places: Float, values: Float) -> Float:
     return average
 
 
-def scaled(curve: Float, top: float) -> Float:
-    """Scale a curve to a maximum; negative values become zero.
+def scaled(curves: Float, top: float) -> Float:
+    """Scale curves to a maximum; negative values become zero.
+
+    Args:
+        curves: one curve or several, shape (..., n).
+        top: the maximum of each.
 
     Raises:
-        ValueError: no value is above zero.
+        ValueError: a curve has no value above zero.
     """
-    positive = np.maximum(curve, 0.0)
-    if not positive.max() > 0:
+    positive = np.maximum(curves, 0.0)
+    highest = positive.max(axis=-1, keepdims=True)
+    if not (highest > 0).all():
         raise ValueError("no intensity in the range of two theta")
-    found: Float = positive * (top / positive.max())
+    found: Float = positive * (top / highest)
     return found
 
 
-def lower_envelope(curve: Float, num_points: int) -> Float:
-    """Return a smooth curve below another, which follows hills that are wider than the window.
+def lower_envelope(curves: Float, num_points: int) -> Float:
+    """Return a smooth curve below each of others, which follows hills wider than the window.
 
     It is a morphological opening, averaged over the window where that stays below.
 
     Args:
-        curve: the other curve, shape (n,).
+        curves: the other curves, shape (..., n).
         num_points: the width of the window.
     """
     from scipy.ndimage import grey_opening, uniform_filter1d  # 0.2 s of import
 
-    wide = curve.astype(np.float64)
-    opened = grey_opening(wide, (num_points,), mode="nearest")
-    return np.minimum(uniform_filter1d(opened, num_points, mode="nearest"), wide)
+    window = (1,) * (curves.ndim - 1) + (num_points,)
+    opened = grey_opening(curves, window, mode="nearest")
+    return np.minimum(uniform_filter1d(opened, num_points, mode="nearest"), curves)

@@ -178,18 +178,21 @@ class XrdPattern(FeaturizerSettings):
         )
         return curve
 
-    def finished(self, curve: Float) -> Float:
-        """Take the background off a curve on the grid, and scale it to a maximum of 100.
+    def finished(self, curves: Float) -> Float:
+        """Take the background off curves on the grid, and scale each to a maximum of 100.
 
         Negative intensities become zero.
+
+        Args:
+            curves: one curve or several, shape (..., num_points).
 
         Raises:
             ValueError: no intensity is left.
         """
-        curve = np.maximum(curve, 0.0)
+        curves = np.maximum(curves, 0.0)
         if self.background_window_degree > 0:
-            curve = curve - lower_envelope(curve, self._background_points)
-        return scaled(curve, TOP_INTENSITY)
+            curves = curves - lower_envelope(curves, self._background_points)
+        return scaled(curves, TOP_INTENSITY)
 
     @property
     def _background_points(self) -> int:
