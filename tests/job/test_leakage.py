@@ -172,6 +172,19 @@ def test_what_trials_learn_from_of_another_data_set_that_judges_is_told(check):
     assert f"judge: 0 of {total} test materials" in told
 
 
+def test_what_a_pretraining_has_seen_of_another_data_set_that_judges_is_told_or_refused(check):
+    exit_code, told = check("finetune", tasks=[task("num_atoms")], test_dataset="seen")
+    assert exit_code == 0, told
+    assert "of data set seen that judge have the formula of one of the" in told
+    assert "test materials of data set seen have the formula of one of the" in told
+    keys = {"tasks": [task(DENSITY)], "dataset": "seen", "test_dataset": "other"}
+    exit_code, told = check("finetune", **keys)
+    assert (exit_code, "was shown to run 'pre'" in told) == (2, True), told
+    held_out = [{"dataset": "other", "splits": ["test"]}]
+    exit_code, told = check("finetune", held_out=held_out, **keys)
+    assert (exit_code, "0 of" in told) == (0, True), told
+
+
 def test_an_augmentation_that_does_not_fit_is_refused_before_anything_runs(check):
     pattern = {"featurizer": {"radiation": "CuKa1"}, "encoder": {"preset": "tiny"}}
     choices = {"structure": {"encoder": {"preset": "tiny"}}, "xrd": pattern}

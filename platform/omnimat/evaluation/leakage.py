@@ -15,7 +15,13 @@ from dataclasses import dataclass
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
-from omnimat.evaluation.overlap import NOTHING, Overlap, kept_overlap, same_formula
+from omnimat.evaluation.overlap import (
+    NOTHING,
+    Overlap,
+    kept_overlap,
+    same_formula,
+    without_formula,
+)
 from omnimat.evaluation.settings import EvaluateSettings
 from omnimat.leaderboard.overlap import PretrainingOverlap
 from omnimat.materials.quantities import revealed
@@ -225,10 +231,11 @@ def _named(revealed_by: Mapping[str, str]) -> str:
 def formula_overlap(pretraining: Pretraining, judging: Judging) -> str:
     """Say in a sentence of how many judging materials pretraining sees the formula."""
     materials, seen = judging.materials, pretraining.materials
-    count = len(same_formula(materials, seen))
+    count, unknown = len(same_formula(materials, seen)), len(without_formula(materials))
     return (
         f"{count:,} of {len(materials.records):,} materials of data set {materials.dataset.name} "
         f"that judge have the formula of one of the {len(seen.records):,} of data set "
         f"{seen.dataset.name} that run {pretraining.run} is pretrained on"
         + (f"; to rule this out, {judging.remedy}" if count else "")
+        + (f"; {unknown:,} have no formula, so nobody knows of them" if unknown else "")
     )

@@ -23,15 +23,17 @@ from omnimat.training.seen import Materials
 def judging(settings: FinetuneSettings, workspace: Workspace) -> Judging:
     """Give what validates and tests: of the data set's own split, or of any of the folds.
 
-    Folds are told by the properties of the records, all of which are read.
+    Folds are told by the properties of the records, all of which are read. Where another data set
+    judges, it is its test part alone: what validates is of the data set that is learned from.
 
     Raises:
         UserError: the data set is missing.
     """
-    dataset = workspace.dataset(settings.dataset)
+    dataset = workspace.dataset(settings.judging_dataset)
     if settings.folds is None:
-        materials = Materials.of_splits(dataset, ("validation", "test"))
-        return Judging(materials, ("validation", "test"), settings.judged)
+        splits: tuple[Split, ...] = ("validation", "test")
+        splits = splits if settings.test_dataset is None else ("test",)
+        return Judging(Materials.of_splits(dataset, splits), splits, settings.judged)
     fingerprint = Manifest.load(dataset).dataset_fingerprint
     materials = Materials(dataset, fingerprint, judging_records(dataset, settings.folds))
     return Judging(materials, SPLITS, settings.judged)

@@ -50,8 +50,8 @@ class Scored:
         predictions: the columns ``material_id``, ``target``, ``prediction`` and ``split``.
         path: where these were written.
         num_folds: how many folds the data set has; 0 without folds.
-        overlap: what the model has seen before of what judges it; None from scratch, unless another
-            data set judges.
+        overlaps: what the model has seen before of what judges it: its pretraining if it has one,
+            and its own training where another data set judges.
     """
 
     task: TaskSettings
@@ -60,7 +60,7 @@ class Scored:
     predictions: pd.DataFrame
     path: UPath
     num_folds: int = 0
-    overlap: AnyOverlap | None = None
+    overlaps: tuple[AnyOverlap, ...] = ()
 
     @property
     def fold(self) -> CountedFold | None:
@@ -202,8 +202,8 @@ def make_row(
     """
     result, fold = scored.result, scored.fold
     taught: dict[str, Any] = {"num_train": result.num_records["train"]}
-    if scored.overlap is not None:
-        taught |= scored.overlap.as_details()
+    for overlap in scored.overlaps:
+        taught |= overlap.as_details()
     task = scored.task if fold is None else fold.task(scored.task)
     return score(task, scored.predictions, taught).row(
         _config(settings, plan, cards, result.settings, fold),

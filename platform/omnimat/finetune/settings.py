@@ -69,9 +69,9 @@ class FinetuneSettings(DownstreamSettings):
             such view of each record, since it stands for what is to come; the test part, which is
             that, is seen as it is.
         test_dataset: the name of another data set, whose test split judges; None for the test part
-            of ``dataset``. It is for networks from scratch. Trials may learn from materials of the
-            same formulas, and rows tell how many these are. To keep them from all trials, name the
-            data set in ``held_out`` too, with the split ``test``.
+            of ``dataset``. Trials, and what they start from, may learn from materials of the same
+            formulas, and rows tell how many these are. To keep them from all trials, name the data
+            set in ``held_out`` too, with the split ``test``; a pretraining has its own.
         folds: a property that divides the data set into folds, each of which is the test part in
             turn; None for the split of the data set.
         variants: what is compared, each at its own best point.
@@ -188,11 +188,6 @@ class FinetuneSettings(DownstreamSettings):
             return self
         if self.folds is not None or self.test_dataset == self.dataset:
             raise ValueError("test_dataset: name another data set than dataset, and take out folds")
-        if not self.is_from_scratch:
-            raise ValueError(
-                "test_dataset: what a pretraining has seen of another data set is not looked into; "
-                "set variants to [from_scratch]"
-            )
         return self
 
     @model_validator(mode="after")

@@ -39,6 +39,7 @@ from omnimat.finetune.tuning import judged, run_trials
 from omnimat.leaderboard.overlap import AnyOverlap
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
+from omnimat.materials.split import Split
 from omnimat.models.export import Card
 from omnimat.models.inputs import featurizers_of, read_cards
 from omnimat.stream.featurize import write_store
@@ -99,7 +100,7 @@ def run_sweep(
         write_atomically(run / "trials.parquet", table)
         Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
         scored = _score(plan, selected(results, chosen), settings, fence, seen)
-        for told in dict.fromkeys(one.overlap.sentence for one in scored if one.overlap):
+        for told in dict.fromkeys(found.sentence for one in scored for found in one.overlaps):
             print(f"{name}: {told}", flush=True)
         rows = [make_row(name, settings, plan, cards, one, workspace.files) for one in scored]
         check_held()
@@ -126,14 +127,18 @@ class _Seen:
 
     def of(
         self, result: TrialResult, tested: Collection[str], validating: Collection[str]
-    ) -> AnyOverlap | None:
+    ) -> tuple[AnyOverlap, ...]:
         """Give what the row of a trial tells."""
-        if self.in_training is not None:
+        found: list[AnyOverlap] = []
+        parts: dict[Split, Collection[str]] = {"test": tested}
+        if self.in_training is None:
+            parts["validation"] = validating
+        else:
             transfer, overlap = self.in_training
-            return transfer.of_tested(overlap, tested)
-        if self.in_pretraining is None or result.settings.variant == "from_scratch":
-            return None
-        return self.in_pretraining.of_parts({"test": tested, "validation": validating})
+            found.append(transfer.of_tested(overlap, tested))
+        if self.in_pretraining is not None and result.settings.variant != "from_scratch":
+            found.append(self.in_pretraining.of_parts(parts))
+        return tuple(found)
 
 
 def _seen(settings: FinetuneSettings, cards: Mapping[str, Card], workspace: Workspace) -> _Seen:
@@ -142,14 +147,15 @@ def _seen(settings: FinetuneSettings, cards: Mapping[str, Card], workspace: Work
     Raises:
         UserError: the model's inputs or its pretraining have shown what is predicted.
     """
-    if not settings.is_from_scratch:
-        found = find_leakage(workspace, settings.run, cards, judging(settings, workspace))
-        return _Seen(in_pretraining=found)
-    refuse_inputs(featurizers_of(cards), settings.judged)
-    if settings.test_dataset is None:
-        return _Seen()
-    transfer = Transfer.of(settings, workspace)
-    return _Seen(in_training=(transfer, transfer.overlap(workspace)))
+    in_pretraining, in_training = None, None
+    if settings.is_from_scratch:
+        refuse_inputs(featurizers_of(cards), settings.judged)
+    else:
+        in_pretraining = find_leakage(workspace, settings.run, cards, judging(settings, workspace))
+    if settings.test_dataset is not None:
+        transfer = Transfer.of(settings, workspace)
+        in_training = (transfer, transfer.overlap(workspace))
+    return _Seen(in_pretraining, in_training)
 
 
 def _score(
@@ -172,8 +178,8 @@ def _score(
             write_atomically(path, by_task[one.name].to_parquet(index=False))
             table = by_task[one.name]
             tested = table["material_id"].tolist()
-            overlap = seen.of(result, tested, validating[result.settings.fold])
-            scored.append(Scored(one, result, folder, table, path, num_folds, overlap))
+            overlaps = seen.of(result, tested, validating[result.settings.fold])
+            scored.append(Scored(one, result, folder, table, path, num_folds, overlaps))
     return scored
 
 

@@ -94,14 +94,18 @@ class FinetuneJob(RunJob[FinetuneSettings]):
 
     def remarks(self, needed: Sequence[Job[Any]] = ()) -> list[str]:
         """Say how many of the materials are seen before by their formula."""
+        return self._remarks_on_pretraining(needed) + self._remarks_on_training()
+
+    def _remarks_on_pretraining(self, needed: Sequence[Job[Any]]) -> list[str]:
+        """Say it of what the trials start from."""
         settings = self.settings
-        if settings.is_from_scratch:
-            return self._remarks_from_scratch()
+        if settings.is_from_scratch or not is_ingested(self.workspace, settings.judging_dataset):
+            return []
         if settings.model:
             return find_leakage_of_package(settings.model, settings, self.workspace, self._judging)
         return find_leakage_early(settings, self.workspace, needed, self._judging)
 
-    def _remarks_from_scratch(self) -> list[str]:
+    def _remarks_on_training(self) -> list[str]:
         """Say it of what the trials themselves learn from, if another data set judges them."""
         names = (*self.settings.splits_of(), *(one.dataset for one in self.settings.held_out))
         are_there = all(is_ingested(self.workspace, name) for name in names)
