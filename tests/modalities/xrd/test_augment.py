@@ -24,6 +24,8 @@ NOTHING = {
     "lorentzian": 0,
     "intensity_spread": 0,
     "impurity": 0,
+    "thermal_b_angstrom2": 0,
+    "scale": 0,
 }
 STRONGEST = {
     "zero_shift_degree": 2,
@@ -38,6 +40,8 @@ STRONGEST = {
     "intensity_spread": 3,
     "intensity_spread_degree": 0.2,
     "impurity": 1,
+    "thermal_b_angstrom2": 20,
+    "scale": 1,
 }
 FINE = XrdPattern(step_degree=0.02)
 
@@ -93,7 +97,8 @@ def test_the_seed_decides_and_inputs_are_left_alone(record_of, triclinic):
 def test_every_strength_does_something_of_its_own(record_of, triclinic):
     structure = record_of(triclinic).structure
     clean = only().measured(structure, FINE, np.random.default_rng(0))
-    all_on = XrdAugmentation(second_line=0.5, intensity_spread=0.5, impurity=0.5)
+    new = {"impurity": 0.5, "thermal_b_angstrom2": 3, "scale": 0.3}
+    all_on = XrdAugmentation(second_line=0.5, intensity_spread=0.5, **new)
     each = all_on.model_dump(include=NOTHING.keys() - {"lorentzian"})
     for name, value in each.items():
         changed = only(**{name: value}).measured(structure, FINE, np.random.default_rng(0))
@@ -185,6 +190,31 @@ def test_an_intensity_spread_moves_no_peak(record_of, nacl):
     assert max(heights) > 1.5 * min(heights)
 
 
+def test_a_scaled_crystal_has_the_lines_of_a_larger_one(record_of, nacl):
+    clean = FINE(record_of(nacl))["intensity"]
+    augmentation = only(scale=0.5)
+    scaled = augmentation.disturbed(clean, FINE, np.random.default_rng(1))
+    scale = 1 + augmentation.drawn(FINE, [np.random.default_rng(1)]).strain.item()
+    assert 1.05 < scale < 1.5
+    lines = (
+        XRDCalculator().get_pattern(nacl.copy().apply_strain(scale - 1), two_theta_range=(20, 60)).x
+    )
+    for line in lines:
+        assert peak_angle(scaled, FINE, line) == pytest.approx(line, abs=0.02)
+
+
+def test_vibrations_weaken_large_angles(record_of, nacl):
+    clean = FINE(record_of(nacl))["intensity"]
+    augmentation = only(thermal_b_angstrom2=3)
+    damped = augmentation.disturbed(clean, FINE, np.random.default_rng(1))
+    b = augmentation.drawn(FINE, [np.random.default_rng(1)]).thermal_b_angstrom2.item()
+    low, high = (np.searchsorted(FINE.two_theta_degree, angle) for angle in (31.7, 83.9))
+    s2 = (np.sin(np.radians([15.85, 41.95])) / FINE.wavelength_angstrom) ** 2
+    ratio = (damped[high] / damped[low]) / (clean[high] / clean[low])
+    assert ratio < 0.9
+    assert ratio == pytest.approx(np.exp(-2 * b * (s2[1] - s2[0])), rel=1e-2)
+
+
 def test_background_that_was_added_is_taken_off_again(record_of, nacl):
     left = XrdPattern(smearing_sigma_degree=0.1)
     taken = XrdPattern(smearing_sigma_degree=0.1, background_window_degree=5)
@@ -241,7 +271,9 @@ def slowly_disturbed(curve, pattern, drawn, row):
         sines = sines * pattern.wavelength_angstrom / wavelength
         sources = np.degrees(2 * np.arcsin(sines))
         moved = moved + share * np.interp(sources, grid, curve, left=0, right=0)
-    curve = moved / moved.max()
+    s = np.sin(np.radians(grid) / 2) / pattern.wavelength_angstrom
+    curve = moved / moved.max() * np.exp(-2 * one["thermal_b_angstrom2"] * s**2)
+    curve = curve / curve.max()
     for height, angle in zip(one["line_height"], one["line_degree"], strict=True):
         curve = curve + height * np.exp(
             -0.5 * ((grid - angle) / pattern.smearing_sigma_degree) ** 2
@@ -258,7 +290,8 @@ def slowly_disturbed(curve, pattern, drawn, row):
     hill = one["cubic_share"] * smooth + (1 - one["cubic_share"]) * decay
     curve = curve + one["background"] * (hill - hill.min()) / np.ptp(hill)
     variance = one["poisson_noise"] ** 2 * curve + one["gaussian_noise"] ** 2
-    return pattern.finished(curve + np.sqrt(variance) * one["normal"])
+    curve = curve + np.sqrt(variance) * one["normal"]
+    return pattern.finished(curve - min(curve.min(), 0))
 
 
 def test_many_at_once_are_disturbed_as_one_by_one_in_the_slow_way(record_of, nacl, triclinic):
@@ -270,7 +303,8 @@ def test_many_at_once_are_disturbed_as_one_by_one_in_the_slow_way(record_of, nac
     )
     curves = np.stack([pattern(record_of(one))["intensity"] for one in (nacl, triclinic)])
     each = {"second_line": 0.5, "lorentzian": 1, "intensity_spread": 1, "impurity": 0.5}
-    augmentation = XrdAugmentation(**each, intensity_spread_degree=0.25, rarity=2)
+    more = {"thermal_b_angstrom2": 3, "scale": 0.3, "intensity_spread_degree": 0.25, "rarity": 2}
+    augmentation = XrdAugmentation(**each, **more)
     for seed in range(4):
         drawn = augmentation.drawn(pattern, [np.random.default_rng([seed, row]) for row in (0, 1)])
         # The sums need profiles of some points; the transform takes sharper ones too.

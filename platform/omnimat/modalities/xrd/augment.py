@@ -41,6 +41,8 @@ class _Uniform(NamedTuple):
     impurity: Float
     line_height: Float
     line_place: Float
+    thermal_b: Float
+    scale: Float
     broadening: Float
     lorentzian: Float
     background: Float
@@ -101,6 +103,14 @@ class XrdAugmentation(ArrayAugmentationSettings):
             Typical: 0.2 to 1.
         impurity: largest height of the four lines of an impurity, at random angles, relative to the
             strongest peak. Typical: 0.05 to 0.2.
+        thermal_b_angstrom2: largest B of the Debye-Waller factor exp(-2 B (sin(theta) / lambda)^2),
+            by which vibrations weaken what lies at large angles. Computed patterns have none.
+            Typical: 1 to 3.
+        scale: by what part of their length all lattice vectors are stretched at most. This makes
+            the pattern of another crystal of the same symmetry, with closer lines; where the
+            stretched lines of the range end, there is nothing. It keeps a network from taking many
+            lines for a low symmetry, where large cells are rare in training. Typical: 0, or 0.2 to
+            0.4 for the symmetry.
         rarity: how rare strong disturbances are. The strengths of broadening, background, noise,
             intensity spread and impurity are their upper ends times a uniform number from 0 to 1 to
             the power of this. With 1 all are equally likely; with 2 to 3 most patterns are clean
@@ -121,6 +131,8 @@ class XrdAugmentation(ArrayAugmentationSettings):
     intensity_spread: float = Field(default=0.0, ge=0, le=3)
     intensity_spread_degree: float = Field(default=1.0, ge=0.05, le=30)
     impurity: float = Field(default=0.0, ge=0, le=1)
+    thermal_b_angstrom2: float = Field(default=0.0, ge=0, le=20)
+    scale: float = Field(default=0.0, ge=0, le=1)
     rarity: float = Field(default=1.0, ge=1, le=5)
 
     def check(self, featurizer: XrdPattern) -> None:
@@ -213,9 +225,10 @@ class XrdAugmentation(ArrayAugmentationSettings):
         first, last = _BACKGROUND_DECAY_DEGREE
         return Disturbances(
             zero_shift_degree=self.zero_shift_degree * (2 * one.zero_shift - 1),
-            strain=self.strain * (2 * one.strain - 1),
+            strain=(1 + self.strain * (2 * one.strain - 1)) * (1 + self.scale * one.scale) - 1,
             second_line=self.second_line * one.second_line if self.second_line else None,
             log_factors=spread * normal[:, :num_knots] if self.intensity_spread else None,
+            thermal_b_angstrom2=self.thermal_b_angstrom2 * one.thermal_b,
             knot_degree=self.intensity_spread_degree,
             line_height=height * one.line_height if self.impurity else None,
             line_degree=pattern.two_theta_min_degree + span * one.line_place,

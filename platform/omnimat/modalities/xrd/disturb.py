@@ -33,6 +33,7 @@ class Disturbances:
     Attributes:
         zero_shift_degree: the zero errors, shape (n, 1).
         strain: the relative changes of the lattice spacings, shape (n, 1).
+        thermal_b_angstrom2: the B of their Debye-Waller factors, shape (n, 1).
         second_line: the intensity of the second line relative to the first, shape (n, 1).
         log_factors: logarithms of factors on the intensity at even distances, shape (n, knots).
         knot_degree: their distance.
@@ -51,6 +52,7 @@ class Disturbances:
 
     zero_shift_degree: Float
     strain: Float
+    thermal_b_angstrom2: Float
     second_line: Float | None
     log_factors: Float | None
     knot_degree: float
@@ -79,7 +81,8 @@ def disturbed(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> NDArra
         The intensities from 0 to 100, shape (n, num_points).
     """
     changed = respread(curves.astype(np.float32) / TOP_INTENSITY, pattern, drawn)
-    changed = with_lines(shifted(changed, pattern, drawn), pattern, drawn)
+    changed = damped(shifted(changed, pattern, drawn), pattern, drawn)
+    changed = with_lines(changed, pattern, drawn)
     changed = broadened(changed, pattern, drawn) + background(pattern, drawn)
     return pattern.finished(noisy(changed, drawn)).astype(np.float32)
 
@@ -112,6 +115,15 @@ def shifted(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> Float:
     top = moved.max(axis=1, keepdims=True)
     is_seen = top > _LEAST_TOP
     return np.where(is_seen, moved / np.where(is_seen, top, 1), curves)
+
+
+def damped(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> Float:
+    """Weaken what lies at large angles by a Debye-Waller factor."""
+    if not drawn.thermal_b_angstrom2.any():
+        return curves
+    s = np.sin(np.radians(pattern.two_theta_degree) / 2) / pattern.wavelength_angstrom
+    exponent = (-2 * s**2).astype(curves.dtype) * drawn.thermal_b_angstrom2.astype(curves.dtype)
+    return topped(curves * np.exp(exponent))
 
 
 def _lines(pattern: XrdPattern, drawn: Disturbances) -> Iterator[tuple[Float, float]]:
@@ -201,13 +213,18 @@ def background(pattern: XrdPattern, drawn: Disturbances) -> Float:
 
 
 def noisy(curves: Float, drawn: Disturbances) -> Float:
-    """Add normal noise; its variance has a part that grows with the intensity, as counts have."""
+    """Add normal noise, whose variance has a part that grows with the intensity, as counts have.
+
+    A pattern that falls below 0 is lifted: no count is negative, so noise stands on a background,
+    and half of it must not be lost where an envelope is taken off.
+    """
     counted, constant = (
         strength.astype(curves.dtype) ** 2
         for strength in (drawn.poisson_noise, drawn.gaussian_noise)
     )
-    noise: Float = np.sqrt(counted * curves + constant) * drawn.normal.astype(curves.dtype)
-    return curves + noise
+    noisy = curves + np.sqrt(counted * curves + constant) * drawn.normal.astype(curves.dtype)
+    lifted: Float = noisy - noisy.min(axis=1, keepdims=True).clip(max=0)
+    return lifted
 
 
 def topped(curves: Float) -> Float:
