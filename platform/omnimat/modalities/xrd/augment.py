@@ -9,7 +9,7 @@ not change their input, and the same pattern and state of the generator give the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,43 +22,12 @@ from omnimat.modalities.views import ArrayAugmentationSettings
 from omnimat.modalities.xrd import MeasuredPattern
 from omnimat.modalities.xrd.curves import scaled
 from omnimat.modalities.xrd.disturb import Disturbances, disturbed
+from omnimat.modalities.xrd.draws import numbers_of
 from omnimat.modalities.xrd.features import TOP_INTENSITY, Reflections, XrdPattern
 
 Float = NDArray[np.floating[Any]]
 
-_BACKGROUND_TERMS = 4
 _BACKGROUND_DECAY_DEGREE = (5.0, 30.0)
-_IMPURITY_LINES = 4
-
-
-class _Uniform(NamedTuple):
-    """Independent numbers from 0 to 1, shape (n, 1), or (n, k) for several of a kind."""
-
-    zero_shift: Float
-    strain: Float
-    second_line: Float
-    intensity_spread: Float
-    impurity: Float
-    line_height: Float
-    line_place: Float
-    thermal_b: Float
-    scale: Float
-    broadening: Float
-    lorentzian: Float
-    background: Float
-    coefficients: Float
-    decay: Float
-    cubic_share: Float
-    poisson_noise: Float
-    gaussian_noise: Float
-
-
-_SEVERAL = {
-    "line_height": _IMPURITY_LINES,
-    "line_place": _IMPURITY_LINES,
-    "coefficients": _BACKGROUND_TERMS,
-}
-_NUM_UNIFORM = [_SEVERAL.get(name, 1) for name in _Uniform._fields]
 
 
 class XrdAugmentation(ArrayAugmentationSettings):
@@ -219,42 +188,31 @@ class XrdAugmentation(ArrayAugmentationSettings):
         """Draw what is done to a pattern from each of n generators, which are advanced."""
         span = pattern.num_points * pattern.step_degree
         num_knots = int(span / self.intensity_spread_degree) + 2
-        one, normal = _drawn(generators, num_knots + pattern.num_points)
-        spread = self._strength("intensity_spread", one.intensity_spread)
-        height = self._strength("impurity", one.impurity)
+        one, normal = numbers_of(generators, num_knots + pattern.num_points)
         first, last = _BACKGROUND_DECAY_DEGREE
         return Disturbances(
             zero_shift_degree=self.zero_shift_degree * (2 * one.zero_shift - 1),
             strain=(1 + self.strain * (2 * one.strain - 1)) * (1 + self.scale * one.scale) - 1,
-            second_line=self.second_line * one.second_line if self.second_line else None,
-            log_factors=spread * normal[:, :num_knots] if self.intensity_spread else None,
+            second_line=self.second_line * one.second_line,
+            log_factors=self._rare(self.intensity_spread, one.spread) * normal[:, :num_knots],
             thermal_b_angstrom2=self.thermal_b_angstrom2 * one.thermal_b,
             knot_degree=self.intensity_spread_degree,
-            line_height=height * one.line_height if self.impurity else None,
+            line_height=self._rare(self.impurity, one.impurity) * one.line_height,
             line_degree=pattern.two_theta_min_degree + span * one.line_place,
-            broadening_sigma_degree=self._strength("broadening_sigma_degree", one.broadening),
+            broadening_sigma_degree=self._rare(self.broadening_sigma_degree, one.broadening),
             lorentzian=self.lorentzian * one.lorentzian,
-            background=self._strength("background", one.background) if self.background else None,
+            background=self._rare(self.background, one.background),
             coefficients=2 * one.coefficients - 1,
             decay_degree=first + (last - first) * one.decay,
             cubic_share=one.cubic_share,
-            poisson_noise=self._strength("poisson_noise", one.poisson_noise),
-            gaussian_noise=self._strength("gaussian_noise", one.gaussian_noise),
+            poisson_noise=self._rare(self.poisson_noise, one.poisson_noise),
+            gaussian_noise=self._rare(self.gaussian_noise, one.gaussian_noise),
             normal=normal[:, num_knots:],
         )
 
-    def _strength(self, name: str, uniform: Float) -> Float:
-        strength: Float = getattr(self, name) * uniform**self.rarity
+    def _rare(self, largest: float, uniform: Float) -> Float:
+        strength: Float = largest * uniform**self.rarity
         return strength
-
-
-def _drawn(
-    generators: Sequence[np.random.Generator], num_normal: int
-) -> tuple[_Uniform, NDArray[np.float32]]:
-    """Draw uniform numbers, and normal ones of shape (n, num_normal), from n generators."""
-    uniform = np.stack([one.random(sum(_NUM_UNIFORM)) for one in generators])
-    normal = np.stack([one.standard_normal(num_normal, np.float32) for one in generators])
-    return _Uniform(*np.split(uniform, np.cumsum(_NUM_UNIFORM)[:-1], axis=1)), normal
 
 
 def march_dollase(cosines: Float, r: float) -> Float:

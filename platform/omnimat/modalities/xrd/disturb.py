@@ -26,9 +26,7 @@ _LINE_REACH = 6.0  # in sigma
 
 @dataclass(frozen=True, slots=True)
 class Disturbances:
-    """What is done to n patterns.
-
-    A strength is None where it is 0 for all of them.
+    """What is done to n patterns; what is 0 for all of them is left out.
 
     Attributes:
         zero_shift_degree: the zero errors, shape (n, 1).
@@ -53,14 +51,14 @@ class Disturbances:
     zero_shift_degree: Float
     strain: Float
     thermal_b_angstrom2: Float
-    second_line: Float | None
-    log_factors: Float | None
+    second_line: Float
+    log_factors: Float
     knot_degree: float
-    line_height: Float | None
+    line_height: Float
     line_degree: Float
     broadening_sigma_degree: Float
     lorentzian: Float
-    background: Float | None
+    background: Float
     coefficients: Float
     decay_degree: Float
     cubic_share: Float
@@ -89,7 +87,7 @@ def disturbed(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> NDArra
 
 def respread(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> Float:
     """Multiply by the exponentials of lines between the logarithms at the knots."""
-    if drawn.log_factors is None:
+    if not drawn.log_factors.any():
         return curves
     places = np.arange(pattern.num_points) * (pattern.step_degree / drawn.knot_degree)
     left = places.astype(np.int64)
@@ -101,7 +99,7 @@ def respread(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> Float:
 
 def shifted(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> Float:
     """Move the intensity of each angle to its shifted angle; beyond the range it is 0."""
-    if not (drawn.zero_shift_degree.any() or drawn.strain.any() or drawn.second_line is not None):
+    if not (drawn.zero_shift_degree.any() or drawn.strain.any() or drawn.second_line.any()):
         return curves
     half = np.radians(pattern.two_theta_degree) / 2
     zero = np.radians(drawn.zero_shift_degree) / 2
@@ -128,7 +126,7 @@ def damped(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> Float:
 
 def _lines(pattern: XrdPattern, drawn: Disturbances) -> Iterator[tuple[Float, float]]:
     """Give the lines of the radiation: shares, and the ratio of the mean wavelength to theirs."""
-    if drawn.second_line is None:
+    if not drawn.second_line.any():
         yield np.ones_like(drawn.strain), 1.0
         return
     second = drawn.second_line
@@ -161,7 +159,7 @@ def interpolated(curves: Float, places: Float) -> Float:
 
 def with_lines(curves: Float, pattern: XrdPattern, drawn: Disturbances) -> Float:
     """Add the lines of an impurity, as sharp as the reflections of a computed pattern."""
-    if drawn.line_height is None:
+    if not drawn.line_height.any():
         return curves
     sigma = pattern.smearing_sigma_degree / pattern.step_degree
     offsets = np.arange(-int(_LINE_REACH * sigma) - 1, int(_LINE_REACH * sigma) + 2)
@@ -200,9 +198,9 @@ def half_width(sigma: Float) -> Float:
 
 
 def background(pattern: XrdPattern, drawn: Disturbances) -> Float:
-    """Return smooth curves of the heights of the background, shape (n, num_points), or 0."""
-    if drawn.background is None:
-        return np.zeros((), np.float32)
+    """Return smooth curves of the heights of the background, shape (n, num_points) or (n, 1)."""
+    if not drawn.background.any():
+        return drawn.background.astype(np.float32)
     grid = pattern.two_theta_degree
     terms = chebyshev.chebvander(np.linspace(-1, 1, len(grid)), drawn.coefficients.shape[1] - 1)
     cubic = drawn.coefficients.astype(np.float32) @ terms.T.astype(np.float32)
