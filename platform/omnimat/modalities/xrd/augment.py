@@ -139,10 +139,9 @@ class XrdAugmentation(ArrayAugmentationSettings):
 
         Where a background is taken off, that was done to what is stored, and is done again.
         """
-        curves = arrays["intensity"]
-        return arrays | {
-            "intensity": disturbed(curves, featurizer, self.drawn(featurizer, generators))
-        }
+        curves = arrays["intensity"].astype(np.float32, copy=False)
+        drawn = self.drawn(featurizer, generators)
+        return arrays | {"intensity": disturbed(curves, featurizer, drawn)}
 
     def measured(
         self, structure: Structure, pattern: XrdPattern, generator: np.random.Generator
@@ -182,7 +181,9 @@ class XrdAugmentation(ArrayAugmentationSettings):
         Returns:
             The intensities from 0 to 100, shape (num_points,).
         """
-        return disturbed(intensity[None], pattern, self.drawn(pattern, [generator]))[0]
+        drawn = self.drawn(pattern, [generator])
+        varied: NDArray[np.float32] = disturbed(intensity[None], pattern, drawn)[0]
+        return varied
 
     def drawn(self, pattern: XrdPattern, generators: Sequence[np.random.Generator]) -> Disturbances:
         """Draw what is done to a pattern from each of n generators, which are advanced."""
