@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import Tensor
 
 # Batches of crystals differ in size. Blocks of fixed size would leave gaps that no batch fills.
 _VARIABLES = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
@@ -27,3 +28,11 @@ def on_gpu(device: torch.device) -> torch.device:
     """
     os.environ |= gpu_variables()
     return device
+
+
+def is_on_host(values: Tensor) -> bool:
+    """Say whether values are in the host's memory, so that to look at them is to wait for nothing.
+
+    ``testing.host_syncs`` takes its place, to see what a step would do on a GPU.
+    """
+    return values.is_cpu

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from omnimat.nn import devices
 
 _PACKAGE = str(Path(__file__).parents[1])
 # Their result is a number, or has a shape that depends on the values.
@@ -36,6 +39,7 @@ _TO_HOST = {"cpu", "numpy", "tolist", "__array__"}
 class HostSyncs:
     """Notes where a GPU's results are waited for while the context is open.
 
+    Nothing counts as in the host's memory meanwhile, so that every network computes as on a GPU.
     What is computed on the CPU on purpose, from what never was on a GPU, is noted as well.
 
     Attributes:
@@ -45,8 +49,10 @@ class HostSyncs:
     def __init__(self) -> None:
         self.found: list[str] = []
         self._modes = (_Calls(self.found), _Operations(self.found))
+        self._nowhere_on_host = patch.object(devices, "is_on_host", lambda _: False)
 
     def __enter__(self) -> Self:
+        self._nowhere_on_host.start()
         for mode in self._modes:
             mode.__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -59,6 +65,7 @@ class HostSyncs:
     ) -> None:
         for mode in reversed(self._modes):
             mode.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        self._nowhere_on_host.stop()
 
 
 class _Calls(TorchFunctionMode):

@@ -122,6 +122,7 @@ def test_an_open_cell_is_refused(vectors):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Issues encountered while parsing CIF")  # rounded coordinates
 def test_pymatgen_finds_the_same_faces(record_of, shared_data):
     with gzip.open(shared_data / "mp20" / "val.csv.gz", "rt") as lines:
         cifs = [row["cif"] for row in itertools.islice(csv.DictReader(lines), 400)]

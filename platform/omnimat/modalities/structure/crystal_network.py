@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from omnimat.modalities.structure.crystal import Pool
 from omnimat.modalities.structure.elements import NUM_ELEMENT_FEATURES, element_table
+from omnimat.nn import devices
 from omnimat.nn.precision import widened
 
 
@@ -60,10 +62,10 @@ def distinct(values: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The different numbers, shape (n,), and which of them each number is, int64 of shape (m,).
     """
-    if not values.is_cpu:
+    if not devices.is_on_host(values):
         return values, torch.arange(len(values), device=values.device)
-    found: tuple[Tensor, Tensor] = torch.unique(values, return_inverse=True)
-    return found
+    found, places = np.unique(values.detach().numpy(), return_inverse=True)
+    return torch.from_numpy(found), torch.from_numpy(places)
 
 
 def sum_at(values: Tensor, positions: Tensor, num_positions: int) -> Tensor:
