@@ -61,9 +61,10 @@ LR, CLIP = 1e-3, 1.0
 TARGET = {"name": "volume", "target": "volume_angstrom3_per_atom", "unit": "angstrom^3/atom"}
 
 
-def run_plan(workspace: Workspace) -> RunPlan:
+def run_plan(workspace: Workspace, preset: str) -> RunPlan:
     """Plan a pretraining that does not end while it is measured."""
-    told = {key: PRETRAIN[key] for key in ("dataset", "modalities", "embedding_dim", "objective")}
+    told = {key: PRETRAIN[key] for key in ("dataset", "embedding_dim", "objective")}
+    told["modalities"] = {name: {"encoder": {"preset": preset}} for name in MODALITIES}
     training = {"global_batch_size": 64, "num_epochs": 10**4, "lr": LR, "gradient_clip": CLIP}
     settings = PretrainSettings.model_validate(
         {**told, "stream": {"read_from": "store"}, "training": training}
@@ -206,13 +207,13 @@ def rows_of(what: str, num_samples: int, seconds: Mapping[str, float]) -> list[d
     ]
 
 
-def prepared(folder: Path) -> Workspace:
+def prepared(folder: Path, preset: str) -> Workspace:
     """Ingest the embedded crystals and write their features, and encoders that know nothing."""
     for job, values in {"data": DATA, "features": FEATURES}.items():
         (folder / f"{job}.yaml").write_text(yaml.safe_dump(values))
     omnimat(folder, "run", "features.yaml")
     workspace = Workspace(UPath(folder / "storage"))
-    for modality, card in run_plan(workspace).cards(step=0).items():
+    for modality, card in run_plan(workspace, preset).cards(step=0).items():
         save(export_folder(workspace.run("run"), modality), card.build(), card)
     return workspace
 
@@ -220,20 +221,26 @@ def prepared(folder: Path) -> Workspace:
 @click.command()
 @click.option("--steps", default=20, show_default=True, help="Steps of pretraining in a turn.")
 @click.option("--repeats", default=7, show_default=True, help="Turns of each loop.")
-@click.option("--epochs", default=12, show_default=True, help="Epochs of fine-tuning.")
-def main(steps: int, repeats: int, epochs: int) -> None:
+@click.option("--epochs", default=12, show_default=True, help="Epochs of fine-tuning; two or more.")
+@click.option("--preset", default="tiny", show_default=True, help="Size of the encoders.")
+def main(steps: int, repeats: int, epochs: int, preset: str) -> None:
     """Print the ratios."""
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "DS_ACCELERATOR": "cpu"}
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
-        workspace = prepared(Path(name))
+        workspace = prepared(Path(name), preset)
         dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
-        rows = pretraining(run_plan(workspace), steps, repeats)
+        rows = pretraining(run_plan(workspace, preset), steps, repeats)
         for modality in MODALITIES:
             rows += fine_tuning(workspace, modality, epochs)
         dist.destroy_process_group()
-    report("from a feature store, beside tensors that were collated once", rows, repeats=repeats)
+    report(
+        "from a feature store, beside tensors that were collated once",
+        rows,
+        repeats=repeats,
+        preset=preset,
+    )
 
 
 if __name__ == "__main__":
