@@ -21,12 +21,12 @@ def test_rows_share_what_their_unit_cost():
     meter = StreamMeter()
     meter.taken(table.slice(0, 3), time.time())  # cut anew, as batches are
     meter.taken(table.slice(3), time.time())
-    reading = meter.read(time.time())
+    reading = meter.read(time.perf_counter())
     assert (reading["read_rows_per_s"], reading["featurize_rows_per_s"]) == (8, 2)
     assert reading.keys() == {"read_rows_per_s", "featurize_rows_per_s", "queued_rows"}
     # The next reading is of the next rows; a unit from a store is not featurized.
     meter.taken(stamped(FEATURES, {"read": 1.0}), time.time())
-    assert meter.read(time.time()).keys() == {"read_rows_per_s", "queued_rows"}
+    assert meter.read(time.perf_counter()).keys() == {"read_rows_per_s", "queued_rows"}
     assert len(stamped(FEATURES.slice(4), {"read": 1.0})) == 0
 
 
@@ -80,7 +80,7 @@ def test_a_stream_says_what_its_stages_do(new_stream, featurizers, records):
     started_s = time.perf_counter()
     num_rows = sum(len(batch.material_ids) for batch in stream.batches())
     elapsed_s = time.perf_counter() - started_s
-    reading = stream.meter.read(time.time())
+    reading = stream.meter.read(time.perf_counter())
     rates = {f"{stage}_rows_per_s" for stage in (*STAGES, "collate")}
     assert reading.keys() == rates | {"queued_rows"}
     # In one process the stages follow each other, and are most of what is done (measured: 0.91).

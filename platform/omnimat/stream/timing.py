@@ -39,11 +39,11 @@ class StreamMeter:
 
     Attributes:
         clock: gives the seconds by which the trainer's own process is timed.
-        since_s: the time of the last reading, or when the stream began.
+        since_s: when the last reading was or the stream began, by a clock that never jumps.
     """
 
     clock: Callable[[], float] = time.perf_counter
-    since_s: float = field(default_factory=time.time)
+    since_s: float = field(default_factory=time.perf_counter)
     _num_rows: int = 0
     _seconds: dict[str, float] = field(default_factory=dict)
     _waited_s: float = 0.0
@@ -71,7 +71,7 @@ class StreamMeter:
         differ by a second, the count is off by the rows of a second.
 
         Args:
-            now_s: the time, later than that of the last reading.
+            now_s: the time by ``time.perf_counter``, as a clock of a node may be set meanwhile.
 
         Returns:
             ``<stage>_rows_per_s``: how many rows a second each stage handles while it works, in one

@@ -100,7 +100,7 @@ class Meter:
         metrics |= {f"{name}_s": seconds.get(name, 0.0) / self._num_steps for name in PHASES}
         metrics["data_wait_share"] = metrics["data_wait_s"] / step_s
         self._shares, self._num_steps = {}, 0
-        return metrics | self.stream.read(time.time())
+        return metrics | self.stream.read(time.perf_counter())
 
 
 def progress_line(metrics: Mapping[str, float], num_steps: int) -> str:

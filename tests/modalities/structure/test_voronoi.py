@@ -64,13 +64,14 @@ def triangle_excess(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
     return float(sum(turns) - np.pi)
 
 
-@pytest.mark.parametrize("displacement_angstrom", [0, 1e-9, 1e-3, 0.1])
-@pytest.mark.parametrize("name", CRYSTALS)
+@pytest.mark.parametrize(
+    ("name", "displacement_angstrom"),
+    # Diamond's second neighbours, at half of the default, come closer if atoms move far.
+    [one for one in itertools.product(CRYSTALS, [0, 1e-9, 1e-3, 0.1]) if one != ("diamond", 0.1)],
+)
 def test_simple_crystals_have_known_neighbours(record_of, name, displacement_angstrom):
     crystal, expected = CRYSTALS[name]
     crystal = crystal.make_supercell(2, in_place=False)
-    if name == "diamond" and displacement_angstrom == 0.1:
-        pytest.skip("second neighbours, at half of the default, come closer")
     directions = np.random.default_rng(0).standard_normal((len(crystal), 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     for site, direction in enumerate(displacement_angstrom * directions):

@@ -21,7 +21,6 @@ SHOWN_PARTS = ("structure", "xrd", "dos", "text", "composition")
 _READ = frozenset({*SHOWN_PARTS, "properties", "provenance"})
 MAX_RECORD_BYTES = 64 << 20  # as it lies in the shard, with its charge density
 MAX_SHOWN_BYTES = 4 << 20  # of one part
-_MAX_SHARD_BYTES = 1 << 50  # only a few of them are read
 _MAX_REMEMBERED = 6  # indexes of data sets
 _PROBE = 20  # names by which a data set is recognised
 

@@ -116,7 +116,7 @@ def _stream(plan: RunPlan, sizes: Sequence[int]) -> tuple[dict[int, list[Step]],
             for step in islice(_steps(plan, size, meter), NUM_STEPS):
                 steps[size].append(step)
                 bar.update(size)
-    rates = meter.read(time.time())
+    rates = meter.read(time.perf_counter())
     return steps, {name: 1 / rate for name, rate in rates.items() if rate}
 
 
