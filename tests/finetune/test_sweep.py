@@ -14,6 +14,7 @@ from omnimat.base.provenance import sha256_of
 from omnimat.cluster.capacity import LARGEST
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import make_plan
+from omnimat.finetune.repeat import expected_ids
 from omnimat.finetune.rows import best_points
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.sweep import run_sweep
@@ -329,3 +330,32 @@ def test_a_missing_modality_is_refused(workspace, settings):
     wrong = FinetuneSettings.model_validate(settings.model_dump(exclude={"head"}) | changes)
     with pytest.raises(UserError, match="no encoder for xrd; choose among structure, dos"):
         make_plan(wrong, workspace, read_cards(workspace.run("pre")))
+
+
+def test_the_mean_of_all_seeds_is_added_to_a_finished_sweep(rows, workspace, settings):
+    """No trial is trained again, and the rows of the networks stay as they are."""
+    stamp = {p: p.stat().st_mtime for p in workspace.run("sweep").glob("trials/*/trial.json")}
+    joined = FinetuneSettings.model_validate(settings.model_dump() | {"ensemble": True})
+    assert joined.claim() == settings.claim()
+    again = run_sweep("sweep", joined, workspace, leased(workspace.run("sweep")))
+    assert [row.row_id for row in again[: len(rows)]] == [row.row_id for row in rows]
+    means = again[len(rows) :]
+    assert [row.model for row in means] == [
+        "structure (potnet), fine-tuned from pre, mean of 2 networks",
+        "structure (potnet), from scratch, mean of 2 networks",
+    ]
+    for row in means:
+        own = [one for one in rows if one.variant == row.variant]
+        tables = [pd.read_parquet(workspace.root / one.predictions_uri) for one in (*own, row)]
+        first, second, mean = (table["prediction"].to_numpy() for table in tables)
+        np.testing.assert_allclose(mean, (first + second) / 2, rtol=1e-15)
+        assert row.value == np.abs(mean - tables[-1]["target"]).mean()
+    assert {p: p.stat().st_mtime for p in stamp} == stamp
+    cards = read_cards(workspace.run(settings.run))
+    expected = expected_ids(joined, make_plan(joined, workspace, cards), cards, 0)
+    assert {row.row_id for row in again} <= expected
+
+
+def test_the_mean_of_one_seed_is_refused(settings):
+    with pytest.raises(ValueError, match="ensemble: the mean of one network is that network"):
+        FinetuneSettings.model_validate(settings.model_dump() | {"ensemble": True, "seeds": (0,)})

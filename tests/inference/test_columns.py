@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from omnimat.base.errors import UserError
+from omnimat.finetune.averaging import averaged
 from omnimat.finetune.codec import ClassIndex, JointCodec, Standardiser
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.columns import check_columns, columns_of
-from omnimat.inference.network import averaged
 
 
 def tasks(*targets, **settings):

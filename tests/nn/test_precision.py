@@ -10,6 +10,7 @@ from omnimat.nn.precision import (
     exact_products,
     fast_products,
     single_precision,
+    warn_of_emulation,
 )
 
 CPU = torch.device("cpu")
@@ -78,3 +79,27 @@ def test_ranks_do_not_depend_on_what_products_may_be():
         assert ours.as_near.tolist() == theirs.as_near.tolist()
     blurred = rank_pairs(rounded(queries), rounded(keys), groups)
     assert blurred.own.nearer.tolist() != exact.own.nearer.tolist()
+
+
+AMD_ZEN_2 = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "changes", "is_told"),
+    [
+        ("bf16", "cpu", {}, True),
+        ("bf16", "cpu", {"avx512_bf16": True}, False),
+        ("bf16", "cpu", {"architecture": "aarch64"}, False),  # of which nothing is known
+        ("bf16", "cuda", {}, False),
+        ("fast_fp32", "cpu", {}, False),
+    ],
+)
+def test_emulated_bfloat16_is_told(monkeypatch, capsys, precision, device, changes, is_told):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: AMD_ZEN_2 | changes)
+    warn_of_emulation(precision, torch.device(device))
+    assert ("no instructions for bfloat16" in capsys.readouterr().out) == is_told
+
+
+def test_what_this_processor_can_is_known():
+    warn_of_emulation("bf16", CPU)
+    assert {"architecture"} <= torch.cpu.get_capabilities().keys()

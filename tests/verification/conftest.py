@@ -15,11 +15,12 @@ from omnimat.base.workspace import Workspace
 from omnimat.cli.recomputation import recomputation
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.evaluation.settings import EvaluateSettings
+from omnimat.finetune.ensemble import ensemble_row
 from omnimat.finetune.outcome import trial_folder
 from omnimat.finetune.plan import make_plan
 from omnimat.finetune.rows import Scored, make_row
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.finetune.trial import predict, run_trial
+from omnimat.finetune.trial import predict, predict_mean, run_trial
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.materials.record import Record, Structure
 from omnimat.materials.split import split_sha256
@@ -112,21 +113,39 @@ def sweep_settings(modality):
 
 
 def finetune(workspace, modality):
-    """Run the trials of a sweep, predict the test split and make rows, all in this process."""
+    """Run the trials of a sweep, predict the test split and make rows, all in this process.
+
+    Returns:
+        The rows of the networks by task, and those of the means of both seeds.
+    """
     settings = sweep_settings(modality)
     cards, run = read_cards(workspace.run("pre")), workspace.run(f"fit-{modality}")
     plan = make_plan(settings, workspace, cards)
-    rows = []
+    members = []
     for trial in settings.trials():
         folder = trial_folder(run, trial)
-        result = run_trial(plan, trial, folder, lambda entry: None)
-        for task in settings.tasks:
-            table = predict(plan, result, folder, "test")[task.name]
-            path = run / "predictions" / task.slug / f"{trial.name}.parquet"
-            write_atomically(path, table.to_parquet(index=False))
-            scored = Scored(task, result, folder, table, path)
-            rows.append(make_row(run.name, settings, plan, cards, scored, workspace.files))
-    return sorted(rows, key=lambda row: [task["name"] for task in TASKS].index(row.task))
+        members.append((run_trial(plan, trial, folder, lambda entry: None), folder))
+    of_each = [predict(plan, *member, "test") for member in members]
+    of_mean = predict_mean(plan, members, "test")
+    rows, means = [], []
+    for task in settings.tasks:
+        own = []
+        for (result, folder), tables in zip(members, of_each, strict=True):
+            path = written(run, task, result.settings.name, tables[task.name])
+            scored = Scored(task, result, folder, tables[task.name], path)
+            own.append(make_row(run.name, settings, plan, cards, scored, workspace.files))
+        rows += own
+        path = written(run, task, "mean", of_mean[task.name])
+        uri, sha256 = workspace.files.name_of(path), sha256_of(path)
+        files = {"predictions_uri": uri, "predictions_sha256": sha256}
+        means.append(ensemble_row(own, task, of_mean[task.name], files))
+    return rows, means
+
+
+def written(run, task, name, table):
+    path = run / "predictions" / task.slug / f"{name}.parquet"
+    write_atomically(path, table.to_parquet(index=False))
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -139,8 +158,11 @@ def honest(tmp_path_factory, write_records, write_run, write_features):
     write_features(workspace, "cubes", PRETRAINING.modalities.featurizers())
     settings = EvaluateSettings(dataset="cubes", run="pre", **SECTIONS)
     rows = evaluate("score", settings, workspace, leased(workspace.run("score")))
-    fits = {modality: finetune(workspace, modality) for modality in ("structure", "dos")}
-    return workspace, {key: [row for row in rows if row.section == key] for key in SECTIONS} | fits
+    fits, means = {}, {}
+    for modality in ("structure", "dos"):
+        fits[modality], means[f"mean of {modality}"] = finetune(workspace, modality)
+    by_section = {key: [row for row in rows if row.section == key] for key in SECTIONS}
+    return workspace, by_section | fits | means
 
 
 @dataclass

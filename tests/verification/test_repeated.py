@@ -8,8 +8,7 @@ from safetensors.numpy import load_file, save_file
 from omnimat.base.errors import UserError
 from omnimat.evaluation.evaluate import evaluate
 from omnimat.finetune.plan import make_plan
-from omnimat.finetune.repeat import refuse_other_trials
-from omnimat.finetune.rows import expected_ids
+from omnimat.finetune.repeat import expected_ids, refuse_other_trials
 from omnimat.models.inputs import read_cards
 from omnimat.testing.leased import leased
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from omnimat.evaluation.settings import section_of
+from omnimat.finetune import ensemble_checks as ensemble
 from omnimat.finetune import recompute as finetune
 from omnimat.finetune import rerun as finetune_rerun
+from omnimat.finetune.ensemble import ENSEMBLE
 from omnimat.finetune.imported import recompute as imported
 from omnimat.finetune.rows import SECTION
 from omnimat.leaderboard.imported import IMPORTED
 from omnimat.verification.rerun import Sample
 from omnimat.verification.verify import Check
 
-_RECOMPUTE = {SECTION: finetune.recompute, IMPORTED: imported.recompute}
-_RERUN = {SECTION: finetune_rerun.rerun, IMPORTED: imported.rerun}
+_RECOMPUTE = {
+    SECTION: finetune.recompute,
+    ENSEMBLE: ensemble.recompute,
+    IMPORTED: imported.recompute,
+}
+_RERUN = {SECTION: finetune_rerun.rerun, ENSEMBLE: ensemble.rerun, IMPORTED: imported.rerun}
 
 
 def recomputation(section: str) -> Check:

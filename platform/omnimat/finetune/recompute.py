@@ -35,6 +35,17 @@ _SPLIT: Split = "test"
 
 
 def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
+    """Score the predictions again, and compare the row with the trial that left the checkpoint.
+
+    Raises:
+        FaultError: if the configuration has no such task, or the file holds no predictions.
+        UnreachableError: if a file is missing or was written by another version.
+    """
+    yield from check_predictions(row, evidence)
+    yield from check_trial(row, evidence)
+
+
+def check_predictions(row: Row, evidence: Evidence) -> Iterator[Remark]:
     """Score the predictions again, against targets that are read from the shards.
 
     Raises:
@@ -46,7 +57,6 @@ def recompute(row: Row, evidence: Evidence) -> Iterator[Remark]:
         needs: Needs = "any" if row.config.get("missing_modalities") == "fuse" else "all"
         uri, dataset = row.predictions_uri, evidence.dataset(row)
         yield from check_left_out(uri, dataset, left_out, _featurizers(row), needs)
-    yield from _check_trial(row, evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +178,12 @@ def tasks_of(config: Mapping[str, Any], fold: CountedFold | None) -> dict[str, T
     return {task.name: task for task in tasks}
 
 
-def _check_trial(row: Row, evidence: Evidence) -> Iterator[Remark]:
-    """Compare the row with the trial that left the checkpoint, if it has one."""
+def check_trial(row: Row, evidence: Evidence) -> Iterator[Remark]:
+    """Compare a row with the trial that left the checkpoint, if it has one.
+
+    Raises:
+        UnreachableError: if there is no result of a trial beside the checkpoint.
+    """
     if not row.checkpoint_uri:
         return
     path = beside(row.checkpoint_uri, TRIAL)

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 from omnimat.base.confined import Confined, beside
 from omnimat.base.errors import RunError, UserError
+from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import TRIAL
+from omnimat.finetune.ensemble import ensemble_id
 from omnimat.finetune.plan import TrialPlan
-from omnimat.finetune.rows import expected_ids
+from omnimat.finetune.rows import common_of, config_of
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.leaderboard.row import Row
+from omnimat.leaderboard.row import Row, row_id_of
 from omnimat.leaderboard.store import LeaderboardStore
 from omnimat.models.export import Card
 
@@ -50,6 +52,31 @@ def refuse_other_trials(
             "they are, and are compared with what comes out",
             flush=True,
         )
+
+
+def expected_ids(
+    settings: FinetuneSettings, plan: TrialPlan, cards: Mapping[str, Card], num_folds: int
+) -> set[str]:
+    """Give the ids of the rows that a sweep will write, before anything is trained.
+
+    Args:
+        settings: the sweep.
+        plan: what its trials share.
+        cards: the encoders.
+        num_folds: how many folds the data set has; 0 without folds.
+    """
+    ids = set()
+    for trial in settings.trials():
+        fold = None if trial.fold is None else trial.fold.counted(num_folds)
+        config = config_of(settings, plan, cards, trial, fold)
+        common = common_of(settings, plan, cards, trial) | {"config_hash": fingerprint(config)}
+        for one in settings.tasks:
+            task = one if fold is None else fold.task(one)
+            values = common | {"task": task.name, "metric": task.metric_name}
+            ids.add(row_id_of(values))
+            if settings.ensemble and trial.seed == settings.seeds[0]:
+                ids.add(ensemble_id(values, config, settings.seeds))
+    return ids
 
 
 def _plan_of(row: Row, storage: Confined) -> str | None:

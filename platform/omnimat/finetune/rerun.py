@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -56,30 +57,91 @@ class _Network(Settings):
 def rerun(row: Row, evidence: Evidence, sample: Sample) -> Iterator[Remark]:
     """Predict a sample again, and compare it with what was predicted before.
 
+    Raises:
+        FaultError: if the trial's targets are not those of the data set.
+        UnreachableError: if the network cannot be built by this omnimat.
+    """
+    yield from check_made_again(row, [row], evidence, sample)
+
+
+def check_made_again(
+    row: Row, members: Sequence[Row], evidence: Evidence, sample: Sample
+) -> Iterator[Remark]:
+    """Predict a sample again with several networks, and compare their mean with the predictions.
+
     Numbers are compared in deviations of the data set's training targets. A predicted class must
     be the same, unless it is as likely as the other but for rounding.
+
+    Args:
+        row: names the predictions.
+        members: the row of each network, of the same configuration.
+        evidence: where the files are read from.
+        sample: how many materials are predicted.
+
+    Raises:
+        FaultError: if a trial's targets are not those of the data set.
+        UnreachableError: if a network cannot be built by this omnimat.
+    """
+    network = _network(row)
+    featurizers = reached("config.cards", lambda: self_contained(featurizers_of(network.cards)))
+    trained = [_trained(member, network, featurizers, evidence) for member in members]
+    table = read_table(row, evidence)
+    chosen = table.iloc[sample.of(len(table))]
+    ids = chosen["material_id"].to_numpy(dtype=np.str_)
+    records = records_in_order(evidence.dataset(row), ids.tolist())
+    outputs = np.stack([one.outputs(featurizers, records, row.task) for one in trained])
+    is_bf16 = trained[0].trial.settings.precision == "bf16"
+    tolerance = tolerance_of(row, is_bf16=is_bf16)
+    own, codec = trained[0].own.of(row.task), trained[0].codec(row.task)
+    off = _off(own, codec, outputs, chosen["prediction"].tolist(), tolerance)
+    yield from check_again(row.predictions_uri, ids, off, tolerance, len(table))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """A network as its trial left it, which was held against the data set.
+
+    Attributes:
+        trial: the result of the trial.
+        own: what the data set says of its targets.
+        model: the network.
+    """
+
+    trial: TrialResult
+    own: Refitted
+    model: PropertyModel
+
+    def codec(self, task: str) -> TargetCodec:
+        """Give the trial's map of a task."""
+        return self.trial.codec.codecs[list(self.own.tasks).index(task)]
+
+    def outputs(
+        self, featurizers: Mapping[str, Featurizer], records: Sequence[Record], task: str
+    ) -> NDArray[np.float32]:
+        """Give the (n, k) outputs for a task."""
+        inputs = FeatureInputs(feature_table(records, featurizers), featurizers, fastest_device())
+        parts = apply_in_batches(self.model, inputs, len(records), self.trial.settings)
+        found = torch.cat(parts).float().cpu().numpy()
+        return self.trial.codec.parts(found)[list(self.own.tasks).index(task)]
+
+
+def _trained(
+    row: Row, network: _Network, featurizers: Mapping[str, Featurizer], evidence: Evidence
+) -> _Trained:
+    """Build the network of a row, and hold its trial against the data set.
 
     Raises:
         FaultError: if the trial's targets are not those of the data set.
         UnreachableError: if the network cannot be built by this omnimat.
     """
     uri = checkpoint_of(row)
-    trial, network = _trial(row, evidence), _network(row)
-    featurizers = reached("config.cards", lambda: self_contained(featurizers_of(network.cards)))
+    trial, path = _trial(row, evidence), beside(uri, TRIAL)
     own = refitted(row, evidence, featurizers, trial.settings.train_fraction)
-    path = beside(uri, TRIAL)
     _check_precision(row, trial, path)
     if wrong := list(own.differing(trial.codec, trial.num_records["train"])):
         raise FaultError(f"{path}: the map of {named(wrong)} is not that of the training targets")
     model = _loaded(network, trial, evidence.data(uri, "checkpoint_uri"), uri)
-    table = read_table(row, evidence)
-    chosen = table.iloc[sample.of(len(table))]
-    ids = chosen["material_id"].to_numpy(dtype=np.str_)
-    records = records_in_order(evidence.dataset(row), ids.tolist())
-    outputs = _of_task(_outputs(model, featurizers, trial, records), own, trial, row.task)
-    tolerance = tolerance_of(row, is_bf16=trial.settings.precision == "bf16")
-    off = _off(own.of(row.task), *outputs, chosen["prediction"].tolist(), tolerance)
-    yield from check_again(row.predictions_uri, ids, off, tolerance, len(table))
+    return _Trained(trial, own, model)
 
 
 def _check_precision(row: Row, trial: TrialResult, path: str) -> None:
@@ -126,29 +188,6 @@ def _loaded(network: _Network, trial: TrialResult, weights: bytes, uri: str) -> 
     return model.to(fastest_device())
 
 
-def _outputs(
-    model: PropertyModel,
-    featurizers: Mapping[str, Featurizer],
-    trial: TrialResult,
-    records: Sequence[Record],
-) -> NDArray[np.float32]:
-    """Give the (n, num_outputs) outputs of the network."""
-    inputs = FeatureInputs(feature_table(records, featurizers), featurizers, fastest_device())
-    parts = apply_in_batches(model, inputs, len(records), trial.settings)
-    found: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
-    return found
-
-
-def _of_task(
-    outputs: NDArray[np.float32], own: Refitted, trial: TrialResult, task: str
-) -> tuple[TargetCodec, NDArray[np.float32]]:
-    """Give the trial's map of a task, and the network's (n, k) outputs for it."""
-    place = list(own.tasks).index(task)
-    codec = trial.codec.codecs[place]
-    start = sum(one.num_outputs for one in trial.codec.codecs[:place])
-    return codec, outputs[:, start : start + codec.num_outputs]
-
-
 def _off(
     own: TargetCodec,
     codec: TargetCodec,
@@ -156,33 +195,40 @@ def _off(
     stored: list[Any],
     tolerance: float,
 ) -> NDArray[np.float64]:
-    """Say of n materials how far the (n, k) outputs are from those that were decoded before.
+    """Say of n materials how far what is predicted now is from what was predicted before.
 
     Args:
         own: the map that was fitted on the data set.
-        codec: the trial's map of the same kind.
-        outputs: what the network gives.
+        codec: the map of the trials, of the same kind.
+        outputs: what the networks give: (networks, n, k).
         stored: the n predictions.
         tolerance: how far rounding goes.
     """
-    again = codec.decode(outputs)
     if isinstance(own, Standardiser):
+        again = np.stack([codec.decode(one) for one in outputs]).mean(axis=0)
         before, now = (own.encode(np.array(one, dtype=np.float64)) for one in (stored, again))
         off = np.abs(now.astype(np.float64) - before) / np.maximum(1, np.abs(before))
         worst: NDArray[np.float64] = off.max(axis=1)
         return worst
-    return _short(codec, outputs, np.array(stored, dtype=np.str_), again, tolerance)
+    return _short(codec, _joint(outputs), np.array(stored, dtype=np.str_), tolerance)
+
+
+def _joint(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give (n, k) outputs whose probabilities are the mean of those of (networks, n, k) outputs."""
+    if len(outputs) == 1:
+        return outputs[0]
+    shares = torch.from_numpy(outputs).double().softmax(-1).mean(0).numpy()
+    return np.log(shares).astype(np.float32)
 
 
 def _short(
     codec: TargetCodec,
     outputs: NDArray[np.float32],
     stored: NDArray[np.str_],
-    again: NDArray[Any],
     tolerance: float,
 ) -> NDArray[np.float64]:
     """Say how much less likely the (n,) stored classes are; more than a few ties count as wrong."""
-    places = codec.encode(stored)
+    again, places = codec.decode(outputs), codec.encode(stored)
     told = np.where(places < 0, -np.inf, outputs[np.arange(len(outputs)), places])
     most = outputs.max(axis=1).astype(np.float64)
     off: NDArray[np.float64] = (most - told) / np.maximum(1, np.abs(most))

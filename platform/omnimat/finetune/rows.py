@@ -13,7 +13,6 @@ from upath import UPath
 
 from omnimat.base.confined import Confined
 from omnimat.base.provenance import sha256_of
-from omnimat.base.settings import fingerprint
 from omnimat.finetune.folds import CountedFold
 from omnimat.finetune.outcome import TrialResult
 from omnimat.finetune.plan import TrialPlan
@@ -24,11 +23,12 @@ from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.metrics import per_class_accuracy
 from omnimat.leaderboard.overlap import AnyOverlap
-from omnimat.leaderboard.row import Row, row_id_of
+from omnimat.leaderboard.row import Row
 from omnimat.models.export import WEIGHTS_FILE, Card
 
 SECTION = "finetune"  # what rows name it by
 TRAINED_ON = "trained_on"  # the fingerprint of the data set, where another one judges
+BEST_EPOCH = "best_epoch"  # the key of ``hyperparameters``
 HELD_OUT_BY = "held_out_by"  # the fingerprints of the data sets in ``held_out``, by name
 
 _TRAINED = {
@@ -206,8 +206,8 @@ def make_row(
         taught |= overlap.as_details()
     task = scored.task if fold is None else fold.task(scored.task)
     return score(task, scored.predictions, taught).row(
-        _config(settings, plan, cards, result.settings, fold),
-        **_common(settings, plan, cards, result.settings),
+        config_of(settings, plan, cards, result.settings, fold),
+        **common_of(settings, plan, cards, result.settings),
         section=SECTION,
         dataset=settings.judging_dataset,
         dataset_uri=storage.name_of(plan.judging.dataset),
@@ -226,35 +226,14 @@ def make_row(
     )
 
 
-def expected_ids(
-    settings: FinetuneSettings, plan: TrialPlan, cards: Mapping[str, Card], num_folds: int
-) -> set[str]:
-    """Give the ids of the rows that a sweep will write, before anything is trained.
-
-    Args:
-        settings: the sweep.
-        plan: what its trials share.
-        cards: the encoders.
-        num_folds: how many folds the data set has; 0 without folds.
-    """
-    ids = set()
-    for trial in settings.trials():
-        fold = None if trial.fold is None else trial.fold.counted(num_folds)
-        config = _config(settings, plan, cards, trial, fold)
-        common = _common(settings, plan, cards, trial) | {"config_hash": fingerprint(config)}
-        for one in settings.tasks:
-            task = one if fold is None else fold.task(one)
-            ids.add(row_id_of(common | {"task": task.name, "metric": task.metric_name}))
-    return ids
-
-
-def _config(
+def config_of(
     settings: FinetuneSettings,
     plan: TrialPlan,
     cards: Mapping[str, Card],
     trial: TrialSettings,
     fold: CountedFold | None,
 ) -> dict[str, Any]:
+    """Give the configuration of the rows of a trial."""
     used = {name: cards[name].model_dump(mode="json") for name in settings.modalities}
     config = settings.method() | {"cards": used, "train_fraction": trial.train_fraction}
     told: dict[str, Any] = {}
@@ -267,7 +246,7 @@ def _config(
     return config | told
 
 
-def _common(
+def common_of(
     settings: FinetuneSettings, plan: TrialPlan, cards: Mapping[str, Card], trial: TrialSettings
 ) -> dict[str, Any]:
     """Give what the rows of a trial have in common and what is known before it."""
@@ -283,7 +262,7 @@ def _common(
 
 def chosen_on_validation(trial: TrialSettings, best_epoch: int) -> dict[str, Any]:
     """Give the point of the grid and the epoch."""
-    return dict(trial.point) | {"best_epoch": best_epoch}
+    return dict(trial.point) | {BEST_EPOCH: best_epoch}
 
 
 def _trained(settings: FinetuneSettings, trial: TrialSettings) -> str:

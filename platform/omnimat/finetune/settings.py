@@ -80,6 +80,8 @@ class FinetuneSettings(DownstreamSettings):
         learning_rates: what is tried for every variant, fraction and seed.
         grid: further keys of ``trial``, and the values that are tried for each.
         seeds: the seeds of the repetitions.
+        ensemble: whether the mean of the seeds' networks is a result of its own, too. It is what a
+            packed model of them predicts, and costs as much as all of them.
         trial: how each trial trains.
         asha: how poor points are stopped early; None trains every point to its end.
         cpus_per_trial: how many logical CPUs a trial has.
@@ -113,6 +115,7 @@ class FinetuneSettings(DownstreamSettings):
     learning_rates: tuple[LearningRate, ...] = Field(default=(3e-4, 1e-3), min_length=1)
     grid: Mapping[str, tuple[Any, ...]] = {}
     seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1, 2), min_length=1)
+    ensemble: bool = False
     trial: OptimizationSettings = OptimizationSettings()
     asha: AshaSettings | None = None
     cpus_per_trial: float = Field(default=1.0, gt=0)
@@ -180,6 +183,12 @@ class FinetuneSettings(DownstreamSettings):
             raise ValueError(
                 "variants, train_fractions, learning_rates, grid and seeds must not repeat a value"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_mean_is_of_several(self) -> Self:
+        if self.ensemble and len(self.seeds) < 2:
+            raise ValueError("ensemble: the mean of one network is that network; give more seeds")
         return self
 
     @model_validator(mode="after")
@@ -263,7 +272,7 @@ class FinetuneSettings(DownstreamSettings):
 
     def method(self) -> dict[str, Any]:
         """Give what decides a number, but for the contender and the seed; defaults included."""
-        aside = {"label", "folds", "variants", "train_fractions", "seeds", "model"}
+        aside = {"label", "folds", "variants", "train_fractions", "seeds", "ensemble", "model"}
         left_out = dict.fromkeys(aside | self._unused | self.of_the_machine, True)
         exclude: dict[str, Any] = {**left_out, "trial": self.trial.of_the_machine}
         return self.model_dump(mode="json", exclude=exclude)
@@ -275,7 +284,8 @@ class FinetuneSettings(DownstreamSettings):
 
     def claim(self) -> str:
         """Hash what a sweep that has begun must keep; its trials tell themselves apart."""
-        free = {"label", "variants", "train_fractions", "learning_rates", "grid", "seeds"}
+        grid = {"variants", "train_fractions", "learning_rates", "grid", "seeds"}
+        free = grid | {"label", "ensemble"}
         kept = {k: value for k, value in identity(self).items() if k not in free}
         if "folds" in kept:
             kept["folds"] = {k: value for k, value in kept["folds"].items() if k != "test"}

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-import pandas as pd
-import ray
-from ray.exceptions import RayError
 from rich.console import Console
 from upath import UPath
 
@@ -17,37 +13,26 @@ from omnimat.base.files import write_atomically
 from omnimat.base.lease import Fence
 from omnimat.base.workspace import RESULT, Workspace
 from omnimat.cluster.metrics import RayMetrics, leaderboard_write
-from omnimat.cluster.tasks import explained
-from omnimat.evaluation.leakage import FoundOverlap, find_leakage, refuse_inputs
-from omnimat.evaluation.overlap import Overlap
-from omnimat.finetune.judging import Transfer, judging
-from omnimat.finetune.outcome import TrialResult, trial_folder
-from omnimat.finetune.plan import TrialPlan, make_plan
+from omnimat.finetune.plan import make_plan
 from omnimat.finetune.repeat import refuse_other_trials
 from omnimat.finetune.rows import (
-    Scored,
     best_points,
     make_row,
     selected,
     sweep_table,
     trials_table,
 )
+from omnimat.finetune.scoring import Seen, ensemble_rows, score_trials
 from omnimat.finetune.settings import FinetuneSettings
-from omnimat.finetune.trial import predict
 from omnimat.finetune.trial_settings import Contender, Point
 from omnimat.finetune.tuning import judged, run_trials
-from omnimat.leaderboard.overlap import AnyOverlap
 from omnimat.leaderboard.row import Row
 from omnimat.leaderboard.store import LeaderboardStore
-from omnimat.materials.split import Split
-from omnimat.models.export import Card
-from omnimat.models.inputs import featurizers_of, read_cards
+from omnimat.models.inputs import read_cards
 from omnimat.stream.featurize import write_store
 
 # A job's output is no terminal, so rich would wrap at 80 characters.
 TABLE_WIDTH = 180
-
-_NUM_TRIES = 3  # of predicting a split
 
 
 def run_sweep(
@@ -70,7 +55,8 @@ def run_sweep(
         leaderboard_url: the URL of the leaderboard for SQLAlchemy; None for the workspace's own.
 
     Returns:
-        A row of each task for every fold, variant, fraction of the training split and seed.
+        A row of each task for every fold, variant, fraction of the training split and seed, and
+        then those of the means over seeds, if the settings ask for them.
 
     Raises:
         UserError: if the data set or the export is missing, or a split has no record for a task.
@@ -80,7 +66,7 @@ def run_sweep(
     start_s = time.perf_counter()
     run, check_held = fence.folder, fence.check
     cards = read_cards(workspace.run(settings.run))
-    seen = _seen(settings, cards, workspace)
+    seen = Seen.of(settings, cards, workspace)
     plan = make_plan(settings, workspace, cards)
     for store in plan.stores:
         write_store(
@@ -99,10 +85,14 @@ def run_sweep(
         check_held()
         write_atomically(run / "trials.parquet", table)
         Console(width=TABLE_WIDTH).print(sweep_table(results, settings.tasks, chosen))
-        scored = _score(plan, selected(results, chosen), settings, fence, seen)
+        scored = score_trials(plan, selected(results, chosen), settings, fence, seen)
         for told in dict.fromkeys(found.sentence for one in scored for found in one.overlaps):
             print(f"{name}: {told}", flush=True)
-        rows = [make_row(name, settings, plan, cards, one, workspace.files) for one in scored]
+        files = workspace.files
+        rows = [make_row(name, settings, plan, cards, one, files) for one in scored]
+        if settings.ensemble:
+            pairs = list(zip(scored, rows, strict=True))
+            rows += ensemble_rows(plan, settings, fence, pairs, files)
         check_held()
         with leaderboard_write(watch, len(rows)):
             board.upsert(rows)
@@ -111,98 +101,6 @@ def run_sweep(
     for store in plan.stores:
         store.losses().say(name)
     return rows
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the trials of a sweep have seen before of what judges them.
-
-    Attributes:
-        in_pretraining: by the encoders; None where no trial starts from pretrained ones.
-        in_training: by the trials themselves, where another data set judges.
-    """
-
-    in_pretraining: FoundOverlap | None = None
-    in_training: tuple[Transfer, Overlap] | None = None
-
-    def of(
-        self, result: TrialResult, tested: Collection[str], validating: Collection[str]
-    ) -> tuple[AnyOverlap, ...]:
-        """Give what the row of a trial tells."""
-        found: list[AnyOverlap] = []
-        parts: dict[Split, Collection[str]] = {"test": tested}
-        if self.in_training is None:
-            parts["validation"] = validating
-        else:
-            transfer, overlap = self.in_training
-            found.append(transfer.of_tested(overlap, tested))
-        if self.in_pretraining is not None and result.settings.variant != "from_scratch":
-            found.append(self.in_pretraining.of_parts(parts))
-        return tuple(found)
-
-
-def _seen(settings: FinetuneSettings, cards: Mapping[str, Card], workspace: Workspace) -> _Seen:
-    """Refuse what must not be judged, and find out what of the rest was seen before.
-
-    Raises:
-        UserError: the model's inputs or its pretraining have shown what is predicted.
-    """
-    in_pretraining, in_training = None, None
-    if settings.is_from_scratch:
-        refuse_inputs(featurizers_of(cards), settings.judged)
-    else:
-        in_pretraining = find_leakage(workspace, settings.run, cards, judging(settings, workspace))
-    if settings.test_dataset is not None:
-        transfer = Transfer.of(settings, workspace)
-        in_training = (transfer, transfer.overlap(workspace))
-    return _Seen(in_pretraining, in_training)
-
-
-def _score(
-    plan: TrialPlan,
-    trials: Sequence[TrialResult],
-    settings: FinetuneSettings,
-    fence: Fence,
-    seen: _Seen,
-) -> list[Scored]:
-    """Predict the test split, which nothing else reads, with all chosen trials in parallel."""
-    folders = [trial_folder(fence.folder, result.settings) for result in trials]
-    predicted = _predicted(plan, trials, folders, settings)
-    num_folds = 0 if settings.folds is None else plan.num_folds(settings.folds)
-    validating = {fold: plan.material_ids("validation", fold) for fold in settings.each_fold()}
-    scored = []
-    for result, folder, by_task in zip(trials, folders, predicted, strict=True):
-        for one in plan.tasks:
-            path = fence.folder / "predictions" / one.slug / f"{result.settings.name}.parquet"
-            fence.check()
-            write_atomically(path, by_task[one.name].to_parquet(index=False))
-            table = by_task[one.name]
-            tested = table["material_id"].tolist()
-            overlaps = seen.of(result, tested, validating[result.settings.fold])
-            scored.append(Scored(one, result, folder, table, path, num_folds, overlaps))
-    return scored
-
-
-def _predicted(
-    plan: TrialPlan,
-    trials: Sequence[TrialResult],
-    folders: Sequence[UPath],
-    settings: FinetuneSettings,
-) -> list[dict[str, pd.DataFrame]]:
-    """Predict the test split with each trial, by task, on the cluster."""
-    resources = settings.trial_resources
-    task = ray.remote(predict).options(
-        num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0), max_retries=_NUM_TRIES - 1
-    )
-    running = [
-        task.remote(plan, result, folder, "test")
-        for result, folder in zip(trials, folders, strict=True)
-    ]
-    try:
-        predicted: list[dict[str, pd.DataFrame]] = ray.get(running)
-    except RayError as error:
-        raise explained(error, _NUM_TRIES) from None
-    return predicted
 
 
 def _write_result(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -21,6 +21,7 @@ from omnimat.base.files import write_atomically
 from omnimat.base.lease import CheckHeld, unleased
 from omnimat.base.provenance import code_commit, hardware
 from omnimat.base.workspace import TRIAL
+from omnimat.finetune.averaging import Mean, averaged
 from omnimat.finetune.codec import ClassIndex, JointCodec, TargetCodec, count_unseen
 from omnimat.finetune.examples import Examples, apply_in_batches
 from omnimat.finetune.fit import Fit, validation_key
@@ -29,9 +30,11 @@ from omnimat.finetune.heads.linear import LinearSettings
 from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.outcome import TrialResult, read_weights
 from omnimat.finetune.plan import TrialPlan
+from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial_settings import TrialSettings
 from omnimat.materials.split import Split
 from omnimat.models.export import WEIGHTS_FILE, load
+from omnimat.nn.precision import warn_of_emulation
 
 # So all trials are validated by the same views.
 _VALIDATION_SEED = 0
@@ -87,6 +90,7 @@ def run_trial(
     """
     start_s = perf_counter()
     torch.set_num_threads(settings.num_threads)
+    warn_of_emulation(settings.precision, plan.device)
     fit = _fit(plan, settings)
     fit.run(report)
     state = {name: value.cpu().contiguous() for name, value in fit.model.state_dict().items()}
@@ -151,31 +155,79 @@ def predict(
         prediction is a class: how likely the network holds it, 0 to 1. Where a target is several
         numbers, its cell is an array.
     """
-    torch.set_num_threads(result.settings.num_threads)
     examples = plan.examples(split, result.settings.fold)
+    parts = result.codec.parts(_outputs(plan, examples, result, folder))
+    told = [_predicted(*pair) for pair in zip(result.codec.codecs, parts, strict=True)]
+    return _tables(plan.tasks, examples, told, split)
+
+
+def predict_mean(
+    plan: TrialPlan, members: Sequence[tuple[TrialResult, UPath]], split: Split
+) -> dict[str, pd.DataFrame]:
+    """Predict a split with the mean of several trials of one contender, as a packed model does.
+
+    Args:
+        plan: what the trials share.
+        members: their results and folders.
+        split: which split.
+
+    Returns:
+        Tables as those of ``predict``.
+    """
+    first, _ = members[0]
+    examples = plan.examples(split, first.settings.fold)
+    values = np.stack([_outputs(plan, examples, result, folder) for result, folder in members])
+    assert all(result.codec == first.codec for result, _ in members)  # of one training split
+    means = averaged(first.codec, values)
+    told = [_averaged(*pair) for pair in zip(first.codec.codecs, means, strict=True)]
+    return _tables(plan.tasks, examples, told, split)
+
+
+def _outputs(
+    plan: TrialPlan, examples: Examples, result: TrialResult, folder: UPath
+) -> NDArray[np.float32]:
+    """Give the (N, num_outputs) outputs of a trial's best weights."""
+    torch.set_num_threads(result.settings.num_threads)
     model = build_model(plan, result.settings, result.codec.num_outputs)
     model.load_state_dict(read_weights(result, folder))
     batches = apply_in_batches(
         model.to(plan.device), examples.inputs, len(examples), result.settings
     )
-    parts = result.codec.parts(torch.cat(batches).float().cpu().numpy())
-    judged = zip(plan.tasks, examples.targets, result.codec.codecs, parts, strict=True)
+    outputs: NDArray[np.float32] = torch.cat(batches).float().cpu().numpy()
+    return outputs
+
+
+def _tables(
+    tasks: Sequence[TaskSettings],
+    examples: Examples,
+    told: Sequence[Mapping[str, NDArray[Any]]],
+    split: Split,
+) -> dict[str, pd.DataFrame]:
+    """Lay out what is told of N records for each task, without those of unknown target."""
     return {
         task.name: pd.DataFrame(
             {
                 "material_id": examples.material_ids[targets.is_known],
                 "target": list(targets.known),
-                **_predicted(codec, outputs[targets.is_known]),
+                **{name: list(values[targets.is_known]) for name, values in columns.items()},
                 "split": split,
             }
         )
-        for task, targets, codec, outputs in judged
+        for task, targets, columns in zip(tasks, examples.targets, told, strict=True)
     }
 
 
-def _predicted(codec: TargetCodec, outputs: NDArray[np.float32]) -> dict[str, list[Any]]:
+def _predicted(codec: TargetCodec, outputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Map the (N, k) outputs of a task to the columns that tell what is predicted."""
-    columns = {"prediction": list(codec.decode(outputs))}
+    columns: dict[str, NDArray[Any]] = {"prediction": codec.decode(outputs)}
     if isinstance(codec, ClassIndex):
-        columns["probability"] = codec.probability(outputs).tolist()
+        columns["probability"] = codec.probability(outputs)
+    return columns
+
+
+def _averaged(codec: TargetCodec, mean: Mean) -> dict[str, NDArray[Any]]:
+    """Give the same columns of a mean over members."""
+    columns: dict[str, NDArray[Any]] = {"prediction": mean.values}
+    if isinstance(codec, ClassIndex):
+        columns["probability"] = 1 - mean.spreads
     return columns

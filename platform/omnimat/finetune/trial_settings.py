@@ -41,7 +41,8 @@ class OptimizationSettings(Settings):
         batch_size: how many records a step takes at most; all batches of an epoch are about equal.
         regression_loss: the error of standardised numbers that is minimised.
         precision: ``bf16`` runs the network under autocast, which takes half the time on processors
-            that support it; weights and loss stay in float32. ``fast_fp32`` keeps all numbers in
+            that support it, and several times as long on others, which a line then says; weights
+            and loss stay in float32. ``fast_fp32`` keeps all numbers in
             float32 and only multiplies matrices in bfloat16 or TF32, and that while it learns: it
             validates and predicts in float32.
         gradient_clip: largest norm of the gradient; 0 clips nothing.

@@ -14,6 +14,7 @@ from omnimat.base.checked_json import read_checked_json
 from omnimat.base.confined import beside
 from omnimat.base.workspace import RESULT, TRIAL, Workspace
 from omnimat.finetune.outcome import TrialResult
+from omnimat.finetune.rows import SECTION
 from omnimat.finetune.settings import FinetuneSettings
 from omnimat.finetune.tasks import TaskSettings
 from omnimat.leaderboard.board import rounded
@@ -78,8 +79,9 @@ def worth(name: str, workspace: Workspace) -> list[Worth]:
     """
     result = read_checked_json(workspace.run(name) / RESULT, _REMEDY)
     settings = FinetuneSettings.model_validate(result["settings"])
-    # The rows of a trial follow each other in the order of the tasks.
+    # The rows of a trial follow each other in the order of the tasks; means of networks come last.
     num_tasks = len(settings.tasks)
+    rows = [row for row in result["rows"] if row["section"] == SECTION]
     table = pd.DataFrame(
         {
             "place": number % num_tasks,
@@ -88,7 +90,7 @@ def worth(name: str, workspace: Workspace) -> list[Worth]:
             "part": row["seed"] if settings.folds is None else row["config"][FOLD]["test"],
             **_scored(row, number % num_tasks, settings, workspace),
         }
-        for number, row in enumerate(result["rows"])
+        for number, row in enumerate(rows)
     )
     return compared(settings, table)
 

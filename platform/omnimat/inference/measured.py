@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from omnimat.base.errors import UserError
+from omnimat.finetune.averaging import Mean, averaged
 from omnimat.finetune.codec import JointCodec
 from omnimat.finetune.examples import Examples, FeatureInputs
 from omnimat.finetune.heads.linear import LinearSettings
@@ -21,7 +22,7 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.inference.card import Network, Predicted, Predictor, Score
 from omnimat.inference.conformal import Calibration, covered
 from omnimat.inference.domain import FAR_QUANTILE, Domain, Reference, elements_of
-from omnimat.inference.network import Ensemble, Mean, Outputs, Weights, averaged
+from omnimat.inference.network import Ensemble, Outputs, Weights
 from omnimat.materials.split import SPLITS, Split
 from omnimat.models.export import Card
 

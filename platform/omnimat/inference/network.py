@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from omnimat.finetune.codec import ClassIndex, JointCodec
 from omnimat.finetune.examples import FeatureInputs
 from omnimat.finetune.heads.tokens import Tokens
 from omnimat.finetune.model import PropertyModel, autocast
@@ -38,26 +36,6 @@ class Outputs:
 
     embeddings: NDArray[np.float32]
     values: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """The prediction of one quantity for N materials.
-
-    Attributes:
-        values: (N,) or (N, k) numbers, or (N,) labels.
-        spreads: standard deviation over the members, of the same shape; of a class, one less its
-            probability.
-    """
-
-    values: NDArray[Any]
-    spreads: Float
-
-    @property
-    def is_finite(self) -> NDArray[np.bool_]:
-        """(N,) whether a prediction is finite: a power of ten may be too large, or weights NaN."""
-        inner = tuple(range(1, self.spreads.ndim))
-        return np.asarray(np.isfinite(self.spreads).all(axis=inner))
 
 
 class Ensemble:
@@ -115,30 +93,6 @@ def flattened(tokens: Tokens) -> NDArray[np.float32]:
     shown = tokens.values * tokens.present[..., None]
     flat: NDArray[np.float32] = shown.float().flatten(1).cpu().numpy()
     return flat
-
-
-def averaged(codec: JointCodec, values: NDArray[np.float32]) -> list[Mean]:
-    """Average the members' predictions of each quantity.
-
-    Numbers are averaged in the unit of the target, and classes by their probability.
-
-    Args:
-        codec: maps outputs to quantities.
-        values: (members, N, outputs).
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        decoded = [codec.decode(member) for member in values]
-    ends = np.cumsum([one.num_outputs for one in codec.codecs])[:-1]
-    found = []
-    for place, (one, part) in enumerate(zip(codec.codecs, np.split(values, ends, 2), strict=True)):
-        if isinstance(one, ClassIndex):
-            chances = torch.from_numpy(part).softmax(-1).mean(0).numpy()
-            found.append(Mean(one.decode(chances), 1 - chances.max(axis=1).astype(np.float64)))
-        else:
-            numbers = np.stack([member[place] for member in decoded])
-            with np.errstate(over="ignore", invalid="ignore"):
-                found.append(Mean(numbers.mean(axis=0), numbers.std(axis=0)))
-    return found
 
 
 def _member(network: Network, cards: Mapping[str, Card], tensors: Weights) -> PropertyModel:

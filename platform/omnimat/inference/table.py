@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from omnimat.finetune.averaging import Mean
 from omnimat.inference.card import Predicted
 from omnimat.inference.columns import DISTANCE, NAME, column_name, columns_of
-from omnimat.inference.network import Mean
 
 Rows = NDArray[np.int64]
 

@@ -19,12 +19,13 @@ from safetensors.torch import load as load_tensors
 from omnimat.base.errors import UserError
 from omnimat.base.precision import Precision
 from omnimat.base.words import shortened
+from omnimat.finetune.averaging import Mean, averaged
 from omnimat.finetune.model import autocast
 from omnimat.inference.card import PackageCard, Predictor
 from omnimat.inference.columns import NOTES
 from omnimat.inference.domain import Reference, notes
 from omnimat.inference.features import ATOMIC_NUMBERS, NUM_ATOMS, batches
-from omnimat.inference.network import Ensemble, Mean, Outputs, averaged
+from omnimat.inference.network import Ensemble, Outputs
 from omnimat.inference.package import REFERENCE, Package, encoder_file, member_file
 from omnimat.inference.table import not_finite, table_of
 from omnimat.modalities.layout import ID_COLUMN, QUARANTINE_COLUMN, Featurizer, self_contained

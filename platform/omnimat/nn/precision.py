@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnimat.base.precision import Precision
+
 
 def at_least_single(dtype: torch.dtype) -> torch.dtype:
     """Return float32 for a half-precision dtype, and float32 and float64 unchanged."""
@@ -39,6 +41,26 @@ def fast_products(enabled: bool = True) -> Iterator[None]:
 def exact_products() -> AbstractContextManager[None]:
     """Multiply float32 in float32, whatever was allowed outside the context."""
     return fast_products(enabled=False)
+
+
+def warn_of_emulation(precision: Precision, device: torch.device) -> None:
+    """Print that a processor computes in bfloat16 only by way of float32, where it is known to.
+
+    A product of matrices then takes some five times as long as in float32 (oneDNN with AVX-512).
+    """
+    if precision == "bf16" and device.type == "cpu" and _only_emulates_bfloat16():
+        print(
+            "omnimat: precision: this processor has no instructions for bfloat16, so that bf16 "
+            "takes several times as long as fp32; write fp32 or fast_fp32",
+            flush=True,
+        )
+
+
+def _only_emulates_bfloat16() -> bool:
+    """Say whether the processor is known to lack the instructions; of others nothing is known."""
+    can = torch.cpu.get_capabilities()
+    is_known = can["architecture"] == "x86_64"
+    return is_known and not (can["avx512_bf16"] or can["amx_bf16"])
 
 
 def may_be_reduced(weight: Tensor) -> bool:

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from omnimat.nn.checkpointing import checkpoint_layers
-from omnimat.nn.precision import fast_products
+from omnimat.nn.precision import fast_products, warn_of_emulation
 from omnimat.objectives.regression import vector_of
 from omnimat.stream.losses import QUARANTINED
 from omnimat.stream.worker import Pipeline, WorkerStream
@@ -58,6 +58,8 @@ def train_worker(plan: RunPlan, context: WorkerContext, pipeline: Pipeline) -> N
         engine = build_or_resume(model.to(context.device), training, context, saved)
     stream.audit.quarantined.update(done.quarantined)
     context.tell(_standing(done.step, stream, context))  # the run may hang before its first report
+    if context.rank == 0:
+        warn_of_emulation(training.precision, context.device)
     meter = Meter(training.global_batch_size, Stopwatch(context.device), stream.meter)
     with _checkpoint_store(plan, context, done.step) as checkpoints:
         for metrics, is_checkpoint in _steps(
