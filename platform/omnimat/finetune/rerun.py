@@ -215,10 +215,9 @@ def _off(
 
 def _joint(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give (n, k) outputs whose probabilities are the mean of those of (networks, n, k) outputs."""
-    if len(outputs) == 1:
-        return outputs[0]
-    shares = torch.from_numpy(outputs).double().softmax(-1).mean(0).numpy()
-    return np.log(shares).astype(np.float32)
+    shares = torch.from_numpy(outputs).double().softmax(-1).mean(0)
+    joint: NDArray[np.float32] = shares.log().float().numpy() if len(outputs) > 1 else outputs[0]
+    return joint
 
 
 def _short(

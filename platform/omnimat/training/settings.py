@@ -116,8 +116,8 @@ class TrainingSettings(Settings):
     too (2), weights too (3). The result is the same up to rounding."""
     precision: Precision = "fp32"
     """bf16 is autocast over fp32 parameters: basis functions and the loss stay in fp32. A processor
-    without instructions for it takes several times as long as in fp32, and a line says so. fast_fp32
-    keeps all numbers in fp32 and only multiplies matrices in bfloat16 or TF32."""
+    without instructions for it takes several times as long as in fp32, which a line then says.
+    fast_fp32 keeps all numbers in fp32 and only multiplies matrices in bfloat16 or TF32."""
     compile: bool = False
     """Have torch compile the encoders whose arrays have a fixed shape (charge density, DOS, XRD,
     composition): after minutes at the start they take less time on a GPU. Graphs of crystals differ
