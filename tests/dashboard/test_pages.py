@@ -20,7 +20,8 @@ from upath import UPath
 from omnimat.base.provenance import sha256_of
 from omnimat.base.settings import fingerprint
 from omnimat.base.workspace import Workspace
-from omnimat.finetune.tasks import note_of
+from omnimat.finetune.ensemble import ensemble_row
+from omnimat.finetune.tasks import TaskSettings, note_of
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.contest import Contest, contests_of_boards
 from omnimat.leaderboard.folds import FOLD
@@ -446,6 +447,22 @@ def test_a_result_shows_its_seeds_curves_and_predictions(client, storage):
     assert [cloud["name"] for cloud in page.figures[2]["clouds"]] == ["a", "b", "c"]
     for text in ("+ changes", "1 min 15 s", "315,012", "verify --run mini-lattice-lengths-scaled"):
         assert text in page.text
+
+
+def test_the_mean_of_networks_shows_the_curve_and_the_weights_of_each(storage, serve):
+    own = [row for row in storage.rows if row.task == "formation energy"][:3]
+    assert [row.seed for row in own] == [0, 1, 2]
+    table = pd.read_parquet(storage.root / own[0].predictions_uri)
+    files = {name: getattr(own[0], name) for name in ("predictions_uri", "predictions_sha256")}
+    task = TaskSettings(name="formation energy", target="any", unit="eV/atom")
+    mean = ensemble_row(own, task, table, files)
+    with serve(mean, root=storage.root) as client:
+        page = get(client, f"/result/{mean.group_id}")
+    names = [one["name"] for one in page.figures[0]["series"]]
+    assert names == ["seed 0", "seed 1", "seed 2"]
+    assert f"{own[0].model}, mean of 3 networks" in page.text
+    for row in own:
+        assert row.checkpoint_uri in page.text
 
 
 def test_the_result_of_a_fold_shows_the_validation_of_its_task(storage, serve):

@@ -9,6 +9,7 @@ from omnimat.inference.compare import facts
 from omnimat.leaderboard.contest import Contest
 from omnimat.leaderboard.folds import FOLD, FoldMean
 from omnimat.leaderboard.imported import IMPORTED, published_in
+from omnimat.leaderboard.members import single_networks
 from omnimat.leaderboard.origins import Origin
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, attempt
@@ -170,9 +171,10 @@ def _curves(
     histories = {name: artifacts.history(name).value for name in parents}
     drawn = together({name: table for name, table in histories.items() if table is not None})
     left = {
-        f"{one.run_name}, seed {row.seed}": artifacts.trial(row).value
+        f"{one.run_name}, seed {network.seed}": artifacts.trial(network).value
         for one in origins
         for row in rows[one.group_id]
+        for network in single_networks(row)
     }
     kept = [(name, trial) for name, trial in left.items() if trial and trial.get("history")]
     panels = (("train_loss", "training loss"), ("validation_error", "validation error"))

@@ -11,6 +11,7 @@ from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.columns import board_of
 from omnimat.leaderboard.folds import task_without_fold
 from omnimat.leaderboard.imported import is_imported, published_in
+from omnimat.leaderboard.members import single_networks
 from omnimat.leaderboard.overlap import seen_in
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
@@ -41,7 +42,9 @@ _FACTS: Mapping[str, Callable[[Row], str]] = {
         or "nothing"
     ),
     "Made": lambda row: moment(row.created_at),
-    "Checkpoint": lambda row: row.checkpoint_uri or "none",
+    "Checkpoint": lambda row: (
+        ", ".join(one.checkpoint_uri for one in single_networks(row)) or "none"
+    ),
     "Predictions": lambda row: row.predictions_uri or "none",
     "Checked": lambda row: (
         f"{moment(row.checked_at)} with {row.checked_with}" if row.checked_at else "not yet"
@@ -195,7 +198,7 @@ def _provenance(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def _curves(artifacts: Artifacts, rows: Sequence[Row], board: Board) -> Found[list[Figure]]:
     """Draw the trials behind the rows, or the pretraining if encoders alone were evaluated."""
-    left = [(row, artifacts.trial(row)) for row in rows]
+    left = [(one, artifacts.trial(one)) for row in rows for one in single_networks(row)]
     kept = [(row, found.value) for row, found in left if found.value is not None]
     histories = [(row, trial) for row, trial in kept if trial.get("history")]
     if histories:

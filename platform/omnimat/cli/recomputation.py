@@ -6,10 +6,10 @@ from omnimat.evaluation.settings import section_of
 from omnimat.finetune import ensemble_checks as ensemble
 from omnimat.finetune import recompute as finetune
 from omnimat.finetune import rerun as finetune_rerun
-from omnimat.finetune.ensemble import ENSEMBLE
 from omnimat.finetune.imported import recompute as imported
 from omnimat.finetune.rows import SECTION
 from omnimat.leaderboard.imported import IMPORTED
+from omnimat.leaderboard.members import ENSEMBLE
 from omnimat.verification.rerun import Sample
 from omnimat.verification.verify import Check
 

@@ -10,68 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
 
-from omnimat.base.settings import Settings, fingerprint
-from omnimat.finetune.rows import BEST_EPOCH, score
+from omnimat.base.settings import fingerprint
+from omnimat.finetune.rows import score
 from omnimat.finetune.tasks import TaskSettings
+from omnimat.leaderboard.members import BEST_EPOCH, ENSEMBLE, MEMBERS, Member
 from omnimat.leaderboard.row import Row, row_id_of
-from omnimat.verification.outcome import UnreachableError
-
-ENSEMBLE = "ensemble"
-"""The section of such rows, and the key of their ``config`` that lists the seeds."""
-
-_MEMBERS = "members"  # the key of their ``details`` that tells of each network
-
-
-class Member(Settings):
-    """One of the networks, with what its own row says of it.
-
-    Attributes:
-        seed: its seed.
-        checkpoint_uri: its weights.
-        checkpoint_sha256: their hash.
-        best_epoch: the epoch that validation chose.
-        samples_seen: how many training samples it has seen, repeats counted.
-    """
-
-    seed: int
-    checkpoint_uri: str
-    checkpoint_sha256: str
-    best_epoch: int
-    samples_seen: int
-
-    @classmethod
-    def of(cls, row: Row) -> Member:
-        """Read it from the row of one network."""
-        return cls(
-            seed=row.seed,
-            checkpoint_uri=row.checkpoint_uri,
-            checkpoint_sha256=row.checkpoint_sha256,
-            best_epoch=row.hyperparameters[BEST_EPOCH],
-            samples_seen=row.samples_seen,
-        )
-
-    def row(self, whole: Row) -> Row:
-        """Give as much of its own row as tells of its training, from the row of the mean."""
-        chosen = whole.hyperparameters | {BEST_EPOCH: self.best_epoch}
-        told = self.model_dump(exclude={"best_epoch"}) | {"hyperparameters": chosen}
-        return whole.model_copy(update=told)
-
-
-_Members = TypeAdapter(tuple[Member, ...])
-
-
-def members_of(row: Row) -> tuple[Member, ...]:
-    """Read the networks from the row of their mean.
-
-    Raises:
-        UnreachableError: if this omnimat cannot read them.
-    """
-    try:
-        return _Members.validate_python(row.details.get(_MEMBERS))
-    except ValidationError as error:
-        raise UnreachableError(f"details.{_MEMBERS} does not tell of the networks") from error
 
 
 def ensemble_row(
@@ -103,7 +47,7 @@ def ensemble_row(
         "checkpoint_uri": "",
         "checkpoint_sha256": "",
         "hyperparameters": chosen,
-        "details": {**told, **found.details, _MEMBERS: members},
+        "details": {**told, **found.details, MEMBERS: members},
         "code_dirty": any(row.code_dirty for row in rows),
         "wall_time_s": round(sum(row.wall_time_s for row in rows), 2),
         "samples_seen": sum(row.samples_seen for row in rows),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from omnimat.finetune.ensemble import ENSEMBLE, members_of
 from omnimat.finetune.recompute import check_predictions, check_trial
 from omnimat.finetune.rerun import check_made_again
+from omnimat.leaderboard.members import ENSEMBLE, MEMBERS, members_in
 from omnimat.leaderboard.row import Row
 from omnimat.verification.evidence import Evidence
 from omnimat.verification.outcome import FaultError, Remark
@@ -44,13 +44,15 @@ def _members(row: Row) -> list[Row]:
     """Give a row of each network.
 
     Raises:
-        FaultError: if they are not those of the configuration, or one is there twice.
-        UnreachableError: if the row does not tell of them.
+        FaultError: if they are not those of the configuration, or two have the same weights.
     """
-    members = members_of(row)
+    members = members_in(row.details)
     seeds = [one.seed for one in members]
     if seeds != row.config.get(ENSEMBLE):
-        raise FaultError(f"its networks have seeds {seeds}, config says {row.config.get(ENSEMBLE)}")
+        raise FaultError(
+            f"details.{MEMBERS} has networks of seeds {seeds}, config says "
+            f"{row.config.get(ENSEMBLE)}"
+        )
     if len({one.checkpoint_sha256 for one in members}) < len(members):
-        raise FaultError("two of its networks have the same weights")
+        raise FaultError(f"two networks of details.{MEMBERS} have the same weights")
     return [one.row(row) for one in members]

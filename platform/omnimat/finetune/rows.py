@@ -21,6 +21,7 @@ from omnimat.finetune.tasks import TaskSettings
 from omnimat.finetune.trial_settings import Contender, Point, TrialSettings
 from omnimat.leaderboard.finding import Finding
 from omnimat.leaderboard.folds import FOLD
+from omnimat.leaderboard.members import BEST_EPOCH
 from omnimat.leaderboard.metrics import per_class_accuracy
 from omnimat.leaderboard.overlap import AnyOverlap
 from omnimat.leaderboard.row import Row
@@ -28,7 +29,6 @@ from omnimat.models.export import WEIGHTS_FILE, Card
 
 SECTION = "finetune"  # what rows name it by
 TRAINED_ON = "trained_on"  # the fingerprint of the data set, where another one judges
-BEST_EPOCH = "best_epoch"  # the key of ``hyperparameters``
 HELD_OUT_BY = "held_out_by"  # the fingerprints of the data sets in ``held_out``, by name
 
 _TRAINED = {
