@@ -15,6 +15,7 @@ from omnimat.modalities.structure.cgcnn import CgcnnSettings
 from omnimat.modalities.structure.crystal_network import (
     AtomEmbedding,
     edge_index,
+    fallen_off,
     pool_atoms,
     sum_at,
 )
@@ -61,7 +62,7 @@ class Cgcnn(nn.Module):
         """Expand distances d to exp(-((d - centre) / step)^2), shape (edges, num_gaussians)."""
         distances = torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1, keepdim=True)
         steps = torch.arange(self.settings.num_gaussians, device=distances.device)
-        return torch.exp(-(distances / self.settings.gaussian_step_angstrom - steps).square())
+        return fallen_off((distances / self.settings.gaussian_step_angstrom - steps).square())
 
 
 class GatedConv(nn.Module):

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnimat.modalities.structure.crystal import Pool
 from omnimat.modalities.structure.elements import NUM_ELEMENT_FEATURES, element_table
 from omnimat.nn import devices
 from omnimat.nn.precision import widened
+
+_NEGLIGIBLE = 1e-20
 
 
 class AtomEmbedding(nn.Module):
@@ -48,6 +51,15 @@ def lengths_and_directions(
     lengths = torch.linalg.vector_norm(edge_vectors_angstrom, dim=-1, keepdim=True)
     lengths = torch.where(lengths > 0, lengths, cutoff_angstrom)
     return lengths, edge_vectors_angstrom / lengths
+
+
+def fallen_off(squares: Tensor) -> Tensor:
+    """Compute exp(-x) of squares x, any shape, and zero where it is below 1e-20.
+
+    Such a number makes no difference beside those near one. But below 1e-38, where float32 keeps
+    ever fewer digits of it, many processors take far longer for each product.
+    """
+    return F.threshold(torch.exp(-squares), _NEGLIGIBLE, 0.0)
 
 
 def distinct(values: Tensor) -> tuple[Tensor, Tensor]:

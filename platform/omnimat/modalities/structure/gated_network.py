@@ -17,6 +17,7 @@ from omnimat.modalities.structure.crystal_network import (
     AtomEmbedding,
     crystal_of_atom,
     edge_index,
+    fallen_off,
     lengths_and_directions,
     pool_atoms,
 )
@@ -271,7 +272,7 @@ def smeared(values: Tensor, largest: float, num_centres: int) -> Tensor:
     """
     steps = torch.arange(num_centres, device=values.device)
     distances = values[..., None] * ((num_centres - 1) / largest) - steps
-    return torch.exp(-0.5 * distances.square())
+    return fallen_off(0.5 * distances.square())
 
 
 def envelope(fractions: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from omnimat.modalities.structure.batched_sums import lattice_sums
 from omnimat.modalities.structure.crystal_network import (
     distinct,
     edge_index,
+    fallen_off,
     owners,
     pool_atoms,
     starts_of,
@@ -114,7 +115,7 @@ class LocalEdges(nn.Module):
     def of_lengths(self, lengths_angstrom: Tensor) -> Tensor:
         """Map lengths, shape (n,), to features of shape (n, width)."""
         offsets = centre_offsets(_LOCAL_SCALE_ANGSTROM / lengths_angstrom, self.num_centres)
-        basis = torch.exp(-offsets.square())
+        basis = fallen_off(offsets.square())
         return F.silu(self.linear(basis.to(self.linear.weight.dtype)))
 
 
