@@ -11,7 +11,7 @@ from omnimat.base.child import Limits
 from omnimat.base.registry import OneOf
 from omnimat.modalities.registry import ModalityName
 from omnimat.sources.base import RemoteSource, Source
-from omnimat.sources.settings import SOURCES
+from omnimat.sources.registry import SOURCES
 from omnimat.stream.featurizers import FeaturizerSettings
 
 Output = Literal["predictions", "embeddings", "both"]

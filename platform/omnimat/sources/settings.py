@@ -9,7 +9,7 @@ from upath import UPath
 
 from omnimat.base.child import Limits
 from omnimat.base.errors import UserError
-from omnimat.base.registry import OneOf, Registry
+from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
 from omnimat.base.words import suggestion
 from omnimat.materials.split import AnySplit, SplitSettings, TableSplit
@@ -20,18 +20,7 @@ from omnimat.sources.describe import Robocrystallographer
 from omnimat.sources.labels.reader import label_names
 from omnimat.sources.labels.settings import LabelsSettings
 from omnimat.sources.prototypes import Prototypes
-
-_HERE = "omnimat.sources"
-
-SOURCES: Registry[type[Any]] = Registry(
-    "omnimat.sources",
-    {
-        "prototypes": f"{_HERE}.prototypes:Prototypes",
-        "table": f"{_HERE}.tables.source:Table",
-        "files": f"{_HERE}.files.source:Files",
-        "materials_project": f"{_HERE}.materials_project.source:MaterialsProject",
-    },
-)
+from omnimat.sources.registry import SOURCES
 
 
 class IngestSettings(Settings):
