@@ -18,6 +18,7 @@ from omnimat.modalities.text.huggingface_encoder import HuggingFaceTextSettings
 from omnimat.modalities.text.mlp import TextMlpSettings
 from omnimat.modalities.text.transformer import TextTransformerSettings
 from omnimat.modalities.xrd.cnn import XrdCnnSettings
+from omnimat.modalities.xrd.lattice_cnn import XrdLatticeCnnSettings
 from omnimat.testing.encoder_conformance import CrystalEncoderConformance, EncoderConformance
 from omnimat.testing.materials import permuted, repeated, rotated, translated
 
@@ -133,6 +134,10 @@ if find_spec("transformers"):
 
 class TestXrdCnn(EncoderConformance):
     settings = XrdCnnSettings(preset="tiny")
+
+
+class TestXrdLatticeCnn(EncoderConformance):
+    settings = XrdLatticeCnnSettings(preset="tiny")
 
 
 class TestCompositionMlp(EncoderConformance):

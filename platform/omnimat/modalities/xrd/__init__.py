@@ -73,7 +73,10 @@ MODALITY = Modality(
     label="a diffraction pattern",
     stored=(Stored("xrd.npz", encode, decode),),
     featurizers={"xrd_pattern": f"{_HERE}.features:XrdPattern"},
-    encoders={"xrd_cnn": f"{_HERE}.cnn:XrdCnnSettings"},
+    encoders={
+        "xrd_cnn": f"{_HERE}.cnn:XrdCnnSettings",
+        "xrd_lattice_cnn": f"{_HERE}.lattice_cnn:XrdLatticeCnnSettings",
+    },
     augmentation=f"{_HERE}.augment:XrdAugmentation",
     query=f"{_HERE}.query:QUERY",
 )

@@ -28,7 +28,7 @@ class XrdCnn(nn.Module):
         widths, kernel_size = settings.widths, settings.kernel_size
         stride = settings.stem_stride
         self.stem = nn.Sequential(
-            _convolution(2, widths[0], max(kernel_size, 2 * stride + 1), stride),
+            convolution(2, widths[0], max(kernel_size, 2 * stride + 1), stride),
             BatchNorm(widths[0]),
             nn.ReLU(),
         )
@@ -67,14 +67,14 @@ class ResidualBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            _convolution(in_channels, out_channels, kernel_size, 2),
+            convolution(in_channels, out_channels, kernel_size, 2),
             BatchNorm(out_channels),
             nn.ReLU(),
-            _convolution(out_channels, out_channels, kernel_size, 1),
+            convolution(out_channels, out_channels, kernel_size, 1),
             BatchNorm(out_channels),
         )
         self.shortcut = nn.Sequential(
-            _convolution(in_channels, out_channels, 1, 2), BatchNorm(out_channels)
+            convolution(in_channels, out_channels, 1, 2), BatchNorm(out_channels)
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -82,7 +82,8 @@ class ResidualBlock(nn.Module):
         return F.relu(self.shortcut(features) + self.residual(features))
 
 
-def _convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Conv1d:
+def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Conv1d:
+    """Return a convolution that keeps the number of points, but for its stride."""
     return nn.Conv1d(
         in_channels,
         out_channels,
