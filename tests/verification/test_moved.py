@@ -45,6 +45,7 @@ def test_a_moved_storage_is_reproduced_whole(bench, tmp_path):
     }
     assert {name for name, found in verdicts.items() if found == {"reproduced"}} == {
         "finetune",
+        "ensemble",
         "zero_shot",
         "retrieval",
         "clusters",

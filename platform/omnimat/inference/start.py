@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import torch
 from pydantic import ValidationError
 from upath import UPath
 
@@ -22,8 +21,6 @@ from omnimat.base.workspace import RESULT, Workspace
 from omnimat.inference.card import SeenMaterials
 from omnimat.inference.package import SEEN, Package
 from omnimat.inference.shipped import located
-from omnimat.inference.unpacked import Unpacked
-from omnimat.models.export import save
 from omnimat.models.inputs import export_folder
 from omnimat.training.seen import PACKAGE, SeenElsewhere
 
@@ -59,6 +56,11 @@ def as_run(package: Package, workspace: Workspace) -> str:
     Raises:
         UserError: a file of the package is not what its card says.
     """
+    import torch
+
+    from omnimat.inference.unpacked import Unpacked
+    from omnimat.models.export import save
+
     card = package.card
     readable = re.sub(r"[^A-Za-z0-9_\-]", "_", card.name).strip("_-") or "model"
     name = f"{readable}-{fingerprint(card.model_dump(mode='json'))[:_NAME_LENGTH]}"

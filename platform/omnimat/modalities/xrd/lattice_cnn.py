@@ -26,6 +26,15 @@ class AngleGrid(Settings):
     step_degree: PositiveFloat
     num_points: PositiveInt
 
+    @classmethod
+    def of(cls, pattern: XrdPattern) -> Self:
+        """Return the angles of a featurizer."""
+        return cls(
+            start_degree=pattern.two_theta_min_degree,
+            step_degree=pattern.step_degree,
+            num_points=pattern.num_points,
+        )
+
 
 class XrdLatticeCnnSettings(EncoderSettings):
     """Settings of a network that looks for the lattice.
@@ -59,7 +68,7 @@ class XrdLatticeCnnSettings(EncoderSettings):
     num_bins: PositiveInt = 8
     num_points: PositiveInt = 1024
     intensity_power: PositiveFloat = 0.5
-    grid: AngleGrid | None = None
+    grid: AngleGrid = AngleGrid.of(XrdPattern())
 
     @model_validator(mode="after")
     def _kernel_has_a_middle(self) -> Self:
@@ -78,9 +87,4 @@ class XrdLatticeCnnSettings(EncoderSettings):
                 f"the encoder {self.type} cannot read {featurizer.type}: set featurizer.type to "
                 "xrd_pattern, or choose another encoder"
             )
-        grid = AngleGrid(
-            start_degree=featurizer.two_theta_min_degree,
-            step_degree=featurizer.step_degree,
-            num_points=featurizer.num_points,
-        )
-        return self.model_copy(update={"grid": grid})
+        return self.model_copy(update={"grid": AngleGrid.of(featurizer)})

@@ -29,7 +29,7 @@ class XrdLatticeCnn(nn.Module):
     def __init__(self, settings: XrdLatticeCnnSettings, embedding_dim: int) -> None:
         super().__init__()
         widths, stride = settings.widths, settings.stem_stride
-        self.axes = LatticeAxes(cast(AngleGrid, settings.grid), settings.num_points)
+        self.axes = LatticeAxes(settings.grid, settings.num_points)
         self.intensity_power = settings.intensity_power
         self.scale = BatchNorm(2)
         self.stem = nn.Sequential(
