@@ -461,6 +461,7 @@ def test_the_mean_of_networks_shows_the_curve_and_the_weights_of_each(storage, s
     names = [one["name"] for one in page.figures[0]["series"]]
     assert names == ["seed 0", "seed 1", "seed 2"]
     assert f"{own[0].model}, mean of 3 networks" in page.text
+    assert "The mean keeps no spread of its networks" in page.text
     for row in own:
         assert row.checkpoint_uri in page.text
 

@@ -12,6 +12,7 @@ import pandas as pd
 from omnimat.leaderboard.board import Board
 from omnimat.leaderboard.folds import FOLD
 from omnimat.leaderboard.imported import is_imported
+from omnimat.leaderboard.members import members_in
 from omnimat.leaderboard.row import Row
 from omnimat_dashboard.artifacts import Artifacts, Found, attempt
 from omnimat_dashboard.calibration import (
@@ -170,7 +171,9 @@ def _not_calibrated(kept: Tables, intervals: Sequence[Intervals]) -> Iterator[Mi
         yield Missing(
             "An older omnimat packed it, with intervals of one share. To do it anew:", pack
         )
-    if len(kept) < 2 and not is_imported(row):
+    if members_in(row.details):
+        yield Missing("The mean keeps no spread of its networks; their own result shows it.")
+    elif len(kept) < 2 and not is_imported(row):
         yield Missing("One seed has no spread to hold against its errors; give the job several.")
 
 
