@@ -137,6 +137,8 @@ def main(
 
     Graphs hold 12 neighbours within 8 angstrom, and PotNet's the nearest 16 and the lattice sums.
     """
+    if not any(name.startswith(chosen or ("",)) for name in NETWORKS):
+        raise click.BadParameter(f"none begins so; choose among {', '.join(NETWORKS)}")
     torch.set_num_threads(threads)
     records = crystals(batch, folder)
     arrays = {graph: encoder_arrays(records, graph) for graph in (WITHIN, WITH_SUMS)}
