@@ -24,7 +24,7 @@ from omnimat.finetune.trial_settings import (
     Variant,
 )
 from omnimat.materials.split import SPLITS, Split
-from omnimat.modalities.choices import Augmentations
+from omnimat.modalities.choices import Augmentations, ModalityChoices
 from omnimat.modalities.registry import ModalityName
 from omnimat.training.held_out import HeldOuts
 
@@ -53,6 +53,8 @@ class FinetuneSettings(DownstreamSettings):
         run: the name of the pretraining run whose exported encoders are used.
         model: the path of a packed model, a folder or a zip, whose encoders are used instead. Its
             encoders become a run of the storage, named after the model and its content.
+        added: modalities for which the packed model has no encoder, each with its featurizer and
+            encoder as in a pretrain job. These encoders start untrained.
         modalities: which of the run's encoders are used; several are trained together.
         head: what maps the embeddings to outputs. Left out, it is an ``mlp`` without hidden layers
             for one modality and ``concat`` for several. From scratch, the latter is fusion without
@@ -101,6 +103,7 @@ class FinetuneSettings(DownstreamSettings):
 
     run: str = ""
     model: str = ""
+    added: ModalityChoices | None = None
     modalities: tuple[ModalityName, ...] = Field(default=("structure",), min_length=1)
     head: Annotated[HeadSettings, OneOf(HEADS)] = MlpSettings()
     missing_modalities: MissingModalities = "leave_out"
@@ -145,6 +148,23 @@ class FinetuneSettings(DownstreamSettings):
         if bool(self.run) == bool(self.model):
             which = "not both" if self.run else "this job names neither"
             raise ValueError(f"run: give run or model, the path of a packed one; {which}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_added_can_be_trained(self) -> Self:
+        if self.added is None:
+            return self
+        if not self.model:
+            raise ValueError("added: it goes with model, a packed one; a run has what it has")
+        if frozen := [one for one in self.variants if one in FROZEN]:
+            raise ValueError(f"added: {frozen[0]} would leave these encoders untrained; drop one")
+        for name, choice in self.added.chosen().items():
+            if name not in self.modalities:
+                raise ValueError(f"added.{name}: name it among modalities, or take it out")
+            if choice.encoder is None:
+                raise ValueError(f"added.{name}.encoder: it needs one")
+            if choice.augmentation is not None:
+                raise ValueError(f"added.{name}.augmentation: give it as augmentation.{name}")
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,8 @@ from omnimat.base.workspace import RESULT, Workspace
 from omnimat.inference.card import SeenMaterials
 from omnimat.inference.package import SEEN, Package
 from omnimat.inference.shipped import located
+from omnimat.modalities.choices import ModalityChoices
+from omnimat.models.export import Card
 from omnimat.models.inputs import export_folder
 from omnimat.training.seen import PACKAGE, SeenElsewhere
 
@@ -47,23 +49,58 @@ def opened(path: str, modalities: Sequence[str] = ()) -> Package:
     return package
 
 
-def as_run(package: Package, workspace: Workspace) -> str:
+def cards_with(package: Package, added: ModalityChoices | None) -> dict[str, Card]:
+    """Give the cards of a package's encoders, and of untrained ones that are added to them.
+
+    Raises:
+        UserError: the package has an encoder for what is added.
+    """
+    known = dict(package.card.encoders)
+    embedding_dim = next(iter(known.values())).embedding_dim
+    for name, choice in ({} if added is None else added.chosen()).items():
+        if name in known:
+            raise UserError(f"added.{name}: {package.card.name} has an encoder for it; take it out")
+        known[name] = Card(
+            modality=name,
+            encoder=choice.encoder.exported(),
+            featurizer=choice.featurizer.model_dump(mode="json"),
+            embedding_dim=embedding_dim,
+            parent_run="",
+            config_hash=fingerprint(choice.model_dump(mode="json")),
+            dataset_fingerprint="",
+            samples_seen=0,
+        )
+    return known
+
+
+def as_run(package: Package, workspace: Workspace, added: ModalityChoices | None = None) -> str:
     """Leave the encoders of a package in a storage as a run; do nothing if they are there.
+
+    Args:
+        package: the package.
+        workspace: the storage.
+        added: modalities that get untrained encoders beside them, always the same.
 
     Returns:
         The name of the run.
 
     Raises:
-        UserError: a file of the package is not what its card says.
+        UserError: a file of the package is not what its card says, or it has an encoder for what is
+            added.
     """
     import torch
 
     from omnimat.inference.unpacked import Unpacked
     from omnimat.models.export import save
 
-    card = package.card
+    card, cards = package.card, cards_with(package, added)
+    fresh = {name: one for name, one in cards.items() if name not in card.encoders}
+    content = [
+        card.model_dump(mode="json"),
+        *(one.model_dump(mode="json") for one in fresh.values()),
+    ]
     readable = re.sub(r"[^A-Za-z0-9_\-]", "_", card.name).strip("_-") or "model"
-    name = f"{readable}-{fingerprint(card.model_dump(mode='json'))[:_NAME_LENGTH]}"
+    name = f"{readable}-{fingerprint(content if fresh else content[0])[:_NAME_LENGTH]}"
     run = workspace.run(name)
     if (run / RESULT).exists():
         return name
@@ -72,6 +109,10 @@ def as_run(package: Package, workspace: Workspace) -> str:
     for modality in card.encoders:
         encoder = networks.encoder(modality)
         save(export_folder(run, modality), encoder.module, encoder.card)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for modality, one in fresh.items():
+            save(export_folder(run, modality), one.build(), one)
     told = {
         "name": card.name,
         "seen": seen.model_dump(mode="json"),

@@ -13,6 +13,7 @@ from omnimat.job.kinds.pretrain import PretrainJob
 
 if TYPE_CHECKING:
     from omnimat.evaluation.leakage import Judging
+    from omnimat.finetune.settings import FinetuneSettings
     from omnimat.models.export import Card
     from omnimat.training.seen import Pretraining
 
@@ -62,25 +63,23 @@ def find_leakage_early(
 
 
 def find_leakage_of_package(
-    path: str,
-    settings: DownstreamSettings,
+    settings: FinetuneSettings,
     workspace: Workspace,
     judging_of: Callable[[Collection[str]], Judging],
 ) -> list[str]:
-    """Do the same for encoders that come in a package.
+    """Do the same for encoders that come in a package, and for what is added to them.
 
     Args:
-        path: where the package lies.
         settings: the settings of the job.
         workspace: where its data set lies.
         judging_of: what encoders of these modalities are judged by.
     """
-    from omnimat.inference.start import opened, seen_by
+    from omnimat.inference.start import cards_with, opened, seen_by
 
     if not is_ingested(workspace, settings.dataset):
         return []
-    package = opened(path)
-    cards = package.card.encoders
+    package = opened(settings.model)
+    cards = cards_with(package, settings.added)
     name = package.card.name
     return _told(cards, lambda: seen_by(package).pretraining(name), judging_of(tuple(cards)))
 

@@ -23,6 +23,7 @@ from omnimat.job.kinds.ingest import IngestJob
 from omnimat.job.kinds.pretrain import PretrainJob
 from omnimat.job.leakage import find_leakage_early, find_leakage_of_package
 from omnimat.shards.manifest import Manifest
+from omnimat.stream.featurize_settings import located_modalities
 
 if TYPE_CHECKING:
     from omnimat.evaluation.leakage import Judging
@@ -58,9 +59,11 @@ class FinetuneJob(RunJob[FinetuneSettings]):
         _ = self.workspace.leaderboard_url
         settings = self.settings
         if settings.model:
-            from omnimat.inference.start import opened
+            from omnimat.inference.start import cards_with, opened
 
-            opened(settings.model, settings.modalities)
+            added = () if settings.added is None else settings.added.names
+            packed = [name for name in settings.modalities if name not in added]
+            cards_with(opened(settings.model, packed), settings.added)
         if settings.folds is not None:
             if self._is_ingested:
                 check_folds(settings.tasks, settings.folds, self._dataset)
@@ -102,7 +105,7 @@ class FinetuneJob(RunJob[FinetuneSettings]):
         if settings.is_from_scratch or not is_ingested(self.workspace, settings.judging_dataset):
             return []
         if settings.model:
-            return find_leakage_of_package(settings.model, settings, self.workspace, self._judging)
+            return find_leakage_of_package(settings, self.workspace, self._judging)
         return find_leakage_early(settings, self.workspace, needed, self._judging)
 
     def _remarks_on_training(self) -> list[str]:
@@ -121,9 +124,9 @@ class FinetuneJob(RunJob[FinetuneSettings]):
 
         settings, run = self.settings, self.workspace.run(self.settings.run)
         if settings.model:
-            from omnimat.inference.start import opened
+            from omnimat.inference.start import cards_with, opened
 
-            return featurizers_of(opened(settings.model, settings.modalities).card.encoders)
+            return featurizers_of(cards_with(opened(settings.model), settings.added))
         if (run / EXPORT).exists():
             return featurizers_of(read_cards(run))
         planned = [one for one in needed if isinstance(one, PretrainJob) and one.name == run.name]
@@ -131,12 +134,16 @@ class FinetuneJob(RunJob[FinetuneSettings]):
 
     def prepared(self) -> Self:
         """Make a run of the packed model that the job starts from, if it starts from one."""
-        if not self.settings.model:
+        settings, added = self.settings, self.settings.added
+        if not settings.model:
             return self
         from omnimat.inference.start import as_run, opened
 
-        run = as_run(opened(self.settings.model), self.workspace)
-        return self.with_settings(self.settings.model_copy(update={"run": run, "model": ""}))
+        if added is not None:
+            added = located_modalities(added, settings.dataset, self.workspace)
+        run = as_run(opened(settings.model), self.workspace, added)
+        update = {"run": run, "model": "", "added": None}
+        return self.with_settings(settings.model_copy(update=update))
 
     def _judging(self, modalities: Collection[str]) -> Judging:
         from omnimat.finetune.judging import judging
