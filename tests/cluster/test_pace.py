@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ray.data
 from ray.data._internal.execution.execution_callback import ExecutionCallback
+from ray.data.exceptions import ExecutionTimeoutError
 
 from omnimat.cluster.pace import UNHURRIED_INTERVAL_S, paced
 
@@ -46,3 +47,15 @@ def test_a_slow_reader_lets_the_loop_rest():
     assert sorted(read) == list(range(NUM_BLOCKS))
     # Twice, since steps are short until the first block is there.
     assert 0 < Count.num_steps <= 2 * elapsed_s / UNHURRIED_INTERVAL_S + 1
+
+
+def test_tasks_may_take_longer_than_ray_data_waits_for_them():
+    def slow(batch):
+        time.sleep(4)
+        return batch
+
+    dataset = ray.data.range(2, override_num_blocks=2).map_batches(slow, num_cpus=0.1)
+    dataset.context.execution_no_progress_timeout_s = 1  # of the test, in place of half an hour
+    with pytest.raises(ExecutionTimeoutError):
+        dataset.materialize()
+    assert len(list(paced(dataset).iter_rows())) == 2
