@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import ray.data
 from numpy.typing import NDArray
@@ -182,8 +183,9 @@ def _write_shards(
 ) -> list[ShardReport]:
     manifest = location.manifest
     source = Source(location.dataset, None, location.featurizers)
-    shards = ray.data.from_items([{"shard": i} for i in range(len(manifest.shards))])
-    written = shards.repartition(target_num_rows_per_block=1).map_batches(
+    # A block each. To have Ray Data cut them takes a task, for which actors may leave no CPU.
+    numbers = [pd.DataFrame({"shard": [shard]}) for shard in range(len(manifest.shards))]
+    written = ray.data.from_blocks(numbers).map_batches(
         WriteShard,
         fn_constructor_args=(source, location.folder, check_held),
         compute=ray.data.ActorPoolStrategy(size=num_featurizers),
