@@ -96,6 +96,13 @@ def test_writing_goes_on_where_it_was_killed(write, tmp_path):
     assert (store / COMPLETE).stat().st_mtime_ns == before_ns
 
 
+def test_featurizers_may_take_all_cpus(dataset, featurizers, tmp_path):
+    location = StoreLocation(dataset, UPath(tmp_path) / "store", featurizers)
+    num_cpus = ray.cluster_resources()["CPU"]
+    write_store(location, num_featurizers=1, num_cpus=num_cpus)
+    assert location.is_complete
+
+
 def test_while_one_process_fills_a_store_another_waits(dataset, featurizers, tmp_path, capsys):
     location = StoreLocation(dataset, UPath(tmp_path) / "store", featurizers)
     with Lease.acquire(location.folder, "the first", stale_after_s=0.6):
