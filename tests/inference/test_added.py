@@ -63,9 +63,7 @@ def test_the_model_keeps_its_weights_and_what_is_added_is_new_and_always_the_sam
     assert after.materials.fingerprint == before.materials.fingerprint
 
 
-def test_a_job_trains_both_and_its_model_can_be_packed(
-    storage, packed, job, sweep_in, tmp_path
-):
+def test_a_job_trains_both_and_its_model_can_be_packed(storage, packed, job, sweep_in, tmp_path):
     (there,) = checked(job(model=str(packed), **BOTH))
     ready = there.prepared().settings
     assert not ready.model
