@@ -137,10 +137,10 @@ def test_a_mended_featurizer_makes_another_one(workspace, monkeypatch):
 def test_an_export_embeds_as_it_did(workspace, modality):
     run = workspace.run("tiny")
     index = open_index(workspace, run, "tiny-data", modality, Encoders.of_run("tiny", run))
-    then = np.load(workspace.run("tiny-evaluated") / "embeddings.npz")
     position = {one: row for row, one in enumerate(index.materials["name"])}
-    rows = [position[one] for one in then["material_id"].tolist()]
-    np.testing.assert_allclose(index.embeddings[rows], then[modality], atol=1e-6)
+    with np.load(workspace.run("tiny-evaluated") / "embeddings.npz") as then:
+        rows = [position[one] for one in then["material_id"].tolist()]
+        np.testing.assert_allclose(index.embeddings[rows], then[modality], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-unfinished"])
