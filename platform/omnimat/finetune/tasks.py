@@ -22,6 +22,8 @@ from omnimat.materials.targets import Targets, Threshold
 
 Transform = Literal["none", "log10"]
 CATALOGUE = "tasks.yaml"
+LONGEST_NAME = 200
+"""Characters of a name: it stands in tables, and a stranger's may have any length."""
 
 
 class TaskSettings(Settings):
@@ -46,8 +48,8 @@ class TaskSettings(Settings):
         source: where the task was defined.
     """
 
-    name: str = Field(min_length=1)
-    target: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=LONGEST_NAME)
+    target: str = Field(min_length=1, max_length=LONGEST_NAME)
     kind: Literal["regression", "classification"] = "regression"
     unit: str = ""
     scale: Literal["linear", "log10"] = "linear"

@@ -14,7 +14,7 @@ from omnimat.base.stored_file import StoredFile
 from omnimat.finetune.codec import ClassIndex, JointCodec, Standardiser
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.settings import MissingModalities
-from omnimat.finetune.tasks import TaskSettings
+from omnimat.finetune.tasks import LONGEST_NAME, TaskSettings
 from omnimat.inference.columns import check_columns
 from omnimat.inference.conformal import Calibration
 from omnimat.inference.domain import Domain
@@ -215,7 +215,7 @@ class PackageCard(Settings):
     format: Literal["omnimat model"] = "omnimat model"
     version: Literal[1] = 1
     omnimat: str
-    name: str
+    name: str = Field(max_length=LONGEST_NAME)
     files: dict[str, StoredFile]
     encoders: dict[str, Card] = Field(min_length=1)
     predictor: Predictor | None = None
