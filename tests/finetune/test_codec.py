@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional
 
+from omnimat.base.errors import UserError
+from omnimat.finetune.averaging import averaged
 from omnimat.finetune.codec import ClassIndex, JointCodec, Learned, Standardiser, count_unseen
-from omnimat.finetune.tasks import TaskSettings
+from omnimat.finetune.tasks import TaskSettings, check_shares
 from omnimat.materials.targets import Targets
 
 
@@ -49,7 +52,7 @@ def test_several_numbers_are_standardised_each_by_itself(transform):
 
 
 def test_classes_are_the_sorted_training_labels_and_others_count_as_wrong():
-    codec = ClassIndex.fit(np.array(["b", "a", "b"]))
+    codec = ClassIndex.fit(np.array(["b", "a", "b"]), TASKS[2])
     assert codec == ClassIndex(labels=("a", "b"), most_frequent="b")
     unknown = np.array(["a", "z", "b"])
     assert codec.encode(unknown).tolist() == [0, -1, 1]
@@ -64,6 +67,46 @@ def test_the_probability_is_the_largest_of_softmax():
     found = ClassIndex(labels=("a", "b"), most_frequent="a").probability(outputs)
     slow = torch.from_numpy(outputs).double().softmax(1).amax(1)
     np.testing.assert_allclose(found, slow.numpy(), rtol=1e-12)
+
+
+def test_expected_shares_make_bayes_rule_of_the_outputs():
+    """By the slow way: likelihoods are probabilities over the shares that were learned from."""
+    task = TASKS[2].model_copy(update={"expected_shares": {"a": 30, "b": 10}})
+    codec = ClassIndex.fit(np.array(["b", "a", "b", "b"]), task)
+    outputs = np.array([[0.0, 1.0], [0.0, 3.0], [-700, 700]], np.float32)
+    learned = torch.from_numpy(outputs).double().softmax(1).numpy()
+    expected = learned / [0.25, 0.75] * [0.75, 0.25]
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert codec.decode(outputs).tolist() == ["a", "b", "b"]  # the first of which was b
+    np.testing.assert_allclose(codec.probability(outputs), expected.max(axis=1), rtol=1e-12)
+    assert ClassIndex.model_validate_json(codec.model_dump_json()) == codec
+    assert "log_ratios" not in ClassIndex.fit(np.array(["b", "a"]), TASKS[2]).model_dump()
+    with pytest.raises(ValidationError, match="one for each of labels"):
+        ClassIndex(labels=("a", "b"), most_frequent="a", log_ratios=(1.0,))
+
+
+def test_the_mean_of_networks_is_shifted_once():
+    task = TASKS[2].model_copy(update={"expected_shares": {"a": 1, "b": 3}})
+    codec = ClassIndex.fit(np.array(["a", "b"]), task)
+    outputs = np.random.default_rng(0).normal(size=(3, 50, 2)).astype(np.float32)
+    mean = torch.from_numpy(outputs).double().softmax(2).mean(0).numpy() * [0.25, 0.75]
+    mean /= mean.sum(axis=1, keepdims=True)
+    (found,) = averaged(JointCodec(codecs=(codec,)), outputs)
+    assert found.values.tolist() == [codec.labels[place] for place in mean.argmax(axis=1)]
+    # The joint outputs are float32, of 24 bits.
+    np.testing.assert_allclose(1 - found.spreads, mean.max(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(codec.joint(outputs[:1]), outputs[0])
+
+
+def test_expected_shares_of_other_classes_are_refused():
+    targets = [known(["a", "b"])]
+    for shares, differing in (({"a": 1}, "b"), ({"a": 1, "b": 1, "c": 1}, "c")):
+        task = TASKS[2].model_copy(update={"expected_shares": shares})
+        with pytest.raises(UserError, match=f"'system': expected_shares differ in {differing} "):
+            check_shares([task], targets)
+    check_shares([TASKS[2]], targets)
+    with pytest.raises(ValidationError, match="those of classes"):
+        TaskSettings(name="gap", target="gap_ev", expected_shares={"a": 1})
 
 
 TASKS = (

@@ -27,11 +27,16 @@ dataset: tiny-data
 run: tiny
 modalities: [dos, text]
 tasks:
-  - crystal system
+  - name: crystal system
+    target: crystal_system
+    kind: classification
+    counted_as: {trigonal: low, triclinic: low, monoclinic: low, orthorhombic: low}
+    expected_shares: {cubic: 50, hexagonal: 10, tetragonal: 10, low: 100}
   - {name: density, target: density_g_per_cm3, unit: g/cm^3}
 variants: [frozen]
 learning_rates: [1.0e-3]
 seeds: [0, 1]
+ensemble: true
 trial: {num_epochs: 1, batch_size: 16}
 """,
 }

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from omnimat.finetune.codec import ClassIndex, JointCodec
@@ -47,8 +46,9 @@ def averaged(codec: JointCodec, values: NDArray[np.float32]) -> list[Mean]:
     found = []
     for place, (one, part) in enumerate(zip(codec.codecs, np.split(values, ends, 2), strict=True)):
         if isinstance(one, ClassIndex):
-            chances = torch.from_numpy(part).softmax(-1).mean(0).numpy()
-            found.append(Mean(one.decode(chances), 1 - chances.max(axis=1).astype(np.float64)))
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                joint = one.joint(part)
+                found.append(Mean(one.decode(joint), 1 - one.probability(joint)))
         else:
             numbers = np.stack([member[place] for member in decoded])
             with np.errstate(over="ignore", invalid="ignore"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from omnimat.base.settings import Settings
 from omnimat.finetune.tasks import TaskSettings, Transform
@@ -81,17 +81,35 @@ class ClassIndex(Settings):
     Attributes:
         labels: the sorted labels of the training split.
         most_frequent: the most frequent of them.
+        log_ratios: the logarithm of how much commoner each class is expected to be than it is in
+            the training split; empty where it is as common.
     """
 
     type: Literal["class_index"] = "class_index"
     labels: tuple[str, ...]
     most_frequent: str
+    log_ratios: tuple[float, ...] = Field(default=(), exclude_if=lambda told: not told)
+
+    @model_validator(mode="after")
+    def _has_a_ratio_for_each(self) -> Self:
+        if self.log_ratios and len(self.log_ratios) != len(self.labels):
+            raise ValueError("log_ratios: give one for each of labels")
+        return self
 
     @classmethod
-    def fit(cls, values: NDArray[np.str_]) -> Self:
-        """Collect the labels from (N,) training targets."""
+    def fit(cls, values: NDArray[np.str_], task: TaskSettings) -> Self:
+        """Collect the labels from (N,) training targets; ``check_shares`` knows them all.
+
+        Raises:
+            KeyError: if the task expects shares, but none of one of these labels.
+        """
         labels, counts = np.unique(values, return_counts=True)
-        return cls(labels=tuple(labels.tolist()), most_frequent=str(labels[counts.argmax()]))
+        found = cls(labels=tuple(labels.tolist()), most_frequent=str(labels[counts.argmax()]))
+        if not task.expected_shares:
+            return found
+        expected = np.array([task.expected_shares[label] for label in found.labels])
+        ratios = (expected / expected.sum()) / (counts / counts.sum())
+        return found.model_copy(update={"log_ratios": tuple(np.log(ratios).tolist())})
 
     @property
     def num_outputs(self) -> int:
@@ -103,16 +121,37 @@ class ClassIndex(Settings):
         place = {label: index for index, label in enumerate(self.labels)}
         return np.array([place.get(label, _UNSEEN) for label in values.tolist()], dtype=np.int64)
 
+    def log_odds(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Map (N, labels) outputs to what tells the more likely label, up to a constant of each."""
+        ratios = self.log_ratios or np.zeros(len(self.labels))
+        odds: NDArray[np.float64] = outputs.astype(np.float64) + ratios
+        return odds
+
     def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.str_]:
         """Map (N, labels) outputs to the (N,) most likely labels."""
-        labels: NDArray[np.str_] = np.array(self.labels)[outputs.argmax(axis=1)]
+        labels: NDArray[np.str_] = np.array(self.labels)[self.log_odds(outputs).argmax(axis=1)]
         return labels
 
     def probability(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Map (N, labels) outputs to the (N,) probabilities of the most likely labels, 0 to 1."""
-        below = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
-        chances: NDArray[np.float64] = 1 / np.exp(below).sum(axis=1)
+        odds = self.log_odds(outputs)
+        chances: NDArray[np.float64] = 1 / np.exp(odds - odds.max(axis=1, keepdims=True)).sum(
+            axis=1
+        )
         return chances
+
+    def joint(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map (networks, N, labels) outputs to (N, labels) whose probabilities are their mean.
+
+        That is the mean before any shift, so that the mean is shifted as each of them would be.
+        """
+        if len(outputs) == 1:
+            alone: NDArray[np.float32] = outputs[0]
+            return alone
+        below = outputs.astype(np.float64) - outputs.max(axis=2, keepdims=True)
+        chances = np.exp(below) / np.exp(below).sum(axis=2, keepdims=True)
+        joined: NDArray[np.float32] = np.log(chances.mean(axis=0)).astype(np.float32)
+        return joined
 
     def guess(self, num_records: int) -> NDArray[np.str_]:
         """Predict the most frequent training label for every record."""
@@ -171,7 +210,7 @@ class JointCodec(Settings):
         """Fit on the known training targets of each task, of which there is at least one."""
         return cls(
             codecs=tuple(
-                ClassIndex.fit(targets.known)
+                ClassIndex.fit(targets.known, task)
                 if task.kind == "classification"
                 else Standardiser.fit(targets.known, task.transform)
                 for task, targets in zip(tasks, train, strict=True)

@@ -25,7 +25,7 @@ from omnimat.finetune.examples import (
 from omnimat.finetune.folds import Fold, FoldRule
 from omnimat.finetune.heads.head import HeadSettings
 from omnimat.finetune.settings import FinetuneSettings, MissingModalities
-from omnimat.finetune.tasks import TaskSettings
+from omnimat.finetune.tasks import TaskSettings, check_shares
 from omnimat.materials.split import SPLITS, Split
 from omnimat.modalities.layout import Featurizer
 from omnimat.modalities.views import ArrayAugmentationSettings, StoredViews
@@ -102,12 +102,15 @@ class TrialPlan:
             folds: the folds; None is the split of the data set.
 
         Raises:
-            UserError: if a split has no record with the modalities and the target of a task.
+            UserError: if a split has no record with the modalities and the target of a task, or a
+                task expects shares of other classes than there are to learn from.
         """
         stores = {split: self._store_of(split).open() for split in SPLITS}
         for fold in folds:
             for split, store in stores.items():
-                self._usable(store, split, fold)
+                usable = self._usable(store, split, fold)
+                if split == "train":
+                    check_shares(self.tasks, usable.targets)
 
     def material_ids(self, split: Split, fold: Fold | None = None) -> list[str]:
         """Give the ids of a split of the data set or of a fold, with a target or without."""

@@ -102,7 +102,9 @@ def _refitted(
     train = [one[kept] for one in targets]
     if not all(one.is_known.any() for one in train):
         raise UnreachableError("no training record of the data set has the target of a task")
-    return Refitted(tasks, JointCodec.fit(list(tasks.values()), train), len(kept))
+    with blamed_on("config does not fit the data set"):
+        codec = JointCodec.fit(list(tasks.values()), train)
+    return Refitted(tasks, codec, len(kept))
 
 
 def _trained_on(row: Row, evidence: Evidence) -> CheckedDataset:
@@ -140,7 +142,13 @@ def _is_alike(own: TargetCodec, told: TargetCodec, *, is_whole: bool) -> bool:
         return not is_whole or all(_is_near(own, told, key) for key in ("mean", "std"))
     if isinstance(own, Standardiser) or isinstance(told, Standardiser):
         return False
-    return own == told if is_whole else _is_part(told.labels, own.labels)
+    if bool(own.log_ratios) != bool(told.log_ratios):
+        return False
+    if not is_whole:
+        return _is_part(told.labels, own.labels)
+    if (own.labels, own.most_frequent) != (told.labels, told.most_frequent):
+        return False
+    return bool((np.abs(np.subtract(own.log_ratios, told.log_ratios)) <= _ROUNDING).all())
 
 
 def _is_near(own: Standardiser, told: Standardiser, key: str) -> bool:

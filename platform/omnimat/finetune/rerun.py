@@ -18,7 +18,7 @@ from omnimat.base.confined import beside
 from omnimat.base.registry import OneOf
 from omnimat.base.settings import Settings
 from omnimat.base.workspace import TRIAL
-from omnimat.finetune.codec import Standardiser, TargetCodec
+from omnimat.finetune.codec import ClassIndex, TargetCodec
 from omnimat.finetune.examples import FeatureInputs, apply_in_batches
 from omnimat.finetune.heads.head import HEADS, HeadSettings
 from omnimat.finetune.model import PropertyModel
@@ -204,32 +204,26 @@ def _off(
         stored: the n predictions.
         tolerance: how far rounding goes.
     """
-    if isinstance(own, Standardiser):
+    if not isinstance(codec, ClassIndex):
         again = np.stack([codec.decode(one) for one in outputs]).mean(axis=0)
         before, now = (own.encode(np.array(one, dtype=np.float64)) for one in (stored, again))
         off = np.abs(now.astype(np.float64) - before) / np.maximum(1, np.abs(before))
         worst: NDArray[np.float64] = off.max(axis=1)
         return worst
-    return _short(codec, _joint(outputs), np.array(stored, dtype=np.str_), tolerance)
-
-
-def _joint(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give (n, k) outputs whose probabilities are the mean of those of (networks, n, k) outputs."""
-    shares = torch.from_numpy(outputs).double().softmax(-1).mean(0)
-    joint: NDArray[np.float32] = shares.log().float().numpy() if len(outputs) > 1 else outputs[0]
-    return joint
+    return _short(codec, codec.joint(outputs), np.array(stored, dtype=np.str_), tolerance)
 
 
 def _short(
-    codec: TargetCodec,
+    codec: ClassIndex,
     outputs: NDArray[np.float32],
     stored: NDArray[np.str_],
     tolerance: float,
 ) -> NDArray[np.float64]:
     """Say how much less likely the (n,) stored classes are; more than a few ties count as wrong."""
     again, places = codec.decode(outputs), codec.encode(stored)
-    told = np.where(places < 0, -np.inf, outputs[np.arange(len(outputs)), places])
-    most = outputs.max(axis=1).astype(np.float64)
+    odds = codec.log_odds(outputs)
+    told = np.where(places < 0, -np.inf, odds[np.arange(len(odds)), places])
+    most = odds.max(axis=1)
     off: NDArray[np.float64] = (most - told) / np.maximum(1, np.abs(most))
     is_other = stored != again
     is_tie = is_other & (off <= tolerance)

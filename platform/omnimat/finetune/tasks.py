@@ -21,6 +21,7 @@ from omnimat.leaderboard.metrics import METRICS, Metric, MetricName
 from omnimat.materials.targets import Targets, Threshold
 
 Transform = Literal["none", "log10"]
+Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 CATALOGUE = "tasks.yaml"
 LONGEST_NAME = 200
 """Characters of a name: it stands in tables, and a stranger's may have any length."""
@@ -44,6 +45,10 @@ class TaskSettings(Settings):
             has.
         threshold: makes two classes of a number.
         counted_as: classes that count as another one (``{trigonal: hexagonal}``).
+        expected_shares: how common each class is where the model will be used, if that is known
+            and other than in the training split (``{cubic: 12, hexagonal: 8}``; only their ratios
+            count). It must not be read off what judges. The probabilities of a network are shifted
+            by it (Saerens et al., Neural Computation 14, 21, 2002), who has learned as ever.
         metric: how predictions are scored; by default ``mae`` or ``accuracy``.
         source: where the task was defined.
     """
@@ -57,6 +62,7 @@ class TaskSettings(Settings):
     minimum: FiniteFloat | None = None
     threshold: Threshold | None = None
     counted_as: Mapping[str, str] = Field(default={}, exclude_if=lambda joined: not joined)
+    expected_shares: Mapping[str, Share] = Field(default={}, exclude_if=lambda told: not told)
     metric: MetricName | None = None
     source: str = ""
 
@@ -69,6 +75,8 @@ class TaskSettings(Settings):
             raise ValueError("threshold makes classes; set kind to classification")
         if self.counted_as and (not is_class or self.threshold is not None):
             raise ValueError("counted_as joins classes that the property names; remove it")
+        if self.expected_shares and not is_class:
+            raise ValueError("expected_shares are those of classes; remove them")
         if self.scale == "log10" and self.transform == "log10":
             raise ValueError("scale takes the logarithm already; remove transform")
         if not self.slug:
@@ -137,6 +145,21 @@ def _entries() -> Sequence[tuple[TaskSettings, str]]:
     text = resources.files("omnimat.finetune").joinpath(CATALOGUE).read_text()
     entries = [(entry.pop("note", ""), entry) for entry in yaml.safe_load(text)]
     return [(TaskSettings.model_validate(entry), note) for note, entry in entries]
+
+
+def check_shares(tasks: Iterable[TaskSettings], training: Iterable[Targets]) -> None:
+    """Refuse expected shares of other classes than the training split has.
+
+    Raises:
+        UserError: if one is missing or too many.
+    """
+    for task, targets in zip(tasks, training, strict=True):
+        labels = set(targets.known.tolist()) if task.expected_shares else set()
+        if differing := labels ^ set(task.expected_shares):
+            raise UserError(
+                f"tasks: {task.name!r}: expected_shares differ in {', '.join(sorted(differing))} "
+                f"from the classes of the training split, which are {', '.join(sorted(labels))}"
+            )
 
 
 def read_targets(properties: Iterable[str | None], task: TaskSettings) -> Targets:
