@@ -85,7 +85,7 @@ def _card(encoder, featurizer) -> Card:
         parent_run="pre",
         config_hash="0",
         dataset_fingerprint="0",
-        samples_seen=0,
+        samples_seen=640,
     )
 
 

@@ -49,7 +49,7 @@ def settings(workspace, settings, write_features):
         parent_run="patterns",
         config_hash="0",
         dataset_fingerprint="0",
-        samples_seen=0,
+        samples_seen=640,
     )
     torch.manual_seed(0)
     save(export_folder(workspace.run("patterns"), "xrd"), card.encoder.build(16), card)

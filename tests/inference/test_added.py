@@ -8,7 +8,9 @@ from upath import UPath
 
 from omnimat.base.errors import UserError
 from omnimat.base.workspace import Workspace
+from omnimat.finetune.plan import make_plan
 from omnimat.finetune.settings import FinetuneSettings
+from omnimat.finetune.trial import build_model
 from omnimat.inference.build import package
 from omnimat.inference.package import Package
 from omnimat.inference.start import as_run
@@ -61,6 +63,24 @@ def test_the_model_keeps_its_weights_and_what_is_added_is_new_and_always_the_sam
     after = pretraining_of(here, run, cards)
     assert after.properties_shown == before.properties_shown
     assert after.materials.fingerprint == before.materials.fingerprint
+
+
+def test_each_seed_draws_what_is_added_anew(packed, storage):
+    """So that a spread over seeds is one; what the model brings stays the same."""
+    run = as_run(Package(packed), storage, ModalityChoices.model_validate(ADDED))
+    chosen = {**SETTINGS, "run": run, "modalities": BOTH["modalities"], "seeds": [0, 1]}
+    settings = FinetuneSettings.model_validate(chosen | {"variants": ["finetuned"]})
+    plan = make_plan(settings, storage, read_cards(storage.run(run)))
+    first, again, second = (
+        build_model(plan, trial, 1).encoder
+        for trial in (settings.trials()[0], *settings.trials()[:2])
+    )
+    saved = weights(storage, run, "structure")
+    for encoder in (first, again, second):
+        assert are_equal(encoder["structure"].state_dict(), saved)
+    drawn = [one["composition"].state_dict() for one in (first, again, second)]
+    assert are_equal(*drawn[:2])
+    assert not are_equal(drawn[0], drawn[2])
 
 
 def test_a_job_trains_both_and_its_model_can_be_packed(storage, packed, job, sweep_in, tmp_path):

@@ -31,9 +31,9 @@ from omnimat.finetune.model import PropertyModel
 from omnimat.finetune.outcome import TrialResult, read_weights
 from omnimat.finetune.plan import TrialPlan
 from omnimat.finetune.tasks import TaskSettings
-from omnimat.finetune.trial_settings import TrialSettings
+from omnimat.finetune.trial_settings import FROZEN, TrialSettings
 from omnimat.materials.split import Split
-from omnimat.models.export import WEIGHTS_FILE, load
+from omnimat.models.export import WEIGHTS_FILE, Card, load
 from omnimat.nn.precision import warn_of_emulation
 
 # So all trials are validated by the same views.
@@ -41,16 +41,23 @@ _VALIDATION_SEED = 0
 
 
 def build_model(plan: TrialPlan, settings: TrialSettings, num_outputs: int) -> PropertyModel:
-    """Build the network as it is before training; the seed decides all random weights."""
+    """Build the network as it is before training; the seed decides all random weights.
+
+    Those of an encoder that has seen no sample are random, too: it was added to a packed model.
+    """
     loaded = {modality: load(folder) for modality, folder in plan.exports.items()}
     torch.manual_seed(settings.seed)
-    is_new = settings.variant == "from_scratch"
     encoders = {
-        modality: card.build() if is_new else encoder
+        modality: card.build() if _is_new(card, settings) else encoder
         for modality, (encoder, card) in loaded.items()
     }
     (embedding_dim,) = {card.embedding_dim for _, card in loaded.values()}  # one run, one width
     return assemble(encoders, embedding_dim, settings, plan.head, num_outputs)
+
+
+def _is_new(card: Card, settings: TrialSettings) -> bool:
+    is_untrained = settings.variant not in FROZEN and not card.samples_seen
+    return settings.variant == "from_scratch" or is_untrained
 
 
 def assemble(
