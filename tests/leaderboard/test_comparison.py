@@ -11,6 +11,8 @@ from upath import UPath
 from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.leaderboard.comparison import compare, material_scores
+from omnimat.leaderboard.members import ENSEMBLE
+from omnimat.leaderboard.report import comparison_text
 from omnimat.leaderboard.difference import difference
 from omnimat.leaderboard.predictions import read_predictions
 
@@ -110,6 +112,14 @@ def test_a_single_seed_on_one_side_is_named(make_rows, storage):
     assert (
         "and other seeds" in compare(make_rows("a", tables), make_rows("c", tables), storage).scope
     )
+
+
+def test_a_mean_of_networks_counts_as_one_and_not_as_a_seed(make_rows, storage):
+    tables = [table(IDS, np.zeros(40), np.full(40, one)) for one in (1.0, 1.5, 2.0)]
+    mean = make_rows("a", tables[:1], section=ENSEMBLE)
+    told = comparison_text(compare(mean, make_rows("b", tables[1:]), storage))
+    assert "(one such mean): 1 " in told
+    assert "(2 seeds): 1.75 " in told
 
 
 @pytest.mark.parametrize(

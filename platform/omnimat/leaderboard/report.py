@@ -11,6 +11,7 @@ from rich.text import Text
 from omnimat.base.characters import escaped
 from omnimat.leaderboard.board import Board, Summary
 from omnimat.leaderboard.imported import Published
+from omnimat.leaderboard.members import ENSEMBLE
 from omnimat.leaderboard.overlap import AnyOverlap
 
 if TYPE_CHECKING:
@@ -112,8 +113,10 @@ def comparison_text(comparison: Comparison) -> str:
         ("B", comparison.b, paired.num_seeds[1], paired.mean_b),
     ):
         first = rows[0]
-        seeds = f"{num_seeds} seed{'s' if num_seeds > 1 else ''}"
-        lines.append(f"{name}: {first.model}, {first.variant} ({seeds}): {mean:.4g} {first.unit}")
+        extent = f"{num_seeds} seed{'s' if num_seeds > 1 else ''}"
+        if first.section == ENSEMBLE:
+            extent = "one such mean"
+        lines.append(f"{name}: {first.model}, {first.variant} ({extent}): {mean:.4g} {first.unit}")
     left_out = f", {comparison.num_not_shared} not in both" if comparison.num_not_shared else ""
     tasks = sorted({row.task for row in comparison.a})
     task = tasks[0] if len(tasks) == 1 else f"{tasks[0]} and {len(tasks) - 1} more"
