@@ -11,10 +11,10 @@ from upath import UPath
 from omnimat.base.confined import Confined
 from omnimat.base.errors import UserError
 from omnimat.leaderboard.comparison import compare, material_scores
-from omnimat.leaderboard.members import ENSEMBLE
-from omnimat.leaderboard.report import comparison_text
 from omnimat.leaderboard.difference import difference
+from omnimat.leaderboard.members import ENSEMBLE
 from omnimat.leaderboard.predictions import read_predictions
+from omnimat.leaderboard.report import comparison_text
 
 
 def table(ids, target, prediction):
