@@ -7,6 +7,7 @@ from torch.nn import functional
 from omnimat.base.errors import UserError
 from omnimat.finetune.averaging import averaged
 from omnimat.finetune.codec import ClassIndex, JointCodec, Learned, Standardiser, count_unseen
+from omnimat.finetune.refit import Refitted
 from omnimat.finetune.tasks import TaskSettings, check_shares
 from omnimat.materials.targets import Targets
 
@@ -96,6 +97,19 @@ def test_the_mean_of_networks_is_shifted_once():
     # The joint outputs are float32, of 24 bits.
     np.testing.assert_allclose(1 - found.spreads, mean.max(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(codec.joint(outputs[:1]), outputs[0])
+
+
+def test_verification_finds_a_shift_that_the_shares_do_not_give():
+    own, other, none = (
+        JointCodec(codecs=(ClassIndex(labels=("a", "b"), most_frequent="a", log_ratios=ratios),))
+        for ratios in ((0.1, -0.2), (0.1, -0.3), ())
+    )
+    fitted = Refitted({"system": TASKS[2]}, own, num_records=4)
+    assert list(fitted.differing(own, 4)) == []
+    assert list(fitted.differing(other, 4)) == list(fitted.differing(none, 4)) == ["system"]
+    # Where fewer were learned from, their shares may be others, but none at all they cannot be.
+    assert list(fitted.differing(other, 3)) == []
+    assert list(fitted.differing(none, 3)) == ["system"]
 
 
 def test_expected_shares_of_other_classes_are_refused():
