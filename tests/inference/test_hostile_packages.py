@@ -51,6 +51,8 @@ WRONG_CARDS = {
         (f"{NETWORK}.codec.codecs.1.std", "of two numbers", [1.0, 1.0]),
         (f"{NETWORK}.codec.codecs.0.std", "10^308", 1e308),
         (f"{NETWORK}.codec.codecs.2.labels", "10^5 classes", [str(i) for i in range(10**5)]),
+        (f"{NETWORK}.codec.codecs.2.log_ratios", "of one class", [1.0]),
+        (f"{NETWORK}.codec.codecs.2.log_ratios", "NaN", [float("nan")] * 3),
         (f"{NETWORK}.modalities", "10^4 times the same", ["structure"] * 10**4),
         (f"{NETWORK}.modalities", "none", []),
         ("predictor.predicted", "nothing", []),
