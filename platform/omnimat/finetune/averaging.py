@@ -46,8 +46,8 @@ def averaged(codec: JointCodec, values: NDArray[np.float32]) -> list[Mean]:
     found = []
     for place, (one, part) in enumerate(zip(codec.codecs, np.split(values, ends, 2), strict=True)):
         if isinstance(one, ClassIndex):
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                joint = one.joint(part)
+            joint = one.joint(part)
+            with np.errstate(invalid="ignore"):
                 found.append(Mean(one.decode(joint), 1 - one.probability(joint)))
         else:
             numbers = np.stack([member[place] for member in decoded])

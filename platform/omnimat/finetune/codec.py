@@ -148,9 +148,10 @@ class ClassIndex(Settings):
         if len(outputs) == 1:
             alone: NDArray[np.float32] = outputs[0]
             return alone
-        below = outputs.astype(np.float64) - outputs.max(axis=2, keepdims=True)
-        chances = np.exp(below) / np.exp(below).sum(axis=2, keepdims=True)
-        joined: NDArray[np.float32] = np.log(chances.mean(axis=0)).astype(np.float32)
+        with np.errstate(invalid="ignore", divide="ignore"):  # where weights are NaN or huge
+            below = outputs.astype(np.float64) - outputs.max(axis=2, keepdims=True)
+            chances = np.exp(below) / np.exp(below).sum(axis=2, keepdims=True)
+            joined: NDArray[np.float32] = np.log(chances.mean(axis=0)).astype(np.float32)
         return joined
 
     def guess(self, num_records: int) -> NDArray[np.str_]:

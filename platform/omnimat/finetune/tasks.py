@@ -47,8 +47,8 @@ class TaskSettings(Settings):
         counted_as: classes that count as another one (``{trigonal: hexagonal}``).
         expected_shares: how common each class is where the model will be used, if that is known
             and other than in the training split (``{cubic: 12, hexagonal: 8}``; only their ratios
-            count). It must not be read off what judges. The probabilities of a network are shifted
-            by it (Saerens et al., Neural Computation 14, 21, 2002), who has learned as ever.
+            count). It must not be read off what judges. A network learns as ever, and its
+            probabilities are shifted by it (Saerens et al., Neural Computation 14, 21, 2002).
         metric: how predictions are scored; by default ``mae`` or ``accuracy``.
         source: where the task was defined.
     """
