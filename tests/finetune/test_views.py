@@ -109,6 +109,12 @@ def test_a_varied_trial_learns_from_other_patterns_and_is_judged_by_stored_ones(
     assert judged[0].equals(judged[1])
 
 
+def test_shares_of_classes_that_there_are_not_are_refused_before_any_training(settings, workspace):
+    task = HEAVY.model_copy(update={"expected_shares": {"unheard of": 1}})
+    with pytest.raises(UserError, match=r"expected_shares differ in .*unheard of"):
+        planned(changed(settings, tasks=[task]), workspace).check_splits()
+
+
 @pytest.mark.parametrize("held_out", [(), ({"dataset": "cubes-unlike", "splits": ("test",)},)])
 def test_another_data_set_judges_and_its_row_is_made_again(settings, workspace, tmp_path, held_out):
     chosen = changed(settings, test_dataset="cubes-unlike", augmentation=VARIED, held_out=held_out)

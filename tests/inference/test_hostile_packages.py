@@ -18,7 +18,7 @@ from omnimat.modalities.xrd.features import XrdPattern
 
 from .conftest import WEIGHTS, used, written
 
-LONGEST_S = 60.0  # of processor time; only for what grows without end: most take 0.1 s
+LONGEST_S = 60.0  # of processor time; only ends what grows without end
 BIG = 10**9
 
 

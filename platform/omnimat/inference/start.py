@@ -79,7 +79,8 @@ def as_run(package: Package, workspace: Workspace, added: ModalityChoices | None
     Args:
         package: the package.
         workspace: the storage.
-        added: modalities that get untrained encoders beside them, always the same.
+        added: modalities that get untrained encoders beside them, always the same; each trial
+            draws its own.
 
     Returns:
         The name of the run.
